@@ -1,0 +1,96 @@
+//! What a worker must know of an endpoint, and what it learns of it.
+
+use std::sync::Arc;
+
+use super::erase;
+use crate::{EndpointId, EndpointKind, SecretText, StoreError, Timestamp, WorkspaceId};
+
+/// Where and how to deliver.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every directory with a literal"
+)]
+pub struct EndpointTarget {
+    /// The endpoint.
+    pub id: EndpointId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Where to POST to.
+    pub url: String,
+    /// What kind of receiver it is.
+    pub kind: EndpointKind,
+    /// `whsec_…` secrets that sign now, the newest first.
+    pub secrets: Vec<SecretText>,
+    /// Basic authentication, if the endpoint has it.
+    pub auth: Option<BasicAuth>,
+    /// Whether deliveries are to be attempted.
+    pub is_active: bool,
+    /// Since when every attempt has failed; absent after a success.
+    pub failing_since: Option<Timestamp>,
+}
+
+/// A user name and password for basic authentication.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every directory with a literal"
+)]
+pub struct BasicAuth {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: SecretText,
+}
+
+/// What a worker has learnt of an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every worker with a literal"
+)]
+pub struct HealthReport {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// How it does.
+    pub state: HealthState,
+}
+
+/// How an endpoint does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a new state must be answered by every directory"
+)]
+pub enum HealthState {
+    /// To be disabled: it said 410 Gone, or has only failed for too long.
+    Disable,
+    /// An attempt failed then; the earliest since the last success counts.
+    FailingSince(Timestamp),
+    /// An attempt succeeded.
+    Healthy,
+}
+
+/// Looks endpoints up for the worker.
+pub trait EndpointDirectory: Send + Sync {
+    /// The endpoints with these ids, in this order; `None` for one that is gone.
+    fn targets(
+        &self,
+        ids: &[EndpointId],
+    ) -> impl Future<Output = Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>> + Send;
+
+    /// Records what was learnt. Repeating a report is harmless; one about an endpoint that is gone is dropped.
+    fn report(
+        &self,
+        reports: &[HealthReport],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+erase! {
+    /// [`EndpointDirectory`] as a trait object.
+    EndpointDirectory as DynEndpointDirectory {
+        fn targets / targets_dyn(ids: &[EndpointId])
+            -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
+        fn report / report_dyn(reports: &[HealthReport]) -> Result<(), StoreError>;
+    }
+}

@@ -1,0 +1,45 @@
+//! Who is subscribed.
+
+use std::sync::Arc;
+
+use super::erase;
+use crate::{EndpointId, EventTypeId, EventTypeName, FanOutScope, StoreError};
+
+/// The endpoints an event fans out to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every store with a literal"
+)]
+pub struct Subscribers {
+    /// The event type that the name stands for.
+    pub event_type: EventTypeId,
+    /// Each endpoint once, in the order in which they subscribed. Shared, so that a cache hands it out for free.
+    pub endpoints: Arc<[EndpointId]>,
+}
+
+/// Answers which endpoints an event type fans out to.
+pub trait SubscriptionStore: Send + Sync {
+    /// The active endpoints subscribed to `event_type` within `scope`.
+    ///
+    /// # Behaviour
+    /// * `None`: the workspace has no event type of that name.
+    /// * Only the scope's workspace, and only its environment if it has one. An event type that is not published in the
+    ///   scope's environment has no subscribers there.
+    /// * Each endpoint appears once; the order is that of subscribing and does not change between calls.
+    /// * A change that has been answered is seen by the next call (a cache states its bound).
+    /// * An error means the store could not be asked; nothing has changed anywhere.
+    fn subscribers(
+        &self,
+        event_type: &EventTypeName,
+        scope: &FanOutScope,
+    ) -> impl Future<Output = Result<Option<Subscribers>, StoreError>> + Send;
+}
+
+erase! {
+    /// [`SubscriptionStore`] as a trait object.
+    SubscriptionStore as DynSubscriptionStore {
+        fn subscribers / subscribers_dyn(event_type: &EventTypeName, scope: &FanOutScope)
+            -> Result<Option<Subscribers>, StoreError>;
+    }
+}

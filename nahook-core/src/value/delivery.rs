@@ -1,0 +1,130 @@
+//! One event for one endpoint, and what became of queueing it.
+
+use crate::{DeliveryId, EndpointId, MessageId};
+
+/// A slot that a publisher resolves: it starts [`Unconfirmed`](FailureKind::Unconfirmed) and tells its fate as soon as
+/// that is known, so that whatever interrupts the publisher, nothing known is lost and nothing unknown is claimed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Delivery {
+    id: DeliveryId,
+    endpoint: EndpointId,
+    outcome: Outcome,
+}
+
+/// What is known of a delivery's way to the queue.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a delivery is queued, or there is a kind of failure"
+)]
+pub enum Outcome {
+    /// Not queued, or not known to be.
+    Failed(FailureKind),
+    /// The queue has acknowledged it.
+    Published,
+}
+
+/// Why a delivery was not queued, or is not known to be; one kind for each thing a caller would do differently
+/// (contract, section 1, `failures`).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a new kind must answer every question below"
+)]
+pub enum FailureKind {
+    /// The endpoint was deleted between look-up and write.
+    EndpointGone,
+    /// Unclassified: the queue may hold it.
+    Internal,
+    /// The payload is over the queue's own limit.
+    PayloadTooLarge,
+    /// The queue refused, was out of reach or rolled back.
+    QueueUnavailable,
+    /// No acknowledgement when it was needed: the queue may hold it.
+    Unconfirmed,
+}
+
+impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::EndpointGone,
+        Self::Internal,
+        Self::PayloadTooLarge,
+        Self::QueueUnavailable,
+        Self::Unconfirmed,
+    ];
+
+    /// Whether the queue may hold the delivery all the same.
+    pub const fn may_be_queued(self) -> bool {
+        match self {
+            Self::Internal | Self::Unconfirmed => true,
+            Self::EndpointGone | Self::PayloadTooLarge | Self::QueueUnavailable => false,
+        }
+    }
+
+    /// The code on the wire.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::EndpointGone => "endpoint_gone",
+            Self::Internal => "internal_error",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::QueueUnavailable => "queue_unavailable",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+
+    /// A sentence for people. It names what failed and nothing of the inside.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::EndpointGone => "The endpoint was deleted; nothing was queued for it",
+            Self::Internal => "Queueing failed unexpectedly; the delivery may still arrive",
+            Self::PayloadTooLarge => "The payload exceeds the queue's limit; nothing was queued",
+            Self::QueueUnavailable => "The queue did not take the delivery; nothing was queued",
+            Self::Unconfirmed => "The queue did not confirm in time; the delivery may still arrive",
+        }
+    }
+}
+
+impl Delivery {
+    /// An unresolved slot for the message's delivery with this ordinal, counted from 0.
+    pub fn new(message: MessageId, ordinal: u32, endpoint: EndpointId) -> Self {
+        Self {
+            id: DeliveryId::nth(message, ordinal),
+            endpoint,
+            outcome: Outcome::Failed(FailureKind::Unconfirmed),
+        }
+    }
+
+    /// Records that the queue has acknowledged it.
+    pub fn published(&mut self) {
+        self.outcome = Outcome::Published;
+    }
+
+    /// Records why it was not queued, or that this is not known.
+    pub fn failed(&mut self, kind: FailureKind) {
+        self.outcome = Outcome::Failed(kind);
+    }
+
+    /// Its id.
+    pub fn id(&self) -> DeliveryId {
+        self.id
+    }
+
+    /// The endpoint it is for.
+    pub fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// What is known of it.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether the queue holds it or may hold it.
+    pub fn may_be_queued(&self) -> bool {
+        match self.outcome {
+            Outcome::Failed(kind) => kind.may_be_queued(),
+            Outcome::Published => true,
+        }
+    }
+}

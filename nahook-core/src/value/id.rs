@@ -1,0 +1,330 @@
+//! Identifiers: opaque text at the edge, inline and `Copy` inside (contract, section 4).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use ulid::Ulid;
+
+use crate::Timestamp;
+
+/// Longest identifier in bytes; every identifier is stored inline, so that copying one never allocates.
+pub const ID_LEN_MAX: usize = 47;
+
+/// Why a text is not an identifier.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum IdError {
+    /// A character other than letters, digits and underscore.
+    #[error("an id consists of ASCII letters, digits and underscores")]
+    Character,
+    /// Nothing, or more than [`ID_LEN_MAX`] bytes.
+    #[error("an id has 1 to {ID_LEN_MAX} characters")]
+    Length,
+    /// Not the prefix and 26 characters that this kind of id is made of.
+    #[error("this is not an id of the expected kind")]
+    Shape,
+}
+
+/// The inline text behind every named identifier.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct InlineText {
+    // Ordered before `len` so that the derived order is the text's order: unused bytes are zero.
+    bytes: [u8; ID_LEN_MAX],
+    len: u8,
+}
+
+impl InlineText {
+    fn new(text: &str) -> Result<Self, IdError> {
+        let len = u8::try_from(text.len()).map_err(|_| IdError::Length)?;
+        if len == 0 || text.len() > ID_LEN_MAX {
+            return Err(IdError::Length);
+        }
+        if !text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            return Err(IdError::Character);
+        }
+        let mut bytes = [0; ID_LEN_MAX];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self { bytes, len })
+    }
+
+    fn as_str(&self) -> &str {
+        // Only ASCII gets in, so this never falls back.
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+macro_rules! named_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(InlineText);
+
+        impl $name {
+            /// What ids of this kind begin with when we draw them; given ones may look otherwise.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Takes any text of letters, digits and underscores as an identifier.
+            pub fn new(text: &str) -> Result<Self, IdError> {
+                InlineText::new(text).map(Self)
+            }
+
+            /// The identifier with the given 128 bits, as this kind is drawn.
+            pub fn from_bits(bits: u128) -> Self {
+                let mut bytes = [0; ID_LEN_MAX];
+                let len = write_prefixed($prefix, bits, &mut bytes);
+                Self(InlineText { bytes, len })
+            }
+
+            /// The text, as the API shows it.
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        // Not Borrow<str>: the derived Hash differs from str's.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.as_str().to_owned()
+            }
+        }
+    };
+}
+
+named_id!(
+    /// An ingestion key's identity; never the secret itself.
+    ApiKeyId, "key_"
+);
+named_id!(
+    /// An application: a customer of the workspace, with endpoints of its own.
+    ApplicationId, "app_"
+);
+named_id!(
+    /// A receiver of deliveries.
+    EndpointId, "ep_"
+);
+named_id!(
+    /// An environment of a workspace.
+    EnvironmentId, "env_"
+);
+named_id!(
+    /// An event type of a workspace.
+    EventTypeId, "evt_"
+);
+named_id!(
+    /// A management token's identity; never the secret itself.
+    ManagementTokenId, "tok_"
+);
+named_id!(
+    /// An endpoint's subscription to an event type.
+    SubscriptionId, "sub_"
+);
+named_id!(
+    /// A tenant: nothing crosses from one workspace to another.
+    WorkspaceId, "ws_"
+);
+
+/// One Trigger or Send: the same for all its deliveries and all their attempts, so that a receiver can drop repeats.
+///
+/// 128 bits whose upper 48 are the milliseconds of its making, so that ids sort by time.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MessageId(u128);
+
+/// One event for one endpoint.
+///
+/// A delivery's id is its message's plus its ordinal plus one, so that a wide fan-out draws one id and a store can
+/// keep the ids of a fan-out as one. Adapters may rely on it: [`DeliveryId::nth`] and parsing are the only ways to one.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DeliveryId(u128);
+
+impl MessageId {
+    /// What these ids begin with.
+    pub const PREFIX: &'static str = "msg_";
+
+    /// The id made at `at` with the lower 80 bits of `random`.
+    ///
+    /// The topmost of the 80 is cleared, so that the ids of the deliveries that follow it cannot run into the time.
+    pub fn from_parts(at: Timestamp, random: u128) -> Self {
+        const RANDOM_MASK: u128 = (1 << 79) - 1;
+        Self(Ulid::from_parts(at.as_millis(), random & RANDOM_MASK).0)
+    }
+
+    /// The id with these 128 bits.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The id as 128 bits.
+    pub const fn as_bits(self) -> u128 {
+        self.0
+    }
+}
+
+impl DeliveryId {
+    /// What these ids begin with.
+    pub const PREFIX: &'static str = "del_";
+
+    /// The id before all others.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// The id of the delivery with this ordinal, counted from 0, among its message's.
+    pub const fn nth(message: MessageId, ordinal: u32) -> Self {
+        Self(message.0.wrapping_add(ordinal as u128).wrapping_add(1))
+    }
+
+    /// Which of the message's deliveries this is, counted from 0; `None` if it is not one of its first 2³² ones.
+    pub fn ordinal(self, message: MessageId) -> Option<u32> {
+        u32::try_from(self.0.checked_sub(message.0)?.checked_sub(1)?).ok()
+    }
+
+    /// The id as 128 bits.
+    pub const fn as_bits(self) -> u128 {
+        self.0
+    }
+
+    /// Appends the id's text to `out`.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        let mut bytes = [0; ID_LEN_MAX];
+        let len = write_prefixed(Self::PREFIX, self.0, &mut bytes);
+        out.extend_from_slice(&bytes[..usize::from(len)]);
+    }
+}
+
+macro_rules! drawn_id {
+    ($name:ident) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut bytes = [0; ID_LEN_MAX];
+                let len = write_prefixed(Self::PREFIX, self.0, &mut bytes);
+                f.pad(std::str::from_utf8(&bytes[..usize::from(len)]).unwrap_or_default())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let digits = text.strip_prefix(Self::PREFIX).ok_or(IdError::Shape)?;
+                // One spelling an id: the codec would also take upper case.
+                if digits.len() != ulid::ULID_LEN || digits.bytes().any(|b| b.is_ascii_uppercase())
+                {
+                    return Err(IdError::Shape);
+                }
+                let id = Self(Ulid::from_string(digits).map_err(|_| IdError::Shape)?.0);
+                // The codec reads look-alikes and overlong numbers too; only what we would write is ours.
+                if id.to_string() == text {
+                    Ok(id)
+                } else {
+                    Err(IdError::Shape)
+                }
+            }
+        }
+    };
+}
+
+drawn_id!(MessageId);
+drawn_id!(DeliveryId);
+
+/// Writes the prefix and the 26 lower-case digits of `bits`; returns how many bytes that was.
+fn write_prefixed(prefix: &str, bits: u128, out: &mut [u8; ID_LEN_MAX]) -> u8 {
+    let len = prefix.len() + ulid::ULID_LEN;
+    out[..prefix.len()].copy_from_slice(prefix.as_bytes());
+    let mut digits = [0; ulid::ULID_LEN];
+    let text: &str = Ulid(bits).array_to_str(&mut digits);
+    out[prefix.len()..len].copy_from_slice(text.as_bytes());
+    out[prefix.len()..len].make_ascii_lowercase();
+    u8::try_from(len).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_id_survives_its_text() {
+        let message = MessageId::from_parts(Timestamp::from_millis(1_712_345_678_901), u128::MAX);
+        let text = message.to_string();
+        assert_eq!(text.len(), 30);
+        assert_eq!(text.parse(), Ok(message));
+        let delivery = DeliveryId::nth(message, 9_999);
+        assert_eq!(delivery.to_string().parse(), Ok(delivery));
+        assert_eq!(delivery.ordinal(message), Some(9_999));
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let text = MessageId::from_bits(7).to_string();
+        for other in [
+            text.to_uppercase(),
+            text.replace("msg_", "del_"),
+            format!("{text}0"),
+        ] {
+            assert_eq!(other.parse::<MessageId>(), Err(IdError::Shape), "{other}");
+        }
+        assert_eq!(
+            "msg_zzzzzzzzzzzzzzzzzzzzzzzzzz".parse::<MessageId>(),
+            Err(IdError::Shape)
+        );
+    }
+
+    #[test]
+    fn ids_sort_by_time() {
+        let early = MessageId::from_parts(Timestamp::from_millis(1), u128::MAX);
+        let late = MessageId::from_parts(Timestamp::from_millis(2), 0);
+        assert!(early < late && early.to_string() < late.to_string());
+    }
+
+    #[test]
+    fn a_given_id_is_letters_digits_and_underscores() {
+        assert_eq!(
+            EndpointId::new("ep_1").map(|id| id.to_string()),
+            Ok("ep_1".to_owned())
+        );
+        assert_eq!(EndpointId::new("ep-1"), Err(IdError::Character));
+        assert_eq!(EndpointId::new(""), Err(IdError::Length));
+        assert_eq!(EndpointId::new(&"x".repeat(48)), Err(IdError::Length));
+        assert_eq!(EndpointId::new(&"x".repeat(1_000)), Err(IdError::Length));
+    }
+}

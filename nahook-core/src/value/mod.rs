@@ -1,0 +1,28 @@
+//! The values: what is passed around, checked where it is made.
+
+mod caller;
+mod delivery;
+mod event;
+mod event_type;
+mod id;
+mod id_source;
+mod key;
+mod metadata;
+mod payload;
+mod receipt;
+mod time;
+
+pub use self::caller::{Caller, FanOutScope, NotWorkspaceScoped, Plan, Rate};
+pub use self::delivery::{Delivery, FailureKind, Outcome};
+pub use self::event::{Event, NewEvent};
+pub use self::event_type::{EventTypeName, EventTypeNameError};
+pub use self::id::{
+    ApiKeyId, ApplicationId, DeliveryId, EndpointId, EnvironmentId, EventTypeId, ID_LEN_MAX,
+    IdError, ManagementTokenId, MessageId, SubscriptionId, WorkspaceId,
+};
+pub use self::id_source::{IdSource, RandomIds};
+pub use self::key::{KeyHash, SecretText};
+pub use self::metadata::{Metadata, MetadataError};
+pub use self::payload::{Payload, PayloadError};
+pub use self::receipt::{Failure, Receipt};
+pub use self::time::{Clock, SystemClock, Timestamp};

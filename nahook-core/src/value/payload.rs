@@ -1,0 +1,138 @@
+//! The event's payload: the caller's own bytes.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// One JSON object, byte for byte as the caller sent it; cloning it counts a reference (contract, section 1).
+#[derive(Clone, Eq, PartialEq)]
+pub struct Payload(Bytes);
+
+/// Why bytes are not a payload.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// Not well-formed JSON in UTF-8.
+    #[error("payload is not valid JSON")]
+    Malformed,
+    /// Well-formed, but something else than an object.
+    #[error("payload must be a JSON object")]
+    NotAnObject,
+}
+
+impl Payload {
+    /// Checks that the bytes are one JSON object; white space around it is dropped, nothing inside is touched.
+    ///
+    /// Nesting may be of any depth, numbers of any size, keys repeated: what is not interpreted cannot be damaged.
+    pub fn new(json: impl Into<Bytes>) -> Result<Self, PayloadError> {
+        let json = json.into();
+        let raw: &RawValue = serde_json::from_slice(&json).map_err(|_| PayloadError::Malformed)?;
+        Self::from_raw(raw, &json)
+    }
+
+    /// Writes a value as JSON; it has to come out as an object.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        Self::new(serde_json::to_vec(value).map_err(|_| PayloadError::Malformed)?)
+    }
+
+    /// Takes a value that a parser has found inside `body`, without copying it.
+    ///
+    /// An empty array stands for an empty object, because PHP encodes an empty map as `[]` (contract, section 1).
+    pub fn from_raw(raw: &RawValue, body: &Bytes) -> Result<Self, PayloadError> {
+        let text = raw.get();
+        if text.starts_with('{') {
+            return Ok(Self(slice_of(text.as_bytes(), body)));
+        }
+        let is_empty_array = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|between| between.trim_ascii().is_empty());
+        if is_empty_array {
+            Ok(Self(Bytes::from_static(b"{}")))
+        } else {
+            Err(PayloadError::NotAnObject)
+        }
+    }
+
+    /// Takes bytes that were a payload before, as a store gives them back: nothing is checked again.
+    pub fn from_stored(json: Bytes) -> Self {
+        Self(json)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Length in bytes, as limits count it.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes: never, a payload is at least `{}`.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The part of `body` that `bytes` points at, or a copy if it points elsewhere.
+fn slice_of(bytes: &[u8], body: &Bytes) -> Bytes {
+    let inside = body.as_ptr_range();
+    let part = bytes.as_ptr_range();
+    if inside.contains(&part.start) && part.end <= inside.end {
+        body.slice_ref(bytes)
+    } else {
+        Bytes::copy_from_slice(bytes)
+    }
+}
+
+impl std::fmt::Debug for Payload {
+    /// Shows the length only: payloads do not belong in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &'static [u8]) -> Result<Payload, PayloadError> {
+        Payload::new(Bytes::from_static(json))
+    }
+
+    #[test]
+    fn what_is_inside_is_kept_to_the_byte() {
+        let json = b"{ \"b\" : 1.0e+02,\n\"a\":12345678901234567890123 ,\"a\":\"\\u0041\" }";
+        let payload = parse(json);
+        assert_eq!(
+            payload.map(|p| p.as_bytes().clone()),
+            Ok(Bytes::from_static(json))
+        );
+    }
+
+    #[test]
+    fn deep_nesting_is_no_danger() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(Payload::new(Bytes::from(deep)).is_ok());
+    }
+
+    #[test]
+    fn an_empty_array_is_an_empty_object() {
+        assert_eq!(
+            parse(b"[ \n]").map(|p| p.as_bytes().clone()),
+            Ok(Bytes::from_static(b"{}"))
+        );
+    }
+
+    #[test]
+    fn other_values_and_broken_text_are_refused() {
+        for json in [&b"[1]"[..], b"1", b"\"{}\"", b"null", b"true"] {
+            assert_eq!(parse(json), Err(PayloadError::NotAnObject));
+        }
+        for json in [&b""[..], b"{", b"{}{}", b"{\"a\":\"\xff\"}", b"{\"a\":01}"] {
+            assert_eq!(parse(json), Err(PayloadError::Malformed));
+        }
+    }
+}

@@ -1,0 +1,236 @@
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::receiver::{Receiver, closed, read_request};
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves one connection with `serve`, and tells when that ended.
+async fn once<F>(
+    serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+) -> (Receiver, oneshot::Receiver<()>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (ended, end) = oneshot::channel();
+    let script = Mutex::new(Some((serve, ended)));
+    let receiver = Receiver::start(move |mut stream| {
+        let (serve, ended) = script.lock().unwrap().take().expect("one connection");
+        async move {
+            read_request(&mut stream).await.unwrap();
+            serve(stream).await;
+            ended.send(()).unwrap();
+        }
+    })
+    .await;
+    (receiver, end)
+}
+
+#[tokio::test]
+async fn an_endless_body_costs_no_more_than_its_bound() {
+    let (receiver, end) = once(|mut stream| async move {
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await
+            .unwrap();
+        let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+        while stream.write_all(chunk.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let started = Instant::now();
+    assert_eq!(open().post(&at(receiver.socket)).await, Ok(status(200)));
+    assert!(started.elapsed() < PATIENCE);
+    timeout(PATIENCE, end)
+        .await
+        .expect("the connection is dropped")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_body_of_ten_gigabytes_is_not_begun() {
+    let (receiver, end) = once(|mut stream| async move {
+        let head = b"HTTP/1.1 201 Created\r\ncontent-length: 10000000000\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        closed(&mut stream).await;
+    })
+    .await;
+    let started = Instant::now();
+    assert_eq!(open().post(&at(receiver.socket)).await, Ok(status(201)));
+    assert!(started.elapsed() < PATIENCE);
+    timeout(PATIENCE, end)
+        .await
+        .expect("the connection is dropped")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_trickling_body_is_dropped_at_the_time_out_and_the_status_counts() {
+    let (receiver, end) = once(|mut stream| async move {
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n")
+            .await
+            .unwrap();
+        while stream.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let transport = transport(loopback(), &hasty(), Names::default());
+    let started = Instant::now();
+    assert_eq!(transport.post(&at(receiver.socket)).await, Ok(status(200)));
+    let elapsed = started.elapsed();
+    assert!(
+        elapsed >= hasty().total_timeout && elapsed < PATIENCE,
+        "{elapsed:?}"
+    );
+    timeout(PATIENCE, end)
+        .await
+        .expect("the connection is dropped")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_or_is_malformed_does_not_change_the_status() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot a chunk",
+        "HTTP/1.1 200 OK\r\n\r\nup to the end of the connection",
+    ] {
+        let (receiver, _end) = once(move |mut stream| async move {
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        })
+        .await;
+        assert_eq!(
+            open().post(&at(receiver.socket)).await,
+            Ok(status(200)),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_is_a_time_out_and_the_connection_is_closed() {
+    let (receiver, end) = once(|mut stream| async move { closed(&mut stream).await }).await;
+    let transport = transport(loopback(), &hasty(), Names::default());
+    let expected = TransportError::Timeout(TimeoutPhase::Answer);
+    assert_eq!(transport.post(&at(receiver.socket)).await, Err(expected));
+    timeout(PATIENCE, end)
+        .await
+        .expect("the connection is closed")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_trickling_head_is_a_time_out() {
+    let (receiver, end) = once(|mut stream| async move {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nx: ").await.unwrap();
+        while stream.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let transport = transport(loopback(), &hasty(), Names::default());
+    let expected = TransportError::Timeout(TimeoutPhase::Answer);
+    assert_eq!(transport.post(&at(receiver.socket)).await, Err(expected));
+    timeout(PATIENCE, end)
+        .await
+        .expect("the connection is closed")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn interim_answers_without_end_are_a_time_out() {
+    let (receiver, end) = once(|mut stream| async move {
+        while stream
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            .await
+            .is_ok()
+        {}
+    })
+    .await;
+    let transport = transport(loopback(), &hasty(), Names::default());
+    let expected = TransportError::Timeout(TimeoutPhase::Answer);
+    assert_eq!(transport.post(&at(receiver.socket)).await, Err(expected));
+    timeout(PATIENCE, end)
+        .await
+        .expect("the connection is closed")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_reads_is_a_time_out() {
+    let receiver = Receiver::start(|stream| async move {
+        sleep(PATIENCE).await;
+        drop(stream);
+    })
+    .await;
+    let mut large = at(receiver.socket);
+    large.body = Bytes::from(vec![b' '; 32 << 20]);
+    let transport = transport(loopback(), &hasty(), Names::default());
+    let expected = TransportError::Timeout(TimeoutPhase::Answer);
+    assert_eq!(transport.post(&large).await, Err(expected));
+}
+
+#[tokio::test]
+async fn a_connection_closed_without_an_answer_is_closed() {
+    let (receiver, _end) = once(|stream| async move { drop(stream) }).await;
+    assert_eq!(
+        open().post(&at(receiver.socket)).await,
+        Err(TransportError::Closed)
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_http_or_has_too_large_a_head_is_a_protocol_error() {
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(1000));
+    for answer in ["SSH-2.0-OpenSSH_9.7\r\n\r\n", long.leak(), many.leak()] {
+        let (receiver, _end) = once(move |mut stream| async move {
+            let _ = stream.write_all(answer.as_bytes()).await;
+            closed(&mut stream).await;
+        })
+        .await;
+        let result = open().post(&at(receiver.socket)).await;
+        assert_eq!(result, Err(TransportError::Protocol), "{}", &answer[..20]);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_attempt_closes_its_connection() {
+    let (receiver, end) = once(|mut stream| async move { closed(&mut stream).await }).await;
+    let transport = open();
+    let request = at(receiver.socket);
+    let attempt = transport.post(&request);
+    timeout(Duration::from_millis(200), attempt)
+        .await
+        .expect_err("still waiting");
+    timeout(PATIENCE, end)
+        .await
+        .expect("the connection is closed")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_body_of_the_bound_is_read_to_its_end_and_a_longer_one_is_not() {
+    // Only a connection whose answer was read to its end is used again.
+    for (len, connections) in [(16 * 1024, 1), (16 * 1024 + 1, 2)] {
+        let body = "x".repeat(len);
+        let sized = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{body}");
+        let chunked = format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{len:x}\r\n{body}\r\n0\r\n\r\n"
+        );
+        for answer in [sized, chunked] {
+            let receiver = Receiver::answering(answer.leak()).await;
+            let transport = open();
+            for _ in 0..2 {
+                assert_eq!(transport.post(&at(receiver.socket)).await, Ok(status(200)));
+            }
+            assert_eq!(receiver.accepted(), connections, "{len}");
+        }
+    }
+}

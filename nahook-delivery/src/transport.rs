@@ -1,0 +1,234 @@
+//! The port through which one attempt is made: a request out, a status or a coarse failure back.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use url::Url;
+
+/// Makes attempts.
+///
+/// Dropping the future cancels the attempt and closes its connection; what had been sent by then
+/// may have been received.
+pub trait Transport: Send + Sync {
+    /// POSTs `request` and answers what the endpoint said. Any status is `Ok`, a redirect too: it
+    /// is for the caller to judge, and is never followed. `Err` means that no status arrived; unless
+    /// the error [precedes the connection](TransportError::is_before_sending) the endpoint may have
+    /// received the request.
+    fn post(
+        &self,
+        request: &OutboundRequest,
+    ) -> impl Future<Output = Result<OutboundResponse, TransportError>> + Send;
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<T: Transport + ?Sized> Transport for &T {
+    async fn post(&self, request: &OutboundRequest) -> Result<OutboundResponse, TransportError> {
+        (**self).post(request).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    async fn post(&self, request: &OutboundRequest) -> Result<OutboundResponse, TransportError> {
+        (**self).post(request).await
+    }
+}
+
+/// One request to an endpoint.
+#[derive(Clone)]
+pub struct OutboundRequest {
+    /// Where to, as the tenant wrote it: `http` or `https`, without credentials.
+    pub url: Url,
+    /// The headers to send. `host`, and those that frame the message or rule the connection
+    /// (`content-length`, `transfer-encoding`, `connection` …), are the transport's and ignored here.
+    pub headers: HeaderMap,
+    /// The body, sent verbatim.
+    pub body: Bytes,
+}
+
+// A URL's query and the headers hold secrets (Slack's path is one entirely), so none is shown.
+impl std::fmt::Debug for OutboundRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutboundRequest")
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an endpoint answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboundResponse {
+    /// The HTTP status, 100–999 and not necessarily a registered one.
+    pub status: u16,
+    /// The `Retry-After` header, if there was one and it was well formed.
+    pub retry_after: Option<RetryAfter>,
+}
+
+/// A receiver's wish for when to try again (RFC 9110, section 10.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryAfter {
+    /// So long after the answer.
+    Delay(Duration),
+    /// At this instant of the wall clock, the receiver's.
+    At(SystemTime),
+}
+
+impl RetryAfter {
+    /// Reads a header value: seconds as digits, or an HTTP date in any of its three formats.
+    /// Anything else is `None`. Seconds beyond `u32::MAX` are that many, so that adding them to a
+    /// clock's time cannot overflow.
+    pub fn parse(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let secs = text.parse::<u32>().unwrap_or(u32::MAX);
+            return Some(Self::Delay(Duration::from_secs(secs.into())));
+        }
+        httpdate::parse_http_date(text).ok().map(Self::At)
+    }
+
+    /// How long to wait from `now`; nothing for an instant that has passed. Not capped: the longest
+    /// wait to honour is the retry schedule's to say.
+    pub fn delay(self, now: SystemTime) -> Duration {
+        match self {
+            Self::Delay(delay) => delay,
+            Self::At(instant) => instant.duration_since(now).unwrap_or_default(),
+        }
+    }
+}
+
+/// Why an attempt brought no status.
+///
+/// The texts are shown to tenants in their attempt records. They are constants: no address, host,
+/// certificate or secret can get into one, and the kinds are too coarse to map a network with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// Not a URL that can be posted to: neither `http` nor `https`, no host, or with credentials
+    /// inside, which belong in the endpoint's basic-auth settings.
+    #[error("the URL cannot be used")]
+    InvalidUrl,
+    /// Every address of the host is one that may not be dialled.
+    #[error("the address is not permitted")]
+    RefusedAddress,
+    /// The host's name could not be resolved, or has no address.
+    #[error("the host name could not be resolved")]
+    Resolve,
+    /// No permitted address accepted a connection.
+    #[error("the connection failed")]
+    Connect,
+    /// The TLS handshake failed, by the certificate or otherwise.
+    #[error("the TLS handshake failed")]
+    Tls,
+    /// Time ran out.
+    #[error("timed out while {0}")]
+    Timeout(TimeoutPhase),
+    /// The connection ended before an answer's head was complete.
+    #[error("the connection was closed before an answer arrived")]
+    Closed,
+    /// What arrived is not an HTTP/1 answer, or its head is too large.
+    #[error("the answer was not valid HTTP")]
+    Protocol,
+}
+
+impl TransportError {
+    /// Whether the attempt certainly ended before any of the request was sent.
+    pub fn is_before_sending(self) -> bool {
+        match self {
+            Self::InvalidUrl
+            | Self::RefusedAddress
+            | Self::Resolve
+            | Self::Connect
+            | Self::Tls
+            | Self::Timeout(TimeoutPhase::Connect) => true,
+            Self::Timeout(TimeoutPhase::Answer) | Self::Closed | Self::Protocol => false,
+        }
+    }
+}
+
+/// What was going on when time ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimeoutPhase {
+    /// Resolving the name, connecting, or the TLS handshake.
+    Connect,
+    /// Sending the request, or waiting for the answer's head.
+    Answer,
+}
+
+impl std::fmt::Display for TimeoutPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Answer => "waiting for the answer",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn parse(text: &str) -> Option<RetryAfter> {
+        RetryAfter::parse(&HeaderValue::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_nothing_else() {
+        let secs = |secs| Some(RetryAfter::Delay(Duration::from_secs(secs)));
+        let date = Some(RetryAfter::At(
+            UNIX_EPOCH + Duration::from_secs(784_111_777),
+        ));
+        for (text, expected) in [
+            ("0", secs(0)),
+            ("120", secs(120)),
+            (" 120 ", secs(120)),
+            ("99999999999999999999999", secs(u32::MAX.into())),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", date),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", date),
+            ("Sun Nov  6 08:49:37 1994", date),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("soon", None),
+        ] {
+            assert_eq!(parse(text), expected, "{text:?}");
+        }
+        let not_ascii = HeaderValue::from_bytes(b"\xff").unwrap();
+        assert_eq!(RetryAfter::parse(&not_ascii), None);
+    }
+
+    #[test]
+    fn a_date_is_a_delay_from_now_and_a_past_one_is_none_at_all() {
+        let date = parse("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let at = |secs| UNIX_EPOCH + Duration::from_secs(secs);
+        assert_eq!(date.delay(at(784_111_700)), Duration::from_secs(77));
+        assert_eq!(date.delay(at(784_111_778)), Duration::ZERO);
+        assert_eq!(parse("9").unwrap().delay(at(0)), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn debug_of_a_request_shows_neither_url_nor_headers() {
+        let request = OutboundRequest {
+            url: "https://hooks.slack.com/services/T0/B0/hunter2"
+                .parse()
+                .unwrap(),
+            headers: [(
+                http::header::AUTHORIZATION,
+                HeaderValue::from_static("hunter2"),
+            )]
+            .into_iter()
+            .collect(),
+            body: Bytes::from_static(b"hunter2"),
+        };
+        assert_eq!(
+            format!("{request:?}"),
+            "OutboundRequest { body_len: 7, .. }"
+        );
+    }
+}
