@@ -87,8 +87,8 @@ type Connector<R> = TimedConnector<HttpsConnector<GuardedConnector<R>>>;
 /// Posts over HTTP/1.1, with TLS for `https`, to addresses that the [`AddressPolicy`] permits.
 ///
 /// Connections are kept and reused per scheme, host and port. One that the endpoint closed while it
-/// was idle is replaced by a fresh one, as long as nothing had been written to it. Redirects are
-/// not followed, proxies of the environment are not used. Needs a tokio runtime with I/O and time.
+/// was idle is replaced by a fresh one; only a close that crosses the request on the wire is
+/// [`TransportError::Closed`], because the endpoint may have read it. Redirects are not followed, proxies of the environment are not used. Needs a tokio runtime with I/O and time.
 pub struct HttpTransport<R = SystemResolver> {
     client: legacy::Client<Connector<R>, Full<Bytes>>,
     total_timeout: Duration,
@@ -147,7 +147,11 @@ impl<R: Resolver> HttpTransport<R> {
 impl<R: Resolver> Transport for HttpTransport<R> {
     async fn post(&self, request: &OutboundRequest) -> Result<OutboundResponse, TransportError> {
         let deadline = Instant::now() + self.total_timeout;
-        let sending = self.client.request(message(request)?);
+        let message = message(request)?;
+        // Lets the runtime look at its sockets once. A close of an idle connection that has arrived
+        // but was not yet noticed would else take the request with it: written, and never read.
+        tokio::task::yield_now().await;
+        let sending = self.client.request(message);
         let response = timeout_at(deadline, sending)
             .await
             .map_err(|_| TransportError::Timeout(TimeoutPhase::Answer))?

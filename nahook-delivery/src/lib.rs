@@ -14,8 +14,9 @@ mod connector;
 pub mod http_transport;
 pub mod resolver;
 pub mod signature;
-mod tls;
+pub mod tls;
 pub mod transport;
+pub mod worker;
 
 pub use address::AddressPolicy;
 pub use http_transport::{HttpTransport, TransportSettings, TransportSetupError};
@@ -24,3 +25,4 @@ pub use signature::{SecretError, Signer};
 pub use transport::{
     OutboundRequest, OutboundResponse, RetryAfter, TimeoutPhase, Transport, TransportError,
 };
+pub use worker::{RetrySchedule, Worker, WorkerReport, WorkerSettings};

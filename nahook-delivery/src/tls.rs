@@ -6,10 +6,10 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
-/// TLS 1.2 and 1.3 by *ring*, named explicitly: the process default depends on what else is linked.
+/// A client's settings: TLS 1.2 and 1.3 by *ring*, named explicitly: the process default depends on what else is linked.
 /// Trusts the system's roots, or Mozilla's where the system has none (a container made from
 /// scratch), and `extra_roots`. Reads files.
-pub(crate) fn client_config(
+pub fn client_config(
     extra_roots: &[CertificateDer<'static>],
 ) -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();

@@ -1,3 +1,4 @@
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -184,4 +185,31 @@ async fn attempts_at_once_do_not_wait_for_each_other() {
         "{:?}",
         started.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt() {
+    // On a thread of its own, so that its closes arrive while this runtime is held up and the pool
+    // still takes the connection for a live one.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(20) {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"{}") {
+                let mut part = [0; 1024];
+                let len = stream.read(&mut part).unwrap();
+                request.extend_from_slice(&part[..len]);
+            }
+            stream.write_all(OK.as_bytes()).unwrap();
+            // The close comes while the other thread sleeps, and not together with the answer.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let transport = open();
+    for _ in 0..20 {
+        assert_eq!(transport.post(&at(socket)).await, Ok(status(200)));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

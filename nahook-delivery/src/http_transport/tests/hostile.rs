@@ -217,8 +217,9 @@ async fn a_dropped_attempt_closes_its_connection() {
 
 #[tokio::test]
 async fn a_body_of_the_bound_is_read_to_its_end_and_a_longer_one_is_not() {
-    // Only a connection whose answer was read to its end is used again.
-    for (len, connections) in [(16 * 1024, 1), (16 * 1024 + 1, 2)] {
+    // Only a connection whose answer was read to its end is used again. The longer one is longer
+    // by far, since hyper skips a remainder that has already arrived.
+    for (len, connections) in [(16 * 1024, 1), (1024 * 1024, 2)] {
         let body = "x".repeat(len);
         let sized = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{body}");
         let chunked = format!(

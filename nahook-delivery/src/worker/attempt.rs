@@ -1,0 +1,134 @@
+//! One attempt: from a leased delivery and its endpoint to what is to become of both.
+
+use std::time::Duration;
+
+use nahook_core::{
+    Attempt, Clock, EndpointKind, EndpointTarget, HealthState, IdSource, LeasedDelivery, Next,
+    Timestamp,
+};
+use tokio::time::{Instant, timeout};
+
+use super::contain::contain;
+use super::judgement::{GONE, Judgement, NoAnswer, judge};
+use super::observe;
+use super::request::request;
+use super::settings::WorkerSettings;
+use crate::transport::{OutboundResponse, Transport};
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) struct Attempted {
+    pub(super) attempt: Attempt,
+    pub(super) next: Next,
+    /// What the directory does not know yet of the endpoint.
+    pub(super) health: Option<HealthState>,
+}
+
+/// What an attempt needs besides its delivery and its endpoint.
+pub(super) struct Means<'a, T> {
+    pub(super) transport: &'a T,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) ids: &'a dyn IdSource,
+    pub(super) settings: &'a WorkerSettings,
+}
+
+/// Makes the delivery's next attempt. Never panics, and ends by the settings' time-out.
+pub(super) async fn attempt<T: Transport>(
+    means: &Means<'_, T>,
+    delivery: &LeasedDelivery,
+    target: &EndpointTarget,
+) -> Attempted {
+    let number = delivery.attempts.saturating_add(1);
+    let begun = Instant::now();
+    let started_at = means.clock.now();
+    let answer = contain(post(means, delivery, target, number, started_at))
+        .await
+        .unwrap_or(Err(NoAnswer::Panicked));
+    let duration = begun.elapsed();
+    let ended_at = means.clock.now();
+    let outcome = observe::outcome(&answer);
+    let judgement = judge(answer, ended_at);
+    let attempted = Attempted {
+        next: next(means, number, &judgement, target, ended_at),
+        health: health(means.settings, &judgement, target, started_at, ended_at),
+        attempt: record(judgement, started_at, duration),
+    };
+    observe::attempted(delivery, number, &attempted, outcome);
+    attempted
+}
+
+async fn post<T: Transport>(
+    means: &Means<'_, T>,
+    delivery: &LeasedDelivery,
+    target: &EndpointTarget,
+    number: u32,
+    now: Timestamp,
+) -> Result<OutboundResponse, NoAnswer> {
+    let request = request(delivery, target, number, now)?;
+    let answer = timeout(
+        means.settings.attempt_timeout,
+        means.transport.post(&request),
+    )
+    .await;
+    Ok(answer.map_err(|_| NoAnswer::GaveUp)??)
+}
+
+fn next<T>(
+    means: &Means<'_, T>,
+    number: u32,
+    judgement: &Judgement,
+    target: &EndpointTarget,
+    now: Timestamp,
+) -> Next {
+    match judgement {
+        Judgement::Accepted { .. } => Next::Delivered,
+        Judgement::Gone => Next::Failed,
+        // Nobody will ever look at it again, unlike a webhook's URL that can be mended.
+        Judgement::Failed { .. } if has_no_url(target) => Next::Failed,
+        Judgement::Failed { retry_after, .. } => means
+            .settings
+            .schedule
+            .wait(number, *retry_after, means.ids.random())
+            .map_or(Next::DeadLetter, |wait| {
+                Next::Retry(now.saturating_add(wait))
+            }),
+    }
+}
+
+/// A Slack endpoint whose settings lack the URL.
+fn has_no_url(target: &EndpointTarget) -> bool {
+    target.kind == EndpointKind::Slack && target.url.is_empty()
+}
+
+/// Only what changes something is reported, so that while all is well nothing is written.
+fn health(
+    settings: &WorkerSettings,
+    judgement: &Judgement,
+    target: &EndpointTarget,
+    started_at: Timestamp,
+    now: Timestamp,
+) -> Option<HealthState> {
+    match (judgement, target.failing_since) {
+        (Judgement::Accepted { .. }, since) => since.map(|_| HealthState::Healthy),
+        (Judgement::Gone, _) => Some(HealthState::Disable),
+        (Judgement::Failed { .. }, None) => Some(HealthState::FailingSince(started_at)),
+        (Judgement::Failed { .. }, Some(since)) => {
+            let too_long = now.saturating_since(since) >= settings.disable_after;
+            too_long.then_some(HealthState::Disable)
+        }
+    }
+}
+
+fn record(judgement: Judgement, started_at: Timestamp, duration: Duration) -> Attempt {
+    let (status_code, error) = match judgement {
+        Judgement::Accepted { status } => (Some(status), None),
+        Judgement::Failed { status, error, .. } => (status, Some(error)),
+        Judgement::Gone => (Some(410), Some(GONE.to_owned())),
+    };
+    Attempt {
+        started_at,
+        duration,
+        status_code,
+        error,
+    }
+}

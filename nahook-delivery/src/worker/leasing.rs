@@ -1,0 +1,279 @@
+//! When to lease, and what becomes of what was leased until its attempt begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{
+    DeliveryQueue, EndpointDirectory, EndpointTarget, LeaseBatch, LeaseRequest, Next, StoreError,
+};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::attempt::{Means, attempt};
+use super::calls::{LookUp, bounded, look_up};
+use super::ledger::{Admission, Hold, Phase};
+use super::observe;
+use super::session::{Done, Session, Stage};
+use super::settling::backoff;
+use crate::transport::Transport;
+
+/// How long nothing is leased for an endpoint that the directory cannot read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
+/// From how many empty answers in a row on the queue's announcements are taken with a grain of salt …
+const EMPTY_MAX: u32 = 8;
+/// … and how soon it is asked again then, at the earliest.
+const EMPTY_PAUSE: Duration = Duration::from_millis(5);
+
+/// When to lease.
+#[derive(Debug)]
+pub(super) struct Leasing {
+    /// There may be something to lease.
+    wanted: bool,
+    under_way: bool,
+    /// Not before then: something failed, or announcements proved empty too often.
+    not_before: Instant,
+    /// Then at the latest.
+    at: Instant,
+    /// Waits for the queue to announce something.
+    watch: Option<AbortHandle>,
+    empty_in_a_row: u32,
+    failures: u32,
+}
+
+impl Leasing {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            wanted: true,
+            under_way: false,
+            not_before: now,
+            at: now,
+            watch: None,
+            empty_in_a_row: 0,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn changed(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(super) fn on_time(&mut self, now: Instant) {
+        self.wanted |= now >= self.at;
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.unwatch();
+    }
+
+    /// When time alone is a reason to look again.
+    pub(super) fn wake_at(&self, has_room: bool) -> Instant {
+        let far = self.at + Duration::from_hours(1);
+        match (self.under_way || !has_room, self.wanted) {
+            (true, _) => far,
+            (false, true) => self.not_before,
+            (false, false) => self.at.max(self.not_before),
+        }
+    }
+
+    fn unwatch(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+    }
+
+    fn pause_after_failure(&mut self, now: Instant) {
+        self.failures += 1;
+        self.not_before = now + backoff(self.failures);
+        self.wanted = true;
+    }
+}
+
+impl<Q, D, T> Session<Q, D, T>
+where
+    Q: DeliveryQueue + 'static,
+    D: EndpointDirectory + 'static,
+    T: Transport + 'static,
+{
+    pub(super) fn start_leasing(&mut self, now: Instant) {
+        let free = self.free();
+        let leasing = &mut self.leasing;
+        let may = self.stage == Stage::Working && free > 0 && !leasing.under_way;
+        if !may || !leasing.wanted || now < leasing.not_before {
+            return;
+        }
+        leasing.unwatch();
+        leasing.under_way = true;
+        leasing.wanted = false;
+        let settings = &self.worker.settings;
+        let ledger = &self.ledger;
+        self.endpoints
+            .mark_slow(now, settings, |number| ledger.is_attempting(number));
+        let bounds = self.endpoints.bounds(ledger.len(), now, settings);
+        leasing.at = now + settings.poll_interval;
+        if let Some(wider_at) = bounds.wider_at {
+            leasing.at = leasing.at.min(wider_at);
+        }
+        let request = LeaseRequest {
+            worker: self.id,
+            max: free,
+            per_endpoint_max: bounds.per_endpoint_max,
+            exceptions: bounds.exceptions,
+            duration: settings.lease_duration,
+        };
+        let worker = Arc::clone(&self.worker);
+        self.jobs.spawn(async move {
+            let timeout = worker.settings.bookkeeping_timeout;
+            let answer = bounded(timeout, || worker.queue.lease(&request)).await;
+            Done::Leased(request.max, now, answer)
+        });
+    }
+
+    pub(super) fn leased(
+        &mut self,
+        asked: usize,
+        since: Instant,
+        answer: Result<LeaseBatch, StoreError>,
+    ) {
+        let now = Instant::now();
+        self.leasing.under_way = false;
+        let batch = match answer {
+            Ok(batch) => batch,
+            Err(error) => {
+                observe::call_failed("lease", &error, "leasing again soon");
+                self.leasing.pause_after_failure(now);
+                return;
+            }
+        };
+        self.plan_next_lease(asked, &batch, now);
+        let expires_at = since + self.worker.settings.lease_duration;
+        let mut opening = Vec::with_capacity(batch.deliveries.len());
+        for delivery in batch.deliveries {
+            let endpoint = delivery.endpoint;
+            match self.ledger.admit(delivery, expires_at) {
+                Admission::Adopted => {}
+                Admission::Replaced(hold) => opening.push(hold),
+                Admission::New(hold) => {
+                    self.endpoints.enter(endpoint, now, &self.worker.settings);
+                    opening.push(hold);
+                }
+            }
+        }
+        if self.stage == Stage::Working {
+            self.start_look_up(opening);
+        } else {
+            for hold in opening {
+                self.finish(hold, None, Next::Release);
+            }
+        }
+    }
+
+    fn plan_next_lease(&mut self, asked: usize, batch: &LeaseBatch, now: Instant) {
+        let leasing = &mut self.leasing;
+        if self.stage != Stage::Working {
+            return;
+        }
+        if batch.deliveries.is_empty() {
+            leasing.failures = 0;
+            leasing.empty_in_a_row += 1;
+            if leasing.empty_in_a_row > EMPTY_MAX {
+                leasing.not_before = leasing.not_before.max(now + EMPTY_PAUSE);
+            }
+        } else {
+            leasing.empty_in_a_row = 0;
+        }
+        leasing.wanted |= batch.deliveries.len() >= asked;
+        if let Some(due) = batch.next_due {
+            let wait = due.saturating_since(self.worker.clock.now());
+            // What is due by now was within no bound: leasing again at once would change nothing.
+            leasing.at = leasing.at.min(now + wait.max(Duration::from_millis(1)));
+        }
+        let worker = Arc::clone(&self.worker);
+        let generation = batch.generation;
+        let watch = self.jobs.spawn(async move {
+            // A panic leaves the poll interval.
+            if super::contain::contain(async { worker.queue.changed(generation).await })
+                .await
+                .is_err()
+            {
+                std::future::pending::<()>().await;
+            }
+            Done::Changed
+        });
+        leasing.watch = Some(watch);
+    }
+
+    fn start_look_up(&mut self, opening: Vec<Hold>) {
+        let mut ids = Vec::with_capacity(opening.len());
+        for hold in &opening {
+            ids.extend(
+                self.ledger
+                    .get_mut(*hold)
+                    .map(|entry| entry.delivery.endpoint),
+            );
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return;
+        }
+        let worker = Arc::clone(&self.worker);
+        self.jobs.spawn(async move {
+            let timeout = worker.settings.bookkeeping_timeout;
+            let answer = look_up(&worker.directory, &ids, timeout).await;
+            Done::LookedUp(opening, answer)
+        });
+    }
+
+    pub(super) fn looked_up(&mut self, opening: Vec<Hold>, look_up: &LookUp) {
+        let now = Instant::now();
+        for endpoint in &look_up.failed {
+            self.endpoints.pause(*endpoint, now + UNREADABLE_PAUSE);
+        }
+        if look_up.is_down {
+            self.leasing.pause_after_failure(now);
+        } else {
+            self.leasing.failures = 0;
+        }
+        for hold in opening {
+            let Some(entry) = self.ledger.get_mut(hold) else {
+                continue;
+            };
+            if entry.phase != Phase::Opening {
+                continue;
+            }
+            match look_up.found.get(&entry.delivery.endpoint) {
+                _ if self.stage != Stage::Working => self.finish(hold, None, Next::Release),
+                None => self.finish(hold, None, Next::Release),
+                Some(Some(target)) if target.is_active => {
+                    let target = Arc::clone(target);
+                    self.start_attempt(hold, target, now);
+                }
+                Some(_) => self.finish(hold, None, Next::Failed),
+            }
+        }
+    }
+
+    fn start_attempt(&mut self, hold: Hold, target: Arc<EndpointTarget>, now: Instant) {
+        let Some(entry) = self.ledger.get_mut(hold) else {
+            return;
+        };
+        let delivery = Arc::clone(&entry.delivery);
+        self.endpoints.begin(delivery.endpoint, hold.number, now);
+        let worker = Arc::clone(&self.worker);
+        let task = self.jobs.spawn(async move {
+            let means = Means {
+                transport: &worker.transport,
+                clock: &*worker.clock,
+                ids: &*worker.ids,
+                settings: &worker.settings,
+            };
+            let attempted = attempt(&means, &delivery, &target).await;
+            Done::Attempted(hold, delivery.endpoint, attempted)
+        });
+        self.ledger.attempting(hold, task);
+    }
+}

@@ -1,0 +1,132 @@
+//! The worker: leases deliveries, attempts them, and settles what became of them.
+
+mod attempt;
+mod calls;
+mod contain;
+mod endpoints;
+mod judgement;
+mod leasing;
+mod ledger;
+pub mod metric;
+mod observe;
+mod request;
+mod schedule;
+mod session;
+mod settings;
+mod settling;
+
+use std::sync::Arc;
+
+use nahook_core::{
+    Clock, DeliveryQueue, EndpointDirectory, IdSource, RandomIds, SystemClock, WorkerId,
+};
+
+pub use self::schedule::RetrySchedule;
+pub use self::settings::WorkerSettings;
+
+use self::session::Session;
+use crate::transport::Transport;
+
+/// Delivers: leases what is due from a queue, attempts it through a transport, and settles what became of it.
+///
+/// Any number of workers may share a queue, in one process or in many.
+///
+/// * **Isolation.** What is leased is attempted at once, so nothing waits behind anything else. Each endpoint has a bound
+///   of its own, which shrinks when it fails, and endpoints that take long share half of the worker.
+/// * **Nothing is sent again because of bookkeeping.** A settlement that the queue does not take is tried until it does,
+///   alone if need be, and its lease is extended meanwhile. What remains is what a crash, or a queue that is out of reach
+///   for longer than a lease, leaves: delivery at least once.
+/// * **A panic** of the transport is a failed attempt, one of the queue or the directory a failed call.
+pub struct Worker<Q, D, T> {
+    queue: Q,
+    directory: D,
+    transport: T,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    settings: WorkerSettings,
+}
+
+/// What a worker did between its start and its end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct WorkerReport {
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// Deliveries settled as delivered.
+    pub delivered: u64,
+    /// … as to be attempted again.
+    pub retried: u64,
+    /// … as dead letters.
+    pub dead_lettered: u64,
+    /// … as failed, their endpoints being gone or disabled.
+    pub failed: u64,
+    /// Deliveries given back without an attempt, or whose attempt was cut off when the worker had to stop.
+    pub released: u64,
+    /// Deliveries whose lease was lost before they were settled, or that may have been settled by a call that failed.
+    pub leases_lost: u64,
+    /// Deliveries still unsettled when the worker had to stop: they are offered again once their leases expire.
+    pub unsettled: u64,
+}
+
+impl<Q, D, T> Worker<Q, D, T>
+where
+    Q: DeliveryQueue + 'static,
+    D: EndpointDirectory + 'static,
+    T: Transport + 'static,
+{
+    /// A worker over these, with the system's clock and the default settings.
+    pub fn new(queue: Q, directory: D, transport: T) -> Self {
+        Self {
+            queue,
+            directory,
+            transport,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            settings: WorkerSettings::default(),
+        }
+    }
+
+    /// Reads the time of day from `clock`; it should go at the pace of tokio's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Draws the worker's id and the jitter from `ids`.
+    #[must_use]
+    pub fn with_ids(mut self, ids: impl IdSource + 'static) -> Self {
+        self.ids = Arc::new(ids);
+        self
+    }
+
+    /// Uses `settings`. Numbers that would make the worker stand still or spin are raised to the least that works.
+    #[must_use]
+    pub fn with_settings(mut self, settings: WorkerSettings) -> Self {
+        self.settings = settings.checked();
+        self
+    }
+
+    /// Works until `stop` resolves and then ends gracefully: leases nothing more, lets the attempts in flight end within
+    /// [`stop_timeout`](WorkerSettings::stop_timeout), gives back what was not attempted, and settles everything within
+    /// [`stop_grace`](WorkerSettings::stop_grace) after that.
+    ///
+    /// Attempts run as tasks of the current tokio runtime, which needs time enabled.
+    ///
+    /// # Cancellation
+    /// Dropping the future cuts off everything in flight at once. What was not settled is offered again once its lease
+    /// expires, so an endpoint may receive it twice.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send) -> WorkerReport {
+        #[expect(clippy::cast_possible_truncation, reason = "64 random bits are enough")]
+        let id = WorkerId(self.ids.random() as u64);
+        Session::new(id, Arc::new(self)).run(stop).await
+    }
+}
+
+impl<Q, D, T> std::fmt::Debug for Worker<Q, D, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

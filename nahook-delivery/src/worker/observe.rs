@@ -1,0 +1,73 @@
+//! What the worker tells logs and metrics: one wide line per attempt, no payload, no secret, no URL.
+
+use std::error::Error;
+
+use nahook_core::{LeasedDelivery, Next};
+
+use super::attempt::Attempted;
+use super::judgement::NoAnswer;
+use super::metric;
+use crate::transport::OutboundResponse;
+
+/// The attempt's outcome as metrics count it.
+pub(super) fn outcome(answer: &Result<OutboundResponse, NoAnswer>) -> &'static str {
+    match answer {
+        Ok(OutboundResponse { status, .. }) if (200..300).contains(status) => "delivered",
+        Err(NoAnswer::Panicked) => "panicked",
+        _ => "failed",
+    }
+}
+
+/// An attempt is over.
+pub(super) fn attempted(
+    delivery: &LeasedDelivery,
+    number: u32,
+    attempted: &Attempted,
+    outcome: &'static str,
+) {
+    let attempt = &attempted.attempt;
+    metrics::counter!(metric::ATTEMPTS, metric::OUTCOME => outcome).increment(1);
+    metrics::histogram!(metric::ATTEMPT_SECONDS, metric::OUTCOME => outcome)
+        .record(attempt.duration.as_secs_f64());
+    let (next, retry_in_ms) = match attempted.next {
+        Next::DeadLetter => ("dead_letter", None),
+        Next::Delivered => ("delivered", None),
+        Next::Failed => ("failed", None),
+        Next::Release => ("release", None),
+        Next::Retry(at) => {
+            let ended_at = attempt.started_at.saturating_add(attempt.duration);
+            ("retry", Some(millis(at.saturating_since(ended_at))))
+        }
+    };
+    tracing::info!(
+        message_id = %delivery.message,
+        delivery_id = %delivery.lease.delivery,
+        endpoint_id = %delivery.endpoint,
+        workspace_id = %delivery.workspace,
+        event_type = delivery.event_type.as_ref().map(tracing::field::display),
+        attempt = number,
+        status_code = attempt.status_code,
+        duration_ms = millis(attempt.duration),
+        outcome,
+        error = attempt.error,
+        next,
+        retry_in_ms,
+        "attempt"
+    );
+}
+
+/// A call of the queue or the directory failed, and what is done about it.
+pub(super) fn call_failed(call: &'static str, error: &(dyn Error + 'static), remedy: &'static str) {
+    metrics::counter!(metric::BOOKKEEPING_ERRORS, metric::CALL => call).increment(1);
+    tracing::warn!(call, error, remedy, "bookkeeping failed");
+}
+
+/// Somebody else may attempt this delivery, too.
+pub(super) fn lease_lost(delivery: nahook_core::DeliveryId, when: &'static str) {
+    metrics::counter!(metric::LEASES_LOST).increment(1);
+    tracing::warn!(delivery_id = %delivery, when, "lease lost");
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

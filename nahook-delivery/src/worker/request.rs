@@ -1,0 +1,89 @@
+//! The request that an endpoint receives (contract, section 3).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
+use nahook_core::{BasicAuth, EndpointKind, EndpointTarget, LeasedDelivery, SecretText, Timestamp};
+use url::Url;
+
+use crate::signature::Signer;
+use crate::transport::OutboundRequest;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const DELIVERY_ID: HeaderName = HeaderName::from_static("nahook-delivery-id");
+const EVENT_TYPE: HeaderName = HeaderName::from_static("nahook-event-type");
+const ATTEMPT: HeaderName = HeaderName::from_static("nahook-attempt");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("nahook/", env!("CARGO_PKG_VERSION")));
+
+/// Why no request could be made of an endpoint's settings. The texts are shown to the tenant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum RequestError {
+    #[error("the signing secret cannot be used")]
+    Secret,
+    #[error("the URL cannot be used")]
+    Url,
+}
+
+/// The request of `delivery`'s attempt with this number, counted from 1, sent at `now`.
+///
+/// A Slack endpoint's is unsigned and without `webhook-…` headers, which would promise a signature.
+pub(super) fn request(
+    delivery: &LeasedDelivery,
+    target: &EndpointTarget,
+    number: u32,
+    now: Timestamp,
+) -> Result<OutboundRequest, RequestError> {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(USER_AGENT, AGENT);
+    headers.insert(DELIVERY_ID, text(delivery.lease.delivery));
+    if let Some(event_type) = &delivery.event_type {
+        headers.insert(EVENT_TYPE, text(event_type));
+    }
+    headers.insert(ATTEMPT, number.into());
+    if target.kind == EndpointKind::Webhook {
+        sign(&mut headers, delivery, target, now)?;
+    }
+    if let Some(auth) = &target.auth {
+        headers.insert(AUTHORIZATION, basic(auth));
+    }
+    Ok(OutboundRequest {
+        url: Url::parse(&target.url).map_err(|_| RequestError::Url)?,
+        headers,
+        body: delivery.payload.as_bytes().clone(),
+    })
+}
+
+fn sign(
+    headers: &mut HeaderMap,
+    delivery: &LeasedDelivery,
+    target: &EndpointTarget,
+    now: Timestamp,
+) -> Result<(), RequestError> {
+    // Made anew each time: a few hundred nanoseconds, less than a shared cache of secrets is worth.
+    let signer = Signer::new(target.secrets.iter().map(SecretText::expose))
+        .map_err(|_| RequestError::Secret)?;
+    let id = delivery.message.to_string();
+    let signature = signer.sign(&id, now.as_secs(), delivery.payload.as_bytes());
+    headers.insert(WEBHOOK_ID, text(id));
+    headers.insert(WEBHOOK_TIMESTAMP, now.as_secs().into());
+    headers.insert(WEBHOOK_SIGNATURE, text(signature));
+    Ok(())
+}
+
+fn basic(auth: &BasicAuth) -> HeaderValue {
+    let pair = format!("{}:{}", auth.username, auth.password.expose());
+    let mut value = text(format!("Basic {}", STANDARD.encode(pair)));
+    value.set_sensitive(true);
+    value
+}
+
+/// A value made of an id, a name, a number or base64: all visible ASCII, so that the fallback is never taken.
+fn text(value: impl ToString) -> HeaderValue {
+    HeaderValue::try_from(value.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

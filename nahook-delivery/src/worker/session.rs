@@ -1,0 +1,440 @@
+//! One run of a worker: a loop that never waits for anything but the next thing to happen.
+//!
+//! Everything that takes time is a job of its own: leasing (one at a time), looking endpoints up, attempts, settling
+//! (one batch at a time, so that what ends meanwhile forms the next), settling again what failed, extending, reporting.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{
+    Attempt, DeliveryQueue, EndpointDirectory, EndpointId, HealthReport, HealthState, Lease,
+    LeaseBatch, Next, Settled, Settlement, StoreError, WorkerId,
+};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use super::attempt::Attempted;
+use super::calls::{LookUp, bounded};
+use super::endpoints::Endpoints;
+use super::leasing::Leasing;
+use super::ledger::{Hold, Ledger};
+use super::settling::{Pending, backoff, settle};
+use super::{Worker, WorkerReport, metric, observe};
+use crate::transport::Transport;
+
+pub(super) struct Session<Q, D, T> {
+    pub(super) id: WorkerId,
+    pub(super) worker: Arc<Worker<Q, D, T>>,
+    pub(super) jobs: JoinSet<Done>,
+    pub(super) ledger: Ledger,
+    pub(super) endpoints: Endpoints,
+    pub(super) leasing: Leasing,
+    pub(super) stage: Stage,
+    pub(super) report: WorkerReport,
+    /// To be settled with the next batch.
+    outbox: Vec<Pending>,
+    settling: bool,
+    /// The queue failed to take these; they are tried again at `stuck_until`.
+    stuck: Vec<Pending>,
+    stuck_until: Instant,
+    settling_again: usize,
+    extending: bool,
+    tick_at: Instant,
+    health: HashMap<EndpointId, HealthState>,
+    health_failures: u32,
+    health_from: Instant,
+    reporting: bool,
+}
+
+/// A job that is over.
+pub(super) enum Done {
+    Attempted(Hold, EndpointId, Attempted),
+    Changed,
+    Extended(Vec<Lease>, Instant, Result<Vec<bool>, StoreError>),
+    Leased(usize, Instant, Result<LeaseBatch, StoreError>),
+    LookedUp(Vec<Hold>, LookUp),
+    Reported(Vec<HealthReport>, Result<(), StoreError>),
+    Settled(Vec<(Pending, Option<Settled>)>),
+    SettledAgain(Vec<(Pending, Option<Settled>)>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Stage {
+    Working,
+    /// Attempts may go on until then.
+    Finishing(Instant),
+    /// Only settling may go on, until then.
+    Closing(Instant),
+}
+
+impl<Q, D, T> Session<Q, D, T>
+where
+    Q: DeliveryQueue + 'static,
+    D: EndpointDirectory + 'static,
+    T: Transport + 'static,
+{
+    pub(super) fn new(id: WorkerId, worker: Arc<Worker<Q, D, T>>) -> Self {
+        let now = Instant::now();
+        Self {
+            id,
+            worker,
+            jobs: JoinSet::new(),
+            ledger: Ledger::default(),
+            endpoints: Endpoints::new(),
+            leasing: Leasing::new(now),
+            stage: Stage::Working,
+            report: WorkerReport::default(),
+            outbox: Vec::new(),
+            settling: false,
+            stuck: Vec::new(),
+            stuck_until: now,
+            settling_again: 0,
+            extending: false,
+            tick_at: now,
+            health: HashMap::new(),
+            health_failures: 0,
+            health_from: now,
+            reporting: false,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: impl Future<Output = ()> + Send) -> WorkerReport {
+        let mut stop = pin!(stop);
+        loop {
+            let now = Instant::now();
+            self.start_jobs(now);
+            if self.is_over(now) {
+                break;
+            }
+            let wake_at = self.wake_at(now);
+            tokio::select! {
+                Some(done) = self.jobs.join_next() => self.take_all(done),
+                () = sleep_until(wake_at) => self.on_time(),
+                () = &mut stop, if self.stage == Stage::Working => self.stop(),
+            }
+        }
+        self.report.unsettled = self.ledger.len() as u64;
+        self.show_in_flight(0);
+        self.report
+    }
+
+    fn start_jobs(&mut self, now: Instant) {
+        self.start_leasing(now);
+        self.start_settling(now);
+        self.start_extending(now);
+        self.start_reporting(now);
+        self.show_in_flight(self.ledger.len());
+    }
+
+    /// Takes what is over, all of it, so that attempts that ended together are settled together.
+    fn take_all(&mut self, first: Result<Done, JoinError>) {
+        let mut next = Some(first);
+        while let Some(done) = next {
+            // An error is a job that was cut off: nothing else panics, ports and attempts are contained.
+            if let Ok(done) = done {
+                self.take(done);
+            }
+            next = self.jobs.try_join_next();
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Attempted(hold, endpoint, attempted) => self.attempted(hold, endpoint, attempted),
+            Done::Changed => self.leasing.changed(),
+            Done::Extended(leases, since, answer) => self.extended(&leases, since, answer),
+            Done::Leased(asked, since, answer) => self.leased(asked, since, answer),
+            Done::LookedUp(holds, look_up) => self.looked_up(holds, &look_up),
+            Done::Reported(reports, answer) => self.reported(reports, answer),
+            Done::Settled(answers) => {
+                self.settling = false;
+                self.settled(answers);
+            }
+            Done::SettledAgain(answers) => {
+                self.settling_again = 0;
+                self.settled(answers);
+            }
+        }
+    }
+
+    fn wake_at(&self, now: Instant) -> Instant {
+        let mut wake_at = now + Duration::from_hours(1);
+        let mut consider = |at: Instant| wake_at = wake_at.min(at);
+        match self.stage {
+            Stage::Working => consider(self.leasing.wake_at(self.free() > 0)),
+            Stage::Finishing(until) | Stage::Closing(until) => consider(until),
+        }
+        if !self.ledger.is_empty() && !self.extending {
+            consider(self.tick_at);
+        }
+        if !self.stuck.is_empty() && self.settling_again == 0 {
+            consider(self.stuck_until);
+        }
+        if !self.health.is_empty() && !self.reporting {
+            consider(self.health_from);
+        }
+        wake_at
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        match self.stage {
+            Stage::Finishing(until) if now >= until => {
+                for hold in self.ledger.cut_off_all() {
+                    self.finish(hold, None, Next::Release);
+                }
+                self.stage = Stage::Closing(now + self.worker.settings.stop_grace);
+                self.stuck_until = now;
+                self.health_from = now;
+            }
+            Stage::Working => self.leasing.on_time(now),
+            _ => {}
+        }
+    }
+
+    fn stop(&mut self) {
+        let now = Instant::now();
+        self.leasing.stop();
+        self.stage = Stage::Finishing(now + self.worker.settings.stop_timeout);
+        self.stuck_until = now;
+        self.health_from = now;
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        match self.stage {
+            Stage::Working => false,
+            Stage::Closing(until) if now >= until => true,
+            _ => {
+                let is_reporting = self.reporting || !self.health.is_empty();
+                self.ledger.is_empty() && !is_reporting && !self.leasing.is_under_way()
+            }
+        }
+    }
+
+    fn attempted(&mut self, hold: Hold, endpoint: EndpointId, attempted: Attempted) {
+        self.report.attempts += 1;
+        let Attempted {
+            attempt,
+            next,
+            health,
+        } = attempted;
+        let succeeded = next == Next::Delivered;
+        self.endpoints
+            .learn(endpoint, succeeded, attempt.duration, &self.worker.settings);
+        if let Some(state) = health {
+            if state == HealthState::Disable {
+                metrics::counter!(metric::ENDPOINTS_DISABLED).increment(1);
+                tracing::warn!(endpoint_id = %endpoint, "endpoint disabled");
+            }
+            let known = self.health.remove(&endpoint);
+            self.health.insert(endpoint, newer(known, state));
+        }
+        self.finish(hold, Some(attempt), next);
+    }
+
+    /// Puts the end of a hold on the way to the queue, unless the hold is obsolete.
+    pub(super) fn finish(&mut self, hold: Hold, attempt: Option<Attempt>, next: Next) {
+        if let Some(lease) = self.ledger.settling(hold) {
+            let settlement = Settlement {
+                lease,
+                attempt,
+                next,
+            };
+            self.outbox.push(Pending {
+                hold,
+                settlement,
+                failures: 0,
+            });
+        }
+    }
+
+    fn start_settling(&mut self, now: Instant) {
+        if !self.settling && !self.outbox.is_empty() {
+            self.settling = true;
+            let batch = std::mem::take(&mut self.outbox);
+            self.spawn_settling(batch, Done::Settled);
+        }
+        if self.settling_again == 0 && !self.stuck.is_empty() && now >= self.stuck_until {
+            self.settling_again = self.stuck.len();
+            let batch = std::mem::take(&mut self.stuck);
+            self.spawn_settling(batch, Done::SettledAgain);
+        }
+    }
+
+    fn spawn_settling(
+        &mut self,
+        mut batch: Vec<Pending>,
+        done: fn(Vec<(Pending, Option<Settled>)>) -> Done,
+    ) {
+        // The lease may have been renewed under another token since.
+        for pending in &mut batch {
+            if let Some(entry) = self.ledger.get_mut(pending.hold) {
+                pending.settlement.lease = entry.lease;
+            }
+        }
+        let worker = Arc::clone(&self.worker);
+        self.jobs.spawn(async move {
+            let timeout = worker.settings.bookkeeping_timeout;
+            done(settle(&worker.queue, batch, timeout).await)
+        });
+    }
+
+    fn settled(&mut self, answers: Vec<(Pending, Option<Settled>)>) {
+        let now = Instant::now();
+        for (mut pending, answer) in answers {
+            if answer == Some(Settled::Done) {
+                self.report.count(pending.settlement.next);
+            }
+            let Some(entry) = self.ledger.get_mut(pending.hold) else {
+                continue;
+            };
+            match answer {
+                None => {
+                    pending.failures += 1;
+                    self.stuck_until = now + backoff(pending.failures);
+                    self.stuck.push(pending);
+                    continue;
+                }
+                // It was leased to us once more meanwhile: that lease is to be ended as well.
+                Some(_) if entry.lease != pending.settlement.lease => {
+                    self.outbox.push(pending);
+                    continue;
+                }
+                Some(Settled::LeaseLost) => {
+                    self.report.leases_lost += 1;
+                    observe::lease_lost(pending.hold.delivery, "settling");
+                }
+                Some(Settled::Done) => {}
+            }
+            self.close(pending.hold, now);
+        }
+        self.leasing.changed();
+    }
+
+    fn close(&mut self, hold: Hold, now: Instant) {
+        if let Some(entry) = self.ledger.remove(hold) {
+            let endpoint = entry.delivery.endpoint;
+            self.endpoints.leave(endpoint, now, &self.worker.settings);
+        }
+    }
+
+    /// How many more deliveries may be leased. Those that the queue refuses to settle are not counted, as long as they are
+    /// no more than the worker would hold anyway: a fault in some rows must not bring everything to a halt.
+    pub(super) fn free(&self) -> usize {
+        let max = self.worker.settings.in_flight_max;
+        let stuck = (self.stuck.len() + self.settling_again).min(max);
+        max.saturating_sub(self.ledger.len().saturating_sub(stuck))
+    }
+
+    fn start_extending(&mut self, now: Instant) {
+        if self.extending || now < self.tick_at {
+            return;
+        }
+        let duration = self.worker.settings.lease_duration;
+        self.tick_at = now + duration / 6;
+        let leases = self.ledger.ending(now + duration / 2);
+        if leases.is_empty() {
+            return;
+        }
+        self.extending = true;
+        let worker = Arc::clone(&self.worker);
+        self.jobs.spawn(async move {
+            let since = Instant::now();
+            let extending = || worker.queue.extend(&leases, duration);
+            // Soon enough to try again before the leases end.
+            let answer = bounded(duration / 6, extending).await;
+            Done::Extended(leases, since, answer)
+        });
+    }
+
+    fn extended(
+        &mut self,
+        leases: &[Lease],
+        since: Instant,
+        answer: Result<Vec<bool>, StoreError>,
+    ) {
+        self.extending = false;
+        match answer {
+            Ok(held) => {
+                for (lease, held) in leases.iter().zip(held) {
+                    let until = held.then_some((since, self.worker.settings.lease_duration));
+                    if self.ledger.extended(*lease, until) {
+                        observe::lease_lost(lease.delivery, "extending");
+                    }
+                }
+            }
+            Err(error) => observe::call_failed("extend", &error, "extending again soon"),
+        }
+    }
+
+    fn start_reporting(&mut self, now: Instant) {
+        if self.reporting || self.health.is_empty() || now < self.health_from {
+            return;
+        }
+        self.reporting = true;
+        let reports: Vec<_> = self
+            .health
+            .drain()
+            .map(|(endpoint, state)| HealthReport { endpoint, state })
+            .collect();
+        let worker = Arc::clone(&self.worker);
+        self.jobs.spawn(async move {
+            let timeout = worker.settings.bookkeeping_timeout;
+            let answer = bounded(timeout, || worker.directory.report(&reports)).await;
+            Done::Reported(reports, answer)
+        });
+    }
+
+    fn reported(&mut self, reports: Vec<HealthReport>, answer: Result<(), StoreError>) {
+        const FAILURES_MAX: u32 = 5;
+        self.reporting = false;
+        let Err(error) = answer else {
+            self.health_failures = 0;
+            return;
+        };
+        self.health_failures += 1;
+        if self.health_failures > FAILURES_MAX {
+            // The next attempt that tells something new will report it again.
+            observe::call_failed("report", &error, "dropped");
+            self.health_failures = 0;
+            return;
+        }
+        observe::call_failed("report", &error, "reporting again");
+        self.health_from = Instant::now() + backoff(self.health_failures);
+        for HealthReport { endpoint, state } in reports {
+            let since = self.health.remove(&endpoint);
+            let merged = since.map_or(state, |since| newer(Some(state), since));
+            self.health.insert(endpoint, merged);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    fn show_in_flight(&self, count: usize) {
+        metrics::gauge!(metric::IN_FLIGHT).set(count as f64);
+    }
+}
+
+/// What two reports on one endpoint say together.
+fn newer(known: Option<HealthState>, news: HealthState) -> HealthState {
+    match (known, news) {
+        (Some(HealthState::Disable), _) => HealthState::Disable,
+        (Some(HealthState::FailingSince(earlier)), HealthState::FailingSince(later)) => {
+            HealthState::FailingSince(earlier.min(later))
+        }
+        _ => news,
+    }
+}
+
+impl WorkerReport {
+    fn count(&mut self, next: Next) {
+        *match next {
+            Next::DeadLetter => &mut self.dead_lettered,
+            Next::Delivered => &mut self.delivered,
+            Next::Failed => &mut self.failed,
+            Next::Release => &mut self.released,
+            Next::Retry(_) => &mut self.retried,
+        } += 1;
+    }
+}

@@ -1,0 +1,76 @@
+//! The worker's numbers.
+
+use std::time::Duration;
+
+use super::schedule::RetrySchedule;
+
+/// The worker's numbers. The defaults are the contract's (section 3) where it names one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WorkerSettings {
+    /// How many deliveries are held at a time in all, each being attempted or settled. Default 512: a connection
+    /// each, and a process may often have no more than 1,024 files open.
+    ///
+    /// Endpoints that lately took longer than `slow_after` share half of it, so the other half is always there for those
+    /// that answer.
+    pub in_flight_max: usize,
+    /// How many of them at most for one endpoint that keeps up. Default 32.
+    pub per_endpoint_max: usize,
+    /// How many of them for an endpoint of which nothing is known. Default 4; 1 while more than half of
+    /// `in_flight_max` is in use.
+    pub per_endpoint_initial: usize,
+    /// From when on an attempt, running or over, makes its endpoint a slow one. Default 1 s.
+    pub slow_after: Duration,
+    /// How long a lease lasts; it is extended while its delivery is held. Default 60 s, at least 1 s.
+    pub lease_duration: Duration,
+    /// When a failed delivery is attempted again.
+    pub schedule: RetrySchedule,
+    /// An endpoint that has only failed for so long is disabled. Default 5 days.
+    pub disable_after: Duration,
+    /// An attempt that the transport does not end by then is given up. Default 30 s: the transport's own time-out, 15 s,
+    /// is meant to come first.
+    pub attempt_timeout: Duration,
+    /// A call of the queue or the directory that has not answered by then has failed. Default 10 s.
+    pub bookkeeping_timeout: Duration,
+    /// How long attempts in flight may go on once the worker is told to stop. Default 20 s.
+    pub stop_timeout: Duration,
+    /// How long settling may take after that. Default 5 s.
+    pub stop_grace: Duration,
+    /// The queue is asked at least so often, even if it announces nothing. Default 30 s.
+    pub poll_interval: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 512,
+            per_endpoint_max: 32,
+            per_endpoint_initial: 4,
+            slow_after: Duration::from_secs(1),
+            lease_duration: Duration::from_mins(1),
+            schedule: RetrySchedule::default(),
+            disable_after: Duration::from_hours(5 * 24),
+            attempt_timeout: Duration::from_secs(30),
+            bookkeeping_timeout: Duration::from_secs(10),
+            stop_timeout: Duration::from_secs(20),
+            stop_grace: Duration::from_secs(5),
+            poll_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// The same, with every number that would make the worker stand still or spin raised to the least that works.
+    pub(super) fn checked(mut self) -> Self {
+        self.in_flight_max = self.in_flight_max.max(1);
+        self.per_endpoint_max = self.per_endpoint_max.clamp(1, self.in_flight_max);
+        self.per_endpoint_initial = self.per_endpoint_initial.clamp(1, self.per_endpoint_max);
+        self.lease_duration = self.lease_duration.max(Duration::from_secs(1));
+        self.poll_interval = self.poll_interval.max(Duration::from_millis(100));
+        self
+    }
+
+    /// How many deliveries slow endpoints may hold together.
+    pub(super) fn slow_max(&self) -> usize {
+        (self.in_flight_max / 2).max(1)
+    }
+}
