@@ -1,1 +1,20 @@
-//! nahook-http
+#![doc = include_str!("../README.md")]
+
+mod cause;
+mod edge;
+mod error;
+mod fallback;
+mod ingestion;
+pub mod metric;
+mod operations;
+mod serve;
+pub mod wire;
+
+pub use self::edge::{Edge, EdgeLayer, RequestContext, RequestId};
+pub use self::error::ApiError;
+pub use self::fallback::{method_not_allowed, not_found, with_fallbacks};
+pub use self::ingestion::{
+    CreatingSubscriptions, Ingestion, IngestionEngine, IngestionSettings, ingestion_router,
+};
+pub use self::operations::{Operations, Probe, operations_router};
+pub use self::serve::{ServeSettings, serve};

@@ -1,0 +1,190 @@
+//! What every request passes first: it gets an id and an arrival time, and a net is spread under it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use nahook_core::{IdSource, RandomIds};
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::ApiError;
+
+/// What clients know a request by.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that is taken from a client, in bytes: it goes into every log line of the request.
+const REQUEST_ID_LEN_MAX: usize = 128;
+
+/// What a request is known by, in answers and logs: the client's own, or drawn.
+#[derive(Clone, Eq, PartialEq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The client's, if it sent a reasonable one: 1 to 128 visible ASCII characters.
+    fn sent(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(X_REQUEST_ID)?;
+        let is_reasonable = (1..=REQUEST_ID_LEN_MAX).contains(&value.len())
+            && value.as_bytes().iter().all(u8::is_ascii_graphic);
+        is_reasonable.then(|| Self(value.clone()))
+    }
+
+    fn drawn(random: u128) -> Self {
+        let text = format!("req_{random:032x}");
+        // Letters and digits always make a header value.
+        Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("req_0")))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What the layer knows of a request; an extension of it, for any route behind the layer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RequestContext {
+    /// What the request is known by.
+    pub id: RequestId,
+    /// When its head had arrived: deadlines count from here.
+    pub arrived: Instant,
+}
+
+impl RequestContext {
+    /// The request's own, or a new one where no layer was in its way.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_else(|| Self {
+            id: RequestId::drawn(RandomIds.random()),
+            arrived: Instant::now(),
+        })
+    }
+}
+
+/// Gives every request a [`RequestContext`], shows its id as `X-Request-Id` on the answer, and turns a panic into a 500.
+///
+/// Laid twice, the outer one's context holds.
+#[derive(Clone)]
+pub struct EdgeLayer {
+    ids: Arc<dyn IdSource>,
+}
+
+impl EdgeLayer {
+    /// Draws ids from `ids`.
+    pub fn new(ids: Arc<dyn IdSource>) -> Self {
+        Self { ids }
+    }
+}
+
+impl Default for EdgeLayer {
+    fn default() -> Self {
+        Self::new(Arc::new(RandomIds))
+    }
+}
+
+impl fmt::Debug for EdgeLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EdgeLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+
+    fn layer(&self, service: S) -> Edge<S> {
+        Edge {
+            service,
+            ids: Arc::clone(&self.ids),
+        }
+    }
+}
+
+/// A service behind an [`EdgeLayer`].
+#[derive(Clone)]
+pub struct Edge<S> {
+    service: S,
+    ids: Arc<dyn IdSource>,
+}
+
+impl<S> fmt::Debug for Edge<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge").finish_non_exhaustive()
+    }
+}
+
+impl<S> Edge<S> {
+    fn context(&self, request: &Request) -> RequestContext {
+        request.extensions().get().cloned().unwrap_or_else(|| {
+            let id = RequestId::sent(request.headers());
+            RequestContext {
+                id: id.unwrap_or_else(|| RequestId::drawn(self.ids.random())),
+                arrived: Instant::now(),
+            }
+        })
+    }
+}
+
+impl<S> Service<Request> for Edge<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let context = self.context(&request);
+        let RequestId(id) = context.id.clone();
+        request.extensions_mut().insert(context);
+        // The clone takes the place of the service that was made ready.
+        let clone = self.service.clone();
+        let mut service = std::mem::replace(&mut self.service, clone);
+        Box::pin(async move {
+            let answering = contain(async move { service.call(request).await });
+            let mut response = match answering.await {
+                Some(response) => response?,
+                None => ApiError::internal().into_response(),
+            };
+            response.headers_mut().insert(X_REQUEST_ID, id);
+            Ok(response)
+        })
+    }
+}
+
+/// Runs `future`; `None` if it panics. What it panicked with has gone to the panic hook.
+///
+/// Unwind safety is asserted: the future is not polled again, and what it shares with others is behind locks that
+/// are poisoned or that hold no half-made state.
+async fn contain<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}

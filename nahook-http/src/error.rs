@@ -1,0 +1,260 @@
+//! The errors of the API, all of them (contract, section 1).
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nahook_core::TriggerError;
+use serde::Serialize;
+
+use crate::wire::BodyError;
+
+/// An answer that says no: `{"error":{"code","message"}}` with its status and headers.
+///
+/// The message is for people and names nothing of the inside; programs read the code.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: Cow<'static, str>,
+    retry_after: Option<Duration>,
+}
+
+/// How long to wait before asking again when something of ours is down.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl ApiError {
+    /// 400 `invalid_api_key`: the key is bound to one endpoint.
+    pub fn invalid_api_key() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_api_key",
+            "This API key is bound to one endpoint and cannot trigger events",
+        )
+    }
+
+    /// 400 `validation_error`: something in the request is not as it must be.
+    pub fn validation(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "validation_error", message)
+    }
+
+    /// 401 `unauthorized`: the key is missing, malformed, unknown or revoked; which, is not told.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Missing or invalid API key",
+        )
+    }
+
+    /// 403 `token_disabled`: the key is switched off.
+    pub fn token_disabled() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "token_disabled",
+            "This API key is disabled",
+        )
+    }
+
+    /// 404 `not_found`.
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 405 `method_not_allowed`; `Allow` is the router's to set.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "This route does not take that method",
+        )
+    }
+
+    /// 408 `request_timeout`: the body did not arrive in time; nothing was begun.
+    pub fn request_timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request body did not arrive in time; nothing was queued",
+        )
+    }
+
+    /// 413 `payload_too_large`: the payload, or the body around it, is over what the plan allows.
+    pub fn payload_too_large(payload_len_max: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            format!("The payload exceeds the limit of {payload_len_max} bytes"),
+        )
+    }
+
+    /// 429 `rate_limited`.
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "Rate limit exceeded",
+        )
+        .retry_after(retry_after)
+    }
+
+    /// 500 `internal_error`: a defect of ours.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "Something went wrong on our side",
+        )
+    }
+
+    /// 503 `unavailable`: something needed is down; nothing was queued.
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+            .retry_after(UNAVAILABLE_RETRY_AFTER)
+    }
+
+    /// 504 `ingest_timeout`: the deadline passed and nothing was queued.
+    pub fn ingest_timeout() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "ingest_timeout",
+            "The event was not queued in time; it is safe to retry",
+        )
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code that programs read.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The message for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// How long to wait before asking again, if that is known; the header rounds it up to whole seconds.
+    pub fn retry_after_hint(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The body: also what a batch shows for an item.
+    fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            error: Fields<'a>,
+        }
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            code: &'a str,
+            message: &'a str,
+        }
+        let envelope = Envelope {
+            error: Fields {
+                code: self.code,
+                message: &self.message,
+            },
+        };
+        // Two strings always serialize.
+        serde_json::to_vec(&envelope).unwrap_or_default()
+    }
+}
+
+/// What the engine refuses, in the words of the API.
+impl From<&TriggerError> for ApiError {
+    fn from(error: &TriggerError) -> Self {
+        match error {
+            TriggerError::DeadlineExceeded => Self::ingest_timeout(),
+            TriggerError::LimiterUnavailable(_) => {
+                Self::unavailable("The rate limiter is unavailable; nothing was queued")
+            }
+            TriggerError::NotWorkspaceScoped(_) => Self::invalid_api_key(),
+            TriggerError::PayloadTooLarge { len_max, .. } => Self::payload_too_large(*len_max),
+            TriggerError::RateLimited { retry_after } => Self::rate_limited(*retry_after),
+            TriggerError::StoreUnavailable(_) => {
+                Self::unavailable("The subscription store is unavailable; nothing was queued")
+            }
+            TriggerError::UnknownEventType => Self::not_found("Event type not found"),
+            _ => Self::internal(),
+        }
+    }
+}
+
+/// What the parser refuses, in the words of the API.
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::PayloadTooLarge { len_max, .. } => Self::payload_too_large(len_max),
+            other => Self::validation(other.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, json)], self.to_json()).into_response();
+        let headers = response.headers_mut();
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Rounded up, at least 1: clients parse nothing else, and a zero would make them ask again at once.
+fn whole_seconds(wait: Duration) -> u64 {
+    let started = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(started).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_rounded_up_to_whole_seconds() {
+        for (wait, seconds) in [
+            (Duration::ZERO, 1),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_secs(1), 1),
+            (Duration::from_nanos(1_000_000_001), 2),
+            (Duration::from_mins(1), 60),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(whole_seconds(wait), seconds, "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_escaped() {
+        let error = ApiError::validation("a \"quoted\"\nword");
+        assert_eq!(
+            error.to_json(),
+            br#"{"error":{"code":"validation_error","message":"a \"quoted\"\nword"}}"#
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading a request's body without trusting its sender.
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::{HeaderMap, header};
+use bytes::{Buf as _, Bytes, BytesMut};
+use hyper::body::Frame;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Largest space that is set aside on the word of a `Content-Length` alone.
+const TRUSTED_LEN_MAX: u64 = 64 * 1024;
+
+/// How long the rest of a refused body is waited for.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A body that has not been read.
+pub(super) struct Unread {
+    body: Body,
+    /// The client waits for `100 Continue` before it sends: a body that is not polled is not sent.
+    is_held_back: bool,
+}
+
+/// Why a body could not be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ReadError {
+    /// It ended early or its framing was broken.
+    Broken,
+    /// It was not complete by the deadline.
+    TooLate,
+    /// It is longer than allowed.
+    TooLong,
+}
+
+impl Unread {
+    pub(super) fn new(body: Body, headers: &HeaderMap) -> Self {
+        Self {
+            body,
+            is_held_back: headers.contains_key(header::EXPECT),
+        }
+    }
+
+    /// Reads the body to its end, holding at most `len_max` bytes and what arrived last.
+    ///
+    /// A body that announces more is refused before any of it is read.
+    pub(super) async fn read(
+        &mut self,
+        len_max: usize,
+        deadline: Instant,
+    ) -> Result<Bytes, ReadError> {
+        let announced = self.body.size_hint().lower();
+        if usize::try_from(announced).map_or(true, |len| len > len_max) {
+            return Err(ReadError::TooLong);
+        }
+        timeout_at(deadline, self.collect(len_max, announced))
+            .await
+            .unwrap_or(Err(ReadError::TooLate))
+    }
+
+    /// Reads and drops what is left, at most `len_max` bytes and not for long. Answers whether that was all.
+    pub(super) async fn discard(mut self, len_max: usize, deadline: Instant) -> bool {
+        if self.body.is_end_stream() {
+            return true;
+        }
+        let announced = self.body.size_hint().lower();
+        if self.is_held_back || usize::try_from(announced).map_or(true, |len| len > len_max) {
+            return false;
+        }
+        let mut left = len_max;
+        let discarding = async {
+            while let Some(frame) = self.frame().await {
+                let Ok(frame) = frame else { return false };
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                match left.checked_sub(len) {
+                    Some(rest) => left = rest,
+                    None => return false,
+                }
+            }
+            true
+        };
+        let deadline = deadline.min(Instant::now() + DISCARD_TIMEOUT);
+        timeout_at(deadline, discarding).await.unwrap_or(false)
+    }
+
+    async fn collect(&mut self, len_max: usize, announced: u64) -> Result<Bytes, ReadError> {
+        let mut first = Bytes::new();
+        let mut whole: Option<BytesMut> = None;
+        while let Some(frame) = self.frame().await {
+            let frame = frame.map_err(|_| ReadError::Broken)?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let held = whole.as_ref().map_or(first.len(), BytesMut::len);
+            if data.len() > len_max - held {
+                return Err(ReadError::TooLong);
+            }
+            if held == 0 {
+                // The usual body arrives at once and is taken as it came.
+                first = data;
+                continue;
+            }
+            whole
+                .get_or_insert_with(|| {
+                    let trusted = announced.min(TRUSTED_LEN_MAX);
+                    let room = usize::try_from(trusted).unwrap_or(0).max(first.len());
+                    let mut whole = BytesMut::with_capacity(room + data.remaining());
+                    whole.extend_from_slice(&first);
+                    whole
+                })
+                .extend_from_slice(&data);
+        }
+        Ok(whole.map_or(first, BytesMut::freeze))
+    }
+
+    async fn frame(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
+        std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await
+    }
+}

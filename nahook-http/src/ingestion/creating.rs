@@ -1,0 +1,48 @@
+//! Event types that are made when first named.
+
+use std::sync::Arc;
+
+use nahook_core::{
+    Catalog, CatalogError, EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore,
+};
+
+/// A subscription store in which every event type exists: an unknown one is created, with no subscribers yet.
+///
+/// Older servers did so; a typo then makes an event type that nobody hears of instead of a 404, so it is to be chosen
+/// (contract, section 1). Since the engine asks a store only after admitting the caller, creating is rate-limited.
+#[derive(Clone, Debug)]
+pub struct CreatingSubscriptions<S, C> {
+    subscriptions: S,
+    catalog: C,
+}
+
+impl<S: SubscriptionStore, C: Catalog> CreatingSubscriptions<S, C> {
+    /// Answers from `subscriptions`, and creates what is unknown there in `catalog`: two handles to one back end.
+    pub fn new(subscriptions: S, catalog: C) -> Self {
+        Self {
+            subscriptions,
+            catalog,
+        }
+    }
+}
+
+impl<S: SubscriptionStore, C: Catalog> SubscriptionStore for CreatingSubscriptions<S, C> {
+    async fn subscribers(
+        &self,
+        event_type: &EventTypeName,
+        scope: &FanOutScope,
+    ) -> Result<Option<Subscribers>, StoreError> {
+        if let Some(known) = self.subscriptions.subscribers(event_type, scope).await? {
+            return Ok(Some(known));
+        }
+        let workspace = scope.workspace();
+        match self.catalog.ensure_event_type(event_type, &workspace).await {
+            Ok(event_type) => Ok(Some(Subscribers {
+                event_type,
+                endpoints: Arc::new([]),
+            })),
+            Err(CatalogError::Store(error)) => Err(error),
+            Err(other) => Err(StoreError::internal(other)),
+        }
+    }
+}

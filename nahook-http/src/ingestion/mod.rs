@@ -1,0 +1,99 @@
+//! The Ingestion API (contract, section 1).
+
+mod authenticate;
+mod body;
+mod creating;
+mod report;
+mod tally;
+mod trigger;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, post};
+use nahook_core::{
+    DynDeliveryPublisher, DynKeyStore, DynRateLimiter, DynSubscriptionStore, FanOut,
+};
+
+pub use self::creating::CreatingSubscriptions;
+pub(crate) use self::tally::Tally;
+use self::trigger::{EVENT_TYPE, trigger};
+use crate::{EdgeLayer, method_not_allowed, not_found};
+
+/// The engine over back ends that are chosen at run time.
+pub type IngestionEngine =
+    FanOut<Arc<dyn DynSubscriptionStore>, Arc<dyn DynDeliveryPublisher>, Arc<dyn DynRateLimiter>>;
+
+/// What the routes need; a clone is a handle.
+#[derive(Clone)]
+pub struct Ingestion {
+    engine: Arc<IngestionEngine>,
+    keys: Arc<dyn DynKeyStore>,
+    settings: IngestionSettings,
+}
+
+/// The numbers of the ingestion routes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "settings are made with a literal"
+)]
+pub struct IngestionSettings {
+    /// How many bytes a body may have beyond its plan's payload cap: for metadata, field names and white space.
+    pub envelope_len_max: usize,
+    /// How many bytes of a refused request's body are read and dropped, so that a client that sends before it listens
+    /// gets to its answer and the connection lives on. A longer rest closes the connection.
+    pub discard_len_max: usize,
+}
+
+impl Default for IngestionSettings {
+    fn default() -> Self {
+        Self {
+            envelope_len_max: 64 * 1024,
+            discard_len_max: 1024 * 1024,
+        }
+    }
+}
+
+impl Ingestion {
+    /// Routes over this engine and these keys, with the default settings. The engine's time-out counts from a request's
+    /// arrival.
+    pub fn new(engine: Arc<IngestionEngine>, keys: Arc<dyn DynKeyStore>) -> Self {
+        Self {
+            engine,
+            keys,
+            settings: IngestionSettings::default(),
+        }
+    }
+
+    /// Uses `settings`.
+    #[must_use]
+    pub fn with_settings(mut self, settings: IngestionSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+}
+
+impl fmt::Debug for Ingestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingestion")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ingestion routes, to be merged or nested into any axum application, or served alone
+/// [with fallbacks](crate::with_fallbacks).
+pub fn ingestion_router(ingestion: Ingestion) -> Router {
+    let mut router = Router::new();
+    for base in ["/api/ingest", "/ingest"] {
+        router = router
+            .route(&format!("{base}/event/{{{EVENT_TYPE}}}"), post(trigger))
+            .route(&format!("{base}/event/batch"), any(not_found));
+    }
+    router
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(EdgeLayer::default())
+        .with_state(ingestion)
+}

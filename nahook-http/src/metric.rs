@@ -1,0 +1,119 @@
+//! The metrics, all of them; whoever embeds this picks the exporter.
+
+use std::time::Duration;
+
+use crate::ingestion::Tally;
+use metrics::{Label, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+/// Answers by `route`, `status` and `code`; the code of a success is `accepted`.
+pub const REQUESTS: &str = "nahook_http_requests_total";
+/// Events let in, by how their fan-out went: `outcome` is `queued` (to every subscriber), `partial`, `failed` (to
+/// none) or `unsubscribed` (there is none).
+pub const TRIGGERS: &str = "nahook_triggers_total";
+/// Deliveries of events that were let in, by `outcome`: `published`, or the failure's code.
+pub const DELIVERIES: &str = "nahook_deliveries_total";
+/// Events let in although the rate limiter did not answer.
+pub const LIMITER_BYPASSES: &str = "nahook_limiter_bypasses_total";
+/// Seconds from a Trigger's arrival to its answer.
+pub const TRIGGER_DURATION: &str = "nahook_trigger_duration_seconds";
+/// Connections that are open.
+pub const CONNECTIONS: &str = "nahook_http_connections";
+
+/// Tells the installed recorder what the metrics mean. Call it once, after installing one.
+pub fn describe() {
+    describe_counter!(REQUESTS, "Answers by route, status and code");
+    describe_counter!(TRIGGERS, "Events let in, by how their fan-out went");
+    describe_counter!(DELIVERIES, "Deliveries by what became of queueing them");
+    describe_counter!(
+        LIMITER_BYPASSES,
+        "Events let in although the rate limiter did not answer"
+    );
+    describe_histogram!(
+        TRIGGER_DURATION,
+        Unit::Seconds,
+        "From a Trigger's arrival to its answer"
+    );
+    describe_gauge!(CONNECTIONS, "Connections that are open");
+}
+
+/// Which route answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Route {
+    None,
+    Trigger,
+}
+
+impl Route {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Trigger => "trigger",
+        }
+    }
+}
+
+pub(crate) fn count_request(route: Route, status: u16, code: &'static str) {
+    let labels = vec![
+        Label::from_static_parts("route", route.as_str()),
+        Label::from_static_parts("status", status_text(status)),
+        Label::from_static_parts("code", code),
+    ];
+    counter!(REQUESTS, labels).increment(1);
+}
+
+/// The statuses there are, without allocating.
+const fn status_text(status: u16) -> &'static str {
+    match status {
+        202 => "202",
+        400 => "400",
+        401 => "401",
+        403 => "403",
+        404 => "404",
+        405 => "405",
+        408 => "408",
+        413 => "413",
+        429 => "429",
+        499 => "499",
+        500 => "500",
+        503 => "503",
+        504 => "504",
+        _ => "other",
+    }
+}
+
+pub(crate) fn observe_trigger(duration: Duration) {
+    histogram!(TRIGGER_DURATION).record(duration.as_secs_f64());
+}
+
+pub(crate) fn count_receipt(tally: &Tally, limiter_bypassed: bool) {
+    let published = tally.published;
+    let outcome = match (published, tally.failures().next()) {
+        (0, None) => "unsubscribed",
+        (0, Some(_)) => "failed",
+        (_, None) => "queued",
+        (_, Some(_)) => "partial",
+    };
+    counter!(TRIGGERS, "outcome" => outcome).increment(1);
+    if limiter_bypassed {
+        counter!(LIMITER_BYPASSES).increment(1);
+    }
+    if published > 0 {
+        counter!(DELIVERIES, "outcome" => "published").increment(count(published));
+    }
+    for (kind, failed) in tally.failures() {
+        counter!(DELIVERIES, "outcome" => kind.code()).increment(count(failed));
+    }
+}
+
+pub(crate) fn connection_opened() {
+    gauge!(CONNECTIONS).increment(1);
+}
+
+pub(crate) fn connection_closed() {
+    gauge!(CONNECTIONS).decrement(1);
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

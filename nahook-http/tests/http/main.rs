@@ -1,0 +1,20 @@
+//! The routes over in-memory back ends and planted faults, and the server over real sockets.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what tests share may fail like a test"
+)]
+
+mod edge;
+mod errors;
+mod operations;
+mod order;
+mod properties;
+mod receipt;
+mod serving;
+mod slow;
+mod support;
+mod told;
+mod trigger;
+mod wire;
