@@ -1,1 +1,27 @@
-//! nahook-sqlite
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod catalog;
+mod config;
+mod connection;
+mod endpoints;
+mod error;
+mod keys;
+mod limiter;
+mod lock;
+mod log;
+mod publisher;
+mod queue;
+mod readers;
+mod row;
+mod schema;
+mod store;
+mod subscriptions;
+mod threads;
+mod writer;
+
+pub use self::config::{Role, SqliteSettings};
+pub use self::error::OpenError;
+pub use self::limiter::SqliteLimiter;
+pub use self::store::SqliteStore;
+pub use self::writer::WriterStats;

@@ -1,0 +1,98 @@
+//! How a store is opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
+
+/// The store's numbers, choices and components.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SqliteSettings {
+    /// What the process does with the file.
+    pub role: Role,
+    /// How long to wait for another process that writes, or that still has the file open as its server.
+    pub busy_timeout: Duration,
+    /// How many connections answer queries side by side; at least 1.
+    pub readers: usize,
+    /// How many endpoint ids and keys the caches of look-ups hold together.
+    pub cache_len_max: usize,
+    /// Largest number of pages of 4 KiB in the file: writes that need more fail as on a full disk.
+    pub pages_max: Option<u32>,
+    /// Whether to check the whole file when opening it, which reads all of it.
+    pub verify: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+}
+
+/// What a process does with the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "one process serves, all others look on"
+)]
+pub enum Role {
+    /// Publishes and delivers. One process at a time: leases live in its memory.
+    Server,
+    /// Reads and changes the catalog, beside a server or without one. Publishing and leasing are refused.
+    Tool,
+}
+
+impl SqliteSettings {
+    /// The settings of a server.
+    pub fn server() -> Self {
+        Self::for_role(Role::Server)
+    }
+
+    /// The settings of a tool that runs beside a server.
+    pub fn tool() -> Self {
+        Self::for_role(Role::Tool)
+    }
+
+    /// Reads the time of day from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Draws ids and lease tokens from `ids`.
+    #[must_use]
+    pub fn with_ids(mut self, ids: impl IdSource + 'static) -> Self {
+        self.ids = Arc::new(ids);
+        self
+    }
+
+    fn for_role(role: Role) -> Self {
+        Self {
+            role,
+            busy_timeout: Duration::from_secs(3),
+            readers: 2,
+            cache_len_max: 1_000_000,
+            pages_max: None,
+            verify: false,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+        }
+    }
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self::server()
+    }
+}
+
+impl fmt::Debug for SqliteSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteSettings")
+            .field("role", &self.role)
+            .field("busy_timeout", &self.busy_timeout)
+            .field("readers", &self.readers)
+            .field("cache_len_max", &self.cache_len_max)
+            .field("pages_max", &self.pages_max)
+            .field("verify", &self.verify)
+            .finish_non_exhaustive()
+    }
+}

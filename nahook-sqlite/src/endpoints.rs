@@ -1,0 +1,187 @@
+//! What a worker must know of an endpoint, and what it learns of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nahook_core::{
+    BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
+    SecretText, StoreError, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::SqliteStore;
+use crate::cache::Cache;
+use crate::readers::catalog_version;
+use crate::row::{endpoint_kind_at, maybe_instant_at, nanos, parsed_at};
+use crate::writer::Session;
+
+/// Endpoints by the catalog's version and by how often this process has reported.
+#[derive(Debug)]
+pub(crate) struct TargetCache {
+    known: Cache<(i64, u64), EndpointId, Known>,
+    reports: AtomicU64,
+}
+
+/// An endpoint, and when the last of its former secrets stops signing.
+#[derive(Clone, Debug)]
+struct Known {
+    target: Arc<EndpointTarget>,
+    until: Option<Timestamp>,
+}
+
+impl TargetCache {
+    pub(crate) fn new(len_max: usize) -> Self {
+        Self {
+            known: Cache::new(len_max),
+            reports: AtomicU64::new(0),
+        }
+    }
+}
+
+impl EndpointDirectory for SqliteStore {
+    async fn targets(
+        &self,
+        ids: &[EndpointId],
+    ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError> {
+        let shared = self.shared();
+        let now = shared.now();
+        // Read before the catalog: a report that comes later raises it, and what is then read is kept for nobody.
+        let reports = shared.targets.reports.load(Ordering::Acquire);
+        let version = (shared.readers().catalog_version()?, reports);
+        let mut targets: Vec<Option<Known>> = ids
+            .iter()
+            .map(|id| shared.targets.known.get(&version, id))
+            .map(|known| known.filter(|known| known.until.is_none_or(|until| until > now)))
+            .collect();
+        let missing: Vec<usize> = (0..ids.len()).filter(|at| targets[*at].is_none()).collect();
+        if !missing.is_empty() {
+            let wanted: Vec<EndpointId> = missing.iter().map(|at| ids[*at]).collect();
+            let (version, found) = shared
+                .readers()
+                .read(move |connection| {
+                    let found: Result<Vec<_>, _> = wanted
+                        .iter()
+                        .map(|id| target(connection, *id, now))
+                        .collect();
+                    Ok((catalog_version(connection)?, found?))
+                })
+                .await?;
+            for (at, known) in missing.into_iter().zip(found) {
+                if let Some(known) = &known {
+                    shared
+                        .targets
+                        .known
+                        .insert((version, reports), ids[at], known.clone(), 1);
+                }
+                targets[at] = known;
+            }
+        }
+        Ok(targets
+            .into_iter()
+            .map(|known| known.map(|known| known.target))
+            .collect())
+    }
+
+    async fn report(&self, reports: &[HealthReport]) -> Result<(), StoreError> {
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let shared = self.shared();
+        let (reports, now) = (reports.to_vec(), shared.now());
+        let outcome = shared
+            .writer()
+            .run(move |session| record(session, &reports, now))
+            .await;
+        // Whatever the outcome: it may have taken effect.
+        shared.targets.reports.fetch_add(1, Ordering::AcqRel);
+        outcome
+    }
+}
+
+fn target(
+    connection: &Connection,
+    id: EndpointId,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Known>> {
+    connection
+        .prepare_cached(
+            "SELECT workspace.id, url, kind, secret, previous_secret, previous_secret_until,
+                 auth_username, auth_password, is_active, failing_since
+             FROM endpoint JOIN workspace ON workspace.row = endpoint.workspace
+             WHERE endpoint.id = ?1 AND deleted_at IS NULL",
+        )?
+        .query_row([id.as_str()], |row| known_at(row, id, now))
+        .optional()
+}
+
+fn known_at(row: &Row<'_>, id: EndpointId, now: Timestamp) -> rusqlite::Result<Known> {
+    let mut secrets = vec![SecretText::new(row.get::<_, String>(3)?)];
+    let until = maybe_instant_at(row, 5)?.filter(|until| *until > now);
+    if until.is_some() {
+        secrets.extend(row.get::<_, Option<String>>(4)?.map(SecretText::new));
+    }
+    let target = EndpointTarget {
+        id,
+        workspace: parsed_at(row, 0)?,
+        url: row.get(1)?,
+        kind: endpoint_kind_at(row, 2)?,
+        secrets,
+        auth: auth_at(row, 6)?,
+        is_active: row.get(8)?,
+        failing_since: maybe_instant_at(row, 9)?,
+    };
+    Ok(Known {
+        target: Arc::new(target),
+        until,
+    })
+}
+
+/// Basic authentication in two columns.
+pub(crate) fn auth_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<BasicAuth>> {
+    let username: Option<String> = row.get(first)?;
+    let password: Option<String> = row.get(first + 1)?;
+    Ok(username.map(|username| BasicAuth {
+        username,
+        password: SecretText::new(password.unwrap_or_default()),
+    }))
+}
+
+fn record(session: &mut Session, reports: &[HealthReport], now: Timestamp) -> rusqlite::Result<()> {
+    let mut is_catalog_changed = false;
+    for HealthReport { endpoint, state } in reports {
+        let id = endpoint.as_str();
+        let connection = session.connection();
+        match state {
+            HealthState::Disable => {
+                let disabled = connection
+                    .prepare_cached(
+                        "UPDATE endpoint SET is_active = 0, disabled_reason = 'failing', updated_at = ?2
+                         WHERE id = ?1 AND is_active AND deleted_at IS NULL",
+                    )?
+                    .execute(params![id, nanos(now)])?;
+                is_catalog_changed |= disabled > 0;
+            }
+            HealthState::FailingSince(since) => {
+                connection
+                    .prepare_cached(
+                        "UPDATE endpoint SET failing_since = ?2
+                         WHERE id = ?1 AND deleted_at IS NULL
+                           AND (failing_since IS NULL OR failing_since > ?2)",
+                    )?
+                    .execute(params![id, nanos(*since)])?;
+            }
+            HealthState::Healthy => {
+                connection
+                    .prepare_cached(
+                        "UPDATE endpoint SET failing_since = NULL
+                         WHERE id = ?1 AND failing_since IS NOT NULL",
+                    )?
+                    .execute([id])?;
+            }
+        }
+    }
+    if is_catalog_changed {
+        session.touch_catalog()?;
+    }
+    Ok(())
+}

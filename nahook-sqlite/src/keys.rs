@@ -1,0 +1,102 @@
+//! Who a key belongs to.
+
+use nahook_core::{
+    Caller, KeyEntry, KeyHash, KeyState, KeyStore, ManagementTokenId, StoreError, WorkspaceId,
+};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::SqliteStore;
+use crate::cache::Cache;
+use crate::readers::catalog_version;
+use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at};
+
+/// Keys that were presented, by the catalog's version. Unknown ones are not kept: anybody can make those up.
+pub(crate) type KeyCache = Cache<i64, KeyHash, KeyEntry<Caller>>;
+
+impl KeyStore for SqliteStore {
+    /// Answers from memory as long as no process has changed the catalog, which every call makes sure of.
+    async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
+        let shared = self.shared();
+        let version = shared.readers().catalog_version()?;
+        if let Some(known) = shared.keys.get(&version, hash) {
+            return Ok(Some(known));
+        }
+        let presented = *hash;
+        let (version, found) = shared
+            .readers()
+            .read(move |connection| {
+                Ok((
+                    catalog_version(connection)?,
+                    api_key(connection, &presented)?,
+                ))
+            })
+            .await?;
+        if let Some(found) = found {
+            shared.keys.insert(version, *hash, found, 1);
+        }
+        Ok(found)
+    }
+
+    async fn management_token(
+        &self,
+        hash: &KeyHash,
+    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError> {
+        let presented = *hash;
+        self.shared()
+            .readers()
+            .read(move |connection| management_token(connection, &presented))
+            .await
+    }
+}
+
+fn api_key(connection: &Connection, hash: &KeyHash) -> rusqlite::Result<Option<KeyEntry<Caller>>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT api_key.state, api_key.id, workspace.id, environment.id, endpoint.id,
+                 payload_len_max, workspace_rate_interval, workspace_rate_burst,
+                 key_rate_interval, key_rate_burst
+             FROM api_key JOIN workspace ON workspace.row = api_key.workspace
+             LEFT JOIN environment ON environment.row = api_key.environment
+             LEFT JOIN endpoint ON endpoint.row = api_key.endpoint
+             WHERE api_key.hash = ?1",
+        )?
+        .query_row([hash.as_bytes().as_slice()], |row| {
+            let caller = Caller {
+                key: parsed_at(row, 1)?,
+                workspace: parsed_at(row, 2)?,
+                environment: maybe_parsed_at(row, 3)?,
+                endpoint: maybe_parsed_at(row, 4)?,
+                plan: plan_at(row, 5)?,
+            };
+            Ok(entry(key_state_at(row, 0)?, caller))
+        })
+        .optional()?;
+    Ok(found.flatten())
+}
+
+fn management_token(
+    connection: &Connection,
+    hash: &KeyHash,
+) -> rusqlite::Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT management_token.state, management_token.id, workspace.id
+             FROM management_token JOIN workspace ON workspace.row = management_token.workspace
+             WHERE management_token.hash = ?1",
+        )?
+        .query_row([hash.as_bytes().as_slice()], |row| {
+            let identity = (parsed_at(row, 1)?, parsed_at(row, 2)?);
+            Ok(entry(key_state_at(row, 0)?, identity))
+        })
+        .optional()?;
+    Ok(found.flatten())
+}
+
+fn entry<T>(state: KeyState, identity: T) -> Option<KeyEntry<T>> {
+    let disabled = match state {
+        KeyState::Active => false,
+        KeyState::Disabled => true,
+        KeyState::Revoked => return None,
+    };
+    Some(KeyEntry { identity, disabled })
+}

@@ -1,0 +1,295 @@
+//! The rate limiter, and the part of its state that has to survive a restart.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nahook_core::{
+    ApiKeyId, Caller, GcraLimiter, LimiterKey, Rate, RateLimiter, StoreError, Timestamp, Verdict,
+    WorkspaceId,
+};
+use rusqlite::{Connection, Row, params};
+use tokio::sync::oneshot;
+
+use crate::SqliteStore;
+use crate::error::{Closed, WriteError};
+use crate::row::{instant_at, nanos, parsed_at};
+use crate::writer::Session;
+
+/// Debts that take longer than this to be paid off are kept: a restart gives nobody a new daily quota. Shorter ones are
+/// paid off by the time anybody notices.
+const KEPT_BEYOND: Duration = Duration::from_secs(10);
+
+/// How long changes are gathered before they are written.
+const GATHERED_FOR: Duration = Duration::from_secs(1);
+
+/// Rows for one piece of work, so that no publish waits for all of them.
+const ROWS_MAX: usize = 1_000;
+
+/// [`GcraLimiter`], with debts of more than ten seconds kept in the store.
+///
+/// Checks are answered from memory; what they changed is written a second later, and when the last handle is dropped. A
+/// `kill -9` forgives the debts of that second.
+#[derive(Clone, Debug)]
+pub struct SqliteLimiter {
+    limiter: GcraLimiter,
+    keeper: Arc<Keeper>,
+}
+
+/// Writes the debts, on a thread of its own.
+#[derive(Debug)]
+struct Keeper {
+    signal: Arc<Signal>,
+    thread: Option<JoinHandle<()>>,
+    ledger: Arc<Ledger>,
+}
+
+/// What the thread waits for.
+#[derive(Debug, Default)]
+struct Signal {
+    news: Mutex<News>,
+    rings: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    is_changed: bool,
+    is_closing: bool,
+}
+
+/// What is to be written, and what is there.
+#[derive(Debug)]
+struct Ledger {
+    store: SqliteStore,
+    limiter: GcraLimiter,
+    /// `None` if a write has failed and nobody knows.
+    written: Mutex<Option<Debts>>,
+}
+
+type Debts = HashMap<LimiterKey, Timestamp>;
+
+impl SqliteLimiter {
+    /// A limiter that knows the debts which the store has kept.
+    pub async fn load(store: &SqliteStore) -> Result<Self, StoreError> {
+        let debts = store
+            .shared()
+            .readers()
+            .read(|connection| read(connection))
+            .await?;
+        let limiter = GcraLimiter::new(store.shared().shared_clock());
+        limiter.restore(debts.iter().map(|(key, arrival)| (*key, *arrival)));
+        let ledger = Arc::new(Ledger {
+            store: store.clone(),
+            limiter: limiter.clone(),
+            written: Mutex::new(Some(debts)),
+        });
+        let keeper = Keeper::start(ledger).map_err(StoreError::unavailable)?;
+        Ok(Self {
+            limiter,
+            keeper: Arc::new(keeper),
+        })
+    }
+
+    /// Writes what has changed, and answers once that is safe.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        for written in self.keeper.ledger.save() {
+            if let Err(error) = written.await.map_err(|_| Closed)? {
+                self.keeper.ledger.doubt();
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RateLimiter for SqliteLimiter {
+    async fn check(&self, caller: &Caller) -> Result<Verdict, StoreError> {
+        let verdict = self.limiter.check(caller).await?;
+        let plan = &caller.plan;
+        if verdict == Verdict::Admit && (is_kept(plan.workspace_rate) || is_kept(plan.key_rate)) {
+            self.keeper.signal.note_change();
+        }
+        Ok(verdict)
+    }
+}
+
+/// Whether whoever spends the whole burst of that rate owes it long enough.
+fn is_kept(rate: Option<Rate>) -> bool {
+    rate.is_some_and(|rate| rate.interval().saturating_mul(rate.burst().get()) > KEPT_BEYOND)
+}
+
+impl Keeper {
+    fn start(ledger: Arc<Ledger>) -> std::io::Result<Self> {
+        let signal = Arc::<Signal>::default();
+        let thread = {
+            let (signal, ledger) = (Arc::clone(&signal), Arc::clone(&ledger));
+            thread::Builder::new()
+                .name("nahook-limiter".to_owned())
+                .spawn(move || {
+                    let mut goes_on = true;
+                    while goes_on {
+                        goes_on = signal.wait_for_changes();
+                        ledger.save_blocking();
+                    }
+                })?
+        };
+        Ok(Self {
+            signal,
+            thread: Some(thread),
+            ledger,
+        })
+    }
+}
+
+impl Drop for Keeper {
+    /// Waits until the last changes are written.
+    fn drop(&mut self) {
+        self.signal.set(|news| news.is_closing = true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Signal {
+    fn set(&self, change: impl FnOnce(&mut News)) {
+        change(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+        self.rings.notify_one();
+    }
+
+    fn note_change(&self) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if !news.is_changed {
+            news.is_changed = true;
+            self.rings.notify_one();
+        }
+    }
+
+    /// Waits for a change and for what follows it closely. False if it is time to end instead.
+    fn wait_for_changes(&self) -> bool {
+        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = self
+            .rings
+            .wait_while(news, |news| !news.is_changed && !news.is_closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut news, _) = self
+            .rings
+            .wait_timeout_while(news, GATHERED_FOR, |news| !news.is_closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        news.is_changed = false;
+        !news.is_closing
+    }
+}
+
+impl Ledger {
+    /// Hands the differences to the writer; answers with what to wait for.
+    fn save(&self) -> Vec<Waiting> {
+        let now = self.store.shared().now();
+        let kept_beyond = now.saturating_add(KEPT_BEYOND);
+        let mut debts: Debts = self.limiter.snapshot().into_iter().collect();
+        debts.retain(|_, arrival| *arrival > kept_beyond);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = written.replace(debts.clone());
+        let mut steps = Vec::new();
+        if before.is_none() {
+            steps.push(Step::ForgetAll);
+        }
+        let before = before.unwrap_or_default();
+        let gone = before.keys().filter(|key| !debts.contains_key(key));
+        steps.extend(gone.map(|key| Step::Forget(*key)));
+        let changed = debts
+            .iter()
+            .filter(|(key, arrival)| before.get(key) != Some(arrival));
+        steps.extend(changed.map(|(key, arrival)| Step::Keep(*key, *arrival)));
+        // Handed over under the lock, so that two of these calls cannot change places.
+        steps
+            .chunks(ROWS_MAX)
+            .map(|steps| {
+                let steps = steps.to_vec();
+                let writer = self.store.shared().writer();
+                writer.hand_over(move |session| write(session, &steps))
+            })
+            .collect()
+    }
+
+    /// For threads that may block.
+    fn save_blocking(&self) {
+        for waiting in self.save() {
+            // Without an answer the store is closed: there is nothing more to be done.
+            if let Ok(Err(error)) = waiting.blocking_recv() {
+                tracing::warn!(%error, "what callers owe to the rate limiter could not be kept");
+                self.doubt();
+            }
+        }
+    }
+
+    /// The next time everything is written anew.
+    fn doubt(&self) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+type Waiting = oneshot::Receiver<Result<(), WriteError>>;
+
+/// A difference between what is known and what is written.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Forget(LimiterKey),
+    ForgetAll,
+    Keep(LimiterKey, Timestamp),
+}
+
+fn write(session: &mut Session, steps: &[Step]) -> rusqlite::Result<()> {
+    let connection = session.connection();
+    for step in steps {
+        match step {
+            Step::Forget(key) => {
+                let (level, id) = parts(key);
+                connection
+                    .prepare_cached("DELETE FROM limiter_arrival WHERE level = ?1 AND id = ?2")?
+                    .execute(params![level, id])?;
+            }
+            Step::ForgetAll => {
+                connection
+                    .prepare_cached("DELETE FROM limiter_arrival")?
+                    .execute([])?;
+            }
+            Step::Keep(key, arrival) => {
+                let (level, id) = parts(key);
+                connection
+                    .prepare_cached(
+                        "INSERT INTO limiter_arrival (level, id, arrival) VALUES (?1, ?2, ?3)
+                         ON CONFLICT DO UPDATE SET arrival = excluded.arrival",
+                    )?
+                    .execute(params![level, id, nanos(*arrival)])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+const WORKSPACE: i64 = 0;
+const KEY: i64 = 1;
+
+fn parts(key: &LimiterKey) -> (i64, &str) {
+    match key {
+        LimiterKey::Key(id) => (KEY, id.as_str()),
+        LimiterKey::Workspace(id) => (WORKSPACE, id.as_str()),
+    }
+}
+
+fn read(connection: &Connection) -> rusqlite::Result<Debts> {
+    connection
+        .prepare_cached("SELECT level, id, arrival FROM limiter_arrival")?
+        .query_map([], |row| Ok((key_at(row)?, instant_at(row, 2)?)))?
+        .collect()
+}
+
+fn key_at(row: &Row<'_>) -> rusqlite::Result<LimiterKey> {
+    match row.get(0)? {
+        WORKSPACE => Ok(LimiterKey::Workspace(parsed_at::<WorkspaceId>(row, 1)?)),
+        KEY => Ok(LimiterKey::Key(parsed_at::<ApiKeyId>(row, 1)?)),
+        other => Err(rusqlite::Error::IntegralValueOutOfRange(0, other)),
+    }
+}

@@ -1,0 +1,181 @@
+//! What became of deliveries.
+
+use bytes::Bytes;
+use nahook_core::{
+    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, EndpointId,
+    Metadata, Payload, StoreError, WorkspaceId,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::SqliteStore;
+use crate::row::{
+    Status, delivery_key, duration_at, instant, instant_at, maybe_instant_at, maybe_parsed_at,
+    message_at, parsed_at, unreadable,
+};
+
+impl DeliveryLog for SqliteStore {
+    async fn delivery(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        let workspace = *workspace;
+        let shared = self.shared();
+        let found = shared
+            .readers()
+            .read(move |connection| match find(connection, id, workspace)? {
+                Some(key) => Ok(Some((key, record(connection, key, id)?))),
+                None => Ok(None),
+            })
+            .await?;
+        Ok(found.map(|(key, mut record)| {
+            // A settled delivery is not leased, whatever was read first.
+            if matches!(
+                record.status,
+                DeliveryStatus::Pending | DeliveryStatus::ScheduledRetry
+            ) && shared.queue().state().is_leased(key, shared.now())
+            {
+                record.status = DeliveryStatus::Delivering;
+            }
+            record
+        }))
+    }
+
+    async fn attempts(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<Vec<AttemptRecord>>, StoreError> {
+        let workspace = *workspace;
+        self.shared()
+            .readers()
+            .read(move |connection| match find(connection, id, workspace)? {
+                Some(key) => attempts(connection, key).map(Some),
+                None => Ok(None),
+            })
+            .await
+    }
+
+    async fn payload(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<Payload>, StoreError> {
+        let workspace = *workspace;
+        self.shared()
+            .readers()
+            .read(move |connection| match find(connection, id, workspace)? {
+                Some(key) => payload(connection, key).map(Some),
+                None => Ok(None),
+            })
+            .await
+    }
+}
+
+/// The delivery's key, if the workspace has it: its event is the one with the greatest id below its own.
+fn find(
+    connection: &Connection,
+    id: DeliveryId,
+    workspace: WorkspaceId,
+) -> rusqlite::Result<Option<i64>> {
+    let event = connection
+        .prepare_cached(
+            "SELECT event.seq, event.id, workspace.id
+             FROM event JOIN workspace ON workspace.row = event.workspace
+             WHERE event.seq = (SELECT seq FROM event WHERE id < ?1 ORDER BY id DESC LIMIT 1)",
+        )?
+        .query_row([id.as_bits().to_be_bytes().as_slice()], |row| {
+            let owner: WorkspaceId = parsed_at(row, 2)?;
+            Ok((row.get(0)?, message_at(row, 1)?, owner))
+        })
+        .optional()?;
+    let Some((seq, message, _)) = event.filter(|(_, _, owner)| *owner == workspace) else {
+        return Ok(None);
+    };
+    let Some(key) = id
+        .ordinal(message)
+        .and_then(|ordinal| delivery_key(seq, ordinal))
+    else {
+        return Ok(None);
+    };
+    connection
+        .prepare_cached("SELECT key FROM delivery WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()
+}
+
+fn record(connection: &Connection, key: i64, id: DeliveryId) -> rusqlite::Result<DeliveryRecord> {
+    connection
+        .prepare_cached(
+            "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
+                 delivery.status, attempts, due_at, first_attempt_at, delivered_at, delivery.updated_at
+             FROM delivery JOIN event ON event.seq = delivery.key >> 20
+             JOIN endpoint ON endpoint.row = delivery.endpoint
+             LEFT JOIN event_type ON event_type.row = event.event_type
+             WHERE delivery.key = ?1",
+        )?
+        .query_row([key], |row| {
+            let status: Status = row.get(5)?;
+            let created_at = instant_at(row, 4)?;
+            Ok(DeliveryRecord {
+                id,
+                message: message_at(row, 0)?,
+                endpoint: parsed_at::<EndpointId>(row, 1)?,
+                event_type: maybe_parsed_at(row, 2)?,
+                metadata: metadata_at(row, 3)?,
+                status: shown(status),
+                attempts: row.get(6)?,
+                first_attempt_at: maybe_instant_at(row, 8)?,
+                delivered_at: maybe_instant_at(row, 9)?,
+                next_retry_at: maybe_instant_at(row, 7)?
+                    .filter(|_| status == Status::ScheduledRetry),
+                created_at,
+                updated_at: maybe_instant_at(row, 10)?.unwrap_or(created_at),
+            })
+        })
+}
+
+fn shown(status: Status) -> DeliveryStatus {
+    match status {
+        Status::DeadLetter => DeliveryStatus::DeadLetter,
+        Status::Delivered => DeliveryStatus::Delivered,
+        Status::Failed => DeliveryStatus::Failed,
+        Status::Pending => DeliveryStatus::Pending,
+        Status::ScheduledRetry => DeliveryStatus::ScheduledRetry,
+    }
+}
+
+fn metadata_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Metadata> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(json) => serde_json::from_str(json).map_err(|error| unreadable(column, error)),
+        None => Ok(Metadata::default()),
+    }
+}
+
+fn attempts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<AttemptRecord>> {
+    connection
+        .prepare_cached(
+            "SELECT number, started_at, duration, status_code, error FROM attempt
+             WHERE delivery = ?1 ORDER BY number",
+        )?
+        .query_map(params![key], |row| {
+            let attempt = Attempt {
+                started_at: instant(row.get(1)?),
+                duration: duration_at(row, 2)?,
+                status_code: row.get(3)?,
+                error: row.get(4)?,
+            };
+            Ok(AttemptRecord {
+                number: row.get(0)?,
+                attempt,
+            })
+        })?
+        .collect()
+}
+
+fn payload(connection: &Connection, key: i64) -> rusqlite::Result<Payload> {
+    let json: Vec<u8> = connection
+        .prepare_cached("SELECT payload FROM event WHERE seq = ?1 >> 20")?
+        .query_row([key], |row| row.get(0))?;
+    Ok(Payload::from_stored(Bytes::from(json)))
+}

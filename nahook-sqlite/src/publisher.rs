@@ -1,0 +1,278 @@
+//! Publishing: an event and its deliveries, in one transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use nahook_core::{Clock, Delivery, DeliveryPublisher, EndpointId, Event, FailureKind, Timestamp};
+use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
+
+use crate::Role;
+use crate::error::{Fate, WriteError};
+use crate::queue::QueueState;
+use crate::row::{delivery_key, nanos};
+use crate::store::SqliteStore;
+use crate::writer::{Job, Session};
+
+impl DeliveryPublisher for SqliteStore {
+    /// Queues all deliveries of endpoints that exist in one durable transaction, together with whatever else arrives at
+    /// that moment.
+    ///
+    /// Dropped before the writer has begun with it, nothing is written and the slots say so; dropped later, they stay
+    /// unconfirmed unless the answer has arrived.
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        if deliveries.is_empty() {
+            return;
+        }
+        if self.shared().role() != Role::Server {
+            resolve_all(deliveries, FailureKind::QueueUnavailable);
+            return;
+        }
+        let (job, publishing) = PublishJob::new(event, deliveries, self.shared().clock());
+        self.shared().writer().send(Box::new(job));
+        publishing.answered().await;
+    }
+}
+
+/// The states of a publish: whoever leaves `QUEUED` first, the writer or the caller, decides.
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const CANCELLED: u8 = 2;
+
+/// What the writer answers: slot by slot, whether it was written.
+type Written = Result<Vec<Slot>, WriteError>;
+
+/// The caller's side of a publish.
+struct Publishing<'a> {
+    slots: &'a mut [Delivery],
+    state: Arc<AtomicU8>,
+    answer: oneshot::Receiver<Written>,
+    is_resolved: bool,
+}
+
+impl Publishing<'_> {
+    async fn answered(mut self) {
+        if let Ok(written) = (&mut self.answer).await {
+            self.resolve(written);
+        }
+        // No answer: the writer has ended. Dropping finds out whether it had begun with this.
+    }
+
+    fn resolve(&mut self, written: Written) {
+        self.is_resolved = true;
+        match written {
+            Ok(written) => {
+                for (slot, written) in self.slots.iter_mut().zip(written) {
+                    match written {
+                        Slot::Gone => slot.failed(FailureKind::EndpointGone),
+                        Slot::Unfit => slot.failed(FailureKind::QueueUnavailable),
+                        Slot::Written(_) => slot.published(),
+                    }
+                }
+            }
+            Err(error) => match error.fate() {
+                Fate::RolledBack if error.is_too_big() => {
+                    resolve_all(self.slots, FailureKind::PayloadTooLarge);
+                }
+                Fate::RolledBack => resolve_all(self.slots, FailureKind::QueueUnavailable),
+                Fate::Unclear => resolve_all(self.slots, FailureKind::Unconfirmed),
+            },
+        }
+    }
+}
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        if self.is_resolved {
+            return;
+        }
+        let cancelled =
+            self.state
+                .compare_exchange(QUEUED, CANCELLED, Ordering::AcqRel, Ordering::Acquire);
+        if cancelled.is_ok() {
+            resolve_all(self.slots, FailureKind::QueueUnavailable);
+        } else if let Ok(written) = self.answer.try_recv() {
+            self.resolve(written);
+        }
+    }
+}
+
+fn resolve_all(slots: &mut [Delivery], kind: FailureKind) {
+    for slot in slots {
+        slot.failed(kind);
+    }
+}
+
+/// What became of a slot in the transaction.
+#[derive(Clone, Copy)]
+enum Slot {
+    /// Its endpoint does not exist.
+    Gone,
+    /// Its ordinal is beyond what a key has room for.
+    Unfit,
+    /// It is queued for the endpoint with this row.
+    Written(i64),
+}
+
+/// The writer's side of a publish.
+struct PublishJob {
+    event: Event,
+    /// Ordinal and endpoint of each slot; no ordinal if the slot is another message's.
+    slots: Vec<(Option<u32>, EndpointId)>,
+    due_at: Timestamp,
+    state: Arc<AtomicU8>,
+    written: Vec<Slot>,
+    answer: oneshot::Sender<Written>,
+}
+
+impl PublishJob {
+    fn new<'a>(
+        event: &Event,
+        deliveries: &'a mut [Delivery],
+        clock: &dyn Clock,
+    ) -> (Self, Publishing<'a>) {
+        let (sender, receiver) = oneshot::channel();
+        let state = Arc::new(AtomicU8::new(QUEUED));
+        let job = Self {
+            event: event.clone(),
+            slots: deliveries
+                .iter()
+                .map(|slot| (slot.id().ordinal(event.id), slot.endpoint()))
+                .collect(),
+            // What is fresh waits for nothing, whatever clock the event was stamped by.
+            due_at: event.accepted_at.min(clock.now()),
+            state: Arc::clone(&state),
+            written: Vec::with_capacity(deliveries.len()),
+            answer: sender,
+        };
+        let publishing = Publishing {
+            slots: deliveries,
+            state,
+            answer: receiver,
+            is_resolved: false,
+        };
+        (job, publishing)
+    }
+}
+
+impl Job for PublishJob {
+    fn weight(&self) -> usize {
+        1 + self.slots.len()
+    }
+
+    fn take(&mut self, _queue: &mut QueueState) -> bool {
+        self.state
+            .compare_exchange(QUEUED, TAKEN, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
+        self.written.clear();
+        let Some(workspace) = session.workspace(self.event.workspace)? else {
+            self.written.resize(self.slots.len(), Slot::Gone);
+            return Ok(());
+        };
+        let mut width = 0;
+        for (ordinal, endpoint) in &self.slots {
+            let fits = ordinal.filter(|ordinal| delivery_key(0, *ordinal).is_some());
+            let slot = match (session.endpoint(*endpoint, workspace)?, fits) {
+                (None, _) => Slot::Gone,
+                (Some(_), None) => Slot::Unfit,
+                (Some(row), Some(ordinal)) => {
+                    width = width.max(ordinal + 1);
+                    Slot::Written(row)
+                }
+            };
+            self.written.push(slot);
+        }
+        if width == 0 {
+            return Ok(());
+        }
+        let event_type = session.event_type(&self.event, workspace)?;
+        let seq = insert_event(
+            session.connection(),
+            &self.event,
+            workspace,
+            event_type,
+            width,
+        )?;
+        self.insert_deliveries(session.connection(), seq)
+    }
+
+    fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
+        if is_committed {
+            for slot in &self.written {
+                if let Slot::Written(endpoint) = slot {
+                    queue.has_work(*endpoint);
+                }
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
+        let Self {
+            written, answer, ..
+        } = *self;
+        let _ = answer.send(outcome.map(|()| written));
+    }
+}
+
+impl PublishJob {
+    fn insert_deliveries(&self, connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+        // A delivery that is there already was published before: it is queued, which is all that is asked.
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO delivery (key, endpoint, status, attempts, due_at)
+             VALUES (?1, ?2, 0, 0, ?3) ON CONFLICT DO NOTHING",
+        )?;
+        let due_at = nanos(self.due_at);
+        for ((ordinal, _), slot) in self.slots.iter().zip(&self.written) {
+            if let (Slot::Written(endpoint), Some(key)) =
+                (slot, ordinal.and_then(|ordinal| delivery_key(seq, ordinal)))
+            {
+                insert.execute(params![key, endpoint, due_at])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the event and answers its number; one that is there already, because its deliveries are published in several
+/// calls, keeps its number.
+fn insert_event(
+    connection: &Connection,
+    event: &Event,
+    workspace: i64,
+    event_type: i64,
+    width: u32,
+) -> rusqlite::Result<i64> {
+    let id = event.id.as_bits().to_be_bytes();
+    let metadata = if event.metadata.is_empty() {
+        None
+    } else {
+        let json = serde_json::to_string(&event.metadata);
+        Some(json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
+    };
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO event (id, workspace, event_type, accepted_at, width, metadata, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            id.as_slice(),
+            workspace,
+            event_type,
+            nanos(event.accepted_at),
+            width,
+            metadata,
+            event.payload.as_bytes().as_ref(),
+        ])?;
+    if inserted == 1 {
+        return Ok(connection.last_insert_rowid());
+    }
+    connection
+        .prepare_cached("UPDATE event SET width = max(width, ?2) WHERE id = ?1")?
+        .execute(params![id.as_slice(), width])?;
+    connection
+        .prepare_cached("SELECT seq FROM event WHERE id = ?1")?
+        .query_row([id.as_slice()], |row| row.get(0))
+}

@@ -1,0 +1,74 @@
+//! The events that are being delivered: read once for many deliveries.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nahook_core::{EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
+use rusqlite::Connection;
+
+use crate::row::{instant_at, maybe_parsed_at, message_at, parsed_at};
+
+/// How much payload is remembered before all is forgotten.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What an event counts for besides its payload.
+const OVERHEAD: usize = 512;
+
+/// Events by number. They never change, so that nothing here grows stale.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    known: HashMap<i64, Arc<Known>>,
+    bytes: usize,
+}
+
+/// What every delivery of an event carries.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) message: MessageId,
+    pub(super) workspace: WorkspaceId,
+    pub(super) event_type: Option<EventTypeName>,
+    pub(super) accepted_at: Timestamp,
+    pub(super) payload: Payload,
+}
+
+impl Events {
+    pub(super) fn get(
+        &mut self,
+        connection: &Connection,
+        seq: i64,
+    ) -> rusqlite::Result<Arc<Known>> {
+        if let Some(known) = self.known.get(&seq) {
+            return Ok(Arc::clone(known));
+        }
+        let known = Arc::new(read(connection, seq)?);
+        let len = known.payload.len() + OVERHEAD;
+        if self.bytes + len > BYTES_MAX {
+            self.known.clear();
+            self.bytes = 0;
+        }
+        self.bytes += len;
+        self.known.insert(seq, Arc::clone(&known));
+        Ok(known)
+    }
+}
+
+fn read(connection: &Connection, seq: i64) -> rusqlite::Result<Known> {
+    connection
+        .prepare_cached(
+            "SELECT event.id, workspace.id, event_type.name, event.accepted_at, event.payload
+             FROM event JOIN workspace ON workspace.row = event.workspace
+             LEFT JOIN event_type ON event_type.row = event.event_type
+             WHERE event.seq = ?1",
+        )?
+        .query_row([seq], |row| {
+            let payload: Vec<u8> = row.get(4)?;
+            Ok(Known {
+                message: message_at(row, 0)?,
+                workspace: parsed_at(row, 1)?,
+                event_type: maybe_parsed_at(row, 2)?,
+                accepted_at: instant_at(row, 3)?,
+                payload: Payload::from_stored(Bytes::from(payload)),
+            })
+        })
+}

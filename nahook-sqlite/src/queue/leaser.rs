@@ -1,0 +1,368 @@
+//! Leasing: reads due rows, endpoint after endpoint, without holding anybody up.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{
+    Clock, DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
+    StoreError, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Queue;
+use super::events::Events;
+use super::state::{Candidate, Claim};
+use crate::connection::open_reader;
+use crate::error::store_error;
+use crate::row::{Status, maybe_instant_at, nanos, parsed_at, split_key};
+use crate::{OpenError, SqliteSettings};
+
+/// When an endpoint whose rows could not be read is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The one that leases, on a thread of its own: what it finds free stays free until it has leased it.
+pub(crate) struct Leaser {
+    connection: Connection,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    events: Events,
+    ids: HashMap<i64, EndpointId>,
+    rows: HashMap<EndpointId, i64>,
+}
+
+/// A due row.
+#[derive(Clone, Copy)]
+struct Due {
+    key: i64,
+    attempts: u32,
+}
+
+/// The batch in the making: each delivery with its place among its endpoint's, so that the endpoints take turns in it.
+type Batch = Vec<(usize, LeasedDelivery)>;
+
+impl Leaser {
+    /// Finds out for which endpoints something waits.
+    pub(crate) fn open(
+        path: &Path,
+        settings: &SqliteSettings,
+        queue: Arc<Queue>,
+    ) -> Result<Self, OpenError> {
+        let connection = open_reader(path, settings)?;
+        find_waiting(&connection, &queue)?;
+        Ok(Self {
+            connection,
+            queue,
+            clock: Arc::clone(&settings.clock),
+            events: Events::default(),
+            ids: HashMap::new(),
+            rows: HashMap::new(),
+        })
+    }
+
+    pub(super) fn lease(&mut self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        // Read first: what changes from here on is then told by `changed`.
+        let generation = self.queue.generation();
+        let now = self.clock.now();
+        let limits = self.limits(request).map_err(store_error)?;
+        {
+            let mut state = self.queue.state();
+            state.reclaim_expired(now);
+            state.begin_reading();
+        }
+        let outcome = self.lease_in_turn(request, &limits, now);
+        let next_due = {
+            let mut state = self.queue.state();
+            state.end_reading();
+            state.next_due()
+        };
+        let mut batch = outcome?;
+        batch.sort_by_key(|(place, _)| *place);
+        Ok(LeaseBatch {
+            deliveries: batch.into_iter().map(|(_, delivery)| delivery).collect(),
+            next_due,
+            generation,
+        })
+    }
+
+    /// Undoes a lease whose answer nobody has received.
+    pub(super) fn give_back(&mut self, batch: Result<LeaseBatch, StoreError>) {
+        let Ok(batch) = batch else {
+            return;
+        };
+        {
+            let mut state = self.queue.state();
+            for delivery in &batch.deliveries {
+                state.release(delivery.lease);
+            }
+        }
+        self.queue.wake();
+    }
+
+    /// How many leases of an endpoint the worker may hold, where that is not the usual number.
+    fn limits(&mut self, request: &LeaseRequest) -> rusqlite::Result<HashMap<i64, usize>> {
+        let mut limits = HashMap::with_capacity(request.exceptions.len());
+        for (id, limit) in &request.exceptions {
+            if let Some(row) = self.row_of(*id)? {
+                limits.insert(row, *limit);
+            }
+        }
+        Ok(limits)
+    }
+
+    fn lease_in_turn(
+        &mut self,
+        request: &LeaseRequest,
+        limits: &HashMap<i64, usize>,
+        now: Timestamp,
+    ) -> Result<Batch, StoreError> {
+        let limit = |endpoint| {
+            let limit: Option<&usize> = limits.get(&endpoint);
+            limit.copied().unwrap_or(request.per_endpoint_max)
+        };
+        let mut batch = Batch::new();
+        let mut failure = None;
+        let mut candidates = Vec::new();
+        while batch.len() < request.max {
+            if candidates.is_empty() {
+                let mut state = self.queue.state();
+                candidates = state.candidates(request.worker, request.max - batch.len(), limit);
+            }
+            if candidates.is_empty() {
+                break;
+            }
+            // As much for each as if all had a backlog; what some leave over goes to the others in the next round.
+            let share = (request.max - batch.len()).div_ceil(candidates.len());
+            for mut candidate in std::mem::take(&mut candidates) {
+                let wanted = share.min(candidate.room).min(request.max - batch.len());
+                match self.lease_from(&mut candidate, wanted, request, now, &mut batch) {
+                    Ok(true) if candidate.room > 0 => candidates.push(candidate),
+                    Ok(true) => self.queue.state().has_work(candidate.endpoint),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "the deliveries of an endpoint cannot be read");
+                        let again_at = now.saturating_add(RETRY_AFTER);
+                        self.queue.state().has_work_at(candidate.endpoint, again_at);
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        let mut state = self.queue.state();
+        for candidate in candidates {
+            state.has_work(candidate.endpoint);
+        }
+        match failure {
+            Some(error) if batch.is_empty() => Err(store_error(error)),
+            _ => Ok(batch),
+        }
+    }
+
+    /// Leases up to `wanted` deliveries of one endpoint. Answers whether it has more that is due.
+    fn lease_from(
+        &mut self,
+        candidate: &mut Candidate,
+        wanted: usize,
+        request: &LeaseRequest,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> rusqlite::Result<bool> {
+        if wanted == 0 {
+            return Ok(true);
+        }
+        let endpoint = candidate.endpoint;
+        // Due rows that are leased come first: they are passed by.
+        let limit = wanted + self.queue.state().leased(endpoint) + 1;
+        let fresh = self.due(endpoint, Status::Pending, now, limit)?;
+        let retries = self.due(endpoint, Status::ScheduledRetry, now, limit)?;
+        let was_cut = fresh.len() == limit || retries.len() == limit;
+        let chosen = self.choose(candidate, wanted, fresh, retries);
+        let has_more = was_cut || chosen.has_more;
+        if !has_more && let Some(at) = self.next_due(endpoint, now)? {
+            self.queue.state().has_work_at(endpoint, at);
+        }
+        let found = self.read(endpoint, &chosen.rows, request, now)?;
+        let mut state = self.queue.state();
+        for (claim, mut delivery) in found {
+            delivery.lease.token = state.claim(claim);
+            batch.push((candidate.leased, delivery));
+            candidate.leased += 1;
+            candidate.room -= 1;
+        }
+        state.set_turn(endpoint, candidate.retry_is_next);
+        Ok(has_more)
+    }
+
+    /// Takes fresh deliveries and retries by turns, passing by what is leased.
+    fn choose(
+        &self,
+        candidate: &mut Candidate,
+        wanted: usize,
+        fresh: Vec<Due>,
+        retries: Vec<Due>,
+    ) -> Chosen {
+        let state = self.queue.state();
+        let is_free = |due: &Due| state.is_free(due.key);
+        let mut fresh = fresh.into_iter().filter(is_free).peekable();
+        let mut retries = retries.into_iter().filter(is_free).peekable();
+        let mut rows = Vec::new();
+        while rows.len() < wanted {
+            let take_retry = match (fresh.peek(), retries.peek()) {
+                (None, None) => break,
+                (fresh, None) => fresh.is_none(),
+                (None, Some(_)) => true,
+                (Some(_), Some(_)) => candidate.retry_is_next,
+            };
+            candidate.retry_is_next = !take_retry;
+            rows.extend(if take_retry {
+                retries.next()
+            } else {
+                fresh.next()
+            });
+        }
+        let has_more = fresh.peek().is_some() || retries.peek().is_some();
+        Chosen { rows, has_more }
+    }
+
+    /// Reads what belongs to the chosen rows; their tokens are still to be given.
+    fn read(
+        &mut self,
+        endpoint: i64,
+        rows: &[Due],
+        request: &LeaseRequest,
+        now: Timestamp,
+    ) -> rusqlite::Result<Vec<(Claim, LeasedDelivery)>> {
+        let expires_at = now.saturating_add(request.duration);
+        let endpoint_id = self.id_of(endpoint)?;
+        let mut found = Vec::with_capacity(rows.len());
+        for due in rows {
+            let (seq, ordinal) = split_key(due.key);
+            let event = self.events.get(&self.connection, seq)?;
+            let id = DeliveryId::nth(event.message, ordinal);
+            let claim = Claim {
+                key: due.key,
+                endpoint,
+                id,
+                attempts: due.attempts,
+                worker: request.worker,
+                expires_at,
+            };
+            let delivery = LeasedDelivery {
+                lease: Lease {
+                    delivery: id,
+                    token: LeaseToken(0),
+                },
+                message: event.message,
+                workspace: event.workspace,
+                endpoint: endpoint_id,
+                event_type: event.event_type.clone(),
+                payload: event.payload.clone(),
+                attempts: due.attempts,
+                accepted_at: event.accepted_at,
+            };
+            found.push((claim, delivery));
+        }
+        Ok(found)
+    }
+
+    fn due(
+        &self,
+        endpoint: i64,
+        status: Status,
+        now: Timestamp,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Due>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached(
+                "SELECT key, attempts FROM delivery INDEXED BY delivery_due
+                 WHERE endpoint = ?1 AND status = ?2 AND due_at IS NOT NULL AND due_at <= ?3
+                 ORDER BY due_at, key LIMIT ?4",
+            )?
+            .query_map(params![endpoint, status, nanos(now), limit], |row| {
+                Ok(Due {
+                    key: row.get(0)?,
+                    attempts: row.get(1)?,
+                })
+            })?
+            .collect()
+    }
+
+    /// When the endpoint has something due that is not due yet.
+    fn next_due(&self, endpoint: i64, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+        let after = |status| first_due(&self.connection, endpoint, status, nanos(now));
+        let fresh = after(Status::Pending)?;
+        let retry = after(Status::ScheduledRetry)?;
+        Ok(fresh.into_iter().chain(retry).min())
+    }
+
+    fn id_of(&mut self, row: i64) -> rusqlite::Result<EndpointId> {
+        if let Some(id) = self.ids.get(&row) {
+            return Ok(*id);
+        }
+        let id: EndpointId = self
+            .connection
+            .prepare_cached("SELECT id FROM endpoint WHERE row = ?1")?
+            .query_row([row], |found| parsed_at(found, 0))?;
+        self.ids.insert(row, id);
+        Ok(id)
+    }
+
+    fn row_of(&mut self, id: EndpointId) -> rusqlite::Result<Option<i64>> {
+        if let Some(row) = self.rows.get(&id) {
+            return Ok(Some(*row));
+        }
+        let row: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT row FROM endpoint WHERE id = ?1")?
+            .query_row([id.as_str()], |found| found.get(0))
+            .optional()?;
+        if let Some(row) = row {
+            self.rows.insert(id, row);
+        }
+        Ok(row)
+    }
+}
+
+/// Which rows to lease.
+struct Chosen {
+    rows: Vec<Due>,
+    /// Whether more of those that were read could be leased.
+    has_more: bool,
+}
+
+/// Notes for every endpoint when the first of what waits for it is due, by a few steps in the index for each.
+fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> {
+    let mut next = connection.prepare(
+        "SELECT min(endpoint) FROM delivery INDEXED BY delivery_due
+         WHERE due_at IS NOT NULL AND endpoint > ?1",
+    )?;
+    let mut last = i64::MIN;
+    while let Some(endpoint) = next.query_row([last], |row| row.get::<_, Option<i64>>(0))? {
+        for status in [Status::Pending, Status::ScheduledRetry] {
+            if let Some(at) = first_due(connection, endpoint, status, i64::MIN)? {
+                queue.state().has_work_at(endpoint, at);
+            }
+        }
+        last = endpoint;
+    }
+    Ok(())
+}
+
+/// When the first of the endpoint's deliveries of that status is due after `after`.
+fn first_due(
+    connection: &Connection,
+    endpoint: i64,
+    status: Status,
+    after: i64,
+) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached(
+            "SELECT min(due_at) FROM delivery INDEXED BY delivery_due
+             WHERE endpoint = ?1 AND status = ?2 AND due_at IS NOT NULL AND due_at > ?3",
+        )?
+        .query_row(params![endpoint, status, after], |row| {
+            maybe_instant_at(row, 0)
+        })
+}

@@ -1,0 +1,156 @@
+//! Who has leased what, and until when.
+
+use std::collections::{BTreeSet, HashMap};
+
+use nahook_core::{DeliveryId, Lease, LeaseToken, Timestamp, WorkerId};
+
+use super::state::Claim;
+
+/// The leases.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    next_token: u64,
+    leases: HashMap<i64, Held>,
+    by_token: HashMap<LeaseToken, i64>,
+    /// Without those that are being settled: they do not expire.
+    expiries: BTreeSet<(Timestamp, i64)>,
+    by_worker: HashMap<(WorkerId, i64), usize>,
+    by_endpoint: HashMap<i64, usize>,
+}
+
+/// A lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(super) key: i64,
+    pub(super) endpoint: i64,
+    /// How many attempts were settled before.
+    pub(super) attempts: u32,
+    pub(super) expires_at: Timestamp,
+    pub(super) is_settling: bool,
+    id: DeliveryId,
+    token: LeaseToken,
+    worker: WorkerId,
+}
+
+impl Ledger {
+    pub(super) fn new(first_token: LeaseToken) -> Self {
+        Self {
+            next_token: first_token.0,
+            leases: HashMap::new(),
+            by_token: HashMap::new(),
+            expiries: BTreeSet::new(),
+            by_worker: HashMap::new(),
+            by_endpoint: HashMap::new(),
+        }
+    }
+
+    pub(super) fn held(&self, key: i64) -> Option<&Held> {
+        self.leases.get(&key)
+    }
+
+    /// How many leases the worker holds for the endpoint.
+    pub(super) fn held_by(&self, worker: WorkerId, endpoint: i64) -> usize {
+        self.by_worker
+            .get(&(worker, endpoint))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// How many leases there are for the endpoint.
+    pub(super) fn leased(&self, endpoint: i64) -> usize {
+        self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    pub(super) fn first_expiry(&self) -> Option<Timestamp> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn claim(&mut self, claim: Claim) -> LeaseToken {
+        let Claim {
+            key,
+            endpoint,
+            id,
+            attempts,
+            worker,
+            expires_at,
+        } = claim;
+        let token = LeaseToken(self.next_token);
+        self.next_token = self.next_token.wrapping_add(1);
+        let held = Held {
+            key,
+            endpoint,
+            attempts,
+            expires_at,
+            is_settling: false,
+            id,
+            token,
+            worker,
+        };
+        self.leases.insert(key, held);
+        self.by_token.insert(token, key);
+        self.expiries.insert((expires_at, key));
+        *self.by_worker.entry((worker, endpoint)).or_default() += 1;
+        *self.by_endpoint.entry(endpoint).or_default() += 1;
+        token
+    }
+
+    pub(super) fn extend(&mut self, lease: Lease, expires_at: Timestamp) -> bool {
+        let Some(key) = self.current(lease) else {
+            return false;
+        };
+        if let Some(held) = self.leases.get_mut(&key) {
+            if !held.is_settling {
+                self.expiries.remove(&(held.expires_at, key));
+                self.expiries.insert((expires_at, key));
+            }
+            held.expires_at = expires_at;
+        }
+        true
+    }
+
+    pub(super) fn begin_settling(&mut self, lease: Lease) -> Option<Held> {
+        let key = self.current(lease)?;
+        let held = self.leases.get_mut(&key).filter(|held| !held.is_settling)?;
+        held.is_settling = true;
+        self.expiries.remove(&(held.expires_at, key));
+        Some(*held)
+    }
+
+    pub(super) fn give_up_settling(&mut self, key: i64) {
+        if let Some(held) = self.leases.get_mut(&key).filter(|held| held.is_settling) {
+            held.is_settling = false;
+            self.expiries.insert((held.expires_at, key));
+        }
+    }
+
+    pub(super) fn end(&mut self, key: i64) -> Option<Held> {
+        let held = self.leases.remove(&key)?;
+        self.by_token.remove(&held.token);
+        self.expiries.remove(&(held.expires_at, key));
+        decrement(&mut self.by_worker, &(held.worker, held.endpoint));
+        decrement(&mut self.by_endpoint, &held.endpoint);
+        Some(held)
+    }
+
+    /// Ends the lease that expires first, if that is at `now` or before.
+    pub(super) fn pop_expired(&mut self, now: Timestamp) -> Option<Held> {
+        let (at, key) = self.expiries.first().copied()?;
+        if at <= now { self.end(key) } else { None }
+    }
+
+    /// The delivery that the lease is of, if it is still held.
+    fn current(&self, lease: Lease) -> Option<i64> {
+        let key = *self.by_token.get(&lease.token)?;
+        let held = self.leases.get(&key)?;
+        (held.id == lease.delivery).then_some(key)
+    }
+}
+
+fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Settling: the attempt and the delivery's fate, in one transaction.
+
+use nahook_core::{Next, Settled, Settlement, Timestamp};
+use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
+
+use super::QueueState;
+use super::ledger::Held;
+use crate::error::WriteError;
+use crate::row::{Status, nanos};
+use crate::writer::{Job, Session};
+
+/// A batch of settlements.
+pub(super) struct SettleJob {
+    settlements: Vec<Settlement>,
+    /// The leases, where they were still held when the writer began with this.
+    held: Vec<Option<Held>>,
+    now: Timestamp,
+    answer: oneshot::Sender<Result<Vec<Settled>, WriteError>>,
+}
+
+impl SettleJob {
+    pub(super) fn new(
+        settlements: &[Settlement],
+        now: Timestamp,
+    ) -> (Self, oneshot::Receiver<Result<Vec<Settled>, WriteError>>) {
+        let (answer, receiver) = oneshot::channel();
+        let job = Self {
+            settlements: settlements.to_vec(),
+            held: Vec::with_capacity(settlements.len()),
+            now,
+            answer,
+        };
+        (job, receiver)
+    }
+
+    fn held(&self) -> impl Iterator<Item = (&Settlement, &Held)> {
+        self.settlements
+            .iter()
+            .zip(&self.held)
+            .filter_map(|(settlement, held)| Some((settlement, held.as_ref()?)))
+    }
+}
+
+impl Job for SettleJob {
+    fn weight(&self) -> usize {
+        2 * self.settlements.len()
+    }
+
+    fn take(&mut self, queue: &mut QueueState) -> bool {
+        // From here on the leases neither expire nor are settled by another: no delivery is leased to two.
+        let leases = self.settlements.iter().map(|settlement| settlement.lease);
+        self.held = leases.map(|lease| queue.begin_settling(lease)).collect();
+        true
+    }
+
+    fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
+        for (settlement, held) in self.held() {
+            record(session.connection(), settlement, held, self.now)?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
+        for (settlement, held) in self.held() {
+            if !is_committed {
+                queue.give_up_settling(held.key);
+                continue;
+            }
+            queue.end(held.key);
+            match settlement.next {
+                Next::Release => queue.has_work(held.endpoint),
+                Next::Retry(at) => queue.has_work_at(held.endpoint, at),
+                Next::DeadLetter | Next::Delivered | Next::Failed => {}
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
+        let settled = outcome.map(|()| {
+            let of = |held: &Option<Held>| match held {
+                Some(_) => Settled::Done,
+                None => Settled::LeaseLost,
+            };
+            self.held.iter().map(of).collect()
+        });
+        let _ = self.answer.send(settled);
+    }
+}
+
+fn record(
+    connection: &Connection,
+    settlement: &Settlement,
+    held: &Held,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let attempt = settlement.attempt.as_ref();
+    if attempt.is_none() && settlement.next == Next::Release {
+        return Ok(());
+    }
+    let attempts = held.attempts.saturating_add(attempt.map_or(0, |_| 1));
+    let now = nanos(now);
+    // Absent where the row keeps what it has.
+    let (status, due_at, delivered_at) = match settlement.next {
+        Next::DeadLetter => (Some(Status::DeadLetter), None, None),
+        Next::Delivered => (Some(Status::Delivered), None, Some(now)),
+        Next::Failed => (Some(Status::Failed), None, None),
+        Next::Release => (None, None, None),
+        Next::Retry(at) => (Some(Status::ScheduledRetry), Some(nanos(at)), None),
+    };
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET
+                 due_at = CASE WHEN ?2 IS NULL THEN due_at ELSE ?3 END,
+                 status = coalesce(?2, status), attempts = ?4,
+                 first_attempt_at = coalesce(first_attempt_at, ?5), delivered_at = ?6, updated_at = ?7
+             WHERE key = ?1",
+        )?
+        .execute(params![
+            held.key,
+            status,
+            due_at,
+            attempts,
+            attempt.map(|attempt| nanos(attempt.started_at)),
+            delivered_at,
+            now,
+        ])?;
+    if let Some(attempt) = attempt {
+        connection
+            .prepare_cached(
+                "INSERT INTO attempt (delivery, number, started_at, duration, status_code, error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                held.key,
+                attempts,
+                nanos(attempt.started_at),
+                i64::try_from(attempt.duration.as_nanos()).unwrap_or(i64::MAX),
+                attempt.status_code,
+                attempt.error,
+            ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! Which endpoints may have something due, and which will.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use nahook_core::{DeliveryId, Lease, LeaseToken, Timestamp, WorkerId};
+
+use super::ledger::{Held, Ledger};
+
+/// What is leased and what waits. Endpoints and deliveries go by their rows' numbers.
+#[derive(Debug)]
+pub(crate) struct QueueState {
+    ledger: Ledger,
+    endpoints: HashMap<i64, Waiting>,
+    /// Endpoints that may have something due, in the order of their turns.
+    ring: VecDeque<i64>,
+    /// When those endpoints that wait for time have something due next.
+    alarms: BTreeSet<(Timestamp, i64)>,
+    /// What has been settled since the leasing thread began to read, while it reads: what it reads may be older.
+    settled_meanwhile: Option<HashSet<i64>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    is_in_ring: bool,
+    alarm: Option<Timestamp>,
+    /// Whose turn it is: a backlog of either kind leaves every second place to the other.
+    retry_is_next: bool,
+}
+
+/// An endpoint whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) endpoint: i64,
+    /// How many more leases the worker may have for it.
+    pub(super) room: usize,
+    pub(super) retry_is_next: bool,
+    /// How many were leased in this batch.
+    pub(super) leased: usize,
+}
+
+/// A delivery to lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) key: i64,
+    pub(super) endpoint: i64,
+    pub(super) id: DeliveryId,
+    pub(super) attempts: u32,
+    pub(super) worker: WorkerId,
+    pub(super) expires_at: Timestamp,
+}
+
+impl QueueState {
+    pub(super) fn new(first_token: LeaseToken) -> Self {
+        Self {
+            ledger: Ledger::new(first_token),
+            endpoints: HashMap::new(),
+            ring: VecDeque::new(),
+            alarms: BTreeSet::new(),
+            settled_meanwhile: None,
+        }
+    }
+
+    /// Notes that the endpoint may have something due now.
+    pub(crate) fn has_work(&mut self, endpoint: i64) {
+        let waiting = self.endpoints.entry(endpoint).or_default();
+        if !waiting.is_in_ring {
+            waiting.is_in_ring = true;
+            self.ring.push_back(endpoint);
+        }
+    }
+
+    /// Notes that the endpoint has something due at `at`.
+    pub(crate) fn has_work_at(&mut self, endpoint: i64, at: Timestamp) {
+        let waiting = self.endpoints.entry(endpoint).or_default();
+        if let Some(earlier) = waiting.alarm {
+            if earlier <= at {
+                return;
+            }
+            self.alarms.remove(&(earlier, endpoint));
+        }
+        waiting.alarm = Some(at);
+        self.alarms.insert((at, endpoint));
+    }
+
+    /// Whether the delivery is leased now.
+    pub(crate) fn is_leased(&self, key: i64, now: Timestamp) -> bool {
+        self.ledger
+            .held(key)
+            .is_some_and(|held| held.is_settling || held.expires_at > now)
+    }
+
+    /// Takes back what was leased until now or before, and rings the alarms.
+    pub(super) fn reclaim_expired(&mut self, now: Timestamp) {
+        while let Some(held) = self.ledger.pop_expired(now) {
+            self.has_work(held.endpoint);
+        }
+        while let Some((at, endpoint)) = self.alarms.first().copied()
+            && at <= now
+        {
+            self.alarms.pop_first();
+            if let Some(waiting) = self.endpoints.get_mut(&endpoint) {
+                waiting.alarm = None;
+            }
+            self.has_work(endpoint);
+        }
+    }
+
+    pub(super) fn extend(&mut self, lease: Lease, expires_at: Timestamp) -> bool {
+        self.ledger.extend(lease, expires_at)
+    }
+
+    /// Begins to settle a lease, which then no longer expires. `None` if it is not held any more.
+    pub(super) fn begin_settling(&mut self, lease: Lease) -> Option<Held> {
+        self.ledger.begin_settling(lease)
+    }
+
+    /// The lease is as if nobody had tried to settle it.
+    pub(super) fn give_up_settling(&mut self, key: i64) {
+        self.ledger.give_up_settling(key);
+    }
+
+    /// Ends a lease that was settled, or never received.
+    pub(super) fn end(&mut self, key: i64) {
+        self.ledger.end(key);
+        if let Some(settled) = &mut self.settled_meanwhile {
+            settled.insert(key);
+        }
+    }
+
+    /// Ends a lease as if it had never been.
+    pub(super) fn release(&mut self, lease: Lease) {
+        if let Some(held) = self.ledger.begin_settling(lease) {
+            self.end(held.key);
+            self.has_work(held.endpoint);
+        }
+    }
+
+    /// When the passing of time alone makes something leasable.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        alarm.into_iter().chain(self.ledger.first_expiry()).min()
+    }
+}
+
+/// For the leasing thread.
+impl QueueState {
+    /// From here on what is settled is remembered, because what is read may be older.
+    pub(super) fn begin_reading(&mut self) {
+        self.settled_meanwhile = Some(HashSet::new());
+    }
+
+    pub(super) fn end_reading(&mut self) {
+        self.settled_meanwhile = None;
+    }
+
+    /// Takes endpoints whose turn it is out of the ring, at most `max`; `limit` says how many leases of one the
+    /// worker may hold.
+    pub(super) fn candidates(
+        &mut self,
+        worker: WorkerId,
+        max: usize,
+        limit: impl Fn(i64) -> usize,
+    ) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        for _ in 0..self.ring.len() {
+            if candidates.len() >= max {
+                break;
+            }
+            let Some(endpoint) = self.ring.pop_front() else {
+                break;
+            };
+            let room = limit(endpoint).saturating_sub(self.ledger.held_by(worker, endpoint));
+            let waiting = self.endpoints.entry(endpoint).or_default();
+            if room == 0 {
+                self.ring.push_back(endpoint);
+                continue;
+            }
+            waiting.is_in_ring = false;
+            candidates.push(Candidate {
+                endpoint,
+                room,
+                retry_is_next: waiting.retry_is_next,
+                leased: 0,
+            });
+        }
+        candidates
+    }
+
+    /// How many leases of the endpoint there are: as many due rows may have to be passed by.
+    pub(super) fn leased(&self, endpoint: i64) -> usize {
+        self.ledger.leased(endpoint)
+    }
+
+    /// Whether a row that was just read may be leased.
+    pub(super) fn is_free(&self, key: i64) -> bool {
+        let settled = self.settled_meanwhile.as_ref();
+        self.ledger.held(key).is_none() && settled.is_none_or(|settled| !settled.contains(&key))
+    }
+
+    /// Leases a delivery that is free.
+    pub(super) fn claim(&mut self, claim: Claim) -> LeaseToken {
+        self.ledger.claim(claim)
+    }
+
+    pub(super) fn set_turn(&mut self, endpoint: i64, retry_is_next: bool) {
+        self.endpoints.entry(endpoint).or_default().retry_is_next = retry_is_next;
+    }
+}

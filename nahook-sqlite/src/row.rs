@@ -1,0 +1,193 @@
+//! Between SQLite's values and ours.
+
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use nahook_core::{EndpointKind, KeyState, MessageId, Plan, Rate, Timestamp};
+use rusqlite::Row;
+use rusqlite::ToSql;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
+
+/// The ordinals that a delivery's key has room for.
+pub(crate) const ORDINAL_BITS: u32 = 20;
+
+/// The delivery's key: its event's number and its ordinal. `None` if the ordinal does not fit.
+pub(crate) fn delivery_key(seq: i64, ordinal: u32) -> Option<i64> {
+    (ordinal >> ORDINAL_BITS == 0).then(|| seq << ORDINAL_BITS | i64::from(ordinal))
+}
+
+/// The event's number and the ordinal in a delivery's key.
+pub(crate) fn split_key(key: i64) -> (i64, u32) {
+    let ordinal = key & ((1 << ORDINAL_BITS) - 1);
+    (key >> ORDINAL_BITS, u32::try_from(ordinal).unwrap_or(0))
+}
+
+/// An instant as it is stored: those after the year 2262 as the last moment of it.
+pub(crate) fn nanos(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// An instant as it was stored.
+pub(crate) fn instant(nanos: i64) -> Timestamp {
+    Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// An instant in a column.
+pub(crate) fn instant_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(instant)
+}
+
+/// An instant in a column that may be null.
+pub(crate) fn maybe_instant_at(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(instant))
+}
+
+/// An id or a name in a column.
+pub(crate) fn parsed_at<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error| unreadable(column, error))
+}
+
+/// An id or a name in a column that may be null.
+pub(crate) fn maybe_parsed_at<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|error| unreadable(column, error)),
+        None => Ok(None),
+    }
+}
+
+/// A length of time in a column.
+pub(crate) fn duration_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
+    let nanos: i64 = row.get(column)?;
+    Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
+}
+
+/// The error for a column that holds what we would not have written.
+pub(crate) fn unreadable(
+    column: usize,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Null, error.into())
+}
+
+/// A delivery's status as it is stored; whether it is leased is known in memory only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Status {
+    DeadLetter,
+    Delivered,
+    Failed,
+    Pending,
+    ScheduledRetry,
+}
+
+impl Status {
+    const CODES: [(Self, i64); 5] = [
+        (Self::Pending, 0),
+        (Self::ScheduledRetry, 1),
+        (Self::Delivered, 2),
+        (Self::Failed, 3),
+        (Self::DeadLetter, 4),
+    ];
+}
+
+impl ToSql for Status {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let code = Self::CODES.iter().find(|(status, _)| status == self);
+        Ok(code.map_or(0, |(_, code)| *code).into())
+    }
+}
+
+impl FromSql for Status {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let stored = value.as_i64()?;
+        let status = Self::CODES.iter().find(|(_, code)| *code == stored);
+        status
+            .map(|(status, _)| *status)
+            .ok_or(FromSqlError::OutOfRange(stored))
+    }
+}
+
+/// A message's id in a column.
+pub(crate) fn message_at(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageId> {
+    let bytes: [u8; 16] = row.get(column)?;
+    Ok(MessageId::from_bits(u128::from_be_bytes(bytes)))
+}
+
+/// The state of a key or token in a column.
+pub(crate) fn key_state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<KeyState> {
+    match row.get::<_, i64>(column)? {
+        0 => Ok(KeyState::Active),
+        1 => Ok(KeyState::Disabled),
+        2 => Ok(KeyState::Revoked),
+        other => Err(rusqlite::Error::IntegralValueOutOfRange(column, other)),
+    }
+}
+
+/// A key's or token's state as it is stored.
+pub(crate) fn key_state_code(state: KeyState) -> i64 {
+    match state {
+        KeyState::Active => 0,
+        KeyState::Disabled => 1,
+        KeyState::Revoked => 2,
+    }
+}
+
+/// A plan in the columns from `first` on: the payload's cap, then interval and burst of the workspace's and the key's
+/// rate.
+pub(crate) fn plan_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Plan> {
+    let payload_len_max: i64 = row.get(first)?;
+    Ok(Plan {
+        payload_len_max: usize::try_from(payload_len_max.cast_unsigned()).unwrap_or(usize::MAX),
+        workspace_rate: rate_at(row, first + 1)?,
+        key_rate: rate_at(row, first + 3)?,
+    })
+}
+
+fn rate_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Rate>> {
+    if row.get::<_, Option<i64>>(column)?.is_none() {
+        return Ok(None);
+    }
+    let interval = duration_at(row, column)?;
+    let burst = row.get::<_, u32>(column + 1).map(NonZeroU32::new)?;
+    // A token each interval: the same rate, however it was declared.
+    burst
+        .and_then(|burst| Rate::new(NonZeroU32::MIN, interval, burst))
+        .map(Some)
+        .ok_or_else(|| unreadable(column, "not a rate"))
+}
+
+/// A rate's interval and burst as they are stored.
+pub(crate) fn rate_parts(rate: Option<Rate>) -> (Option<i64>, Option<u32>) {
+    let interval = rate.and_then(|rate| i64::try_from(rate.interval().as_nanos()).ok());
+    (interval, rate.map(|rate| rate.burst().get()))
+}
+
+/// What kind of receiver an endpoint is, in a column.
+pub(crate) fn endpoint_kind_at(row: &Row<'_>, column: usize) -> rusqlite::Result<EndpointKind> {
+    match row.get::<_, i64>(column)? {
+        0 => Ok(EndpointKind::Webhook),
+        1 => Ok(EndpointKind::Slack),
+        other => Err(rusqlite::Error::IntegralValueOutOfRange(column, other)),
+    }
+}
+
+/// An endpoint's kind as it is stored.
+pub(crate) fn endpoint_kind_code(kind: EndpointKind) -> i64 {
+    match kind {
+        EndpointKind::Slack => 1,
+        EndpointKind::Webhook => 0,
+    }
+}

@@ -1,0 +1,61 @@
+//! The file's schema and how an older one is brought up to date.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::OpenError;
+
+/// Each brings the schema from one version to the next; the first makes it. Only ever appended to.
+pub(crate) const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// Marks the file as ours: "nhk1" in SQLite's header.
+const APPLICATION_ID: i32 = 0x6e68_6b31;
+
+/// What a file's schema needs before it can be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// Nothing.
+    Current,
+    /// It is new, or was written by an older program.
+    Outdated,
+}
+
+/// Looks at the schema without changing anything.
+pub(crate) fn inspect(connection: &Connection, migrations: &[&str]) -> Result<Standing, OpenError> {
+    let found = version(connection)?;
+    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (application != 0 || found != 0 || tables != 0) {
+        return Err(OpenError::Foreign);
+    }
+    if found > known {
+        return Err(OpenError::NewerSchema { found, known });
+    }
+    Ok(if found == known {
+        Standing::Current
+    } else {
+        Standing::Outdated
+    })
+}
+
+/// Brings the schema up to date, each version in a transaction of its own: interrupted, it goes on where it was.
+pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenError> {
+    loop {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Read under the lock: another process may just have done the same.
+        let found = version(&transaction)?;
+        let Some(migration) = migrations.get(usize::try_from(found).unwrap_or(usize::MAX)) else {
+            return Ok(());
+        };
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", found + 1)?;
+        transaction.commit()?;
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}

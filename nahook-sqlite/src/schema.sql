@@ -1,0 +1,170 @@
+-- Version 1. Rows refer to one another by number; text ids live at the edge. Instants are nanoseconds since the Unix epoch.
+-- 64-bit quantities without a sign are kept with the same bits.
+
+CREATE TABLE catalog_state (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    -- Raised by every change of the catalog, in its transaction: what a cache compares.
+    version INTEGER NOT NULL,
+    -- Raised to overwrite the tail that an unclear commit may have left in the log.
+    overwrites INTEGER NOT NULL
+) STRICT;
+INSERT INTO catalog_state VALUES (1, 1, 0);
+
+CREATE TABLE workspace (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,
+    payload_len_max INTEGER NOT NULL,
+    workspace_rate_interval INTEGER,
+    workspace_rate_burst INTEGER,
+    key_rate_interval INTEGER,
+    key_rate_burst INTEGER,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE environment (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    name TEXT NOT NULL,
+    slug TEXT NOT NULL,
+    is_default INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    UNIQUE (workspace, slug)
+) STRICT;
+
+-- A deleted row stays, so that the history keeps its names.
+CREATE TABLE event_type (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    name TEXT NOT NULL,
+    description TEXT,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX event_type_by_name ON event_type (workspace, name) WHERE deleted_at IS NULL;
+
+-- Likewise.
+CREATE TABLE endpoint (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    environment INTEGER NOT NULL REFERENCES environment,
+    url TEXT NOT NULL,
+    -- 0 webhook, 1 Slack.
+    kind INTEGER NOT NULL,
+    config TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    description TEXT,
+    auth_username TEXT,
+    auth_password TEXT,
+    secret TEXT NOT NULL,
+    previous_secret TEXT,
+    previous_secret_until INTEGER,
+    is_active INTEGER NOT NULL,
+    disabled_reason TEXT,
+    failing_since INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    deleted_at INTEGER
+) STRICT;
+CREATE INDEX endpoint_by_workspace ON endpoint (workspace);
+
+-- Rows are numbered in the order of subscribing.
+CREATE TABLE subscription (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    endpoint INTEGER NOT NULL REFERENCES endpoint,
+    event_type INTEGER NOT NULL REFERENCES event_type,
+    created_at INTEGER NOT NULL,
+    UNIQUE (endpoint, event_type)
+) STRICT;
+CREATE INDEX subscription_by_event_type ON subscription (event_type);
+CREATE INDEX subscription_by_workspace ON subscription (workspace);
+
+CREATE TABLE publication (
+    row INTEGER PRIMARY KEY,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    environment INTEGER NOT NULL REFERENCES environment,
+    event_type INTEGER NOT NULL REFERENCES event_type,
+    UNIQUE (environment, event_type)
+) STRICT;
+CREATE INDEX publication_by_workspace ON publication (workspace);
+
+-- State of keys and tokens: 0 active, 1 disabled, 2 revoked.
+CREATE TABLE api_key (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    environment INTEGER REFERENCES environment,
+    endpoint INTEGER REFERENCES endpoint,
+    name TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    state INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (workspace, name)
+) STRICT;
+
+CREATE TABLE management_token (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    name TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    state INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (workspace, name)
+) STRICT;
+
+-- The payload once, whatever the width. No foreign keys from here on: the writer looks every row up before it refers to it.
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY,
+    -- The message's 128 bits, big-endian. Its deliveries' ids are the numbers that follow.
+    id BLOB NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL,
+    -- Absent where a payload was sent to an endpoint directly.
+    event_type INTEGER,
+    accepted_at INTEGER NOT NULL,
+    -- One more than the highest ordinal.
+    width INTEGER NOT NULL,
+    -- JSON; absent if there are no labels.
+    metadata TEXT,
+    payload BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE delivery (
+    -- The event's number times 2^20, plus the ordinal.
+    key INTEGER PRIMARY KEY,
+    endpoint INTEGER NOT NULL,
+    -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter.
+    status INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    -- Absent once settled for good.
+    due_at INTEGER,
+    first_attempt_at INTEGER,
+    delivered_at INTEGER,
+    -- Absent while nothing has changed since the event was accepted.
+    updated_at INTEGER
+) STRICT;
+CREATE INDEX delivery_due ON delivery (endpoint, status, due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE attempt (
+    delivery INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    duration INTEGER NOT NULL,
+    status_code INTEGER,
+    error TEXT,
+    PRIMARY KEY (delivery, number)
+) STRICT, WITHOUT ROWID;
+
+-- When those will have recovered who take longer than a restart. Level: 0 workspace, 1 key.
+CREATE TABLE limiter_arrival (
+    level INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    arrival INTEGER NOT NULL,
+    PRIMARY KEY (level, id)
+) STRICT, WITHOUT ROWID;

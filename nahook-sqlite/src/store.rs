@@ -1,0 +1,193 @@
+//! The store: what an application holds.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nahook_core::{Clock, IdSource, LeaseToken, StoreError, Timestamp};
+
+use crate::connection::{open_writer, set_up_writer};
+use crate::endpoints::TargetCache;
+use crate::error::Closed;
+use crate::keys::KeyCache;
+use crate::lock::ServerLock;
+use crate::queue::{Leaser, Queue};
+use crate::readers::Readers;
+use crate::schema::{MIGRATIONS, Standing, inspect, migrate};
+use crate::subscriptions::SubscriberCache;
+use crate::threads::Threads;
+use crate::writer::{Session, Writer};
+use crate::{OpenError, Role, SqliteSettings, WriterStats};
+
+/// Every port of `nahook-core` on one SQLite file.
+///
+/// A clone is a handle to the same store. Dropping the last one finishes what has been begun and closes the file, which
+/// takes as long as the disk does.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+/// What the handles share. Dropped from top to bottom: whoever uses the file goes before the lock on it.
+pub(crate) struct Shared {
+    leaser: Option<Threads<Leaser>>,
+    readers: Readers,
+    writer: Writer,
+    queue: Arc<Queue>,
+    pub(crate) subscribers: SubscriberCache,
+    pub(crate) keys: KeyCache,
+    pub(crate) targets: TargetCache,
+    is_closed: AtomicBool,
+    lock: Mutex<Option<ServerLock>>,
+    role: Role,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if there is none, and brings an older schema up to date.
+    ///
+    /// Reads and writes files: not for a thread that must not block. On an error nothing has been changed in the file,
+    /// except that a schema may have been brought up to date by whole versions.
+    pub fn open(path: impl AsRef<Path>, settings: SqliteSettings) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let (connection, lock) = prepare(path, &settings)?;
+        let first_token = u64::try_from(settings.ids.random() >> 64).unwrap_or_default();
+        let queue = Arc::new(Queue::new(LeaseToken(first_token)));
+        let leaser = match settings.role {
+            Role::Server => {
+                let leaser = Leaser::open(path, &settings, Arc::clone(&queue))?;
+                Some(Threads::start("nahook-leaser", vec![leaser])?)
+            }
+            Role::Tool => None,
+        };
+        let shared = Shared {
+            leaser,
+            readers: Readers::open(path, &settings)?,
+            writer: Writer::start(Session::new(connection), Arc::clone(&queue))?,
+            queue,
+            subscribers: SubscriberCache::new(settings.cache_len_max),
+            keys: KeyCache::new(settings.cache_len_max),
+            targets: TargetCache::new(settings.cache_len_max),
+            is_closed: AtomicBool::new(false),
+            lock: Mutex::new(lock),
+            role: settings.role,
+            clock: settings.clock,
+            ids: settings.ids,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Finishes what has been begun, puts the log into the file and lets another process serve it. From then on every
+    /// handle's calls that write or lease are refused.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.shared.is_closed.store(true, Ordering::Release);
+        let closed = self.shared.writer.close().await;
+        let mut lock = self
+            .shared
+            .lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *lock = None;
+        closed
+    }
+
+    /// What the writer has done so far.
+    pub fn writer_stats(&self) -> WriterStats {
+        self.shared.writer.stats()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(crate) fn leaser(&self) -> Result<&Threads<Leaser>, StoreError> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Closed.into());
+        }
+        self.leaser
+            .as_ref()
+            .ok_or_else(|| StoreError::internal(NotServing))
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub(crate) fn shared_ids(&self) -> Arc<dyn IdSource> {
+        Arc::clone(&self.ids)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A tool has the file open, and leases live in the server's memory.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("only a server leases deliveries")]
+struct NotServing;
+
+/// Opens the connection that writes, once the file is known to be ours to use.
+fn prepare(
+    path: &Path,
+    settings: &SqliteSettings,
+) -> Result<(rusqlite::Connection, Option<ServerLock>), OpenError> {
+    let mut connection = open_writer(path, settings)?;
+    let standing = inspect(&connection, MIGRATIONS)?;
+    let lock = match (settings.role, standing) {
+        (Role::Tool, Standing::Current) => None,
+        // Nobody changes the schema under a running server.
+        (Role::Server, _) | (Role::Tool, Standing::Outdated) => {
+            Some(ServerLock::take(path, settings.busy_timeout)?)
+        }
+    };
+    if settings.verify {
+        verify(&connection)?;
+    }
+    set_up_writer(&connection, settings)?;
+    migrate(&mut connection, MIGRATIONS)?;
+    let lock = lock.filter(|_| settings.role == Role::Server);
+    Ok((connection, lock))
+}
+
+fn verify(connection: &rusqlite::Connection) -> Result<(), OpenError> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(OpenError::Corrupt)
+    }
+}

@@ -1,0 +1,115 @@
+//! Who is subscribed.
+
+use std::sync::Arc;
+
+use nahook_core::{
+    EndpointId, EventTypeId, EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::SqliteStore;
+use crate::cache::Cache;
+use crate::readers::catalog_version;
+use crate::row::parsed_at;
+
+/// Answers to look-ups, by the catalog's version.
+pub(crate) type SubscriberCache = Cache<i64, (FanOutScope, EventTypeName), Option<Subscribers>>;
+
+impl SubscriptionStore for SqliteStore {
+    /// Answers from memory as long as no process has changed the catalog, which every call makes sure of: a change that
+    /// has been answered is seen by the next call.
+    async fn subscribers(
+        &self,
+        event_type: &EventTypeName,
+        scope: &FanOutScope,
+    ) -> Result<Option<Subscribers>, StoreError> {
+        let shared = self.shared();
+        let version = shared.readers().catalog_version()?;
+        let key = (*scope, event_type.clone());
+        if let Some(known) = shared.subscribers.get(&version, &key) {
+            return Ok(known);
+        }
+        let (name, scope) = (event_type.clone(), *scope);
+        let (version, found) = shared
+            .readers()
+            .read(move |connection| {
+                Ok((
+                    catalog_version(connection)?,
+                    look_up(connection, &name, &scope)?,
+                ))
+            })
+            .await?;
+        let weight = 1 + found.as_ref().map_or(0, |found| found.endpoints.len());
+        shared
+            .subscribers
+            .insert(version, key, found.clone(), weight);
+        Ok(found)
+    }
+}
+
+fn look_up(
+    connection: &Connection,
+    name: &EventTypeName,
+    scope: &FanOutScope,
+) -> rusqlite::Result<Option<Subscribers>> {
+    let event_type: Option<(i64, EventTypeId)> = connection
+        .prepare_cached(
+            "SELECT event_type.row, event_type.id
+             FROM event_type JOIN workspace ON workspace.row = event_type.workspace
+             WHERE workspace.id = ?1 AND event_type.name = ?2 AND event_type.deleted_at IS NULL",
+        )?
+        .query_row(params![scope.workspace().as_str(), name.as_str()], |row| {
+            Ok((row.get(0)?, parsed_at(row, 1)?))
+        })
+        .optional()?;
+    let Some((row, event_type)) = event_type else {
+        return Ok(None);
+    };
+    let endpoints = match scope.environment() {
+        Some(environment) => in_environment(connection, row, environment.as_str())?,
+        None => in_all_environments(connection, row)?,
+    };
+    Ok(Some(Subscribers {
+        event_type,
+        endpoints: Arc::from(endpoints),
+    }))
+}
+
+fn in_all_environments(
+    connection: &Connection,
+    event_type: i64,
+) -> rusqlite::Result<Vec<EndpointId>> {
+    connection
+        .prepare_cached(
+            "SELECT endpoint.id
+             FROM subscription JOIN endpoint ON endpoint.row = subscription.endpoint
+             WHERE subscription.event_type = ?1 AND endpoint.workspace = subscription.workspace
+               AND endpoint.is_active AND endpoint.deleted_at IS NULL
+             ORDER BY subscription.row",
+        )?
+        .query_map([event_type], |row| parsed_at(row, 0))?
+        .collect()
+}
+
+/// The default environment publishes every event type, any other those that are listed.
+fn in_environment(
+    connection: &Connection,
+    event_type: i64,
+    environment: &str,
+) -> rusqlite::Result<Vec<EndpointId>> {
+    connection
+        .prepare_cached(
+            "SELECT endpoint.id
+             FROM subscription JOIN endpoint ON endpoint.row = subscription.endpoint
+             JOIN environment ON environment.row = endpoint.environment
+             WHERE subscription.event_type = ?1 AND endpoint.workspace = subscription.workspace
+               AND endpoint.is_active AND endpoint.deleted_at IS NULL
+               AND environment.id = ?2 AND environment.workspace = subscription.workspace
+               AND (environment.is_default OR EXISTS (
+                   SELECT 1 FROM publication
+                   WHERE publication.environment = environment.row AND publication.event_type = ?1))
+             ORDER BY subscription.row",
+        )?
+        .query_map(params![event_type, environment], |row| parsed_at(row, 0))?
+        .collect()
+}

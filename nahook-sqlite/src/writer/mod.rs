@@ -1,0 +1,161 @@
+//! The one thread that writes: what arrives together is committed together.
+
+mod group;
+mod job;
+mod session;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use nahook_core::StoreError;
+use tokio::sync::oneshot;
+
+pub(crate) use self::job::Job;
+use self::job::Task;
+pub(crate) use self::session::Session;
+use crate::OpenError;
+use crate::error::{Closed, WriteError};
+use crate::queue::Queue;
+
+/// A handle to the thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    orders: Sender<Order>,
+    counters: Arc<Counters>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread is told.
+enum Order {
+    /// Finish what came before, put the log into the file and end.
+    Close(oneshot::Sender<Result<(), rusqlite::Error>>),
+    Write(Box<dyn Job>),
+}
+
+/// What the writer has done since the store was opened.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct WriterStats {
+    /// Transactions that were committed: each is one wait for the disk.
+    pub commits: u64,
+    /// Pieces of work that were committed in them: a publish, a batch of settlements, a change of the catalog.
+    pub jobs: u64,
+    /// Pieces of work that were rolled back, or whose commit is unclear.
+    pub failures: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    commits: AtomicU64,
+    jobs: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(session: Session, queue: Arc<Queue>) -> Result<Self, OpenError> {
+        let (orders, inbox) = mpsc::channel();
+        let counters = Arc::<Counters>::default();
+        let counted = Arc::clone(&counters);
+        let thread = thread::Builder::new()
+            .name("nahook-writer".to_owned())
+            .spawn(move || work(session, &inbox, &queue, &counted))
+            .map_err(OpenError::from)?;
+        Ok(Self {
+            orders,
+            counters,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Hands a job to the thread. If there is none any more the job is dropped, and whoever waits for it is told by that.
+    pub(crate) fn send(&self, job: Box<dyn Job>) {
+        let _ = self.orders.send(Order::Write(job));
+    }
+
+    /// Runs `work` in a transaction that it may share with others, and answers once that is committed.
+    ///
+    /// `work` runs again if the transaction had to be rolled back for another's sake. Dropping the future does
+    /// not stop it.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Session) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        Ok(self.hand_over(work).await.map_err(|_| Closed)??)
+    }
+
+    /// Like [`run`](Self::run) for those who wait in another way, or not at all.
+    pub(crate) fn hand_over<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Session) -> rusqlite::Result<T> + Send + 'static,
+    ) -> oneshot::Receiver<Result<T, WriteError>> {
+        let (task, answer) = Task::new(work);
+        self.send(Box::new(task));
+        answer
+    }
+
+    /// Finishes what came before, puts the log into the file and ends the thread. What comes later is refused.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        let (answer, closed) = oneshot::channel();
+        if self.orders.send(Order::Close(answer)).is_ok()
+            && let Ok(Err(error)) = closed.await
+        {
+            return Err(crate::error::store_error(error));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stats(&self) -> WriterStats {
+        WriterStats {
+            commits: self.counters.commits.load(Ordering::Relaxed),
+            jobs: self.counters.jobs.load(Ordering::Relaxed),
+            failures: self.counters.failures.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for the thread: whoever opens the file next finds it whole and free.
+    fn drop(&mut self) {
+        let (answer, _) = oneshot::channel();
+        let _ = self.orders.send(Order::Close(answer));
+        let thread = self
+            .thread
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(mut session: Session, inbox: &Receiver<Order>, queue: &Queue, counters: &Counters) {
+    let mut closing = None;
+    while closing.is_none()
+        && let Ok(order) = inbox.recv()
+    {
+        match order {
+            Order::Close(answer) => closing = Some(answer),
+            Order::Write(job) => {
+                let done = group::commit_group(&mut session, job, inbox, queue);
+                counters.commits.fetch_add(done.commits, Ordering::Relaxed);
+                counters.jobs.fetch_add(done.jobs, Ordering::Relaxed);
+                counters
+                    .failures
+                    .fetch_add(done.failures, Ordering::Relaxed);
+                closing = done.closing;
+            }
+        }
+    }
+    let closed = session.close();
+    if let Err(error) = &closed {
+        tracing::warn!(%error, "the log could not be put into the file; the next start will");
+    }
+    if let Some(answer) = closing {
+        let _ = answer.send(closed);
+    }
+}

@@ -1,0 +1,244 @@
+//! The writer's connection and what it remembers of the catalog.
+
+use std::collections::HashMap;
+
+use nahook_core::{EndpointId, Event, EventTypeId, WorkspaceId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::error::{Fate, WriteError, is_full};
+use crate::row::nanos;
+
+/// How many rows are remembered before all are forgotten.
+const ROWS_MAX: usize = 200_000;
+
+/// The connection that writes, used by the writer's thread alone.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection,
+    /// The version of the catalog that what is remembered belongs to.
+    version: Option<i64>,
+    workspaces: HashMap<WorkspaceId, i64>,
+    event_types: HashMap<EventTypeId, i64>,
+    endpoints: HashMap<EndpointId, EndpointRow>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct EndpointRow {
+    row: i64,
+    workspace: i64,
+}
+
+impl Session {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            version: None,
+            workspaces: HashMap::new(),
+            event_types: HashMap::new(),
+            endpoints: HashMap::new(),
+        }
+    }
+
+    /// The connection, within a transaction.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Takes the write lock, and forgets what another process has changed.
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let version = self
+            .connection
+            .prepare_cached("SELECT version FROM catalog_state")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
+        match version {
+            Ok(version) if self.version == Some(version) => Ok(()),
+            Ok(version) => {
+                self.forget();
+                self.version = Some(version);
+                Ok(())
+            }
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the transaction so that a power cut cannot undo it.
+    pub(super) fn commit(&mut self) -> Result<(), WriteError> {
+        let Err(error) = self.execute("COMMIT") else {
+            return Ok(());
+        };
+        tracing::error!(%error, "a commit failed");
+        // Still open: nothing of it is in the log. A full disk: its last page, which makes it count, did not fit.
+        // Else the log may end with it although we saw it fail, until something is written over it.
+        let was_open = !self.connection.is_autocommit();
+        let is_undone = if was_open {
+            self.roll_back()
+        } else {
+            is_full(&error)
+        };
+        self.forget();
+        let fate = if is_undone || self.overwrite_tail().is_ok() {
+            Fate::RolledBack
+        } else {
+            Fate::Unclear
+        };
+        Err(WriteError::new(error, fate))
+    }
+
+    /// Undoes the transaction. Answers whether that is certain.
+    pub(super) fn roll_back(&mut self) -> bool {
+        self.forget();
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "a roll-back failed");
+        }
+        self.connection.is_autocommit()
+    }
+
+    /// Commits something of no meaning: it takes the place of whatever a failed commit left at the log's end.
+    fn overwrite_tail(&mut self) -> rusqlite::Result<()> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let written = self
+            .execute("UPDATE catalog_state SET overwrites = overwrites + 1")
+            .and_then(|()| self.execute("COMMIT"));
+        if written.is_err() {
+            self.roll_back();
+        }
+        written
+    }
+
+    /// Puts the log into the file and closes it.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        // Another process that reads makes this incomplete, which is no error: the log stays.
+        let checkpoint = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.connection.close().map_err(|(_, error)| error)?;
+        checkpoint
+    }
+
+    /// Says that this transaction changes the catalog, so that every cache reads it again.
+    pub(crate) fn touch_catalog(&mut self) -> rusqlite::Result<()> {
+        self.forget();
+        self.execute("UPDATE catalog_state SET version = version + 1")
+    }
+
+    /// Runs `work` so that it can be undone without undoing its siblings: an `Err` within leaves no trace.
+    pub(crate) fn attempt<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> rusqlite::Result<Result<T, E>>,
+    ) -> rusqlite::Result<Result<T, E>> {
+        self.execute("SAVEPOINT attempt")?;
+        let outcome = work(self)?;
+        if outcome.is_err() {
+            self.execute("ROLLBACK TO attempt")?;
+            self.forget();
+        }
+        self.execute("RELEASE attempt")?;
+        Ok(outcome)
+    }
+
+    /// The endpoint's row, if it exists in that workspace's row.
+    pub(crate) fn endpoint(
+        &mut self,
+        id: EndpointId,
+        workspace: i64,
+    ) -> rusqlite::Result<Option<i64>> {
+        let known = self.endpoints.get(&id).copied();
+        let found = match known {
+            Some(found) => Some(found),
+            None => self.look_endpoint_up(id)?,
+        };
+        Ok(found
+            .filter(|found| found.workspace == workspace)
+            .map(|found| found.row))
+    }
+
+    fn look_endpoint_up(&mut self, id: EndpointId) -> rusqlite::Result<Option<EndpointRow>> {
+        let found = self
+            .connection
+            .prepare_cached(
+                "SELECT row, workspace FROM endpoint WHERE id = ?1 AND deleted_at IS NULL",
+            )?
+            .query_row([id.as_str()], |row| {
+                Ok(EndpointRow {
+                    row: row.get(0)?,
+                    workspace: row.get(1)?,
+                })
+            })
+            .optional()?;
+        if let Some(found) = found {
+            if self.endpoints.len() >= ROWS_MAX {
+                self.endpoints.clear();
+            }
+            self.endpoints.insert(id, found);
+        }
+        Ok(found)
+    }
+
+    /// The workspace's row, if it exists.
+    pub(crate) fn workspace(&mut self, id: WorkspaceId) -> rusqlite::Result<Option<i64>> {
+        if let Some(row) = self.workspaces.get(&id) {
+            return Ok(Some(*row));
+        }
+        let found: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT row FROM workspace WHERE id = ?1")?
+            .query_row([id.as_str()], |row| row.get(0))
+            .optional()?;
+        if let Some(row) = found {
+            self.workspaces.insert(id, row);
+        }
+        Ok(found)
+    }
+
+    /// The row of the event's type. One that is gone, or was never here, gets the row of a deleted one: the event keeps
+    /// its type's name all the same.
+    pub(crate) fn event_type(&mut self, event: &Event, workspace: i64) -> rusqlite::Result<i64> {
+        if let Some(row) = self.event_types.get(&event.event_type) {
+            return Ok(*row);
+        }
+        let found: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT row FROM event_type WHERE id = ?1")?
+            .query_row([event.event_type.as_str()], |row| row.get(0))
+            .optional()?;
+        let row = if let Some(row) = found {
+            row
+        } else {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO event_type (id, workspace, name, created_at, deleted_at)
+                     VALUES (?1, ?2, ?3, ?4, ?4)",
+                )?
+                .execute(params![
+                    event.event_type.as_str(),
+                    workspace,
+                    event.event_type_name.as_str(),
+                    nanos(event.accepted_at),
+                ])?;
+            self.connection.last_insert_rowid()
+        };
+        if self.event_types.len() >= ROWS_MAX {
+            self.event_types.clear();
+        }
+        self.event_types.insert(event.event_type, row);
+        Ok(row)
+    }
+
+    fn forget(&mut self) {
+        self.version = None;
+        self.workspaces.clear();
+        self.event_types.clear();
+        self.endpoints.clear();
+    }
+
+    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(statement)?.execute([])?;
+        Ok(())
+    }
+}
