@@ -1,1 +1,23 @@
-//! nahook-testkit
+#![doc = include_str!("../README.md")]
+
+mod conformance;
+pub mod declare;
+mod double;
+mod fault;
+mod form;
+mod harness;
+mod run;
+#[cfg(feature = "proptest")]
+pub mod strategy;
+pub mod suite;
+
+pub use self::double::{ManualClock, RecordingPublisher, SeededIds, TokioClock};
+pub use self::fault::{
+    Answer, CallAnswer, CallFault, CallScript, Fault, FaultScript, Faulty, FaultyPublisher, Order,
+};
+pub use self::form::{AsDyn, ByReference, Form, Formed, InArc, InBox};
+pub use self::harness::{
+    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
+    PublisherHarness, QueueHarness, Store, StoreHarness, SubscriptionHarness,
+};
+pub use self::run::run;

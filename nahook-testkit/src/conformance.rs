@@ -1,0 +1,250 @@
+//! One named test per clause.
+
+/// The tests of one suite: `typed` with the harness as it is, `as_dyn` with its adapter as a trait object, and, when
+/// asked for, in every other form.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __suite {
+    ($suite:ident, $harness:ty, [], $clauses:tt) => {
+        mod $suite {
+            use super::*;
+            $crate::__clauses! { typed, $suite, $harness, $clauses }
+            $crate::__clauses! { as_dyn, $suite, $crate::Formed<$harness, $crate::AsDyn>, $clauses }
+        }
+    };
+    ($suite:ident, $harness:ty, [every_form], $clauses:tt) => {
+        mod $suite {
+            use super::*;
+            $crate::__clauses! { typed, $suite, $harness, $clauses }
+            $crate::__clauses! { as_dyn, $suite, $crate::Formed<$harness, $crate::AsDyn>, $clauses }
+            $crate::__clauses! { by_reference, $suite, $crate::Formed<$harness, $crate::ByReference>, $clauses }
+            $crate::__clauses! { in_arc, $suite, $crate::Formed<$harness, $crate::InArc>, $clauses }
+            $crate::__clauses! { in_box, $suite, $crate::Formed<$harness, $crate::InBox>, $clauses }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __clauses {
+    ($form:ident, $suite:ident, $harness:ty, [$($clause:ident),+ $(,)?]) => {
+        mod $form {
+            #[allow(unused_imports)]
+            use super::*;
+            $(
+                #[test]
+                fn $clause() {
+                    $crate::run($crate::suite::$suite::$clause::<$harness>());
+                }
+            )+
+        }
+    };
+}
+
+/// Runs every clause of [`suite::catalog`](crate::suite::catalog) for a [`CatalogHarness`](crate::CatalogHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! catalog_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { catalog, $harness, [$($forms)?], [
+            applying_creates_what_is_declared,
+            applying_again_changes_nothing,
+            an_update_is_told_and_seen,
+            what_is_not_named_stays,
+            the_default_environment_appears,
+            a_dry_run_changes_nothing,
+            given_ids_are_kept,
+            workspaces_are_oldest_first,
+            concurrent_applies_agree,
+            the_catalog_survives_a_restart,
+            an_ensured_event_type_exists_once,
+            concurrent_ensuring_agrees,
+            event_types_are_ensured_in_known_workspaces_only,
+            a_drawn_secret_is_told_once,
+            a_key_is_disabled_and_enabled,
+            revoking_is_final,
+            keys_are_listed_oldest_first,
+            an_error_changes_nothing,
+            taken_ids_and_keys_are_refused,
+            a_disabled_endpoint_gets_no_more_deliveries,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::endpoints`](crate::suite::endpoints) for a [`EndpointHarness`](crate::EndpointHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! endpoint_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { endpoints, $harness, [$($forms)?], [
+            a_target_is_complete,
+            every_target_can_sign,
+            targets_come_in_order,
+            many_are_answered_at_once,
+            a_disabled_endpoint_is_not_active,
+            the_earliest_failure_counts,
+            a_success_ends_the_failures,
+            reports_about_the_gone_are_dropped,
+            a_changed_endpoint_is_seen,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::keys`](crate::suite::keys) for a [`KeyHarness`](crate::KeyHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! key_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { keys, $harness, [$($forms)?], [
+            an_unknown_key_is_none,
+            a_key_identifies_its_caller,
+            a_caller_carries_what_its_key_is_bound_to,
+            a_caller_carries_the_plan,
+            a_disabled_key_says_so,
+            a_revoked_key_is_none,
+            a_token_identifies_its_workspace,
+            keys_and_tokens_are_not_interchangeable,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::limiter`](crate::suite::limiter) for a [`LimiterHarness`](crate::LimiterHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! limiter_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { limiter, $harness, [$($forms)?], [
+            a_burst_is_admitted,
+            refused_until_exactly_retry_after,
+            the_longer_wait_counts,
+            a_workspace_limit_spans_its_keys,
+            keys_are_independent,
+            a_refusal_spends_nothing,
+            workspaces_are_independent,
+            unlimited_is_unlimited,
+            tokens_come_back_one_by_one,
+            concurrent_checks_never_over_admit,
+            extreme_rates_are_kept,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::log`](crate::suite::log) for a [`LogHarness`](crate::LogHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! log_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { log, $harness, [$($forms)?], [
+            a_fresh_delivery_is_pending,
+            the_status_follows_the_delivery,
+            every_end_has_its_status,
+            attempts_are_oldest_first,
+            a_stale_attempt_is_not_shown,
+            siblings_are_shown_apart,
+            the_payload_is_shown_unchanged,
+            other_workspaces_see_nothing,
+            the_log_survives_a_restart,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::publisher`](crate::suite::publisher) for a [`PublisherHarness`](crate::PublisherHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! publisher_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { publisher, $harness, [$($forms)?], [
+            every_delivery_is_resolved,
+            published_means_queued,
+            a_definite_failure_is_not_queued,
+            siblings_are_independent,
+            payload_and_metadata_arrive_unchanged,
+            a_wide_batch_is_published,
+            an_empty_batch_is_fine,
+            a_dropped_future_keeps_what_it_resolved,
+            unreachable_is_not_published,
+            messages_name_no_host_or_secret,
+            concurrent_publishes_do_not_mix,
+            what_was_published_survives_a_restart,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::queue`](crate::suite::queue) for a [`QueueHarness`](crate::QueueHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! queue_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { queue, $harness, [$($forms)?], [
+            the_most_of_a_request_is_kept,
+            the_bounds_of_a_request_hold,
+            settling_makes_room_under_the_bound,
+            exceptions_override_the_bound,
+            a_request_may_ask_for_any_number,
+            changed_wakes_a_waiting_worker,
+            changed_never_misses,
+            changed_may_be_waited_for_by_many,
+            next_due_is_told,
+            one_endpoint_holds_no_other_back,
+            endpoints_are_served_in_turn,
+            old_retries_and_fresh_deliveries_share,
+            an_empty_queue_has_nothing,
+            a_leased_delivery_is_complete,
+            a_lease_is_exclusive,
+            an_expired_lease_is_offered_again,
+            an_extended_lease_is_kept,
+            a_lost_lease_cannot_be_extended,
+            a_dropped_lease_call_loses_nothing,
+            a_settled_delivery_never_returns,
+            a_retry_comes_at_its_time,
+            a_released_delivery_comes_back_at_once,
+            a_stale_lease_cannot_settle,
+            an_expired_lease_may_settle,
+            settling_twice_is_harmless,
+            settlements_are_independent,
+            attempts_are_counted,
+            workers_share_without_overlap,
+            nothing_is_lost_by_a_restart,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::subscriptions`](crate::suite::subscriptions) for a [`SubscriptionHarness`](crate::SubscriptionHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! subscription_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { subscriptions, $harness, [$($forms)?], [
+            inactive_endpoints_are_absent,
+            other_workspaces_are_absent,
+            other_environments_are_absent,
+            a_key_without_environment_reaches_all_environments,
+            unpublished_event_types_fan_out_to_nobody,
+            the_default_environment_publishes_everything,
+            each_endpoint_appears_once,
+            order_is_stable,
+            order_is_that_of_subscribing,
+            a_crowd_is_answered_whole,
+            an_unknown_event_type_is_none,
+            an_unsubscribed_event_type_is_empty,
+            a_new_subscription_is_seen,
+            a_removed_subscription_is_not_seen,
+            the_event_type_is_named,
+        ] }
+    };
+}
+
+/// Runs every suite but the limiter's for a [`StoreHarness`](crate::StoreHarness), as it is and as trait objects; with
+/// `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! store_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::catalog_conformance! { $harness $(, $forms)? }
+        $crate::endpoint_conformance! { $harness $(, $forms)? }
+        $crate::key_conformance! { $harness $(, $forms)? }
+        $crate::log_conformance! { $harness $(, $forms)? }
+        $crate::publisher_conformance! { $harness $(, $forms)? }
+        $crate::queue_conformance! { $harness $(, $forms)? }
+        $crate::subscription_conformance! { $harness $(, $forms)? }
+    };
+}

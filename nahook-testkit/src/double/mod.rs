@@ -1,0 +1,10 @@
+//! Stand-ins for what the engine and the adapters are given: clocks, ids, a publisher that remembers.
+
+mod clocks;
+mod ids;
+mod recording_publisher;
+
+pub use self::clocks::{ManualClock, TokioClock};
+pub use self::ids::SeededIds;
+pub(crate) use self::ids::mixed;
+pub use self::recording_publisher::RecordingPublisher;

@@ -1,0 +1,47 @@
+//! A publisher that remembers what it took.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nahook_core::{Delivery, DeliveryPublisher, Event};
+
+use crate::HeldDelivery;
+
+/// A queue in memory that takes everything at once and can be asked what it holds; clones are the same queue.
+#[derive(Clone, Debug, Default)]
+pub struct RecordingPublisher {
+    record: Arc<Mutex<Record>>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    calls: usize,
+    held: Vec<HeldDelivery>,
+}
+
+impl RecordingPublisher {
+    /// What it has taken, in that order.
+    pub fn held(&self) -> Vec<HeldDelivery> {
+        self.record().held.clone()
+    }
+
+    /// How often it was called.
+    pub fn calls(&self) -> usize {
+        self.record().calls
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        // The record is whole at every step, so a panic elsewhere has not spoilt it.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DeliveryPublisher for RecordingPublisher {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        let mut record = self.record();
+        record.calls += 1;
+        for delivery in deliveries {
+            record.held.push(HeldDelivery::of(event, delivery));
+            delivery.published();
+        }
+    }
+}

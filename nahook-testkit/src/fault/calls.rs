@@ -1,0 +1,237 @@
+//! Faults call by call, for every port but the publisher.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nahook_core::{
+    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, Caller, Catalog, CatalogError, Change,
+    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryRecord, EndpointDirectory, EndpointId,
+    EndpointTarget, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry, KeyHash,
+    KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, ManagementTokenId, Manifest, Payload,
+    RateLimiter, Settled, Settlement, StoreError, StoreErrorKind, Subscribers, SubscriptionStore,
+    Verdict, WorkspaceId, WorkspaceRecord,
+};
+
+/// What happens to one call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CallFault {
+    /// How long the call takes before anything else.
+    pub delay: Duration,
+    /// How it ends.
+    pub answer: CallAnswer,
+}
+
+/// How a call ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum CallAnswer {
+    /// The adapter does what was asked, and then the answer is lost on the way.
+    FailAfter(StoreErrorKind),
+    /// The adapter is not reached.
+    FailBefore(StoreErrorKind),
+    /// It panics.
+    Panic,
+    /// As the adapter answers it.
+    Pass,
+    /// Never.
+    Silence,
+}
+
+/// What happens to the calls, one after the other.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CallScript {
+    faults: Vec<CallFault>,
+    afterwards: CallFault,
+}
+
+/// An adapter whose calls go wrong as a [`CallScript`] says; with an empty script every call is passed on as it is.
+///
+/// It has every port that its adapter has, except the publisher's: see [`FaultyPublisher`](crate::FaultyPublisher).
+/// [`DeliveryQueue::changed`] cannot fail; it is only delayed, silenced or made to panic. Clones share the script and
+/// the count of calls. Time is tokio's.
+#[derive(Clone, Debug)]
+pub struct Faulty<T> {
+    inner: T,
+    script: Arc<CallScript>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl CallFault {
+    /// None.
+    pub const NONE: Self = Self {
+        delay: Duration::ZERO,
+        answer: CallAnswer::Pass,
+    };
+
+    /// A call that ends like this, at once.
+    pub const fn new(answer: CallAnswer) -> Self {
+        Self {
+            delay: Duration::ZERO,
+            answer,
+        }
+    }
+
+    /// A call that takes so long and comes to no other harm.
+    pub const fn slow(delay: Duration) -> Self {
+        Self {
+            delay,
+            answer: CallAnswer::Pass,
+        }
+    }
+}
+
+impl Default for CallFault {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl CallScript {
+    /// These faults for the first calls; later ones come to no harm.
+    pub fn new(faults: impl IntoIterator<Item = CallFault>) -> Self {
+        Self {
+            faults: faults.into_iter().collect(),
+            afterwards: CallFault::NONE,
+        }
+    }
+
+    /// The same fault for every call.
+    pub fn always(fault: CallFault) -> Self {
+        Self {
+            faults: Vec::new(),
+            afterwards: fault,
+        }
+    }
+
+    /// What happens to the call with this number, counted from 0.
+    pub fn fault(&self, call: usize) -> CallFault {
+        self.faults.get(call).copied().unwrap_or(self.afterwards)
+    }
+}
+
+impl<T> Faulty<T> {
+    /// Calls to `inner` that go wrong as the script says.
+    pub fn new(inner: T, script: CallScript) -> Self {
+        Self {
+            inner,
+            script: Arc::new(script),
+            calls: Arc::default(),
+        }
+    }
+
+    /// The adapter behind the faults.
+    pub fn inner(&self) -> &T {
+        &self.inner
+    }
+
+    /// How many calls have begun.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl<T: Sync> Faulty<T> {
+    async fn disturbed<A: Send, E: From<StoreError> + Send>(
+        &self,
+        call: impl Future<Output = Result<A, E>> + Send,
+    ) -> Result<A, E> {
+        match self.begin().await {
+            CallAnswer::FailBefore(kind) => Err(scripted_error(kind).into()),
+            CallAnswer::FailAfter(kind) => {
+                call.await?;
+                Err(scripted_error(kind).into())
+            }
+            _ => call.await,
+        }
+    }
+
+    /// Counts the call and delays, silences or panics it.
+    async fn begin(&self) -> CallAnswer {
+        let fault = self.script.fault(self.calls.fetch_add(1, Ordering::SeqCst));
+        if !fault.delay.is_zero() {
+            tokio::time::sleep(fault.delay).await;
+        }
+        match fault.answer {
+            CallAnswer::Silence => std::future::pending().await,
+            CallAnswer::Panic => panic_as_scripted(),
+            answer => answer,
+        }
+    }
+}
+
+fn scripted_error(kind: StoreErrorKind) -> StoreError {
+    match kind {
+        StoreErrorKind::Unavailable => StoreError::unavailable("the fault script says so"),
+        _ => StoreError::internal("the fault script says so"),
+    }
+}
+
+#[expect(clippy::panic, reason = "the fault is a panic")]
+fn panic_as_scripted() -> CallAnswer {
+    panic!("the fault script says so")
+}
+
+macro_rules! disturb {
+    ($($port:ident { $(fn $method:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)+ })+) => {
+        $(
+            #[deny(clippy::missing_trait_methods)]
+            impl<T: $port> $port for Faulty<T> {
+                $(
+                    async fn $method(&self, $($arg: $ty),*) -> $ret {
+                        self.disturbed($port::$method(&self.inner, $($arg),*)).await
+                    }
+                )+
+            }
+        )+
+    };
+}
+
+disturb! {
+    Catalog {
+        fn apply(manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
+        fn workspaces() -> Result<Vec<WorkspaceRecord>, StoreError>;
+        fn api_keys(workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError>;
+        fn set_api_key_state(key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError>;
+        fn ensure_event_type(name: &EventTypeName, workspace: &WorkspaceId) -> Result<EventTypeId, CatalogError>;
+    }
+    DeliveryLog {
+        fn delivery(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<DeliveryRecord>, StoreError>;
+        fn attempts(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Vec<AttemptRecord>>, StoreError>;
+        fn payload(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Payload>, StoreError>;
+    }
+    EndpointDirectory {
+        fn targets(ids: &[EndpointId]) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
+        fn report(reports: &[HealthReport]) -> Result<(), StoreError>;
+    }
+    KeyStore {
+        fn api_key(hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
+        fn management_token(hash: &KeyHash) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
+    }
+    RateLimiter {
+        fn check(caller: &Caller) -> Result<Verdict, StoreError>;
+    }
+    SubscriptionStore {
+        fn subscribers(event_type: &EventTypeName, scope: &FanOutScope) -> Result<Option<Subscribers>, StoreError>;
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<T: DeliveryQueue> DeliveryQueue for Faulty<T> {
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        self.disturbed(self.inner.lease(request)).await
+    }
+
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        self.disturbed(self.inner.extend(leases, duration)).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        self.disturbed(self.inner.settle(settlements)).await
+    }
+
+    async fn changed(&self, generation: u64) {
+        self.begin().await;
+        self.inner.changed(generation).await;
+    }
+}

@@ -1,0 +1,313 @@
+//! The forms in which an adapter is used: behind a reference, an `Arc`, a `Box`, or as a trait object chosen at run time.
+//!
+//! [`Formed`] is a harness whose adapter comes in such a form, so that every form passes the very same clauses. Nobody
+//! has to name these types: the `*_conformance!` macros do.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{
+    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, Caller, Catalog, CatalogError, Change,
+    Delivery, DeliveryId, DeliveryLog, DeliveryPublisher, DeliveryQueue, DeliveryRecord,
+    DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynEndpointDirectory,
+    DynKeyStore, DynRateLimiter, DynSubscriptionStore, EndpointDirectory, EndpointId,
+    EndpointTarget, Event, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry,
+    KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, ManagementTokenId, Manifest,
+    Payload, RateLimiter, Settled, Settlement, StoreError, Subscribers, SubscriptionStore,
+    Timestamp, Verdict, WorkspaceId, WorkspaceRecord,
+};
+
+use crate::{
+    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
+    PublisherHarness, QueueHarness, SubscriptionHarness,
+};
+
+/// The harness `H` with its adapter in the form `F`.
+#[derive(Debug)]
+pub struct Formed<H, F> {
+    harness: H,
+    form: PhantomData<fn() -> F>,
+}
+
+impl<H, F> Formed<H, F> {
+    fn new(harness: H) -> Self {
+        Self {
+            harness,
+            form: PhantomData,
+        }
+    }
+}
+
+/// A trait object in an `Arc`, as a back end that is chosen at run time.
+#[derive(Debug)]
+pub struct AsDyn;
+
+/// A reference, as the port's `impl for &T` sees it.
+#[derive(Debug)]
+pub struct ByReference;
+
+/// The adapter in an `Arc`.
+#[derive(Debug)]
+pub struct InArc;
+
+/// The adapter in a `Box`.
+#[derive(Debug)]
+pub struct InBox;
+
+/// Calls its adapter's ports through `&T`.
+#[derive(Clone, Debug)]
+pub struct Referring<T>(T);
+
+/// Defines [`Form`] with one method per port and the four forms.
+macro_rules! forms {
+    ($($port:ident $twin:ident $of:ident $make:ident { $(fn $method:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)+ })+) => {
+        /// How an adapter is wrapped, port by port.
+        pub trait Form: 'static {
+            $(
+                #[doc = concat!("A [`", stringify!($port), "`] in this form.")]
+                type $of<T: $port + Clone + 'static>: $port + Clone + 'static;
+
+                #[doc = concat!("Brings a [`", stringify!($port), "`] into this form.")]
+                fn $make<T: $port + Clone + 'static>(adapter: T) -> Self::$of<T>;
+            )+
+        }
+
+        impl Form for AsDyn {
+            $(
+                type $of<T: $port + Clone + 'static> = Arc<dyn $twin>;
+                fn $make<T: $port + Clone + 'static>(adapter: T) -> Arc<dyn $twin> {
+                    Arc::new(adapter)
+                }
+            )+
+        }
+
+        impl Form for ByReference {
+            $(
+                type $of<T: $port + Clone + 'static> = Referring<T>;
+                fn $make<T: $port + Clone + 'static>(adapter: T) -> Referring<T> {
+                    Referring(adapter)
+                }
+            )+
+        }
+
+        impl Form for InArc {
+            $(
+                type $of<T: $port + Clone + 'static> = Arc<T>;
+                fn $make<T: $port + Clone + 'static>(adapter: T) -> Arc<T> {
+                    Arc::new(adapter)
+                }
+            )+
+        }
+
+        impl Form for InBox {
+            $(
+                type $of<T: $port + Clone + 'static> = Box<T>;
+                fn $make<T: $port + Clone + 'static>(adapter: T) -> Box<T> {
+                    Box::new(adapter)
+                }
+            )+
+        }
+
+        $(
+            #[deny(clippy::missing_trait_methods)]
+            impl<T: $port> $port for Referring<T> {
+                $(
+                    async fn $method(&self, $($arg: $ty),*) $(-> $ret)? {
+                        <&T as $port>::$method(&&self.0, $($arg),*).await
+                    }
+                )+
+            }
+        )+
+    };
+}
+
+forms! {
+    Catalog DynCatalog Catalog catalog {
+        fn apply(manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
+        fn workspaces() -> Result<Vec<WorkspaceRecord>, StoreError>;
+        fn api_keys(workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError>;
+        fn set_api_key_state(key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError>;
+        fn ensure_event_type(name: &EventTypeName, workspace: &WorkspaceId) -> Result<EventTypeId, CatalogError>;
+    }
+    DeliveryLog DynDeliveryLog Log log {
+        fn delivery(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<DeliveryRecord>, StoreError>;
+        fn attempts(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Vec<AttemptRecord>>, StoreError>;
+        fn payload(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Payload>, StoreError>;
+    }
+    DeliveryPublisher DynDeliveryPublisher Publisher publisher {
+        fn publish(event: &Event, deliveries: &mut [Delivery]);
+    }
+    DeliveryQueue DynDeliveryQueue Queue queue {
+        fn lease(request: &LeaseRequest) -> Result<LeaseBatch, StoreError>;
+        fn extend(leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
+        fn settle(settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
+        fn changed(generation: u64);
+    }
+    EndpointDirectory DynEndpointDirectory Endpoints endpoints {
+        fn targets(ids: &[EndpointId]) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
+        fn report(reports: &[HealthReport]) -> Result<(), StoreError>;
+    }
+    KeyStore DynKeyStore Keys keys {
+        fn api_key(hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
+        fn management_token(hash: &KeyHash) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
+    }
+    RateLimiter DynRateLimiter Limiter limiter {
+        fn check(caller: &Caller) -> Result<Verdict, StoreError>;
+    }
+    SubscriptionStore DynSubscriptionStore Subscriptions subscriptions {
+        fn subscribers(event_type: &EventTypeName, scope: &FanOutScope) -> Result<Option<Subscribers>, StoreError>;
+    }
+}
+
+impl<H: LimiterHarness, F: Form> LimiterHarness for Formed<H, F> {
+    type Limiter = F::Limiter<H::Limiter>;
+
+    async fn start() -> Self {
+        Self::new(H::start().await)
+    }
+
+    fn limiter(&self) -> Self::Limiter {
+        F::limiter(self.harness.limiter())
+    }
+
+    fn advance(&self, by: Duration) {
+        self.harness.advance(by);
+    }
+}
+
+impl<H: SubscriptionHarness, F: Form> SubscriptionHarness for Formed<H, F> {
+    type Subscriptions = F::Subscriptions<H::Subscriptions>;
+
+    async fn start() -> Self {
+        Self::new(H::start().await)
+    }
+
+    fn subscriptions(&self) -> Self::Subscriptions {
+        F::subscriptions(self.harness.subscriptions())
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        self.harness.apply(manifest).await;
+    }
+}
+
+impl<H: PublisherHarness, F: Form> PublisherHarness for Formed<H, F> {
+    type Publisher = F::Publisher<H::Publisher>;
+
+    async fn start() -> Self {
+        Self::new(H::start().await)
+    }
+
+    fn publisher(&self) -> Self::Publisher {
+        F::publisher(self.harness.publisher())
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        self.harness.apply(manifest).await;
+    }
+
+    async fn held(&self) -> Vec<HeldDelivery> {
+        self.harness.held().await
+    }
+
+    async fn restart(self) -> Option<Self> {
+        self.harness.restart().await.map(Self::new)
+    }
+
+    async fn make_unreachable(&self) -> bool {
+        self.harness.make_unreachable().await
+    }
+}
+
+impl<H: QueueHarness, F: Form> QueueHarness for Formed<H, F> {
+    type Queue = F::Queue<H::Queue>;
+
+    async fn start() -> Self {
+        Self::new(H::start().await)
+    }
+
+    fn queue(&self) -> Self::Queue {
+        F::queue(self.harness.queue())
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        self.harness.apply(manifest).await;
+    }
+
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        self.harness.publish(event, deliveries).await;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.harness.now()
+    }
+
+    fn advance(&self, by: Duration) {
+        self.harness.advance(by);
+    }
+
+    async fn restart(self) -> Option<Self> {
+        self.harness.restart().await.map(Self::new)
+    }
+}
+
+impl<H: LogHarness, F: Form> LogHarness for Formed<H, F> {
+    type Log = F::Log<H::Log>;
+
+    fn log(&self) -> Self::Log {
+        F::log(self.harness.log())
+    }
+}
+
+impl<H: KeyHarness, F: Form> KeyHarness for Formed<H, F> {
+    type Keys = F::Keys<H::Keys>;
+
+    async fn start() -> Self {
+        Self::new(H::start().await)
+    }
+
+    fn keys(&self) -> Self::Keys {
+        F::keys(self.harness.keys())
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        self.harness.apply(manifest).await;
+    }
+
+    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) {
+        self.harness.set_api_key_state(key, state).await;
+    }
+}
+
+impl<H: EndpointHarness, F: Form> EndpointHarness for Formed<H, F> {
+    type Endpoints = F::Endpoints<H::Endpoints>;
+
+    async fn start() -> Self {
+        Self::new(H::start().await)
+    }
+
+    fn endpoints(&self) -> Self::Endpoints {
+        F::endpoints(self.harness.endpoints())
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        self.harness.apply(manifest).await;
+    }
+}
+
+impl<H: CatalogHarness, F: Form> CatalogHarness for Formed<H, F> {
+    type Catalog = F::Catalog<H::Catalog>;
+
+    async fn start_catalog() -> Self {
+        Self::new(H::start_catalog().await)
+    }
+
+    fn catalog(&self) -> Self::Catalog {
+        F::catalog(self.harness.catalog())
+    }
+
+    async fn restart_catalog(self) -> Option<Self> {
+        self.harness.restart_catalog().await.map(Self::new)
+    }
+}

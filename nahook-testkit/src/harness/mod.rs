@@ -1,0 +1,19 @@
+//! What an adapter's author writes: how to start the adapter, and how to arrange and observe what the clauses need.
+//!
+//! A harness owns everything that keeps its back end alive (a temporary directory, a server's process); every clause
+//! starts one of its own. What a harness cannot do it says in its answers, never by skipping: a back end that is missing
+//! has to panic in `start`.
+
+mod limiter;
+mod publisher;
+mod queue;
+mod records;
+mod store;
+mod subscriptions;
+
+pub use self::limiter::LimiterHarness;
+pub use self::publisher::{HeldDelivery, PublisherHarness};
+pub use self::queue::{LogHarness, QueueHarness};
+pub use self::records::{CatalogHarness, EndpointHarness, KeyHarness};
+pub use self::store::{Store, StoreHarness};
+pub use self::subscriptions::SubscriptionHarness;

@@ -1,0 +1,57 @@
+//! The harness of a publisher.
+
+use nahook_core::{
+    Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, Manifest, Metadata, Payload,
+};
+
+/// What a queue really holds of one delivery, read past the publisher.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeldDelivery {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The endpoint it is for.
+    pub endpoint: EndpointId,
+    /// What will be sent.
+    pub payload: Payload,
+    /// The event's labels.
+    pub metadata: Metadata,
+}
+
+impl HeldDelivery {
+    /// What a queue that took `delivery` of `event` holds.
+    pub fn of(event: &Event, delivery: &Delivery) -> Self {
+        Self {
+            delivery: delivery.id(),
+            endpoint: delivery.endpoint(),
+            payload: event.payload.clone(),
+            metadata: event.metadata.clone(),
+        }
+    }
+}
+
+/// Starts a [`DeliveryPublisher`] with an empty queue behind it.
+pub trait PublisherHarness: Sized + Send + Sync + 'static {
+    /// The adapter under test; clones are handles to the same queue.
+    type Publisher: DeliveryPublisher + Clone + 'static;
+
+    /// Starts the back end, its queue empty.
+    fn start() -> impl Future<Output = Self> + Send;
+
+    /// A handle to the adapter.
+    fn publisher(&self) -> Self::Publisher;
+
+    /// Makes the declared endpoints exist. A queue that knows nothing of endpoints has nothing to do; one that does
+    /// panics if that fails.
+    fn apply(&self, manifest: &Manifest) -> impl Future<Output = ()> + Send;
+
+    /// Everything the queue holds, in any order, read past the publisher. Reading changes nothing.
+    fn held(&self) -> impl Future<Output = Vec<HeldDelivery>> + Send;
+
+    /// Stops the back end in an orderly way and starts it again on what it has kept. `None` says that it promises to
+    /// survive no restart.
+    fn restart(self) -> impl Future<Output = Option<Self>> + Send;
+
+    /// Makes the back end unreachable for the publisher, while [`held`](Self::held) goes on. `false` says that this
+    /// cannot happen to it.
+    fn make_unreachable(&self) -> impl Future<Output = bool> + Send;
+}

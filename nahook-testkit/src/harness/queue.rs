@@ -1,0 +1,46 @@
+//! The harnesses of a queue and of the log over it.
+
+use std::time::Duration;
+
+use nahook_core::{Delivery, DeliveryLog, DeliveryQueue, Event, Manifest, Timestamp};
+
+/// Starts a [`DeliveryQueue`] whose time stands still unless told to go on.
+pub trait QueueHarness: Sized + Send + Sync + 'static {
+    /// The adapter under test; clones are handles to the same queue.
+    type Queue: DeliveryQueue + Clone + 'static;
+
+    /// Starts an empty queue.
+    fn start() -> impl Future<Output = Self> + Send;
+
+    /// A handle to the adapter.
+    fn queue(&self) -> Self::Queue;
+
+    /// Makes the declared endpoints exist, where the queue knows of endpoints. Panics if that fails.
+    fn apply(&self, manifest: &Manifest) -> impl Future<Output = ()> + Send;
+
+    /// Puts deliveries on the queue, as the back end's publisher does.
+    fn publish(
+        &self,
+        event: &Event,
+        deliveries: &mut [Delivery],
+    ) -> impl Future<Output = ()> + Send;
+
+    /// What the queue takes for the present instant.
+    fn now(&self) -> Timestamp;
+
+    /// Lets time pass, to the millisecond.
+    fn advance(&self, by: Duration);
+
+    /// Stops the back end in an orderly way and starts it again on what it has kept, at the same instant. `None` says
+    /// that it promises to survive no restart.
+    fn restart(self) -> impl Future<Output = Option<Self>> + Send;
+}
+
+/// Starts a [`DeliveryLog`] together with the queue whose deliveries it shows.
+pub trait LogHarness: QueueHarness {
+    /// The adapter under test; clones are handles to the same log.
+    type Log: DeliveryLog + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn log(&self) -> Self::Log;
+}

@@ -1,0 +1,58 @@
+//! The harnesses of the ports over what exists: keys, endpoints, the catalog.
+
+use nahook_core::{ApiKeyId, Catalog, EndpointDirectory, KeyState, KeyStore, Manifest};
+
+use super::SubscriptionHarness;
+
+/// Starts a [`KeyStore`] and changes what it answers.
+pub trait KeyHarness: Sized + Send + Sync + 'static {
+    /// The adapter under test; clones are handles to the same state.
+    type Keys: KeyStore + Clone + 'static;
+
+    /// Starts an empty store.
+    fn start() -> impl Future<Output = Self> + Send;
+
+    /// A handle to the adapter.
+    fn keys(&self) -> Self::Keys;
+
+    /// Makes what the manifest declares exist; the next look-up has to see it. Panics if that fails.
+    fn apply(&self, manifest: &Manifest) -> impl Future<Output = ()> + Send;
+
+    /// Enables, disables or revokes a key; the next look-up has to see it. Panics if that fails.
+    fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState)
+    -> impl Future<Output = ()> + Send;
+}
+
+/// Starts an [`EndpointDirectory`] and changes what it answers.
+pub trait EndpointHarness: Sized + Send + Sync + 'static {
+    /// The adapter under test; clones are handles to the same state.
+    type Endpoints: EndpointDirectory + Clone + 'static;
+
+    /// Starts an empty directory.
+    fn start() -> impl Future<Output = Self> + Send;
+
+    /// A handle to the adapter.
+    fn endpoints(&self) -> Self::Endpoints;
+
+    /// Makes what the manifest declares exist; the next look-up has to see it. Panics if that fails.
+    fn apply(&self, manifest: &Manifest) -> impl Future<Output = ()> + Send;
+}
+
+/// Starts a [`Catalog`] together with the ports through which its effects are seen; all of them show one state.
+///
+/// What the other harnesses' `start` and `apply` do is not used: the clauses start this harness and apply through the
+/// catalog itself.
+pub trait CatalogHarness: SubscriptionHarness + KeyHarness + EndpointHarness {
+    /// The adapter under test; clones are handles to the same state.
+    type Catalog: Catalog + Clone + 'static;
+
+    /// Starts an empty catalog.
+    fn start_catalog() -> impl Future<Output = Self> + Send;
+
+    /// A handle to the adapter.
+    fn catalog(&self) -> Self::Catalog;
+
+    /// Stops the back end in an orderly way and starts it again on what it has kept. `None` says that it promises to
+    /// survive no restart.
+    fn restart_catalog(self) -> impl Future<Output = Option<Self>> + Send;
+}

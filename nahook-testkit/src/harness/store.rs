@@ -1,0 +1,256 @@
+//! The harness of a back end that has every port but the limiter: it is every other harness, too.
+
+use std::time::Duration;
+
+use nahook_core::{
+    ApiKeyId, ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue,
+    EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest, Manifest, Metadata, Next,
+    Settlement, SubscriptionStore, Timestamp, WorkerId,
+};
+
+use super::{
+    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness, PublisherHarness,
+    QueueHarness, SubscriptionHarness,
+};
+use crate::ManualClock;
+
+/// A handle that has every port but [`RateLimiter`](nahook_core::RateLimiter).
+pub trait Store:
+    SubscriptionStore
+    + DeliveryPublisher
+    + KeyStore
+    + DeliveryQueue
+    + EndpointDirectory
+    + DeliveryLog
+    + Catalog
+    + Clone
+    + 'static
+{
+}
+
+impl<T> Store for T where
+    T: SubscriptionStore
+        + DeliveryPublisher
+        + KeyStore
+        + DeliveryQueue
+        + EndpointDirectory
+        + DeliveryLog
+        + Catalog
+        + Clone
+        + 'static
+{
+}
+
+/// Starts a back end that has every port but the limiter; whoever has one has the other harnesses for free.
+pub trait StoreHarness: Sized + Send + Sync + 'static {
+    /// The adapter under test; clones are handles to the same state.
+    type Store: Store;
+
+    /// Starts the back end, empty, on the harness's clock.
+    fn start() -> impl Future<Output = Self> + Send;
+
+    /// A handle to the adapter.
+    fn store(&self) -> Self::Store;
+
+    /// The clock that the back end reads.
+    fn clock(&self) -> &ManualClock;
+
+    /// Stops the back end in an orderly way and starts it again on what it has kept and on the same clock. `None` says
+    /// that it promises to survive no restart.
+    fn restart(self) -> impl Future<Output = Option<Self>> + Send;
+}
+
+impl<H: StoreHarness> SubscriptionHarness for H {
+    type Subscriptions = H::Store;
+
+    async fn start() -> Self {
+        H::start().await
+    }
+
+    fn subscriptions(&self) -> H::Store {
+        self.store()
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        apply(&self.store(), manifest).await;
+    }
+}
+
+impl<H: StoreHarness> PublisherHarness for H {
+    type Publisher = H::Store;
+
+    async fn start() -> Self {
+        H::start().await
+    }
+
+    fn publisher(&self) -> H::Store {
+        self.store()
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        apply(&self.store(), manifest).await;
+    }
+
+    async fn held(&self) -> Vec<HeldDelivery> {
+        held(&self.store()).await
+    }
+
+    async fn restart(self) -> Option<Self> {
+        H::restart(self).await
+    }
+
+    async fn make_unreachable(&self) -> bool {
+        false
+    }
+}
+
+impl<H: StoreHarness> QueueHarness for H {
+    type Queue = H::Store;
+
+    async fn start() -> Self {
+        H::start().await
+    }
+
+    fn queue(&self) -> H::Store {
+        self.store()
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        apply(&self.store(), manifest).await;
+    }
+
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        DeliveryPublisher::publish(&self.store(), event, deliveries).await;
+    }
+
+    fn now(&self) -> Timestamp {
+        nahook_core::Clock::now(self.clock())
+    }
+
+    fn advance(&self, by: Duration) {
+        self.clock().advance(by);
+    }
+
+    async fn restart(self) -> Option<Self> {
+        H::restart(self).await
+    }
+}
+
+impl<H: StoreHarness> LogHarness for H {
+    type Log = H::Store;
+
+    fn log(&self) -> H::Store {
+        self.store()
+    }
+}
+
+impl<H: StoreHarness> KeyHarness for H {
+    type Keys = H::Store;
+
+    async fn start() -> Self {
+        H::start().await
+    }
+
+    fn keys(&self) -> H::Store {
+        self.store()
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        apply(&self.store(), manifest).await;
+    }
+
+    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) {
+        let set = Catalog::set_api_key_state(&self.store(), key, state).await;
+        assert!(set.is_ok(), "the key's state cannot be set: {set:?}");
+    }
+}
+
+impl<H: StoreHarness> EndpointHarness for H {
+    type Endpoints = H::Store;
+
+    async fn start() -> Self {
+        H::start().await
+    }
+
+    fn endpoints(&self) -> H::Store {
+        self.store()
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        apply(&self.store(), manifest).await;
+    }
+}
+
+impl<H: StoreHarness> CatalogHarness for H {
+    type Catalog = H::Store;
+
+    async fn start_catalog() -> Self {
+        H::start().await
+    }
+
+    fn catalog(&self) -> H::Store {
+        self.store()
+    }
+
+    async fn restart_catalog(self) -> Option<Self> {
+        H::restart(self).await
+    }
+}
+
+async fn apply(store: &impl Catalog, manifest: &Manifest) {
+    let applied = store.apply(manifest, ApplyMode::Commit).await;
+    assert!(
+        applied.is_ok(),
+        "the manifest cannot be applied: {applied:?}"
+    );
+}
+
+/// Reads the queue by leasing everything that is due and giving it back; the labels come from the log.
+async fn held(store: &impl Store) -> Vec<HeldDelivery> {
+    let request = LeaseRequest {
+        worker: WorkerId(1),
+        max: 100_000,
+        per_endpoint_max: 100_000,
+        exceptions: Vec::new(),
+        duration: Duration::from_mins(1),
+    };
+    let (mut held, mut releases) = (Vec::new(), Vec::new());
+    loop {
+        let batch = store.lease(&request).await;
+        let deliveries =
+            batch.map_or_else(|error| no_answer("lease", &error), |batch| batch.deliveries);
+        if deliveries.is_empty() {
+            break;
+        }
+        for leased in deliveries {
+            let id = leased.lease.delivery;
+            let record = store
+                .delivery(id, &leased.workspace)
+                .await
+                .unwrap_or_else(|error| no_answer("delivery", &error));
+            held.push(HeldDelivery {
+                delivery: id,
+                endpoint: leased.endpoint,
+                payload: leased.payload,
+                metadata: record.map_or_else(Metadata::default, |record| record.metadata),
+            });
+            releases.push(Settlement {
+                lease: leased.lease,
+                attempt: None,
+                next: Next::Release,
+            });
+        }
+    }
+    if let Err(error) = store.settle(&releases).await {
+        no_answer::<()>("settle", &error);
+    }
+    held
+}
+
+#[expect(
+    clippy::panic,
+    reason = "a harness that cannot observe its back end fails the test run"
+)]
+fn no_answer<T>(call: &str, error: &nahook_core::StoreError) -> T {
+    panic!("reading what the queue holds: {call} failed: {error:?}")
+}

@@ -1,0 +1,24 @@
+//! What every [`Catalog`](nahook_core::Catalog) promises.
+
+mod applying;
+mod event_types;
+mod keys;
+mod refusing;
+mod seen;
+
+pub use self::applying::{
+    a_dry_run_changes_nothing, an_update_is_told_and_seen, applying_again_changes_nothing,
+    applying_creates_what_is_declared, concurrent_applies_agree, given_ids_are_kept,
+    the_catalog_survives_a_restart, the_default_environment_appears, what_is_not_named_stays,
+    workspaces_are_oldest_first,
+};
+pub use self::event_types::{
+    an_ensured_event_type_exists_once, concurrent_ensuring_agrees,
+    event_types_are_ensured_in_known_workspaces_only,
+};
+pub use self::keys::{
+    a_drawn_secret_is_told_once, a_key_is_disabled_and_enabled, keys_are_listed_oldest_first,
+    revoking_is_final,
+};
+pub use self::refusing::{an_error_changes_nothing, taken_ids_and_keys_are_refused};
+pub use self::seen::a_disabled_endpoint_gets_no_more_deliveries;

@@ -1,0 +1,8 @@
+//! The in-memory adapters pass every suite, in every form.
+
+mod back_ends;
+
+use back_ends::{Gcra, Memory};
+
+nahook_testkit::store_conformance!(Memory, every_form);
+nahook_testkit::limiter_conformance!(Gcra, every_form);
