@@ -3,6 +3,7 @@
 mod catalog;
 mod engine;
 mod error;
+mod limiter;
 pub mod memory;
 mod ports;
 mod value;
@@ -10,5 +11,6 @@ mod value;
 pub use self::catalog::*;
 pub use self::engine::*;
 pub use self::error::{StoreError, StoreErrorKind, TriggerError};
+pub use self::limiter::{GcraLimiter, LimiterKey};
 pub use self::ports::*;
 pub use self::value::*;

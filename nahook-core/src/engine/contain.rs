@@ -9,11 +9,13 @@ use std::task::Poll;
 #[error("the adapter panicked")]
 pub(super) struct Panicked;
 
-/// Runs `future`, turning a panic of it into an error. The future is not polled again after that.
+/// Runs the future that `start` makes, turning a panic of either into an error. The future is not polled again after that.
 ///
 /// Unwind safety is asserted: whatever the future leaves half-done is either its own, or slots whose unresolved state
 /// says exactly that.
-pub(super) async fn contain<F: Future>(future: F) -> Result<F::Output, Panicked> {
+pub(super) async fn contain<F: Future>(start: impl FnOnce() -> F) -> Result<F::Output, Panicked> {
+    // A port may do its work, and panic, before there is a future to poll.
+    let future = catch_unwind(AssertUnwindSafe(start)).map_err(|_| Panicked)?;
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

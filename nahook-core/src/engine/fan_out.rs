@@ -134,7 +134,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
 
     /// Spends the caller's tokens. Answers whether the limiter was passed by because it is down.
     async fn admit(&self, caller: &Caller) -> Result<bool, TriggerError> {
-        match contain(self.limiter.check(caller))
+        match contain(|| self.limiter.check(caller))
             .await
             .unwrap_or_else(panicked)
         {
@@ -152,7 +152,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
         event: &NewEvent,
         scope: &FanOutScope,
     ) -> Result<Subscribers, TriggerError> {
-        contain(self.subscriptions.subscribers(&event.event_type, scope))
+        contain(|| self.subscriptions.subscribers(&event.event_type, scope))
             .await
             .unwrap_or_else(panicked)
             .map_err(TriggerError::StoreUnavailable)?
@@ -184,7 +184,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
         let mut in_time = true;
         if !deliveries.is_empty() {
             let event = Event::new(event, message, event_type, scope.workspace(), now);
-            let publishing = contain(self.publisher.publish(&event, &mut deliveries));
+            let publishing = contain(|| self.publisher.publish(&event, &mut deliveries));
             // Dropped at the deadline: what it resolved by then is kept, the rest stays unconfirmed. A panic likewise.
             in_time = timeout_at(deadline, publishing).await.is_ok();
         }

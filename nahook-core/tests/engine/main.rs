@@ -1,0 +1,12 @@
+//! The engine's steps, one by one, over ports that a test scripts: scope, size, admit, look up, publish, account.
+
+#[cfg(test)]
+mod accounting;
+#[cfg(test)]
+mod deadline;
+#[cfg(test)]
+mod panics;
+#[cfg(test)]
+mod ports;
+#[cfg(test)]
+mod steps;
