@@ -1,1 +1,18 @@
-//! nahook-server
+#![doc = include_str!("../README.md")]
+
+pub mod apply;
+pub mod backend;
+pub mod cli;
+pub mod client;
+pub mod demo;
+mod error;
+pub mod first_start;
+pub mod inbox;
+pub mod keys;
+pub mod listen;
+pub mod serve;
+pub mod settings;
+pub mod telemetry;
+pub mod trigger;
+
+pub use self::error::ServerError;

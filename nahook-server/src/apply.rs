@@ -1,0 +1,114 @@
+//! `nahook apply`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use nahook_core::{ApplyMode, Catalog as _, Change, Manifest, Record, Verb};
+
+use crate::ServerError;
+use crate::backend::Backend;
+use crate::settings::SettingsArgs;
+
+/// What `nahook apply` is told.
+#[derive(Args, Debug)]
+#[non_exhaustive]
+pub struct ApplyArgs {
+    /// The manifest: TOML, or JSON if it is named *.json.
+    pub file: PathBuf,
+    /// Only say what would change.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where the store is.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Makes what the manifest declares exist, all of it or nothing, and prints what changed.
+pub async fn run(args: ApplyArgs) -> Result<ExitCode, ServerError> {
+    let manifest = read(&args.file)?;
+    let backend = Backend::open_tool(&args.settings.resolve()?.store).await?;
+    let mode = if args.dry_run {
+        ApplyMode::DryRun
+    } else {
+        ApplyMode::Commit
+    };
+    let applied = backend.catalog.apply(&manifest, mode).await;
+    backend.close().await?;
+    print!("{}", summary(&applied?, mode));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a manifest.
+///
+/// # Errors
+/// Names the file and the place in it that cannot be used.
+pub fn read(path: &Path) -> Result<Manifest, ServerError> {
+    let wrong = |reason: String| ServerError::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    if path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+    {
+        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+    } else {
+        toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// A line for each change, secrets that were drawn included, since nobody can see them again.
+pub fn summary(changes: &[Change], mode: ApplyMode) -> String {
+    let mut text = String::new();
+    for change in changes {
+        let verb = match (change.verb, mode) {
+            (Verb::Create, ApplyMode::Commit) => "created",
+            (Verb::Create, ApplyMode::DryRun) => "would create",
+            (Verb::Remove, ApplyMode::Commit) => "removed",
+            (Verb::Remove, ApplyMode::DryRun) => "would remove",
+            (Verb::Update, ApplyMode::Commit) => "updated",
+            (Verb::Update, ApplyMode::DryRun) => "would update",
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{verb} {}", describe(&change.record));
+        if let Some(secret) = &change.drawn_secret
+            && mode == ApplyMode::Commit
+        {
+            let _ = write!(text, "  secret (shown this once): {}", secret.expose());
+        }
+        text.push('\n');
+    }
+    let count = |verb| changes.iter().filter(|change| change.verb == verb).count();
+    let (created, updated) = (count(Verb::Create), count(Verb::Update));
+    let removed = count(Verb::Remove);
+    let suffix = if mode == ApplyMode::DryRun {
+        " (dry run: nothing was changed)"
+    } else {
+        ""
+    };
+    let _ = writeln!(
+        text,
+        "{created} created, {updated} updated, {removed} removed{suffix}"
+    );
+    text
+}
+
+fn describe(record: &Record) -> String {
+    match record {
+        Record::ApiKey(row) => format!("API key {:?} ({})", row.name, row.id),
+        Record::Endpoint(row) => format!("endpoint {} -> {}", row.id, row.url),
+        Record::Environment(row) => format!("environment {:?} ({})", row.slug, row.id),
+        Record::EventType(row) => format!("event type {:?} ({})", row.name.as_str(), row.id),
+        Record::ManagementToken(row) => format!("management token {:?} ({})", row.name, row.id),
+        Record::Publication(row) => {
+            format!("publication of {} in {}", row.event_type, row.environment)
+        }
+        Record::Subscription(row) => {
+            format!("subscription of {} to {}", row.endpoint, row.event_type)
+        }
+        Record::Workspace(row) => format!("workspace {:?} ({})", row.name, row.id),
+    }
+}

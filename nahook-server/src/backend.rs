@@ -1,0 +1,189 @@
+//! Which back end stands behind the ports: the one place that knows them all.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nahook_core::memory::MemoryStore;
+use nahook_core::{
+    DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynEndpointDirectory,
+    DynKeyStore, DynRateLimiter, DynSubscriptionStore, GcraLimiter, StoreError, SystemClock,
+};
+use nahook_sqlite::{Role, SqliteLimiter, SqliteSettings, SqliteStore};
+
+use crate::ServerError;
+
+/// Where the state is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum StoreUrl {
+    /// Nowhere: it ends with the process.
+    Memory,
+    /// In one file.
+    Sqlite(PathBuf),
+}
+
+/// Where deliveries wait.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum QueueUrl {
+    /// In the store.
+    Store,
+}
+
+impl StoreUrl {
+    /// Reads `sqlite://PATH` or `memory://`. The error says what is expected.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        match url.split_once("://") {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err(format!(
+                "{:?} is not sqlite://PATH or memory://",
+                without_password(url)
+            )),
+        }
+    }
+
+    /// The file that is the default in a data directory.
+    pub fn default_in(data_dir: &Path) -> Self {
+        Self::Sqlite(data_dir.join("nahook.db"))
+    }
+}
+
+impl QueueUrl {
+    /// Reads `store`. The error says what is expected.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        match url {
+            "store" => Ok(Self::Store),
+            _ => Err(format!(
+                "{:?} is not a known queue; \"store\" is",
+                without_password(url)
+            )),
+        }
+    }
+}
+
+/// The URL up to its scheme, for messages: what follows may hold a password.
+fn without_password(url: &str) -> String {
+    url.split_once("://")
+        .map_or_else(|| url.to_owned(), |(scheme, _)| format!("{scheme}://…"))
+}
+
+/// A back end for every port.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Backend {
+    /// Workspaces and what is in them.
+    pub catalog: Arc<dyn DynCatalog>,
+    /// What a worker must know of endpoints.
+    pub endpoints: Arc<dyn DynEndpointDirectory>,
+    /// Keys and tokens.
+    pub keys: Arc<dyn DynKeyStore>,
+    /// Rate limits.
+    pub limiter: Arc<dyn DynRateLimiter>,
+    /// What became of deliveries.
+    pub log: Arc<dyn DynDeliveryLog>,
+    /// The way to the queue.
+    pub publisher: Arc<dyn DynDeliveryPublisher>,
+    /// The queue.
+    pub queue: Arc<dyn DynDeliveryQueue>,
+    /// Who is subscribed.
+    pub subscriptions: Arc<dyn DynSubscriptionStore>,
+    sqlite: Option<(SqliteStore, SqliteLimiter)>,
+}
+
+impl Backend {
+    /// Opens the store for a server, which is the only one on an embedded file. Makes what does not exist yet.
+    pub async fn open_server(store: &StoreUrl) -> Result<Self, ServerError> {
+        Self::open(store, Role::Server).await
+    }
+
+    /// Opens the store for a command that runs beside a server.
+    pub async fn open_tool(store: &StoreUrl) -> Result<Self, ServerError> {
+        Self::open(store, Role::Tool).await
+    }
+
+    async fn open(store: &StoreUrl, role: Role) -> Result<Self, ServerError> {
+        match store {
+            StoreUrl::Memory => {
+                let limiter = GcraLimiter::new(Arc::new(SystemClock));
+                Ok(Self::over(MemoryStore::default(), Arc::new(limiter), None))
+            }
+            StoreUrl::Sqlite(path) => {
+                let path = path.clone();
+                let opening = tokio::task::spawn_blocking(move || open_sqlite(&path, role));
+                let store = opening
+                    .await
+                    .map_err(|error| ServerError::Store(error.into()))??;
+                let limiter = SqliteLimiter::load(&store).await?;
+                let sqlite = Some((store.clone(), limiter.clone()));
+                Ok(Self::over(store, Arc::new(limiter), sqlite))
+            }
+        }
+    }
+
+    fn over<T>(
+        store: T,
+        limiter: Arc<dyn DynRateLimiter>,
+        sqlite: Option<(SqliteStore, SqliteLimiter)>,
+    ) -> Self
+    where
+        T: DynCatalog
+            + DynEndpointDirectory
+            + DynKeyStore
+            + DynDeliveryLog
+            + DynDeliveryPublisher
+            + DynDeliveryQueue
+            + DynSubscriptionStore
+            + 'static,
+    {
+        let store = Arc::new(store);
+        Self {
+            catalog: Arc::<T>::clone(&store),
+            endpoints: Arc::<T>::clone(&store),
+            keys: Arc::<T>::clone(&store),
+            limiter,
+            log: Arc::<T>::clone(&store),
+            publisher: Arc::<T>::clone(&store),
+            queue: Arc::<T>::clone(&store),
+            subscriptions: store,
+            sqlite,
+        }
+    }
+
+    /// Whether the store answers.
+    pub async fn is_ready(&self) -> bool {
+        self.catalog.workspaces_dyn().await.is_ok()
+    }
+
+    /// Writes out what is not yet, and closes the store. Nothing may use it afterwards.
+    pub async fn close(self) -> Result<(), StoreError> {
+        if let Some((store, limiter)) = self.sqlite {
+            limiter.save().await?;
+            store.close().await?;
+        }
+        Ok(())
+    }
+}
+
+fn open_sqlite(path: &Path, role: Role) -> Result<SqliteStore, ServerError> {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(parent).map_err(|error| ServerError::File {
+            path: parent.to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    let settings = match role {
+        Role::Server => SqliteSettings::server(),
+        Role::Tool => SqliteSettings::tool(),
+    };
+    SqliteStore::open(path, settings).map_err(|error| ServerError::Store(error.into()))
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backend").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::apply::ApplyArgs;
+use crate::keys::KeysArgs;
+use crate::listen::ListenArgs;
+use crate::serve;
+use crate::settings::SettingsArgs;
+use crate::trigger::TriggerArgs;
+use crate::{ServerError, apply, demo, keys, listen, trigger};
+
+/// Webhook fan-out: one event in, one signed delivery for every subscribed endpoint out.
+#[derive(Debug, Parser)]
+#[command(name = "nahook", version, args_conflicts_with_subcommands = true)]
+#[non_exhaustive]
+pub struct Cli {
+    /// What to do; `serve` if absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Make what a manifest declares exist: workspaces, event types, endpoints, subscriptions, keys.
+    Apply(Box<ApplyArgs>),
+    /// Show everything in a few seconds: a server, receivers, one of them failing, a trigger.
+    Demo,
+    /// Make, list, disable and revoke ingestion keys.
+    Keys(Box<KeysArgs>),
+    /// Receive webhooks, check their signatures and print them.
+    Listen(ListenArgs),
+    /// Take events in and deliver them.
+    Serve(Box<SettingsArgs>),
+    /// Trigger an event at a running server.
+    Trigger(TriggerArgs),
+}
+
+/// Runs the command on a runtime of its own.
+pub fn run(cli: Cli) -> Result<ExitCode, ServerError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(dispatch(cli));
+    // A look-up that the operating system does not give back must not keep the process alive.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, ServerError> {
+    match cli.command {
+        None => serve::run(cli.settings).await,
+        Some(Command::Serve(settings)) => serve::run(*settings).await,
+        Some(Command::Apply(args)) => apply::run(*args).await,
+        Some(Command::Demo) => demo::run().await,
+        Some(Command::Keys(args)) => keys::run(*args).await,
+        Some(Command::Listen(args)) => listen::run(args).await,
+        Some(Command::Trigger(args)) => trigger::run(args).await,
+    }
+}

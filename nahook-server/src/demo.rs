@@ -1,0 +1,190 @@
+//! `nahook demo`: the whole of it in a few seconds.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use nahook_core::{
+    ApiKeySpec, ApplyMode, Catalog as _, DeliveryId, DeliveryLog as _, DeliveryRecord,
+    DeliveryStatus, EndpointId, EndpointSpec, EventTypeName, EventTypeSpec, Manifest, Metadata,
+    Payload, Record, SecretText, WorkspaceId, WorkspaceSpec,
+};
+use nahook_delivery::Signer;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+
+use crate::backend::{QueueUrl, StoreUrl};
+use crate::inbox::{Arrival, Inbox};
+use crate::listen::describe;
+use crate::serve::Server;
+use crate::settings::Settings;
+use crate::{ServerError, client, trigger};
+
+/// How long deliveries are waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+const EVENT_TYPE: &str = "order.paid";
+const PAYLOAD: &str = r#"{"order_id":"ord_123","amount":49.99}"#;
+/// A secret for receivers that live for seconds.
+const SECRET: &str = "whsec_bmFob29rX2RlbW9fc2lnbmluZ19rZXlfMzJieXRlcyE=";
+/// The receivers, and what each answers.
+const RECEIVERS: [(&str, u16); 3] = [("ep_billing", 204), ("ep_mail", 204), ("ep_broken", 500)];
+
+/// The part of a receipt that the demo reads.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    delivery_ids: Vec<String>,
+}
+
+/// Runs a server on a temporary file, three receivers, one of them failing, and one trigger; shows what happens; stops.
+pub async fn run() -> Result<ExitCode, ServerError> {
+    let dir = tempfile::tempdir()?;
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let settings = Settings {
+        listen: any_port,
+        store: StoreUrl::default_in(dir.path()),
+        queue: QueueUrl::Store,
+        allow_endpoint_ranges: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
+        create_unknown_event_types: false,
+        limiter_down: nahook_core::LimiterDown::Admit,
+        log_format: None,
+        sample: false,
+    };
+    let signer = Signer::new([SECRET]).map_err(|error| usage(&error))?;
+    let inbox = Inbox::bind(any_port, Some(signer), Box::new(answer)).await?;
+    let receiver = inbox.address()?;
+    let inbox = tokio::spawn(inbox.serve(std::future::pending()));
+    let server = Server::start(settings).await?;
+    println!(
+        "server     http://{}, on a temporary file",
+        server.address()
+    );
+    println!("receivers  http://{receiver}: two that take what comes, one that answers 500\n");
+    let shown = show(&server, receiver).await;
+    server.stop().await;
+    inbox.abort();
+    shown?;
+    println!("\nThe failing endpoint would be tried again for days. The demo ends here.");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(server: &Server, receiver: SocketAddr) -> Result<(), ServerError> {
+    let manifest = manifest(receiver)?;
+    let changes = server
+        .backend()
+        .catalog
+        .apply(&manifest, ApplyMode::Commit)
+        .await?;
+    let mut workspace = None;
+    let mut key = None;
+    for change in changes {
+        match change.record {
+            Record::Workspace(row) => workspace = Some(row.id),
+            Record::ApiKey(_) => key = change.drawn_secret,
+            _ => {}
+        }
+    }
+    let (Some(workspace), Some(key)) = (workspace, key) else {
+        return Err(ServerError::Request("the manifest made no key".to_owned()));
+    };
+    println!("POST /api/ingest/event/{EVENT_TYPE}  {PAYLOAD}\n");
+    let delivery_ids = trigger_event(server, &key).await?;
+    let records = attempted(server, &delivery_ids, &workspace).await?;
+    println!("\ndeliveries after a first attempt");
+    for record in records {
+        let next = record.next_retry_at.map_or(String::new(), |at| {
+            let wait = at.saturating_since(record.updated_at).as_secs_f32();
+            format!(", again in {wait:.0} s")
+        });
+        let (status, attempts) = (record.status.as_str(), record.attempts);
+        println!(
+            "    {}  {:12}{status} after {attempts} attempt{next}",
+            record.id, record.endpoint
+        );
+    }
+    Ok(())
+}
+
+async fn trigger_event(server: &Server, key: &SecretText) -> Result<Vec<DeliveryId>, ServerError> {
+    let event_type = EventTypeName::new(EVENT_TYPE).map_err(|error| usage(&error))?;
+    let payload = Payload::new(PAYLOAD).map_err(|error| usage(&error))?;
+    let body = trigger::body(&payload, &Metadata::default())?;
+    let base_url = format!("http://{}", server.address());
+    let (status, body) = client::trigger(&base_url, key, &event_type, body).await?;
+    println!("{status}\n    {}\n", String::from_utf8_lossy(&body));
+    let answer: Answer = serde_json::from_slice(&body).map_err(|error| usage(&error))?;
+    Ok(answer
+        .delivery_ids
+        .iter()
+        .filter_map(|id| id.parse().ok())
+        .collect())
+}
+
+/// Waits until each delivery has been attempted.
+async fn attempted(
+    server: &Server,
+    ids: &[DeliveryId],
+    workspace: &WorkspaceId,
+) -> Result<Vec<DeliveryRecord>, ServerError> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let mut records = Vec::new();
+        for id in ids {
+            records.extend(server.backend().log.delivery(*id, workspace).await?);
+        }
+        let is_attempted = |record: &DeliveryRecord| {
+            record.attempts > 0 && record.status != DeliveryStatus::Delivering
+        };
+        if records.len() == ids.len() && records.iter().all(is_attempted) {
+            return Ok(records);
+        }
+        if Instant::now() >= give_up {
+            return Err(ServerError::Request(
+                "the deliveries were not attempted in time".to_owned(),
+            ));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn answer(arrival: &Arrival) -> StatusCode {
+    let receiver = RECEIVERS
+        .iter()
+        .find(|(id, _)| arrival.path.trim_start_matches('/') == *id);
+    let status = receiver.and_then(|(_, status)| StatusCode::from_u16(*status).ok());
+    let status = status.unwrap_or(StatusCode::NOT_FOUND);
+    print!("{}    answers {status}\n", describe(arrival));
+    status
+}
+
+fn manifest(receiver: SocketAddr) -> Result<Manifest, ServerError> {
+    let event_type = EventTypeName::new(EVENT_TYPE).map_err(|error| usage(&error))?;
+    let mut endpoints = Vec::new();
+    for (id, _) in RECEIVERS {
+        endpoints.push(EndpointSpec {
+            id: Some(EndpointId::new(id).map_err(|error| usage(&error))?),
+            url: format!("http://{receiver}/{id}"),
+            secret: Some(SECRET.to_owned()),
+            event_types: Some(vec![event_type.clone()]),
+            ..EndpointSpec::default()
+        });
+    }
+    let workspace = WorkspaceSpec {
+        name: "Demo".to_owned(),
+        event_types: vec![EventTypeSpec::named(event_type)],
+        endpoints,
+        api_keys: vec![ApiKeySpec {
+            name: "demo".to_owned(),
+            ..ApiKeySpec::default()
+        }],
+        ..WorkspaceSpec::default()
+    };
+    Ok(Manifest {
+        workspaces: vec![workspace],
+    })
+}
+
+fn usage(error: &dyn std::error::Error) -> ServerError {
+    ServerError::Usage(error.to_string())
+}

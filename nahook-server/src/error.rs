@@ -1,0 +1,78 @@
+//! What stops the program, with a sentence for the person who started it.
+
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use nahook_core::{CatalogError, StoreError};
+use thiserror::Error;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A command was used wrongly in a way the parser cannot see.
+    #[error("{0}")]
+    Usage(String),
+    /// A setting has a value that cannot be used.
+    #[error("setting {name}: {reason}")]
+    Setting {
+        /// The setting, as it is spelt on the command line.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file could not be read or does not say what it should.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store could not be opened.
+    #[error("cannot open the store")]
+    Store(#[source] Box<dyn StdError + Send + Sync>),
+    /// The catalog refused or failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The store failed.
+    #[error(transparent)]
+    StoreFailed(#[from] StoreError),
+    /// The HTTP transport could not be set up.
+    #[error("cannot set up the HTTP client")]
+    Transport(#[source] Box<dyn StdError + Send + Sync>),
+    /// A request to a server failed.
+    #[error("the request failed: {0}")]
+    Request(String),
+    /// The operating system refused something.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl ServerError {
+    /// The error and what caused it, in one line.
+    pub fn report(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // A transparent error and its source say the same.
+            if !line.ends_with(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            cause = error.source();
+        }
+        line
+    }
+}

@@ -1,0 +1,82 @@
+//! `nahook listen`.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use axum::http::StatusCode;
+use clap::Args;
+use nahook_delivery::Signer;
+
+use crate::ServerError;
+use crate::inbox::{Arrival, Inbox};
+use crate::serve::stop_signal;
+
+/// What `nahook listen` is told.
+#[derive(Args, Debug)]
+#[non_exhaustive]
+pub struct ListenArgs {
+    /// The address to listen on.
+    #[arg(long, env = "NAHOOK_LISTEN_INBOX", default_value = "127.0.0.1:3002")]
+    pub listen: SocketAddr,
+    /// The endpoint's signing secret, whsec_…; may be repeated. Without one, signatures are not checked.
+    #[arg(
+        long,
+        env = "NAHOOK_SIGNING_SECRET",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub secret: Vec<String>,
+    /// The status to answer with.
+    #[arg(long, default_value = "204")]
+    pub status: u16,
+}
+
+/// Receives webhooks, checks their signatures and prints what arrives, until stopped.
+pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
+    let status = StatusCode::from_u16(args.status)
+        .map_err(|_| ServerError::Usage("--status takes 100 to 999".to_owned()))?;
+    let signer = if args.secret.is_empty() {
+        None
+    } else {
+        Some(Signer::new(&args.secret).map_err(|error| settings_error(&error))?)
+    };
+    let on_arrival = move |arrival: &Arrival| {
+        print!("{}", describe(arrival));
+        status
+    };
+    let inbox = Inbox::bind(args.listen, signer, Box::new(on_arrival))
+        .await
+        .map_err(|source| ServerError::Listen {
+            address: args.listen,
+            source,
+        })?;
+    println!("listening on http://{}", inbox.address()?);
+    inbox.serve(stop_signal()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings_error(error: &dyn std::error::Error) -> ServerError {
+    ServerError::Setting {
+        name: "--secret",
+        reason: error.to_string(),
+    }
+}
+
+/// An arrival for people: what it is on one line, its body on the next.
+pub(crate) fn describe(arrival: &Arrival) -> String {
+    let header = |name| {
+        arrival
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    format!(
+        "{} {}  attempt {}  signature {}  {}\n    {}\n",
+        arrival.path,
+        header("nahook-event-type").unwrap_or("-"),
+        header("nahook-attempt").unwrap_or("-"),
+        arrival.signature,
+        header("webhook-id").unwrap_or("-"),
+        String::from_utf8_lossy(&arrival.body),
+    )
+}

@@ -1,0 +1,268 @@
+//! `nahook serve`: the composition of all parts, and their start and stop.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use nahook_core::{
+    Catalog as _, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings, SecretText,
+};
+use nahook_delivery::{AddressPolicy, HttpTransport, Signer, TransportSettings, Worker};
+use nahook_http::{CreatingSubscriptions, Ingestion, Operations, Probe, ServeSettings};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::ServerError;
+use crate::backend::Backend;
+use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS};
+use crate::inbox::{Arrival, Inbox};
+use crate::settings::{Settings, SettingsArgs};
+use crate::telemetry;
+
+/// How long a stop may take before the process ends all the same: the worker's own bounds and then some.
+const STOP_TIMEOUT: Duration = Duration::from_secs(28);
+
+/// A running server. Dropping it without [`stop`](Self::stop) leaves its tasks to the runtime.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    backend: Backend,
+    first_start: Option<FirstStart>,
+    has_inbox: bool,
+    stop: watch::Sender<bool>,
+    front: JoinHandle<()>,
+    worker: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the store, prepares it if this is the first start, and serves.
+    ///
+    /// # Errors
+    /// Says what could not be opened or listened on; nothing is left running then.
+    pub async fn start(settings: Settings) -> Result<Self, ServerError> {
+        let metrics = telemetry::install_metrics();
+        let address = settings.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ServerError::Listen { address, source })?;
+        let address = listener.local_addr()?;
+        let backend = Backend::open_server(&settings.store).await?;
+        let (first_start, inbox) = prepare(&backend, settings.sample).await?;
+        let (stop, _) = watch::channel(false);
+
+        let mut policy = AddressPolicy::new();
+        for range in &settings.allow_endpoint_ranges {
+            policy = policy.allow_range(*range);
+        }
+        let has_inbox = inbox.is_some();
+        if let Some(inbox) = inbox {
+            policy = policy.allow_socket(inbox.address()?);
+            tokio::spawn(inbox.serve(stopped(&stop)));
+        }
+        let transport = HttpTransport::new(policy, &TransportSettings::default())
+            .map_err(|error| ServerError::Transport(error.into()))?;
+        let (queue, endpoints) = (Arc::clone(&backend.queue), Arc::clone(&backend.endpoints));
+        let worker = Worker::new(queue, endpoints, transport);
+        let worker_stop = stopped(&stop);
+        let worker = tokio::spawn(async move {
+            let report = worker.run(worker_stop).await;
+            tracing::info!(?report, "worker stopped");
+        });
+
+        let router = router(&settings, &backend, metrics);
+        let front_stop = stopped(&stop);
+        let front = tokio::spawn(async move {
+            nahook_http::serve(listener, router, ServeSettings::default(), front_stop).await;
+        });
+        Ok(Self {
+            address,
+            backend,
+            first_start,
+            has_inbox,
+            stop,
+            front,
+            worker,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The back end it runs on.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// What the first start made, if this is one.
+    pub fn first_start(&self) -> Option<&FirstStart> {
+        self.first_start.as_ref()
+    }
+
+    /// Stops: takes no more requests, answers those that are there, finishes or releases what is being delivered, closes
+    /// the store. Takes 28 seconds at most.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let ended = async { (self.front.await, self.worker.await) };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!(
+                "not everything ended in time; what was in flight is sent again at the next start"
+            );
+        }
+        if let Err(error) = self.backend.close().await {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+fn router(
+    settings: &Settings,
+    backend: &Backend,
+    metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
+) -> Router {
+    let mut subscriptions = Arc::clone(&backend.subscriptions);
+    if settings.create_unknown_event_types {
+        let catalog = Arc::clone(&backend.catalog);
+        subscriptions = Arc::new(CreatingSubscriptions::new(subscriptions, catalog));
+    }
+    let engine_settings = FanOutSettings {
+        limiter_down: settings.limiter_down,
+        ..FanOutSettings::default()
+    };
+    let (publisher, limiter) = (Arc::clone(&backend.publisher), Arc::clone(&backend.limiter));
+    let engine = FanOut::new(subscriptions, publisher, limiter).with_settings(engine_settings);
+    let ingestion = Ingestion::new(Arc::new(engine), Arc::clone(&backend.keys));
+    let store = backend.clone();
+    let mut operations = Operations::new().with_probe(Probe::new("store", move || {
+        let store = store.clone();
+        async move { store.is_ready().await }
+    }));
+    if let Some(metrics) = metrics {
+        operations = operations.with_metrics(move || metrics.render());
+    }
+    nahook_http::with_fallbacks(
+        nahook_http::ingestion_router(ingestion).merge(nahook_http::operations_router(operations)),
+    )
+}
+
+/// Makes the first start's rows if the store is empty, and the inbox if the sample endpoints are there.
+async fn prepare(
+    backend: &Backend,
+    sample: bool,
+) -> Result<(Option<FirstStart>, Option<Inbox>), ServerError> {
+    let is_empty = backend.catalog.workspaces().await?.is_empty();
+    let address = match inbox_address(backend).await? {
+        _ if !sample => None,
+        None if is_empty => Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        earlier => earlier,
+    };
+    let inbox = match address {
+        Some(address) => bind_inbox(address).await,
+        None => None,
+    };
+    let address = inbox.as_ref().map(Inbox::address).transpose()?;
+    let first_start = first_start::prepare(backend, address).await?;
+    if let Some(inbox) = &inbox {
+        for (path, secret) in sample_secrets(backend).await? {
+            match Signer::new([secret.expose()]) {
+                Ok(signer) => inbox.verify(path, signer),
+                Err(error) => tracing::warn!(%error, "a sample endpoint's secret is not usable"),
+            }
+        }
+    }
+    Ok((first_start, inbox))
+}
+
+async fn bind_inbox(address: SocketAddr) -> Option<Inbox> {
+    let bound = Inbox::bind(address, None, Box::new(log_arrival)).await;
+    bound
+        .inspect_err(|error| tracing::warn!(%error, "the sample endpoints' port is taken: they receive nothing"))
+        .ok()
+}
+
+/// Where the sample endpoints of an earlier start point, if they are there and still point at this machine.
+async fn inbox_address(backend: &Backend) -> Result<Option<SocketAddr>, ServerError> {
+    for (url, _) in sample_targets(backend).await? {
+        if let (Some(url::Host::Ipv4(ip)), Some(port)) = (url.host(), url.port())
+            && ip.is_loopback()
+        {
+            return Ok(Some(SocketAddr::from((ip, port))));
+        }
+    }
+    Ok(None)
+}
+
+async fn sample_secrets(backend: &Backend) -> Result<Vec<(String, SecretText)>, ServerError> {
+    let targets = sample_targets(backend).await?;
+    let path_and_secret = |(url, secret): (url::Url, _)| (url.path().to_owned(), secret);
+    Ok(targets.into_iter().map(path_and_secret).collect())
+}
+
+async fn sample_targets(backend: &Backend) -> Result<Vec<(url::Url, SecretText)>, ServerError> {
+    let ids: Vec<_> = SAMPLE_ENDPOINTS
+        .iter()
+        .filter_map(|id| EndpointId::new(id).ok())
+        .collect();
+    let mut found = Vec::new();
+    for target in backend.endpoints.targets(&ids).await?.into_iter().flatten() {
+        if let (Ok(url), Some(secret)) = (target.url.parse(), target.secrets.first()) {
+            found.push((url, secret.clone()));
+        }
+    }
+    Ok(found)
+}
+
+/// Tells of a webhook that arrived at the sample inbox, which is the one place where a payload is shown.
+fn log_arrival(arrival: &Arrival) -> StatusCode {
+    let signature = arrival.signature.to_string();
+    let body = String::from_utf8_lossy(&arrival.body);
+    tracing::info!(path = arrival.path, signature, %body, "sample endpoint received a webhook");
+    StatusCode::NO_CONTENT
+}
+
+async fn stopped_by(mut stop: watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop too.
+    let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    stopped_by(stop.subscribe())
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Without the handler the signal ends the process, which is what it asks for.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Serves until a signal. A second signal ends the process at once.
+pub async fn run(args: SettingsArgs) -> Result<ExitCode, ServerError> {
+    let settings = args.resolve()?;
+    telemetry::install_logs(settings.log_format);
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let server = Server::start(settings).await?;
+    println!("listening on http://{}", server.address());
+    if let Some(first_start) = server.first_start() {
+        print!("{}", first_start.text(server.address(), server.has_inbox));
+    }
+    stop_signal().await;
+    tracing::info!("stopping");
+    tokio::select! {
+        () = server.stop() => Ok(ExitCode::SUCCESS),
+        () = stop_signal() => Ok(ExitCode::FAILURE),
+    }
+}

@@ -1,0 +1,324 @@
+//! The server's settings: a flag goes before the environment, the environment before the file, the file before the
+//! default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use nahook_core::LimiterDown;
+use serde::Deserialize;
+
+use crate::ServerError;
+use crate::backend::{QueueUrl, StoreUrl};
+
+/// The settings as given by flag or environment; each may be absent.
+#[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
+pub struct SettingsArgs {
+    /// A TOML file with any of these settings, named as the flags are, with underscores.
+    #[arg(long, env = "NAHOOK_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The address to listen on [default: 127.0.0.1:3001].
+    #[arg(long, env = "NAHOOK_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Where the embedded store is kept [default: ./nahook-data].
+    #[arg(long, env = "NAHOOK_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The store: sqlite://PATH, or memory:// to keep nothing [default: a file in the data directory].
+    #[arg(long, env = "NAHOOK_STORE", value_name = "URL")]
+    pub store: Option<String>,
+    /// The queue [default: the store].
+    #[arg(long, env = "NAHOOK_QUEUE", value_name = "URL")]
+    pub queue: Option<String>,
+    /// Address ranges that deliveries may go to although they are private, comma-separated, such as 10.0.0.0/8.
+    #[arg(
+        long = "allow-endpoint-range",
+        env = "NAHOOK_ALLOW_ENDPOINT_RANGES",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub allow_endpoint_ranges: Option<Vec<String>>,
+    /// Create event types that do not exist when they are triggered, instead of answering 404 [default: false].
+    #[arg(long, env = "NAHOOK_CREATE_UNKNOWN_EVENT_TYPES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub create_unknown_event_types: Option<bool>,
+    /// What to do with a trigger when the rate limiter does not answer [default: admit].
+    #[arg(long, env = "NAHOOK_LIMITER_DOWN", value_name = "CHOICE")]
+    pub limiter_down: Option<LimiterDownChoice>,
+    /// How logs are written [default: human on a terminal, else json].
+    #[arg(long, env = "NAHOOK_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Whether a first start on an empty store makes sample endpoints that print what arrives [default: true].
+    #[arg(long, env = "NAHOOK_SAMPLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub sample: Option<bool>,
+}
+
+/// The settings in a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsFile {
+    listen: Option<String>,
+    data_dir: Option<PathBuf>,
+    store: Option<String>,
+    queue: Option<String>,
+    allow_endpoint_ranges: Option<Vec<String>>,
+    create_unknown_event_types: Option<bool>,
+    limiter_down: Option<LimiterDownChoice>,
+    log_format: Option<LogFormat>,
+    sample: Option<bool>,
+}
+
+/// What to do with a trigger when the rate limiter does not answer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "it is let in, or it is not")]
+pub enum LimiterDownChoice {
+    /// Let it in, and count it.
+    Admit,
+    /// Refuse it.
+    Refuse,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
+pub struct Settings {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The store.
+    pub store: StoreUrl,
+    /// The queue.
+    pub queue: QueueUrl,
+    /// Private ranges that deliveries may go to.
+    pub allow_endpoint_ranges: Vec<IpNet>,
+    /// Whether unknown event types are created when triggered.
+    pub create_unknown_event_types: bool,
+    /// What to do when the rate limiter does not answer.
+    pub limiter_down: LimiterDown,
+    /// How logs are written; by the kind of the output if absent.
+    pub log_format: Option<LogFormat>,
+    /// Whether a first start makes sample endpoints.
+    pub sample: bool,
+}
+
+impl SettingsArgs {
+    /// Fills what is absent from the file and the defaults, and checks everything.
+    ///
+    /// # Errors
+    /// Names the setting or the file that cannot be used.
+    pub fn resolve(self) -> Result<Settings, ServerError> {
+        let file = self
+            .config
+            .as_deref()
+            .map(read_file)
+            .transpose()?
+            .unwrap_or_default();
+        let listen = self
+            .listen
+            .or(file.listen)
+            .unwrap_or_else(|| "127.0.0.1:3001".to_owned());
+        let data_dir = self
+            .data_dir
+            .or(file.data_dir)
+            .unwrap_or_else(|| PathBuf::from("./nahook-data"));
+        let store = match self.store.or(file.store) {
+            Some(url) => StoreUrl::parse(&url).map_err(|reason| wrong("--store", reason))?,
+            None => StoreUrl::default_in(&data_dir),
+        };
+        let queue = match self.queue.or(file.queue) {
+            Some(url) => QueueUrl::parse(&url).map_err(|reason| wrong("--queue", reason))?,
+            None => QueueUrl::Store,
+        };
+        let ranges = self
+            .allow_endpoint_ranges
+            .or(file.allow_endpoint_ranges)
+            .unwrap_or_default();
+        let limiter_down = match self.limiter_down.or(file.limiter_down) {
+            Some(LimiterDownChoice::Refuse) => LimiterDown::Refuse,
+            Some(LimiterDownChoice::Admit) | None => LimiterDown::Admit,
+        };
+        Ok(Settings {
+            listen: listen.parse().map_err(|_| {
+                wrong(
+                    "--listen",
+                    format!("{listen:?} is not an address such as 127.0.0.1:3001"),
+                )
+            })?,
+            store,
+            queue,
+            allow_endpoint_ranges: ranges
+                .iter()
+                .map(|range| range.trim())
+                .filter(|range| !range.is_empty())
+                .map(parse_range)
+                .collect::<Result<_, _>>()?,
+            create_unknown_event_types: self
+                .create_unknown_event_types
+                .or(file.create_unknown_event_types)
+                .unwrap_or(false),
+            limiter_down,
+            log_format: self.log_format.or(file.log_format),
+            sample: self.sample.or(file.sample).unwrap_or(true),
+        })
+    }
+}
+
+fn wrong(name: &'static str, reason: impl Into<String>) -> ServerError {
+    ServerError::Setting {
+        name,
+        reason: reason.into(),
+    }
+}
+
+/// A range, or a single address as the range that holds only it.
+fn parse_range(text: &str) -> Result<IpNet, ServerError> {
+    let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| single()).map_err(|_| {
+        wrong(
+            "--allow-endpoint-range",
+            format!("{text:?} is not a range such as 10.0.0.0/8"),
+        )
+    })
+}
+
+fn read_file(path: &Path) -> Result<SettingsFile, ServerError> {
+    let wrong = |reason: String| ServerError::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> SettingsArgs {
+        SettingsArgs::default()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_readme() {
+        let settings = args().resolve().unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:3001");
+        assert_eq!(
+            settings.store,
+            StoreUrl::Sqlite("./nahook-data/nahook.db".into())
+        );
+        assert_eq!(settings.queue, QueueUrl::Store);
+        assert!(settings.allow_endpoint_ranges.is_empty() && settings.sample);
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nahook.toml");
+        std::fs::write(
+            &path,
+            "listen = '127.0.0.1:1'\nstore = 'sqlite:///tmp/x.db'\n",
+        )
+        .unwrap();
+        let config = Some(path);
+        let listen = Some("127.0.0.1:2".to_owned());
+        let settings = SettingsArgs {
+            config,
+            listen,
+            ..args()
+        }
+        .resolve()
+        .unwrap();
+        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.store, StoreUrl::Sqlite("/tmp/x.db".into()));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nahook.toml");
+        std::fs::write(&path, "listen = '127.0.0.1:1'\n").unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        for (args, named) in [
+            (
+                SettingsArgs {
+                    listen: text("here"),
+                    ..args()
+                },
+                "--listen",
+            ),
+            (
+                SettingsArgs {
+                    store: text("mysql://x"),
+                    ..args()
+                },
+                "--store",
+            ),
+            (
+                SettingsArgs {
+                    store: text("sqlite://"),
+                    ..args()
+                },
+                "--store",
+            ),
+            (
+                SettingsArgs {
+                    queue: text("kafka://x"),
+                    ..args()
+                },
+                "--queue",
+            ),
+            (
+                SettingsArgs {
+                    allow_endpoint_ranges: Some(vec!["10.0.0.0/33".into()]),
+                    ..args()
+                },
+                "--allow-endpoint-range",
+            ),
+            (
+                SettingsArgs {
+                    config: Some(path),
+                    ..args()
+                },
+                "listen",
+            ),
+            (
+                SettingsArgs {
+                    config: Some("/does/not/exist".into()),
+                    ..args()
+                },
+                "/does/not/exist",
+            ),
+        ] {
+            let error = args.resolve().unwrap_err().report();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_single_address_is_a_range() {
+        let allow_endpoint_ranges = Some(vec!["127.0.0.1".to_owned(), " ::1 ".to_owned()]);
+        let settings = SettingsArgs {
+            allow_endpoint_ranges,
+            ..args()
+        }
+        .resolve()
+        .unwrap();
+        let texts: Vec<_> = settings
+            .allow_endpoint_ranges
+            .iter()
+            .map(IpNet::to_string)
+            .collect();
+        assert_eq!(texts, ["127.0.0.1/32", "::1/128"]);
+    }
+}

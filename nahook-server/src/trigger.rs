@@ -1,0 +1,92 @@
+//! `nahook trigger`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use clap::Args;
+use nahook_core::{EventTypeName, Metadata, Payload, SecretText};
+
+use crate::{ServerError, client};
+
+/// What `nahook trigger` is told.
+#[derive(Args, Debug)]
+#[non_exhaustive]
+pub struct TriggerArgs {
+    /// The event type's name, such as order.paid.
+    pub event_type: String,
+    /// The payload, a JSON object; @FILE reads it from a file, @- from standard input.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub payload: String,
+    /// A label of the event; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub metadata: Vec<String>,
+    /// Where the server is.
+    #[arg(long, env = "NAHOOK_URL", default_value = "http://127.0.0.1:3001")]
+    pub url: String,
+    /// The ingestion key.
+    #[arg(
+        long,
+        env = "NAHOOK_API_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    pub api_key: String,
+}
+
+/// Triggers an event, prints the answer and fails unless it was accepted.
+pub async fn run(args: TriggerArgs) -> Result<ExitCode, ServerError> {
+    let event_type = EventTypeName::new(&args.event_type).map_err(|e| usage(e.to_string()))?;
+    let payload = Payload::new(read_payload(&args.payload)?).map_err(|e| usage(e.to_string()))?;
+    let metadata = args
+        .metadata
+        .iter()
+        .map(|label| {
+            label
+                .split_once('=')
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| usage("--metadata takes KEY=VALUE".to_owned()))?;
+    let metadata = Metadata::new(metadata).map_err(|e| usage(e.to_string()))?;
+    let body = body(&payload, &metadata)?;
+    let key = SecretText::new(args.api_key);
+    let (status, answer) = client::trigger(&args.url, &key, &event_type, body).await?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(&answer)?;
+    out.write_all(b"\n")?;
+    if status.is_success() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        eprintln!("nahook: the server answered {status}");
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// The request's body, with the payload's bytes as they are.
+pub(crate) fn body(payload: &Payload, metadata: &Metadata) -> Result<Bytes, ServerError> {
+    let mut body = b"{\"payload\":".to_vec();
+    body.extend_from_slice(payload.as_bytes());
+    if !metadata.is_empty() {
+        body.extend_from_slice(b",\"metadata\":");
+        serde_json::to_writer(&mut body, metadata).map_err(|e| usage(e.to_string()))?;
+    }
+    body.push(b'}');
+    Ok(body.into())
+}
+
+fn read_payload(argument: &str) -> Result<String, ServerError> {
+    match argument.strip_prefix('@') {
+        Some("-") => Ok(std::io::read_to_string(std::io::stdin())?),
+        Some(path) => std::fs::read_to_string(path).map_err(|error| ServerError::File {
+            path: PathBuf::from(path),
+            reason: error.to_string(),
+        }),
+        None => Ok(argument.to_owned()),
+    }
+}
+
+fn usage(reason: String) -> ServerError {
+    ServerError::Usage(reason)
+}

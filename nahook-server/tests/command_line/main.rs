@@ -1,0 +1,13 @@
+//! The real program as people and scripts use it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod apply;
+mod first_start;
+mod keys;
+mod logs;
+mod settings;
+mod start;
+mod stop;
+mod tools;

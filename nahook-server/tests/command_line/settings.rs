@@ -1,0 +1,133 @@
+//! Settings by flag, environment and file.
+
+use std::path::Path;
+
+use crate::support::SOON;
+use crate::support::process::Nahook;
+use crate::support::server::announced_address;
+
+/// Starts the program, which must refuse to; answers what it says.
+async fn refusal(dir: &Path, arguments: &[&str], env: &[(&str, &str)]) -> String {
+    let ended = Nahook::start_with(dir, arguments, env).ended(SOON).await;
+    assert!(
+        !ended.success && ended.stdout.is_empty(),
+        "{arguments:?} {env:?}: {}",
+        ended.stdout
+    );
+    ended.stderr
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_setting_is_refused_at_start_and_named_wherever_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = [
+        ("listen", "LISTEN", "nowhere"),
+        ("store", "STORE", "mysql://root:hunter2@localhost/x"),
+        ("queue", "QUEUE", "kafka://root:hunter2@localhost"),
+        (
+            "allow-endpoint-range",
+            "ALLOW_ENDPOINT_RANGES",
+            "127.0.0.0/40",
+        ),
+        ("limiter-down", "LIMITER_DOWN", "perhaps"),
+        ("log-format", "LOG_FORMAT", "poetry"),
+        ("sample", "SAMPLE", "some"),
+        (
+            "create-unknown-event-types",
+            "CREATE_UNKNOWN_EVENT_TYPES",
+            "some",
+        ),
+    ];
+    for (flag, variable, value) in wrong {
+        let flag = format!("--{flag}");
+        let by_flag = refusal(dir.path(), &["serve", &flag, value], &[]).await;
+        assert!(by_flag.contains(&flag), "{by_flag}");
+        let variable = format!("NAHOOK_{variable}");
+        let by_variable = refusal(dir.path(), &["serve"], &[(&variable, value)]).await;
+        assert!(
+            by_variable.contains(&flag) || by_variable.contains(&variable),
+            "{by_variable}"
+        );
+        assert!(
+            !by_flag.contains("hunter2") && !by_variable.contains("hunter2"),
+            "{by_flag}"
+        );
+    }
+    let by_nothing = refusal(dir.path(), &["serve", "--no-such-setting", "x"], &[]).await;
+    assert!(by_nothing.contains("--no-such-setting"), "{by_nothing}");
+    assert!(
+        !dir.path().join("nahook-data").exists(),
+        "a refused start leaves nothing behind"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_file_is_refused_and_named_with_the_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, named) in [
+        ("listen = 'nowhere'", "--listen"),
+        ("store = 'mysql://x'", "--store"),
+        (
+            "allow_endpoint_ranges = ['10.0.0.0/40']",
+            "--allow-endpoint-range",
+        ),
+        ("sample = 'some'", "sample"),
+        ("limiter_down = 'perhaps'", "limiter_down"),
+        ("colour = 'red'", "colour"),
+        ("listen =", "nahook.toml"),
+    ] {
+        std::fs::write(dir.path().join("nahook.toml"), text).unwrap();
+        let said = refusal(dir.path(), &["serve", "--config", "nahook.toml"], &[]).await;
+        assert!(said.contains(named), "{text}: {said}");
+    }
+    let said = refusal(dir.path(), &["serve"], &[("NAHOOK_CONFIG", "missing.toml")]).await;
+    assert!(said.contains("missing.toml"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_goes_before_the_environment_and_the_environment_before_the_file() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("nahook.toml");
+    std::fs::write(
+        &file,
+        "listen = '127.0.0.1:0'\ndata_dir = 'from-file'\nsample = false\n",
+    )
+    .unwrap();
+    let config = ("NAHOOK_CONFIG", file.to_str().unwrap());
+    let variable = ("NAHOOK_DATA_DIR", "from-environment");
+    for (arguments, env, chosen) in [
+        (&[][..], vec![config], "from-file"),
+        (&[], vec![config, variable], "from-environment"),
+        (
+            &["serve", "--data-dir", "from-flag"],
+            vec![config, variable],
+            "from-flag",
+        ),
+    ] {
+        let dir = tempfile::tempdir_in(root.path()).unwrap();
+        let mut nahook = Nahook::start_with(dir.path(), arguments, &env);
+        announced_address(&mut nahook).await;
+        let made: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(made, [chosen]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_can_be_named_by_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("deep/inside/own.db");
+    let url = format!("sqlite://{}", file.display());
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--store", &url];
+    let mut nahook = Nahook::start(dir.path(), &arguments);
+    announced_address(&mut nahook).await;
+    assert!(file.exists());
+    let mut nahook = Nahook::start(
+        dir.path(),
+        &["--listen", "127.0.0.1:0", "--store", "memory://"],
+    );
+    announced_address(&mut nahook).await;
+    assert!(!dir.path().join("nahook-data").exists());
+}

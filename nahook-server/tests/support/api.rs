@@ -1,0 +1,133 @@
+//! A plain client of the Ingestion API that shows everything it gets.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// Longer than any answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client with a key; clones share connections.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) address: SocketAddr,
+    key: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// An answer, whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) at: Instant,
+}
+
+impl Api {
+    pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self {
+            address,
+            key: key.to_owned(),
+            client,
+        }
+    }
+
+    /// Triggers with a payload and nothing else.
+    pub(crate) async fn trigger(&self, event_type: &str, payload: &str) -> Answer {
+        let body = format!("{{\"payload\":{payload}}}");
+        self.post(&format!("/api/ingest/event/{event_type}"), body)
+            .await
+    }
+
+    /// Posts a body.
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.try_post(path, body).await.unwrap()
+    }
+
+    /// Posts a body; an error where no whole answer came.
+    pub(crate) async fn try_post(
+        &self,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, String> {
+        let request = Request::post(format!("http://{}{path}", self.address))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body.into()))
+            .unwrap();
+        let exchange = async {
+            let answer = self
+                .client
+                .request(request)
+                .await
+                .map_err(|e| format!("{e:?}"))?;
+            let (head, body) = answer.into_parts();
+            let body = body
+                .collect()
+                .await
+                .map_err(|e| format!("{e:?}"))?
+                .to_bytes();
+            let (status, headers) = (head.status.as_u16(), head.headers);
+            Ok(Answer {
+                status,
+                headers,
+                body,
+                at: Instant::now(),
+            })
+        };
+        let answered = tokio::time::timeout(TIMEOUT, exchange).await;
+        answered.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The ids of a 202; anything else panics.
+    pub(crate) fn delivery_ids(&self) -> Vec<String> {
+        assert_eq!(self.status, 202, "{self:?}");
+        let json = self.json();
+        let ids = json["deliveryIds"].as_array().unwrap().iter();
+        ids.map(|id| id.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Checks that it is this error, in the contract's shape.
+    pub(crate) fn assert_error(&self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status, self.code().as_str()),
+            (status, code),
+            "{self:?}"
+        );
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
+        let json = self.json();
+        let fields: Vec<_> = json["error"].as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["code", "message"]);
+        assert_eq!(json.as_object().unwrap().len(), 1, "{json}");
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    fn code(&self) -> String {
+        self.json()["error"]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}

@@ -1,0 +1,112 @@
+//! A running `nahook serve` on a data directory of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::api::Api;
+use super::manifest::KEY;
+use super::process::{Ended, Nahook};
+
+/// A server that may be stopped, killed and started again on the same data.
+pub(crate) struct Server {
+    pub(crate) process: Nahook,
+    pub(crate) address: SocketAddr,
+    arguments: Vec<String>,
+    dir: TempDir,
+}
+
+/// What lets receivers on this machine be reached.
+pub(crate) const ALLOW_LOOPBACK: [&str; 2] = ["--allow-endpoint-range", "127.0.0.0/8"];
+
+impl Server {
+    /// A server whose store holds what `manifest` declares, and that may reach this machine.
+    pub(crate) async fn with(manifest: &Value) -> Self {
+        Self::with_settings(manifest, &ALLOW_LOOPBACK).await
+    }
+
+    /// A server whose store holds what `manifest` declares, with these settings.
+    pub(crate) async fn with_settings(manifest: &Value, settings: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let applied = apply(dir.path(), manifest).await;
+        assert!(applied.success, "{}", applied.stderr);
+        let arguments = [&["--sample", "false"], settings].concat();
+        Self::start(dir, &arguments).await
+    }
+
+    /// A server on `dir`, with these settings beside the address.
+    pub(crate) async fn start(dir: TempDir, settings: &[&str]) -> Self {
+        let arguments: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+        let (process, address) = listening(dir.path(), &arguments).await;
+        Self {
+            process,
+            address,
+            arguments,
+            dir,
+        }
+    }
+
+    /// Where its data and the test's files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Applies `manifest` while the server runs.
+    pub(crate) async fn apply(&self, manifest: &Value) -> Ended {
+        apply(self.dir.path(), manifest).await
+    }
+
+    /// A client with the manifest's usual key.
+    pub(crate) fn api(&self) -> Api {
+        self.api_with(KEY)
+    }
+
+    /// A client with another key.
+    pub(crate) fn api_with(&self, key: &str) -> Api {
+        Api::new(self.address, key)
+    }
+
+    /// Starts it again on the same data, after it was killed or has ended. The port is a new one, since the old one may be
+    /// somebody else's by now.
+    pub(crate) async fn start_again(&mut self) {
+        (self.process, self.address) = listening(self.dir.path(), &self.arguments).await;
+    }
+
+    /// Starts it again on the same data without waiting until it listens.
+    pub(crate) fn launch_again(&mut self) {
+        self.process = launch(self.dir.path(), &self.arguments);
+    }
+}
+
+/// Applies `manifest` to the data in `dir`.
+pub(crate) async fn apply(dir: &Path, manifest: &Value) -> Ended {
+    let path = dir.join("manifest.json");
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    Nahook::run(dir, &["apply", &path]).await
+}
+
+fn launch(dir: &Path, settings: &[String]) -> Nahook {
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
+    arguments.extend(settings.iter().map(String::as_str));
+    Nahook::start(dir, &arguments)
+}
+
+async fn listening(dir: &Path, settings: &[String]) -> (Nahook, SocketAddr) {
+    let mut process = launch(dir, settings);
+    let address = announced_address(&mut process).await;
+    (process, address)
+}
+
+/// Where a program says that it listens.
+pub(crate) async fn announced_address(process: &mut Nahook) -> SocketAddr {
+    let line = process.line("listening on http://").await;
+    line.rsplit("http://")
+        .next()
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}

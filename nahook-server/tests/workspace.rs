@@ -1,0 +1,132 @@
+//! The dependency rules between the crates (ARCHITECTURE.md), read off the manifests themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// For each library of the workspace: what it may depend on, and what it may besides in its own tests.
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    ("nahook-core", &[], &["nahook-testkit"]),
+    ("nahook-delivery", &["nahook-core"], &["nahook-testkit"]),
+    ("nahook-http", &["nahook-core"], &["nahook-testkit"]),
+    ("nahook-sqlite", &["nahook-core"], &["nahook-testkit"]),
+    ("nahook-testkit", &["nahook-core"], &[]),
+];
+
+/// Who may depend on everything.
+const COMPOSERS: &[&str] = &["nahook-server", "nahook-examples", "nahook-benches"];
+
+/// What core may use of the outside: no runtime with I/O, no HTTP, no database.
+const CORE_USES: &[&str] = &[
+    "async-trait",
+    "base64",
+    "bytes",
+    "governor",
+    "rand",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+    "tokio",
+    "ulid",
+];
+
+fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// The names of a package's dependencies: those of its library and those of its tests.
+fn dependencies(package: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut of_library = BTreeSet::new();
+    let mut of_tests = BTreeSet::new();
+    for dependency in package["dependencies"].as_array().unwrap() {
+        let name = dependency["name"].as_str().unwrap().to_owned();
+        if dependency["kind"] == "dev" {
+            &mut of_tests
+        } else {
+            &mut of_library
+        }
+        .insert(name);
+    }
+    (of_library, of_tests)
+}
+
+#[test]
+fn every_crate_depends_only_on_what_its_layer_may_know() {
+    let rules: BTreeMap<_, _> = RULES
+        .iter()
+        .map(|(name, own, tests)| (*name, (own, tests)))
+        .collect();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        if COMPOSERS.contains(&name) {
+            continue;
+        }
+        let (own_allowed, tests_allowed) = rules
+            .get(name)
+            .unwrap_or_else(|| panic!("no rule for {name}: add it with its reason"));
+        let (of_library, of_tests) = dependencies(&package);
+        let of_workspace = |name: &&String| name.starts_with("nahook-");
+        for dependency in of_library.iter().filter(of_workspace) {
+            assert!(
+                own_allowed.contains(&dependency.as_str()),
+                "{name} depends on {dependency}"
+            );
+        }
+        for dependency in of_tests.iter().filter(of_workspace) {
+            let allowed = own_allowed.iter().chain(*tests_allowed);
+            assert!(
+                allowed.into_iter().any(|allowed| allowed == dependency),
+                "the tests of {name} depend on {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn core_knows_nothing_of_the_outside() {
+    let packages = packages();
+    let core = packages
+        .iter()
+        .find(|package| package["name"] == "nahook-core")
+        .unwrap();
+    for dependency in dependencies(core).0 {
+        assert!(
+            CORE_USES.contains(&dependency.as_str()),
+            "nahook-core uses {dependency}"
+        );
+    }
+    let tokio = core["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| d["name"] == "tokio")
+        .unwrap();
+    for feature in ["net", "fs", "process", "signal", "full"] {
+        assert!(
+            !tokio["features"]
+                .as_array()
+                .unwrap()
+                .contains(&feature.into()),
+            "tokio/{feature}"
+        );
+    }
+}
