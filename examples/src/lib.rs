@@ -1,1 +1,1 @@
-//! nahook-examples
+#![doc = include_str!("../README.md")]

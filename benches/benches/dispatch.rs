@@ -1,0 +1,49 @@
+//! What choosing back ends at run time costs: typed ports against trait objects.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a bench whose inputs are wrong has nothing to measure"
+)]
+
+use std::sync::Arc;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use nahook_benches::{
+    CachedSubscriptions, NullPublisher, Unlimited, caller, event, null_fan_out, runtime, trigger,
+};
+use nahook_core::{DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, FanOut};
+
+fn dispatch(criterion: &mut Criterion) {
+    let runtime = runtime().expect("a runtime");
+    let _entered = runtime.enter();
+    let (caller, event) = (caller(), event(256).expect("an event"));
+    let mut group = criterion.benchmark_group("dispatch");
+    for width in [1_usize, 10, 1_000] {
+        group.throughput(Throughput::Elements(width as u64));
+
+        let engine = null_fan_out(width);
+        group.bench_function(BenchmarkId::new("typed", width), |bencher| {
+            bencher.iter_batched(
+                || event.clone(),
+                |event| trigger(&engine, event, &caller).expect("a receipt"),
+                BatchSize::SmallInput,
+            );
+        });
+
+        let store: Arc<dyn DynSubscriptionStore> = Arc::new(CachedSubscriptions::of(width));
+        let publisher: Arc<dyn DynDeliveryPublisher> = Arc::new(NullPublisher::default());
+        let limiter: Arc<dyn DynRateLimiter> = Arc::new(Unlimited);
+        let engine = FanOut::new(store, publisher, limiter);
+        group.bench_function(BenchmarkId::new("erased", width), |bencher| {
+            bencher.iter_batched(
+                || event.clone(),
+                |event| trigger(&engine, event, &caller).expect("a receipt"),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, dispatch);
+criterion_main!(benches);

@@ -1,0 +1,104 @@
+//! An axum app with fan-out inside: its own route triggers in-process, and the Ingestion API is mounted beside it.
+//!
+//! Run it, start a receiver with `cargo run -p nahook-examples --example verify_receiver`, and place an order:
+//!
+//! ```sh
+//! curl -X POST http://127.0.0.1:3000/orders -H 'Content-Type: application/json' -d '{"item":"book"}'
+//! ```
+
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use nahook_core::{
+    ApplyMode, Caller, Catalog as _, FanOut, GcraLimiter, KeyHash, KeyStore as _, Manifest,
+    NewEvent, Payload, SystemClock,
+};
+use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
+use nahook_http::{Ingestion, IngestionEngine, ingestion_router};
+use nahook_sqlite::{SqliteSettings, SqliteStore};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// The key of this app. A real one comes from the app's settings.
+const KEY: &str = "nhk_us_example";
+
+struct App {
+    fan_out: Arc<IngestionEngine>,
+    caller: Caller,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let receiver = arguments.next().unwrap_or_else(|| "http://127.0.0.1:3002/hooks".to_owned());
+    let file = arguments.next().unwrap_or_else(|| "embed-axum.db".to_owned());
+
+    // One file holds everything; every port is this one handle.
+    let store = SqliteStore::open(&file, SqliteSettings::server())?;
+    store.apply(&manifest(&receiver)?, ApplyMode::Commit).await?;
+    let entry = store.api_key(&KeyHash::of(KEY)).await?.ok_or("the key is not there")?;
+
+    let limiter = GcraLimiter::new(Arc::new(SystemClock));
+    let shared = Arc::new(store.clone());
+    let fan_out: Arc<IngestionEngine> =
+        Arc::new(FanOut::new(shared.clone(), shared.clone(), Arc::new(limiter)));
+
+    // The receiver is on this machine, which an endpoint may not be unless the operator says so.
+    let policy = AddressPolicy::new().allow_range("127.0.0.0/8".parse()?);
+    let transport = HttpTransport::new(policy, &TransportSettings::default())?;
+    let worker = Worker::new(store.clone(), store, transport);
+    let working = tokio::spawn(worker.run(stop()));
+
+    let ingestion = Ingestion::new(Arc::clone(&fan_out), shared);
+    let app = Router::new()
+        .route("/orders", post(place_order))
+        .with_state(Arc::new(App { fan_out, caller: entry.identity }))
+        .merge(ingestion_router(ingestion));
+    let listener = TcpListener::bind(listen).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).with_graceful_shutdown(stop()).await?;
+    working.await?;
+    Ok(())
+}
+
+/// Places an order and tells everybody who subscribed.
+async fn place_order(
+    State(app): State<Arc<App>>,
+    Json(order): Json<Value>,
+) -> Result<Json<Value>, StatusCode> {
+    let unusable = |_| StatusCode::BAD_REQUEST;
+    let event = NewEvent {
+        event_type: "order.placed".parse().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
+        payload: Payload::of(&json!({ "order": order })).map_err(unusable)?,
+        metadata: nahook_core::Metadata::default(),
+    };
+    let receipt = app.fan_out.trigger(event, &app.caller).await;
+    // An error means that nothing was queued: the client may try again.
+    let receipt = receipt.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let queued: Vec<_> = receipt.delivery_ids().map(|id| id.to_string()).collect();
+    Ok(Json(json!({ "queued": queued, "not_queued": receipt.failures().count() })))
+}
+
+fn manifest(receiver: &str) -> Result<Manifest, serde_json::Error> {
+    serde_json::from_value(json!({ "workspaces": [{
+        "name": "Embedded",
+        "event_types": [{ "name": "order.placed" }],
+        "endpoints": [
+            { "id": "ep_billing", "url": format!("{receiver}/billing"), "event_types": ["order.placed"],
+              "secret": "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh" },
+            { "id": "ep_mail", "url": format!("{receiver}/mail"), "event_types": ["order.placed"],
+              "secret": "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh" },
+        ],
+        "api_keys": [{ "name": "app", "key": KEY }],
+    }]}))
+}
+
+async fn stop() {
+    // Without a handler, Ctrl-C ends the process, which is a stop as well.
+    let _ = tokio::signal::ctrl_c().await;
+}

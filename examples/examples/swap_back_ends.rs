@@ -1,0 +1,74 @@
+//! The back end is chosen by a flag: the same engine, over trait objects.
+//!
+//! ```sh
+//! cargo run -p nahook-examples --example swap_back_ends -- memory
+//! cargo run -p nahook-examples --example swap_back_ends -- ./swap.db
+//! ```
+
+use std::error::Error;
+use std::sync::Arc;
+
+use nahook_core::memory::MemoryStore;
+use nahook_core::{
+    ApplyMode, Catalog, DynCatalog, DynDeliveryPublisher, DynKeyStore, DynSubscriptionStore,
+    FanOut, GcraLimiter, KeyHash, KeyStore, Manifest, NewEvent, Payload, SystemClock,
+};
+use nahook_sqlite::{SqliteSettings, SqliteStore};
+
+/// The ports this program uses.
+struct BackEnd {
+    catalog: Arc<dyn DynCatalog>,
+    keys: Arc<dyn DynKeyStore>,
+    publisher: Arc<dyn DynDeliveryPublisher>,
+    subscriptions: Arc<dyn DynSubscriptionStore>,
+}
+
+impl BackEnd {
+    fn of<T>(store: T) -> Self
+    where
+        T: DynCatalog + DynKeyStore + DynDeliveryPublisher + DynSubscriptionStore + Clone + 'static,
+    {
+        Self {
+            catalog: Arc::new(store.clone()),
+            keys: Arc::new(store.clone()),
+            publisher: Arc::new(store.clone()),
+            subscriptions: Arc::new(store),
+        }
+    }
+
+    fn choose(argument: &str) -> Result<Self, Box<dyn Error>> {
+        match argument {
+            "memory" => Ok(Self::of(MemoryStore::default())),
+            path => Ok(Self::of(SqliteStore::open(path, SqliteSettings::server())?)),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let argument = std::env::args().nth(1).unwrap_or_else(|| "memory".to_owned());
+    let back_end = BackEnd::choose(&argument)?;
+    let manifest: Manifest = serde_json::from_str(
+        r#"{ "workspaces": [{
+            "name": "Swap",
+            "event_types": [{ "name": "order.paid" }],
+            "endpoints": [{ "id": "ep_one", "url": "https://one.example", "event_types": ["order.paid"] }],
+            "api_keys": [{ "name": "swap", "key": "nhk_us_swap" }]
+        }]}"#,
+    )?;
+    back_end.catalog.apply(&manifest, ApplyMode::Commit).await?;
+    let entry = back_end.keys.api_key(&KeyHash::of("nhk_us_swap")).await?.ok_or("no key")?;
+
+    let limiter = GcraLimiter::new(Arc::new(SystemClock));
+    let fan_out = FanOut::new(back_end.subscriptions, back_end.publisher, limiter);
+    let event = NewEvent {
+        event_type: "order.paid".parse()?,
+        payload: Payload::new(r#"{"order_id":"ord_123"}"#)?,
+        metadata: nahook_core::Metadata::default(),
+    };
+    let receipt = fan_out.trigger(event, &entry.identity).await?;
+    for delivery in receipt.deliveries() {
+        println!("{} {:?}", delivery.endpoint(), delivery.outcome());
+    }
+    Ok(())
+}

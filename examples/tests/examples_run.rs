@@ -1,0 +1,126 @@
+//! Every example runs and does what its first line says.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nahook_delivery::Signer;
+
+const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An example that was started, ended with the test.
+struct Example {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Example {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut child =
+            Command::new(path(name)).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// The address in its first line.
+    fn address(&mut self) -> String {
+        let line = self.line();
+        line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where cargo has put the example: beside the directory of this test's own binary.
+fn path(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let path = own.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} was not built: run the tests with cargo test", path.display());
+    path
+}
+
+/// A POST by hand; answers the status and the body.
+fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+fn signed(body: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let signature = Signer::new([SECRET]).unwrap().sign("msg_1", now, body.as_bytes());
+    format!("webhook-id: msg_1\r\nwebhook-timestamp: {now}\r\nwebhook-signature: {signature}\r\n")
+}
+
+#[test]
+fn the_receiver_takes_what_is_signed_and_nothing_else() {
+    let mut receiver = Example::start("verify_receiver", &["127.0.0.1:0", SECRET]);
+    let address = receiver.address();
+    let headers = signed("{}");
+    assert_eq!(post(&address, "/hooks/a", &headers, "{}").0, 204);
+    assert_eq!(receiver.line(), "{}");
+    assert_eq!(post(&address, "/hooks/a", &headers, "{ }").0, 401);
+    assert_eq!(post(&address, "/hooks/a", "", "{}").0, 401);
+}
+
+#[test]
+fn an_app_with_fan_out_inside_delivers_to_the_receiver() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("app.db");
+    let mut receiver = Example::start("verify_receiver", &["127.0.0.1:0", SECRET]);
+    let hooks = format!("http://{}/hooks", receiver.address());
+    let mut app = Example::start("embed_axum", &["127.0.0.1:0", &hooks, file.to_str().unwrap()]);
+    let address = app.address();
+
+    let (status, body) = post(&address, "/orders", "", r#"{"item":"book"}"#);
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body.matches("del_").count(), 2, "{body}");
+    assert!(body.contains(r#""not_queued":0"#), "{body}");
+    // Both endpoints receive it, verified: the receiver prints only what it has verified.
+    let begun = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(receiver.line(), r#"{"order":{"item":"book"}}"#);
+    }
+    assert!(begun.elapsed() < PATIENCE);
+
+    // The Ingestion API is mounted beside the app's own routes.
+    let key = "authorization: Bearer nhk_us_example\r\n";
+    let (status, body) =
+        post(&address, "/api/ingest/event/order.placed", key, r#"{"payload":{"by":"api"}}"#);
+    assert_eq!(status, 202, "{body}");
+    assert_eq!(receiver.line(), r#"{"by":"api"}"#);
+}
+
+#[test]
+fn the_back_end_is_a_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("swap.db");
+    for argument in ["memory", file.to_str().unwrap()] {
+        let mut example = Example::start("swap_back_ends", &[argument]);
+        assert_eq!(example.line(), "ep_one Published", "{argument}");
+        assert!(example.child.wait().unwrap().success());
+    }
+}

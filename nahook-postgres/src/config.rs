@@ -1,0 +1,99 @@
+//! How a store is set up.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
+
+/// The store's numbers, choices and components.
+///
+/// Connections: `pool` for look-ups, leases and the catalog, `writers` that publish, and one that listens. More than
+/// eight in all seldom help and often harm.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct PostgresSettings {
+    /// The schema that everything is kept in: `nahook`. 1 to 63 bytes, without `$`, `{`, `}` and NUL.
+    pub schema: String,
+    /// Whether an outdated schema is brought up to date when connecting. If not, it has to be current.
+    pub migrate: bool,
+    /// How many connections answer queries side by side; at least 1.
+    pub pool: usize,
+    /// How many connections publish side by side; at least 1.
+    pub writers: usize,
+    /// How long to wait for a connection: for one of the pool to come free, and for a new one to be made.
+    pub connect_timeout: Duration,
+    /// How long a statement may run, enforced by the server. Shorter than the engine's deadline of 5 s, so that what is not
+    /// written by then is known not to be.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for a lock, enforced by the server.
+    pub lock_timeout: Duration,
+    /// How many endpoint ids and keys the caches of look-ups hold together; 0 asks the database every time.
+    pub cache_len_max: usize,
+    /// How long an event and its deliveries are kept after it was accepted (contract: 7 days). What is not settled yet
+    /// is kept until it is, whatever its age.
+    pub retention: Duration,
+    /// How often what has passed the retention is looked for; zero never looks.
+    pub retention_interval: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+}
+
+impl PostgresSettings {
+    /// Keeps everything in the schema with this name.
+    #[must_use]
+    pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// Reads the time of day from `clock`. Processes that share a database should agree within a second or so.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Draws ids from `ids`.
+    #[must_use]
+    pub fn with_ids(mut self, ids: impl IdSource + 'static) -> Self {
+        self.ids = Arc::new(ids);
+        self
+    }
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self {
+            schema: "nahook".to_owned(),
+            migrate: true,
+            pool: 5,
+            writers: 2,
+            connect_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(3),
+            lock_timeout: Duration::from_secs(1),
+            cache_len_max: 1_000_000,
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+            retention_interval: Duration::from_secs(60),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+        }
+    }
+}
+
+impl fmt::Debug for PostgresSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSettings")
+            .field("schema", &self.schema)
+            .field("migrate", &self.migrate)
+            .field("pool", &self.pool)
+            .field("writers", &self.writers)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("lock_timeout", &self.lock_timeout)
+            .field("cache_len_max", &self.cache_len_max)
+            .field("retention", &self.retention)
+            .field("retention_interval", &self.retention_interval)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod catalog;
+mod config;
+mod connection;
+mod endpoints;
+mod error;
+mod keys;
+mod limiter;
+mod listener;
+mod log;
+mod publisher;
+mod queue;
+mod retention;
+mod row;
+mod schema;
+mod store;
+mod subscriptions;
+mod tls;
+mod transaction;
+mod writer;
+
+pub use self::config::PostgresSettings;
+pub use self::error::ConnectError;
+pub use self::limiter::PostgresLimiter;
+pub use self::store::PostgresStore;
+pub use self::transaction::CallersTransaction;

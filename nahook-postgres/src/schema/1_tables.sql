@@ -1,0 +1,174 @@
+-- Version 1. `{schema}` stands for the quoted name of the schema. Rows refer to one another by number; text ids live at
+-- the edge. Instants are nanoseconds since the Unix epoch; the text of ids and names compares by bytes.
+
+CREATE TABLE {schema}.workspace (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL CONSTRAINT workspace_id UNIQUE,
+    name text COLLATE "C" NOT NULL CONSTRAINT workspace_name UNIQUE,
+    payload_len_max bigint NOT NULL,
+    workspace_rate_interval bigint,
+    workspace_rate_burst bigint,
+    key_rate_interval bigint,
+    key_rate_burst bigint,
+    created_at bigint NOT NULL
+);
+
+CREATE TABLE {schema}.environment (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    name text NOT NULL,
+    slug text COLLATE "C" NOT NULL,
+    is_default boolean NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    UNIQUE (workspace, slug)
+);
+
+-- A deleted row stays, so that the history keeps its names.
+CREATE TABLE {schema}.event_type (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    name text COLLATE "C" NOT NULL,
+    description text,
+    created_at bigint NOT NULL,
+    deleted_at bigint
+);
+CREATE UNIQUE INDEX event_type_by_name ON {schema}.event_type (workspace, name) WHERE deleted_at IS NULL;
+
+-- Likewise. The numbers that change while deliveries fail are kept apart, in endpoint_health.
+CREATE TABLE {schema}.endpoint (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    environment bigint NOT NULL REFERENCES {schema}.environment,
+    url text NOT NULL,
+    -- 0 webhook, 1 Slack.
+    kind smallint NOT NULL,
+    config text NOT NULL,
+    metadata text NOT NULL,
+    description text,
+    auth_username text,
+    auth_password text,
+    secret text NOT NULL,
+    previous_secret text,
+    previous_secret_until bigint,
+    is_active boolean NOT NULL,
+    disabled_reason text,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    deleted_at bigint
+);
+CREATE INDEX endpoint_by_workspace ON {schema}.endpoint (workspace);
+
+CREATE TABLE {schema}.endpoint_health (
+    endpoint bigint PRIMARY KEY,
+    failing_since bigint NOT NULL
+);
+
+-- Rows are numbered in the order of subscribing.
+CREATE TABLE {schema}.subscription (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    endpoint bigint NOT NULL REFERENCES {schema}.endpoint,
+    event_type bigint NOT NULL REFERENCES {schema}.event_type,
+    created_at bigint NOT NULL,
+    UNIQUE (endpoint, event_type)
+);
+CREATE INDEX subscription_by_event_type ON {schema}.subscription (event_type, row) INCLUDE (endpoint);
+CREATE INDEX subscription_by_workspace ON {schema}.subscription (workspace);
+
+CREATE TABLE {schema}.publication (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    environment bigint NOT NULL REFERENCES {schema}.environment,
+    event_type bigint NOT NULL REFERENCES {schema}.event_type,
+    UNIQUE (environment, event_type)
+);
+CREATE INDEX publication_by_workspace ON {schema}.publication (workspace);
+
+-- State of keys and tokens: 0 active, 1 disabled, 2 revoked.
+CREATE TABLE {schema}.api_key (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    environment bigint REFERENCES {schema}.environment,
+    endpoint bigint REFERENCES {schema}.endpoint,
+    name text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL UNIQUE,
+    state smallint NOT NULL,
+    created_at bigint NOT NULL,
+    UNIQUE (workspace, name)
+);
+
+CREATE TABLE {schema}.management_token (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    name text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL UNIQUE,
+    state smallint NOT NULL,
+    created_at bigint NOT NULL,
+    UNIQUE (workspace, name)
+);
+
+-- The payload once, whatever the width. No foreign keys from here on: the statement that writes a row looks up what it
+-- refers to, and checking it again row by row would halve the rate.
+CREATE SEQUENCE {schema}.event_seq CACHE 64;
+CREATE TABLE {schema}.event (
+    seq bigint PRIMARY KEY,
+    -- The message's 128 bits. Its deliveries' ids are the numbers that follow.
+    id uuid NOT NULL CONSTRAINT event_id UNIQUE,
+    workspace bigint NOT NULL,
+    -- Absent where a payload was sent to an endpoint directly.
+    event_type bigint,
+    accepted_at bigint NOT NULL,
+    -- JSON; absent if there are no labels.
+    metadata text,
+    payload bytea NOT NULL
+);
+
+CREATE SEQUENCE {schema}.lease_token;
+CREATE TABLE {schema}.delivery (
+    -- The event's number times 2^20, plus the ordinal.
+    key bigint PRIMARY KEY,
+    endpoint bigint NOT NULL,
+    -- Absent once settled for good.
+    due_at bigint,
+    -- When the passing of time makes it ready: a retry is due, a lease expires. Absent while it is ready, or settled.
+    wake_at bigint,
+    -- The latest lease. It stays behind when the lease expires: who is late may settle until somebody else has leased.
+    lease_token bigint,
+    first_attempt_at bigint,
+    delivered_at bigint,
+    -- Absent while nothing has changed since the event was accepted.
+    updated_at bigint,
+    attempts integer NOT NULL,
+    -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter.
+    status smallint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+-- What a worker may lease now, by endpoint.
+CREATE INDEX delivery_ready ON {schema}.delivery (endpoint, status, due_at, key)
+    WHERE due_at IS NOT NULL AND wake_at IS NULL;
+-- What waits for time.
+CREATE INDEX delivery_timed ON {schema}.delivery (wake_at) WHERE wake_at IS NOT NULL;
+
+CREATE TABLE {schema}.attempt (
+    delivery bigint NOT NULL,
+    number integer NOT NULL,
+    started_at bigint NOT NULL,
+    duration bigint NOT NULL,
+    status_code integer,
+    error text,
+    PRIMARY KEY (delivery, number)
+);
+
+-- When callers will have recovered. Level: 0 workspace, 1 key.
+CREATE TABLE {schema}.limiter_arrival (
+    level smallint NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    arrival numeric NOT NULL,
+    PRIMARY KEY (level, id)
+);

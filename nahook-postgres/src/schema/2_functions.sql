@@ -1,0 +1,174 @@
+-- Functions that may be called in anybody's transaction. They run with the caller's rights and name everything in full.
+
+-- Writes an event and its deliveries in the caller's transaction. Answers, in their order, which endpoints were taken:
+-- one that is gone is not. Nothing is visible to workers before the transaction commits, which also wakes them.
+CREATE FUNCTION {schema}.publish(
+    message uuid, workspace_id text, event_type_id text, event_type_name text,
+    accepted_at bigint, metadata text, payload bytea, ordinals integer[], endpoint_ids text[]
+) RETURNS boolean[] LANGUAGE plpgsql AS $$
+DECLARE
+    of_workspace bigint;
+    of_type bigint;
+    number bigint;
+    endpoints bigint[];
+BEGIN
+    SELECT w.row INTO of_workspace FROM {schema}.workspace w WHERE w.id = workspace_id;
+    SELECT array_agg(e.row ORDER BY slot.place) INTO endpoints
+        FROM unnest(endpoint_ids) WITH ORDINALITY AS slot (id, place)
+        LEFT JOIN {schema}.endpoint e
+            ON e.id = slot.id AND e.workspace = of_workspace AND e.deleted_at IS NULL;
+    IF num_nonnulls(VARIADIC endpoints) > 0 THEN
+        SELECT t.row INTO of_type FROM {schema}.event_type t WHERE t.id = event_type_id;
+        IF of_type IS NULL THEN
+            -- It is gone, or was never here: the event keeps its type's name all the same.
+            INSERT INTO {schema}.event_type AS t (id, workspace, name, created_at, deleted_at)
+                VALUES (event_type_id, of_workspace, event_type_name, publish.accepted_at, publish.accepted_at)
+                ON CONFLICT (id) DO UPDATE SET id = excluded.id
+                RETURNING t.row INTO of_type;
+        END IF;
+        INSERT INTO {schema}.event AS e (seq, id, workspace, event_type, accepted_at, metadata, payload)
+            VALUES (nextval('{schema}.event_seq'), message, of_workspace, of_type,
+                publish.accepted_at, publish.metadata, publish.payload)
+            ON CONFLICT (id) DO UPDATE SET id = excluded.id
+            RETURNING e.seq INTO number;
+        INSERT INTO {schema}.delivery (key, endpoint, due_at, attempts, status)
+            SELECT (number << 20) | slot.ordinal, slot.endpoint, publish.accepted_at, 0, 0
+            FROM unnest(ordinals, endpoints) AS slot (ordinal, endpoint)
+            WHERE slot.endpoint IS NOT NULL
+            ON CONFLICT DO NOTHING;
+        PERFORM pg_notify({channel}, 'q');
+    END IF;
+    RETURN ARRAY(SELECT slot.endpoint IS NOT NULL
+        FROM unnest(endpoints) WITH ORDINALITY AS slot (endpoint, place) ORDER BY slot.place);
+END
+$$;
+
+-- An id as the API shows it: the prefix and 26 digits of base 32.
+CREATE FUNCTION {schema}.id_text(prefix text, id uuid, further bigint DEFAULT 0)
+RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    hex text := replace(id::text, '-', '');
+    -- Ids made by {schema}.trigger leave room in their lower half, so that this never overflows.
+    lower_half bigint := ('x' || substr(hex, 17))::bit(64)::bigint + further;
+    bits bit varying := B'00' || ('x' || substr(hex, 1, 16))::bit(64) || lower_half::bit(64);
+    digits text := '';
+BEGIN
+    FOR place IN 0..25 LOOP
+        digits := digits || substr('0123456789abcdefghjkmnpqrstvwxyz',
+            substring(bits FROM place * 5 + 1 FOR 5)::bit(5)::integer + 1, 1);
+    END LOOP;
+    RETURN prefix || digits;
+END
+$$;
+
+-- Fans an event out from plain SQL, in the caller's transaction: one row for each delivery that is queued once the
+-- transaction commits, in the order in which the endpoints subscribed. Raises NH001 if the workspace does not exist, NH002
+-- if it has no event type of that name, NH003 for a payload or labels that are not what they should be.
+CREATE FUNCTION {schema}.trigger(
+    workspace_id text, event_type_name text, payload json,
+    metadata json DEFAULT '{}', environment_id text DEFAULT NULL
+) RETURNS TABLE (message_id text, event_type_id text, delivery_id text, endpoint_id text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    space {schema}.workspace%ROWTYPE;
+    kind {schema}.event_type%ROWTYPE;
+    now_nanos bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000;
+    random_hex text := replace(gen_random_uuid()::text, '-', '') || replace(gen_random_uuid()::text, '-', '');
+    message uuid;
+    endpoints text[];
+    taken boolean[];
+BEGIN
+    SELECT * INTO space FROM {schema}.workspace w WHERE w.id = workspace_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the workspace does not exist' USING ERRCODE = 'NH001';
+    END IF;
+    SELECT * INTO kind FROM {schema}.event_type t
+        WHERE t.workspace = space.row AND t.name = event_type_name AND t.deleted_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the event type does not exist' USING ERRCODE = 'NH002';
+    END IF;
+    IF payload IS NULL OR json_typeof(payload) <> 'object' THEN
+        RAISE EXCEPTION 'the payload must be a JSON object' USING ERRCODE = 'NH003';
+    END IF;
+    IF octet_length(btrim(payload::text, E' \t\n\r')) > space.payload_len_max THEN
+        RAISE EXCEPTION 'the payload is too large' USING ERRCODE = 'NH003';
+    END IF;
+    IF json_typeof(metadata) <> 'object'
+        OR (SELECT count(*) > 5 OR bool_or(json_typeof(label.value) <> 'string') FROM json_each(metadata) label)
+    THEN
+        RAISE EXCEPTION 'metadata is at most five labels' USING ERRCODE = 'NH003';
+    END IF;
+    -- 48 bits of milliseconds, 80 random ones; two of them zero, for the ids of the deliveries that follow.
+    message := (lpad(to_hex(now_nanos / 1000000), 12, '0')
+        || translate(substr(random_hex, 1, 1), '89abcdef', '01234567') || substr(random_hex, 2, 3)
+        || translate(substr(random_hex, 5, 1), '456789abcdef', '012301230123') || substr(random_hex, 6, 7)
+        || substr(random_hex, 33, 8))::uuid;
+    SELECT array_agg(e.id ORDER BY s.row) INTO endpoints
+        FROM {schema}.subscription s JOIN {schema}.endpoint e ON e.row = s.endpoint
+        LEFT JOIN {schema}.environment n ON n.id = environment_id
+        WHERE s.event_type = kind.row AND e.workspace = space.row AND e.is_active AND e.deleted_at IS NULL
+            AND (environment_id IS NULL OR e.environment = n.row
+                AND (n.is_default OR EXISTS (SELECT FROM {schema}.publication p
+                    WHERE p.environment = n.row AND p.event_type = kind.row)));
+    IF endpoints IS NULL THEN
+        RETURN;
+    END IF;
+    taken := {schema}.publish(message, workspace_id, kind.id, event_type_name, now_nanos,
+        CASE WHEN EXISTS (SELECT FROM json_each(metadata)) THEN metadata::text END,
+        convert_to(btrim(payload::text, E' \t\n\r'), 'UTF8'),
+        ARRAY(SELECT generate_series(0, cardinality(endpoints) - 1)), endpoints);
+    RETURN QUERY SELECT {schema}.id_text('msg_', message), kind.id,
+            {schema}.id_text('del_', message, slot.place), slot.id
+        FROM unnest(endpoints) WITH ORDINALITY AS slot (id, place)
+        WHERE taken[slot.place] ORDER BY slot.place;
+END
+$$;
+
+-- Leases tokens at two levels, or at neither: at most as many as wanted, at least one of each level that has a rate.
+-- Answers how many of each, or how many nanoseconds there are none. An interval that is absent is no rate.
+CREATE FUNCTION {schema}.lease_tokens(
+    now_nanos numeric,
+    workspace_id text, workspace_interval numeric, workspace_burst numeric, workspace_wanted numeric,
+    key_id text, key_interval numeric, key_burst numeric, key_wanted numeric,
+    OUT of_workspace bigint, OUT of_key bigint, OUT wait numeric
+) LANGUAGE plpgsql AS $$
+DECLARE
+    workspace_debt numeric := 0;
+    key_debt numeric := 0;
+BEGIN
+    -- Losing the latest leases to a crash gives a caller a few tokens more, once; waiting for the disk would cost all.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    of_workspace := 0;
+    of_key := 0;
+    wait := 0;
+    -- Whoever locks both locks the workspace first.
+    IF workspace_interval IS NOT NULL THEN
+        INSERT INTO {schema}.limiter_arrival AS l VALUES (0, workspace_id, now_nanos)
+            ON CONFLICT (level, id) DO UPDATE SET arrival = l.arrival
+            RETURNING least(greatest(l.arrival - now_nanos, 0), workspace_interval * workspace_burst)
+            INTO workspace_debt;
+        of_workspace := least(workspace_wanted,
+            div(workspace_interval * workspace_burst - workspace_debt, workspace_interval));
+        wait := CASE WHEN of_workspace > 0 THEN 0
+            ELSE workspace_debt - workspace_interval * (workspace_burst - 1) END;
+    END IF;
+    IF key_interval IS NOT NULL THEN
+        INSERT INTO {schema}.limiter_arrival AS l VALUES (1, key_id, now_nanos)
+            ON CONFLICT (level, id) DO UPDATE SET arrival = l.arrival
+            RETURNING least(greatest(l.arrival - now_nanos, 0), key_interval * key_burst)
+            INTO key_debt;
+        of_key := least(key_wanted, div(key_interval * key_burst - key_debt, key_interval));
+        wait := greatest(wait, CASE WHEN of_key > 0 THEN 0
+            ELSE key_debt - key_interval * (key_burst - 1) END);
+    END IF;
+    IF wait > 0 THEN
+        -- The debts are kept even if nothing is given: after a change of the rate or the clock, waiting must help.
+        of_workspace := 0;
+        of_key := 0;
+    END IF;
+    UPDATE {schema}.limiter_arrival SET arrival = now_nanos + workspace_debt + workspace_interval * of_workspace
+        WHERE level = 0 AND id = workspace_id AND workspace_interval IS NOT NULL;
+    UPDATE {schema}.limiter_arrival SET arrival = now_nanos + key_debt + key_interval * of_key
+        WHERE level = 1 AND id = key_id AND key_interval IS NOT NULL;
+END
+$$;
