@@ -276,3 +276,72 @@ fn insert_event(
         .prepare_cached("SELECT seq FROM event WHERE id = ?1")?
         .query_row([id.as_slice()], |row| row.get(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::{LeaseToken, Outcome, SystemClock};
+    use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
+
+    use super::*;
+    use crate::queue::Queue;
+
+    /// A publish to two endpoints, handed to `act` in both halves; answers the slots' outcomes after it was given up.
+    fn outcomes_after(act: impl FnOnce(Box<PublishJob>, &mut QueueState)) -> Vec<Outcome> {
+        let event = event("ws", "a.b", 1, Timestamp::from_millis(1));
+        let mut slots = deliveries(&event, &[nth_endpoint_id(0), nth_endpoint_id(1)]);
+        let (job, publishing) = PublishJob::new(&event, &mut slots, &SystemClock);
+        act(Box::new(job), &mut Queue::new(LeaseToken(0)).state());
+        drop(publishing);
+        slots.iter().map(Delivery::outcome).collect()
+    }
+
+    fn both(kind: FailureKind) -> Vec<Outcome> {
+        vec![Outcome::Failed(kind); 2]
+    }
+
+    #[test]
+    fn given_up_before_it_was_taken_is_definite_and_is_not_taken_later() {
+        let mut left = None;
+        let outcomes = outcomes_after(|job, _| left = Some(job));
+        assert_eq!(outcomes, both(FailureKind::QueueUnavailable));
+        let is_taken = left.unwrap().take(&mut Queue::new(LeaseToken(0)).state());
+        assert!(!is_taken);
+    }
+
+    #[test]
+    fn given_up_while_it_is_written_is_unconfirmed() {
+        let mut left = None;
+        let outcomes = outcomes_after(|mut job, queue| {
+            assert!(job.take(queue));
+            left = Some(job);
+        });
+        assert_eq!(outcomes, both(FailureKind::Unconfirmed));
+    }
+
+    #[test]
+    fn an_answer_that_came_in_time_is_kept() {
+        let outcomes = outcomes_after(|mut job, queue| {
+            assert!(job.take(queue));
+            job.written = vec![Slot::Written(1), Slot::Gone];
+            job.answer(Ok(()));
+        });
+        let gone = Outcome::Failed(FailureKind::EndpointGone);
+        assert_eq!(outcomes, [Outcome::Published, gone]);
+    }
+
+    #[test]
+    fn a_commit_that_is_unclear_leaves_them_unconfirmed() {
+        let outcomes = outcomes_after(|mut job, queue| {
+            assert!(job.take(queue));
+            let cause = rusqlite::Error::InvalidQuery;
+            job.answer(Err(WriteError::new(cause, Fate::Unclear)));
+        });
+        assert_eq!(outcomes, both(FailureKind::Unconfirmed));
+    }
+
+    #[test]
+    fn a_writer_that_ends_before_it_begins_has_queued_nothing() {
+        let outcomes = outcomes_after(|job, _| drop(job));
+        assert_eq!(outcomes, both(FailureKind::QueueUnavailable));
+    }
+}

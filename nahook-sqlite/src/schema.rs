@@ -59,3 +59,78 @@ pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Resul
 fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: &str =
+        "ALTER TABLE workspace ADD COLUMN note TEXT; UPDATE workspace SET note = 'old'";
+    const BROKEN: &str = "CREATE TABLE half (a); INSERT INTO missing VALUES (1)";
+
+    fn with_a_workspace() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        connection
+            .execute(
+                "INSERT INTO workspace (id, name, payload_len_max, created_at) VALUES ('ws', 'w', 1, 1)",
+                [],
+            )
+            .unwrap();
+        connection
+    }
+
+    #[test]
+    fn every_version_leads_to_the_newest() {
+        let newest = u32::try_from(MIGRATIONS.len()).unwrap();
+        for from in 0..=MIGRATIONS.len() {
+            let mut connection = Connection::open_in_memory().unwrap();
+            migrate(&mut connection, &MIGRATIONS[..from]).unwrap();
+            let expected = if from == MIGRATIONS.len() {
+                Standing::Current
+            } else {
+                Standing::Outdated
+            };
+            assert_eq!(inspect(&connection, MIGRATIONS).unwrap(), expected);
+            migrate(&mut connection, MIGRATIONS).unwrap();
+            assert_eq!(version(&connection).unwrap(), newest);
+            assert_eq!(inspect(&connection, MIGRATIONS).unwrap(), Standing::Current);
+        }
+    }
+
+    #[test]
+    fn a_further_version_keeps_what_is_there() {
+        let mut connection = with_a_workspace();
+        let migrations = [MIGRATIONS[0], SECOND];
+        assert_eq!(
+            inspect(&connection, &migrations).unwrap(),
+            Standing::Outdated
+        );
+        migrate(&mut connection, &migrations).unwrap();
+        let note: String = connection
+            .query_row("SELECT note FROM workspace WHERE id = 'ws'", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(note, "old");
+        assert!(matches!(
+            inspect(&connection, MIGRATIONS),
+            Err(OpenError::NewerSchema { found: 2, known: 1 })
+        ));
+    }
+
+    #[test]
+    fn a_version_that_fails_leaves_no_trace() {
+        let mut connection = with_a_workspace();
+        assert!(migrate(&mut connection, &[MIGRATIONS[0], BROKEN]).is_err());
+        assert_eq!(version(&connection).unwrap(), 1);
+        let halves: i64 = connection
+            .query_row(
+                "SELECT count(*) FROM sqlite_schema WHERE name = 'half'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(halves, 0);
+    }
+}

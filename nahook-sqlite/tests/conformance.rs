@@ -1,8 +1,11 @@
 //! The kit's clauses, for the store and for its limiter.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
 
 use std::time::Duration;
 
-use nahook_core::Clock;
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_testkit::{
     LimiterHarness, ManualClock, StoreHarness, limiter_conformance, store_conformance,

@@ -123,7 +123,7 @@ impl Leaser {
         };
         let mut batch = Batch::new();
         let mut failure = None;
-        let mut candidates = Vec::new();
+        let (mut candidates, mut put_aside) = (Vec::new(), Vec::new());
         while batch.len() < request.max {
             if candidates.is_empty() {
                 let mut state = self.queue.state();
@@ -136,9 +136,13 @@ impl Leaser {
             let share = (request.max - batch.len()).div_ceil(candidates.len());
             for mut candidate in std::mem::take(&mut candidates) {
                 let wanted = share.min(candidate.room).min(request.max - batch.len());
+                let before = candidate.leased;
                 match self.lease_from(&mut candidate, wanted, request, now, &mut batch) {
-                    Ok(true) if candidate.room > 0 => candidates.push(candidate),
-                    Ok(true) => self.queue.state().has_work(candidate.endpoint),
+                    Ok(true) if candidate.room > 0 && candidate.leased > before => {
+                        candidates.push(candidate);
+                    }
+                    // Not again in this batch: at its bound, or what is due was settled since the reading began.
+                    Ok(true) => put_aside.push(candidate),
                     Ok(false) => {}
                     Err(error) => {
                         tracing::error!(%error, "the deliveries of an endpoint cannot be read");
@@ -149,9 +153,11 @@ impl Leaser {
                 }
             }
         }
-        let mut state = self.queue.state();
-        for candidate in candidates {
-            state.has_work(candidate.endpoint);
+        {
+            let mut state = self.queue.state();
+            for candidate in candidates.into_iter().chain(put_aside) {
+                state.has_work(candidate.endpoint);
+            }
         }
         match failure {
             Some(error) if batch.is_empty() => Err(store_error(error)),

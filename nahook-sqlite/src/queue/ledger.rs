@@ -154,3 +154,62 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::MessageId;
+
+    use super::*;
+
+    const EXPIRY: Timestamp = Timestamp::from_millis(1_000);
+
+    fn ledger_with_a_lease() -> (Ledger, Lease) {
+        let mut ledger = Ledger::new(LeaseToken(u64::MAX));
+        let id = DeliveryId::nth(MessageId::from_bits(7), 0);
+        let claim = Claim {
+            key: 1,
+            endpoint: 2,
+            id,
+            attempts: 0,
+            worker: WorkerId(3),
+            expires_at: EXPIRY,
+        };
+        let token = ledger.claim(claim);
+        (
+            ledger,
+            Lease {
+                delivery: id,
+                token,
+            },
+        )
+    }
+
+    #[test]
+    fn a_lease_that_is_being_settled_does_not_expire() {
+        let (mut ledger, lease) = ledger_with_a_lease();
+        assert!(ledger.begin_settling(lease).is_some());
+        assert!(ledger.begin_settling(lease).is_none());
+        assert!(ledger.pop_expired(EXPIRY).is_none());
+        assert_eq!(ledger.first_expiry(), None);
+        assert!(ledger.extend(lease, EXPIRY));
+        assert!(ledger.pop_expired(EXPIRY).is_none());
+        ledger.give_up_settling(1);
+        assert_eq!(ledger.pop_expired(EXPIRY).map(|held| held.key), Some(1));
+        assert!(!ledger.extend(lease, EXPIRY));
+    }
+
+    #[test]
+    fn counts_return_to_nothing() {
+        let (mut ledger, lease) = ledger_with_a_lease();
+        assert_eq!((ledger.leased(2), ledger.held_by(WorkerId(3), 2)), (1, 1));
+        let other = Lease {
+            delivery: DeliveryId::nth(MessageId::from_bits(7), 1),
+            ..lease
+        };
+        assert!(!ledger.extend(other, EXPIRY));
+        assert!(ledger.end(1).is_some() && ledger.end(1).is_none());
+        assert_eq!((ledger.leased(2), ledger.held_by(WorkerId(3), 2)), (0, 0));
+        assert!(ledger.by_token.is_empty() && ledger.expiries.is_empty());
+        assert!(ledger.by_worker.is_empty() && ledger.by_endpoint.is_empty());
+    }
+}

@@ -141,13 +141,7 @@ fn work(mut session: Session, inbox: &Receiver<Order>, queue: &Queue, counters: 
         match order {
             Order::Close(answer) => closing = Some(answer),
             Order::Write(job) => {
-                let done = group::commit_group(&mut session, job, inbox, queue);
-                counters.commits.fetch_add(done.commits, Ordering::Relaxed);
-                counters.jobs.fetch_add(done.jobs, Ordering::Relaxed);
-                counters
-                    .failures
-                    .fetch_add(done.failures, Ordering::Relaxed);
-                closing = done.closing;
+                closing = group::commit_group(&mut session, job, inbox, queue, counters);
             }
         }
     }

@@ -105,7 +105,7 @@ pub fn request(max: usize) -> LeaseRequest {
         max,
         per_endpoint_max: usize::MAX,
         exceptions: Vec::new(),
-        duration: Duration::from_secs(60),
+        duration: Duration::from_mins(1),
     }
 }
 

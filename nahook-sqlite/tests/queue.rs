@@ -1,0 +1,321 @@
+//! What the file adds to the queue's clauses: restarts, races with the writer, failed writes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nahook_core::{
+    Attempt, DeliveryId, DeliveryLog, DeliveryQueue, DeliveryStatus, LeaseRequest, Next, Settled,
+    Settlement, StoreErrorKind, WorkerId,
+};
+use nahook_sqlite::{SqliteSettings, SqliteStore};
+use nahook_testkit::ManualClock;
+use nahook_testkit::declare::{nth_endpoint_id, workspace_id};
+use support::{
+    NOW, Place, WORKSPACE, all_published, declare, first_endpoints, lease, publish, queued,
+    request, server,
+};
+
+fn settlement(lease: nahook_core::Lease, next: Next) -> Settlement {
+    Settlement {
+        lease,
+        attempt: None,
+        next,
+    }
+}
+
+fn failed_attempt(error: &str) -> Attempt {
+    Attempt {
+        started_at: NOW,
+        duration: Duration::from_millis(3),
+        status_code: Some(500),
+        error: Some(error.to_owned()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_handed_out_twice_while_everybody_is_busy() {
+    const EVENTS: u64 = 300;
+    const WIDTH: usize = 7;
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, WIDTH).await;
+    let total = usize::try_from(EVENTS).unwrap() * WIDTH;
+    let handed_out = Arc::new(Mutex::new(HashMap::<DeliveryId, usize>::new()));
+    let settled = Arc::new(AtomicUsize::new(0));
+    let workers: Vec<_> = (0..3)
+        .map(|worker| {
+            let (store, handed_out, settled) =
+                (store.clone(), Arc::clone(&handed_out), Arc::clone(&settled));
+            tokio::spawn(async move {
+                let request = LeaseRequest {
+                    worker: WorkerId(worker),
+                    per_endpoint_max: 5,
+                    ..request(17)
+                };
+                while settled.load(Ordering::SeqCst) < total {
+                    let batch = store.lease(&request).await.unwrap();
+                    if batch.deliveries.is_empty() {
+                        let wait = store.changed(batch.generation);
+                        let _ = tokio::time::timeout(Duration::from_millis(50), wait).await;
+                        continue;
+                    }
+                    // Half of them are released once, and must come back once.
+                    let mut settlements = Vec::new();
+                    for leased in &batch.deliveries {
+                        let mut handed_out = handed_out.lock().unwrap();
+                        let times = handed_out.entry(leased.lease.delivery).or_default();
+                        *times += 1;
+                        let is_even = leased.lease.delivery.as_bits().is_multiple_of(2);
+                        let next = if is_even && *times == 1 {
+                            Next::Release
+                        } else {
+                            Next::Delivered
+                        };
+                        settlements.push(settlement(leased.lease, next));
+                    }
+                    let done = store.settle(&settlements).await.unwrap();
+                    assert!(done.iter().all(|done| *done == Settled::Done));
+                    let delivered = settlements.iter().filter(|one| one.next == Next::Delivered);
+                    settled.fetch_add(delivered.count(), Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let publishers: Vec<_> = (0..4)
+        .map(|publisher| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for number in (publisher..EVENTS).step_by(4) {
+                    assert!(all_published(&publish(&store, number, WIDTH).await));
+                }
+            })
+        })
+        .collect();
+    let all = async {
+        for task in publishers.into_iter().chain(workers) {
+            task.await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), all)
+        .await
+        .expect("something was lost");
+    let handed_out = handed_out.lock().unwrap();
+    assert_eq!(handed_out.len(), total);
+    for (id, times) in handed_out.iter() {
+        let expected = if id.as_bits().is_multiple_of(2) { 2 } else { 1 };
+        assert_eq!(*times, expected, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_of_a_former_process_means_nothing() {
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, 1).await;
+    assert!(all_published(&publish(&store, 1, 1).await));
+    let former = lease(&store, 1).await.remove(0).lease;
+    drop(store);
+    let store = place.open();
+    let current = lease(&store, 1).await.remove(0).lease;
+    assert_eq!(former.delivery, current.delivery);
+    let settled = store
+        .settle(&[settlement(former, Next::Delivered)])
+        .await
+        .unwrap();
+    assert_eq!(settled, [Settled::LeaseLost]);
+    assert_eq!(
+        store
+            .extend(&[former], Duration::from_secs(1))
+            .await
+            .unwrap(),
+        [false]
+    );
+    let settled = store
+        .settle(&[settlement(current, Next::Delivered)])
+        .await
+        .unwrap();
+    assert_eq!(settled, [Settled::Done]);
+}
+
+#[tokio::test]
+async fn the_next_retry_is_known_after_a_restart() {
+    let place = Place::new();
+    let clock = ManualClock::starting_at(NOW);
+    let open = || {
+        let settings = SqliteSettings::server().with_clock(clock.clone());
+        SqliteStore::open(place.file(), settings).unwrap()
+    };
+    let store = open();
+    declare(&store, 2).await;
+    assert!(all_published(&publish(&store, 1, 2).await));
+    let retries = [300, 200].map(|secs| NOW.saturating_add(Duration::from_secs(secs)));
+    let leased = lease(&store, 2).await;
+    let settlements: Vec<_> = leased
+        .iter()
+        .zip(retries)
+        .map(|(leased, at)| Settlement {
+            attempt: Some(failed_attempt("500")),
+            ..settlement(leased.lease, Next::Retry(at))
+        })
+        .collect();
+    store.settle(&settlements).await.unwrap();
+    drop(store);
+
+    let store = open();
+    let batch = store.lease(&request(10)).await.unwrap();
+    assert!(batch.deliveries.is_empty());
+    assert_eq!(batch.next_due, Some(retries[1]));
+    clock.set(retries[1]);
+    let batch = store.lease(&request(10)).await.unwrap();
+    assert_eq!(batch.deliveries.len(), 1);
+    assert_eq!(batch.deliveries[0].attempts, 1);
+    // The lease of the one expires before the other is due.
+    let expiry = retries[1].saturating_add(Duration::from_mins(1));
+    assert_eq!(batch.next_due, Some(expiry));
+    store
+        .settle(&[settlement(batch.deliveries[0].lease, Next::DeadLetter)])
+        .await
+        .unwrap();
+    assert_eq!(
+        store.lease(&request(10)).await.unwrap().next_due,
+        Some(retries[0])
+    );
+}
+
+#[tokio::test]
+async fn a_settlement_that_finds_no_room_is_not_recorded_and_may_be_repeated() {
+    let place = Place::new();
+    let mut small = server();
+    small.pages_max = Some(100);
+    let store = SqliteStore::open(place.file(), small).unwrap();
+    declare(&store, 2).await;
+    assert!(all_published(&publish(&store, 1, 2).await));
+    let leased = lease(&store, 2).await;
+    let too_much = "x".repeat(1_000_000);
+    let settle = |error: &str| -> Vec<Settlement> {
+        let of = |leased: &nahook_core::LeasedDelivery| Settlement {
+            attempt: Some(failed_attempt(error)),
+            ..settlement(leased.lease, Next::Failed)
+        };
+        leased.iter().map(of).collect()
+    };
+    let error = store.settle(&settle(&too_much)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let id = leased[0].lease.delivery;
+    let record = async || {
+        store
+            .delivery(id, &workspace_id(WORKSPACE))
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(
+        (record().await.status, record().await.attempts),
+        (DeliveryStatus::Delivering, 0)
+    );
+    // Still leased, so nobody else gets it.
+    assert!(queued(&store).await.is_empty());
+    let settled = store.settle(&settle("500")).await.unwrap();
+    assert_eq!(settled, [Settled::Done, Settled::Done]);
+    assert_eq!(
+        (record().await.status, record().await.attempts),
+        (DeliveryStatus::Failed, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_failed_settlement_still_expires() {
+    let place = Place::new();
+    let clock = ManualClock::starting_at(NOW);
+    let mut settings = SqliteSettings::server().with_clock(clock.clone());
+    settings.busy_timeout = Duration::from_millis(20);
+    let store = SqliteStore::open(place.file(), settings).unwrap();
+    declare(&store, 1).await;
+    assert!(all_published(&publish(&store, 1, 1).await));
+    let leased = lease(&store, 1).await.remove(0).lease;
+    let other = place.raw();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(
+        store
+            .settle(&[settlement(leased, Next::Delivered)])
+            .await
+            .is_err()
+    );
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(queued(&store).await.is_empty());
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(queued(&store).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_long_backlog_of_one_endpoint_leaves_the_batch_to_the_others_too() {
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, 3).await;
+    for number in 0..500 {
+        assert!(all_published(&publish(&store, number, 1).await));
+    }
+    let late = publish(&store, 1_000, 3).await;
+    let batch = lease(&store, 9).await;
+    // Two of each other endpoint's only delivery, and the rest of the room is the backlog's.
+    let of = |n| {
+        batch
+            .iter()
+            .filter(|leased| leased.endpoint == nth_endpoint_id(n))
+            .count()
+    };
+    assert_eq!((of(0), of(1), of(2)), (7, 1, 1));
+    assert!(
+        batch[..3]
+            .iter()
+            .any(|leased| leased.lease.delivery == late[1].id())
+    );
+    assert!(
+        batch[..3]
+            .iter()
+            .any(|leased| leased.lease.delivery == late[2].id())
+    );
+    assert_eq!(first_endpoints(3).len(), 3);
+}
+
+#[tokio::test]
+async fn work_of_a_worker_at_its_bound_waits_for_nobody_else() {
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, 2).await;
+    for number in 0..10 {
+        assert!(all_published(&publish(&store, number, 2).await));
+    }
+    let bounded = |worker| LeaseRequest {
+        worker: WorkerId(worker),
+        per_endpoint_max: 2,
+        exceptions: vec![(nth_endpoint_id(1), 0)],
+        ..request(100)
+    };
+    let first = store.lease(&bounded(1)).await.unwrap().deliveries;
+    assert_eq!(first.len(), 2);
+    assert!(
+        store
+            .lease(&bounded(1))
+            .await
+            .unwrap()
+            .deliveries
+            .is_empty()
+    );
+    let second = store.lease(&bounded(2)).await.unwrap().deliveries;
+    assert_eq!(second.len(), 2);
+    // Settling one makes room for one.
+    store
+        .settle(&[settlement(first[0].lease, Next::Delivered)])
+        .await
+        .unwrap();
+    assert_eq!(store.lease(&bounded(1)).await.unwrap().deliveries.len(), 1);
+}
