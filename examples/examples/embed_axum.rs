@@ -34,19 +34,33 @@ struct App {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let receiver = arguments.next().unwrap_or_else(|| "http://127.0.0.1:3002/hooks".to_owned());
-    let file = arguments.next().unwrap_or_else(|| "embed-axum.db".to_owned());
+    let listen = arguments
+        .next()
+        .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let receiver = arguments
+        .next()
+        .unwrap_or_else(|| "http://127.0.0.1:3002/hooks".to_owned());
+    let file = arguments
+        .next()
+        .unwrap_or_else(|| "embed-axum.db".to_owned());
 
     // One file holds everything; every port is this one handle.
     let store = SqliteStore::open(&file, SqliteSettings::server())?;
-    store.apply(&manifest(&receiver)?, ApplyMode::Commit).await?;
-    let entry = store.api_key(&KeyHash::of(KEY)).await?.ok_or("the key is not there")?;
+    store
+        .apply(&manifest(&receiver)?, ApplyMode::Commit)
+        .await?;
+    let entry = store
+        .api_key(&KeyHash::of(KEY))
+        .await?
+        .ok_or("the key is not there")?;
 
     let limiter = GcraLimiter::new(Arc::new(SystemClock));
     let shared = Arc::new(store.clone());
-    let fan_out: Arc<IngestionEngine> =
-        Arc::new(FanOut::new(shared.clone(), shared.clone(), Arc::new(limiter)));
+    let fan_out: Arc<IngestionEngine> = Arc::new(FanOut::new(
+        shared.clone(),
+        shared.clone(),
+        Arc::new(limiter),
+    ));
 
     // The receiver is on this machine, which an endpoint may not be unless the operator says so.
     let policy = AddressPolicy::new().allow_range("127.0.0.0/8".parse()?);
@@ -57,11 +71,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let ingestion = Ingestion::new(Arc::clone(&fan_out), shared);
     let app = Router::new()
         .route("/orders", post(place_order))
-        .with_state(Arc::new(App { fan_out, caller: entry.identity }))
+        .with_state(Arc::new(App {
+            fan_out,
+            caller: entry.identity,
+        }))
         .merge(ingestion_router(ingestion));
     let listener = TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(stop()).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop())
+        .await?;
     working.await?;
     Ok(())
 }
@@ -73,7 +92,9 @@ async fn place_order(
 ) -> Result<Json<Value>, StatusCode> {
     let unusable = |_| StatusCode::BAD_REQUEST;
     let event = NewEvent {
-        event_type: "order.placed".parse().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
+        event_type: "order.placed"
+            .parse()
+            .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
         payload: Payload::of(&json!({ "order": order })).map_err(unusable)?,
         metadata: nahook_core::Metadata::default(),
     };
@@ -81,7 +102,9 @@ async fn place_order(
     // An error means that nothing was queued: the client may try again.
     let receipt = receipt.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let queued: Vec<_> = receipt.delivery_ids().map(|id| id.to_string()).collect();
-    Ok(Json(json!({ "queued": queued, "not_queued": receipt.failures().count() })))
+    Ok(Json(
+        json!({ "queued": queued, "not_queued": receipt.failures().count() }),
+    ))
 }
 
 fn manifest(receiver: &str) -> Result<Manifest, serde_json::Error> {

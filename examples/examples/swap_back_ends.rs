@@ -46,7 +46,9 @@ impl BackEnd {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let argument = std::env::args().nth(1).unwrap_or_else(|| "memory".to_owned());
+    let argument = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "memory".to_owned());
     let back_end = BackEnd::choose(&argument)?;
     let manifest: Manifest = serde_json::from_str(
         r#"{ "workspaces": [{
@@ -57,7 +59,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }]}"#,
     )?;
     back_end.catalog.apply(&manifest, ApplyMode::Commit).await?;
-    let entry = back_end.keys.api_key(&KeyHash::of("nhk_us_swap")).await?.ok_or("no key")?;
+    let entry = back_end
+        .keys
+        .api_key(&KeyHash::of("nhk_us_swap"))
+        .await?
+        .ok_or("no key")?;
 
     let limiter = GcraLimiter::new(Arc::new(SystemClock));
     let fan_out = FanOut::new(back_end.subscriptions, back_end.publisher, limiter);

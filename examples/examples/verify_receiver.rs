@@ -14,13 +14,17 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:3002".to_owned());
+    let listen = arguments
+        .next()
+        .unwrap_or_else(|| "127.0.0.1:3002".to_owned());
     let secret = arguments
         .next()
         .unwrap_or_else(|| "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh".to_owned());
 
     let webhook = Arc::new(Webhook::new(&secret)?);
-    let app = Router::new().route("/hooks/{name}", post(receive)).with_state(webhook);
+    let app = Router::new()
+        .route("/hooks/{name}", post(receive))
+        .with_state(webhook);
     let listener = TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;

@@ -1,5 +1,11 @@
 //! Every example runs and does what its first line says.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its support functions too"
+)]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -19,8 +25,11 @@ struct Example {
 
 impl Example {
     fn start(name: &str, arguments: &[&str]) -> Self {
-        let mut child =
-            Command::new(path(name)).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(path(name))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
@@ -34,7 +43,9 @@ impl Example {
     /// The address in its first line.
     fn address(&mut self) -> String {
         let line = self.line();
-        line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+        line.strip_prefix("listening on http://")
+            .unwrap_or_else(|| panic!("{line:?}"))
+            .to_owned()
     }
 }
 
@@ -48,8 +59,18 @@ impl Drop for Example {
 /// Where cargo has put the example: beside the directory of this test's own binary.
 fn path(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let path = own.parent().unwrap().parent().unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} was not built: run the tests with cargo test", path.display());
+    let path = own
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} was not built: run the tests with cargo test",
+        path.display()
+    );
     path
 }
 
@@ -70,8 +91,13 @@ fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
 }
 
 fn signed(body: &str) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let signature = Signer::new([SECRET]).unwrap().sign("msg_1", now, body.as_bytes());
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let signature = Signer::new([SECRET])
+        .unwrap()
+        .sign("msg_1", now, body.as_bytes());
     format!("webhook-id: msg_1\r\nwebhook-timestamp: {now}\r\nwebhook-signature: {signature}\r\n")
 }
 
@@ -92,7 +118,10 @@ fn an_app_with_fan_out_inside_delivers_to_the_receiver() {
     let file = dir.path().join("app.db");
     let mut receiver = Example::start("verify_receiver", &["127.0.0.1:0", SECRET]);
     let hooks = format!("http://{}/hooks", receiver.address());
-    let mut app = Example::start("embed_axum", &["127.0.0.1:0", &hooks, file.to_str().unwrap()]);
+    let mut app = Example::start(
+        "embed_axum",
+        &["127.0.0.1:0", &hooks, file.to_str().unwrap()],
+    );
     let address = app.address();
 
     let (status, body) = post(&address, "/orders", "", r#"{"item":"book"}"#);
@@ -108,8 +137,12 @@ fn an_app_with_fan_out_inside_delivers_to_the_receiver() {
 
     // The Ingestion API is mounted beside the app's own routes.
     let key = "authorization: Bearer nhk_us_example\r\n";
-    let (status, body) =
-        post(&address, "/api/ingest/event/order.placed", key, r#"{"payload":{"by":"api"}}"#);
+    let (status, body) = post(
+        &address,
+        "/api/ingest/event/order.placed",
+        key,
+        r#"{"payload":{"by":"api"}}"#,
+    );
     assert_eq!(status, 202, "{body}");
     assert_eq!(receiver.line(), r#"{"by":"api"}"#);
 }
@@ -123,4 +156,20 @@ fn the_back_end_is_a_flag() {
         assert_eq!(example.line(), "ep_one Published", "{argument}");
         assert!(example.child.wait().unwrap().success());
     }
+}
+
+#[test]
+fn a_custom_publisher_appends_a_line_for_each_endpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("deliveries.jsonl");
+    let mut example = Example::start("custom_publisher", &[file.to_str().unwrap()]);
+    assert_eq!(example.line(), "ep_one Published");
+    assert_eq!(example.line(), "ep_two Published");
+    assert!(example.child.wait().unwrap().success());
+    let lines = std::fs::read_to_string(file).unwrap();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(
+        lines.contains(r#"{ \"order_id\": \"ord_123\" }"#),
+        "{lines}"
+    );
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 const KEY: &str = "nhk_us_key";
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 8;
 const MEGABYTE: usize = 1_000_000;
 
 #[cfg(target_os = "linux")]

@@ -8,8 +8,8 @@ use nahook_core::{
     KeyStore, Manifest, RateLimiter, SubscriptionStore,
 };
 use nahook_testkit::{
-    CallScript, FaultScript, Faulty, FaultyPublisher, Form, Formed, HeldDelivery,
-    PublisherHarness, RecordingPublisher,
+    CallScript, FaultScript, Faulty, FaultyPublisher, Form, Formed, HeldDelivery, PublisherHarness,
+    RecordingPublisher,
 };
 
 use back_ends::{Gcra, Memory};

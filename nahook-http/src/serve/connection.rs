@@ -30,6 +30,9 @@ const BUFFER_LEN_MAX: usize = 64 * 1024;
 /// Largest part of a dropped body that is read at once.
 const LINGER_READ_LEN: usize = 16 * 1024;
 
+/// How long a client may send nothing before it is taken to have read its answer.
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+
 /// What all connections share.
 pub(super) struct Connections {
     http: http1::Builder,
@@ -170,12 +173,12 @@ impl Drop for Answer {
     }
 }
 
-/// Drops what the client still sends until it has seen the end of the answer and closes, or time is up.
+/// Drops what the client still sends until it has seen the end of the answer and closes, falls silent, or time is up.
 async fn linger(mut stream: TcpStream, linger_timeout: Duration) {
     let _ = timeout(linger_timeout, async {
         let _ = stream.shutdown().await;
         let mut dropped = vec![0; LINGER_READ_LEN];
-        while let Ok(1..) = stream.read(&mut dropped).await {}
+        while let Ok(Ok(1..)) = timeout(LINGER_SILENCE, stream.read(&mut dropped)).await {}
     })
     .await;
 }

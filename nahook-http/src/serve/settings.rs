@@ -18,7 +18,7 @@ pub struct ServeSettings {
     /// How long a connection may be without a request. Published clients keep theirs for 90 s and more, and a request that
     /// is sent just as the server closes is lost (contract, section 5).
     pub idle_timeout: Duration,
-    /// How long to go on dropping what a refused client still sends: closing at once would make its system throw
+    /// How long to go on dropping what a refused client still sends, at most: closing at once would make its system throw
     /// away the answer that it has not read yet.
     pub linger_timeout: Duration,
     /// How long a client may take none of its answer.
@@ -34,7 +34,7 @@ impl Default for ServeSettings {
             head_timeout: Duration::from_secs(10),
             head_len_max: 32 * 1024,
             idle_timeout: Duration::from_mins(2),
-            linger_timeout: Duration::from_secs(5),
+            linger_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(10),
         }

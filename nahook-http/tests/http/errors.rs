@@ -95,6 +95,16 @@ async fn a_401_says_how_to_authenticate() {
 }
 
 #[tokio::test]
+async fn what_is_no_ingestion_key_is_not_looked_up() {
+    let mut bench = Bench::new().await;
+    bench.keys = Arc::new(Fault::Panic);
+    for token in ["nhm_manager", "whsec_x", "nh"] {
+        let answer = ask(&bench.router(), post(ORDER_PAID, token, GOOD)).await;
+        assert_eq!(answer.error(), (401, "unauthorized".to_owned()), "{token}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_told_the_right_one() {
     let bench = Bench::new().await;
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FUNNY"] {

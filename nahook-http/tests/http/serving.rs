@@ -5,12 +5,14 @@ mod limits;
 mod stopping;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
-use nahook_http::{ServeSettings, serve};
+use axum::routing::get;
+use nahook_http::{ServeSettings, serve, with_fallbacks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::support::KEY;
@@ -97,6 +99,19 @@ impl Client {
         self.unread.extend_from_slice(&bytes[..len]);
         (len > 0).then_some(())
     }
+}
+
+/// A route that tells when it was reached, and answers when it may.
+fn held_back(reached: &Arc<Notify>, released: &Arc<Notify>) -> Router {
+    let (reached, released) = (Arc::clone(reached), Arc::clone(released));
+    with_fallbacks(Router::new().route(
+        "/",
+        get(move || async move {
+            reached.notify_one();
+            released.notified().await;
+            "done"
+        }),
+    ))
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {

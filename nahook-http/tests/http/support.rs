@@ -49,7 +49,7 @@ impl Bench {
         let manifest: Manifest = serde_json::from_value(json!({ "workspaces": [
             {
                 "id": "ws_rich", "name": "rich",
-                "event_types": [{"id": "evt_paid", "name": "order.paid"}, {"name": "order.unheard"}],
+                "event_types": [{"id": "evt_paid", "name": "order.paid"}, {"name": "order.unheard"}, {"name": "batch"}],
                 "endpoints": [
                     {"id": "ep_1", "url": "https://one.example/", "event_types": ["order.paid"]},
                     {"id": "ep_2", "url": "https://two.example/", "event_types": ["order.paid"]},

@@ -10,6 +10,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use nahook_core::{FailureKind, Outcome};
 use nahook_http::{metric, not_found};
 use serde_json::Value;
+use tracing::Dispatch;
+use tracing::subscriber::DefaultGuard;
 
 use crate::support::{Bench, DISABLED, Fault, KEY, ORDER_PAID, Scripted, ask, post};
 
@@ -47,19 +49,45 @@ impl Lines {
     }
 }
 
+/// Collects what this thread logs, until dropped.
+struct Logging {
+    lines: Lines,
+    _guard: DefaultGuard,
+    /// With a single subscriber alive, a thread that has none decides for all threads whether a line that it is the
+    /// first to reach is ever logged. With two it does not.
+    _second: Dispatch,
+}
+
+impl Logging {
+    fn start() -> Self {
+        let lines = Lines::default();
+        let subscriber = || {
+            let writer = lines.clone();
+            tracing_subscriber::fmt()
+                .json()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(move || writer.clone())
+                .finish()
+        };
+        let second = Dispatch::new(subscriber());
+        let guard = tracing::subscriber::set_default(subscriber());
+        Self {
+            lines,
+            _guard: guard,
+            _second: second,
+        }
+    }
+
+    fn stop(self) -> Lines {
+        self.lines
+    }
+}
+
 /// What is logged while `request` is answered.
 async fn logged(bench: &Bench, request: Request<Body>) -> Lines {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let logging = Logging::start();
     ask(&bench.router(), request).await;
-    drop(guard);
-    lines
+    logging.stop()
 }
 
 #[tokio::test]
@@ -140,19 +168,12 @@ async fn a_store_that_is_down_is_told_with_its_cause() {
 async fn a_client_that_goes_away_is_told_too() {
     let mut bench = Bench::new().await;
     bench.subscriptions = Arc::new(Fault::Silence);
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let logging = Logging::start();
     let router = bench.router();
     let asking = ask(&router, post(ORDER_PAID, KEY, r#"{"payload":{}}"#));
     let gone = tokio::time::timeout(Duration::from_millis(20), asking).await;
-    drop(guard);
     assert!(gone.is_err());
-    let line = lines.trigger();
+    let line = logging.stop().trigger();
     assert_eq!(line["status"], 499);
     assert_eq!(line["code"], "canceled");
     assert_eq!(line["event_type"], "order.paid");

@@ -7,7 +7,7 @@ use nahook_core::GcraLimiter;
 use nahook_core::memory::MemoryStore;
 use nahook_testkit::{LimiterHarness, ManualClock, SeededIds, StoreHarness};
 
-pub struct Memory {
+pub(crate) struct Memory {
     clock: ManualClock,
     store: MemoryStore,
 }
@@ -34,8 +34,7 @@ impl StoreHarness for Memory {
     }
 }
 
-
-pub struct Gcra {
+pub(crate) struct Gcra {
     clock: ManualClock,
     limiter: GcraLimiter,
 }
@@ -57,4 +56,3 @@ impl LimiterHarness for Gcra {
         self.clock.advance(by);
     }
 }
-

@@ -51,9 +51,9 @@ impl<const BUG: u8> RateLimiter for Broken<BUG> {
             MIXES_WORKSPACES => caller.workspace = WorkspaceId::from_bits(1),
             NEVER_REFUSES => return Ok(Verdict::Admit),
             REFUSES_WITHOUT_A_RATE if caller.plan.key_rate.is_none() => {
-                caller.plan.key_rate = caller.plan.workspace_rate.or(nahook_core::Rate::per_second(
-                    std::num::NonZeroU32::new(100).unwrap(),
-                ));
+                caller.plan.key_rate = caller.plan.workspace_rate.or(
+                    nahook_core::Rate::per_second(std::num::NonZeroU32::new(100).unwrap()),
+                );
             }
             _ => {}
         }
@@ -65,7 +65,11 @@ impl<const BUG: u8> RateLimiter for Broken<BUG> {
             let workspace = self.inner.check(&first).await?;
             tokio::task::yield_now().await;
             let key = self.inner.check(&caller).await?;
-            return Ok(if workspace == Verdict::Admit { key } else { workspace });
+            return Ok(if workspace == Verdict::Admit {
+                key
+            } else {
+                workspace
+            });
         }
         let verdict = self.inner.check(&caller).await?;
         Ok(match verdict {

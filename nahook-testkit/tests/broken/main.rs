@@ -1,4 +1,8 @@
 //! The kit can fail: adapters with one bug each, and the clauses that catch it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code outside of the test functions"
+)]
 
 mod limiter;
 mod publisher;
@@ -7,14 +11,14 @@ mod store;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Expects that the clause panics. Time is paused, so that waiting in vain takes no time.
-fn caught(clause: impl Future<Output = ()>) {
+fn caught(name: &str, clause: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .unwrap();
     let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(clause)));
-    assert!(ended.is_err(), "the clause has not noticed the bug");
+    assert!(ended.is_err(), "{name} has not noticed the bug");
 }
 
 /// One test per bug: the suite's clauses that have to catch it.
@@ -22,9 +26,8 @@ macro_rules! catches {
     ($suite:ident: $($bug:ident in $harness:ty => $($clause:ident),+;)+) => {
         $(
             #[test]
-            #[expect(non_snake_case, reason = "named after the bug")]
             fn $bug() {
-                $(crate::caught(nahook_testkit::suite::$suite::$clause::<$harness>());)+
+                $(crate::caught(stringify!($clause), nahook_testkit::suite::$suite::$clause::<$harness>());)+
             }
         )+
     };

@@ -3,12 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
-use nahook_core::{
-    Delivery, DeliveryPublisher, Event, FailureKind, Manifest, Metadata, Payload,
-};
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Manifest, Metadata, Payload};
 use nahook_testkit::{
-    Answer, Fault, FaultScript, FaultyPublisher, HeldDelivery, PublisherHarness,
-    RecordingPublisher,
+    Answer, Fault, FaultScript, FaultyPublisher, HeldDelivery, PublisherHarness, RecordingPublisher,
 };
 
 use crate::catches;
@@ -112,9 +109,18 @@ async fn with_second(
     faulty.publish(event, deliveries).await;
 }
 
-bug!(AcknowledgesWhatItDropped, |queue, _shared, event, deliveries| {
-    with_second(queue, Fault::new(false, Answer::Acknowledge), event, deliveries).await;
-});
+bug!(
+    AcknowledgesWhatItDropped,
+    |queue, _shared, event, deliveries| {
+        with_second(
+            queue,
+            Fault::new(false, Answer::Acknowledge),
+            event,
+            deliveries,
+        )
+        .await;
+    }
+);
 bug!(FailsWhatItQueued, |queue, _shared, event, deliveries| {
     let fault = Fault::new(true, Answer::Fail(FailureKind::QueueUnavailable));
     with_second(queue, fault, event, deliveries).await;
@@ -124,7 +130,9 @@ bug!(LeavesASlotAlone, |queue, _shared, event, deliveries| {
 });
 bug!(QueuesTwice, |queue, _shared, event, deliveries| {
     queue.publish(event, deliveries).await;
-    queue.publish(event, &mut deliveries[..1.min(deliveries.len())].to_vec()).await;
+    queue
+        .publish(event, &mut deliveries[..1.min(deliveries.len())].to_vec())
+        .await;
 });
 bug!(PromisesTooEarly, |queue, _shared, event, deliveries| {
     let mut promised = deliveries.to_vec();
@@ -144,21 +152,27 @@ bug!(GivesUpTooEarly, |queue, _shared, event, deliveries| {
         delivery.published();
     }
 });
-bug!(StopsAtTheFirstFailure, |queue, _shared, event, deliveries| {
-    for delivery in deliveries {
-        if delivery.endpoint().as_str() == "ep_gone" {
-            return delivery.failed(FailureKind::EndpointGone);
+bug!(
+    StopsAtTheFirstFailure,
+    |queue, _shared, event, deliveries| {
+        for delivery in deliveries {
+            if delivery.endpoint().as_str() == "ep_gone" {
+                return delivery.failed(FailureKind::EndpointGone);
+            }
+            queue.publish(event, std::slice::from_mut(delivery)).await;
         }
-        queue.publish(event, std::slice::from_mut(delivery)).await;
     }
-});
-bug!(TakesNoMoreThanAThousand, |queue, _shared, event, deliveries| {
-    let (first, rest) = deliveries.split_at_mut(deliveries.len().min(1_000));
-    queue.publish(event, first).await;
-    for delivery in rest {
-        delivery.failed(FailureKind::QueueUnavailable);
+);
+bug!(
+    TakesNoMoreThanAThousand,
+    |queue, _shared, event, deliveries| {
+        let (first, rest) = deliveries.split_at_mut(deliveries.len().min(1_000));
+        queue.publish(event, first).await;
+        for delivery in rest {
+            delivery.failed(FailureKind::QueueUnavailable);
+        }
     }
-});
+);
 bug!(WritesThePayloadAnew, |queue, _shared, event, deliveries| {
     let mut event = event.clone();
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(event.payload.as_bytes()) {
@@ -180,10 +194,8 @@ bug!(MixesEvents, |queue, shared, event, deliveries| {
 bug!(PublishesNothing, |_queue, _shared, _event, _deliveries| {
     tokio::task::yield_now().await;
 });
-bug!(HangsOnNothing, |queue, _shared, event, deliveries| {
-    if deliveries.is_empty() {
-        panic!("there is no first delivery");
-    }
+bug!(PanicsOnNothing, |queue, _shared, event, deliveries| {
+    assert!(!deliveries.is_empty(), "there is no first delivery");
     queue.publish(event, deliveries).await;
 });
 bug!(NothingWrong, |queue, _shared, event, deliveries| {
@@ -191,24 +203,24 @@ bug!(NothingWrong, |queue, _shared, event, deliveries| {
 });
 
 catches! { publisher:
-    AcknowledgesWhatItDropped in Broken<AcknowledgesWhatItDropped> =>
+    acknowledges_what_it_dropped in Broken<AcknowledgesWhatItDropped> =>
         published_means_queued, a_definite_failure_is_not_queued, concurrent_publishes_do_not_mix;
-    FailsWhatItQueued in Broken<FailsWhatItQueued> =>
+    fails_what_it_queued in Broken<FailsWhatItQueued> =>
         every_delivery_is_resolved, published_means_queued, a_definite_failure_is_not_queued;
-    LeavesASlotAlone in Broken<LeavesASlotAlone> =>
+    leaves_a_slot_alone in Broken<LeavesASlotAlone> =>
         every_delivery_is_resolved, a_definite_failure_is_not_queued, siblings_are_independent;
-    QueuesTwice in Broken<QueuesTwice> => published_means_queued, a_wide_batch_is_published;
-    PromisesTooEarly in Broken<PromisesTooEarly> => a_dropped_future_keeps_what_it_resolved;
-    GivesUpTooEarly in Broken<GivesUpTooEarly> => a_dropped_future_keeps_what_it_resolved;
-    StopsAtTheFirstFailure in Broken<StopsAtTheFirstFailure> => siblings_are_independent;
-    TakesNoMoreThanAThousand in Broken<TakesNoMoreThanAThousand> => a_wide_batch_is_published;
-    WritesThePayloadAnew in Broken<WritesThePayloadAnew> => payload_and_metadata_arrive_unchanged;
-    DropsTheMetadata in Broken<DropsTheMetadata> => payload_and_metadata_arrive_unchanged;
-    MixesEvents in Broken<MixesEvents> => concurrent_publishes_do_not_mix;
-    PublishesNothing in Broken<PublishesNothing> =>
-        every_delivery_is_resolved, published_means_queued, an_empty_batch_is_fine;
-    HangsOnNothing in Broken<HangsOnNothing> => an_empty_batch_is_fine;
+    queues_twice in Broken<QueuesTwice> => published_means_queued, a_wide_batch_is_published;
+    promises_too_early in Broken<PromisesTooEarly> => a_dropped_future_keeps_what_it_resolved;
+    gives_up_too_early in Broken<GivesUpTooEarly> => a_dropped_future_keeps_what_it_resolved;
+    stops_at_the_first_failure in Broken<StopsAtTheFirstFailure> => siblings_are_independent;
+    takes_no_more_than_a_thousand in Broken<TakesNoMoreThanAThousand> => a_wide_batch_is_published;
+    writes_the_payload_anew in Broken<WritesThePayloadAnew> => payload_and_metadata_arrive_unchanged;
+    drops_the_metadata in Broken<DropsTheMetadata> => payload_and_metadata_arrive_unchanged;
+    mixes_events in Broken<MixesEvents> => concurrent_publishes_do_not_mix;
+    publishes_nothing in Broken<PublishesNothing> =>
+        every_delivery_is_resolved, an_empty_batch_is_fine;
+    panics_on_nothing in Broken<PanicsOnNothing> => an_empty_batch_is_fine;
     // It says that it is out of reach and publishes all the same, and that it survives a restart and does not.
-    NothingWrong in Broken<NothingWrong> =>
+    nothing_wrong in Broken<NothingWrong> =>
         unreachable_is_not_published, what_was_published_survives_a_restart;
 }

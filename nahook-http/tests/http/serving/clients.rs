@@ -1,9 +1,14 @@
 //! What clients do that a server must bear (contract, section 5).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use nahook_http::{Operations, ServeSettings, ingestion_router, operations_router, with_fallbacks};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
-use super::{Server, trigger};
+use super::{Server, held_back, trigger};
 use crate::support::{Bench, KEY};
 
 async fn start() -> Server {
@@ -65,11 +70,17 @@ async fn an_error_does_not_end_the_connection() {
 
 #[tokio::test]
 async fn a_client_that_stops_sending_still_gets_its_answer() {
-    let server = start().await;
+    let (reached, released) = <(Arc<Notify>, Arc<Notify>)>::default();
+    let router = held_back(&reached, &released);
+    let server = Server::start(router, ServeSettings::default()).await;
     let mut client = server.connect().await;
-    client.send(trigger("")).await;
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    reached.notified().await;
     client.stream.shutdown().await.unwrap();
-    assert_eq!(client.status().await, Some(202));
+    // Time for the server to notice.
+    sleep(Duration::from_millis(50)).await;
+    released.notify_one();
+    assert_eq!(client.status().await, Some(200));
     assert_eq!(client.status().await, None);
 }
 

@@ -1,33 +1,18 @@
 //! Stopping gracefully, within a bound.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
-use nahook_http::{ServeSettings, with_fallbacks};
+use nahook_http::ServeSettings;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::Server;
+use super::{Server, held_back};
 
 const SOON: Duration = Duration::from_secs(20);
 const ASK: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
-
-/// A route that tells when it was reached, and answers when it may.
-fn held_back(reached: &Arc<Notify>, released: &Arc<Notify>) -> Router {
-    let (reached, released) = (Arc::clone(reached), Arc::clone(released));
-    with_fallbacks(Router::new().route(
-        "/",
-        get(move || async move {
-            reached.notify_one();
-            released.notified().await;
-            "done"
-        }),
-    ))
-}
 
 #[tokio::test]
 async fn what_is_in_flight_finishes_and_what_is_idle_closes() {
@@ -52,14 +37,15 @@ async fn what_is_in_flight_finishes_and_what_is_idle_closes() {
 
 #[tokio::test]
 async fn what_never_finishes_is_cut() {
-    let router = Router::new().route("/", get(|| async { pending::<()>().await }));
+    let (reached, never) = <(Arc<Notify>, Arc<Notify>)>::default();
     let settings = ServeSettings {
         stop_timeout: Duration::from_millis(100),
         ..ServeSettings::default()
     };
-    let server = Server::start(router, settings).await;
+    let server = Server::start(held_back(&reached, &never), settings).await;
     let mut client = server.connect().await;
     client.send(ASK).await;
+    reached.notified().await;
     timeout(SOON, server.stop()).await.unwrap();
     assert_eq!(timeout(SOON, client.status()).await, Ok(None));
 }

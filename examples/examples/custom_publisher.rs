@@ -1,0 +1,54 @@
+//! A publisher of your own: one trait with one method. It appends to a file; `tests/custom_publisher_conformance.rs`
+//! proves it with the kit.
+//!
+//! ```sh
+//! cargo run -p nahook-examples --example custom_publisher -- ./deliveries.jsonl
+//! ```
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use nahook_core::memory::MemoryStore;
+use nahook_core::{
+    ApplyMode, Catalog, FanOut, GcraLimiter, KeyHash, KeyStore, Manifest, Metadata, NewEvent,
+    Payload, SystemClock,
+};
+use nahook_examples::JsonLinesPublisher;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "deliveries.jsonl".to_owned());
+    let store = MemoryStore::default();
+    let manifest: Manifest = serde_json::from_str(
+        r#"{ "workspaces": [{
+            "name": "Custom",
+            "event_types": [{ "name": "order.paid" }],
+            "endpoints": [
+                { "id": "ep_one", "url": "https://one.example", "event_types": ["order.paid"] },
+                { "id": "ep_two", "url": "https://two.example", "event_types": ["order.paid"] }
+            ],
+            "api_keys": [{ "name": "custom", "key": "nhk_us_custom" }]
+        }]}"#,
+    )?;
+    store.apply(&manifest, ApplyMode::Commit).await?;
+    let entry = store
+        .api_key(&KeyHash::of("nhk_us_custom"))
+        .await?
+        .ok_or("no key")?;
+
+    let publisher = JsonLinesPublisher::open(Path::new(&path))?;
+    let fan_out = FanOut::new(store, publisher, GcraLimiter::new(Arc::new(SystemClock)));
+    let event = NewEvent {
+        event_type: "order.paid".parse()?,
+        payload: Payload::new(r#"{ "order_id": "ord_123" }"#)?,
+        metadata: Metadata::default(),
+    };
+    let receipt = fan_out.trigger(event, &entry.identity).await?;
+    for delivery in receipt.deliveries() {
+        println!("{} {:?}", delivery.endpoint(), delivery.outcome());
+    }
+    Ok(())
+}

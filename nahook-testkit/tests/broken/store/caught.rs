@@ -1,0 +1,129 @@
+//! Which clauses catch which bug.
+
+use super::{Bug::*, With};
+use crate::catches;
+
+mod subscriptions {
+    use super::*;
+    catches! { subscriptions:
+        leaks_other_environments in With<{ LeaksOtherEnvironments as usize }> =>
+            other_environments_are_absent, unpublished_event_types_fan_out_to_nobody;
+        leaks_other_workspaces in With<{ LeaksOtherWorkspaces as usize }> =>
+            other_workspaces_are_absent;
+        forgets_visibility in With<{ ForgetsVisibility as usize }> =>
+            unpublished_event_types_fan_out_to_nobody;
+        never_forgets_a_look_up in With<{ NeverForgetsALookUp as usize }> =>
+            inactive_endpoints_are_absent, a_new_subscription_is_seen,
+            a_removed_subscription_is_not_seen;
+        sorts_subscribers in With<{ SortsSubscribers as usize }> =>
+            order_is_that_of_subscribing;
+        repeats_subscribers in With<{ RepeatsSubscribers as usize }> =>
+            each_endpoint_appears_once, a_crowd_is_answered_whole;
+        unknown_is_empty in With<{ UnknownIsEmpty as usize }> => an_unknown_event_type_is_none;
+        empty_is_unknown in With<{ EmptyIsUnknown as usize }> =>
+            an_unsubscribed_event_type_is_empty, the_event_type_is_named;
+        ignores_case in With<{ IgnoresCase as usize }> => an_unknown_event_type_is_none;
+    }
+}
+
+mod queue {
+    use super::*;
+    catches! { queue:
+        leases_twice in With<{ LeasesTwice as usize }> =>
+            a_lease_is_exclusive, a_settled_delivery_never_returns, an_extended_lease_is_kept;
+        retries_at_once in With<{ RetriesAtOnce as usize }> =>
+            a_retry_comes_at_its_time, settling_twice_is_harmless, next_due_is_told;
+        retries_never in With<{ RetriesNever as usize }> =>
+            a_retry_comes_at_its_time, attempts_are_counted, old_retries_and_fresh_deliveries_share;
+        settles_stale_leases in With<{ SettlesStaleLeases as usize }> =>
+            a_stale_lease_cannot_settle, settling_twice_is_harmless, settlements_are_independent;
+        settles_all_or_none in With<{ SettlesAllOrNone as usize }> => settlements_are_independent;
+        forgets_bounds in With<{ ForgetsBounds as usize }> =>
+            the_bounds_of_a_request_hold, settling_makes_room_under_the_bound;
+        forgets_exceptions in With<{ ForgetsExceptions as usize }> => exceptions_override_the_bound;
+        forgets_the_most in With<{ ForgetsTheMost as usize }> => the_most_of_a_request_is_kept;
+        never_wakes in With<{ NeverWakes as usize }> =>
+            changed_wakes_a_waiting_worker, changed_never_misses, changed_may_be_waited_for_by_many;
+        tells_no_due_time in With<{ TellsNoDueTime as usize }> => next_due_is_told;
+        forgets_attempts in With<{ ForgetsAttempts as usize }> =>
+            attempts_are_counted, a_stale_lease_cannot_settle;
+        only_says_it_extends in With<{ OnlySaysItExtends as usize }> =>
+            an_extended_lease_is_kept, a_lost_lease_cannot_be_extended;
+        loses_released in With<{ LosesReleased as usize }> =>
+            a_released_delivery_comes_back_at_once;
+        serves_first_come_first in With<{ ServesFirstComeFirst as usize }> =>
+            one_endpoint_holds_no_other_back, endpoints_are_served_in_turn;
+        prefers_fresh in With<{ PrefersFresh as usize }> => old_retries_and_fresh_deliveries_share;
+        prefers_retries in With<{ PrefersRetries as usize }> =>
+            old_retries_and_fresh_deliveries_share;
+        forgets_at_a_restart in With<{ ForgetsAtARestart as usize }> =>
+            nothing_is_lost_by_a_restart;
+    }
+}
+
+mod keys {
+    use super::*;
+    catches! { keys:
+        disabled_is_gone in With<{ DisabledIsGone as usize }> => a_disabled_key_says_so;
+        disabled_is_active in With<{ DisabledIsActive as usize }> => a_disabled_key_says_so;
+        forgets_what_a_key_is_bound_to in With<{ ForgetsWhatAKeyIsBoundTo as usize }> =>
+            a_caller_carries_what_its_key_is_bound_to;
+        forgets_the_plan in With<{ ForgetsThePlan as usize }> => a_caller_carries_the_plan;
+        revoked_is_disabled in With<{ RevokedIsDisabled as usize }> => a_revoked_key_is_none;
+        tokens_are_keys in With<{ TokensAreKeys as usize }> =>
+            keys_and_tokens_are_not_interchangeable;
+    }
+}
+
+mod endpoints {
+    use super::*;
+    catches! { endpoints:
+        sorts_targets in With<{ SortsTargets as usize }> => targets_come_in_order;
+        skips_gone_targets in With<{ SkipsGoneTargets as usize }> =>
+            targets_come_in_order, reports_about_the_gone_are_dropped;
+        latest_failure_counts in With<{ LatestFailureCounts as usize }> =>
+            the_earliest_failure_counts;
+        ignores_reports in With<{ IgnoresReports as usize }> =>
+            a_disabled_endpoint_is_not_active, a_success_ends_the_failures;
+    }
+}
+
+mod log {
+    use super::*;
+    catches! { log:
+        shows_newest_first in With<{ ShowsNewestFirst as usize }> => attempts_are_oldest_first;
+        counts_from_zero in With<{ CountsFromZero as usize }> => attempts_are_oldest_first;
+        shows_other_workspaces in With<{ ShowsOtherWorkspaces as usize }> =>
+            other_workspaces_see_nothing;
+        no_attempts_is_no_delivery in With<{ NoAttemptsIsNoDelivery as usize }> =>
+            a_fresh_delivery_is_pending;
+        hides_delivering in With<{ HidesDelivering as usize }> => the_status_follows_the_delivery;
+        records_stale_attempts in With<{ SettlesStaleLeases as usize }> =>
+            a_stale_attempt_is_not_shown;
+        retries_at_once in With<{ RetriesAtOnce as usize }> => the_status_follows_the_delivery;
+        loses_released in With<{ LosesReleased as usize }> =>
+            every_end_has_its_status, siblings_are_shown_apart;
+        forgets_at_a_restart in With<{ ForgetsAtARestart as usize }> => the_log_survives_a_restart;
+    }
+}
+
+mod catalog {
+    use super::*;
+    catches! { catalog:
+        dry_run_commits in With<{ DryRunCommits as usize }> => a_dry_run_changes_nothing;
+        tells_nothing in With<{ TellsNothing as usize }> =>
+            applying_creates_what_is_declared, an_update_is_told_and_seen,
+            the_default_environment_appears, concurrent_applies_agree, given_ids_are_kept,
+            a_drawn_secret_is_told_once;
+        applies_half in With<{ AppliesHalf as usize }> => an_error_changes_nothing;
+        re_ensures in With<{ ReEnsures as usize }> =>
+            an_ensured_event_type_exists_once, concurrent_ensuring_agrees;
+        revives_keys in With<{ RevivesKeys as usize }> => revoking_is_final;
+        lists_other_keys in With<{ ListsOtherKeys as usize }> => keys_are_listed_oldest_first;
+        ignores_reports in With<{ IgnoresReports as usize }> =>
+            a_disabled_endpoint_gets_no_more_deliveries;
+        disabled_is_active in With<{ DisabledIsActive as usize }> => a_key_is_disabled_and_enabled;
+        forgets_at_a_restart in With<{ ForgetsAtARestart as usize }> =>
+            the_catalog_survives_a_restart;
+    }
+}

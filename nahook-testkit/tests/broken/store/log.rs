@@ -1,0 +1,69 @@
+//! Broken answers of the log.
+
+use nahook_core::{
+    AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, Payload, StoreError,
+    WorkspaceId,
+};
+use nahook_testkit::declare;
+
+use super::{Broken, Bug::*};
+
+impl DeliveryLog for Broken {
+    async fn delivery(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        let mut found = self
+            .inner
+            .delivery(id, &self.log_workspace(workspace))
+            .await?;
+        if let Some(record) = &mut found
+            && self.has(HidesDelivering)
+            && record.status == DeliveryStatus::Delivering
+        {
+            record.status = DeliveryStatus::Pending;
+        }
+        Ok(found)
+    }
+
+    async fn attempts(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<Vec<AttemptRecord>>, StoreError> {
+        let mut found = self
+            .inner
+            .attempts(id, &self.log_workspace(workspace))
+            .await?;
+        if let Some(attempts) = &mut found {
+            match self.bug {
+                ShowsNewestFirst => attempts.reverse(),
+                CountsFromZero => attempts.iter_mut().for_each(|attempt| attempt.number -= 1),
+                _ => {}
+            }
+        }
+        if self.has(NoAttemptsIsNoDelivery) {
+            found = found.filter(|attempts| !attempts.is_empty());
+        }
+        Ok(found)
+    }
+
+    async fn payload(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<Payload>, StoreError> {
+        self.inner.payload(id, workspace).await
+    }
+}
+
+impl Broken {
+    fn log_workspace(&self, workspace: &WorkspaceId) -> WorkspaceId {
+        if self.has(ShowsOtherWorkspaces) {
+            declare::workspace_id("ws_shop")
+        } else {
+            *workspace
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Broken stores, over the one in memory.
+
+mod catalog;
+mod caught;
+mod log;
+mod queue;
+mod records;
+mod subscriptions;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use nahook_core::memory::MemoryStore;
+use nahook_core::{
+    Caller, EventTypeName, FanOutScope, KeyEntry, KeyHash, LeasedDelivery, Subscribers, WorkspaceId,
+};
+use nahook_testkit::{ManualClock, SeededIds, StoreHarness};
+
+/// Names the bugs and lists them.
+macro_rules! bugs {
+    ($($name:ident)+) => {
+        /// One bug each; the names say what the store does wrong.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        enum Bug {
+            $($name),+
+        }
+
+        const ALL: &[Bug] = &[$(Bug::$name),+];
+    };
+}
+
+bugs! {
+    LeaksOtherEnvironments
+    LeaksOtherWorkspaces
+    ForgetsVisibility
+    NeverForgetsALookUp
+    SortsSubscribers
+    RepeatsSubscribers
+    UnknownIsEmpty
+    EmptyIsUnknown
+    IgnoresCase
+    LeasesTwice
+    RetriesAtOnce
+    RetriesNever
+    SettlesStaleLeases
+    ForgetsBounds
+    ForgetsExceptions
+    ForgetsTheMost
+    NeverWakes
+    TellsNoDueTime
+    ForgetsAttempts
+    OnlySaysItExtends
+    LosesReleased
+    ServesFirstComeFirst
+    PrefersFresh
+    PrefersRetries
+    SettlesAllOrNone
+    DisabledIsGone
+    DisabledIsActive
+    ForgetsWhatAKeyIsBoundTo
+    ForgetsThePlan
+    RevokedIsDisabled
+    TokensAreKeys
+    SortsTargets
+    SkipsGoneTargets
+    LatestFailureCounts
+    IgnoresReports
+    ShowsNewestFirst
+    CountsFromZero
+    ShowsOtherWorkspaces
+    NoAttemptsIsNoDelivery
+    HidesDelivering
+    DryRunCommits
+    TellsNothing
+    AppliesHalf
+    ReEnsures
+    RevivesKeys
+    ListsOtherKeys
+    ForgetsAtARestart
+}
+
+use Bug::*;
+
+/// The harness of the store with the bug of this number.
+struct With<const BUG: usize> {
+    clock: ManualClock,
+    store: Broken,
+}
+
+impl<const BUG: usize> StoreHarness for With<BUG> {
+    type Store = Broken;
+
+    async fn start() -> Self {
+        let clock = ManualClock::default();
+        let store = Broken {
+            inner: MemoryStore::new(Arc::new(clock.clone()), Arc::new(SeededIds::default())),
+            bug: ALL[BUG],
+            memory: Arc::default(),
+        };
+        Self { clock, store }
+    }
+
+    fn store(&self) -> Broken {
+        self.store.clone()
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    async fn restart(self) -> Option<Self> {
+        if ALL[BUG] == ForgetsAtARestart {
+            Some(<Self as StoreHarness>::start().await)
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Broken {
+    inner: MemoryStore,
+    bug: Bug,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What some of the bugs need to remember.
+#[derive(Default)]
+struct Memory {
+    look_ups: HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>,
+    leased: Vec<LeasedDelivery>,
+    keys: HashMap<KeyHash, KeyEntry<Caller>>,
+    scopes: Vec<WorkspaceId>,
+}
+
+impl Broken {
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == bug
+    }
+}

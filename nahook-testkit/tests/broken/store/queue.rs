@@ -1,0 +1,89 @@
+//! Broken leases and settlements.
+
+use std::time::Duration;
+
+use nahook_core::{
+    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement, StoreError,
+};
+
+use super::{Broken, Bug::*};
+
+impl DeliveryQueue for Broken {
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        let mut request = request.clone();
+        let max = request.max;
+        match self.bug {
+            ForgetsBounds => request.per_endpoint_max = 1_000_000,
+            ForgetsExceptions => request.exceptions.clear(),
+            ForgetsTheMost => request.max += 1,
+            ServesFirstComeFirst | PrefersFresh | PrefersRetries if max < 100 => {
+                request.max = 1_000_000;
+            }
+            _ => {}
+        }
+        let mut batch = self.inner.lease(&request).await?;
+        let leased = &mut batch.deliveries;
+        match self.bug {
+            ServesFirstComeFirst => leased.sort_by_key(|leased| leased.lease.delivery),
+            PrefersFresh => leased.sort_by_key(|leased| leased.attempts),
+            PrefersRetries => leased.sort_by_key(|leased| std::cmp::Reverse(leased.attempts)),
+            ForgetsAttempts => leased.iter_mut().for_each(|leased| leased.attempts = 0),
+            _ => {}
+        }
+        if request.max > max && !self.has(ForgetsTheMost) {
+            let rest = leased.split_off(leased.len().min(max));
+            let releases: Vec<_> = rest
+                .into_iter()
+                .map(|leased| Settlement {
+                    lease: leased.lease,
+                    attempt: None,
+                    next: Next::Release,
+                })
+                .collect();
+            self.inner.settle(&releases).await?;
+        }
+        let mut memory = self.memory.lock().unwrap();
+        if self.has(LeasesTwice) && leased.is_empty() {
+            leased.clone_from(&memory.leased);
+        }
+        memory.leased.clone_from(leased);
+        if self.has(TellsNoDueTime) {
+            batch.next_due = None;
+        }
+        Ok(batch)
+    }
+
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        if self.has(OnlySaysItExtends) {
+            return Ok(vec![true; leases.len()]);
+        }
+        self.inner.extend(leases, duration).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        let mut settlements = settlements.to_vec();
+        for settlement in &mut settlements {
+            settlement.next = match (settlement.next, self.bug) {
+                (Next::Retry(_), RetriesAtOnce) => Next::Release,
+                (Next::Retry(_), RetriesNever) => Next::DeadLetter,
+                (Next::Release, LosesReleased) => Next::Failed,
+                (next, _) => next,
+            };
+        }
+        let mut settled = self.inner.settle(&settlements).await?;
+        if self.has(SettlesStaleLeases) {
+            settled.fill(Settled::Done);
+        }
+        if self.has(SettlesAllOrNone) && settled.contains(&Settled::LeaseLost) {
+            settled.fill(Settled::LeaseLost);
+        }
+        Ok(settled)
+    }
+
+    async fn changed(&self, generation: u64) {
+        if self.has(NeverWakes) {
+            std::future::pending::<()>().await;
+        }
+        self.inner.changed(generation).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! Broken look-ups.
+
+use nahook_core::{
+    Delivery, DeliveryPublisher, Event, EventTypeId, EventTypeName, FanOutScope, StoreError,
+    Subscribers, SubscriptionStore,
+};
+use nahook_testkit::declare;
+
+use super::{Broken, Bug::*};
+
+impl SubscriptionStore for Broken {
+    async fn subscribers(
+        &self,
+        event_type: &EventTypeName,
+        scope: &FanOutScope,
+    ) -> Result<Option<Subscribers>, StoreError> {
+        let (mut scope, mut event_type) = (*scope, event_type.clone());
+        let everywhere = declare::scope(scope.workspace().as_str(), None);
+        match self.bug {
+            LeaksOtherEnvironments => scope = everywhere,
+            LeaksOtherWorkspaces if scope.workspace().as_str() == "ws_nowhere" => {
+                scope = declare::scope("ws_shop", None);
+            }
+            IgnoresCase => {
+                event_type = declare::event_type_name(&event_type.as_str().to_ascii_lowercase());
+            }
+            _ => {}
+        }
+        let key = (scope, event_type.clone());
+        if self.has(NeverForgetsALookUp)
+            && let Some(known) = self.memory.lock().unwrap().look_ups.get(&key)
+        {
+            return Ok(known.clone());
+        }
+        let mut found = self.inner.subscribers(&event_type, &scope).await?;
+        if self.has(ForgetsVisibility)
+            && found
+                .as_ref()
+                .is_some_and(|found| found.endpoints.is_empty())
+        {
+            found = self.inner.subscribers(&event_type, &everywhere).await?;
+        }
+        if let Some(found) = &mut found {
+            let mut endpoints = found.endpoints.to_vec();
+            match self.bug {
+                SortsSubscribers => endpoints.sort(),
+                RepeatsSubscribers => endpoints = [endpoints.clone(), endpoints].concat(),
+                _ => {}
+            }
+            found.endpoints = endpoints.into();
+        }
+        match &found {
+            None if self.has(UnknownIsEmpty) => {
+                found = Some(Subscribers {
+                    event_type: EventTypeId::from_bits(1),
+                    endpoints: [].into(),
+                });
+            }
+            Some(some) if self.has(EmptyIsUnknown) && some.endpoints.is_empty() => found = None,
+            _ => {}
+        }
+        self.memory
+            .lock()
+            .unwrap()
+            .look_ups
+            .insert(key, found.clone());
+        Ok(found)
+    }
+}
+
+impl DeliveryPublisher for Broken {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        self.inner.publish(event, deliveries).await;
+    }
+}
