@@ -1,5 +1,6 @@
 //! Which back end stands behind the ports: the one place that knows them all.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,6 +103,18 @@ impl Backend {
         Self::open(store, Role::Tool).await
     }
 
+    /// Opens a store that exists already for a command that runs beside a server: a command that only looks must not make
+    /// an empty store where somebody looked in the wrong place.
+    pub async fn open_existing(store: &StoreUrl) -> Result<Self, ServerError> {
+        if let StoreUrl::Sqlite(path) = store
+            && !path.exists()
+        {
+            let (path, reason) = (path.clone(), "there is no store here".to_owned());
+            return Err(ServerError::File { path, reason });
+        }
+        Self::open_tool(store).await
+    }
+
     async fn open(store: &StoreUrl, role: Role) -> Result<Self, ServerError> {
         match store {
             StoreUrl::Memory => {
@@ -109,11 +122,11 @@ impl Backend {
                 Ok(Self::over(MemoryStore::default(), Arc::new(limiter), None))
             }
             StoreUrl::Sqlite(path) => {
-                let path = path.clone();
-                let opening = tokio::task::spawn_blocking(move || open_sqlite(&path, role));
+                let file = path.clone();
+                let opening = tokio::task::spawn_blocking(move || open_sqlite(&file, role));
                 let store = opening
                     .await
-                    .map_err(|error| ServerError::Store(error.into()))??;
+                    .map_err(|error| not_opened(path, error.into()))??;
                 let limiter = SqliteLimiter::load(&store).await?;
                 let sqlite = Some((store.clone(), limiter.clone()));
                 Ok(Self::over(store, Arc::new(limiter), sqlite))
@@ -179,7 +192,12 @@ fn open_sqlite(path: &Path, role: Role) -> Result<SqliteStore, ServerError> {
         Role::Server => SqliteSettings::server(),
         Role::Tool => SqliteSettings::tool(),
     };
-    SqliteStore::open(path, settings).map_err(|error| ServerError::Store(error.into()))
+    SqliteStore::open(path, settings).map_err(|error| not_opened(path, error.into()))
+}
+
+fn not_opened(path: &Path, source: Box<dyn Error + Send + Sync>) -> ServerError {
+    let path = path.to_owned();
+    ServerError::Store { path, source }
 }
 
 impl std::fmt::Debug for Backend {

@@ -154,7 +154,7 @@ fn answer(arrival: &Arrival) -> StatusCode {
         .find(|(id, _)| arrival.path.trim_start_matches('/') == *id);
     let status = receiver.and_then(|(_, status)| StatusCode::from_u16(*status).ok());
     let status = status.unwrap_or(StatusCode::NOT_FOUND);
-    print!("{}    answers {status}\n", describe(arrival));
+    println!("{}    answers {status}", describe(arrival));
     status
 }
 

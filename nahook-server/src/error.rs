@@ -40,8 +40,14 @@ pub enum ServerError {
         source: std::io::Error,
     },
     /// The store could not be opened.
-    #[error("cannot open the store")]
-    Store(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("cannot open the store {}", path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
     /// The catalog refused or failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

@@ -14,7 +14,7 @@ use nahook_delivery::Signer;
 use tokio::net::TcpListener;
 
 /// How far a webhook's timestamp may be from now (Standard Webhooks).
-const TOLERANCE: Duration = Duration::from_secs(5 * 60);
+const TOLERANCE: Duration = Duration::from_mins(5);
 
 /// One webhook that arrived.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! `nahook keys`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -67,7 +68,7 @@ pub enum KeysCommand {
 
 /// Does it.
 pub async fn run(args: KeysArgs) -> Result<ExitCode, ServerError> {
-    let backend = Backend::open_tool(&args.settings.resolve()?.store).await?;
+    let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
     let done = dispatch(&backend, args.command).await;
     backend.close().await?;
     print!("{}", done?);
@@ -143,8 +144,10 @@ async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, Serv
                 (Some(environment), None) => environment.to_string(),
                 (None, None) => "workspace".to_owned(),
             };
-            text += &format!(
-                "{}  {state:8}  {}  {reach}  {}\n",
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{}  {state:8}  {}  {reach}  {}",
                 key.id, workspace.id, key.name
             );
         }

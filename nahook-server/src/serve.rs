@@ -73,10 +73,18 @@ impl Server {
             tracing::info!(?report, "worker stopped");
         });
 
-        let router = router(&settings, &backend, metrics);
+        let router = router(&settings, &backend, metrics.clone());
         let front_stop = stopped(&stop);
         let front = tokio::spawn(async move {
-            nahook_http::serve(listener, router, ServeSettings::default(), front_stop).await;
+            let serving =
+                nahook_http::serve(listener, router, ServeSettings::default(), front_stop);
+            match metrics {
+                Some(metrics) => tokio::select! {
+                    () = serving => {}
+                    () = telemetry::keep_up(metrics) => {}
+                },
+                None => serving.await,
+            }
         });
         Ok(Self {
             address,

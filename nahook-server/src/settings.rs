@@ -25,7 +25,7 @@ pub struct SettingsArgs {
     /// Where the embedded store is kept [default: ./nahook-data].
     #[arg(long, env = "NAHOOK_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The store: sqlite://PATH, or memory:// to keep nothing [default: a file in the data directory].
+    /// The store: `sqlite://PATH`, or `memory://` to keep nothing [default: a file in the data directory].
     #[arg(long, env = "NAHOOK_STORE", value_name = "URL")]
     pub store: Option<String>,
     /// The queue [default: the store].
@@ -247,7 +247,7 @@ mod tests {
     fn a_wrong_setting_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("nahook.toml");
-        std::fs::write(&path, "listen = '127.0.0.1:1'\n").unwrap();
+        std::fs::write(&path, "listen = 'nowhere'\n").unwrap();
         let text = |text: &str| Some(text.to_owned());
         for (args, named) in [
             (

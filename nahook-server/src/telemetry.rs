@@ -1,11 +1,19 @@
 //! Logs and metrics.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
+
+/// The upper bounds of every histogram's buckets, in seconds: from a fan-out on an idle machine to an attempt's time-out.
+const BUCKETS: [f64; 13] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 15.0,
+];
+/// How often what has been recorded is folded together; it takes up memory until then.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sends logs to standard error: for people on a terminal, else one JSON object a line, unless `format` says otherwise.
 ///
@@ -38,6 +46,21 @@ pub fn install_logs(format: Option<LogFormat>) {
 pub fn install_metrics() -> Option<PrometheusHandle> {
     static HANDLE: std::sync::OnceLock<Option<PrometheusHandle>> = std::sync::OnceLock::new();
     HANDLE
-        .get_or_init(|| PrometheusBuilder::new().install_recorder().ok())
+        .get_or_init(|| {
+            let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).ok()?;
+            let handle = builder.install_recorder().ok()?;
+            nahook_http::metric::describe();
+            nahook_delivery::worker::metric::describe();
+            Some(handle)
+        })
         .clone()
+}
+
+/// Keeps the metrics small, until dropped.
+pub async fn keep_up(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
 }

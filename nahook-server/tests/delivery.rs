@@ -1,4 +1,9 @@
 //! What becomes of a delivery: repeated, given up, refused; in real time where a few seconds are enough.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what a test calls fails like a test"
+)]
 
 mod support;
 
@@ -86,9 +91,9 @@ async fn a_receivers_retry_after_is_honoured() {
 
     for path in ["/busy", "/down"] {
         let attempts = receiver.wait_at(path, 2).await;
-        let seconds = Duration::from_secs(8);
-        let rounding = Duration::from_millis(50);
-        assert_between(&attempts[0], &attempts[1], seconds - rounding, seconds);
+        // The receiver notes a request a moment before it answers.
+        let (least, most) = (Duration::from_millis(7_950), Duration::from_secs(8));
+        assert_between(&attempts[0], &attempts[1], least, most);
     }
 }
 

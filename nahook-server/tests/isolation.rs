@@ -1,4 +1,9 @@
 //! Endpoints that hang, fail, break off or drown the sender do not delay the others.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what a test calls fails like a test"
+)]
 
 mod support;
 

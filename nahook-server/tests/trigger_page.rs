@@ -1,4 +1,9 @@
 //! The documentation's own example against the real program, with the example manifest applied.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what a test calls fails like a test"
+)]
 
 mod support;
 

@@ -39,7 +39,12 @@ async fn server(receiver: &Receiver) -> Server {
 }
 
 fn with_key(key: &str, path: &str, body: &str) -> String {
-    request_without_key("POST", path, &[&format!("Authorization: Bearer {key}")], body)
+    request_without_key(
+        "POST",
+        path,
+        &[&format!("Authorization: Bearer {key}")],
+        body,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +52,9 @@ async fn whoever_is_not_known_is_unauthorized_whatever_is_wrong_with_the_header(
     let receiver = Receiver::start().await;
     let server = server(&receiver).await;
     let mut wire = Wire::connect(server.address).await;
-    wire.exchange(request_without_key("POST", PATH, &[], BODY)).await.assert_error(401, "unauthorized");
+    wire.exchange(request_without_key("POST", PATH, &[], BODY))
+        .await
+        .assert_error(401, "unauthorized");
     for value in [
         String::new(),
         KEY.to_owned(),
@@ -61,7 +68,9 @@ async fn whoever_is_not_known_is_unauthorized_whatever_is_wrong_with_the_header(
         "Bearer \u{e4}".to_owned(),
     ] {
         let header = format!("Authorization: {value}");
-        let answer = wire.exchange(request_without_key("POST", PATH, &[&header], BODY)).await;
+        let answer = wire
+            .exchange(request_without_key("POST", PATH, &[&header], BODY))
+            .await;
         answer.assert_error(401, "unauthorized");
     }
     receiver.exactly(0).await;
@@ -72,14 +81,29 @@ async fn a_key_of_an_environment_reaches_only_that() {
     let receiver = Receiver::start().await;
     let server = server(&receiver).await;
     let mut wire = Wire::connect(server.address).await;
-    wire.exchange(with_key(STAGING_KEY, PATH, BODY)).await.assert_accepted(1);
+    wire.exchange(with_key(STAGING_KEY, PATH, BODY))
+        .await
+        .assert_accepted(1);
     assert_eq!(receiver.exactly(1).await[0].path, "/staging");
     // One without an environment reaches all of its workspace, and nothing of another.
-    wire.exchange(with_key(KEY, PATH, BODY)).await.assert_accepted(2);
-    let paths: Vec<_> = receiver.exactly(3).await.into_iter().map(|arrival| arrival.path).collect();
+    wire.exchange(with_key(KEY, PATH, BODY))
+        .await
+        .assert_accepted(2);
+    let paths: Vec<_> = receiver
+        .exactly(3)
+        .await
+        .into_iter()
+        .map(|arrival| arrival.path)
+        .collect();
     assert!(!paths.contains(&"/other".to_owned()), "{paths:?}");
     // What is not published in an environment fans out to nobody there.
-    wire.exchange(with_key(STAGING_KEY, "/api/ingest/event/nobody.listens", BODY)).await.assert_accepted(0);
+    wire.exchange(with_key(
+        STAGING_KEY,
+        "/api/ingest/event/nobody.listens",
+        BODY,
+    ))
+    .await
+    .assert_accepted(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +137,9 @@ async fn the_first_of_several_faults_is_the_one_that_is_told() {
             wire = Wire::connect(server.address).await;
         }
     }
-    wire.exchange(with_key(THROTTLED_KEY, PATH, BODY)).await.assert_accepted(1);
+    wire.exchange(with_key(THROTTLED_KEY, PATH, BODY))
+        .await
+        .assert_accepted(1);
     let limited = wire.exchange(with_key(THROTTLED_KEY, unknown, BODY)).await;
     limited.assert_error(429, "rate_limited");
     let retry_after: u64 = limited.header("retry-after").unwrap().parse().unwrap();
@@ -126,6 +152,8 @@ async fn a_401_says_how_to_authenticate() {
     let receiver = Receiver::start().await;
     let server = server(&receiver).await;
     let mut wire = Wire::connect(server.address).await;
-    let answer = wire.exchange(request_without_key("POST", PATH, &[], BODY)).await;
+    let answer = wire
+        .exchange(request_without_key("POST", PATH, &[], BODY))
+        .await;
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
 }

@@ -30,7 +30,9 @@ async fn an_offer_of_http_2_is_answered_in_http_1() {
         answer.assert_accepted(1);
         assert_eq!(answer.header("upgrade"), None, "{answer:?}");
     }
-    let answer = wire.exchange(request_without_key("GET", "/healthz", &H2C, "")).await;
+    let answer = wire
+        .exchange(request_without_key("GET", "/healthz", &H2C, ""))
+        .await;
     assert_eq!(answer.status(), 200, "{answer:?}");
 }
 
@@ -39,7 +41,9 @@ async fn a_get_with_content_length_zero_is_a_get() {
     let server = server().await;
     let mut wire = Wire::connect(server.address).await;
     for _ in 0..2 {
-        let answer = wire.exchange("GET /readyz HTTP/1.1\r\nhost: nahook\r\nContent-Length: 0\r\n\r\n").await;
+        let answer = wire
+            .exchange("GET /readyz HTTP/1.1\r\nhost: nahook\r\nContent-Length: 0\r\n\r\n")
+            .await;
         assert_eq!(answer.status(), 200, "{answer:?}");
     }
 }
@@ -48,10 +52,14 @@ async fn a_get_with_content_length_zero_is_a_get() {
 async fn a_connection_that_idles_is_there_when_it_is_needed_again() {
     let server = server().await;
     let mut wire = Wire::connect(server.address).await;
-    wire.exchange(request("POST", PATH, &[], BODY)).await.assert_accepted(1);
+    wire.exchange(request("POST", PATH, &[], BODY))
+        .await
+        .assert_accepted(1);
     // Longer than any usual header or keep-alive time-out that would show within a test.
     tokio::time::sleep(Duration::from_millis(7_500)).await;
-    wire.exchange(request("POST", PATH, &[], BODY)).await.assert_accepted(1);
+    wire.exchange(request("POST", PATH, &[], BODY))
+        .await
+        .assert_accepted(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +67,9 @@ async fn a_connection_that_idles_before_its_first_request_is_kept_too() {
     let server = server().await;
     let mut wire = Wire::connect(server.address).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    wire.exchange(request("POST", PATH, &[], BODY)).await.assert_accepted(1);
+    wire.exchange(request("POST", PATH, &[], BODY))
+        .await
+        .assert_accepted(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +83,9 @@ async fn any_content_type_or_none_will_do() {
         &["Content-Type: APPLICATION/JSON;charset=\"UTF-8\""],
         &["content-type: text/plain"],
     ] {
-        wire.exchange(request("POST", PATH, headers, BODY)).await.assert_accepted(1);
+        wire.exchange(request("POST", PATH, headers, BODY))
+            .await
+            .assert_accepted(1);
     }
 }
 

@@ -13,7 +13,10 @@ const BODY: &str = "{\"payload\":{}}";
 async fn server(receiver: &Receiver) -> Server {
     let mut manifest = shop(vec![endpoint("ep_1", &receiver.url("/1"))]);
     let workspace = &mut manifest["workspaces"][0];
-    workspace["event_types"].as_array_mut().unwrap().push(json!({ "name": "batch" }));
+    workspace["event_types"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "batch" }));
     workspace["endpoints"][0]["event_types"] = json!([EVENT_TYPE, "batch"]);
     Server::with(&manifest).await
 }
@@ -23,15 +26,41 @@ async fn a_path_is_decoded_once_and_a_plus_is_no_space() {
     let receiver = Receiver::start().await;
     let server = server(&receiver).await;
     let mut wire = Wire::connect(server.address).await;
-    for path in ["/api/ingest/event/order.paid", "/ingest/event/order.paid", "/api/ingest/event/order%2Epaid", "/api/ingest/event/%6frder.paid?x=1"] {
-        wire.exchange(request("POST", path, &[], BODY)).await.assert_accepted(1);
+    for path in [
+        "/api/ingest/event/order.paid",
+        "/ingest/event/order.paid",
+        "/api/ingest/event/order%2Epaid",
+        "/api/ingest/event/%6frder.paid?x=1",
+    ] {
+        wire.exchange(request("POST", path, &[], BODY))
+            .await
+            .assert_accepted(1);
     }
-    for name in ["order%252Epaid", "order%2Fpaid", "order+paid", "order%20paid", "order%00paid", "order%FFpaid", ".order", "order..paid", "%2e%2e"] {
-        let answer = wire.exchange(request("POST", &format!("/api/ingest/event/{name}"), &[], BODY)).await;
+    for name in [
+        "order%252Epaid",
+        "order%2Fpaid",
+        "order+paid",
+        "order%20paid",
+        "order%00paid",
+        "order%FFpaid",
+        ".order",
+        "order..paid",
+        "%2e%2e",
+    ] {
+        let answer = wire
+            .exchange(request(
+                "POST",
+                &format!("/api/ingest/event/{name}"),
+                &[],
+                BODY,
+            ))
+            .await;
         answer.assert_error(400, "validation_error");
     }
     let known_in_another_case = request("POST", "/api/ingest/event/Order.paid", &[], BODY);
-    wire.exchange(known_in_another_case).await.assert_error(404, "not_found");
+    wire.exchange(known_in_another_case)
+        .await
+        .assert_error(404, "not_found");
     receiver.exactly(4).await;
 }
 
@@ -65,11 +94,15 @@ async fn a_known_path_with_another_method_is_a_405_that_names_the_right_one() {
     let server = server(&receiver).await;
     let mut wire = Wire::connect(server.address).await;
     for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-        let answer = wire.exchange(request(method, "/api/ingest/event/order.paid", &[], "")).await;
+        let answer = wire
+            .exchange(request(method, "/api/ingest/event/order.paid", &[], ""))
+            .await;
         answer.assert_error(405, "method_not_allowed");
         assert_eq!(answer.header("allow"), Some("POST"), "{answer:?}");
     }
-    wire.exchange(request("POST", "/healthz", &[], "")).await.assert_error(405, "method_not_allowed");
+    wire.exchange(request("POST", "/healthz", &[], ""))
+        .await
+        .assert_error(405, "method_not_allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +129,9 @@ async fn every_answer_has_a_request_id_and_it_is_the_clients_if_it_sent_one() {
     // What is no reasonable id is not repeated into answers and logs.
     for unreasonable in ["x".repeat(2_000), "a b".to_owned(), String::new()] {
         let header = format!("x-request-id: {unreasonable}");
-        let answer = wire.exchange(request("GET", "/healthz", &[&header], "")).await;
+        let answer = wire
+            .exchange(request("GET", "/healthz", &[&header], ""))
+            .await;
         let id = answer.header("x-request-id").unwrap();
         assert!(id != unreasonable && !id.is_empty(), "{answer:?}");
     }
@@ -107,9 +142,13 @@ async fn health_readiness_and_metrics_ask_for_no_key() {
     let receiver = Receiver::start().await;
     let server = server(&receiver).await;
     let mut wire = Wire::connect(server.address).await;
-    wire.exchange(request("POST", "/api/ingest/event/order.paid", &[], BODY)).await.assert_accepted(1);
+    wire.exchange(request("POST", "/api/ingest/event/order.paid", &[], BODY))
+        .await
+        .assert_accepted(1);
     for path in ["/healthz", "/readyz", "/metrics"] {
-        let answer = wire.exchange(request_without_key("GET", path, &[], "")).await;
+        let answer = wire
+            .exchange(request_without_key("GET", path, &[], ""))
+            .await;
         assert_eq!(answer.status(), 200, "{answer:?}");
         assert!(!answer.body.is_empty());
     }

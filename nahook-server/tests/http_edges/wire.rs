@@ -28,7 +28,10 @@ pub(crate) struct RawAnswer {
 impl Wire {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        Self { stream, unread: Vec::new() }
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -37,7 +40,9 @@ impl Wire {
 
     /// The next answer, whole.
     pub(crate) async fn answer(&mut self) -> RawAnswer {
-        timeout(SOON, self.read_answer()).await.expect("an answer in time")
+        timeout(SOON, self.read_answer())
+            .await
+            .expect("an answer in time")
     }
 
     /// Sends a request and reads its answer.
@@ -58,7 +63,11 @@ impl Wire {
 
     async fn read_answer(&mut self) -> RawAnswer {
         let head_len = loop {
-            if let Some(at) = self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            if let Some(at) = self
+                .unread
+                .windows(4)
+                .position(|bytes| bytes == b"\r\n\r\n")
+            {
                 break at + 4;
             }
             self.read_more().await;
@@ -71,8 +80,16 @@ impl Wire {
             .map(|line| line.split_once(':').unwrap())
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let answer = RawAnswer { status_line, headers, body: String::new() };
-        let len: usize = answer.header("content-length").unwrap_or("0").parse().unwrap();
+        let answer = RawAnswer {
+            status_line,
+            headers,
+            body: String::new(),
+        };
+        let len: usize = answer
+            .header("content-length")
+            .unwrap_or("0")
+            .parse()
+            .unwrap();
         assert_eq!(answer.header("transfer-encoding"), None, "{answer:?}");
         while self.unread.len() < len {
             self.read_more().await;
@@ -84,7 +101,11 @@ impl Wire {
     async fn read_more(&mut self) {
         let mut buffer = [0; 4096];
         let len = self.stream.read(&mut buffer).await.unwrap();
-        assert!(len > 0, "closed after {:?}", String::from_utf8_lossy(&self.unread));
+        assert!(
+            len > 0,
+            "closed after {:?}",
+            String::from_utf8_lossy(&self.unread)
+        );
         self.unread.extend_from_slice(&buffer[..len]);
     }
 }
@@ -97,24 +118,48 @@ impl RawAnswer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
-        headers.find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        headers
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Checks that it is this error, in the contract's shape.
     pub(crate) fn assert_error(&self, status: u16, code: &str) {
-        let json: Value = serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"));
-        assert_eq!((self.status(), &json["error"]["code"]), (status, &Value::from(code)), "{self:?}");
-        assert!(json["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        let json: Value =
+            serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"));
+        assert_eq!(
+            (self.status(), &json["error"]["code"]),
+            (status, &Value::from(code)),
+            "{self:?}"
+        );
+        assert!(
+            json["error"]["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{self:?}"
+        );
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
         assert!(self.header("x-request-id").is_some(), "{self:?}");
     }
 
     /// Checks that it is a 202 with so many delivery ids.
     pub(crate) fn assert_accepted(&self, width: usize) {
         assert_eq!(self.status(), 202, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
         let json: Value = serde_json::from_str(&self.body).unwrap();
-        assert_eq!(json["deliveryIds"].as_array().unwrap().len(), width, "{self:?}");
+        assert_eq!(
+            json["deliveryIds"].as_array().unwrap().len(),
+            width,
+            "{self:?}"
+        );
     }
 }
 
@@ -125,7 +170,15 @@ pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &str) ->
 }
 
 /// A request with these headers and that body, and nothing else but its length.
-pub(crate) fn request_without_key(method: &str, path: &str, headers: &[&str], body: &str) -> String {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    format!("{method} {path} HTTP/1.1\r\nhost: nahook\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+pub(crate) fn request_without_key(
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> String {
+    let headers: String = headers.iter().flat_map(|line| [line, "\r\n"]).collect();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: nahook\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }

@@ -16,6 +16,10 @@ pub(crate) fn endpoint(id: &str, url: &str) -> Value {
 }
 
 /// A workspace with these endpoints, the event type, one without subscribers, and the key.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every caller makes the list for this"
+)]
 pub(crate) fn shop(endpoints: Vec<Value>) -> Value {
     json!({ "workspaces": [{
         "id": "ws_shop",
