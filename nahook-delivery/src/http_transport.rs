@@ -35,7 +35,8 @@ pub struct TransportSettings {
     /// How many bytes of an answer's body are read before the connection is dropped. Default
     /// 16 KiB. The answer's head has the same bound, fixed.
     pub response_len_max: usize,
-    /// How long an idle connection is kept for the next attempt to the same host. Default 60 s.
+    /// How long an idle connection is kept for the next attempt to the same host. Default 4 s: many
+    /// receivers close theirs after 5 s, and a close that crosses a request fails the attempt.
     pub idle_timeout: Duration,
     /// How many idle connections are kept per scheme, host and port. Default 4; 0 keeps none.
     pub idle_per_host_max: usize,
@@ -49,7 +50,7 @@ impl Default for TransportSettings {
             connect_timeout: Duration::from_secs(5),
             total_timeout: Duration::from_secs(15),
             response_len_max: 16 * 1024,
-            idle_timeout: Duration::from_mins(1),
+            idle_timeout: Duration::from_secs(4),
             idle_per_host_max: 4,
             extra_roots: Vec::new(),
         }

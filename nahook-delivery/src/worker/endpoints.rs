@@ -1,6 +1,6 @@
 //! How many deliveries each endpoint may have in flight: what one endpoint does must not cost another its turn.
 //!
-//! An endpoint of which nothing is known begins with a few. Success while it is at its bound adds one, failure halves
+//! An endpoint of which nothing is known begins with a few. Success while it makes use of its bound adds one, failure halves
 //! the bound, a failure that took long leaves one. And endpoints that take long, succeeding or not, share half of the
 //! worker: however many hang, the other half serves those that answer.
 
@@ -99,7 +99,8 @@ impl Endpoints {
         };
         known.slow = duration >= settings.slow_after;
         known.allowance = if succeeded {
-            let was_limited = known.in_flight >= known.allowance;
+            // Half of it in use counts as at its bound: of those that end together, each adds one.
+            let was_limited = known.in_flight * 2 >= known.allowance;
             (known.allowance + usize::from(was_limited)).min(settings.per_endpoint_max)
         } else if known.slow {
             1
@@ -238,3 +239,6 @@ impl Bounds {
         self.wider_at = Some(self.wider_at.map_or(at, |other| other.min(at)));
     }
 }
+
+#[cfg(test)]
+mod tests;

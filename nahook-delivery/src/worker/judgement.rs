@@ -84,7 +84,7 @@ mod tests {
     use crate::transport::RetryAfter;
 
     fn answered(status: u16) -> Judgement {
-        let retry_after = Some(RetryAfter::Delay(Duration::from_secs(60)));
+        let retry_after = Some(RetryAfter::Delay(Duration::from_mins(1)));
         let answer = OutboundResponse {
             status,
             retry_after,
@@ -120,11 +120,11 @@ mod tests {
             status: 503,
             retry_after: Some(RetryAfter::At(UNIX_EPOCH + Duration::from_secs(1_000))),
         };
-        let wait_at = |secs| match judge(Ok(answer), Timestamp::from_millis(secs * 1_000)) {
+        let wait_at = |secs: u64| match judge(Ok(answer), Timestamp::from_millis(secs * 1_000)) {
             Judgement::Failed { retry_after, .. } => retry_after,
             other => panic!("{other:?}"),
         };
-        assert_eq!(wait_at(940), Some(Duration::from_secs(60)));
+        assert_eq!(wait_at(940), Some(Duration::from_mins(1)));
         assert_eq!(wait_at(2_000), Some(Duration::ZERO));
     }
 }

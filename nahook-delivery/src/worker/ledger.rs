@@ -186,3 +186,6 @@ impl Ledger {
         self.entries.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

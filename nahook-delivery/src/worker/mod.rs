@@ -4,6 +4,7 @@ mod attempt;
 mod calls;
 mod contain;
 mod endpoints;
+mod health;
 mod judgement;
 mod leasing;
 mod ledger;

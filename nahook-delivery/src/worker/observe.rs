@@ -68,6 +68,33 @@ pub(super) fn lease_lost(delivery: nahook_core::DeliveryId, when: &'static str) 
     tracing::warn!(delivery_id = %delivery, when, "lease lost");
 }
 
+/// One worker's part of the gauge.
+#[derive(Debug, Default)]
+pub(super) struct InFlightGauge {
+    shown: usize,
+}
+
+impl InFlightGauge {
+    pub(super) fn show(&mut self, count: usize) {
+        if count != self.shown {
+            let gauge = metrics::gauge!(metric::IN_FLIGHT);
+            gauge.increment(as_f64(count) - as_f64(self.shown));
+            self.shown = count;
+        }
+    }
+}
+
+impl Drop for InFlightGauge {
+    fn drop(&mut self) {
+        self.show(0);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}
+
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -41,7 +41,7 @@ pub(super) fn request(
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(USER_AGENT, AGENT);
-    headers.insert(DELIVERY_ID, text(delivery.lease.delivery));
+    headers.insert(DELIVERY_ID, text(&delivery.lease.delivery));
     if let Some(event_type) = &delivery.event_type {
         headers.insert(EVENT_TYPE, text(event_type));
     }
@@ -70,20 +70,73 @@ fn sign(
         .map_err(|_| RequestError::Secret)?;
     let id = delivery.message.to_string();
     let signature = signer.sign(&id, now.as_secs(), delivery.payload.as_bytes());
-    headers.insert(WEBHOOK_ID, text(id));
+    headers.insert(WEBHOOK_ID, text(&id));
     headers.insert(WEBHOOK_TIMESTAMP, now.as_secs().into());
-    headers.insert(WEBHOOK_SIGNATURE, text(signature));
+    headers.insert(WEBHOOK_SIGNATURE, text(&signature));
     Ok(())
 }
 
 fn basic(auth: &BasicAuth) -> HeaderValue {
     let pair = format!("{}:{}", auth.username, auth.password.expose());
-    let mut value = text(format!("Basic {}", STANDARD.encode(pair)));
+    let mut value = text(&format!("Basic {}", STANDARD.encode(pair)));
     value.set_sensitive(true);
     value
 }
 
 /// A value made of an id, a name, a number or base64: all visible ASCII, so that the fallback is never taken.
-fn text(value: impl ToString) -> HeaderValue {
+fn text(value: &impl ToString) -> HeaderValue {
     HeaderValue::try_from(value.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::{DeliveryId, EndpointId, Lease, LeaseToken, MessageId, Payload, WorkspaceId};
+
+    use super::*;
+
+    fn made_of(url: &str, secret: &str) -> Result<OutboundRequest, RequestError> {
+        let message = MessageId::from_bits(7);
+        let workspace = WorkspaceId::new("ws_1").unwrap();
+        let endpoint = EndpointId::new("ep_1").unwrap();
+        let delivery = LeasedDelivery {
+            lease: Lease {
+                delivery: DeliveryId::nth(message, 0),
+                token: LeaseToken(1),
+            },
+            message,
+            workspace,
+            endpoint,
+            event_type: None,
+            payload: Payload::new(&b"{}"[..]).unwrap(),
+            attempts: 0,
+            accepted_at: Timestamp::default(),
+        };
+        let target = EndpointTarget {
+            id: endpoint,
+            workspace,
+            url: url.to_owned(),
+            kind: EndpointKind::Webhook,
+            secrets: vec![SecretText::new(secret)],
+            auth: None,
+            is_active: true,
+            failing_since: None,
+        };
+        request(&delivery, &target, 1, Timestamp::default())
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_named_and_not_shown() {
+        let secret = "whsec_aHVudGVyMg==";
+        assert!(made_of("https://a.test/", secret).is_ok());
+        assert_eq!(made_of("no url", secret).unwrap_err(), RequestError::Url);
+        let error = made_of("https://a.test/", "hunter2").unwrap_err();
+        assert_eq!(error.to_string(), "the signing secret cannot be used");
+    }
+
+    #[test]
+    fn what_was_sent_to_an_endpoint_directly_has_no_event_type() {
+        let request = made_of("https://a.test/", "whsec_aHVudGVyMg==").unwrap();
+        assert!(!request.headers.contains_key(EVENT_TYPE));
+        assert_eq!(request.headers.len(), 7);
+    }
 }

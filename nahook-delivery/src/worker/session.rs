@@ -3,14 +3,13 @@
 //! Everything that takes time is a job of its own: leasing (one at a time), looking endpoints up, attempts, settling
 //! (one batch at a time, so that what ends meanwhile forms the next), settling again what failed, extending, reporting.
 
-use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    Attempt, DeliveryQueue, EndpointDirectory, EndpointId, HealthReport, HealthState, Lease,
-    LeaseBatch, Next, Settled, Settlement, StoreError, WorkerId,
+    Attempt, DeliveryQueue, EndpointDirectory, EndpointId, HealthReport, Lease, LeaseBatch, Next,
+    Settled, Settlement, StoreError, WorkerId,
 };
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -18,10 +17,12 @@ use tokio::time::{Instant, sleep_until};
 use super::attempt::Attempted;
 use super::calls::{LookUp, bounded};
 use super::endpoints::Endpoints;
+use super::health::Health;
 use super::leasing::Leasing;
 use super::ledger::{Hold, Ledger};
+use super::observe::{self, InFlightGauge};
 use super::settling::{Pending, backoff, settle};
-use super::{Worker, WorkerReport, metric, observe};
+use super::{Worker, WorkerReport};
 use crate::transport::Transport;
 
 pub(super) struct Session<Q, D, T> {
@@ -42,10 +43,8 @@ pub(super) struct Session<Q, D, T> {
     settling_again: usize,
     extending: bool,
     tick_at: Instant,
-    health: HashMap<EndpointId, HealthState>,
-    health_failures: u32,
-    health_from: Instant,
-    reporting: bool,
+    health: Health,
+    gauge: InFlightGauge,
 }
 
 /// A job that is over.
@@ -93,10 +92,8 @@ where
             settling_again: 0,
             extending: false,
             tick_at: now,
-            health: HashMap::new(),
-            health_failures: 0,
-            health_from: now,
-            reporting: false,
+            health: Health::new(now),
+            gauge: InFlightGauge::default(),
         }
     }
 
@@ -116,7 +113,6 @@ where
             }
         }
         self.report.unsettled = self.ledger.len() as u64;
-        self.show_in_flight(0);
         self.report
     }
 
@@ -125,7 +121,7 @@ where
         self.start_settling(now);
         self.start_extending(now);
         self.start_reporting(now);
-        self.show_in_flight(self.ledger.len());
+        self.gauge.show(self.ledger.len());
     }
 
     /// Takes what is over, all of it, so that attempts that ended together are settled together.
@@ -147,7 +143,7 @@ where
             Done::Extended(leases, since, answer) => self.extended(&leases, since, answer),
             Done::Leased(asked, since, answer) => self.leased(asked, since, answer),
             Done::LookedUp(holds, look_up) => self.looked_up(holds, &look_up),
-            Done::Reported(reports, answer) => self.reported(reports, answer),
+            Done::Reported(reports, answer) => self.health.reported(reports, answer),
             Done::Settled(answers) => {
                 self.settling = false;
                 self.settled(answers);
@@ -172,8 +168,8 @@ where
         if !self.stuck.is_empty() && self.settling_again == 0 {
             consider(self.stuck_until);
         }
-        if !self.health.is_empty() && !self.reporting {
-            consider(self.health_from);
+        if let Some(at) = self.health.wake_at() {
+            consider(at);
         }
         wake_at
     }
@@ -187,7 +183,7 @@ where
                 }
                 self.stage = Stage::Closing(now + self.worker.settings.stop_grace);
                 self.stuck_until = now;
-                self.health_from = now;
+                self.health.hurry(now);
             }
             Stage::Working => self.leasing.on_time(now),
             _ => {}
@@ -199,7 +195,7 @@ where
         self.leasing.stop();
         self.stage = Stage::Finishing(now + self.worker.settings.stop_timeout);
         self.stuck_until = now;
-        self.health_from = now;
+        self.health.hurry(now);
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -207,8 +203,8 @@ where
             Stage::Working => false,
             Stage::Closing(until) if now >= until => true,
             _ => {
-                let is_reporting = self.reporting || !self.health.is_empty();
-                self.ledger.is_empty() && !is_reporting && !self.leasing.is_under_way()
+                let is_leasing = self.leasing.is_under_way();
+                self.ledger.is_empty() && self.health.is_settled() && !is_leasing
             }
         }
     }
@@ -224,12 +220,7 @@ where
         self.endpoints
             .learn(endpoint, succeeded, attempt.duration, &self.worker.settings);
         if let Some(state) = health {
-            if state == HealthState::Disable {
-                metrics::counter!(metric::ENDPOINTS_DISABLED).increment(1);
-                tracing::warn!(endpoint_id = %endpoint, "endpoint disabled");
-            }
-            let known = self.health.remove(&endpoint);
-            self.health.insert(endpoint, newer(known, state));
+            self.health.learn(endpoint, state);
         }
         self.finish(hold, Some(attempt), next);
     }
@@ -293,7 +284,13 @@ where
             match answer {
                 None => {
                     pending.failures += 1;
-                    self.stuck_until = now + backoff(pending.failures);
+                    let at = now + backoff(pending.failures);
+                    let is_first = self.stuck.is_empty();
+                    self.stuck_until = if is_first {
+                        at
+                    } else {
+                        at.min(self.stuck_until)
+                    };
                     self.stuck.push(pending);
                     continue;
                 }
@@ -370,60 +367,15 @@ where
     }
 
     fn start_reporting(&mut self, now: Instant) {
-        if self.reporting || self.health.is_empty() || now < self.health_from {
+        let Some(reports) = self.health.due(now) else {
             return;
-        }
-        self.reporting = true;
-        let reports: Vec<_> = self
-            .health
-            .drain()
-            .map(|(endpoint, state)| HealthReport { endpoint, state })
-            .collect();
+        };
         let worker = Arc::clone(&self.worker);
         self.jobs.spawn(async move {
             let timeout = worker.settings.bookkeeping_timeout;
             let answer = bounded(timeout, || worker.directory.report(&reports)).await;
             Done::Reported(reports, answer)
         });
-    }
-
-    fn reported(&mut self, reports: Vec<HealthReport>, answer: Result<(), StoreError>) {
-        const FAILURES_MAX: u32 = 5;
-        self.reporting = false;
-        let Err(error) = answer else {
-            self.health_failures = 0;
-            return;
-        };
-        self.health_failures += 1;
-        if self.health_failures > FAILURES_MAX {
-            // The next attempt that tells something new will report it again.
-            observe::call_failed("report", &error, "dropped");
-            self.health_failures = 0;
-            return;
-        }
-        observe::call_failed("report", &error, "reporting again");
-        self.health_from = Instant::now() + backoff(self.health_failures);
-        for HealthReport { endpoint, state } in reports {
-            let since = self.health.remove(&endpoint);
-            let merged = since.map_or(state, |since| newer(Some(state), since));
-            self.health.insert(endpoint, merged);
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    fn show_in_flight(&self, count: usize) {
-        metrics::gauge!(metric::IN_FLIGHT).set(count as f64);
-    }
-}
-
-/// What two reports on one endpoint say together.
-fn newer(known: Option<HealthState>, news: HealthState) -> HealthState {
-    match (known, news) {
-        (Some(HealthState::Disable), _) => HealthState::Disable,
-        (Some(HealthState::FailingSince(earlier)), HealthState::FailingSince(later)) => {
-            HealthState::FailingSince(earlier.min(later))
-        }
-        _ => news,
     }
 }
 

@@ -12,37 +12,18 @@ use nahook_core::{
     ApplyMode, AttemptRecord, Catalog, Clock, Delivery, DeliveryId, DeliveryLog, DeliveryPublisher,
     DeliveryQueue, DeliveryRecord, DeliveryStatus, EndpointDirectory, EndpointId, EndpointSpec,
     EndpointTarget, Event, EventTypeId, EventTypeName, IdSource, Manifest, MessageId, Metadata,
-    NewEvent, Payload, RandomIds, Timestamp, WorkspaceId, WorkspaceSpec,
+    NewEvent, Payload, RandomIds, WorkspaceId, WorkspaceSpec,
 };
 use nahook_delivery::{
     OutboundRequest, OutboundResponse, RetryAfter, Transport, TransportError, Worker, WorkerReport,
     WorkerSettings,
 };
+use nahook_testkit::TokioClock;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 pub(crate) const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
-
-/// Goes with tokio's clock, from a moment in 2026 on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TokioClock {
-    started: Instant,
-}
-
-impl TokioClock {
-    pub(crate) fn new() -> Self {
-        Self {
-            started: Instant::now(),
-        }
-    }
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_790_000_000_000).saturating_add(self.started.elapsed())
-    }
-}
 
 /// What an endpoint does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +165,7 @@ impl AtWork {
 impl Rig {
     /// A back end with these endpoints, all active, at `http://<id>.test/`.
     pub(crate) async fn new(endpoints: &[&str]) -> Self {
-        let clock = TokioClock::new();
+        let clock = TokioClock::default();
         let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
         let rig = Self {
             store: MemoryStore::new(Arc::new(clock), ids),
@@ -229,8 +210,17 @@ impl Rig {
         endpoint: &str,
         script: impl Fn(usize) -> Act + Send + Sync + 'static,
     ) {
+        self.script_url(&url(endpoint), script);
+    }
+
+    /// Makes what is at a URL act by `script`.
+    pub(crate) fn script_url(
+        &self,
+        url: &str,
+        script: impl Fn(usize) -> Act + Send + Sync + 'static,
+    ) {
         let mut scripts = self.transport.scripts.lock().unwrap();
-        scripts.insert(url(endpoint), Box::new(script));
+        scripts.insert(url.to_owned(), Box::new(script));
     }
 
     /// Makes an endpoint act the same way each time.
@@ -327,6 +317,11 @@ impl Rig {
                 sleep(Duration::from_millis(100).max(waited / 50)).await;
             }
         }
+    }
+
+    /// How many requests are being answered.
+    pub(crate) fn running(&self) -> usize {
+        self.transport.running.lock().unwrap().values().sum()
     }
 
     pub(crate) fn overlaps(&self) -> usize {

@@ -193,6 +193,7 @@ async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt
     // still takes the connection for a live one.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = listener.local_addr().unwrap();
+    let (closed, closes) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().take(20) {
             let mut stream = stream.unwrap();
@@ -203,13 +204,15 @@ async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt
                 request.extend_from_slice(&part[..len]);
             }
             stream.write_all(OK.as_bytes()).unwrap();
-            // The close comes while the other thread sleeps, and not together with the answer.
+            // The close comes while the other thread waits for it, and not together with the answer.
             std::thread::sleep(Duration::from_millis(5));
+            drop(stream);
+            closed.send(()).unwrap();
         }
     });
     let transport = open();
     for _ in 0..20 {
         assert_eq!(transport.post(&at(socket)).await, Ok(status(200)));
-        std::thread::sleep(Duration::from_millis(20));
+        closes.recv_timeout(Duration::from_secs(10)).unwrap();
     }
 }

@@ -1,0 +1,193 @@
+use super::*;
+
+fn settings() -> WorkerSettings {
+    WorkerSettings {
+        in_flight_max: 40,
+        per_endpoint_max: 8,
+        per_endpoint_initial: 4,
+        ..WorkerSettings::default()
+    }
+}
+
+fn id(nth: usize) -> EndpointId {
+    EndpointId::new(&format!("ep_{nth:03}")).unwrap()
+}
+
+const QUICK: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(15);
+
+/// Gives the endpoint `count` deliveries in flight, each of which has ended that way and is not settled yet.
+fn ended(endpoints: &mut Endpoints, nth: usize, count: usize, succeeded: bool, duration: Duration) {
+    let now = Instant::now();
+    for _ in 0..count {
+        endpoints.enter(id(nth), now, &settings());
+    }
+    for _ in 0..count {
+        endpoints.learn(id(nth), succeeded, duration, &settings());
+    }
+}
+
+fn bound(endpoints: &mut Endpoints, nth: usize) -> usize {
+    let bounds = endpoints.bounds(0, Instant::now(), &settings());
+    let exception = bounds
+        .exceptions
+        .iter()
+        .find(|(other, _)| *other == id(nth));
+    exception.map_or(bounds.per_endpoint_max, |(_, bound)| *bound)
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_known_means_the_initial_bound_and_no_poll() {
+    let mut endpoints = Endpoints::new();
+    let bounds = endpoints.bounds(0, Instant::now(), &settings());
+    let expected = Bounds {
+        per_endpoint_max: 4,
+        ..Bounds::default()
+    };
+    assert_eq!(bounds, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_endpoint_gets_one_at_a_time_in_a_crowd() {
+    let mut endpoints = Endpoints::new();
+    let mut per_endpoint_max = |held| {
+        endpoints
+            .bounds(held, Instant::now(), &settings())
+            .per_endpoint_max
+    };
+    assert_eq!((per_endpoint_max(20), per_endpoint_max(21)), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_at_the_bound_widens_it_up_to_the_maximum() {
+    let mut endpoints = Endpoints::new();
+    ended(&mut endpoints, 0, 4, true, QUICK);
+    assert_eq!(bound(&mut endpoints, 0), 8);
+    ended(&mut endpoints, 0, 4, true, QUICK);
+    assert_eq!(bound(&mut endpoints, 0), 8);
+    // One at a time is no reason to allow more.
+    ended(&mut endpoints, 1, 1, true, QUICK);
+    assert_eq!(bound(&mut endpoints, 1), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quick_failures_halve_a_bound_and_a_long_one_leaves_one() {
+    let mut endpoints = Endpoints::new();
+    ended(&mut endpoints, 0, 1, false, QUICK);
+    assert_eq!(bound(&mut endpoints, 0), 2);
+    ended(&mut endpoints, 0, 5, false, QUICK);
+    assert_eq!(bound(&mut endpoints, 0), 1);
+    ended(&mut endpoints, 1, 4, true, QUICK);
+    ended(&mut endpoints, 1, 1, false, LONG);
+    for _ in 0..5 {
+        endpoints.leave(id(1), Instant::now(), &settings());
+    }
+    assert_eq!(bound(&mut endpoints, 1), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_endpoints_share_half_of_the_worker() {
+    let mut endpoints = Endpoints::new();
+    for nth in 0..5 {
+        ended(&mut endpoints, nth, 4, true, LONG);
+    }
+    // Twenty in flight are all that slow endpoints may have, so none may have more.
+    for nth in 0..5 {
+        assert!(bound(&mut endpoints, nth) <= 4);
+    }
+    for nth in 0..5 {
+        for _ in 0..4 {
+            endpoints.leave(id(nth), Instant::now(), &settings());
+        }
+    }
+    let total: usize = (0..5).map(|nth| bound(&mut endpoints, nth)).sum();
+    assert_eq!(total, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_slow_endpoints_than_there_is_room_for_take_turns() {
+    let mut endpoints = Endpoints::new();
+    for nth in 0..50 {
+        ended(&mut endpoints, nth, 1, false, LONG);
+        endpoints.leave(id(nth), Instant::now(), &settings());
+    }
+    let mut offered = Vec::new();
+    for _ in 0..5 {
+        let now = Instant::now();
+        let bounds = endpoints.bounds(0, now, &settings());
+        assert_eq!(bounds.wider_at, Some(now + TURN));
+        let mut turn: Vec<_> = bounds
+            .exceptions
+            .into_iter()
+            .filter(|(_, more)| *more > 0)
+            .collect();
+        assert!(turn.len() == 20 && turn.iter().all(|(_, more)| *more == 1));
+        offered.append(&mut turn);
+    }
+    // Five turns of twenty: everybody has had two.
+    offered.sort_unstable();
+    let twice: Vec<_> = (0..50)
+        .flat_map(|nth| [(id(nth), 1), (id(nth), 1)])
+        .collect();
+    assert_eq!(offered, twice);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_runs_for_long_makes_its_endpoint_a_slow_one() {
+    let mut endpoints = Endpoints::new();
+    let settings = settings();
+    let begun = Instant::now();
+    for nth in 0..3 {
+        endpoints.enter(id(nth), begun, &settings);
+        endpoints.begin(id(nth), nth as u64, begun);
+    }
+    let is_slow = |endpoints: &Endpoints, nth| endpoints.known[&id(nth)].slow;
+    let nearly = begun + settings.slow_after - Duration::from_millis(1);
+    endpoints.mark_slow(nearly, &settings, |_| true);
+    assert!((0..3).all(|nth| !is_slow(&endpoints, nth)));
+    // The second one has ended meanwhile.
+    endpoints.mark_slow(begun + settings.slow_after, &settings, |number| number != 1);
+    assert_eq!(
+        [0, 1, 2].map(|nth| is_slow(&endpoints, nth)),
+        [true, false, true]
+    );
+    assert!(endpoints.begun.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_endpoint_gets_nothing_until_its_pause_is_over() {
+    let mut endpoints = Endpoints::new();
+    let now = Instant::now();
+    endpoints.enter(id(0), now, &settings());
+    endpoints.pause(id(0), now + LONG);
+    endpoints.leave(id(0), now, &settings());
+    let bounds = endpoints.bounds(0, now, &settings());
+    assert_eq!(bounds.exceptions, [(id(0), 0)]);
+    assert_eq!(bounds.wider_at, Some(now + LONG));
+    let bounds = endpoints.bounds(0, now + LONG, &settings());
+    assert_eq!((bounds.exceptions, bounds.wider_at), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_at_rest_are_forgotten() {
+    let mut endpoints = Endpoints::new();
+    let now = Instant::now();
+    ended(&mut endpoints, 0, 1, true, QUICK);
+    ended(&mut endpoints, 1, 1, false, QUICK);
+    ended(&mut endpoints, 2, 4, true, QUICK);
+    ended(&mut endpoints, 3, 1, false, LONG);
+    for (nth, count) in [(0, 1), (1, 1), (2, 4), (3, 1)] {
+        for _ in 0..count {
+            endpoints.leave(id(nth), now, &settings());
+        }
+    }
+    let mut known = |later| {
+        endpoints.bounds(0, now + later, &settings());
+        let mut known: Vec<_> = endpoints.known.keys().copied().collect();
+        known.sort_unstable();
+        known
+    };
+    assert_eq!(known(Duration::ZERO), [id(2), id(3)]);
+    assert_eq!(known(GROWN_MEMORY), [id(3)]);
+    assert_eq!(known(SLOW_MEMORY), []);
+}

@@ -1,0 +1,97 @@
+use nahook_core::{EndpointId, LeaseToken, MessageId, Payload, Timestamp, WorkspaceId};
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(1);
+
+fn delivery(token: u64, attempts: u32) -> LeasedDelivery {
+    let message = MessageId::from_bits(7);
+    LeasedDelivery {
+        lease: Lease {
+            delivery: DeliveryId::nth(message, 0),
+            token: LeaseToken(token),
+        },
+        message,
+        workspace: WorkspaceId::new("ws_1").unwrap(),
+        endpoint: EndpointId::new("ep_1").unwrap(),
+        event_type: None,
+        payload: Payload::new(&b"{}"[..]).unwrap(),
+        attempts,
+        accepted_at: Timestamp::default(),
+    }
+}
+
+fn admitted(ledger: &mut Ledger, token: u64, attempts: u32) -> Admission {
+    ledger.admit(delivery(token, attempts), Instant::now() + SOON)
+}
+
+fn new(ledger: &mut Ledger, token: u64) -> Hold {
+    match admitted(ledger, token, 0) {
+        Admission::New(hold) => hold,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_leased_again_with_nothing_recorded_goes_on_under_the_new_lease() {
+    let mut ledger = Ledger::default();
+    let hold = new(&mut ledger, 1);
+    let attempt = tokio::spawn(std::future::pending::<()>());
+    ledger.attempting(hold, attempt.abort_handle());
+    assert!(matches!(admitted(&mut ledger, 2, 0), Admission::Adopted));
+    tokio::task::yield_now().await;
+    assert!(!attempt.is_finished() && ledger.is_attempting(hold.number));
+    let lease = ledger.settling(hold).unwrap();
+    assert_eq!(lease.token, LeaseToken(2));
+    assert_eq!(ledger.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_leased_again_after_somebody_settled_an_attempt_begins_anew() {
+    let mut ledger = Ledger::default();
+    let old = new(&mut ledger, 1);
+    let attempt = tokio::spawn(std::future::pending::<()>());
+    ledger.attempting(old, attempt.abort_handle());
+    let Admission::Replaced(hold) = admitted(&mut ledger, 2, 1) else {
+        panic!("the old hold is obsolete");
+    };
+    assert!(attempt.await.unwrap_err().is_cancelled());
+    // Nothing that comes of the old hold touches the new one.
+    assert_eq!(ledger.settling(old), None);
+    assert!(ledger.remove(old).is_none());
+    assert!(ledger.get_mut(hold).is_some());
+    assert!(ledger.remove(hold).is_some() && ledger.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_extended_until_they_are_lost() {
+    let mut ledger = Ledger::default();
+    let hold = new(&mut ledger, 1);
+    let now = Instant::now();
+    let lease = delivery(1, 0).lease;
+    assert_eq!(ledger.ending(now + SOON), []);
+    assert_eq!(ledger.ending(now + 2 * SOON), [lease]);
+    assert!(!ledger.extended(lease, Some((now, 5 * SOON))));
+    assert_eq!(ledger.ending(now + 2 * SOON), []);
+    assert!(ledger.extended(lease, None), "it is lost");
+    assert!(!ledger.extended(lease, None), "that is known");
+    assert_eq!(ledger.ending(now + 9 * SOON), []);
+    assert!(
+        !ledger.extended(delivery(9, 0).lease, None),
+        "another lease's"
+    );
+    ledger.remove(hold);
+    assert!(!ledger.extended(lease, None), "over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cutting_off_spares_what_is_being_settled() {
+    let mut ledger = Ledger::default();
+    let hold = new(&mut ledger, 1);
+    let attempt = tokio::spawn(std::future::pending::<()>());
+    ledger.attempting(hold, attempt.abort_handle());
+    assert_eq!(ledger.cut_off_all(), [hold]);
+    assert!(attempt.await.unwrap_err().is_cancelled());
+    ledger.settling(hold);
+    assert_eq!(ledger.cut_off_all(), []);
+}

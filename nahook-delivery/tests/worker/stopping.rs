@@ -1,0 +1,184 @@
+//! A worker stops, or there are several of them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use nahook_core::DeliveryStatus;
+use nahook_delivery::WorkerSettings;
+use tokio::time::{Instant, sleep};
+
+use crate::faulty::{Fault, Faulty};
+use crate::support::{Act, Rig};
+
+#[tokio::test(start_paused = true)]
+async fn stopping_lets_attempts_end_and_leases_nothing_more() {
+    let rig = Rig::new(&["ep_a"]).await;
+    rig.always("ep_a", Act::AnswerAfter(Duration::from_secs(10), 200));
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.extend(rig.publish(&["ep_a"]).await);
+    }
+    let worker = rig.start(WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    let stopping = Instant::now();
+    let report = worker.stop().await;
+    let took = stopping.elapsed();
+    assert!((8..10).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(
+        (report.delivered, report.unsettled, report.released),
+        (4, 0, 0)
+    );
+    assert_eq!(rig.arrivals().len(), 4);
+    let mut pending = 0;
+    for id in ids {
+        pending += usize::from(rig.status(id).await == DeliveryStatus::Pending);
+    }
+    assert_eq!(pending, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_stops_at_once() {
+    let rig = Rig::new(&["ep_a"]).await;
+    let worker = rig.start(WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    let stopping = Instant::now();
+    worker.stop().await;
+    assert!(stopping.elapsed() < Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_outlasts_the_stop_is_given_back_at_once() {
+    let rig = Rig::new(&["ep_a"]).await;
+    rig.script("ep_a", |nth| {
+        if nth == 0 {
+            Act::HangForEver
+        } else {
+            Act::Answer(200)
+        }
+    });
+    let ids = rig.publish(&["ep_a"]).await;
+    let settings = WorkerSettings {
+        stop_timeout: Duration::from_secs(5),
+        ..WorkerSettings::default()
+    };
+    let worker = rig.start(settings.clone());
+    sleep(Duration::from_secs(1)).await;
+    let stopping = Instant::now();
+    let report = worker.stop().await;
+    assert_eq!(stopping.elapsed().as_secs(), 5);
+    assert_eq!(
+        (report.released, report.unsettled, report.attempts),
+        (1, 0, 0)
+    );
+    // Another worker need not wait for the lease to end.
+    let next = rig.start(settings);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
+    next.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_leased_but_not_begun_is_given_back() {
+    let rig = Rig::new(&["ep_a"]).await;
+    let ids = rig.publish(&["ep_a"]).await;
+    let directory = Faulty::new(&rig.store).targets(|_| Fault::Hang);
+    let worker = rig.start_over(rig.store.clone(), directory, WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    let report = worker.stop().await;
+    assert_eq!(
+        (report.released, report.attempts, report.unsettled),
+        (1, 0, 0)
+    );
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Pending);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_still_leases_while_stopping_is_given_back() {
+    let rig = Rig::new(&["ep_a"]).await;
+    let ids = rig.publish(&["ep_a"]).await;
+    let queue = Faulty::new(&rig.store).lease_takes(Duration::from_secs(3));
+    // What will not be attempted need not be looked up.
+    let directory = Faulty::new(&rig.store).targets(|_| Fault::Hang);
+    let worker = rig.start_over(queue, directory, WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    let stopping = Instant::now();
+    let report = worker.stop().await;
+    assert_eq!(stopping.elapsed().as_secs(), 2);
+    assert_eq!(
+        (report.released, report.attempts, report.unsettled),
+        (1, 0, 0)
+    );
+    assert_eq!(rig.arrivals().len(), 0);
+    // Long before a lease would end.
+    let next = rig.start(WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
+    next.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_bounded_even_if_the_queue_is_gone() {
+    for fault in [Fault::Hang, Fault::Unavailable] {
+        let rig = Rig::new(&["ep_a"]).await;
+        rig.publish(&["ep_a"]).await;
+        let queue = Faulty::new(&rig.store).settle(move |_| fault);
+        let worker = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
+        sleep(Duration::from_secs(1)).await;
+        let stopping = Instant::now();
+        let report = worker.stop().await;
+        let took = stopping.elapsed();
+        assert!(took <= Duration::from_millis(25_010), "{fault:?} {took:?}");
+        assert_eq!((report.delivered, report.unsettled), (0, 1), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_workers_share_a_queue_and_each_delivery_is_sent_once() {
+    let rig = Rig::new(&["ep_a", "ep_b", "ep_c"]).await;
+    let act = Act::AnswerAfter(Duration::from_millis(20), 200);
+    for endpoint in ["ep_a", "ep_b", "ep_c"] {
+        rig.always(endpoint, act);
+    }
+    let workers = [
+        rig.start(WorkerSettings::default()),
+        rig.start(WorkerSettings::default()),
+    ];
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        ids.extend(rig.publish(&["ep_a", "ep_b", "ep_c"]).await);
+        sleep(Duration::from_millis(1)).await;
+    }
+    rig.until(&ids, DeliveryStatus::Delivered).await;
+    for worker in workers {
+        let report = worker.stop().await;
+        assert!(report.delivered > 0, "both had a part: {report:?}");
+    }
+    let arrivals = rig.arrivals();
+    let distinct: HashSet<_> = arrivals
+        .iter()
+        .map(|a| a.header("nahook-delivery-id"))
+        .collect();
+    assert_eq!((arrivals.len(), distinct.len()), (600, 600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_crashed_worker_held_is_attempted_by_another_once_its_lease_ends() {
+    let rig = Rig::new(&["ep_a"]).await;
+    rig.script("ep_a", |nth| {
+        if nth == 0 {
+            Act::Hang
+        } else {
+            Act::Answer(200)
+        }
+    });
+    let ids = rig.publish(&["ep_a"]).await;
+    let crashing = rig.start(WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    crashing.crash().await;
+    let other = rig.start(WorkerSettings::default());
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(rig.arrivals().len(), 1);
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
+    assert_eq!(other.stop().await.delivered, 1);
+}
