@@ -86,6 +86,7 @@ macro_rules! endpoint_conformance {
             a_success_ends_the_failures,
             reports_about_the_gone_are_dropped,
             a_changed_endpoint_is_seen,
+            an_endpoint_enabled_again_starts_afresh,
         ] }
     };
 }

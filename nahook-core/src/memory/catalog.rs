@@ -19,6 +19,19 @@ impl Catalog for MemoryStore {
             write(&mut catalog, change)?;
         }
         if mode == ApplyMode::Commit {
+            // An endpoint that is enabled again starts afresh: its old failures must not disable it at the next one.
+            for change in &changes {
+                if let Record::Endpoint(row) = &change.record
+                    && row.is_active
+                    && state
+                        .catalog
+                        .endpoints
+                        .iter()
+                        .any(|old| old.id == row.id && !old.is_active)
+                {
+                    state.failing_since.remove(&row.id);
+                }
+            }
             state.catalog = catalog;
             state.look_ups.clear();
         }

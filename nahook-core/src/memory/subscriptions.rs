@@ -16,7 +16,10 @@ impl SubscriptionStore for MemoryStore {
             return Ok(known.clone());
         }
         let found = look_up(&state, event_type, scope);
-        state.look_ups.insert(key, found.clone());
+        // Names that do not exist are without number, and callers make them up.
+        if found.is_some() {
+            state.look_ups.insert(key, found.clone());
+        }
         Ok(found)
     }
 }

@@ -80,6 +80,8 @@ pub trait EndpointDirectory: Send + Sync {
     ) -> impl Future<Output = Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>> + Send;
 
     /// Records what was learnt. Repeating a report is harmless; one about an endpoint that is gone is dropped.
+    ///
+    /// What is recorded here ends when the endpoint is enabled again: it then starts without failures.
     fn report(
         &self,
         reports: &[HealthReport],

@@ -150,7 +150,8 @@ pub struct Settlement {
 pub enum Settled {
     /// Recorded.
     Done,
-    /// The lease had expired and the delivery was leased again, or it was settled before: nothing was recorded.
+    /// The lease had expired, or it was settled before: nothing was recorded. A queue may still take the settlement of an
+    /// expired lease as long as nobody has leased the delivery again.
     LeaseLost,
 }
 

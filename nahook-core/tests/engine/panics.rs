@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use nahook_core::{
-    Delivery, FailureKind, FanOutSettings, LimiterDown, Outcome, StoreErrorKind, TriggerError,
+    Delivery, DeliveryPublisher, Event, FailureKind, FanOutSettings, LimiterDown, Outcome,
+    StoreErrorKind, TriggerError,
 };
 use tokio::time::sleep;
 
-use crate::ports::{Answer, Ports, caller};
+use crate::ports::{Answer, Ports, TIMEOUT, caller};
 
 /// When a port panics: before it has made a future, or in it.
 #[derive(Clone, Copy)]
@@ -91,4 +92,41 @@ async fn a_publisher_that_panics_keeps_what_it_resolved() {
             ]
         );
     }
+}
+
+/// Resolves a slot and panics when it is dropped.
+struct BrokenGuard<'a>(&'a mut [Delivery]);
+
+impl Drop for BrokenGuard<'_> {
+    fn drop(&mut self) {
+        self.0[1].failed(FailureKind::QueueUnavailable);
+        panic!("planned");
+    }
+}
+
+struct BreaksWhenDropped;
+
+impl DeliveryPublisher for BreaksWhenDropped {
+    async fn publish(&self, _: &Event, deliveries: &mut [Delivery]) {
+        deliveries[0].published();
+        let _guard = BrokenGuard(deliveries);
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_panics_when_dropped_keeps_what_it_resolved() {
+    let ports = Ports::default().admits().finds(3);
+    let played = ports.play_with(BreaksWhenDropped, &caller()).await;
+    assert_eq!(played.elapsed, TIMEOUT);
+    let receipt = played.answer.unwrap();
+    let outcomes: Vec<_> = receipt.deliveries().iter().map(Delivery::outcome).collect();
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Published,
+            Outcome::Failed(FailureKind::QueueUnavailable),
+            Outcome::Failed(FailureKind::Unconfirmed),
+        ]
+    );
 }

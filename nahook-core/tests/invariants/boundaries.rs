@@ -8,12 +8,12 @@ use nahook_core::{
     ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryQueue, FanOut, GcraLimiter, LeaseRequest,
     NewEvent, TriggerError, WorkerId,
 };
+use nahook_testkit::{SeededIds, TokioClock};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::case::{Reach, cases};
-use crate::components::{SeededIds, TokioClock};
 use crate::run::{caller, event, in_paused_time, run};
 use crate::world::{Trigger, World, triggers_in, workspace_id, worlds};
 
@@ -132,8 +132,8 @@ proptest! {
         for checked in &ran.truth.checked {
             prop_assert_eq!(checked, &caller);
         }
-        for held in &ran.truth.held {
-            prop_assert_eq!(held.event.workspace, caller.workspace);
+        for event in &ran.truth.published {
+            prop_assert_eq!(event.workspace, caller.workspace);
         }
     }
 }

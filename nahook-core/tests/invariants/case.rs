@@ -1,10 +1,13 @@
 //! What a case consists of, and how cases are drawn.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use nahook_core::{FailureKind, LimiterDown};
+use nahook_testkit::{Answer, Fault, FaultScript, Order};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 
 /// One trigger, with everything that happens to it. Durations are in milliseconds.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ pub(crate) struct Case {
     pub(crate) limiter: Step<LimiterAnswer>,
     pub(crate) limiter_down: LimiterDown,
     pub(crate) store: Step<StoreAnswer>,
-    pub(crate) queue: QueueScript,
+    pub(crate) queue: Queue,
 }
 
 /// What the caller's key reaches.
@@ -55,87 +58,64 @@ pub(crate) enum StoreAnswer {
     Silence,
 }
 
-/// What the queue does with each delivery, counted from when it is asked.
+/// What happens to each delivery on its way to the queue.
 #[derive(Clone, Debug)]
-pub(crate) struct QueueScript {
+pub(crate) struct Queue {
     /// One for each subscribed endpoint.
-    pub(crate) fates: Vec<Fate>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) order: Order,
     /// Whether everything is taken at the end or nothing is, and dropping rolls back.
     pub(crate) is_transaction: bool,
-    pub(crate) ending: Ending,
 }
 
-/// Whether the queue takes a delivery, and what it says of that.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fate {
-    pub(crate) taken: bool,
-    pub(crate) said: Said,
-    pub(crate) taken_at: u64,
-    pub(crate) said_at: u64,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Said {
-    /// An acknowledgement, of a delivery that it has taken.
-    Published,
-    /// A failure; a definite one only of a delivery that it has not taken.
-    Failed(FailureKind),
-    /// Nothing.
-    Nothing,
-}
-
-/// How the publisher ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ending {
-    /// By returning once everything is said.
-    Return,
-    /// Not at all.
-    Silence,
-    /// By a panic at that time, whatever is left to do.
-    Panic(u64),
-}
-
-const MOODS: [&[(bool, Said)]; 8] = [
-    &ALL,
-    &ALL,
-    &ALL,
-    &[(true, Said::Published)],
-    &[(false, Said::Failed(FailureKind::QueueUnavailable))],
-    &[(true, Said::Nothing), (false, Said::Nothing)],
-    &[
-        (true, Said::Published),
-        (false, Said::Failed(FailureKind::EndpointGone)),
-    ],
-    &[
-        (false, Said::Failed(FailureKind::QueueUnavailable)),
-        (false, Said::Failed(FailureKind::PayloadTooLarge)),
-    ],
-];
-
-/// Taken and acknowledged, in every combination that a port may answer.
-const ALL: [(bool, Said); 8] = [
-    (true, Said::Published),
-    (false, Said::Failed(FailureKind::EndpointGone)),
-    (false, Said::Failed(FailureKind::PayloadTooLarge)),
-    (false, Said::Failed(FailureKind::QueueUnavailable)),
-    (true, Said::Failed(FailureKind::Internal)),
-    (false, Said::Failed(FailureKind::Internal)),
-    (true, Said::Nothing),
-    (false, Said::Nothing),
-];
-
-impl Fate {
-    /// Reads a fate out of 64 random bits: cheaper to draw and to shrink than a structure, by the thousand.
-    fn of(bits: u64, mood: &[(bool, Said)], spread: u64) -> Self {
-        let (taken, said) = mood[usize::try_from(bits & 0xff).unwrap() % mood.len()];
-        let taken_at = (bits >> 8 & 0xff_ffff) % spread;
-        Self {
-            taken,
-            said,
-            taken_at,
-            said_at: taken_at + (bits >> 32 & 0xff_ffff) % spread,
+impl Queue {
+    pub(crate) fn script(&self) -> FaultScript {
+        let script = FaultScript::new(self.faults.clone()).in_order(self.order);
+        if self.is_transaction {
+            script.rolling_back()
+        } else {
+            script
         }
     }
+}
+
+/// Whether a delivery is taken, and what is said of that: every combination that a publisher may answer.
+const ALL: [(bool, Answer); 11] = [
+    (true, Answer::Acknowledge),
+    (false, Answer::Fail(FailureKind::EndpointGone)),
+    (false, Answer::Fail(FailureKind::PayloadTooLarge)),
+    (false, Answer::Fail(FailureKind::QueueUnavailable)),
+    (true, Answer::Fail(FailureKind::Internal)),
+    (false, Answer::Fail(FailureKind::Internal)),
+    (true, Answer::Fail(FailureKind::Unconfirmed)),
+    (false, Answer::Fail(FailureKind::Unconfirmed)),
+    (true, Answer::Omit),
+    (false, Answer::Omit),
+    (true, Answer::Silence),
+];
+
+/// Queues that do not do everything at once: among two thousand deliveries everything would always go wrong somewhere.
+const MOODS: [&[(bool, Answer)]; 7] = [
+    &ALL,
+    ALL.split_at(10).0,
+    &[(true, Answer::Acknowledge)],
+    &[(false, Answer::Fail(FailureKind::QueueUnavailable))],
+    &[(true, Answer::Omit), (false, Answer::Omit)],
+    &[
+        (true, Answer::Acknowledge),
+        (false, Answer::Fail(FailureKind::EndpointGone)),
+    ],
+    &[
+        (false, Answer::Fail(FailureKind::QueueUnavailable)),
+        (false, Answer::Fail(FailureKind::PayloadTooLarge)),
+    ],
+];
+
+/// Reads a fault out of 64 random bits: cheaper to draw and to shrink than a structure, by the thousand.
+fn fault_of(bits: u64, mood: &[(bool, Answer)], spread: u64) -> Fault {
+    let (taken, answer) = mood[usize::try_from(bits & 0xff).unwrap() % mood.len()];
+    let millis = |bits: u64| Duration::from_millis((bits & 0xff_ffff) % spread);
+    Fault::new(taken, answer).after(millis(bits >> 8), millis(bits >> 32))
 }
 
 /// Any trigger.
@@ -171,7 +151,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         (latencies(), limiter),
         limiter_down,
         (latencies(), store),
-        queue_scripts(),
+        queues(),
     )
         .prop_map(
             |(
@@ -221,34 +201,54 @@ pub(crate) fn admitted_cases() -> impl Strategy<Value = Case> {
     })
 }
 
-/// What another fate would be for one of the endpoints.
-pub(crate) fn fates() -> impl Strategy<Value = Fate> {
-    any::<u64>().prop_map(|bits| Fate::of(bits, &ALL, 6_000))
+/// What else might happen to one of the deliveries; no panic, which would be the publisher's and not the delivery's.
+pub(crate) fn faults() -> impl Strategy<Value = Fault> {
+    any::<u64>().prop_map(|bits| fault_of(bits, &ALL, 6_000))
 }
 
 fn latencies() -> impl Strategy<Value = u64> {
     prop_oneof![4 => Just(0), 4 => 0_u64..50, 1 => 0_u64..6_000]
 }
 
-fn queue_scripts() -> impl Strategy<Value = QueueScript> {
+fn queues() -> impl Strategy<Value = Queue> {
     let widths: [Range<usize>; 3] = [0..9, 0..101, 0..2_001];
     let [narrow, middling, wide] = widths.map(|width| vec(any::<u64>(), width));
     let bits = prop_oneof![3 => narrow, 3 => middling, 2 => wide];
-    let ending = prop_oneof![
-        6 => Just(Ending::Return),
-        2 => Just(Ending::Silence),
-        1 => (0_u64..6_000).prop_map(Ending::Panic),
+    let mood = select(&MOODS[..]);
+    let spread = select(&[1_u64, 50, 6_000][..]);
+    let order = prop_oneof![
+        Just(Order::Forward),
+        Just(Order::Reverse),
+        any::<u64>().prop_map(Order::Shuffled),
     ];
-    let mood = (0..MOODS.len()).prop_map(|mood| MOODS[mood]);
-    let spread = prop_oneof![Just(1_u64), Just(50), Just(6_000)];
-    (bits, prop::bool::weighted(0.25), ending, mood, spread).prop_map(
-        |(bits, is_transaction, ending, mood, spread)| QueueScript {
-            fates: bits
-                .into_iter()
-                .map(|bits| Fate::of(bits, mood, spread))
-                .collect(),
-            is_transaction,
-            ending,
-        },
+    let ending = prop::option::weighted(
+        0.3,
+        (
+            any::<Index>(),
+            select(&[Answer::Panic, Answer::Silence][..]),
+        ),
+    );
+    (
+        bits,
+        mood,
+        spread,
+        order,
+        prop::bool::weighted(0.25),
+        ending,
     )
+        .prop_map(|(bits, mood, spread, order, is_transaction, ending)| {
+            let faults = bits.into_iter().map(|bits| fault_of(bits, mood, spread));
+            let mut faults: Vec<_> = faults.collect();
+            if let Some((at, answer)) = ending
+                && !faults.is_empty()
+            {
+                let at = at.index(faults.len());
+                faults[at].answer = answer;
+            }
+            Queue {
+                faults,
+                order,
+                is_transaction,
+            }
+        })
 }

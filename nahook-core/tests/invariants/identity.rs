@@ -61,7 +61,7 @@ proptest! {
         if let (Ok(first), Ok(second)) = (first, second) {
             prop_assert_ne!(first.message(), second.message());
             let all: HashSet<_> = ids(&first).chain(ids(&second)).collect();
-            prop_assert_eq!(all.len(), 2 * case.queue.fates.len());
+            prop_assert_eq!(all.len(), 2 * case.queue.faults.len());
             for held in &truth.held {
                 prop_assert!(all.contains(&held.delivery));
             }
@@ -76,10 +76,10 @@ proptest! {
     ) {
         let ran = run_with(&case, event.clone());
         for held in &ran.truth.held {
-            let payload = held.event.payload.as_bytes();
+            let payload = held.payload.as_bytes();
             prop_assert_eq!(payload, &bytes);
             prop_assert_eq!(payload.as_ptr(), event.payload.as_bytes().as_ptr());
-            let labels: BTreeMap<_, _> = held.event.metadata.clone().into();
+            let labels: BTreeMap<_, _> = held.metadata.clone().into();
             prop_assert_eq!(&labels, event.metadata.as_map());
         }
     }

@@ -11,13 +11,9 @@ mod boundaries;
 #[cfg(test)]
 mod case;
 #[cfg(test)]
-mod components;
-#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod model;
-#[cfg(test)]
-mod queue;
 #[cfg(test)]
 mod run;
 #[cfg(test)]

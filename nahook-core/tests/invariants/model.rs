@@ -1,78 +1,80 @@
 //! What has to come of a case, told from the case alone.
 
+use std::time::Duration;
+
 use nahook_core::{FailureKind, LimiterDown, Outcome};
+use nahook_testkit::{Answer, Fault};
 
-use crate::case::{Case, Ending, Fate, LimiterAnswer, Reach, Said, StoreAnswer};
+use crate::case::{Case, LimiterAnswer, Reach, StoreAnswer};
 
-/// How long the case takes, in milliseconds.
-pub(crate) fn elapsed(case: &Case) -> u64 {
+/// How long the case takes.
+pub(crate) fn elapsed(case: &Case) -> Duration {
     let duration = match publishing_begins(case) {
-        Begins::At(began) if case.queue.fates.is_empty() => Some(began),
+        Begins::At(began) if case.queue.faults.is_empty() => Some(began),
         Begins::At(began) => publishing_lasts(case).map(|lasts| began + lasts),
         Begins::NotBefore(ended) => Some(ended),
         Begins::Silence => None,
     };
-    duration.map_or(case.timeout, |duration| duration.min(case.timeout))
+    let timeout = Duration::from_millis(case.timeout);
+    duration.map_or(timeout, |duration| duration.min(timeout))
 }
 
-/// What is to be reported of each endpoint; `None` if the answer has to be an error.
-pub(crate) fn outcomes(case: &Case) -> Option<Vec<Outcome>> {
+/// What may be reported of each endpoint; `None` if the answer has to be an error.
+///
+/// The two are the same, save for what is due in the very millisecond in which the publisher panics.
+pub(crate) fn outcomes(case: &Case) -> Option<Vec<[Outcome; 2]>> {
     let Begins::At(began) = publishing_begins(case) else {
         return None;
     };
-    if began >= case.timeout {
+    let timeout = Duration::from_millis(case.timeout);
+    if began >= timeout {
         return None;
     }
-    let left = case.timeout - began;
+    let left = timeout.saturating_sub(began);
     let in_time = publishing_lasts(case).is_some_and(|lasts| lasts <= left);
-    let fates = &case.queue.fates;
-    let outcomes: Vec<_> = if case.queue.is_transaction {
-        let is_committed = in_time && matches!(case.queue.ending, Ending::Return);
-        let rolled_back = Outcome::Failed(FailureKind::QueueUnavailable);
-        let outcome = |fate: &Fate| {
-            if is_committed {
-                told(fate)
+    let (faults, panics) = (&case.queue.faults, panics(case));
+    let unconfirmed = Outcome::Failed(FailureKind::Unconfirmed);
+    let rolled_back = Outcome::Failed(FailureKind::QueueUnavailable);
+    let outcome = |fault: &Fault| {
+        if case.queue.is_transaction {
+            let is_committed = in_time && panics.is_none();
+            return [if is_committed {
+                told(fault)
             } else {
                 rolled_back
-            }
-        };
-        fates.iter().map(outcome).collect()
-    } else {
-        let cut = match case.queue.ending {
-            Ending::Panic(at) => at.min(left),
-            Ending::Return | Ending::Silence => left,
-        };
-        let unconfirmed = Outcome::Failed(FailureKind::Unconfirmed);
-        let outcome = |fate: &Fate| {
-            if fate.said_at <= cut {
-                told(fate)
-            } else {
-                unconfirmed
-            }
-        };
-        fates.iter().map(outcome).collect()
+            }; 2];
+        }
+        let due = answered(fault);
+        if due > left || panics.is_some_and(|at| due > at) {
+            [unconfirmed; 2]
+        } else if panics == Some(due) {
+            [told(fault), unconfirmed]
+        } else {
+            [told(fault); 2]
+        }
     };
-    let may_be_queued = |outcome: &Outcome| match outcome {
+    let outcomes: Vec<_> = faults.iter().map(outcome).collect();
+    let may_be_queued = |outcome: &[Outcome; 2]| match outcome[0] {
         Outcome::Published => true,
         Outcome::Failed(kind) => kind.may_be_queued(),
     };
-    let is_answer = fates.is_empty() || in_time || outcomes.iter().any(may_be_queued);
+    let is_answer = faults.is_empty() || in_time || outcomes.iter().any(may_be_queued);
     is_answer.then_some(outcomes)
 }
 
 enum Begins {
-    At(u64),
+    At(Duration),
     /// Never: something else ends the case then.
-    NotBefore(u64),
+    NotBefore(Duration),
     /// Never: something before it does not end.
     Silence,
 }
 
 fn publishing_begins(case: &Case) -> Begins {
     if case.reach == Reach::Endpoint || case.is_oversized {
-        return Begins::NotBefore(0);
+        return Begins::NotBefore(Duration::ZERO);
     }
-    let admitted = case.limiter.after;
+    let admitted = Duration::from_millis(case.limiter.after);
     match case.limiter.answer {
         LimiterAnswer::Silence => return Begins::Silence,
         LimiterAnswer::Refuse => return Begins::NotBefore(admitted),
@@ -81,7 +83,7 @@ fn publishing_begins(case: &Case) -> Begins {
         }
         LimiterAnswer::Error | LimiterAnswer::Panic | LimiterAnswer::Admit => {}
     }
-    let looked_up = admitted + case.store.after;
+    let looked_up = admitted + Duration::from_millis(case.store.after);
     match case.store.answer {
         StoreAnswer::Silence => Begins::Silence,
         StoreAnswer::Found => Begins::At(looked_up),
@@ -91,19 +93,30 @@ fn publishing_begins(case: &Case) -> Begins {
     }
 }
 
-fn publishing_lasts(case: &Case) -> Option<u64> {
-    match case.queue.ending {
-        Ending::Return => Some(case.queue.work_ends()),
-        Ending::Panic(at) => Some(at),
-        Ending::Silence => None,
-    }
+/// How long the publisher takes; `None` if it does not end.
+fn publishing_lasts(case: &Case) -> Option<Duration> {
+    let mut faults = case.queue.faults.iter();
+    let is_silent = faults.any(|fault| fault.answer == Answer::Silence);
+    let ends = case.queue.faults.iter().map(answered).max();
+    panics(case).or(if is_silent { None } else { ends })
+}
+
+/// When the publisher panics, if it does.
+fn panics(case: &Case) -> Option<Duration> {
+    let faults = case.queue.faults.iter();
+    let panicking = faults.filter(|fault| fault.answer == Answer::Panic);
+    panicking.map(answered).min()
+}
+
+fn answered(fault: &Fault) -> Duration {
+    fault.delay + fault.latency
 }
 
 /// The outcome of a delivery of which everything was said.
-fn told(fate: &Fate) -> Outcome {
-    match fate.said {
-        Said::Published => Outcome::Published,
-        Said::Failed(kind) => Outcome::Failed(kind),
-        Said::Nothing => Outcome::Failed(FailureKind::Unconfirmed),
+fn told(fault: &Fault) -> Outcome {
+    match fault.answer {
+        Answer::Acknowledge => Outcome::Published,
+        Answer::Fail(kind) => Outcome::Failed(kind),
+        _ => Outcome::Failed(FailureKind::Unconfirmed),
     }
 }

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nahook_core::{
-    ApiKeyId, Caller, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, EndpointId,
-    EnvironmentId, EventTypeId, EventTypeName, FanOut, FanOutScope, FanOutSettings, Metadata,
-    NewEvent, Payload, Plan, RateLimiter, Receipt, StoreError, Subscribers, SubscriptionStore,
-    TriggerError, Verdict, WorkspaceId,
+    ApiKeyId, Caller, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
+    DynSubscriptionStore, EndpointId, EnvironmentId, Event, EventTypeId, EventTypeName, FanOut,
+    FanOutScope, FanOutSettings, Metadata, NewEvent, Payload, Plan, RateLimiter, Receipt,
+    StoreError, Subscribers, SubscriptionStore, TriggerError, Verdict, WorkspaceId,
 };
+use nahook_testkit::{FaultyPublisher, HeldDelivery, RecordingPublisher, SeededIds, TokioClock};
 use tokio::time::{Instant, sleep};
 
 use crate::case::{Case, LimiterAnswer, Reach, StoreAnswer};
-use crate::components::{SeededIds, TokioClock};
-use crate::queue::{ScriptedPublisher, Truth};
 
 /// How a case went.
 #[derive(Debug)]
@@ -25,14 +24,25 @@ pub(crate) struct Ran {
     pub(crate) truth: Truth,
 }
 
+/// What has happened behind the ports.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) checked: Vec<Caller>,
+    pub(crate) looked_up: Vec<(EventTypeName, FanOutScope)>,
+    pub(crate) published: Vec<Event>,
+    /// What the queue holds, whatever it said of it.
+    pub(crate) held: Vec<HeldDelivery>,
+}
+
 /// The ports and the engine of a case.
 pub(crate) struct Stage {
     engine: Engine,
+    queue: FaultyPublisher<RecordingPublisher>,
     truth: Arc<Mutex<Truth>>,
 }
 
 enum Engine {
-    Typed(Box<FanOut<ScriptedStore, ScriptedPublisher, ScriptedLimiter>>),
+    Typed(Box<FanOut<ScriptedStore, ObservedPublisher, ScriptedLimiter>>),
     Erased(
         FanOut<
             Arc<dyn DynSubscriptionStore>,
@@ -44,6 +54,11 @@ enum Engine {
 
 struct ScriptedLimiter {
     case: Case,
+    truth: Arc<Mutex<Truth>>,
+}
+
+struct ObservedPublisher {
+    queue: FaultyPublisher<RecordingPublisher>,
     truth: Arc<Mutex<Truth>>,
 }
 
@@ -89,8 +104,9 @@ impl Stage {
             case: case.clone(),
             truth: Arc::clone(&truth),
         };
-        let publisher = ScriptedPublisher {
-            script: case.queue.clone(),
+        let queue = FaultyPublisher::recording(case.queue.script());
+        let publisher = ObservedPublisher {
+            queue: queue.clone(),
             truth: Arc::clone(&truth),
         };
         let limiter = ScriptedLimiter {
@@ -119,7 +135,11 @@ impl Stage {
                     .with_settings(settings),
             ))
         };
-        Self { engine, truth }
+        Self {
+            engine,
+            queue,
+            truth,
+        }
     }
 
     pub(crate) async fn trigger(
@@ -137,7 +157,10 @@ impl Stage {
     /// What has happened in the end: long after every script is over.
     pub(crate) async fn truth_at_last(&self) -> Truth {
         sleep(Duration::from_mins(1)).await;
-        self.truth.lock().unwrap().clone()
+        Truth {
+            held: self.queue.held(),
+            ..self.truth.lock().unwrap().clone()
+        }
     }
 }
 
@@ -154,6 +177,13 @@ impl RateLimiter for ScriptedLimiter {
             LimiterAnswer::Panic => panic!("planned"),
             LimiterAnswer::Silence => std::future::pending().await,
         }
+    }
+}
+
+impl DeliveryPublisher for ObservedPublisher {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        self.truth.lock().unwrap().published.push(event.clone());
+        self.queue.publish(event, deliveries).await;
     }
 }
 
@@ -181,7 +211,7 @@ impl SubscriptionStore for ScriptedStore {
 
 /// Who is subscribed, in the store's order, which is not that of the ids.
 pub(crate) fn endpoints(case: &Case) -> Vec<EndpointId> {
-    (0..case.queue.fates.len())
+    (0..case.queue.faults.len())
         .map(|at| EndpointId::from_bits(u128::from(u32::MAX) - 7 * at as u128 % 2_003))
         .collect()
 }

@@ -250,6 +250,31 @@ pub async fn a_changed_endpoint_is_seen<H: EndpointHarness>() {
     );
 }
 
+/// An endpoint that is enabled again starts afresh: what it failed before must not disable it at its next failure.
+pub async fn an_endpoint_enabled_again_starts_afresh<H: EndpointHarness>() {
+    let harness = two_endpoints::<H>().await;
+    let failed = HealthState::FailingSince(after(100));
+    report(&harness, &[("ep_a", failed), ("ep_b", failed)]).await;
+    report(&harness, &[("ep_a", HealthState::Disable)]).await;
+    let shop = Workspace::new("ws_shop").with(|spec| {
+        for id in ["ep_a", "ep_b"] {
+            spec.endpoints.push(EndpointSpec {
+                is_active: Some(true),
+                ..endpoint(id, &[])
+            });
+        }
+    });
+    harness.apply(&shop.manifest()).await;
+    let enabled = target(&harness, "ep_a").await;
+    assert!(enabled.is_active, "it was enabled");
+    assert_eq!(enabled.failing_since, None, "its failures are behind it");
+    assert_eq!(
+        target(&harness, "ep_b").await.failing_since,
+        Some(after(100)),
+        "the other was active all along: its failures count"
+    );
+}
+
 async fn two_endpoints<H: EndpointHarness>() -> H {
     let harness = H::start().await;
     let shop = Workspace::new("ws_shop")
