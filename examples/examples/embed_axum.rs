@@ -55,12 +55,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("the key is not there")?;
 
     let limiter = GcraLimiter::new(Arc::new(SystemClock));
-    let shared = Arc::new(store.clone());
-    let fan_out: Arc<IngestionEngine> = Arc::new(FanOut::new(
-        shared.clone(),
-        shared.clone(),
-        Arc::new(limiter),
-    ));
+    // The mounted router takes trait objects; without it the engine may stay generic.
+    let (subscriptions, publisher) = (Arc::new(store.clone()), Arc::new(store.clone()));
+    let keys = Arc::new(store.clone());
+    let fan_out: Arc<IngestionEngine> =
+        Arc::new(FanOut::new(subscriptions, publisher, Arc::new(limiter)));
 
     // The receiver is on this machine, which an endpoint may not be unless the operator says so.
     let policy = AddressPolicy::new().allow_range("127.0.0.0/8".parse()?);
@@ -68,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let worker = Worker::new(store.clone(), store, transport);
     let working = tokio::spawn(worker.run(stop()));
 
-    let ingestion = Ingestion::new(Arc::clone(&fan_out), shared);
+    let ingestion = Ingestion::new(Arc::clone(&fan_out), keys);
     let app = Router::new()
         .route("/orders", post(place_order))
         .with_state(Arc::new(App {

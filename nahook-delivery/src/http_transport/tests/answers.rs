@@ -193,7 +193,7 @@ async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt
     // still takes the connection for a live one.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = listener.local_addr().unwrap();
-    let (closed, closes) = std::sync::mpsc::channel();
+    let (tell, closes) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().take(20) {
             let mut stream = stream.unwrap();
@@ -207,7 +207,7 @@ async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt
             // The close comes while the other thread waits for it, and not together with the answer.
             std::thread::sleep(Duration::from_millis(5));
             drop(stream);
-            closed.send(()).unwrap();
+            tell.send(()).unwrap();
         }
     });
     let transport = open();
