@@ -8,8 +8,8 @@ use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 
 /// The store's numbers, choices and components.
 ///
-/// Connections: `pool` for look-ups, leases and the catalog, `writers` that publish, and one that listens. More than
-/// eight in all seldom help and often harm.
+/// Connections: `pool` for look-ups, leases and the catalog, `writers` that publish, one that listens, and one of the rate
+/// limiter if it is used: eight in all by default. More seldom help and often harm.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct PostgresSettings {
@@ -67,14 +67,14 @@ impl Default for PostgresSettings {
         Self {
             schema: "nahook".to_owned(),
             migrate: true,
-            pool: 5,
+            pool: 4,
             writers: 2,
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(3),
             lock_timeout: Duration::from_secs(1),
             cache_len_max: 1_000_000,
-            retention: Duration::from_secs(7 * 24 * 60 * 60),
-            retention_interval: Duration::from_secs(60),
+            retention: Duration::from_hours(7 * 24),
+            retention_interval: Duration::from_mins(1),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
         }

@@ -31,7 +31,9 @@ impl Connector {
     /// Reads the URL; connects to nothing yet.
     pub(crate) fn new(url: &str, settings: &PostgresSettings) -> Result<Self, ConnectError> {
         let (url, encryption) = Encryption::take_from(url)?;
-        let mut config: Config = url.parse().map_err(|error| ConnectError::Url(Box::new(error)))?;
+        let mut config: Config = url
+            .parse()
+            .map_err(|error| ConnectError::Url(Box::new(error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             config.host("localhost");
         }
@@ -43,8 +45,15 @@ impl Connector {
             config.application_name("nahook");
         }
         // Sockets in a directory are this machine's: there is nobody to hide from.
-        let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        config.ssl_mode(if is_local { SslMode::Disable } else { encryption.mode });
+        let is_local = config
+            .get_hosts()
+            .iter()
+            .all(|host| matches!(host, Host::Unix(_)));
+        config.ssl_mode(if is_local {
+            SslMode::Disable
+        } else {
+            encryption.mode
+        });
         config.connect_timeout(settings.connect_timeout);
         config.keepalives_idle(Duration::from_secs(30));
         Ok(Self {
@@ -124,7 +133,7 @@ fn setup(settings: &PostgresSettings) -> String {
         "SET search_path = {schema}, pg_temp; \
          SET statement_timeout = {}; SET lock_timeout = {}; \
          SET idle_in_transaction_session_timeout = {}; \
-         SET jit = off; SET enable_seqscan = off; SET client_min_messages = warning; \
+         SET jit = off; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET client_min_messages = warning; \
          SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
              WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
         millis(settings.statement_timeout),
@@ -265,10 +274,18 @@ impl Lent {
     ) -> Result<Vec<Row>, PgError> {
         let was_busy = self.is_busy;
         let client = self.begin()?;
-        let statement = client.prepare_cached(statement).await?;
-        let rows = client.query(&statement, parameters).await?;
-        self.is_busy = was_busy;
-        Ok(rows)
+        let answered = match client.prepare_cached(statement).await {
+            Ok(statement) => client.query(&statement, parameters).await,
+            Err(error) => Err(error),
+        };
+        // A refusal is an answer, too; inside a transaction it is for whoever began that to end it.
+        if answered
+            .as_ref()
+            .map_or_else(|error| error.as_db_error().is_some(), |_| true)
+        {
+            self.is_busy = was_busy;
+        }
+        Ok(answered?)
     }
 
     /// Prepares a statement, or finds it prepared.

@@ -167,7 +167,7 @@ impl Fate {
     }
 
     /// The SQLSTATEs that are known to be said before the commit; what is not listed is unclear.
-    fn of_code(code: &str) -> Self {
+    pub(crate) fn of_code(code: &str) -> Self {
         let (kind, is_divisible) = match code {
             // A foreign key that somebody has added: the row it refers to is gone.
             "23503" => (FailureKind::EndpointGone, true),
@@ -209,14 +209,18 @@ mod tests {
     #[test]
     fn what_is_not_listed_is_unclear() {
         // Among them a lost connection, an unknown completion, an operator's shutdown, a crash and an internal error.
-        for code in ["08006", "08007", "40003", "57P01", "57P02", "58030", "XX000", "99999", ""] {
+        for code in [
+            "08006", "08007", "40003", "57P01", "57P02", "58030", "XX000", "99999", "",
+        ] {
             assert_eq!(Fate::of_code(code), Fate::Unclear, "{code}");
         }
     }
 
     #[test]
     fn what_is_listed_is_definite() {
-        for code in ["23503", "54000", "23505", "57014", "55P03", "25006", "53100"] {
+        for code in [
+            "23503", "54000", "23505", "57014", "55P03", "25006", "53100",
+        ] {
             let Fate::RolledBack { kind, .. } = Fate::of_code(code) else {
                 panic!("{code} is listed");
             };

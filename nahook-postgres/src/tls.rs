@@ -67,7 +67,9 @@ fn roots(file: Option<&str>) -> Result<RootCertStore, ConnectError> {
     if let Some(file) = file {
         let certificates = CertificateDer::pem_file_iter(file).map_err(unusable)?;
         for certificate in certificates {
-            roots.add(certificate.map_err(unusable)?).map_err(unusable)?;
+            roots
+                .add(certificate.map_err(unusable)?)
+                .map_err(unusable)?;
         }
     } else {
         // What cannot be read of the system's is left out: the server's certificate is then refused, if it matters.

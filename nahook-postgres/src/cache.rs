@@ -1,0 +1,244 @@
+//! What was looked up, kept for as long as it is known to be true.
+//!
+//! A change of the catalog tells every process in its own transaction. An answer is kept only while the connection that
+//! would tell is known to work: it is asked every second, and what was kept counts for at most [`STALENESS_MAX`] from
+//! the last time that it was asked and answered.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use metrics::counter;
+use nahook_core::{
+    Caller, EventTypeName, FanOutScope, KeyEntry, KeyHash, Subscribers, WorkspaceId,
+};
+use tokio::time::Instant;
+
+/// For how long at most a change made by another process may go unnoticed, when the connection that tells of changes is
+/// lost without a sign. Otherwise it is seen as soon as the notification arrives.
+pub(crate) const STALENESS_MAX: Duration = Duration::from_secs(3);
+
+/// The caches.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    /// Raised by every change: an answer that was asked for before one is not kept after it.
+    epoch: AtomicU64,
+    kept: RwLock<Kept>,
+    len_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Until when all of it counts; absent while changes are not heard of.
+    fresh_until: Option<Instant>,
+    subscribers: HashMap<WorkspaceId, HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>>,
+    callers: HashMap<KeyHash, KeyEntry<Caller>>,
+    len: usize,
+}
+
+/// What the database answered: subscribers, or that there is no such event type.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Answer(pub(crate) Option<Subscribers>);
+
+/// The moment at which a question was asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Epoch(u64);
+
+impl Cache {
+    pub(crate) fn new(len_max: usize) -> Self {
+        Self {
+            epoch: AtomicU64::new(0),
+            kept: RwLock::default(),
+            len_max,
+        }
+    }
+
+    /// To be taken before the database is asked, and shown when the answer is to be kept.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Who is subscribed, if that is known.
+    pub(crate) fn subscribers(
+        &self,
+        event_type: &EventTypeName,
+        scope: &FanOutScope,
+    ) -> Option<Answer> {
+        let kept = self.read();
+        let key = (*scope, event_type.clone());
+        let found = kept
+            .fresh()
+            .and_then(|kept| kept.subscribers.get(&scope.workspace())?.get(&key).cloned())
+            .map(Answer);
+        count("subscribers", found.is_some());
+        found
+    }
+
+    pub(crate) fn keep_subscribers(
+        &self,
+        asked: Epoch,
+        event_type: &EventTypeName,
+        scope: &FanOutScope,
+        found: Option<Subscribers>,
+    ) {
+        let weight = 1 + found.as_ref().map_or(0, |found| found.endpoints.len());
+        self.keep(asked, weight, |kept| {
+            let of_workspace = kept.subscribers.entry(scope.workspace()).or_default();
+            of_workspace.insert((*scope, event_type.clone()), found);
+        });
+    }
+
+    /// Whose key it is, if that is known.
+    pub(crate) fn caller(&self, hash: &KeyHash) -> Option<KeyEntry<Caller>> {
+        let found = self
+            .read()
+            .fresh()
+            .and_then(|kept| kept.callers.get(hash).copied());
+        count("callers", found.is_some());
+        found
+    }
+
+    /// Only keys that exist are kept: whoever guesses fills no memory.
+    pub(crate) fn keep_caller(&self, asked: Epoch, hash: &KeyHash, found: &KeyEntry<Caller>) {
+        self.keep(asked, 1, |kept| {
+            kept.callers.insert(*hash, *found);
+        });
+    }
+
+    /// Something in the workspace has changed.
+    pub(crate) fn forget(&self, workspace: &WorkspaceId) {
+        counter!("nahook_cache_invalidations_total").increment(1);
+        let mut kept = self.write();
+        // Raised under the lock: whoever keeps an answer looks at it under the lock.
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        kept.subscribers.remove(workspace);
+        kept.callers
+            .retain(|_, entry| entry.identity.workspace != *workspace);
+        kept.len = kept.counted();
+    }
+
+    /// Anything may have changed.
+    pub(crate) fn forget_all(&self) {
+        counter!("nahook_cache_invalidations_total").increment(1);
+        let mut kept = self.write();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        kept.clear();
+    }
+
+    /// Changes are heard of: the connection was asked at that moment and has answered.
+    pub(crate) fn confirm(&self, asked_at: Instant) {
+        self.write().fresh_until = Some(asked_at + STALENESS_MAX);
+    }
+
+    /// Changes are not heard of any more.
+    pub(crate) fn distrust(&self) {
+        let mut kept = self.write();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        kept.fresh_until = None;
+        kept.clear();
+    }
+
+    fn keep(&self, asked: Epoch, weight: usize, put: impl FnOnce(&mut Kept)) {
+        if weight > self.len_max {
+            return;
+        }
+        let mut kept = self.write();
+        if self.epoch() != asked || kept.fresh().is_none() {
+            return;
+        }
+        if kept.len + weight > self.len_max {
+            kept.clear();
+        }
+        kept.len += weight;
+        put(&mut kept);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn fresh(&self) -> Option<&Self> {
+        self.fresh_until
+            .filter(|until| Instant::now() < *until)
+            .map(|_| self)
+    }
+
+    fn clear(&mut self) {
+        self.subscribers = HashMap::new();
+        self.callers = HashMap::new();
+        self.len = 0;
+    }
+
+    fn counted(&self) -> usize {
+        let answers = self.subscribers.values().flat_map(HashMap::values);
+        let endpoints =
+            answers.map(|found| 1 + found.as_ref().map_or(0, |found| found.endpoints.len()));
+        endpoints.sum::<usize>() + self.callers.len()
+    }
+}
+
+fn count(cache: &'static str, is_hit: bool) {
+    let result = if is_hit { "hit" } else { "miss" };
+    counter!("nahook_cache_lookups_total", "cache" => cache, "result" => result).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use nahook_testkit::declare::{caller, event_type_name, scope};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_from_before_a_change_is_not_kept() {
+        let (cache, name, scope) = (trusted(), event_type_name("a"), scope("ws_1", None));
+        let asked = cache.epoch();
+        cache.forget(&scope.workspace());
+        cache.keep_subscribers(asked, &name, &scope, None);
+        assert_eq!(cache.subscribers(&name, &scope), None);
+        cache.keep_subscribers(cache.epoch(), &name, &scope, None);
+        assert_eq!(cache.subscribers(&name, &scope), Some(Answer(None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_counts_only_while_changes_are_heard_of() {
+        let (cache, name, scope) = (trusted(), event_type_name("a"), scope("ws_1", None));
+        cache.keep_subscribers(cache.epoch(), &name, &scope, None);
+        tokio::time::advance(STALENESS_MAX).await;
+        assert_eq!(cache.subscribers(&name, &scope), None);
+        cache.confirm(Instant::now());
+        assert_eq!(cache.subscribers(&name, &scope), Some(Answer(None)));
+        cache.distrust();
+        cache.keep_subscribers(cache.epoch(), &name, &scope, None);
+        cache.confirm(Instant::now());
+        assert_eq!(cache.subscribers(&name, &scope), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_cache_begins_anew() {
+        let cache = Cache::new(2);
+        cache.confirm(Instant::now());
+        let entry = KeyEntry {
+            identity: caller("ws_1", "key"),
+            disabled: false,
+        };
+        let hash = |n: u8| KeyHash::from_bytes([n; 32]);
+        for n in 0..3 {
+            cache.keep_caller(cache.epoch(), &hash(n), &entry);
+        }
+        assert_eq!(cache.caller(&hash(0)), None);
+        assert_eq!(cache.caller(&hash(2)), Some(entry));
+    }
+
+    fn trusted() -> Cache {
+        let cache = Cache::new(100);
+        cache.confirm(Instant::now());
+        cache
+    }
+}

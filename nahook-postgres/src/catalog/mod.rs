@@ -1,0 +1,267 @@
+//! What exists, and changing it: each call one transaction, under the workspaces' locks.
+
+mod read;
+pub(crate) mod row;
+mod write;
+
+use std::collections::BTreeSet;
+
+use nahook_core::{
+    ApiKeyId, ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, EventTypeId, EventTypeName,
+    EventTypeRecord, KeyState, Manifest, MessageId, Record, StoreError, Verb, WorkspaceId,
+    WorkspaceRecord,
+};
+
+use crate::connection::Lent;
+use crate::error::PgError;
+use crate::row::{parsed_at, value_at};
+use crate::schema::LOCK_CLASS;
+use crate::store::PostgresStore;
+
+/// Why a transaction was not committed.
+pub(crate) enum Failure {
+    Catalog(CatalogError),
+    Database(PgError),
+}
+
+impl From<PgError> for Failure {
+    fn from(error: PgError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<CatalogError> for Failure {
+    fn from(error: CatalogError) -> Self {
+        Self::Catalog(error)
+    }
+}
+
+impl From<Failure> for CatalogError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Catalog(error) => error,
+            Failure::Database(error) => Self::Store(error.into()),
+        }
+    }
+}
+
+impl Catalog for PostgresStore {
+    async fn apply(
+        &self,
+        manifest: &Manifest,
+        mode: ApplyMode,
+    ) -> Result<Vec<Change>, CatalogError> {
+        let mut lent = self.begin().await?;
+        let applied = self.apply_within(&mut lent, manifest).await;
+        let changed: BTreeSet<_> = applied.iter().flatten().map(workspace_of).collect();
+        let is_kept = applied.is_ok() && mode == ApplyMode::Commit;
+        self.end(&mut lent, is_kept, &changed).await?;
+        Ok(applied?)
+    }
+
+    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError> {
+        Ok(read::workspaces(&self.shared().lender).await?)
+    }
+
+    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        Ok(read::api_keys(&self.shared().lender, workspace).await?)
+    }
+
+    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError> {
+        const SET: &str = "
+            WITH changed AS (
+                UPDATE api_key SET state = $2 WHERE id = $1 AND state <> 2 RETURNING workspace
+            )
+            SELECT w.id, pg_notify($3, 'c' || w.id) FROM workspace w JOIN changed c ON c.workspace = w.row";
+        let channel = self.shared().settings.schema.as_str();
+        let lender = &self.shared().lender;
+        let state = row::state_code(state);
+        let rows = lender
+            .query(SET, &[&key.as_str(), &state, &channel])
+            .await
+            .map_err(StoreError::from)?;
+        let Some(row) = rows.first() else {
+            return Err(CatalogError::NotFound("API key"));
+        };
+        let workspace = parsed_at(row, 0).map_err(StoreError::from)?;
+        self.shared().signals.cache.forget(&workspace);
+        Ok(())
+    }
+
+    async fn ensure_event_type(
+        &self,
+        name: &EventTypeName,
+        workspace: &WorkspaceId,
+    ) -> Result<EventTypeId, CatalogError> {
+        if let Some(id) = self.find_event_type(name, workspace).await? {
+            return Ok(id);
+        }
+        let mut lent = self.begin().await?;
+        let made = self.make_event_type(&mut lent, name, workspace).await;
+        let changed = BTreeSet::from([*workspace]);
+        self.end(&mut lent, made.is_ok(), &changed).await?;
+        Ok(made?)
+    }
+}
+
+impl PostgresStore {
+    async fn begin(&self) -> Result<Lent, CatalogError> {
+        let mut lent = self
+            .shared()
+            .lender
+            .lend()
+            .await
+            .map_err(StoreError::from)?;
+        let begun = lent
+            .begin()
+            .map_err(StoreError::from)?
+            .batch_execute("BEGIN");
+        begun
+            .await
+            .map_err(|error| StoreError::from(PgError::from(error)))?;
+        Ok(lent)
+    }
+
+    /// Ends the transaction; if it is kept, everybody is told which workspaces have changed.
+    async fn end(
+        &self,
+        lent: &mut Lent,
+        is_kept: bool,
+        changed: &BTreeSet<WorkspaceId>,
+    ) -> Result<(), CatalogError> {
+        let ended = self.end_within(lent, is_kept, changed).await;
+        // Even if the commit is unclear: what is forgotten without need is looked up again.
+        for workspace in changed {
+            self.shared().signals.cache.forget(workspace);
+        }
+        ended.map_err(|error| StoreError::from(error).into())
+    }
+
+    async fn end_within(
+        &self,
+        lent: &mut Lent,
+        is_kept: bool,
+        changed: &BTreeSet<WorkspaceId>,
+    ) -> Result<(), PgError> {
+        if is_kept {
+            let ids: Vec<_> = changed.iter().map(WorkspaceId::as_str).collect();
+            let channel = self.shared().settings.schema.as_str();
+            lent.query(
+                "SELECT pg_notify($1, 'c' || id) FROM unnest($2::text[]) AS id",
+                &[&channel, &ids],
+            )
+            .await?;
+        }
+        let end = if is_kept { "COMMIT" } else { "ROLLBACK" };
+        lent.begin()?.batch_execute(end).await?;
+        lent.end();
+        Ok(())
+    }
+
+    async fn apply_within(
+        &self,
+        lent: &mut Lent,
+        manifest: &Manifest,
+    ) -> Result<Vec<Change>, Failure> {
+        let names: Vec<_> = manifest
+            .workspaces
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .collect();
+        let ids: Vec<_> = manifest
+            .workspaces
+            .iter()
+            .filter_map(|spec| spec.id.as_ref().map(WorkspaceId::as_str))
+            .collect();
+        self.lock(lent, &names, &ids).await?;
+        let snapshot = read::snapshot(lent, &names, &ids).await?;
+        let shared = self.shared();
+        let changes = manifest
+            .changes(&snapshot, shared.clock().now(), &shared.settings.ids)
+            .map_err(CatalogError::from)?;
+        write::write(lent, &changes).await?;
+        Ok(changes)
+    }
+
+    /// Waits until nobody else changes these workspaces: by their names as long as they do not exist, by their rows
+    /// once they do.
+    async fn lock(&self, lent: &mut Lent, names: &[&str], ids: &[&str]) -> Result<(), PgError> {
+        let schema = self.shared().settings.schema.as_str();
+        lent.query(
+            "SELECT pg_advisory_xact_lock($1, hashtext($2 || ' ' || name))
+             FROM (SELECT DISTINCT name FROM unnest($3::text[]) AS name ORDER BY name) names",
+            &[&LOCK_CLASS, &schema, &names],
+        )
+        .await?;
+        lent.query(
+            "SELECT row FROM workspace WHERE name = ANY($1) OR id = ANY($2) ORDER BY row FOR UPDATE",
+            &[&names, &ids],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn find_event_type(
+        &self,
+        name: &EventTypeName,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<EventTypeId>, CatalogError> {
+        const FIND: &str = "
+            SELECT t.id FROM workspace w
+            LEFT JOIN event_type t ON t.workspace = w.row AND t.name = $2 AND t.deleted_at IS NULL
+            WHERE w.id = $1";
+        let lender = &self.shared().lender;
+        let rows = lender
+            .query(FIND, &[&workspace.as_str(), &name.as_str()])
+            .await
+            .map_err(StoreError::from)?;
+        let Some(row) = rows.first() else {
+            return Err(CatalogError::NotFound("workspace"));
+        };
+        let id: Option<&str> = value_at(row, 0).map_err(StoreError::from)?;
+        let id = id.map(str::parse).transpose();
+        id.map_err(|error| StoreError::internal(error).into())
+    }
+
+    async fn make_event_type(
+        &self,
+        lent: &mut Lent,
+        name: &EventTypeName,
+        workspace: &WorkspaceId,
+    ) -> Result<EventTypeId, Failure> {
+        self.lock(lent, &[], &[workspace.as_str()]).await?;
+        let snapshot = read::snapshot(lent, &[], &[workspace.as_str()]).await?;
+        if snapshot.workspaces.is_empty() {
+            return Err(CatalogError::NotFound("workspace").into());
+        }
+        // Read under the lock: another may just have done the same.
+        if let Some(row) = snapshot.event_types.iter().find(|row| row.name == *name) {
+            return Ok(row.id);
+        }
+        let now = self.shared().clock().now();
+        let bits = MessageId::from_parts(now, self.shared().settings.ids.random()).as_bits();
+        let record = EventTypeRecord {
+            id: EventTypeId::from_bits(bits),
+            workspace: *workspace,
+            name: name.clone(),
+            description: None,
+            created_at: now,
+        };
+        let id = record.id;
+        write::write_one(lent, Verb::Create, &Record::EventType(record)).await?;
+        Ok(id)
+    }
+}
+
+fn workspace_of(change: &Change) -> WorkspaceId {
+    match &change.record {
+        Record::ApiKey(row) => row.workspace,
+        Record::Endpoint(row) => row.workspace,
+        Record::Environment(row) => row.workspace,
+        Record::EventType(row) => row.workspace,
+        Record::ManagementToken(row) => row.workspace,
+        Record::Publication(row) => row.workspace,
+        Record::Subscription(row) => row.workspace,
+        Record::Workspace(row) => row.id,
+    }
+}

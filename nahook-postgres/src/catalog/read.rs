@@ -1,0 +1,216 @@
+//! Reading what exists.
+
+use nahook_core::{
+    ApiKeyRecord, BasicAuth, EndpointRecord, EnvironmentRecord, EventTypeRecord,
+    ManagementTokenRecord, PublicationRecord, SecretText, Snapshot, SubscriptionRecord,
+    WorkspaceId, WorkspaceRecord,
+};
+use serde::de::DeserializeOwned;
+use tokio_postgres::Row;
+
+use super::row::{hash_at, kind_at, plan_at, state_at};
+use crate::connection::{Lender, Lent};
+use crate::error::PgError;
+use crate::row::{instant_at, maybe_parsed_at, parsed_at, value_at};
+
+const WORKSPACE_COLUMNS: &str = "
+w.id, w.name, w.created_at, w.payload_len_max,
+w.workspace_rate_interval, w.workspace_rate_burst, w.key_rate_interval, w.key_rate_burst";
+
+const ENVIRONMENTS: &str = "
+SELECT n.id, w.id, n.name, n.slug, n.is_default, n.created_at, n.updated_at
+FROM environment n JOIN workspace w ON w.row = n.workspace
+WHERE w.id = ANY($1) ORDER BY n.row";
+
+const EVENT_TYPES: &str = "
+SELECT t.id, w.id, t.name, t.description, t.created_at
+FROM event_type t JOIN workspace w ON w.row = t.workspace
+WHERE w.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.row";
+
+const ENDPOINTS: &str = "
+SELECT e.id, w.id, n.id, e.url, e.kind, e.config, e.metadata, e.description,
+    e.auth_username, e.auth_password, e.secret, e.is_active, e.created_at, e.updated_at
+FROM endpoint e JOIN workspace w ON w.row = e.workspace JOIN environment n ON n.row = e.environment
+WHERE w.id = ANY($1) AND e.deleted_at IS NULL ORDER BY e.row";
+
+const SUBSCRIPTIONS: &str = "
+SELECT s.id, w.id, e.id, t.id, s.created_at
+FROM subscription s JOIN workspace w ON w.row = s.workspace
+JOIN endpoint e ON e.row = s.endpoint JOIN event_type t ON t.row = s.event_type
+WHERE w.id = ANY($1) AND e.deleted_at IS NULL AND t.deleted_at IS NULL ORDER BY s.row";
+
+const PUBLICATIONS: &str = "
+SELECT w.id, n.id, t.id
+FROM publication p JOIN workspace w ON w.row = p.workspace
+JOIN environment n ON n.row = p.environment JOIN event_type t ON t.row = p.event_type
+WHERE w.id = ANY($1) AND t.deleted_at IS NULL ORDER BY p.row";
+
+const API_KEYS: &str = "
+SELECT k.id, w.id, n.id, e.id, k.name, k.hash, k.state, k.created_at
+FROM api_key k JOIN workspace w ON w.row = k.workspace
+LEFT JOIN environment n ON n.row = k.environment LEFT JOIN endpoint e ON e.row = k.endpoint
+WHERE w.id = ANY($1) ORDER BY k.row";
+
+const MANAGEMENT_TOKENS: &str = "
+SELECT t.id, w.id, t.name, t.hash, t.state, t.created_at
+FROM management_token t JOIN workspace w ON w.row = t.workspace
+WHERE w.id = ANY($1) ORDER BY t.row";
+
+pub(super) async fn workspaces(lender: &Lender) -> Result<Vec<WorkspaceRecord>, PgError> {
+    let query = format!("SELECT {WORKSPACE_COLUMNS} FROM workspace w ORDER BY w.row");
+    let rows = lender.query(&query, &[]).await?;
+    rows.iter().map(workspace_at).collect()
+}
+
+pub(super) async fn api_keys(
+    lender: &Lender,
+    workspace: &WorkspaceId,
+) -> Result<Vec<ApiKeyRecord>, PgError> {
+    let rows = lender
+        .query(API_KEYS, &[&[workspace.as_str()].as_slice()])
+        .await?;
+    rows.iter().map(api_key_at).collect()
+}
+
+/// What exists in the workspaces with these names or ids.
+pub(super) async fn snapshot(
+    lent: &mut Lent,
+    names: &[&str],
+    ids: &[&str],
+) -> Result<Snapshot, PgError> {
+    let query = format!(
+        "SELECT {WORKSPACE_COLUMNS} FROM workspace w
+         WHERE w.name = ANY($1) OR w.id = ANY($2) ORDER BY w.row"
+    );
+    let workspaces = lent.query(&query, &[&names, &ids]).await?;
+    let workspaces = workspaces
+        .iter()
+        .map(workspace_at)
+        .collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<_> = workspaces
+        .iter()
+        .map(|row| row.id.as_str().to_owned())
+        .collect();
+    Ok(Snapshot {
+        workspaces,
+        environments: all(lent, ENVIRONMENTS, &ids, environment_at).await?,
+        event_types: all(lent, EVENT_TYPES, &ids, event_type_at).await?,
+        endpoints: all(lent, ENDPOINTS, &ids, endpoint_at).await?,
+        subscriptions: all(lent, SUBSCRIPTIONS, &ids, subscription_at).await?,
+        publications: all(lent, PUBLICATIONS, &ids, publication_at).await?,
+        api_keys: all(lent, API_KEYS, &ids, api_key_at).await?,
+        management_tokens: all(lent, MANAGEMENT_TOKENS, &ids, management_token_at).await?,
+    })
+}
+
+async fn all<T>(
+    lent: &mut Lent,
+    query: &str,
+    workspaces: &[String],
+    read: fn(&Row) -> Result<T, PgError>,
+) -> Result<Vec<T>, PgError> {
+    let rows = lent.query(query, &[&workspaces]).await?;
+    rows.iter().map(read).collect()
+}
+
+fn workspace_at(row: &Row) -> Result<WorkspaceRecord, PgError> {
+    Ok(WorkspaceRecord {
+        id: parsed_at(row, 0)?,
+        name: value_at(row, 1)?,
+        created_at: instant_at(row, 2)?,
+        plan: plan_at(row, 3)?,
+    })
+}
+
+fn environment_at(row: &Row) -> Result<EnvironmentRecord, PgError> {
+    Ok(EnvironmentRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        name: value_at(row, 2)?,
+        slug: value_at(row, 3)?,
+        is_default: value_at(row, 4)?,
+        created_at: instant_at(row, 5)?,
+        updated_at: instant_at(row, 6)?,
+    })
+}
+
+fn event_type_at(row: &Row) -> Result<EventTypeRecord, PgError> {
+    Ok(EventTypeRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        name: parsed_at(row, 2)?,
+        description: value_at(row, 3)?,
+        created_at: instant_at(row, 4)?,
+    })
+}
+
+fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
+    let username: Option<String> = value_at(row, 8)?;
+    let password: Option<String> = value_at(row, 9)?;
+    Ok(EndpointRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        environment: parsed_at(row, 2)?,
+        url: value_at(row, 3)?,
+        kind: kind_at(row, 4)?,
+        config: json_at(row, 5)?,
+        metadata: json_at(row, 6)?,
+        description: value_at(row, 7)?,
+        auth: username
+            .zip(password)
+            .map(|(username, password)| BasicAuth {
+                username,
+                password: SecretText::new(password),
+            }),
+        secret: SecretText::new(value_at::<&str>(row, 10)?),
+        is_active: value_at(row, 11)?,
+        created_at: instant_at(row, 12)?,
+        updated_at: instant_at(row, 13)?,
+    })
+}
+
+fn subscription_at(row: &Row) -> Result<SubscriptionRecord, PgError> {
+    Ok(SubscriptionRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        endpoint: parsed_at(row, 2)?,
+        event_type: parsed_at(row, 3)?,
+        created_at: instant_at(row, 4)?,
+    })
+}
+
+fn publication_at(row: &Row) -> Result<PublicationRecord, PgError> {
+    Ok(PublicationRecord {
+        workspace: parsed_at(row, 0)?,
+        environment: parsed_at(row, 1)?,
+        event_type: parsed_at(row, 2)?,
+    })
+}
+
+fn api_key_at(row: &Row) -> Result<ApiKeyRecord, PgError> {
+    Ok(ApiKeyRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        environment: maybe_parsed_at(row, 2)?,
+        endpoint: maybe_parsed_at(row, 3)?,
+        name: value_at(row, 4)?,
+        hash: hash_at(row, 5)?,
+        state: state_at(row, 6)?,
+        created_at: instant_at(row, 7)?,
+    })
+}
+
+fn management_token_at(row: &Row) -> Result<ManagementTokenRecord, PgError> {
+    Ok(ManagementTokenRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        name: value_at(row, 2)?,
+        hash: hash_at(row, 3)?,
+        state: state_at(row, 4)?,
+        created_at: instant_at(row, 5)?,
+    })
+}
+
+fn json_at<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, PgError> {
+    serde_json::from_str(value_at(row, column)?).map_err(PgError::unreadable)
+}

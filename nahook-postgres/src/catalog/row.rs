@@ -1,0 +1,85 @@
+//! Between the catalog's columns and ours.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use nahook_core::{EndpointKind, KeyHash, KeyState, Plan, Rate};
+use tokio_postgres::Row;
+
+use crate::error::PgError;
+use crate::row::value_at;
+
+/// A plan in five columns: the payload cap, and interval and burst of the workspace's rate and of the keys'.
+pub(crate) fn plan_at(row: &Row, column: usize) -> Result<Plan, PgError> {
+    let payload_len_max: i64 = value_at(row, column)?;
+    Ok(Plan {
+        payload_len_max: usize::try_from(payload_len_max).unwrap_or(usize::MAX),
+        workspace_rate: rate_at(row, column + 1)?,
+        key_rate: rate_at(row, column + 3)?,
+    })
+}
+
+fn rate_at(row: &Row, column: usize) -> Result<Option<Rate>, PgError> {
+    let interval: Option<i64> = value_at(row, column)?;
+    let burst: Option<i64> = value_at(row, column + 1)?;
+    let Some((interval, burst)) = interval.zip(burst) else {
+        return Ok(None);
+    };
+    let interval = Duration::from_nanos(u64::try_from(interval).unwrap_or(0));
+    let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new);
+    let rate = burst.and_then(|burst| Rate::new(NonZeroU32::MIN, interval, burst));
+    rate.map(Some)
+        .ok_or_else(|| PgError::unreadable("no such rate"))
+}
+
+/// A rate as it is stored: its interval and its burst.
+pub(crate) fn rate_columns(rate: Option<Rate>) -> (Option<i64>, Option<i64>) {
+    let interval = rate.map(|rate| i64::try_from(rate.interval().as_nanos()).unwrap_or(i64::MAX));
+    (interval, rate.map(|rate| i64::from(rate.burst().get())))
+}
+
+/// What kind of endpoint it is.
+pub(crate) fn kind_at(row: &Row, column: usize) -> Result<EndpointKind, PgError> {
+    match value_at::<i16>(row, column)? {
+        0 => Ok(EndpointKind::Webhook),
+        1 => Ok(EndpointKind::Slack),
+        _ => Err(PgError::unreadable("no such kind of endpoint")),
+    }
+}
+
+pub(crate) fn kind_code(kind: EndpointKind) -> i16 {
+    match kind {
+        EndpointKind::Webhook => 0,
+        EndpointKind::Slack => 1,
+    }
+}
+
+/// A key's or a token's state.
+pub(crate) fn state_at(row: &Row, column: usize) -> Result<KeyState, PgError> {
+    match value_at::<i16>(row, column)? {
+        0 => Ok(KeyState::Active),
+        1 => Ok(KeyState::Disabled),
+        2 => Ok(KeyState::Revoked),
+        _ => Err(PgError::unreadable("no such state")),
+    }
+}
+
+pub(crate) fn state_code(state: KeyState) -> i16 {
+    match state {
+        KeyState::Active => 0,
+        KeyState::Disabled => 1,
+        KeyState::Revoked => 2,
+    }
+}
+
+/// Whether a stored state is that of a key that is switched off for now.
+pub(crate) fn state_is_disabled(state: i16) -> bool {
+    state == state_code(KeyState::Disabled)
+}
+
+/// A key's hash.
+pub(crate) fn hash_at(row: &Row, column: usize) -> Result<KeyHash, PgError> {
+    let bytes: &[u8] = value_at(row, column)?;
+    let bytes = bytes.try_into().map_err(PgError::unreadable)?;
+    Ok(KeyHash::from_bytes(bytes))
+}

@@ -1,0 +1,257 @@
+//! The rate limiter that processes share: tokens are leased a block at a time, so that few checks ask the database.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use metrics::counter;
+use nahook_core::{
+    ApiKeyId, Caller, GcraLimiter, Rate, RateLimiter, StoreError, Timestamp, Verdict, WorkspaceId,
+};
+use tokio_postgres::types::ToSql;
+
+use crate::PostgresSettings;
+use crate::connection::Lender;
+use crate::error::PgError;
+use crate::row::value_at;
+
+/// A block is this part of the burst at most.
+const BLOCKS_PER_BURST: u32 = 16;
+
+/// How many workspaces are remembered before those without a block are forgotten.
+const SWEEP_AT: usize = 4_096;
+
+/// Limits callers by the rates of their plans, over all processes on the database together.
+///
+/// * A process leases a block of up to a sixteenth of the burst, one token where the burst is below 32, and spends it
+///   without asking again. **At most the burst, what has come back since, and a sixteenth of the burst for each
+///   process** is admitted; with one process, or with bursts below 32, exactly the first two.
+/// * A workspace and its key are charged together or not at all, in the process and in the database.
+/// * As long as the database says that there is no token, it is not asked again.
+///
+/// A clone is a handle to the same blocks.
+#[derive(Clone)]
+pub struct PostgresLimiter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lender: Lender,
+    clock: Arc<dyn nahook_core::Clock>,
+    statement: String,
+    /// What this process alone has admitted: it keeps a block that lay idle from adding to a burst.
+    own: GcraLimiter,
+    workspaces: std::sync::Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<Blocks>>>>,
+}
+
+/// What a process holds of one workspace. Locked while more is leased, so that whoever comes meanwhile shares it.
+#[derive(Default)]
+struct Blocks {
+    of_workspace: Block,
+    of_keys: HashMap<ApiKeyId, Block>,
+}
+
+/// Tokens that are leased and not spent, at the rate they were leased at.
+#[derive(Clone, Copy, Default)]
+struct Block {
+    rate: Option<Rate>,
+    tokens: u64,
+    /// From when until when the database has none.
+    empty: Option<(Timestamp, Timestamp)>,
+}
+
+impl PostgresLimiter {
+    pub(crate) fn new(lender: Lender, settings: &PostgresSettings) -> Self {
+        let schema = crate::schema::quoted(&settings.schema);
+        let parameters = "$1::text::numeric, $2, $3::text::numeric, $4::bigint, $5::bigint, $6, $7::text::numeric, $8::bigint, $9::bigint";
+        Self {
+            shared: Arc::new(Shared {
+                lender,
+                clock: Arc::clone(&settings.clock),
+                statement: format!(
+                    "SELECT of_workspace, of_key, wait::text FROM {schema}.lease_tokens({parameters})"
+                ),
+                own: GcraLimiter::new(Arc::clone(&settings.clock)),
+                workspaces: std::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.shared.lender.close();
+    }
+
+    /// The blocks of the caller's workspace.
+    fn blocks(&self, workspace: WorkspaceId) -> Arc<tokio::sync::Mutex<Blocks>> {
+        let shared = &self.shared;
+        let mut workspaces = shared
+            .workspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if workspaces.len() >= SWEEP_AT && !workspaces.contains_key(&workspace) {
+            let now = shared.clock.now();
+            workspaces.retain(|_, blocks| {
+                // One that is locked is in use.
+                blocks
+                    .try_lock()
+                    .map_or(true, |blocks| !blocks.are_idle(now))
+            });
+        }
+        Arc::clone(workspaces.entry(workspace).or_default())
+    }
+
+    /// Leases what is missing. Answers how long there is none, if there is none.
+    async fn lease(
+        &self,
+        caller: &Caller,
+        blocks: &mut Blocks,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, PgError> {
+        counter!("nahook_postgres_limiter_leases_total").increment(1);
+        let of_key = blocks.of_keys.entry(caller.key).or_default();
+        let missing = |rate: Option<Rate>, block: &Block| rate.filter(|_| block.tokens == 0);
+        let workspace_rate = missing(caller.plan.workspace_rate, &blocks.of_workspace);
+        let key_rate = missing(caller.plan.key_rate, of_key);
+        let interval = |rate: Option<Rate>| rate.map(|rate| rate.interval().as_nanos().to_string());
+        let burst = |rate: Option<Rate>| rate.map(|rate| i64::from(rate.burst().get()));
+        let block = |rate: Option<Rate>| rate.map(|rate| i64::from(block_len(rate)));
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &now.as_nanos().to_string(),
+            &caller.workspace.as_str(),
+            &interval(workspace_rate),
+            &burst(workspace_rate),
+            &block(workspace_rate),
+            &caller.key.as_str(),
+            &interval(key_rate),
+            &burst(key_rate),
+            &block(key_rate),
+        ];
+        let rows = self
+            .shared
+            .lender
+            .query(&self.shared.statement, &parameters)
+            .await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| PgError::unreadable("no answer"))?;
+        let wait: &str = value_at(row, 2)?;
+        let wait = wait.parse::<u64>().map_err(PgError::unreadable)?;
+        if wait > 0 {
+            return Ok(Some(Duration::from_nanos(wait)));
+        }
+        let granted =
+            |column| value_at::<i64>(row, column).map(|tokens| u64::try_from(tokens).unwrap_or(0));
+        blocks.of_workspace.tokens += granted(0)?;
+        of_key.tokens += granted(1)?;
+        Ok(None)
+    }
+}
+
+impl RateLimiter for PostgresLimiter {
+    async fn check(&self, caller: &Caller) -> Result<Verdict, StoreError> {
+        let plan = &caller.plan;
+        if plan.workspace_rate.is_none() && plan.key_rate.is_none() {
+            return Ok(Verdict::Admit);
+        }
+        let blocks = self.blocks(caller.workspace);
+        let mut blocks = blocks.lock().await;
+        let now = self.shared.clock.now();
+        blocks.set_rates(caller);
+        if let Some(retry_after) = blocks.emptiness(caller, now) {
+            return Ok(Verdict::Refuse { retry_after });
+        }
+        if blocks.are_short(caller)
+            && let Some(retry_after) = self.lease(caller, &mut blocks, now).await?
+        {
+            blocks.note_emptiness(caller, now, now.saturating_add(retry_after));
+            return Ok(Verdict::Refuse { retry_after });
+        }
+        let verdict = self.shared.own.check(caller).await?;
+        if verdict == Verdict::Admit {
+            blocks.spend(caller);
+        }
+        Ok(verdict)
+    }
+}
+
+impl Blocks {
+    fn key(&self, caller: &Caller) -> Block {
+        self.of_keys.get(&caller.key).copied().unwrap_or_default()
+    }
+
+    /// Whether a level with a rate has no token left.
+    fn are_short(&self, caller: &Caller) -> bool {
+        self.of_workspace.is_short() || self.key(caller).is_short()
+    }
+
+    /// A changed rate counts from the next check on.
+    fn set_rates(&mut self, caller: &Caller) {
+        if self.of_workspace.set_rate(caller.plan.workspace_rate) {
+            for key in self.of_keys.values_mut() {
+                key.empty = None;
+            }
+        }
+        let key = self.of_keys.entry(caller.key).or_default();
+        key.set_rate(caller.plan.key_rate);
+    }
+
+    /// How long the database has none, as far as it has said so.
+    fn emptiness(&self, caller: &Caller, now: Timestamp) -> Option<Duration> {
+        let (from, until) = self.key(caller).empty?;
+        // A clock that was set back has made the wait longer than it is.
+        let is_empty = (from..until).contains(&now);
+        is_empty.then(|| until.saturating_since(now))
+    }
+
+    /// Noted with the key: it is the pair that is refused.
+    fn note_emptiness(&mut self, caller: &Caller, from: Timestamp, until: Timestamp) {
+        self.of_keys.entry(caller.key).or_default().empty = Some((from, until));
+    }
+
+    fn spend(&mut self, caller: &Caller) {
+        self.of_workspace.spend();
+        self.of_keys.entry(caller.key).or_default().spend();
+    }
+
+    fn are_idle(&self, now: Timestamp) -> bool {
+        let is_idle =
+            |block: &Block| block.tokens == 0 && block.empty.is_none_or(|(_, until)| until <= now);
+        is_idle(&self.of_workspace) && self.of_keys.values().all(is_idle)
+    }
+}
+
+impl Block {
+    /// What was leased at another rate is given up. Answers whether it was another.
+    fn set_rate(&mut self, rate: Option<Rate>) -> bool {
+        let is_other = self.rate != rate;
+        if is_other {
+            *self = Self {
+                rate,
+                ..Self::default()
+            };
+        }
+        is_other
+    }
+
+    fn is_short(&self) -> bool {
+        self.rate.is_some() && self.tokens == 0
+    }
+
+    fn spend(&mut self) {
+        if self.rate.is_some() {
+            self.tokens = self.tokens.saturating_sub(1);
+        }
+    }
+}
+
+/// How many tokens are leased at once.
+fn block_len(rate: Rate) -> u32 {
+    (rate.burst().get() / BLOCKS_PER_BURST).max(1)
+}
+
+impl fmt::Debug for PostgresLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresLimiter").finish_non_exhaustive()
+    }
+}

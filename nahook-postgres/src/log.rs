@@ -1,0 +1,165 @@
+//! What became of deliveries, for people who ask.
+
+use std::time::Duration;
+
+use nahook_core::{
+    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, MessageId,
+    Metadata, Payload, StoreError, WorkspaceId,
+};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::error::PgError;
+use crate::row::{Bits, instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
+use crate::store::PostgresStore;
+
+/// From the delivery with the id $1, whose lower 32 bits are $2, if the workspace $3 has it. Its event is the last one
+/// whose id is before the delivery's; the ordinal is what lies between.
+macro_rules! of_delivery {
+    ($columns:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM (SELECT e.seq, e.id, e.workspace, e.event_type,
+                ($2::bigint - 1 - ('x' || right(e.id::text, 8))::bit(32)::bigint) & 4294967295 AS ordinal
+                FROM event e WHERE e.id < $1 ORDER BY e.id DESC LIMIT 1) o
+            JOIN workspace w ON w.row = o.workspace AND w.id = $3
+            JOIN delivery d ON d.key = (o.seq << 20) | o.ordinal AND o.ordinal < 1048576 ",
+            $rest
+        )
+    };
+}
+
+const DELIVERY: &str = of_delivery!(
+    "o.id, p.id, t.id, e.metadata, d.status, d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL,
+        d.attempts, d.first_attempt_at, d.delivered_at, d.due_at, e.accepted_at, d.updated_at",
+    "JOIN event e ON e.seq = o.seq
+    JOIN endpoint p ON p.row = d.endpoint
+    LEFT JOIN event_type t ON t.row = o.event_type"
+);
+
+/// One row an attempt; one without an attempt if there is none; none if there is no such delivery.
+const ATTEMPTS: &str = of_delivery!(
+    "o.id, a.number, a.started_at, a.duration, a.status_code, a.error",
+    "LEFT JOIN attempt a ON a.delivery = d.key ORDER BY a.number"
+);
+
+const PAYLOAD: &str = of_delivery!("o.id, e.payload", "JOIN event e ON e.seq = o.seq");
+
+impl DeliveryLog for PostgresStore {
+    async fn delivery(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        let rows = self.rows_of(DELIVERY, id, workspace).await?;
+        Ok(rows.first().map(|row| record_at(id, row)).transpose()?)
+    }
+
+    async fn attempts(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<Vec<AttemptRecord>>, StoreError> {
+        let rows = self.rows_of(ATTEMPTS, id, workspace).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let attempts = rows.iter().filter_map(|row| attempt_at(row).transpose());
+        Ok(Some(attempts.collect::<Result<_, PgError>>()?))
+    }
+
+    async fn payload(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<Payload>, StoreError> {
+        let rows = self.rows_of(PAYLOAD, id, workspace).await?;
+        let payload = rows
+            .first()
+            .map(|row| value_at::<Vec<u8>>(row, 1))
+            .transpose()?;
+        Ok(payload.map(|json| Payload::from_stored(json.into())))
+    }
+}
+
+impl PostgresStore {
+    async fn rows_of(
+        &self,
+        query: &str,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<Row>, PgError> {
+        let low_half = i64::try_from(id.as_bits() & u128::from(u32::MAX)).unwrap_or(0);
+        let parameters: [&(dyn ToSql + Sync); 3] =
+            [&Bits(id.as_bits()), &low_half, &workspace.as_str()];
+        let mut rows = self.shared().lender.query(query, &parameters).await?;
+        // The statement compares 32 bits of the ids; here all of them are.
+        let message = rows
+            .first()
+            .map(|row| value_at::<Bits>(row, 0))
+            .transpose()?;
+        let is_its = |bits: Bits| id.ordinal(MessageId::from_bits(bits.0)).is_some();
+        if !message.is_some_and(is_its) {
+            rows.clear();
+        }
+        Ok(rows)
+    }
+}
+
+fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
+    let stored: i16 = value_at(row, 4)?;
+    let status = if value_at(row, 5)? {
+        DeliveryStatus::Delivering
+    } else {
+        status(stored)?
+    };
+    let created_at = instant_at(row, 10)?;
+    let metadata = match value_at::<Option<&str>>(row, 3)? {
+        Some(json) => serde_json::from_str(json).map_err(PgError::unreadable)?,
+        None => Metadata::default(),
+    };
+    Ok(DeliveryRecord {
+        id,
+        message: MessageId::from_bits(value_at::<Bits>(row, 0)?.0),
+        endpoint: parsed_at(row, 1)?,
+        event_type: maybe_parsed_at(row, 2)?,
+        metadata,
+        status,
+        attempts: u32::try_from(value_at::<i32>(row, 6)?).unwrap_or(0),
+        first_attempt_at: maybe_instant_at(row, 7)?,
+        delivered_at: maybe_instant_at(row, 8)?,
+        next_retry_at: maybe_instant_at(row, 9)?.filter(|_| stored == 1),
+        created_at,
+        updated_at: maybe_instant_at(row, 11)?.unwrap_or(created_at),
+    })
+}
+
+fn status(stored: i16) -> Result<DeliveryStatus, PgError> {
+    Ok(match stored {
+        0 => DeliveryStatus::Pending,
+        1 => DeliveryStatus::ScheduledRetry,
+        2 => DeliveryStatus::Delivered,
+        3 => DeliveryStatus::Failed,
+        4 => DeliveryStatus::DeadLetter,
+        _ => return Err(PgError::unreadable("no such status")),
+    })
+}
+
+/// `None` if there is none.
+fn attempt_at(row: &Row) -> Result<Option<AttemptRecord>, PgError> {
+    let Some(number) = value_at::<Option<i32>>(row, 1)? else {
+        return Ok(None);
+    };
+    let duration: i64 = value_at(row, 3)?;
+    let status_code = value_at::<Option<i32>>(row, 4)?;
+    Ok(Some(AttemptRecord {
+        number: u32::try_from(number).unwrap_or(0),
+        attempt: Attempt {
+            started_at: instant_at(row, 2)?,
+            duration: Duration::from_nanos(u64::try_from(duration).unwrap_or(0)),
+            status_code: status_code.and_then(|code| u16::try_from(code).ok()),
+            error: value_at(row, 5)?,
+        },
+    }))
+}

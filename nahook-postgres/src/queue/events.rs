@@ -1,0 +1,110 @@
+//! The events of leased deliveries: a wide one is fetched once and not once a delivery.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nahook_core::{EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
+
+use crate::connection::Lent;
+use crate::error::PgError;
+use crate::row::{Bits, instant_at, maybe_parsed_at, parsed_at, value_at};
+
+const EVENTS: &str = "
+SELECT e.seq, e.id, w.id, t.name, e.accepted_at, e.payload
+FROM event e
+JOIN workspace w ON w.row = e.workspace
+LEFT JOIN event_type t ON t.row = e.event_type
+WHERE e.seq = ANY($1)";
+
+/// How much is remembered, in bytes of payloads and what surrounds them.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What an event takes beside its payload, about.
+const OVERHEAD: usize = 256;
+
+/// What a worker is told of an event.
+#[derive(Debug)]
+pub(super) struct KnownEvent {
+    pub(super) message: MessageId,
+    pub(super) workspace: WorkspaceId,
+    pub(super) event_type: Option<EventTypeName>,
+    pub(super) accepted_at: Timestamp,
+    pub(super) payload: Payload,
+}
+
+/// Events that were looked up, the latest of them.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    events: HashMap<i64, Arc<KnownEvent>>,
+    order: VecDeque<i64>,
+    bytes: usize,
+}
+
+impl Events {
+    /// The events with these numbers; one that is gone is left out.
+    pub(super) async fn find(
+        &self,
+        lent: &mut Lent,
+        numbers: impl Iterator<Item = i64>,
+    ) -> Result<HashMap<i64, Arc<KnownEvent>>, PgError> {
+        let mut found = HashMap::new();
+        let mut unknown = Vec::new();
+        {
+            let known = self.known();
+            for number in numbers {
+                match known.events.get(&number) {
+                    Some(event) => {
+                        found.insert(number, Arc::clone(event));
+                    }
+                    None => unknown.push(number),
+                }
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        let rows = lent.query(EVENTS, &[&unknown]).await?;
+        let mut known = self.known();
+        for row in &rows {
+            let event = Arc::new(KnownEvent {
+                message: MessageId::from_bits(value_at::<Bits>(row, 1)?.0),
+                workspace: parsed_at(row, 2)?,
+                event_type: maybe_parsed_at(row, 3)?,
+                accepted_at: instant_at(row, 4)?,
+                payload: Payload::from_stored(value_at::<Vec<u8>>(row, 5)?.into()),
+            });
+            let number = value_at(row, 0)?;
+            known.remember(number, &event);
+            found.insert(number, event);
+        }
+        Ok(found)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn remember(&mut self, number: i64, event: &Arc<KnownEvent>) {
+        if self.events.insert(number, Arc::clone(event)).is_some() {
+            return;
+        }
+        self.order.push_back(number);
+        self.bytes += event.payload.len() + OVERHEAD;
+        while self.bytes > BYTES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            if let Some(event) = self.events.remove(&oldest) {
+                self.bytes -= event.payload.len() + OVERHEAD;
+            }
+        }
+    }
+}

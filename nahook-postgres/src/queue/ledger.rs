@@ -1,0 +1,144 @@
+//! What this process knows of its own leases. The database decides; this only keeps workers within their bounds and
+//! finds the rows of leases again.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nahook_core::{DeliveryId, EndpointId, Lease, LeaseRequest, LeaseToken, Timestamp, WorkerId};
+
+use super::events::Events;
+
+/// How many endpoints are remembered to begin with a retry the next time.
+const TURNS_MAX: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(super) events: Events,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    leases: HashMap<(DeliveryId, LeaseToken), Held>,
+    expiries: BTreeSet<(Timestamp, DeliveryId, LeaseToken)>,
+    by_worker: HashMap<WorkerId, HashMap<EndpointId, usize>>,
+    /// The row of the endpoint served last.
+    served_last: i64,
+    /// Endpoints whose latest lease was of a fresh delivery while a retry was waiting.
+    retry_first: HashSet<i64>,
+}
+
+/// A lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) key: i64,
+    pub(super) worker: WorkerId,
+    pub(super) endpoint: EndpointId,
+    pub(super) expires_at: Timestamp,
+}
+
+/// What a worker may lease.
+pub(super) struct Room {
+    /// Endpoints for which another number holds than the usual one …
+    pub(super) endpoints: Vec<EndpointId>,
+    /// … and that number.
+    pub(super) rooms: Vec<i64>,
+    /// Where to begin.
+    pub(super) after: i64,
+    pub(super) retry_first: Vec<i64>,
+}
+
+impl Ledger {
+    pub(super) fn room(&self, request: &LeaseRequest, now: Timestamp) -> Room {
+        let mut state = self.state();
+        state.expire(now);
+        let mut rooms: HashMap<_, _> = request.exceptions.iter().copied().collect();
+        for (endpoint, held) in state.by_worker.get(&request.worker).into_iter().flatten() {
+            let left = rooms.entry(*endpoint).or_insert(request.per_endpoint_max);
+            *left = left.saturating_sub(*held);
+        }
+        let as_number = |room| i64::try_from(room).unwrap_or(i64::MAX);
+        let (endpoints, rooms) = rooms
+            .into_iter()
+            .map(|(endpoint, room)| (endpoint, as_number(room)))
+            .unzip();
+        Room {
+            endpoints,
+            rooms,
+            after: state.served_last,
+            retry_first: state.retry_first.iter().copied().collect(),
+        }
+    }
+
+    /// Notes that the endpoint was served; with a lease of which kind, and whether the other kind was waiting, too.
+    pub(super) fn served(&self, endpoint: i64, is_retry: bool, is_contested: bool) {
+        let mut state = self.state();
+        state.served_last = endpoint;
+        if is_contested && !is_retry && state.retry_first.len() < TURNS_MAX {
+            state.retry_first.insert(endpoint);
+        } else {
+            state.retry_first.remove(&endpoint);
+        }
+    }
+
+    pub(super) fn hold(&self, lease: Lease, held: Held) {
+        self.state().hold(lease, held);
+    }
+
+    /// The row of a lease that was made here and has not been ended.
+    pub(super) fn key(&self, lease: &Lease) -> Option<i64> {
+        let state = self.state();
+        let held = state.leases.get(&(lease.delivery, lease.token));
+        held.map(|held| held.key)
+    }
+
+    pub(super) fn extend(&self, lease: &Lease, expires_at: Timestamp) {
+        let mut state = self.state();
+        if let Some(held) = state.end(lease.delivery, lease.token) {
+            state.hold(*lease, Held { expires_at, ..held });
+        }
+    }
+
+    pub(super) fn end(&self, lease: &Lease) {
+        self.state().end(lease.delivery, lease.token);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn hold(&mut self, lease: Lease, held: Held) {
+        let Lease { delivery, token } = lease;
+        self.expiries.insert((held.expires_at, delivery, token));
+        let of_worker = self.by_worker.entry(held.worker).or_default();
+        *of_worker.entry(held.endpoint).or_default() += 1;
+        self.leases.insert((delivery, token), held);
+    }
+
+    fn end(&mut self, delivery: DeliveryId, token: LeaseToken) -> Option<Held> {
+        let held = self.leases.remove(&(delivery, token))?;
+        self.expiries.remove(&(held.expires_at, delivery, token));
+        if let Some(of_worker) = self.by_worker.get_mut(&held.worker) {
+            if let Some(count) = of_worker.get_mut(&held.endpoint) {
+                *count -= 1;
+                if *count == 0 {
+                    of_worker.remove(&held.endpoint);
+                }
+            }
+            if of_worker.is_empty() {
+                self.by_worker.remove(&held.worker);
+            }
+        }
+        Some(held)
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        while let Some((at, delivery, token)) = self.expiries.first().copied()
+            && at <= now
+        {
+            self.end(delivery, token);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The delivery queue: leases are columns of the deliveries, so that any number of processes can share it.
+
+mod claim;
+mod events;
+mod ledger;
+mod settle;
+
+use std::time::Duration;
+
+use nahook_core::{
+    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement, StoreError,
+};
+
+pub(crate) use self::ledger::Ledger;
+use crate::store::PostgresStore;
+
+impl DeliveryQueue for PostgresStore {
+    /// The bounds are kept over what this store has leased to the worker: a worker uses one store, and its clones.
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        Ok(self.claim(request).await?)
+    }
+
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        Ok(self.extend_leases(leases, duration).await?)
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        Ok(self.settle_leases(settlements).await?)
+    }
+
+    async fn changed(&self, generation: u64) {
+        self.shared().signals.changed(generation).await;
+    }
+}

@@ -1,0 +1,141 @@
+//! Forgetting: events that are old enough and whose deliveries are all settled, a bounded number at a time.
+
+use std::sync::Weak;
+
+use metrics::counter;
+use tokio::sync::watch;
+
+use crate::error::PgError;
+use crate::row::{Bits, nanos, value_at};
+use crate::schema::LOCK_CLASS;
+use crate::store::Shared;
+
+/// How many events are looked at by one statement; fewer where those are so wide that it takes too long.
+const EVENTS_PER_STATEMENT: i64 = 500;
+
+/// What the server says when a statement took too long.
+const TIMED_OUT: &str = "57014";
+
+/// Deletes old events between two ids, and answers how many were looked at, how many went, and the last one.
+///
+/// Ids begin with the time, so that the oldest are found by the index; `accepted_at` decides. A fan-out goes whole: as
+/// long as one of its deliveries waits, all of it stays. Attempts go by their deliveries' numbers, which are the event's
+/// and what follows it.
+const FORGET: &str = "
+WITH looked_at AS MATERIALIZED (
+    SELECT e.seq, e.id, e.accepted_at FROM event e
+    WHERE e.id > $1 AND e.id < $2 ORDER BY e.id LIMIT $3
+), old AS MATERIALIZED (
+    SELECT l.seq FROM looked_at l
+    WHERE l.accepted_at < $4 AND NOT EXISTS (
+        SELECT FROM delivery d
+        WHERE d.key >= l.seq << 20 AND d.key < (l.seq + 1) << 20 AND d.due_at IS NOT NULL)
+), attempts AS (
+    DELETE FROM attempt a USING old o
+    WHERE a.delivery >= o.seq << 20 AND a.delivery < (o.seq + 1) << 20
+), deliveries AS (
+    DELETE FROM delivery d USING old o
+    WHERE d.key >= o.seq << 20 AND d.key < (o.seq + 1) << 20
+), gone AS (
+    DELETE FROM event e USING old o WHERE e.seq = o.seq
+    RETURNING e.seq
+)
+SELECT count(*), (SELECT count(*) FROM gone), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1)
+FROM looked_at";
+
+/// Looks for what has passed the retention, until told to stop or the store is gone.
+pub(crate) async fn run(store: Weak<Shared>, mut stop: watch::Receiver<bool>) {
+    let Some(interval) = store
+        .upgrade()
+        .map(|shared| shared.settings.retention_interval)
+    else {
+        return;
+    };
+    if interval.is_zero() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        let Some(shared) = store.upgrade() else {
+            return;
+        };
+        if let Err(error) = shared.forget_old().await {
+            tracing::warn!(%error, "what is old could not be forgotten; the next time will");
+        }
+    }
+}
+
+impl Shared {
+    /// Deletes what has passed the retention; one process at a time does, the others pass by. Answers how many events.
+    pub(crate) async fn forget_old(&self) -> Result<u64, PgError> {
+        let now = self.clock().now();
+        let retention = u64::try_from(self.settings.retention.as_nanos()).unwrap_or(u64::MAX);
+        let Some(before) = now.as_nanos().checked_sub(retention) else {
+            return Ok(0);
+        };
+        // Ids begin with milliseconds.
+        let end = Bits(u128::from(before / 1_000_000 + 1) << 80);
+        let before = nanos(nahook_core::Timestamp::from_nanos(before));
+        let (mut after, mut limit, mut forgotten) = (Bits(0), EVENTS_PER_STATEMENT, 0);
+        loop {
+            let step = match self.forget_some(after, end, limit, before).await {
+                Err(error) if error.code() == Some(TIMED_OUT) && limit > 1 => {
+                    limit = (limit / 8).max(1);
+                    continue;
+                }
+                step => step?,
+            };
+            forgotten += step.forgotten;
+            let Some(last) = step.last.filter(|_| step.looked_at == limit) else {
+                break;
+            };
+            after = last;
+        }
+        counter!("nahook_postgres_forgotten_events_total").increment(forgotten);
+        Ok(forgotten)
+    }
+
+    /// One statement's worth; nothing if another process is at it.
+    async fn forget_some(
+        &self,
+        after: Bits,
+        end: Bits,
+        limit: i64,
+        before: i64,
+    ) -> Result<Step, PgError> {
+        let mut lent = self.lender.lend().await?;
+        lent.begin()?.batch_execute("BEGIN").await?;
+        let schema = self.settings.schema.as_str();
+        let lock = "SELECT pg_try_advisory_xact_lock($1, hashtext($2 || ' retention'))";
+        let rows = lent.query(lock, &[&LOCK_CLASS, &schema]).await?;
+        let mut step = Step::default();
+        if rows
+            .first()
+            .is_some_and(|row| row.try_get(0).unwrap_or(false))
+        {
+            let rows = lent.query(FORGET, &[&after, &end, &limit, &before]).await?;
+            if let Some(row) = rows.first() {
+                step = Step {
+                    looked_at: value_at(row, 0)?,
+                    forgotten: u64::try_from(value_at::<i64>(row, 1)?).unwrap_or(0),
+                    last: value_at(row, 2)?,
+                };
+            }
+        }
+        lent.begin()?.batch_execute("COMMIT").await?;
+        lent.end();
+        Ok(step)
+    }
+}
+
+/// What one statement has come to.
+#[derive(Default)]
+struct Step {
+    looked_at: i64,
+    forgotten: u64,
+    last: Option<Bits>,
+}

@@ -1,0 +1,186 @@
+//! The schema and how an older one is brought up to date.
+
+use tokio_postgres::Client;
+
+use crate::{ConnectError, PostgresSettings};
+
+/// Each brings the schema from one version to the next; the first makes it. Only ever appended to.
+const MIGRATIONS: &[&[&str]] = &[&[
+    include_str!("schema/1_tables.sql"),
+    include_str!("schema/2_functions.sql"),
+]];
+
+/// The first half of the advisory locks that we take: "nahk".
+pub(crate) const LOCK_CLASS: i32 = 0x6e61_686b;
+
+/// A name as SQL writes it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as SQL writes it.
+fn literal(text: &str) -> String {
+    // With E'' a backslash means the same whatever the server's settings.
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// Refuses a name that cannot stand for itself in every statement of ours.
+pub(crate) fn check_name(schema: &str) -> Result<(), ConnectError> {
+    let is_usable = (1..=63).contains(&schema.len()) && !schema.contains(['$', '{', '}', '\0']);
+    is_usable.then_some(()).ok_or(ConnectError::SchemaName)
+}
+
+/// Makes the schema what this program needs, or says why it is not.
+///
+/// Safe from any number of processes at once: all but one wait. All of it is one transaction.
+pub(crate) async fn prepare(
+    client: &Client,
+    settings: &PostgresSettings,
+) -> Result<(), ConnectError> {
+    check_server(client).await?;
+    bring_up_to_date(client, settings, MIGRATIONS).await
+}
+
+async fn check_server(client: &Client) -> Result<(), ConnectError> {
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')",
+            &[],
+        )
+        .await?;
+    if row.try_get::<_, i32>(0)? < 130_000 {
+        return Err(ConnectError::ServerTooOld);
+    }
+    if row.try_get::<_, &str>(1)? != "UTF8" {
+        return Err(ConnectError::Encoding);
+    }
+    Ok(())
+}
+
+async fn bring_up_to_date(
+    client: &Client,
+    settings: &PostgresSettings,
+    migrations: &[&[&str]],
+) -> Result<(), ConnectError> {
+    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let schema = &settings.schema;
+    // Without a lock and without writing: the usual case also works on a server that only reads.
+    let found = version(client, schema).await?;
+    if found > known {
+        return Err(ConnectError::NewerSchema { found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    if !settings.migrate {
+        return Err(ConnectError::OutdatedSchema { found, known });
+    }
+    let migrated = migrate(client, schema, migrations).await;
+    if migrated.is_err() {
+        // The connection is given up in any case; a failed roll-back changes nothing.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    migrated
+}
+
+async fn migrate(
+    client: &Client,
+    schema: &str,
+    migrations: &[&[&str]],
+) -> Result<(), ConnectError> {
+    client
+        .batch_execute(
+            "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'; \
+             SET LOCAL enable_seqscan = on",
+        )
+        .await?;
+    client
+        .execute(
+            "SELECT pg_advisory_xact_lock($1, hashtext($2))",
+            &[&LOCK_CLASS, &schema],
+        )
+        .await?;
+    // Read under the lock: another process may just have done the same.
+    let found = version(client, schema).await?;
+    let name = quoted(schema);
+    if found == 0 {
+        // Not IF NOT EXISTS where it exists: that needs the right to create all the same.
+        if !exists(
+            client,
+            "SELECT FROM pg_namespace WHERE nspname = $1",
+            schema,
+        )
+        .await?
+        {
+            client
+                .batch_execute(&format!("CREATE SCHEMA {name}"))
+                .await?;
+        }
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE {name}.migration (
+                     version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            ))
+            .await?;
+    }
+    for (version, migration) in (1i32..).zip(migrations) {
+        if u32::try_from(version).is_ok_and(|version| version <= found) {
+            continue;
+        }
+        for part in *migration {
+            client.batch_execute(&filled_in(part, schema)).await?;
+        }
+        let note = format!("INSERT INTO {name}.migration (version) VALUES ($1)");
+        client.execute(&note, &[&version]).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(())
+}
+
+/// The statements with the schema's name in them.
+fn filled_in(template: &str, schema: &str) -> String {
+    let name = quoted(schema);
+    template
+        .replace(
+            "'{schema}.event_seq'",
+            &literal(&format!("{name}.event_seq")),
+        )
+        .replace("{channel}", &literal(schema))
+        .replace("{schema}", &name)
+}
+
+/// The schema's version; 0 if there is none.
+async fn version(client: &Client, schema: &str) -> Result<u32, tokio_postgres::Error> {
+    let table = "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = 'migration'";
+    if !exists(client, table, schema).await? {
+        return Ok(0);
+    }
+    let name = quoted(schema);
+    let query = format!("SELECT coalesce(max(version), 0) FROM {name}.migration");
+    let row = client.query_one(&query, &[]).await?;
+    Ok(u32::try_from(row.try_get::<_, i32>(0)?).unwrap_or(0))
+}
+
+/// Whether the catalog has such a row. Asked of the tables themselves: `to_regclass` may answer from what the session
+/// remembers from before it waited for the lock.
+async fn exists(client: &Client, query: &str, schema: &str) -> Result<bool, tokio_postgres::Error> {
+    let query = format!("SELECT EXISTS ({query})");
+    let row = client.query_one(&query, &[&schema]).await?;
+    row.try_get(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_texts_are_quoted() {
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal("a'b\\"), "E'a\\'b\\\\'");
+        assert!(check_name("it's \"odd\"").is_ok());
+        for name in ["", "a$b", "{", &"x".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One statement for all who arrived while the last one ran; smaller ones where it fails.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+use nahook_core::{EndpointId, FailureKind, Outcome};
+use tokio::time::{Instant, timeout};
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
+
+use super::{PublishJob, Written};
+use crate::PostgresSettings;
+use crate::connection::Connector;
+use crate::error::{Fate, PgError};
+use crate::listener::Signals;
+use crate::row::{Bits, nanos};
+
+/// Writes events and deliveries of endpoints that exist; answers which deliveries, counted from 1, it did not write.
+const PUBLISH: &str = "
+WITH e AS MATERIALIZED (
+    SELECT u.n, nextval('event_seq') AS seq, u.id, w.row AS workspace, t.row AS event_type,
+        u.accepted_at, u.metadata, u.payload
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[])
+        WITH ORDINALITY AS u (id, workspace, event_type, accepted_at, metadata, payload, n)
+    JOIN workspace w ON w.id = u.workspace
+    JOIN event_type t ON t.id = u.event_type
+), d AS MATERIALIZED (
+    SELECT u.place, u.event, (e.seq << 20) | u.ordinal AS key, p.row AS endpoint, e.accepted_at
+    FROM unnest($7::bigint[], $8::integer[], $9::text[])
+        WITH ORDINALITY AS u (event, ordinal, endpoint, place)
+    JOIN e ON e.n = u.event
+    JOIN endpoint p ON p.id = u.endpoint AND p.workspace = e.workspace AND p.deleted_at IS NULL
+), written AS (
+    INSERT INTO event (seq, id, workspace, event_type, accepted_at, metadata, payload)
+    SELECT e.seq, e.id, e.workspace, e.event_type, e.accepted_at, e.metadata, e.payload
+    FROM e WHERE e.n IN (SELECT d.event FROM d)
+), queued AS (
+    INSERT INTO delivery (key, endpoint, due_at, attempts, status)
+    SELECT d.key, d.endpoint, d.accepted_at, 0, 0 FROM d
+)
+SELECT u.place FROM generate_series(1, cardinality($7::bigint[])) AS u (place)
+WHERE u.place NOT IN (SELECT d.place FROM d)";
+
+/// The same for one event, of which a part may be there already; answers endpoint by endpoint whether it exists.
+const PUBLISH_ONE: &str = "SELECT publish($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+/// By then everything is answered: after it, nothing is tried again. Well within the engine's deadline of 5 s.
+const BUDGET: Duration = Duration::from_secs(4);
+
+/// How much longer than the server's own time-out an answer may take before the connection counts as lost.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A writer's connection.
+pub(super) struct Session {
+    connector: Connector,
+    signals: Arc<Signals>,
+    statement_timeout: Duration,
+    lock_timeout: Duration,
+    open: Option<Open>,
+}
+
+struct Open {
+    client: Client,
+    publish: Statement,
+    publish_one: Statement,
+}
+
+/// Why a statement did not write.
+#[derive(Clone, Copy)]
+struct Failed {
+    outcome: Outcome,
+    /// How long a part of it may take, if it is worth trying the parts.
+    retry: Option<Duration>,
+}
+
+impl Session {
+    pub(super) fn new(
+        connector: Connector,
+        settings: &PostgresSettings,
+        signals: Arc<Signals>,
+    ) -> Self {
+        Self {
+            connector,
+            signals,
+            statement_timeout: settings.statement_timeout,
+            lock_timeout: settings.lock_timeout,
+            open: None,
+        }
+    }
+
+    /// Makes sure that there is a connection, as far as one can know without asking the server.
+    pub(super) async fn connect(&mut self) -> Result<(), PgError> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.client.is_closed())
+        {
+            return Ok(());
+        }
+        self.open = None;
+        let client = self.connector.connect().await?;
+        let preparing = async {
+            let publish = client.prepare(PUBLISH).await?;
+            let publish_one = client.prepare(PUBLISH_ONE).await?;
+            Ok::<_, PgError>((publish, publish_one))
+        };
+        let (publish, publish_one) = timeout(self.statement_timeout + GRACE, preparing)
+            .await
+            .map_err(|_| PgError::NoConnection)??;
+        self.open = Some(Open {
+            client,
+            publish,
+            publish_one,
+        });
+        Ok(())
+    }
+
+    /// Writes the jobs, and answers every one of them.
+    pub(super) async fn write(&mut self, jobs: Vec<PublishJob>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let deliveries = jobs.iter().map(|job| job.slots.len()).sum::<usize>();
+        let outcome = self.write_together(&jobs, deliveries).await;
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
+        histogram!("nahook_postgres_publish_group").record(jobs.len() as f64);
+        match outcome {
+            Ok(left_out) => self.answer(jobs, &left_out, started).await,
+            Err(Failed {
+                outcome,
+                retry: None,
+            }) => {
+                for job in jobs {
+                    job.answer(Written::all(outcome));
+                }
+            }
+            Err(Failed {
+                outcome,
+                retry: Some(patience),
+            }) => {
+                let failed = Failed {
+                    outcome,
+                    retry: Some(patience),
+                };
+                for job in jobs {
+                    self.write_alone(job, &failed, started).await;
+                }
+            }
+        }
+        self.signals.queue_has_changed();
+    }
+
+    /// Answers jobs that were written, but for deliveries at these places among all of them.
+    async fn answer(&mut self, jobs: Vec<PublishJob>, left_out: &HashSet<i32>, started: Instant) {
+        let mut place = 0;
+        for job in jobs {
+            if left_out.is_empty() {
+                job.answer(Written::all(Outcome::Published));
+                continue;
+            }
+            let gone: Vec<_> = job
+                .slots
+                .iter()
+                .filter(|_| {
+                    place += 1;
+                    left_out.contains(&place)
+                })
+                .map(|slot| (slot.2, Outcome::Failed(FailureKind::EndpointGone)))
+                .collect();
+            if gone.len() == job.slots.len() && !gone.is_empty() {
+                // Not a single one: then it may be the event type that is gone.
+                self.write_alone(job, &untried(self.lock_timeout), started)
+                    .await;
+            } else {
+                job.answer(Written {
+                    usual: Outcome::Published,
+                    others: gone,
+                });
+            }
+        }
+    }
+
+    async fn write_together(
+        &mut self,
+        jobs: &[PublishJob],
+        deliveries: usize,
+    ) -> Result<HashSet<i32>, Failed> {
+        let mut events = Vec::with_capacity(deliveries);
+        let mut ordinals = Vec::with_capacity(deliveries);
+        let mut endpoints = Vec::with_capacity(deliveries);
+        for (number, job) in (1i64..).zip(jobs) {
+            for (ordinal, endpoint, _) in &job.slots {
+                events.push(number);
+                ordinals.push(*ordinal);
+                endpoints.push(endpoint.as_str());
+            }
+        }
+        let column = |of: fn(&PublishJob) -> i64| jobs.iter().map(of).collect::<Vec<_>>();
+        let text = |of: fn(&PublishJob) -> &str| jobs.iter().map(of).collect::<Vec<_>>();
+        let ids: Vec<_> = jobs
+            .iter()
+            .map(|job| Bits(job.event.id.as_bits()))
+            .collect();
+        let workspaces = text(|job| job.event.workspace.as_str());
+        let event_types = text(|job| job.event.event_type.as_str());
+        let accepted = column(|job| nanos(job.event.accepted_at));
+        let labels: Vec<_> = jobs.iter().map(|job| job.metadata.as_deref()).collect();
+        let payloads: Vec<&[u8]> = jobs
+            .iter()
+            .map(|job| &job.event.payload.as_bytes()[..])
+            .collect();
+        let Some(open) = &self.open else {
+            return Err(unsent());
+        };
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &ids,
+            &workspaces,
+            &event_types,
+            &accepted,
+            &labels,
+            &payloads,
+            &events,
+            &ordinals,
+            &endpoints,
+        ];
+        let asked = open.client.query(&open.publish, &parameters);
+        let rows = self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?;
+        rows.iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()
+            // It was written, which of it cannot be said.
+            .map_err(|_| Failed {
+                outcome: Outcome::Failed(FailureKind::Internal),
+                retry: None,
+            })
+    }
+
+    /// Writes one job by itself, and in ever smaller parts where that fails, as long as there is time to wait for what
+    /// it has failed with before.
+    async fn write_alone(&mut self, job: PublishJob, before: &Failed, started: Instant) {
+        let mut others = Vec::new();
+        let mut parts = vec![(0, job.slots.len())];
+        let mut before = *before;
+        while let Some(part) = parts.pop() {
+            let slots = &job.slots[part.0..part.1];
+            let patience = before.retry.unwrap_or_default();
+            if started.elapsed() + patience > BUDGET {
+                others.extend(slots.iter().map(|slot| (slot.2, before.outcome)));
+                continue;
+            }
+            let Failed { outcome, retry } = match self.write_part(&job, slots).await {
+                Ok(taken) => {
+                    let gone = slots.iter().zip(taken).filter(|(_, taken)| !taken);
+                    others.extend(
+                        gone.map(|(slot, _)| (slot.2, Outcome::Failed(FailureKind::EndpointGone))),
+                    );
+                    continue;
+                }
+                Err(failed) => failed,
+            };
+            if retry.is_some() && slots.len() > 1 {
+                before = Failed { outcome, retry };
+                let middle = part.0 + slots.len() / 2;
+                parts.push((middle, part.1));
+                parts.push((part.0, middle));
+            } else {
+                others.extend(slots.iter().map(|slot| (slot.2, outcome)));
+            }
+        }
+        job.answer(Written {
+            usual: Outcome::Published,
+            others,
+        });
+    }
+
+    async fn write_part(
+        &mut self,
+        job: &PublishJob,
+        slots: &[(i32, EndpointId, usize)],
+    ) -> Result<Vec<bool>, Failed> {
+        let ordinals: Vec<_> = slots.iter().map(|slot| slot.0).collect();
+        let endpoints: Vec<_> = slots.iter().map(|slot| slot.1.as_str()).collect();
+        let event = &job.event;
+        let Some(open) = self.open.as_ref().filter(|open| !open.client.is_closed()) else {
+            return Err(unsent());
+        };
+        let (id, accepted_at) = (Bits(event.id.as_bits()), nanos(event.accepted_at));
+        let (workspace, event_type) = (event.workspace.as_str(), event.event_type.as_str());
+        let (name, payload) = (
+            event.event_type_name.as_str(),
+            &event.payload.as_bytes()[..],
+        );
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &id,
+            &workspace,
+            &event_type,
+            &name,
+            &accepted_at,
+            &job.metadata,
+            &payload,
+            &ordinals,
+            &endpoints,
+        ];
+        let asked = open.client.query_one(&open.publish_one, &parameters);
+        let row = self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?;
+        row.try_get(0).map_err(|_| Failed {
+            outcome: Outcome::Failed(FailureKind::Internal),
+            retry: None,
+        })
+    }
+
+    /// What a statement has come to; a connection that may be lost is given up.
+    fn concluded<T>(
+        &mut self,
+        answered: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
+    ) -> Result<T, Failed> {
+        let error = match answered {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                tracing::error!("the server has not answered; the connection is given up");
+                self.open = None;
+                return Err(unconfirmed());
+            }
+        };
+        let fate = Fate::of(&error);
+        counter!("nahook_postgres_publish_errors_total").increment(1);
+        tracing::warn!(%error, code = error.code().map(SqlState::code), %fate, "publishing failed");
+        match fate {
+            Fate::RolledBack { kind, is_divisible } => Err(Failed {
+                outcome: Outcome::Failed(kind),
+                // Another wait for a lock, or for a statement, is the worst that a part can come to.
+                retry: is_divisible.then_some(if error.code() == Some(&SqlState::QUERY_CANCELED) {
+                    self.statement_timeout
+                } else {
+                    self.lock_timeout
+                }),
+            }),
+            Fate::Unclear if was_refused(&error) => Err(Failed {
+                outcome: Outcome::Failed(FailureKind::Internal),
+                retry: None,
+            }),
+            Fate::Unclear => {
+                self.open = None;
+                Err(unconfirmed())
+            }
+        }
+    }
+}
+
+/// The server has refused the statement and goes on.
+fn was_refused(error: &tokio_postgres::Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|error| error.parsed_severity() == Some(Severity::Error))
+}
+
+/// Nothing has failed so far.
+fn untried(patience: Duration) -> Failed {
+    Failed {
+        retry: Some(patience),
+        ..unsent()
+    }
+}
+
+fn unconfirmed() -> Failed {
+    Failed {
+        outcome: Outcome::Failed(FailureKind::Unconfirmed),
+        retry: None,
+    }
+}
+
+fn unsent() -> Failed {
+    Failed {
+        outcome: Outcome::Failed(FailureKind::QueueUnavailable),
+        retry: None,
+    }
+}

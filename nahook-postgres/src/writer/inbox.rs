@@ -1,0 +1,84 @@
+//! What waits to be written.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::PublishJob;
+
+/// A group is closed at this many triggers …
+const JOBS_MAX: usize = 128;
+
+/// … or at this many deliveries, so that nobody waits long for others' work.
+const DELIVERIES_MAX: usize = 4_096;
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<PublishJob>,
+    is_closed: bool,
+}
+
+impl Inbox {
+    pub(super) fn put(&self, job: PublishJob) {
+        let mut waiting = self.waiting();
+        if !waiting.is_closed {
+            waiting.jobs.push_back(job);
+            drop(waiting);
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.waiting().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for something to do; false if there never will be.
+    pub(super) async fn has_jobs(&self) -> bool {
+        loop {
+            {
+                let waiting = self.waiting();
+                if !waiting.jobs.is_empty() {
+                    return true;
+                }
+                if waiting.is_closed {
+                    // One after the other hears of it.
+                    self.changed.notify_one();
+                    return false;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Takes a group of those that are still wanted.
+    pub(super) fn take(&self) -> Vec<PublishJob> {
+        let mut waiting = self.waiting();
+        let (mut jobs, mut deliveries) = (Vec::new(), 0);
+        while jobs.len() < JOBS_MAX
+            && deliveries < DELIVERIES_MAX
+            && let Some(job) = waiting.jobs.pop_front()
+        {
+            if job.take() {
+                deliveries += job.slots.len();
+                jobs.push(job);
+            }
+        }
+        if !waiting.jobs.is_empty() {
+            // The rest is for whoever is free next.
+            self.changed.notify_one();
+        }
+        jobs
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

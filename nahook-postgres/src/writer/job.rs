@@ -1,0 +1,167 @@
+//! One trigger on its way to a writer, and what is answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use nahook_core::{Delivery, EndpointId, Event, FailureKind, Outcome};
+use tokio::sync::oneshot;
+
+use crate::row::delivery_key;
+
+/// The states of a job: whoever leaves `QUEUED` first, the writer or the caller, decides.
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const CANCELLED: u8 = 2;
+
+/// What became of a job's slots.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Written {
+    /// Of all of them …
+    pub(crate) usual: Outcome,
+    /// … but of those at these places.
+    pub(crate) others: Vec<(usize, Outcome)>,
+}
+
+impl Written {
+    pub(crate) fn all(outcome: Outcome) -> Self {
+        Self {
+            usual: outcome,
+            others: Vec::new(),
+        }
+    }
+
+    pub(crate) fn resolve(&self, slots: &mut [Delivery]) {
+        for slot in slots.iter_mut() {
+            set(slot, self.usual);
+        }
+        for (place, outcome) in &self.others {
+            if let Some(slot) = slots.get_mut(*place) {
+                set(slot, *outcome);
+            }
+        }
+    }
+}
+
+fn set(slot: &mut Delivery, outcome: Outcome) {
+    match outcome {
+        Outcome::Failed(kind) => slot.failed(kind),
+        Outcome::Published => slot.published(),
+    }
+}
+
+/// The writer's side.
+#[derive(Debug)]
+pub(crate) struct PublishJob {
+    pub(crate) event: Event,
+    /// Ordinal and endpoint of each slot that can be written, and its place among the caller's.
+    pub(crate) slots: Vec<(i32, EndpointId, usize)>,
+    /// Those that cannot: another message's, or beyond what a key has room for.
+    unfit: Vec<usize>,
+    /// JSON; absent if there are no labels.
+    pub(crate) metadata: Option<String>,
+    state: Arc<AtomicU8>,
+    answer: oneshot::Sender<Written>,
+}
+
+impl PublishJob {
+    /// A job, and the caller's side of it.
+    pub(crate) fn new<'a>(event: &Event, deliveries: &'a mut [Delivery]) -> (Self, Publishing<'a>) {
+        let (sender, answer) = oneshot::channel();
+        let state = Arc::new(AtomicU8::new(QUEUED));
+        let (mut slots, mut unfit) = (Vec::with_capacity(deliveries.len()), Vec::new());
+        for (place, slot) in deliveries.iter().enumerate() {
+            let ordinal = slot.id().ordinal(event.id);
+            let ordinal = ordinal.filter(|ordinal| delivery_key(0, *ordinal).is_some());
+            match ordinal.and_then(|ordinal| i32::try_from(ordinal).ok()) {
+                Some(ordinal) => slots.push((ordinal, slot.endpoint(), place)),
+                None => unfit.push(place),
+            }
+        }
+        let job = Self {
+            event: event.clone(),
+            slots,
+            unfit,
+            metadata: metadata(event),
+            state: Arc::clone(&state),
+            answer: sender,
+        };
+        let publishing = Publishing {
+            slots: deliveries,
+            state,
+            answer,
+            is_resolved: false,
+        };
+        (job, publishing)
+    }
+
+    /// Takes the job on; false if nobody wants it any more.
+    pub(super) fn take(&self) -> bool {
+        move_on(&self.state, TAKEN)
+    }
+
+    /// Tells whoever waits what became of the slots, by place.
+    pub(super) fn answer(self, mut written: Written) {
+        let unfit = Outcome::Failed(FailureKind::QueueUnavailable);
+        written
+            .others
+            .extend(self.unfit.into_iter().map(|place| (place, unfit)));
+        let _ = self.answer.send(written);
+    }
+
+    /// Nothing of it was sent to the server.
+    pub(super) fn refuse(self) {
+        self.answer(Written::all(Outcome::Failed(FailureKind::QueueUnavailable)));
+    }
+}
+
+/// An event's labels as they are stored.
+pub(crate) fn metadata(event: &Event) -> Option<String> {
+    if event.metadata.is_empty() {
+        None
+    } else {
+        // A map of texts always has a JSON form.
+        serde_json::to_string(&event.metadata).ok()
+    }
+}
+
+fn move_on(state: &AtomicU8, to: u8) -> bool {
+    state
+        .compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire)
+        .is_ok()
+}
+
+/// The caller's side.
+pub(crate) struct Publishing<'a> {
+    slots: &'a mut [Delivery],
+    state: Arc<AtomicU8>,
+    answer: oneshot::Receiver<Written>,
+    is_resolved: bool,
+}
+
+impl Publishing<'_> {
+    /// Waits for the answer and resolves the slots.
+    pub(crate) async fn answered(mut self) {
+        if let Ok(written) = (&mut self.answer).await {
+            self.resolve(&written);
+        }
+        // No answer: the writer has ended. Dropping finds out whether it had begun with this.
+    }
+
+    fn resolve(&mut self, written: &Written) {
+        self.is_resolved = true;
+        written.resolve(self.slots);
+    }
+}
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        if self.is_resolved {
+            return;
+        }
+        if move_on(&self.state, CANCELLED) {
+            Written::all(Outcome::Failed(FailureKind::QueueUnavailable)).resolve(self.slots);
+        } else if let Ok(written) = self.answer.try_recv() {
+            self.resolve(&written);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The kit's clauses, for the store and for its limiter.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use nahook_testkit::{limiter_conformance, store_conformance};
+use support::{PostgresHarness, PostgresLimiterHarness};
+
+store_conformance!(PostgresHarness<4>);
+limiter_conformance!(PostgresLimiterHarness);

@@ -1,0 +1,151 @@
+//! Making, updating and refusing schemas, and forgetting what is old.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use nahook_core::{ApplyMode, Catalog, Clock, DeliveryPublisher, DeliveryQueue, Next, Settlement};
+use nahook_postgres::{ConnectError, PostgresStore};
+use nahook_testkit::ManualClock;
+use nahook_testkit::declare::{deliveries, endpoint_id, event};
+use nahook_testserver::PostgresServer;
+use support::{client, connect, leasable, outcomes, publish, request, settings, shop, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_processes_may_make_the_schema_at_once() {
+    let url = PostgresServer::shared().create_database();
+    let connecting = (0..8).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { PostgresStore::connect(&url, settings(1)).await })
+    });
+    for connected in futures_util::future::join_all(connecting).await {
+        connected.unwrap().unwrap();
+    }
+    let versions = "SELECT version FROM nahook.migration";
+    assert_eq!(
+        client(&url).await.query(versions, &[]).await.unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_refused() {
+    let url = PostgresServer::shared().create_database();
+    drop(connect(&url, settings(1)).await);
+    let newer = "INSERT INTO nahook.migration (version) VALUES (99)";
+    client(&url).await.batch_execute(newer).await.unwrap();
+    let refused = PostgresStore::connect(&url, settings(1)).await;
+    assert!(
+        matches!(refused, Err(ConnectError::NewerSchema { found: 99, .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_is_left_alone_if_the_settings_say_so() {
+    let url = PostgresServer::shared().create_database();
+    let mut settings = settings(1);
+    settings.migrate = false;
+    let refused = PostgresStore::connect(&url, settings).await;
+    assert!(matches!(
+        refused,
+        Err(ConnectError::OutdatedSchema { found: 0, .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_schemas_with_odd_names_share_a_database() {
+    let url = PostgresServer::shared().create_database();
+    let mut stores = Vec::new();
+    for name in ["it's \"odd\"; DROP", "webhooks\\"] {
+        let store = connect(&url, settings(1).with_schema(name)).await;
+        store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+        stores.push(store);
+    }
+    assert_eq!(outcomes(&publish(&stores[0], 1, 1).await), ["published"]);
+    assert_eq!(leasable(&stores[1]).await, []);
+    assert_eq!(leasable(&stores[0]).await.len(), 1);
+    for name in ["", "a$b", "{schema}"] {
+        let refused = PostgresStore::connect(&url, settings(1).with_schema(name)).await;
+        assert!(matches!(refused, Err(ConnectError::SchemaName)), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_there_is_unreachable() {
+    let refused = PostgresStore::connect("postgres://a@127.0.0.1:1/b", settings(1)).await;
+    assert!(
+        matches!(refused, Err(ConnectError::Unreachable(_))),
+        "{refused:?}"
+    );
+    let refused = PostgresStore::connect("postgres://a@b/c?sslmode=maybe", settings(1)).await;
+    assert!(matches!(refused, Err(ConnectError::Url(_))), "{refused:?}");
+    let url = PostgresServer::shared().url("no_such_database");
+    let refused = PostgresStore::connect(&url, settings(1)).await;
+    assert!(
+        matches!(refused, Err(ConnectError::Refused(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_old_and_settled_is_forgotten() {
+    let url = PostgresServer::shared().create_database();
+    let clock = ManualClock::default();
+    let mut settings = settings(2).with_clock(clock.clone());
+    settings.retention_interval = Duration::from_millis(20);
+    let store = connect(&url, settings).await;
+    store.apply(&shop(2), ApplyMode::Commit).await.unwrap();
+    let endpoints = [endpoint_id("ep_0"), endpoint_id("ep_1")];
+    let publish_now = async |number| {
+        let event = event("ws_shop", "order.paid", number, clock.now());
+        let mut slots = deliveries(&event, &endpoints);
+        store.publish(&event, &mut slots).await;
+        slots
+    };
+    // One whose deliveries are settled, one of which a delivery waits, and a young one.
+    publish_now(1).await;
+    let batch = store.lease(&request(10)).await.unwrap();
+    let settlements: Vec<_> = batch
+        .deliveries
+        .iter()
+        .map(|leased| Settlement {
+            lease: leased.lease,
+            attempt: None,
+            next: Next::Delivered,
+        })
+        .collect();
+    store.settle(&settlements).await.unwrap();
+    let waiting = publish_now(2).await;
+    let batch = store.lease(&request(1)).await.unwrap();
+    let settlement = Settlement {
+        lease: batch.deliveries[0].lease,
+        attempt: None,
+        next: Next::Failed,
+    };
+    store.settle(&[settlement]).await.unwrap();
+    clock.advance(Duration::from_hours(7 * 24 + 1));
+    let young = publish_now(3).await;
+    let client = client(&url).await;
+    let count = async |table: &str| {
+        let query = format!("SELECT count(*) FROM nahook.{table}");
+        client
+            .query_one(&query, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+    };
+    until("the old one is gone", || async {
+        count("event").await == 2
+    })
+    .await;
+    assert_eq!(count("delivery").await, 4);
+    assert_eq!(
+        leasable(&store).await,
+        [waiting[1].id(), young[0].id(), young[1].id()]
+    );
+}

@@ -1,0 +1,210 @@
+//! Several stores on one database, as several processes have them.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use nahook_core::{
+    ApiKeyId, ApiKeySpec, ApplyMode, Catalog, DeliveryQueue, KeyHash, KeyState, KeyStore,
+    LeaseRequest, Settled, Settlement, SubscriptionStore, WorkerId,
+};
+use nahook_testkit::declare::{Workspace, event_type_name, scope};
+use support::proxy::Proxy;
+use support::{connect, publish, request, settings, shop, shop_store, until};
+use tokio::time::timeout;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_delivery_is_leased_twice() {
+    let (url, store) = shop_store(5).await;
+    for number in 0..200 {
+        publish(&store, number, 5).await;
+    }
+    let mut workers = Vec::new();
+    for number in 0..4 {
+        let store = connect(&url, settings(1)).await;
+        workers.push(tokio::spawn(async move {
+            let request = LeaseRequest {
+                worker: WorkerId(number),
+                per_endpoint_max: 1_000,
+                ..request(17)
+            };
+            let mut leased = Vec::new();
+            loop {
+                let batch = store.lease(&request).await.unwrap().deliveries;
+                if batch.is_empty() {
+                    return leased;
+                }
+                leased.extend(batch.into_iter().map(|delivery| delivery.lease));
+            }
+        }));
+    }
+    let mut seen = HashSet::new();
+    for worker in workers {
+        for lease in worker.await.unwrap() {
+            assert!(seen.insert(lease.delivery), "{lease:?} was leased twice");
+        }
+    }
+    assert_eq!(seen.len(), 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_made_by_one_is_settled_by_another() {
+    let (url, store) = shop_store(1).await;
+    let other = connect(&url, settings(1)).await;
+    publish(&store, 1, 1).await;
+    let lease = store.lease(&request(1)).await.unwrap().deliveries[0].lease;
+    assert_eq!(
+        other
+            .extend(&[lease], Duration::from_mins(2))
+            .await
+            .unwrap(),
+        [true]
+    );
+    let settlement = Settlement {
+        lease,
+        attempt: None,
+        next: nahook_core::Next::Delivered,
+    };
+    assert_eq!(
+        other
+            .settle(std::slice::from_ref(&settlement))
+            .await
+            .unwrap(),
+        [Settled::Done]
+    );
+    assert_eq!(
+        store.settle(&[settlement]).await.unwrap(),
+        [Settled::LeaseLost]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_wakes_the_others_workers() {
+    let (url, store) = shop_store(1).await;
+    let other = connect(&url, settings(1)).await;
+    // Listening begins in the background.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let batch = other.lease(&request(1)).await.unwrap();
+    assert!(batch.deliveries.is_empty());
+    publish(&store, 1, 1).await;
+    // Well before the look that is taken without a reason.
+    timeout(Duration::from_secs(2), other.changed(batch.generation))
+        .await
+        .unwrap();
+    assert_eq!(other.lease(&request(1)).await.unwrap().deliveries.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_seen_by_the_others_through_their_caches() {
+    let (url, store) = shop_store(1).await;
+    let other = connect(&url, settings(1)).await;
+    let (name, scope) = (event_type_name("order.paid"), scope("ws_shop", None));
+    let count = || async {
+        other
+            .subscribers(&name, &scope)
+            .await
+            .unwrap()
+            .unwrap()
+            .endpoints
+            .len()
+    };
+    assert_eq!(count().await, 1);
+    store.apply(&shop(2), ApplyMode::Commit).await.unwrap();
+    until("the other sees it", || async { count().await == 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_is_refused_by_the_others() {
+    let (url, store) = shop_store(0).await;
+    let other = connect(&url, settings(1)).await;
+    let manifest = Workspace::new("ws_shop")
+        .with(|workspace| {
+            workspace.api_keys.push(ApiKeySpec {
+                id: Some(ApiKeyId::new("key_1").unwrap()),
+                name: "key".to_owned(),
+                key: Some("nhk_us_1".to_owned()),
+                ..ApiKeySpec::default()
+            });
+        })
+        .manifest();
+    store.apply(&manifest, ApplyMode::Commit).await.unwrap();
+    let hash = KeyHash::of("nhk_us_1");
+    assert!(other.api_key(&hash).await.unwrap().is_some());
+    store
+        .set_api_key_state(&ApiKeyId::new("key_1").unwrap(), KeyState::Revoked)
+        .await
+        .unwrap();
+    until("the other refuses it", || async {
+        other.api_key(&hash).await.unwrap().is_none()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_seen_in_time_when_the_listening_connection_dies_silently() {
+    let (url, store) = shop_store(1).await;
+    let proxy = Proxy::to(&url).await;
+    let other = connect(&proxy.url, settings(1)).await;
+    let (name, scope) = (event_type_name("order.paid"), scope("ws_shop", None));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    other.subscribers(&name, &scope).await.unwrap().unwrap();
+    // From here on nothing is heard, and nobody says so.
+    proxy.mute(true);
+    store.apply(&shop(2), ApplyMode::Commit).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
+    // The cache is not trusted any more, so the database is asked, which does not answer here.
+    let asked = timeout(Duration::from_millis(200), other.subscribers(&name, &scope)).await;
+    assert!(asked.is_err(), "an old answer is given: {asked:?}");
+    proxy.mute(false);
+    proxy.cut();
+    until("the change is seen", || async {
+        let found = other.subscribers(&name, &scope).await;
+        found.is_ok_and(|found| found.unwrap().endpoints.len() == 2)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_of_one_endpoint_holds_no_other_back() {
+    let (url, store) = shop_store(3).await;
+    // 100,000 deliveries wait for the first endpoint, older than everything else.
+    let client = support::client(&url).await;
+    client
+        .batch_execute(
+            "SET search_path = nahook;
+             INSERT INTO event (seq, id, workspace, event_type, accepted_at, payload)
+                 SELECT nextval('event_seq'), '00000000-0000-0000-0000-000000000001', 1, 1, 0, '{}';
+             INSERT INTO delivery (key, endpoint, due_at, attempts, status)
+                 SELECT (e.seq << 20) | n, (SELECT row FROM endpoint WHERE id = 'ep_0'), 0, 0, 0
+                 FROM event e, generate_series(0, 99999) n",
+        )
+        .await
+        .unwrap();
+    let fresh = publish(&store, 1, 3).await;
+    let request = LeaseRequest {
+        per_endpoint_max: 4,
+        ..request(100)
+    };
+    let batch = store.lease(&request).await.unwrap();
+    let leased: HashSet<_> = batch
+        .deliveries
+        .iter()
+        .map(|leased| leased.lease.delivery)
+        .collect();
+    assert!(leased.contains(&fresh[1].id()) && leased.contains(&fresh[2].id()));
+    assert_eq!(leased.len(), 6, "four of the backlog, and the two others");
+    // With the bound reached, others still come through.
+    let fresh = publish(&store, 2, 3).await;
+    let batch = store.lease(&request).await.unwrap();
+    let leased: HashSet<_> = batch
+        .deliveries
+        .iter()
+        .map(|leased| leased.lease.delivery)
+        .collect();
+    assert_eq!(leased, HashSet::from([fresh[1].id(), fresh[2].id()]));
+}

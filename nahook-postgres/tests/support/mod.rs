@@ -1,0 +1,176 @@
+//! What the tests share: a real server for each test binary, a database for each test.
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
+pub(crate) mod proxy;
+
+use std::time::Duration;
+
+use nahook_core::{
+    ApplyMode, Catalog, Clock, Delivery, DeliveryId, DeliveryPublisher, DeliveryQueue, Event,
+    LeaseRequest, Manifest, Outcome, SystemClock, WorkerId,
+};
+use nahook_postgres::{PostgresLimiter, PostgresSettings, PostgresStore};
+use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, event};
+use nahook_testkit::{LimiterHarness, ManualClock, StoreHarness};
+use nahook_testserver::PostgresServer;
+use tokio_postgres::{Client, NoTls};
+
+/// A store with so many connections in its pool, and so many writers, on a database of its own.
+pub(crate) struct PostgresHarness<const CONNECTIONS: usize> {
+    pub(crate) url: String,
+    pub(crate) store: PostgresStore,
+    pub(crate) clock: ManualClock,
+}
+
+pub(crate) fn settings(connections: usize) -> PostgresSettings {
+    let mut settings = PostgresSettings::default();
+    settings.pool = connections;
+    settings.writers = connections.min(2);
+    settings
+}
+
+impl<const CONNECTIONS: usize> PostgresHarness<CONNECTIONS> {
+    async fn open(url: String, clock: ManualClock) -> Self {
+        let settings = settings(CONNECTIONS).with_clock(clock.clone());
+        let store = PostgresStore::connect(&url, settings).await.unwrap();
+        Self { url, store, clock }
+    }
+}
+
+impl<const CONNECTIONS: usize> StoreHarness for PostgresHarness<CONNECTIONS> {
+    type Store = PostgresStore;
+
+    async fn start() -> Self {
+        let url = PostgresServer::shared().create_database();
+        Self::open(url, ManualClock::default()).await
+    }
+
+    fn store(&self) -> PostgresStore {
+        self.store.clone()
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    async fn restart(self) -> Option<Self> {
+        self.store.close().await.unwrap();
+        Some(Self::open(self.url, self.clock).await)
+    }
+}
+
+pub(crate) struct PostgresLimiterHarness {
+    store: PostgresHarness<1>,
+}
+
+impl LimiterHarness for PostgresLimiterHarness {
+    type Limiter = PostgresLimiter;
+
+    async fn start() -> Self {
+        Self {
+            store: <PostgresHarness<1> as StoreHarness>::start().await,
+        }
+    }
+
+    fn limiter(&self) -> PostgresLimiter {
+        self.store.store.limiter()
+    }
+
+    fn advance(&self, by: Duration) {
+        self.store.clock.advance(by);
+    }
+}
+
+/// The store's workspace: one event type, `order.paid`, and endpoints `ep_0` … that are subscribed to it.
+pub(crate) fn shop(endpoints: usize) -> Manifest {
+    let workspace = Workspace::new("ws_shop").event_type("order.paid");
+    let ids = (0..endpoints).map(|n| format!("ep_{n}"));
+    ids.fold(workspace, |workspace, id| {
+        workspace.endpoint(&id, &["order.paid"])
+    })
+    .manifest()
+}
+
+pub(crate) async fn connect(url: &str, settings: PostgresSettings) -> PostgresStore {
+    PostgresStore::connect(url, settings).await.unwrap()
+}
+
+/// A store on a new database with that workspace.
+pub(crate) async fn shop_store(endpoints: usize) -> (String, PostgresStore) {
+    let url = PostgresServer::shared().create_database();
+    let store = connect(&url, settings(4)).await;
+    store
+        .apply(&shop(endpoints), ApplyMode::Commit)
+        .await
+        .unwrap();
+    (url, store)
+}
+
+/// Publishes an event with this number for `ep_0` …, and answers what became of it.
+pub(crate) async fn publish(store: &PostgresStore, number: u64, endpoints: usize) -> Vec<Delivery> {
+    let (event, mut deliveries) = order(number, endpoints);
+    DeliveryPublisher::publish(store, &event, &mut deliveries).await;
+    deliveries
+}
+
+/// An event with this number, and its unresolved slots for `ep_0` ….
+pub(crate) fn order(number: u64, endpoints: usize) -> (Event, Vec<Delivery>) {
+    let ids: Vec<_> = (0..endpoints)
+        .map(|n| endpoint_id(&format!("ep_{n}")))
+        .collect();
+    let event = event("ws_shop", "order.paid", number, SystemClock.now());
+    let deliveries = deliveries(&event, &ids);
+    (event, deliveries)
+}
+
+pub(crate) fn request(max: usize) -> LeaseRequest {
+    LeaseRequest {
+        worker: WorkerId(1),
+        max,
+        per_endpoint_max: max,
+        exceptions: Vec::new(),
+        duration: Duration::from_mins(1),
+    }
+}
+
+/// The ids of everything that can be leased now.
+pub(crate) async fn leasable(store: &PostgresStore) -> Vec<DeliveryId> {
+    let batch = store.lease(&request(10_000)).await.unwrap();
+    let mut ids: Vec<_> = batch
+        .deliveries
+        .iter()
+        .map(|leased| leased.lease.delivery)
+        .collect();
+    ids.sort();
+    ids
+}
+
+/// What became of the slots, in short.
+pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
+    deliveries
+        .iter()
+        .map(|delivery| match delivery.outcome() {
+            Outcome::Published => "published",
+            Outcome::Failed(kind) => kind.code(),
+        })
+        .collect()
+}
+
+/// A connection of the test's own.
+pub(crate) async fn client(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Waits until `condition` holds; not for ever.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited in vain until {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

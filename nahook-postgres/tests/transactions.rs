@@ -1,0 +1,372 @@
+//! Publishing inside the caller's own transaction, by `sqlx`, by `tokio-postgres`, by `deadpool-postgres` and by plain SQL.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use nahook_core::{Caller, NewEvent, Receipt, TriggerError};
+use nahook_testkit::declare::{caller, event_type_name, metadata, payload};
+use support::{client, leasable, shop_store};
+
+fn order_paid(number: u32) -> NewEvent {
+    NewEvent {
+        event_type: event_type_name("order.paid"),
+        payload: payload(&format!("{{\"b\": {number}.0, \"a\":1}}")),
+        metadata: metadata(&[("origin", "test")]),
+    }
+}
+
+fn me() -> Caller {
+    caller("ws_shop", "key")
+}
+
+fn queued(receipt: &Receipt) -> Vec<nahook_core::DeliveryId> {
+    receipt.delivery_ids().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_leaves_everything_and_wakes_a_worker() {
+    let (url, store) = shop_store(2).await;
+    let mut client = client(&url).await;
+    client
+        .batch_execute("CREATE TABLE orders (id int)")
+        .await
+        .unwrap();
+    let mut transaction = client.transaction().await.unwrap();
+    transaction
+        .batch_execute("INSERT INTO orders VALUES (1)")
+        .await
+        .unwrap();
+    let receipt = store
+        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .await
+        .unwrap();
+    assert_eq!(queued(&receipt).len(), 2);
+    let batch = nahook_core::DeliveryQueue::lease(&store, &support::request(10))
+        .await
+        .unwrap();
+    assert!(
+        batch.deliveries.is_empty(),
+        "nobody sees what is not committed"
+    );
+    let changed = tokio::spawn({
+        let store = store.clone();
+        async move { nahook_core::DeliveryQueue::changed(&store, batch.generation).await }
+    });
+    transaction.commit().await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(2), changed)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(leasable(&store).await, queued(&receipt));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_roll_back_leaves_nothing() {
+    let (url, store) = shop_store(2).await;
+    let mut client = client(&url).await;
+    let mut transaction = client.transaction().await.unwrap();
+    store
+        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .await
+        .unwrap();
+    transaction.rollback().await.unwrap();
+    assert_eq!(leasable(&store).await, []);
+    let rows = client
+        .query_one("SELECT count(*) FROM nahook.event", &[])
+        .await
+        .unwrap();
+    assert_eq!(rows.get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_savepoint_rolled_back_leaves_what_was_before_it() {
+    let (url, store) = shop_store(1).await;
+    let mut client = client(&url).await;
+    let mut transaction = client.transaction().await.unwrap();
+    let kept = store
+        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .await
+        .unwrap();
+    let mut savepoint = transaction.savepoint("nahook_trigger").await.unwrap();
+    store
+        .trigger_in(&mut savepoint, &order_paid(2), &me())
+        .await
+        .unwrap();
+    savepoint.rollback().await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(leasable(&store).await, queued(&kept));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_statement_does_not_poison_the_transaction() {
+    let (url, store) = shop_store(3).await;
+    let mut client = client(&url).await;
+    client
+        .batch_execute(
+            "CREATE TABLE orders (id int);
+             CREATE FUNCTION staged() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.endpoint = 2 THEN RAISE EXCEPTION 'staged' USING ERRCODE = '23503'; END IF;
+                 RETURN NEW; END $$;
+             CREATE TRIGGER staged BEFORE INSERT ON nahook.delivery FOR EACH ROW EXECUTE FUNCTION staged()",
+        )
+        .await
+        .unwrap();
+    let mut transaction = client.transaction().await.unwrap();
+    transaction
+        .batch_execute("INSERT INTO orders VALUES (1)")
+        .await
+        .unwrap();
+    let receipt = store
+        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .await
+        .unwrap();
+    assert_eq!(
+        support::outcomes(receipt.deliveries()),
+        ["published", "endpoint_gone", "published"]
+    );
+    transaction
+        .batch_execute("INSERT INTO orders VALUES (2)")
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(leasable(&store).await, queued(&receipt));
+    let orders = client
+        .query_one("SELECT count(*) FROM orders", &[])
+        .await
+        .unwrap();
+    assert_eq!(orders.get::<_, i64>(0), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_has_failed_before_queues_nothing() {
+    let (url, store) = shop_store(2).await;
+    let mut client = client(&url).await;
+    let mut transaction = client.transaction().await.unwrap();
+    assert!(transaction.batch_execute("SELECT 1/0").await.is_err());
+    let receipt = store
+        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .await
+        .unwrap();
+    assert_eq!(
+        support::outcomes(receipt.deliveries()),
+        ["queue_unavailable"; 2]
+    );
+    transaction.rollback().await.unwrap();
+    assert_eq!(leasable(&store).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_trigger_leaves_the_transaction_as_it_was() {
+    let (url, store) = shop_store(1).await;
+    let mut client = client(&url).await;
+    let mut transaction = client.transaction().await.unwrap();
+    let unknown = NewEvent {
+        event_type: event_type_name("order.lost"),
+        ..order_paid(1)
+    };
+    let refused = store.trigger_in(&mut transaction, &unknown, &me()).await;
+    assert!(matches!(refused, Err(TriggerError::UnknownEventType)));
+    transaction.batch_execute("SELECT 1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooled_transaction_is_joined_too() {
+    let (url, store) = shop_store(1).await;
+    let manager = deadpool_postgres::Manager::new(url.parse().unwrap(), tokio_postgres::NoTls);
+    let pool = deadpool_postgres::Pool::builder(manager)
+        .max_size(1)
+        .build()
+        .unwrap();
+    let mut client = pool.get().await.unwrap();
+    let mut transaction = client.transaction().await.unwrap();
+    let receipt = store
+        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(leasable(&store).await, queued(&receipt));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_sql_fans_out_in_its_own_transaction() {
+    let (url, store) = shop_store(2).await;
+    let client = client(&url).await;
+    let trigger = r#"SELECT message_id, event_type_id, delivery_id, endpoint_id
+        FROM nahook.trigger('ws_shop', 'order.paid', '{"b": 1.0, "a":1}', '{"origin": "sql"}')"#;
+    client.batch_execute("BEGIN").await.unwrap();
+    client.query(trigger, &[]).await.unwrap();
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(leasable(&store).await, []);
+    client.batch_execute("BEGIN").await.unwrap();
+    let rows = client.query(trigger, &[]).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    let batch = nahook_core::DeliveryQueue::lease(&store, &support::request(10))
+        .await
+        .unwrap();
+    let mut leased = batch.deliveries;
+    leased.sort_by_key(|leased| leased.lease.delivery);
+    assert_eq!(rows.len(), 2);
+    for (row, leased) in rows.iter().zip(leased) {
+        assert_eq!(row.get::<_, &str>(0), leased.message.to_string());
+        assert_eq!(row.get::<_, &str>(2), leased.lease.delivery.to_string());
+        assert_eq!(row.get::<_, &str>(3), leased.endpoint.to_string());
+        assert_eq!(&leased.payload.as_bytes()[..], br#"{"b": 1.0, "a":1}"#);
+        assert_eq!(leased.event_type.unwrap().as_str(), "order.paid");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_sql_is_told_what_is_wrong() {
+    let (url, _store) = shop_store(1).await;
+    let client = client(&url).await;
+    for (arguments, code) in [
+        ("'ws_none', 'order.paid', '{}'", "NH001"),
+        ("'ws_shop', 'order.lost', '{}'", "NH002"),
+        ("'ws_shop', 'order.paid', '[]'", "NH003"),
+        ("'ws_shop', 'order.paid', '{}', '{\"a\": 1}'", "NH003"),
+        ("'ws_shop', 'order.paid', '{}', '[]'", "NH003"),
+    ] {
+        let call = format!("SELECT * FROM nahook.trigger({arguments})");
+        let error = client.query(&call, &[]).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), code, "{arguments}");
+    }
+}
+
+#[cfg(feature = "sqlx")]
+mod by_sqlx {
+    use sqlx::postgres::PgPoolOptions;
+    use sqlx::{Connection as _, PgPool};
+
+    use super::*;
+    use crate::support::until;
+
+    async fn pool(url: &str) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(2)
+            .connect(url)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_order_and_its_webhooks_or_neither() {
+        let (url, store) = shop_store(2).await;
+        let pool = pool(&url).await;
+        sqlx::query("CREATE TABLE orders (id int)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("INSERT INTO orders VALUES (1)")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        store
+            .trigger_in(&mut tx, &order_paid(1), &me())
+            .await
+            .unwrap();
+        tx.rollback().await.unwrap();
+        assert_eq!(leasable(&store).await, []);
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("INSERT INTO orders VALUES (1)")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let receipt = store
+            .trigger_in(&mut tx, &order_paid(1), &me())
+            .await
+            .unwrap();
+        assert_eq!(leasable(&store).await, []);
+        tx.commit().await.unwrap();
+        assert_eq!(leasable(&store).await, queued(&receipt));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_savepoint_rolled_back_leaves_what_was_before_it() {
+        let (url, store) = shop_store(1).await;
+        let pool = pool(&url).await;
+        let mut tx = pool.begin().await.unwrap();
+        let kept = store
+            .trigger_in(&mut tx, &order_paid(1), &me())
+            .await
+            .unwrap();
+        let mut inner = tx.begin().await.unwrap();
+        store
+            .trigger_in(&mut inner, &order_paid(2), &me())
+            .await
+            .unwrap();
+        inner.rollback().await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(leasable(&store).await, queued(&kept));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_failing_statement_does_not_poison_the_transaction() {
+        let (url, store) = shop_store(2).await;
+        let pool = pool(&url).await;
+        let mut tx = pool.begin().await.unwrap();
+        // The store's own statement fails: its function is hidden from this transaction.
+        sqlx::query("ALTER FUNCTION nahook.publish RENAME TO hidden")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let receipt = store
+            .trigger_in(&mut tx, &order_paid(1), &me())
+            .await
+            .unwrap();
+        assert_eq!(
+            support::outcomes(receipt.deliveries()),
+            ["queue_unavailable"; 2]
+        );
+        sqlx::query("ALTER FUNCTION nahook.hidden RENAME TO publish")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let receipt = store
+            .trigger_in(&mut *tx, &order_paid(2), &me())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(leasable(&store).await, queued(&receipt));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_killed_before_the_commit_leaves_nothing() {
+        let (url, store) = shop_store(1).await;
+        let pool = pool(&url).await;
+        let mut tx = pool.begin().await.unwrap();
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        store
+            .trigger_in(&mut tx, &order_paid(1), &me())
+            .await
+            .unwrap();
+        let killer = client(&url).await;
+        killer
+            .execute("SELECT pg_terminate_backend($1)", &[&pid])
+            .await
+            .unwrap();
+        until("it is gone", || async {
+            let rows = killer
+                .query("SELECT 1 FROM pg_stat_activity WHERE pid = $1", &[&pid])
+                .await;
+            rows.unwrap().is_empty()
+        })
+        .await;
+        let receipt = store
+            .trigger_in(&mut tx, &order_paid(2), &me())
+            .await
+            .unwrap();
+        assert_eq!(
+            support::outcomes(receipt.deliveries()),
+            ["queue_unavailable"]
+        );
+        assert!(tx.commit().await.is_err());
+        assert_eq!(leasable(&store).await, []);
+    }
+}
