@@ -7,8 +7,10 @@ use std::sync::Arc;
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
     DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynEndpointDirectory,
-    DynKeyStore, DynRateLimiter, DynSubscriptionStore, GcraLimiter, StoreError, SystemClock,
+    DynKeyStore, DynRateLimiter, DynSubscriptionStore, GcraLimiter, SecretText, StoreError,
+    SystemClock,
 };
+use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_sqlite::{Role, SqliteLimiter, SqliteSettings, SqliteStore};
 
 use crate::ServerError;
@@ -19,6 +21,8 @@ use crate::ServerError;
 pub enum StoreUrl {
     /// Nowhere: it ends with the process.
     Memory,
+    /// In a Postgres database, which any number of servers may share.
+    Postgres(SecretText),
     /// In one file.
     Sqlite(PathBuf),
 }
@@ -32,13 +36,16 @@ pub enum QueueUrl {
 }
 
 impl StoreUrl {
-    /// Reads `sqlite://PATH` or `memory://`. The error says what is expected.
+    /// Reads `sqlite://PATH`, `postgres://…` or `memory://`. The error says what is expected.
     pub fn parse(url: &str) -> Result<Self, String> {
         match url.split_once("://") {
             Some(("memory", "")) => Ok(Self::Memory),
+            Some(("postgres" | "postgresql", rest)) if !rest.is_empty() => {
+                Ok(Self::Postgres(SecretText::new(url)))
+            }
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err(format!(
-                "{:?} is not sqlite://PATH or memory://",
+                "{:?} is not sqlite://PATH, postgres://… or memory://",
                 without_password(url)
             )),
         }
@@ -89,7 +96,15 @@ pub struct Backend {
     pub queue: Arc<dyn DynDeliveryQueue>,
     /// Who is subscribed.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
-    sqlite: Option<(SqliteStore, SqliteLimiter)>,
+    opened: Opened,
+}
+
+/// What has to be closed.
+#[derive(Clone)]
+enum Opened {
+    Memory,
+    Postgres(PostgresStore),
+    Sqlite(SqliteStore, SqliteLimiter),
 }
 
 impl Backend {
@@ -119,7 +134,18 @@ impl Backend {
         match store {
             StoreUrl::Memory => {
                 let limiter = GcraLimiter::new(Arc::new(SystemClock));
-                Ok(Self::over(MemoryStore::default(), Arc::new(limiter), None))
+                Ok(Self::over(
+                    MemoryStore::default(),
+                    Arc::new(limiter),
+                    Opened::Memory,
+                ))
+            }
+            StoreUrl::Postgres(url) => {
+                let settings = PostgresSettings::default();
+                let store = PostgresStore::connect(url.expose(), settings).await;
+                let store = store.map_err(|error| ServerError::Database(error.into()))?;
+                let limiter = Arc::new(store.limiter());
+                Ok(Self::over(store.clone(), limiter, Opened::Postgres(store)))
             }
             StoreUrl::Sqlite(path) => {
                 let file = path.clone();
@@ -128,17 +154,13 @@ impl Backend {
                     .await
                     .map_err(|error| not_opened(path, error.into()))??;
                 let limiter = SqliteLimiter::load(&store).await?;
-                let sqlite = Some((store.clone(), limiter.clone()));
-                Ok(Self::over(store, Arc::new(limiter), sqlite))
+                let opened = Opened::Sqlite(store.clone(), limiter.clone());
+                Ok(Self::over(store, Arc::new(limiter), opened))
             }
         }
     }
 
-    fn over<T>(
-        store: T,
-        limiter: Arc<dyn DynRateLimiter>,
-        sqlite: Option<(SqliteStore, SqliteLimiter)>,
-    ) -> Self
+    fn over<T>(store: T, limiter: Arc<dyn DynRateLimiter>, opened: Opened) -> Self
     where
         T: DynCatalog
             + DynEndpointDirectory
@@ -159,7 +181,7 @@ impl Backend {
             publisher: Arc::<T>::clone(&store),
             queue: Arc::<T>::clone(&store),
             subscriptions: store,
-            sqlite,
+            opened,
         }
     }
 
@@ -170,11 +192,14 @@ impl Backend {
 
     /// Writes out what is not yet, and closes the store. Nothing may use it afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
-        if let Some((store, limiter)) = self.sqlite {
-            limiter.save().await?;
-            store.close().await?;
+        match self.opened {
+            Opened::Memory => Ok(()),
+            Opened::Postgres(store) => store.close().await,
+            Opened::Sqlite(store, limiter) => {
+                limiter.save().await?;
+                store.close().await
+            }
         }
-        Ok(())
     }
 }
 

@@ -48,6 +48,9 @@ pub enum ServerError {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// The database could not be connected to or made ready.
+    #[error("cannot use the database")]
+    Database(#[source] Box<dyn StdError + Send + Sync>),
     /// The catalog refused or failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

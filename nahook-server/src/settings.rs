@@ -25,8 +25,8 @@ pub struct SettingsArgs {
     /// Where the embedded store is kept [default: ./nahook-data].
     #[arg(long, env = "NAHOOK_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The store: `sqlite://PATH`, or `memory://` to keep nothing [default: a file in the data directory].
-    #[arg(long, env = "NAHOOK_STORE", value_name = "URL")]
+    /// The store: `sqlite://PATH`, `postgres://…`, or `memory://` to keep nothing [default: a file in the data directory].
+    #[arg(long, env = "NAHOOK_STORE", value_name = "URL", hide_env_values = true)]
     pub store: Option<String>,
     /// The queue [default: the store].
     #[arg(long, env = "NAHOOK_QUEUE", value_name = "URL")]
@@ -148,6 +148,8 @@ impl SettingsArgs {
             Some(LimiterDownChoice::Refuse) => LimiterDown::Refuse,
             Some(LimiterDownChoice::Admit) | None => LimiterDown::Admit,
         };
+        // Several servers may share a database, and the sample endpoints point into one of them.
+        let can_have_sample = !matches!(store, StoreUrl::Postgres(_));
         Ok(Settings {
             listen: listen.parse().map_err(|_| {
                 wrong(
@@ -169,7 +171,7 @@ impl SettingsArgs {
                 .unwrap_or(false),
             limiter_down,
             log_format: self.log_format.or(file.log_format),
-            sample: self.sample.or(file.sample).unwrap_or(true),
+            sample: can_have_sample && self.sample.or(file.sample).unwrap_or(true),
         })
     }
 }
