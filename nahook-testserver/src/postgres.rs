@@ -30,7 +30,8 @@ while read -r order; do
         start) "$1" -D "$2" -p "$3" >>"$2/log" 2>&1 </dev/null & server=$! ; echo started ;;
     esac
 done
-kill -INT "$server" 2>/dev/null
+# What is removed needs no last checkpoint.
+kill -QUIT "$server" 2>/dev/null
 wait "$server"
 rm -rf "$2"
 rmdir "${2%/*}"
