@@ -178,6 +178,12 @@ where
         let now = Instant::now();
         match self.stage {
             Stage::Finishing(until) if now >= until => {
+                // What has just ended is settled as it went, and not given back.
+                while let Some(done) = self.jobs.try_join_next() {
+                    if let Ok(done) = done {
+                        self.take(done);
+                    }
+                }
                 for hold in self.ledger.cut_off_all() {
                     self.finish(hold, None, Next::Release);
                 }
