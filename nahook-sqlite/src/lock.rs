@@ -24,7 +24,7 @@ impl ServerLock {
             .create(true)
             .truncate(false)
             .write(true)
-            .open(lock_path(database))?;
+            .open(lock_path(&followed(database)))?;
         let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {
@@ -40,6 +40,13 @@ impl ServerLock {
             }
         }
     }
+}
+
+/// The database that a path leads to. SQLite follows links, and so must the lock: one file, one lock.
+fn followed(database: &Path) -> PathBuf {
+    database
+        .canonicalize()
+        .unwrap_or_else(|_| database.to_owned())
 }
 
 /// The lock is on a file of its own: SQLite's locks on the database come and go with each transaction.

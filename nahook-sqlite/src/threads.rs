@@ -52,6 +52,10 @@ impl<S: Send + 'static> Threads<S> {
     ) -> Result<T, StoreError> {
         let (sender, answer) = oneshot::channel();
         let question: Question<S> = Box::new(move |state| {
+            // Whoever asked has gone: those who wait behind must not pay for it.
+            if sender.is_closed() {
+                return;
+            }
             let made = question(state);
             if let Err(made) = sender.send(made) {
                 undo(state, made);

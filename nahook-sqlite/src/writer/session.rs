@@ -113,10 +113,11 @@ impl Session {
 
     /// Puts the log into the file and closes it.
     pub(super) fn close(self) -> rusqlite::Result<()> {
-        // Another process that reads makes this incomplete, which is no error: the log stays.
-        let checkpoint = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        // Passive, because a tool that closes must not hold up the server that writes beside it. What stays in the log is
+        // put into the file by the last connection to close.
+        let checkpoint =
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         self.connection.close().map_err(|(_, error)| error)?;
         checkpoint
     }
