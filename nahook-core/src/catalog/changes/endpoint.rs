@@ -134,14 +134,16 @@ impl Planner<'_> {
 }
 
 fn broken_endpoint_rule(spec: &EndpointSpec) -> Option<&'static str> {
-    let host = spec
-        .url
-        .strip_prefix("https://")
-        .or_else(|| spec.url.strip_prefix("http://"));
-    let host_is_there =
-        host.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']));
-    if spec.kind != Some(EndpointKind::Slack) && !host_is_there {
+    let authority = spec.url.split_once("://").and_then(|(scheme, rest)| {
+        let is_known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+        is_known.then(|| rest.split(['/', '?', '#']).next().unwrap_or_default())
+    });
+    if spec.kind != Some(EndpointKind::Slack) && authority.is_none_or(str::is_empty) {
         Some("its URL must be an http or https URL")
+    } else if authority.is_some_and(|authority| authority.contains('@')) {
+        Some("its URL must not hold credentials: give auth_username and auth_password")
+    } else if authority.is_some_and(has_impossible_port) {
+        Some("its URL has a port that cannot be")
     } else if spec
         .url
         .chars()
@@ -161,6 +163,52 @@ fn broken_endpoint_rule(spec: &EndpointSpec) -> Option<&'static str> {
     }
 }
 
+/// Whether what follows the last colon, outside of an IPv6 address, is no port.
+fn has_impossible_port(authority: &str) -> bool {
+    let after_address = authority.rsplit(']').next().unwrap_or_default();
+    after_address.split_once(':').is_some_and(|(_, port)| {
+        port.parse::<u16>().is_ok_and(|port| port == 0) || port.parse::<u16>().is_err()
+    })
+}
+
 fn kept<T: Clone>(declared: Option<&T>, before: Option<&T>) -> Option<T> {
     declared.or(before).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_can_never_be_delivered_to_are_refused() {
+        let rule = |url: &str| {
+            let url = url.to_owned();
+            broken_endpoint_rule(&EndpointSpec {
+                url,
+                ..EndpointSpec::default()
+            })
+        };
+        for good in [
+            "http://a",
+            "HTTPS://a.example:443/x?y=1",
+            "http://[::1]:80/",
+            "http://[::1]",
+            "http://a/b:c@d",
+        ] {
+            assert_eq!(rule(good), None, "{good}");
+        }
+        for bad in [
+            "",
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "http://u:p@a/",
+            "http://a:0/",
+            "http://a:99999",
+            "http://a:x/",
+            "http://a b",
+        ] {
+            assert!(rule(bad).is_some(), "{bad}");
+        }
+    }
 }

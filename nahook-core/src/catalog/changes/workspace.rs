@@ -12,6 +12,8 @@ use crate::catalog::record::{
 use crate::{EnvironmentId, EventTypeId, Plan, Rate, WorkspaceId};
 
 const DEFAULT_NAME: &str = "Production";
+/// The largest payload cap a plan may have: a request is held in memory while it is read.
+const PAYLOAD_LEN_MAX: usize = 64 * 1024 * 1024;
 
 impl Planner<'_> {
     pub(super) fn workspace(&mut self, spec: &WorkspaceSpec) -> Result<WorkspaceId, ManifestError> {
@@ -37,6 +39,9 @@ impl Planner<'_> {
             },
             None => before.map(|row| row.plan).unwrap_or_default(),
         };
+        if !(2..=PAYLOAD_LEN_MAX).contains(&plan.payload_len_max) {
+            return rule("payload_len_max of its plan is 2 bytes to 64 MiB");
+        }
         let id = before.map(|row| row.id).or(spec.id);
         let id = id.unwrap_or_else(|| WorkspaceId::from_bits(self.draw()));
         let created_at = before.map_or(self.now, |row| row.created_at);
