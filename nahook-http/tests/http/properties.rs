@@ -69,7 +69,9 @@ proptest! {
             };
             let answer = ask(&bench.router(), post(ORDER_PAID, KEY, body)).await;
             prop_assert_eq!(answer.status, StatusCode::ACCEPTED);
-            for delivery in bench.queued().await {
+            let queued = bench.queued().await;
+            prop_assert!(!queued.is_empty());
+            for delivery in queued {
                 prop_assert_eq!(delivery.payload.as_bytes(), &payload);
             }
             Ok(())
