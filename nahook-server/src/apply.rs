@@ -35,8 +35,10 @@ pub async fn run(args: ApplyArgs) -> Result<ExitCode, ServerError> {
         ApplyMode::Commit
     };
     let applied = backend.catalog.apply(&manifest, mode).await;
+    let shown = applied.map(|changes| print!("{}", summary(&changes, mode)));
+    // Shown first: secrets that were drawn must not be lost to an error in closing.
     backend.close().await?;
-    print!("{}", summary(&applied?, mode));
+    shown?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,7 +101,11 @@ pub fn summary(changes: &[Change], mode: ApplyMode) -> String {
 fn describe(record: &Record) -> String {
     match record {
         Record::ApiKey(row) => format!("API key {:?} ({})", row.name, row.id),
-        Record::Endpoint(row) => format!("endpoint {} -> {}", row.id, row.url),
+        Record::Endpoint(row) => {
+            // A query may hold a token.
+            let url = row.url.split('?').next().unwrap_or_default();
+            format!("endpoint {} -> {url}", row.id)
+        }
         Record::Environment(row) => format!("environment {:?} ({})", row.slug, row.id),
         Record::EventType(row) => format!("event type {:?} ({})", row.name.as_str(), row.id),
         Record::ManagementToken(row) => format!("management token {:?} ({})", row.name, row.id),

@@ -1,6 +1,8 @@
 //! Which back end stands behind the ports: the one place that knows them all.
 
 use std::error::Error;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,7 +106,7 @@ pub struct Backend {
 enum Opened {
     Memory,
     Postgres(PostgresStore),
-    Sqlite(SqliteStore, SqliteLimiter),
+    Sqlite(SqliteStore, Option<SqliteLimiter>),
 }
 
 impl Backend {
@@ -153,8 +155,14 @@ impl Backend {
                 let store = opening
                     .await
                     .map_err(|error| not_opened(path, error.into()))??;
+                if role == Role::Tool {
+                    // A tool charges nobody, and must not write down debts beside the server that does.
+                    let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
+                    let opened = Opened::Sqlite(store.clone(), None);
+                    return Ok(Self::over(store, limiter, opened));
+                }
                 let limiter = SqliteLimiter::load(&store).await?;
-                let opened = Opened::Sqlite(store.clone(), limiter.clone());
+                let opened = Opened::Sqlite(store.clone(), Some(limiter.clone()));
                 Ok(Self::over(store, Arc::new(limiter), opened))
             }
         }
@@ -196,8 +204,13 @@ impl Backend {
             Opened::Memory => Ok(()),
             Opened::Postgres(store) => store.close().await,
             Opened::Sqlite(store, limiter) => {
-                limiter.save().await?;
-                store.close().await
+                let saved = match limiter {
+                    Some(limiter) => limiter.save().await,
+                    None => Ok(()),
+                };
+                // Closed in any case; the first error counts.
+                let closed = store.close().await;
+                saved.and(closed)
             }
         }
     }
@@ -208,11 +221,20 @@ fn open_sqlite(path: &Path, role: Role) -> Result<SqliteStore, ServerError> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
     {
-        std::fs::create_dir_all(parent).map_err(|error| ServerError::File {
+        let mut made = DirBuilder::new();
+        made.recursive(true).mode(0o700);
+        made.create(parent).map_err(|error| ServerError::File {
             path: parent.to_owned(),
             reason: error.to_string(),
         })?;
     }
+    // The file holds signing secrets. What SQLite keeps beside it gets the same mode; an existing file keeps its own, and
+    // what is wrong with the place is said by opening it.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
     let settings = match role {
         Role::Server => SqliteSettings::server(),
         Role::Tool => SqliteSettings::tool(),

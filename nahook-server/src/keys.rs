@@ -70,8 +70,10 @@ pub enum KeysCommand {
 pub async fn run(args: KeysArgs) -> Result<ExitCode, ServerError> {
     let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
     let done = dispatch(&backend, args.command).await;
+    let shown = done.map(|text| print!("{text}"));
+    // Shown first: a key that was drawn must not be lost to an error in closing.
     backend.close().await?;
-    print!("{}", done?);
+    shown?;
     Ok(ExitCode::SUCCESS)
 }
 

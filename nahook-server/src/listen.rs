@@ -77,6 +77,18 @@ pub(crate) fn describe(arrival: &Arrival) -> String {
         header("nahook-attempt").unwrap_or("-"),
         arrival.signature,
         header("webhook-id").unwrap_or("-"),
-        String::from_utf8_lossy(&arrival.body),
+        printable(&arrival.body),
     )
+}
+
+/// The body as text in which nothing can move the cursor or pass for a line of ours.
+fn printable(body: &[u8]) -> String {
+    let shown = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    String::from_utf8_lossy(body).chars().map(shown).collect()
 }

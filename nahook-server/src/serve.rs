@@ -25,6 +25,8 @@ use crate::telemetry;
 
 /// How long a stop may take before the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
+/// How long closing the store may take after that.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running server. Dropping it without [`stop`](Self::stop) leaves its tasks to the runtime.
 #[derive(Debug)]
@@ -113,7 +115,7 @@ impl Server {
     }
 
     /// Stops: takes no more requests, answers those that are there, finishes or releases what is being delivered, closes
-    /// the store. Takes 28 seconds at most.
+    /// the store. Takes 33 seconds at most.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         let ended = async { (self.front.await, self.worker.await) };
@@ -122,8 +124,10 @@ impl Server {
                 "not everything ended in time; what was in flight is sent again at the next start"
             );
         }
-        if let Err(error) = self.backend.close().await {
-            tracing::error!(%error, "the store did not close cleanly");
+        match tokio::time::timeout(CLOSE_TIMEOUT, self.backend.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the store did not close cleanly"),
+            Err(_) => tracing::error!("the store did not close in time"),
         }
     }
 }
