@@ -64,7 +64,7 @@ impl SqliteStore {
         let shared = Shared {
             leaser,
             readers: Readers::open(path, &settings)?,
-            writer: Writer::start(Session::new(connection), Arc::clone(&queue))?,
+            writer: Writer::start(Session::new(connection, settings.role), Arc::clone(&queue))?,
             queue,
             subscribers: SubscriberCache::new(settings.cache_len_max),
             keys: KeyCache::new(settings.cache_len_max),

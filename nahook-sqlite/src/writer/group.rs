@@ -160,7 +160,7 @@ mod tests {
         let schema = "CREATE TABLE catalog_state (version); INSERT INTO catalog_state VALUES (1);
             CREATE TABLE word (word NOT NULL)";
         connection.execute_batch(schema).unwrap();
-        Session::new(connection)
+        Session::new(connection, crate::Role::Server)
     }
 
     type Answer = oneshot::Receiver<Result<(), WriteError>>;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use nahook_core::{EndpointId, Event, EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::Role;
 use crate::error::{Fate, WriteError, is_full};
 use crate::row::nanos;
 
@@ -15,6 +16,7 @@ const ROWS_MAX: usize = 200_000;
 #[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
+    role: Role,
     /// The version of the catalog that what is remembered belongs to.
     version: Option<i64>,
     workspaces: HashMap<WorkspaceId, i64>,
@@ -29,9 +31,10 @@ struct EndpointRow {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Connection) -> Self {
+    pub(crate) fn new(connection: Connection, role: Role) -> Self {
         Self {
             connection,
+            role,
             version: None,
             workspaces: HashMap::new(),
             event_types: HashMap::new(),
@@ -113,11 +116,13 @@ impl Session {
 
     /// Puts the log into the file and closes it.
     pub(super) fn close(self) -> rusqlite::Result<()> {
-        // Passive, because a tool that closes must not hold up the server that writes beside it. What stays in the log is
-        // put into the file by the last connection to close.
-        let checkpoint =
-            self.connection
-                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        // A tool that closes must not hold up the server that writes beside it. Another process that reads makes this
+        // incomplete, which is no error: the log stays.
+        let statement = match self.role {
+            Role::Server => "PRAGMA wal_checkpoint(TRUNCATE)",
+            Role::Tool => "PRAGMA wal_checkpoint(PASSIVE)",
+        };
+        let checkpoint = self.connection.query_row(statement, [], |_| Ok(()));
         self.connection.close().map_err(|(_, error)| error)?;
         checkpoint
     }
