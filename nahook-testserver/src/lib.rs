@@ -1,6 +1,6 @@
 //! Real servers for tests: started by the test itself, on a free port, and gone when it ends.
 //!
-//! A server that is not installed fails the test with the name of its Debian package; nothing is skipped.
+//! A server that is not installed fails the test with what to install or to run; nothing is skipped.
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -9,6 +9,11 @@
 )]
 
 mod account;
+mod nats;
 mod postgres;
+mod supervisor;
+mod tools;
 
+pub use self::nats::{NatsCluster, NatsOptions, NatsServer, NatsVersion};
 pub use self::postgres::PostgresServer;
+pub use self::tools::python;

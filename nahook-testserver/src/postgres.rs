@@ -3,9 +3,8 @@
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::account::{Account, give, run_as};
+use crate::supervisor::Supervisor;
 
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -50,14 +50,6 @@ pub struct PostgresServer {
     _folder: TempDir,
 }
 
-#[derive(Debug)]
-struct Supervisor {
-    process: Child,
-    // Taken when it is to end.
-    orders: Option<ChildStdin>,
-    answers: std::io::BufReader<std::process::ChildStdout>,
-}
-
 impl PostgresServer {
     /// The server that all tests of this process share.
     pub fn shared() -> &'static Self {
@@ -90,7 +82,7 @@ impl PostgresServer {
         // Somebody else may take the port in between; then another is tried.
         for _ in 0..10 {
             let port = free_port();
-            if let Some(supervisor) = Supervisor::start(&binaries, account, &data, port) {
+            if let Some(supervisor) = start(&binaries, account, &data, port) {
                 return Self {
                     binaries,
                     port,
@@ -156,61 +148,23 @@ impl PostgresServer {
     }
 }
 
-impl Supervisor {
-    /// Starts a server; `None` if it ends at once, because its port is taken.
-    fn start(binaries: &Path, account: Option<Account>, data: &Path, port: u16) -> Option<Self> {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", SUPERVISOR, "sh"])
-            .arg(binaries.join("postgres"))
-            .arg(data)
-            .arg(port.to_string())
-            .current_dir("/")
-            // Ctrl-C is for the test; this hears of it by the end of its input.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut process = run_as(account, &mut command)
-            .spawn()
-            .expect("a shell can be run");
-        let orders = process.stdin.take();
-        let answers = process
-            .stdout
-            .take()
-            .expect("the supervisor's output is piped");
-        let supervisor = Self {
-            process,
-            orders,
-            answers: std::io::BufReader::new(answers),
-        };
-        // The server writes the file while it runs, and removes it when it gives up.
-        let (lock, log) = (data.join("postmaster.pid"), data.join("log"));
-        let started = Instant::now();
-        let lives = || {
-            let has_begun = lock.exists() || started.elapsed() < Duration::from_secs(2);
-            let log = fs::read_to_string(&log).unwrap_or_default();
-            has_begun && !log.contains("could not create any TCP/IP sockets")
-        };
-        is_ready_in_time(binaries, port, lives).then_some(supervisor)
-    }
-
-    fn order(&mut self, order: &str) {
-        use std::io::{BufRead as _, Write as _};
-        let orders = self.orders.as_mut().expect("the supervisor runs");
-        writeln!(orders, "{order}").expect("the supervisor listens");
-        let mut answer = String::new();
-        self.answers
-            .read_line(&mut answer)
-            .expect("the supervisor answers");
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        drop(self.orders.take());
-        let _ = self.process.wait();
-    }
+/// Starts a server; `None` if it ends at once, because its port is taken.
+fn start(binaries: &Path, account: Option<Account>, data: &Path, port: u16) -> Option<Supervisor> {
+    let mut command = Supervisor::script(SUPERVISOR);
+    command
+        .arg(binaries.join("postgres"))
+        .arg(data)
+        .arg(port.to_string());
+    let supervisor = Supervisor::spawn(run_as(account, &mut command));
+    // The server writes the file while it runs, and removes it when it gives up.
+    let (lock, log) = (data.join("postmaster.pid"), data.join("log"));
+    let started = Instant::now();
+    let lives = || {
+        let has_begun = lock.exists() || started.elapsed() < Duration::from_secs(2);
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        has_begun && !log.contains("could not create any TCP/IP sockets")
+    };
+    is_ready_in_time(binaries, port, lives).then_some(supervisor)
 }
 
 /// Where the server's programs are: of the newest version that is installed.

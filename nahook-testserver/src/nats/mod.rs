@@ -1,0 +1,10 @@
+//! NATS servers with JetStream.
+
+mod cluster;
+mod monitor;
+mod options;
+mod server;
+
+pub use self::cluster::NatsCluster;
+pub use self::options::{NatsOptions, NatsVersion};
+pub use self::server::NatsServer;

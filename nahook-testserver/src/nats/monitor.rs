@@ -1,0 +1,50 @@
+//! What a server says of itself on its monitoring port.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Asks the server; `None` where it does not answer, or not with 200.
+fn get(port: u16, path: &str) -> Option<Value> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let patience = Some(Duration::from_secs(2));
+    stream.set_read_timeout(patience).ok()?;
+    stream.set_write_timeout(patience).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    if head.split(' ').nth(1) != Some("200") {
+        return None;
+    }
+    serde_json::from_str(body).ok()
+}
+
+/// Whether the server runs and has recovered what it stores.
+pub(super) fn is_healthy(port: u16) -> bool {
+    get(port, "/healthz").is_some_and(|health| health["status"] == "ok")
+}
+
+/// The name of the cluster's leader, once the server knows `size` members.
+pub(super) fn meta_leader(port: u16, size: u64) -> Option<String> {
+    let meta = get(port, "/jsz")?["meta_cluster"].take();
+    if meta["cluster_size"] != size {
+        return None;
+    }
+    let leader = meta["leader"].as_str()?;
+    (!leader.is_empty()).then(|| leader.to_owned())
+}
+
+/// The name of the server that leads a stream, as this server knows it.
+pub(super) fn stream_leader(port: u16, stream: &str) -> Option<String> {
+    let jetstream = get(port, "/jsz?streams=true&accounts=true")?;
+    let accounts = jetstream["account_details"].as_array()?;
+    let mut streams = accounts
+        .iter()
+        .filter_map(|account| account["stream_detail"].as_array())
+        .flatten();
+    let found = streams.find(|found| found["name"] == stream)?;
+    Some(found["cluster"]["leader"].as_str()?.to_owned())
+}

@@ -1,0 +1,163 @@
+//! What a NATS server is started with.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::cluster::NatsCluster;
+use super::server::NatsServer;
+use crate::tools::tool;
+
+/// Which nats-server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum NatsVersion {
+    /// Debian's package `nats-server`: 2.9.
+    Debian,
+    /// The newest that the package registries carry: 2.14.
+    Newest,
+}
+
+impl NatsVersion {
+    pub(super) fn binary(self) -> PathBuf {
+        match self {
+            Self::Newest => tool("nats-server"),
+            Self::Debian => {
+                let path = PathBuf::from("/usr/sbin/nats-server");
+                assert!(
+                    path.exists(),
+                    "NATS is not installed: install Debian's package `nats-server`, or run scripts/install-test-tools"
+                );
+                path
+            }
+        }
+    }
+}
+
+/// How a server, or each server of a cluster, is set up. Without further ado: JetStream on a file store, no credentials,
+/// no TLS, and the sync interval of the version, which does not wait for the disk.
+#[derive(Clone, Debug)]
+pub struct NatsOptions {
+    pub(super) version: NatsVersion,
+    jetstream: String,
+    settings: String,
+    files: Vec<(String, String)>,
+}
+
+impl NatsOptions {
+    /// The defaults of a version.
+    pub fn new(version: NatsVersion) -> Self {
+        Self {
+            version,
+            jetstream: String::new(),
+            settings: String::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Syncs every write before it is acknowledged. Debian's 2.9 has no such setting and would not start.
+    #[must_use]
+    pub fn sync_always(self) -> Self {
+        assert!(
+            self.version != NatsVersion::Debian,
+            "nats-server 2.9 has no sync_interval"
+        );
+        self.jetstream("sync_interval: always")
+    }
+
+    /// A further line inside the `jetstream` block, such as `max_file_store: 10M`.
+    #[must_use]
+    pub fn jetstream(mut self, line: &str) -> Self {
+        let _ = writeln!(self.jetstream, "  {line}");
+        self
+    }
+
+    /// The largest message in bytes, headers included.
+    #[must_use]
+    pub fn max_payload(self, bytes: u32) -> Self {
+        self.settings(&format!("max_payload: {bytes}"))
+    }
+
+    /// Asks clients for this name and this password.
+    #[must_use]
+    pub fn user(self, name: &str, password: &str) -> Self {
+        self.settings(&format!(
+            r#"authorization {{ user: "{name}", password: "{password}" }}"#
+        ))
+    }
+
+    /// Asks clients for this token.
+    #[must_use]
+    pub fn token(self, token: &str) -> Self {
+        self.settings(&format!(r#"authorization {{ token: "{token}" }}"#))
+    }
+
+    /// Asks clients to sign with the seed of this public key (`U…`).
+    #[must_use]
+    pub fn nkey(self, public_key: &str) -> Self {
+        self.settings(&format!(
+            r#"authorization {{ users: [ {{ nkey: "{public_key}" }} ] }}"#
+        ))
+    }
+
+    /// Serves TLS, and nothing else, with this certificate chain and key in PEM.
+    #[must_use]
+    pub fn tls(self, certificate: &str, key: &str) -> Self {
+        self.file("server.pem", certificate)
+            .file("server.key", key)
+            .settings(
+                r#"tls { cert_file: "{folder}/server.pem", key_file: "{folder}/server.key" }"#,
+            )
+    }
+
+    /// Further settings as the server reads them; `{folder}` stands for where the [files](Self::file) are.
+    #[must_use]
+    pub fn settings(mut self, lines: &str) -> Self {
+        self.settings.push_str(lines);
+        self.settings.push('\n');
+        self
+    }
+
+    /// A file beside the settings.
+    #[must_use]
+    pub fn file(mut self, name: &str, content: &str) -> Self {
+        self.files.push((name.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Starts one server.
+    pub fn start(&self) -> NatsServer {
+        NatsServer::start_with(self)
+    }
+
+    /// Starts three servers that are a cluster.
+    pub fn start_cluster(&self) -> NatsCluster {
+        NatsCluster::start_with(self)
+    }
+
+    /// Writes the settings and the files into the folder.
+    pub(super) fn write(&self, folder: &Path, name: &str, port: u16, monitor: u16, routes: &str) {
+        for (name, content) in &self.files {
+            fs::write(folder.join(name), content).expect("the folder can be written to");
+        }
+        let here = folder.display();
+        let Self {
+            jetstream,
+            settings,
+            ..
+        } = self;
+        let settings = settings.replace("{folder}", &here.to_string());
+        let written = format!(
+            r#"
+server_name: "{name}"
+listen: "127.0.0.1:{port}"
+http: "127.0.0.1:{monitor}"
+jetstream {{
+  store_dir: "{here}/store"
+{jetstream}}}
+{routes}
+{settings}"#
+        );
+        fs::write(folder.join("nats.conf"), written).expect("the folder can be written to");
+    }
+}

@@ -1,0 +1,27 @@
+//! What the test command installs for tests beyond Debian's packages.
+
+use std::path::PathBuf;
+
+/// The folder of what `scripts/install-test-tools` installs: `NAHOOK_TEST_TOOLS`, or `target/test-tools`.
+fn folder() -> PathBuf {
+    std::env::var_os("NAHOOK_TEST_TOOLS").map_or_else(
+        || concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools").into(),
+        PathBuf::from,
+    )
+}
+
+/// A program of that folder. Panics, saying what to run, where it is missing.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let path = folder().join(name);
+    assert!(
+        path.exists(),
+        "{} is not there: run scripts/install-test-tools",
+        path.display()
+    );
+    path
+}
+
+/// A Python interpreter that has `nats-py`, for the consumers in the examples.
+pub fn python() -> PathBuf {
+    tool("python/bin/python")
+}
