@@ -12,6 +12,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("nahook-delivery", &["nahook-core"], &["nahook-testkit"]),
     ("nahook-http", &["nahook-core"], &["nahook-testkit"]),
     (
+        "nahook-nats",
+        &["nahook-core"],
+        &["nahook-testkit", "nahook-testserver"],
+    ),
+    (
         "nahook-postgres",
         &["nahook-core"],
         &["nahook-testkit", "nahook-testserver"],

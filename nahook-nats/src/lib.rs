@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod acks;
+mod config;
+mod connection;
+mod error;
+mod layout;
+mod nats;
+mod publisher;
+mod queue;
+mod record;
+mod writer;
+
+pub use self::config::{Credentials, NatsSettings, Storage, Tls};
+pub use self::error::ConnectError;
+pub use self::nats::{Nats, connect};
+pub use self::publisher::NatsPublisher;
+pub use self::queue::NatsQueue;

@@ -1,0 +1,48 @@
+use std::sync::Arc;
+
+use crate::acks::Acks;
+use crate::config::NatsSettings;
+use crate::connection::Connection;
+use crate::error::ConnectError;
+use crate::layout::{Names, ensure};
+use crate::publisher::NatsPublisher;
+use crate::queue::NatsQueue;
+
+/// A connection to NATS with its streams: the way to the queue, and the queue.
+///
+/// Nothing is pulled from the streams until the queue is first asked, so a process that only publishes has both.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Nats {
+    /// The way to the queue.
+    pub publisher: NatsPublisher,
+    /// The queue.
+    pub queue: NatsQueue,
+    connection: Connection,
+}
+
+/// Connects to one of `servers` (`nats://…` or `tls://…`, several separated by commas), makes the streams and consumers that
+/// are missing, and checks those that are there.
+///
+/// The connection is made again whenever it is lost; needs a tokio runtime, whose tasks do the work.
+pub async fn connect(servers: &str, settings: NatsSettings) -> Result<Nats, ConnectError> {
+    let names = Names::new(&settings.prefix)?;
+    let connection = Connection::open(servers, &settings).await?;
+    let _scheduled = ensure(&connection.context, &names, &settings).await?;
+    let settings = Arc::new(settings);
+    let acks = Acks::start(&connection)
+        .await
+        .map_err(|error| ConnectError::Unreachable(error.into()))?;
+    Ok(Nats {
+        publisher: NatsPublisher::start(&connection, &acks, &names, &settings),
+        queue: NatsQueue {},
+        connection,
+    })
+}
+
+impl Nats {
+    /// Whether there is a connection to a server now.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_up()
+    }
+}

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use crate::acks::Acks;
+use crate::config::NatsSettings;
+use crate::connection::Connection;
+use crate::layout::{Names, Source};
+use crate::record::{Item, part_len, part_of};
+use crate::writer::{Cell, Chunk, Writer};
+
+/// What the envelope and the headers of a record take at most.
+const OVERHEAD: usize = 16 << 10;
+
+/// Puts deliveries on the stream; clones are handles to the same writer.
+#[derive(Clone)]
+pub struct NatsPublisher {
+    connection: Connection,
+    chunks: mpsc::UnboundedSender<Chunk>,
+    settings: Arc<NatsSettings>,
+}
+
+impl NatsPublisher {
+    pub(crate) fn start(
+        connection: &Connection,
+        acks: &Arc<Acks>,
+        names: &Names,
+        settings: &Arc<NatsSettings>,
+    ) -> Self {
+        let (chunks, waiting) = mpsc::unbounded_channel();
+        let writer = Writer {
+            connection: connection.clone(),
+            acks: Arc::clone(acks),
+            subject: names.due(Source::Deliveries),
+            in_flight: Arc::new(Semaphore::new(settings.records_in_flight.max(1))),
+            len_max: settings.record_len_max.max(1),
+            again: chunks.downgrade(),
+        };
+        tokio::spawn(writer.run(waiting));
+        Self {
+            connection: connection.clone(),
+            chunks,
+            settings: Arc::clone(settings),
+        }
+    }
+
+    /// How many deliveries of the event go into a record; `None` if not one does.
+    fn chunk_len(&self, event: &Event) -> Option<usize> {
+        let room = self
+            .connection
+            .client
+            .max_payload()
+            .saturating_sub(OVERHEAD);
+        let one = part_len(event, 1);
+        let each = part_len(event, 2) - one;
+        let more = room.checked_sub(one)? / each;
+        Some((1 + more).min(self.settings.record_len_max.max(1)))
+    }
+}
+
+impl DeliveryPublisher for NatsPublisher {
+    /// Sends the deliveries in records of some hundreds, together with those of other publications, and resolves each
+    /// record's as soon as the stream has acknowledged or refused it.
+    ///
+    /// Dropped, it takes back the deliveries that were not sent yet; those that were stay unconfirmed.
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        let Some(chunk_len) = self.chunk_len(event) else {
+            for delivery in deliveries {
+                delivery.failed(FailureKind::PayloadTooLarge);
+            }
+            return;
+        };
+        let patience_until = Instant::now() + self.settings.publish_patience;
+        let mut pending = Pending {
+            chunks: Vec::with_capacity(deliveries.len().div_ceil(chunk_len)),
+        };
+        for slots in deliveries.chunks_mut(chunk_len) {
+            let items: Vec<_> = slots
+                .iter()
+                .map(|slot| Item {
+                    delivery: slot.id(),
+                    endpoint: slot.endpoint(),
+                    attempts: 0,
+                    due_at: None,
+                })
+                .collect();
+            let cell = Arc::new(Cell::new());
+            let chunk = Chunk {
+                part: part_of(event, &items),
+                cell: Arc::clone(&cell),
+                patience_until,
+            };
+            pending.chunks.push((slots, cell));
+            // It fails only once the writer is gone, with the runtime: then the chunk is withdrawn below.
+            let _ = self.chunks.send(chunk);
+        }
+        pending.resolve().await;
+    }
+}
+
+/// The chunks of a publication whose fate its slots do not tell yet.
+struct Pending<'a> {
+    chunks: Vec<(&'a mut [Delivery], Arc<Cell>)>,
+}
+
+impl Pending<'_> {
+    /// Resolves the slots of each chunk as soon as its fate is known, in whatever order that is.
+    async fn resolve(&mut self) {
+        for (slots, cell) in &mut self.chunks {
+            tell(slots, cell.resolved().await);
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        for (slots, cell) in &mut self.chunks {
+            if let Some(outcome) = cell.withdraw() {
+                tell(slots, outcome);
+            }
+        }
+    }
+}
+
+fn tell(slots: &mut [Delivery], outcome: Outcome) {
+    for slot in slots {
+        match outcome {
+            Outcome::Published => slot.published(),
+            Outcome::Failed(kind) => slot.failed(kind),
+        }
+    }
+}
+
+impl std::fmt::Debug for NatsPublisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsPublisher").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! Writing records.
+
+use std::io::Write as _;
+use std::ops::Range;
+
+use nahook_core::{Event, EventTypeName, MessageId, WorkspaceId};
+
+use super::{FORMAT, Item};
+
+/// An event with some of its deliveries, as JSON: a piece of a record's body.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) json: Vec<u8>,
+    /// Where the payload is in it.
+    pub(crate) payload: Range<usize>,
+    pub(crate) message: MessageId,
+    pub(crate) event_type: EventTypeName,
+    pub(crate) workspace: WorkspaceId,
+    /// How many deliveries it has.
+    pub(crate) len: usize,
+    /// Which of its message's deliveries is its first.
+    pub(crate) first_ordinal: u32,
+}
+
+/// What a delivery takes at most: two ids, a count, an instant, and what stands between them.
+const ITEM_LEN_MAX: usize = 30 + 47 + 10 + 20 + 9;
+/// What the members of an event take at most besides its payload, its labels and its deliveries.
+const MEMBERS_LEN_MAX: usize = 1_024;
+
+/// At most so many bytes has a part of this event with so many deliveries.
+pub(crate) fn part_len(event: &Event, items: usize) -> usize {
+    // A character of a label takes six bytes at most.
+    let labels: usize = event
+        .metadata
+        .as_map()
+        .iter()
+        .map(|(key, value)| 6 * (key.len() + value.len()) + 6)
+        .sum();
+    MEMBERS_LEN_MAX + event.payload.len() + labels + items.saturating_mul(ITEM_LEN_MAX)
+}
+
+/// Writes the event with these deliveries.
+pub(crate) fn part_of(event: &Event, items: &[Item]) -> Part {
+    let mut json = Vec::with_capacity(event.payload.len() + 512 + 72 * items.len());
+    // Writing to memory cannot fail, and the labels are text.
+    let _ = write!(
+        json,
+        r#"{{"message":"{}","workspace":"{}","event_type":"{}","event_type_name":"{}","accepted_at":{},"metadata":"#,
+        event.id,
+        event.workspace,
+        event.event_type,
+        event.event_type_name.as_str(),
+        event.accepted_at.as_nanos(),
+    );
+    let _ = serde_json::to_writer(&mut json, event.metadata.as_map());
+    json.extend_from_slice(br#","payload":"#);
+    let start = json.len();
+    json.extend_from_slice(event.payload.as_bytes());
+    let payload = start..json.len();
+    json.extend_from_slice(br#","deliveries":["#);
+    for (nth, item) in items.iter().enumerate() {
+        json.extend_from_slice(if nth == 0 { b"[\"" } else { b",[\"" });
+        item.delivery.write_to(&mut json);
+        json.extend_from_slice(b"\",\"");
+        json.extend_from_slice(item.endpoint.as_str().as_bytes());
+        json.push(b'"');
+        match item.due_at {
+            Some(due_at) => {
+                let _ = write!(json, ",{},{}", item.attempts, due_at.as_nanos());
+            }
+            None if item.attempts > 0 => {
+                let _ = write!(json, ",{}", item.attempts);
+            }
+            None => {}
+        }
+        json.push(b']');
+    }
+    json.extend_from_slice(b"]}");
+    Part {
+        json,
+        payload,
+        message: event.id,
+        event_type: event.event_type_name.clone(),
+        workspace: event.workspace,
+        len: items.len(),
+        first_ordinal: items
+            .first()
+            .and_then(|item| item.delivery.ordinal(event.id))
+            .unwrap_or_default(),
+    }
+}
+
+/// Puts parts together to a record's body, and tells where each is in it.
+pub(crate) fn body<'a>(parts: impl IntoIterator<Item = &'a Part>) -> (Vec<u8>, Vec<usize>) {
+    let mut body = format!(r#"{{"format":{FORMAT},"events":["#).into_bytes();
+    let mut offsets = Vec::new();
+    for part in parts {
+        if !offsets.is_empty() {
+            body.push(b',');
+        }
+        offsets.push(body.len());
+        body.extend_from_slice(&part.json);
+    }
+    body.extend_from_slice(b"]}");
+    (body, offsets)
+}

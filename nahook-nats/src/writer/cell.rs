@@ -1,0 +1,131 @@
+//! What a publication and the writer know of a chunk of its deliveries.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nahook_core::Outcome;
+use tokio::sync::Notify;
+
+/// Where a chunk stands. Either side may ask at any time; only [`withdraw`](Self::withdraw) is the publication's.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    stage: Mutex<Stage>,
+    resolved: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// Not sent, or known not to have been taken.
+    Waiting,
+    /// Handed to the connection.
+    Sent,
+    /// Nobody wants it sent any more.
+    Withdrawn,
+    Resolved(Outcome),
+}
+
+impl Cell {
+    pub(crate) fn new() -> Self {
+        Self {
+            stage: Mutex::new(Stage::Waiting),
+            resolved: Notify::new(),
+        }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the chunk for sending. `false` if it was withdrawn.
+    pub(super) fn take(&self) -> bool {
+        let mut stage = self.stage();
+        let is_wanted = *stage == Stage::Waiting;
+        if is_wanted {
+            *stage = Stage::Sent;
+        }
+        is_wanted
+    }
+
+    /// Says that what was sent is known not to have been taken.
+    pub(super) fn put_back(&self) {
+        let mut stage = self.stage();
+        if *stage == Stage::Sent {
+            *stage = Stage::Waiting;
+        }
+    }
+
+    pub(super) fn resolve(&self, outcome: Outcome) {
+        let mut stage = self.stage();
+        if *stage != Stage::Withdrawn {
+            *stage = Stage::Resolved(outcome);
+        }
+        drop(stage);
+        self.resolved.notify_one();
+    }
+
+    pub(super) fn is_withdrawn(&self) -> bool {
+        *self.stage() == Stage::Withdrawn
+    }
+
+    /// Waits for the outcome.
+    pub(crate) async fn resolved(&self) -> Outcome {
+        loop {
+            if let Stage::Resolved(outcome) = *self.stage() {
+                return outcome;
+            }
+            self.resolved.notified().await;
+        }
+    }
+
+    /// Takes the chunk back if it is not sent, and answers what is known of it: `None` if it is under way.
+    pub(crate) fn withdraw(&self) -> Option<Outcome> {
+        let mut stage = self.stage();
+        match *stage {
+            Stage::Waiting | Stage::Withdrawn => {
+                *stage = Stage::Withdrawn;
+                Some(Outcome::Failed(nahook_core::FailureKind::QueueUnavailable))
+            }
+            Stage::Sent => None,
+            Stage::Resolved(outcome) => Some(outcome),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::FailureKind;
+
+    use super::*;
+
+    const NOT_QUEUED: Option<Outcome> = Some(Outcome::Failed(FailureKind::QueueUnavailable));
+
+    #[test]
+    fn what_is_withdrawn_is_never_sent() {
+        let cell = Cell::new();
+        assert_eq!(cell.withdraw(), NOT_QUEUED);
+        assert!(!cell.take());
+        cell.resolve(Outcome::Published);
+        assert_eq!(
+            cell.withdraw(),
+            NOT_QUEUED,
+            "it was not sent, whatever is said"
+        );
+    }
+
+    #[test]
+    fn what_is_under_way_cannot_be_withdrawn() {
+        let cell = Cell::new();
+        assert!(cell.take());
+        assert_eq!(cell.withdraw(), None);
+        cell.resolve(Outcome::Published);
+        assert_eq!(cell.withdraw(), Some(Outcome::Published));
+    }
+
+    #[test]
+    fn what_was_put_back_can_be_withdrawn() {
+        let cell = Cell::new();
+        assert!(cell.take());
+        cell.put_back();
+        assert_eq!(cell.withdraw(), NOT_QUEUED);
+        assert!(!cell.take());
+    }
+}

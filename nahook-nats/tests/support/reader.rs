@@ -1,0 +1,82 @@
+//! Reads streams as any other program would: by the documented format alone.
+
+use std::collections::BTreeMap;
+
+use async_nats::jetstream;
+use nahook_core::{EndpointId, Metadata, Payload};
+use nahook_testkit::HeldDelivery;
+use serde_json::Value;
+
+/// A record as it lies in a stream.
+pub(crate) struct Raw {
+    pub(crate) headers: async_nats::HeaderMap,
+    pub(crate) body: bytes::Bytes,
+}
+
+/// Everything a stream holds, read without consuming it.
+pub(crate) async fn records(url: &str, stream: &str) -> Vec<Raw> {
+    let client = async_nats::connect(url.split(',').collect::<Vec<_>>())
+        .await
+        .unwrap();
+    let jetstream = jetstream::new(client);
+    // A cluster that has just started may not answer at once.
+    let mut found = jetstream.get_stream(stream).await;
+    for _ in 0..5 {
+        if found.is_ok() {
+            break;
+        }
+        found = jetstream.get_stream(stream).await;
+    }
+    let stream = found.unwrap();
+    let state = stream.cached_info().state.clone();
+    let mut records = Vec::new();
+    for sequence in state.first_sequence..=state.last_sequence {
+        // Those that were acknowledged are gone.
+        if let Ok(message) = stream.get_raw_message(sequence).await {
+            records.push(Raw {
+                headers: message.headers,
+                body: message.payload,
+            });
+        }
+    }
+    records
+}
+
+/// The deliveries of a stream's records.
+pub(crate) async fn held(url: &str, stream: &str) -> Vec<HeldDelivery> {
+    let records = records(url, stream).await;
+    records.iter().flat_map(deliveries).collect()
+}
+
+fn deliveries(record: &Raw) -> Vec<HeldDelivery> {
+    let header = |name: &str| record.headers.get(name).unwrap().to_string();
+    assert_eq!(header("Nahook-Format"), "1");
+    // Parsers bound how deep they go: what is read here is the record without its payloads.
+    let (mut shell, mut payloads) = (record.body.to_vec(), Vec::new());
+    for range in header("Nahook-Payloads").split(',').rev() {
+        let (at, len) = range.split_once('+').unwrap();
+        let (at, len): (usize, usize) = (at.parse().unwrap(), len.parse().unwrap());
+        payloads.push(record.body.slice(at..at + len));
+        shell.splice(at..at + len, *b"null");
+    }
+    payloads.reverse();
+    let body: Value = serde_json::from_slice(&shell).unwrap();
+    let events = body["events"].as_array().unwrap();
+    assert_eq!(events.len(), payloads.len());
+    let mut held = Vec::new();
+    for (event, payload) in events.iter().zip(payloads) {
+        let metadata: BTreeMap<String, String> =
+            serde_json::from_value(event["metadata"].clone()).unwrap();
+        for delivery in event["deliveries"].as_array().unwrap() {
+            held.push(HeldDelivery {
+                delivery: delivery[0].as_str().unwrap().parse().unwrap(),
+                endpoint: EndpointId::new(delivery[1].as_str().unwrap()).unwrap(),
+                payload: Payload::new(payload.clone()).unwrap(),
+                metadata: Metadata::new(metadata.clone()).unwrap(),
+            });
+        }
+    }
+    let count = header("Nahook-Deliveries");
+    assert_eq!(count, held.len().to_string());
+    held
+}
