@@ -12,6 +12,7 @@ mod listener;
 mod log;
 mod publisher;
 mod queue;
+mod recorder;
 mod retention;
 mod row;
 mod schema;

@@ -32,7 +32,8 @@ macro_rules! of_delivery {
 
 const DELIVERY: &str = of_delivery!(
     "o.id, p.id, t.id, e.metadata, d.status, d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL,
-        d.attempts, d.first_attempt_at, d.delivered_at, d.due_at, e.accepted_at, d.updated_at",
+        d.attempts, d.first_attempt_at, d.delivered_at,
+        coalesce(d.due_at, d.recorded_retry_at), e.accepted_at, d.updated_at",
     "JOIN event e ON e.seq = o.seq
     JOIN endpoint p ON p.row = d.endpoint
     LEFT JOIN event_type t ON t.row = o.event_type"

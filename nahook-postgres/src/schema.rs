@@ -8,6 +8,7 @@ use crate::{ConnectError, PostgresSettings};
 const MIGRATIONS: &[&[&str]] = &[&[
     include_str!("schema/1_tables.sql"),
     include_str!("schema/2_functions.sql"),
+    include_str!("schema/3_recorder.sql"),
 ]];
 
 /// The first half of the advisory locks that we take: "nahk".

@@ -13,6 +13,7 @@ mod log;
 mod publisher;
 mod queue;
 mod readers;
+mod recorder;
 mod row;
 mod schema;
 mod store;

@@ -108,7 +108,8 @@ fn record(connection: &Connection, key: i64, id: DeliveryId) -> rusqlite::Result
     connection
         .prepare_cached(
             "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
-                 delivery.status, attempts, due_at, first_attempt_at, delivered_at, delivery.updated_at
+                 delivery.status, attempts,
+                 coalesce(due_at, recorded_retry_at), first_attempt_at, delivered_at, delivery.updated_at
              FROM delivery JOIN event ON event.seq = delivery.key >> 20
              JOIN endpoint ON endpoint.row = delivery.endpoint
              LEFT JOIN event_type ON event_type.row = event.event_type

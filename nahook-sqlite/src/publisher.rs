@@ -238,7 +238,7 @@ impl PublishJob {
 
 /// Writes the event and answers its number; one that is there already, because its deliveries are published in several
 /// calls, keeps its number.
-fn insert_event(
+pub(crate) fn insert_event(
     connection: &Connection,
     event: &Event,
     workspace: i64,

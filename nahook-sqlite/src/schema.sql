@@ -142,8 +142,10 @@ CREATE TABLE delivery (
     -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter.
     status INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
-    -- Absent once settled for good.
+    -- Absent once settled for good, and where a queue elsewhere carries it: what is absent is never leased.
     due_at INTEGER,
+    -- Present where a queue elsewhere carries it: when it is to be attempted again there, else 0.
+    recorded_retry_at INTEGER,
     first_attempt_at INTEGER,
     delivered_at INTEGER,
     -- Absent while nothing has changed since the event was accepted.

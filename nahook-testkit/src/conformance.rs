@@ -210,6 +210,31 @@ macro_rules! queue_conformance {
     };
 }
 
+/// Runs every clause of [`suite::recorder`](crate::suite::recorder) for a [`RecorderHarness`](crate::RecorderHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! recorder_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { recorder, $harness, [$($forms)?], [
+            what_is_recorded_is_shown,
+            a_retry_and_a_success_are_shown,
+            every_standing_has_its_status,
+            repeats_change_nothing,
+            order_does_not_matter,
+            attempts_at_once_agree,
+            siblings_are_recorded_apart,
+            what_is_recorded_is_never_leased,
+            the_stores_own_deliveries_are_left_alone,
+            other_workspaces_see_nothing_recorded,
+            the_unknown_is_dropped_and_its_siblings_recorded,
+            an_unknown_event_type_is_remembered,
+            a_wide_batch_is_recorded,
+            concurrent_recording_agrees,
+            the_record_survives_a_restart,
+        ] }
+    };
+}
+
 /// Runs every clause of [`suite::subscriptions`](crate::suite::subscriptions) for a [`SubscriptionHarness`](crate::SubscriptionHarness), as it is and as a trait
 /// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
 #[macro_export]
@@ -246,6 +271,7 @@ macro_rules! store_conformance {
         $crate::log_conformance! { $harness $(, $forms)? }
         $crate::publisher_conformance! { $harness $(, $forms)? }
         $crate::queue_conformance! { $harness $(, $forms)? }
+        $crate::recorder_conformance! { $harness $(, $forms)? }
         $crate::subscription_conformance! { $harness $(, $forms)? }
     };
 }

@@ -10,17 +10,17 @@ use std::time::Duration;
 use nahook_core::{
     ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, Caller, Catalog, CatalogError, Change,
     Delivery, DeliveryId, DeliveryLog, DeliveryPublisher, DeliveryQueue, DeliveryRecord,
-    DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynEndpointDirectory,
-    DynKeyStore, DynRateLimiter, DynSubscriptionStore, EndpointDirectory, EndpointId,
-    EndpointTarget, Event, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry,
-    KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, ManagementTokenId, Manifest,
-    Payload, RateLimiter, Settled, Settlement, StoreError, Subscribers, SubscriptionStore,
-    Timestamp, Verdict, WorkspaceId, WorkspaceRecord,
+    DeliveryRecorder, DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue,
+    DynDeliveryRecorder, DynEndpointDirectory, DynKeyStore, DynRateLimiter, DynSubscriptionStore,
+    EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeId, EventTypeName, FanOutScope,
+    HealthReport, KeyEntry, KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry,
+    ManagementTokenId, Manifest, Payload, RateLimiter, Settled, Settlement, StoreError,
+    Subscribers, SubscriptionStore, Timestamp, Verdict, WorkspaceId, WorkspaceRecord,
 };
 
 use crate::{
     CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
-    PublisherHarness, QueueHarness, SubscriptionHarness,
+    PublisherHarness, QueueHarness, RecorderHarness, SubscriptionHarness,
 };
 
 /// The harness `H` with its adapter in the form `F`.
@@ -144,6 +144,9 @@ forms! {
         fn settle(settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
         fn changed(generation: u64);
     }
+    DeliveryRecorder DynDeliveryRecorder Recorder recorder {
+        fn record(entries: &[LogEntry]) -> Result<(), StoreError>;
+    }
     EndpointDirectory DynEndpointDirectory Endpoints endpoints {
         fn targets(ids: &[EndpointId]) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
         fn report(reports: &[HealthReport]) -> Result<(), StoreError>;
@@ -257,6 +260,14 @@ impl<H: LogHarness, F: Form> LogHarness for Formed<H, F> {
 
     fn log(&self) -> Self::Log {
         F::log(self.harness.log())
+    }
+}
+
+impl<H: RecorderHarness, F: Form> RecorderHarness for Formed<H, F> {
+    type Recorder = F::Recorder<H::Recorder>;
+
+    fn recorder(&self) -> Self::Recorder {
+        F::recorder(self.harness.recorder())
     }
 }
 

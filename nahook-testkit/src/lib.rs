@@ -18,6 +18,6 @@ pub use self::fault::{
 pub use self::form::{AsDyn, ByReference, Form, Formed, InArc, InBox};
 pub use self::harness::{
     CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
-    PublisherHarness, QueueHarness, Store, StoreHarness, SubscriptionHarness,
+    PublisherHarness, QueueHarness, RecorderHarness, Store, StoreHarness, SubscriptionHarness,
 };
 pub use self::run::run;

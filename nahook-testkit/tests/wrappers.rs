@@ -4,8 +4,8 @@
 mod back_ends;
 
 use nahook_core::{
-    Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue, EndpointDirectory, Event,
-    KeyStore, Manifest, RateLimiter, SubscriptionStore,
+    Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue, DeliveryRecorder,
+    EndpointDirectory, Event, KeyStore, Manifest, RateLimiter, SubscriptionStore,
 };
 use nahook_testkit::{
     CallScript, FaultScript, Faulty, FaultyPublisher, Form, Formed, HeldDelivery, PublisherHarness,
@@ -22,6 +22,7 @@ impl Form for WithoutFaults {
     type Log<T: DeliveryLog + Clone + 'static> = Faulty<T>;
     type Publisher<T: DeliveryPublisher + Clone + 'static> = FaultyPublisher<T>;
     type Queue<T: DeliveryQueue + Clone + 'static> = Faulty<T>;
+    type Recorder<T: DeliveryRecorder + Clone + 'static> = Faulty<T>;
     type Endpoints<T: EndpointDirectory + Clone + 'static> = Faulty<T>;
     type Keys<T: KeyStore + Clone + 'static> = Faulty<T>;
     type Limiter<T: RateLimiter + Clone + 'static> = Faulty<T>;
@@ -40,6 +41,10 @@ impl Form for WithoutFaults {
     }
 
     fn queue<T: DeliveryQueue + Clone + 'static>(adapter: T) -> Faulty<T> {
+        Faulty::new(adapter, CallScript::default())
+    }
+
+    fn recorder<T: DeliveryRecorder + Clone + 'static>(adapter: T) -> Faulty<T> {
         Faulty::new(adapter, CallScript::default())
     }
 
@@ -72,6 +77,7 @@ mod faulty {
     nahook_testkit::log_conformance!(Wrapped);
     nahook_testkit::publisher_conformance!(Wrapped);
     nahook_testkit::queue_conformance!(Wrapped);
+    nahook_testkit::recorder_conformance!(Wrapped);
     nahook_testkit::subscription_conformance!(Wrapped);
 }
 

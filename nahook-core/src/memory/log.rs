@@ -1,8 +1,8 @@
 use super::MemoryStore;
 use super::state::{Row, State};
 use crate::{
-    AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, Payload, StoreError,
-    WorkspaceId,
+    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, Payload,
+    StoreError, WorkspaceId,
 };
 
 impl DeliveryLog for MemoryStore {
@@ -24,12 +24,14 @@ impl DeliveryLog for MemoryStore {
             } else {
                 row.status
             },
-            attempts: u32::try_from(row.attempts.len()).unwrap_or(u32::MAX),
-            first_attempt_at: row.attempts.first().map(|attempt| attempt.started_at),
+            attempts: row.attempts_made(),
+            first_attempt_at: row
+                .attempts
+                .values()
+                .map(|attempt| attempt.started_at)
+                .min(),
             delivered_at: row.delivered_at,
-            next_retry_at: row
-                .due_at
-                .filter(|_| row.status == DeliveryStatus::ScheduledRetry),
+            next_retry_at: row.next_retry_at(),
             created_at: row.event.accepted_at,
             updated_at: row.updated_at,
         }))
@@ -42,10 +44,11 @@ impl DeliveryLog for MemoryStore {
     ) -> Result<Option<Vec<AttemptRecord>>, StoreError> {
         let state = self.state();
         Ok(state.row(id, workspace).map(|row| {
-            let numbered = (1..).zip(row.attempts.iter().cloned());
-            numbered
-                .map(|(number, attempt)| AttemptRecord { number, attempt })
-                .collect()
+            let record = |(number, attempt): (&u32, &Attempt)| AttemptRecord {
+                number: *number,
+                attempt: attempt.clone(),
+            };
+            row.attempts.iter().map(record).collect()
         }))
     }
 

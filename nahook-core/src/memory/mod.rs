@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod publisher;
 mod queue;
+mod recorder;
 mod state;
 mod subscriptions;
 

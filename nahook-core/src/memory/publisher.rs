@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::MemoryStore;
@@ -25,10 +26,11 @@ impl DeliveryPublisher for MemoryStore {
                 event: Arc::clone(&event),
                 endpoint: delivery.endpoint(),
                 status: DeliveryStatus::Pending,
-                attempts: Vec::new(),
+                attempts: BTreeMap::new(),
                 due_at: None,
                 delivered_at: None,
                 updated_at: event.accepted_at,
+                recorded: None,
             };
             state.deliveries.insert(delivery.id(), row);
             state.enqueue(delivery.id(), event.accepted_at);

@@ -146,7 +146,7 @@ impl State {
             endpoint: row.endpoint,
             event_type: Some(row.event.event_type_name.clone()),
             payload: row.event.payload.clone(),
-            attempts: u32::try_from(row.attempts.len()).unwrap_or(u32::MAX),
+            attempts: row.attempts_made(),
             accepted_at: row.event.accepted_at,
         })
     }
@@ -183,7 +183,10 @@ impl State {
             return Settled::LeaseLost;
         };
         row.updated_at = now;
-        row.attempts.extend(settlement.attempt.clone());
+        let number = row.attempts_made().saturating_add(1);
+        let attempt = settlement.attempt.clone();
+        row.attempts
+            .extend(attempt.map(|attempt| (number, attempt)));
         let waits_since = row.due_at.unwrap_or(now);
         match settlement.next {
             Next::Release => self.enqueue(id, waits_since),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     Attempt, DeliveryId, DeliveryStatus, EndpointId, Event, EventTypeName, FanOutScope, LeaseToken,
-    Snapshot, Subscribers, Timestamp, WorkerId,
+    Snapshot, Standing, Subscribers, Timestamp, WorkerId,
 };
 
 /// How many settled deliveries are kept.
@@ -32,10 +32,59 @@ pub(super) struct Row {
     pub(super) event: Arc<Event>,
     pub(super) endpoint: EndpointId,
     pub(super) status: DeliveryStatus,
-    pub(super) attempts: Vec<Attempt>,
+    /// By their number.
+    pub(super) attempts: BTreeMap<u32, Attempt>,
     pub(super) due_at: Option<Timestamp>,
     pub(super) delivered_at: Option<Timestamp>,
     pub(super) updated_at: Timestamp,
+    /// Present if a queue elsewhere carries it.
+    pub(super) recorded: Option<Recorded>,
+}
+
+/// What a queue elsewhere has told of a delivery.
+pub(super) struct Recorded {
+    pub(super) attempts: u32,
+    pub(super) standing: Standing,
+    pub(super) delivered_at: Option<Timestamp>,
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        Self {
+            attempts: 0,
+            standing: Standing::Pending,
+            delivered_at: None,
+        }
+    }
+}
+
+impl Row {
+    /// How many attempts were made.
+    pub(super) fn attempts_made(&self) -> u32 {
+        let last = self
+            .attempts
+            .last_key_value()
+            .map_or(0, |(number, _)| *number);
+        let told = self
+            .recorded
+            .as_ref()
+            .map_or(0, |recorded| recorded.attempts);
+        last.max(told)
+    }
+
+    /// When the next attempt is due, if one has failed.
+    pub(super) fn next_retry_at(&self) -> Option<Timestamp> {
+        match &self.recorded {
+            Some(Recorded {
+                standing: Standing::Retry(at),
+                ..
+            }) => Some(*at),
+            Some(_) => None,
+            None => self
+                .due_at
+                .filter(|_| self.status == DeliveryStatus::ScheduledRetry),
+        }
+    }
 }
 
 /// The deliveries of one endpoint that nobody has leased, by when they are due.

@@ -16,6 +16,7 @@ mod limiter;
 mod log;
 mod publisher;
 mod queue;
+mod recorder;
 mod subscriptions;
 
 pub use self::catalog::{ApplyMode, Catalog, CatalogError, DynCatalog};
@@ -30,6 +31,7 @@ pub use self::queue::{
     Attempt, DeliveryQueue, DynDeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken,
     LeasedDelivery, Next, Settled, Settlement, WorkerId,
 };
+pub use self::recorder::{DeliveryRecorder, DynDeliveryRecorder, LogEntry, Standing};
 pub use self::subscriptions::{DynSubscriptionStore, Subscribers, SubscriptionStore};
 
 /// Gives a port its object-safe twin and makes pointers to adapters adapters.

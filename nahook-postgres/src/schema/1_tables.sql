@@ -135,8 +135,10 @@ CREATE TABLE {schema}.delivery (
     -- The event's number times 2^20, plus the ordinal.
     key bigint PRIMARY KEY,
     endpoint bigint NOT NULL,
-    -- Absent once settled for good.
+    -- Absent once settled for good, and where a queue elsewhere carries it: what is absent is never leased.
     due_at bigint,
+    -- Present where a queue elsewhere carries it: when it is to be attempted again there, else 0.
+    recorded_retry_at bigint,
     -- When the passing of time makes it ready: a retry is due, a lease expires. Absent while it is ready, or settled.
     wake_at bigint,
     -- The latest lease. It stays behind when the lease expires: who is late may settle until somebody else has leased.

@@ -164,6 +164,21 @@ impl Session {
             .map(|found| found.row))
     }
 
+    /// The endpoint's row, if it exists in that workspace's row or did so before it was deleted.
+    pub(crate) fn endpoint_ever(
+        &mut self,
+        id: EndpointId,
+        workspace: i64,
+    ) -> rusqlite::Result<Option<i64>> {
+        if let Some(row) = self.endpoint(id, workspace)? {
+            return Ok(Some(row));
+        }
+        self.connection
+            .prepare_cached("SELECT row FROM endpoint WHERE id = ?1 AND workspace = ?2")?
+            .query_row(params![id.as_str(), workspace], |row| row.get(0))
+            .optional()
+    }
+
     fn look_endpoint_up(&mut self, id: EndpointId) -> rusqlite::Result<Option<EndpointRow>> {
         let found = self
             .connection

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use nahook_core::{
     ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, Caller, Catalog, CatalogError, Change,
-    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryRecord, EndpointDirectory, EndpointId,
-    EndpointTarget, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry, KeyHash,
-    KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, ManagementTokenId, Manifest, Payload,
-    RateLimiter, Settled, Settlement, StoreError, StoreErrorKind, Subscribers, SubscriptionStore,
-    Verdict, WorkspaceId, WorkspaceRecord,
+    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, EndpointDirectory,
+    EndpointId, EndpointTarget, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry,
+    KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementTokenId,
+    Manifest, Payload, RateLimiter, Settled, Settlement, StoreError, StoreErrorKind, Subscribers,
+    SubscriptionStore, Verdict, WorkspaceId, WorkspaceRecord,
 };
 
 /// What happens to one call.
@@ -199,6 +199,9 @@ disturb! {
         fn delivery(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<DeliveryRecord>, StoreError>;
         fn attempts(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Vec<AttemptRecord>>, StoreError>;
         fn payload(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Payload>, StoreError>;
+    }
+    DeliveryRecorder {
+        fn record(entries: &[LogEntry]) -> Result<(), StoreError>;
     }
     EndpointDirectory {
         fn targets(ids: &[EndpointId]) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;

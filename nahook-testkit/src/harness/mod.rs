@@ -13,7 +13,7 @@ mod subscriptions;
 
 pub use self::limiter::LimiterHarness;
 pub use self::publisher::{HeldDelivery, PublisherHarness};
-pub use self::queue::{LogHarness, QueueHarness};
+pub use self::queue::{LogHarness, QueueHarness, RecorderHarness};
 pub use self::records::{CatalogHarness, EndpointHarness, KeyHarness};
 pub use self::store::{Store, StoreHarness};
 pub use self::subscriptions::SubscriptionHarness;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{Delivery, DeliveryLog, DeliveryQueue, Event, Manifest, Timestamp};
+use nahook_core::{
+    Delivery, DeliveryLog, DeliveryQueue, DeliveryRecorder, Event, Manifest, Timestamp,
+};
 
 /// Starts a [`DeliveryQueue`] whose time stands still unless told to go on.
 pub trait QueueHarness: Sized + Send + Sync + 'static {
@@ -43,4 +45,13 @@ pub trait LogHarness: QueueHarness {
 
     /// A handle to the adapter.
     fn log(&self) -> Self::Log;
+}
+
+/// Starts a [`DeliveryRecorder`] together with the log that shows what it records, and the store's own queue.
+pub trait RecorderHarness: LogHarness {
+    /// The adapter under test; clones are handles to the same log.
+    type Recorder: DeliveryRecorder + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn recorder(&self) -> Self::Recorder;
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use nahook_core::{
     ApiKeyId, ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue,
-    EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest, Manifest, Metadata, Next,
-    Settlement, SubscriptionStore, Timestamp, WorkerId,
+    DeliveryRecorder, EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest, Manifest,
+    Metadata, Next, Settlement, SubscriptionStore, Timestamp, WorkerId,
 };
 
 use super::{
     CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness, PublisherHarness,
-    QueueHarness, SubscriptionHarness,
+    QueueHarness, RecorderHarness, SubscriptionHarness,
 };
 use crate::ManualClock;
 
@@ -22,6 +22,7 @@ pub trait Store:
     + DeliveryQueue
     + EndpointDirectory
     + DeliveryLog
+    + DeliveryRecorder
     + Catalog
     + Clone
     + 'static
@@ -35,6 +36,7 @@ impl<T> Store for T where
         + DeliveryQueue
         + EndpointDirectory
         + DeliveryLog
+        + DeliveryRecorder
         + Catalog
         + Clone
         + 'static
@@ -140,6 +142,14 @@ impl<H: StoreHarness> LogHarness for H {
     type Log = H::Store;
 
     fn log(&self) -> H::Store {
+        self.store()
+    }
+}
+
+impl<H: StoreHarness> RecorderHarness for H {
+    type Recorder = H::Store;
+
+    fn recorder(&self) -> H::Store {
         self.store()
     }
 }

@@ -16,4 +16,5 @@ pub mod limiter;
 pub mod log;
 pub mod publisher;
 pub mod queue;
+pub mod recorder;
 pub mod subscriptions;

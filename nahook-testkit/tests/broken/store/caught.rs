@@ -107,6 +107,35 @@ mod log {
     }
 }
 
+mod recorder {
+    use super::*;
+    catches! { recorder:
+        counts_repeats in With<{ CountsRepeats as usize }> =>
+            repeats_change_nothing, order_does_not_matter;
+        drops_what_comes_late in With<{ DropsWhatComesLate as usize }> => order_does_not_matter;
+        forgets_recorded_attempts in With<{ ForgetsRecordedAttempts as usize }> =>
+            a_retry_and_a_success_are_shown, attempts_at_once_agree;
+        records_for_the_first in With<{ RecordsForTheFirst as usize }> =>
+            what_is_recorded_is_shown, siblings_are_recorded_apart;
+        records_half in With<{ RecordsHalf as usize }> => a_wide_batch_is_recorded;
+        refuses_the_unknown in With<{ RefusesTheUnknown as usize }> =>
+            the_unknown_is_dropped_and_its_siblings_recorded;
+        adopts_the_unknown in With<{ AdoptsTheUnknown as usize }> =>
+            the_unknown_is_dropped_and_its_siblings_recorded;
+        failure_counts_most in With<{ FailureCountsMost as usize }> =>
+            attempts_at_once_agree, every_standing_has_its_status;
+        leases_the_recorded in With<{ LeasesTheRecorded as usize }> =>
+            what_is_recorded_is_never_leased;
+        ends_its_own in With<{ EndsItsOwn as usize }> => the_stores_own_deliveries_are_left_alone;
+        shows_other_workspaces in With<{ ShowsOtherWorkspaces as usize }> =>
+            other_workspaces_see_nothing_recorded;
+        shows_newest_first in With<{ ShowsNewestFirst as usize }> =>
+            a_retry_and_a_success_are_shown;
+        forgets_at_a_restart in With<{ ForgetsAtARestart as usize }> =>
+            the_record_survives_a_restart;
+    }
+}
+
 mod catalog {
     use super::*;
     catches! { catalog:

@@ -4,6 +4,7 @@ mod catalog;
 mod caught;
 mod log;
 mod queue;
+mod recorder;
 mod records;
 mod subscriptions;
 
@@ -12,7 +13,8 @@ use std::sync::{Arc, Mutex};
 
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    Caller, EventTypeName, FanOutScope, KeyEntry, KeyHash, LeasedDelivery, Subscribers, WorkspaceId,
+    Caller, DeliveryId, EventTypeName, FanOutScope, KeyEntry, KeyHash, LeasedDelivery, Subscribers,
+    WorkspaceId,
 };
 use nahook_testkit::{ManualClock, SeededIds, StoreHarness};
 
@@ -76,6 +78,16 @@ bugs! {
     ReEnsures
     RevivesKeys
     ListsOtherKeys
+    CountsRepeats
+    DropsWhatComesLate
+    ForgetsRecordedAttempts
+    RecordsForTheFirst
+    RecordsHalf
+    RefusesTheUnknown
+    AdoptsTheUnknown
+    FailureCountsMost
+    LeasesTheRecorded
+    EndsItsOwn
     ForgetsAtARestart
 }
 
@@ -131,6 +143,7 @@ struct Memory {
     leased: Vec<LeasedDelivery>,
     keys: HashMap<KeyHash, KeyEntry<Caller>>,
     scopes: Vec<WorkspaceId>,
+    recorded: HashMap<DeliveryId, u32>,
 }
 
 impl Broken {

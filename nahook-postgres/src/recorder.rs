@@ -1,0 +1,142 @@
+//! Recording what a queue elsewhere does, by one statement a batch.
+
+use std::collections::HashMap;
+
+use nahook_core::{DeliveryId, DeliveryRecorder, Event, LogEntry, MessageId, Standing, StoreError};
+use tokio_postgres::types::ToSql;
+
+use crate::error::PgError;
+use crate::row::{Bits, delivery_key, nanos};
+use crate::store::PostgresStore;
+
+const RECORD: &str = "
+SELECT record_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+
+impl DeliveryRecorder for PostgresStore {
+    async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for entry in entries {
+            batch.add(entry)?;
+        }
+        if !batch.rounds.is_empty() {
+            self.shared()
+                .lender
+                .query(RECORD, &batch.parameters())
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Events and entries by column.
+#[derive(Default)]
+struct Batch<'a> {
+    numbers: HashMap<MessageId, i32>,
+    seen: HashMap<DeliveryId, i32>,
+    messages: Vec<Bits>,
+    workspaces: Vec<&'a str>,
+    type_ids: Vec<&'a str>,
+    type_names: Vec<&'a str>,
+    accepted: Vec<i64>,
+    labels: Vec<Option<String>>,
+    payloads: Vec<&'a [u8]>,
+    rounds: Vec<i32>,
+    events: Vec<i32>,
+    ordinals: Vec<i32>,
+    endpoints: Vec<&'a str>,
+    statuses: Vec<i16>,
+    attempts: Vec<i32>,
+    retries: Vec<i64>,
+    instants: Vec<i64>,
+    starts: Vec<Option<i64>>,
+    durations: Vec<Option<i64>>,
+    status_codes: Vec<Option<i32>>,
+    errors: Vec<Option<&'a str>>,
+}
+
+impl<'a> Batch<'a> {
+    fn add(&mut self, entry: &'a LogEntry) -> Result<(), PgError> {
+        let ordinal = entry.delivery.ordinal(entry.event.id);
+        // One that no key has room for is no delivery that the log could show.
+        let fits = ordinal.filter(|ordinal| delivery_key(0, *ordinal).is_some());
+        let Some(ordinal) = fits.and_then(|ordinal| i32::try_from(ordinal).ok()) else {
+            return Ok(());
+        };
+        let number = self.number_of(&entry.event)?;
+        let round = self.seen.entry(entry.delivery).or_default();
+        self.rounds.push(*round);
+        *round += 1;
+        let (status, retry_at) = match entry.standing {
+            Standing::Pending => (0, 0),
+            Standing::Retry(at) => (1, nanos(at)),
+            Standing::Delivered => (2, 0),
+            Standing::Failed => (3, 0),
+            Standing::DeadLetter => (4, 0),
+        };
+        let attempt = entry.attempt.as_ref();
+        self.events.push(number);
+        self.ordinals.push(ordinal);
+        self.endpoints.push(entry.endpoint.as_str());
+        self.statuses.push(status);
+        self.attempts
+            .push(i32::try_from(entry.attempts).unwrap_or(i32::MAX));
+        self.retries.push(retry_at);
+        self.instants.push(nanos(entry.at));
+        self.starts
+            .push(attempt.map(|attempt| nanos(attempt.started_at)));
+        self.durations.push(
+            attempt.map(|attempt| i64::try_from(attempt.duration.as_nanos()).unwrap_or(i64::MAX)),
+        );
+        self.status_codes
+            .push(attempt.and_then(|attempt| attempt.status_code.map(i32::from)));
+        self.errors
+            .push(attempt.and_then(|attempt| attempt.error.as_deref()));
+        Ok(())
+    }
+
+    /// The event's number, counted from 1.
+    fn number_of(&mut self, event: &'a Event) -> Result<i32, PgError> {
+        if let Some(number) = self.numbers.get(&event.id) {
+            return Ok(*number);
+        }
+        let labels = if event.metadata.is_empty() {
+            None
+        } else {
+            Some(serde_json::to_string(&event.metadata).map_err(PgError::unreadable)?)
+        };
+        self.messages.push(Bits(event.id.as_bits()));
+        self.workspaces.push(event.workspace.as_str());
+        self.type_ids.push(event.event_type.as_str());
+        self.type_names.push(event.event_type_name.as_str());
+        self.accepted.push(nanos(event.accepted_at));
+        self.labels.push(labels);
+        self.payloads.push(event.payload.as_bytes());
+        let number = i32::try_from(self.messages.len()).unwrap_or(i32::MAX);
+        self.numbers.insert(event.id, number);
+        Ok(number)
+    }
+
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 19] {
+        [
+            &self.messages,
+            &self.workspaces,
+            &self.type_ids,
+            &self.type_names,
+            &self.accepted,
+            &self.labels,
+            &self.payloads,
+            &self.rounds,
+            &self.events,
+            &self.ordinals,
+            &self.endpoints,
+            &self.statuses,
+            &self.attempts,
+            &self.retries,
+            &self.instants,
+            &self.starts,
+            &self.durations,
+            &self.status_codes,
+            &self.errors,
+        ]
+    }
+}

@@ -1,0 +1,96 @@
+//! Broken recording.
+
+use nahook_core::{
+    DeliveryPublisher, DeliveryQueue, DeliveryRecorder, EndpointDirectory, LeaseRequest, LogEntry,
+    Next, Settlement, StoreError, WorkerId,
+};
+use nahook_testkit::declare::{deliveries, endpoint_id};
+
+use super::{Broken, Bug::*};
+
+impl DeliveryRecorder for Broken {
+    async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError> {
+        let mut entries = entries.to_vec();
+        match self.bug {
+            CountsRepeats => {
+                let mut memory = self.memory.lock().unwrap();
+                for entry in &mut entries {
+                    let count = memory.recorded.entry(entry.delivery).or_default();
+                    *count += u32::from(entry.attempt.is_some());
+                    entry.attempts = *count;
+                }
+            }
+            DropsWhatComesLate => {
+                let mut memory = self.memory.lock().unwrap();
+                entries.retain(|entry| {
+                    let latest = memory.recorded.entry(entry.delivery).or_default();
+                    let is_late = entry.attempts < *latest;
+                    *latest = entry.attempts.max(*latest);
+                    !is_late
+                });
+            }
+            ForgetsRecordedAttempts => entries.iter_mut().for_each(|entry| entry.attempt = None),
+            RecordsForTheFirst => {
+                for entry in &mut entries {
+                    let first = deliveries(&entry.event, &[entry.endpoint]);
+                    entry.delivery = first[0].id();
+                }
+            }
+            RecordsHalf => entries.truncate(entries.len().div_ceil(2)),
+            RefusesTheUnknown => {
+                let ids: Vec<_> = entries.iter().map(|entry| entry.endpoint).collect();
+                if self.inner.targets(&ids).await?.contains(&None) {
+                    return Err(StoreError::internal("an endpoint is unknown"));
+                }
+            }
+            FailureCountsMost => {
+                entries.retain(|entry| entry.standing.status().as_str() != "delivered");
+            }
+            AdoptsTheUnknown => {
+                for entry in &mut entries {
+                    entry.endpoint = endpoint_id("ep_000000");
+                }
+            }
+            LeasesTheRecorded => {
+                for entry in &entries {
+                    let ordinal = entry.delivery.ordinal(entry.event.id).unwrap_or_default();
+                    let endpoints = vec![entry.endpoint; ordinal as usize + 1];
+                    let mut slots = deliveries(&entry.event, &endpoints);
+                    self.inner
+                        .publish(&entry.event, &mut slots[ordinal as usize..])
+                        .await;
+                }
+            }
+            _ => {}
+        }
+        self.inner.record(&entries).await?;
+        if self.has(EndsItsOwn) {
+            self.end_its_own().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Broken {
+    async fn end_its_own(&self) -> Result<(), StoreError> {
+        let request = LeaseRequest {
+            worker: WorkerId(99),
+            max: 10,
+            per_endpoint_max: 10,
+            exceptions: Vec::new(),
+            duration: std::time::Duration::from_secs(1),
+        };
+        let batch = self.inner.lease(&request).await?;
+        let ends: Vec<_> = batch
+            .deliveries
+            .iter()
+            .map(|leased| Settlement {
+                lease: leased.lease,
+                attempt: None,
+                next: Next::Delivered,
+            })
+            .collect();
+        self.inner.settle(&ends).await?;
+        Ok(())
+    }
+}
