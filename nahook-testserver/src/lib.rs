@@ -11,6 +11,7 @@
 mod account;
 mod nats;
 mod postgres;
+mod programs;
 mod supervisor;
 mod tools;
 

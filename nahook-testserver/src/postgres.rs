@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::account::{Account, give, run_as};
+use crate::programs::Programs;
 use crate::supervisor::Supervisor;
 
 /// How long a server may take to start.
@@ -26,6 +27,14 @@ server=$!
 while read -r order; do
     case $order in
         crash) kill -QUIT "$server"; wait "$server"; echo stopped ;;
+        kill)
+            # Stopped first, so that it has no more children than it is seen to have.
+            kill -STOP "$server"
+            children=$(cat "/proc/$server/task/$server/children")
+            kill -KILL "$server" $children
+            wait "$server"
+            for child in $children; do while [ -e "/proc/$child/exe" ]; do sleep 0.01; done; done
+            echo stopped ;;
         stop) kill -INT "$server"; wait "$server"; echo stopped ;;
         start) "$1" -D "$2" -p "$3" >>"$2/log" 2>&1 </dev/null & server=$! ; echo started ;;
     esac
@@ -42,8 +51,9 @@ rmdir "${2%/*}"
 /// It stops when it is dropped, and when the process ends.
 #[derive(Debug)]
 pub struct PostgresServer {
-    binaries: PathBuf,
+    programs: Programs,
     port: u16,
+    data: PathBuf,
     databases: AtomicU32,
     supervisor: Mutex<Supervisor>,
     // Removed by the supervisor, to whom everything in it belongs, or by us if that is too early for it.
@@ -64,7 +74,38 @@ impl PostgresServer {
 
     /// A server of its own with further lines in its settings, and these files, by name and content, beside them.
     pub fn start_with(settings: &str, files: &[(&str, &str)]) -> Self {
-        let binaries = binaries();
+        Self::start_on(|programs, account, data| {
+            init(programs, account, data, settings);
+            for (name, content) in files {
+                let path = data.join(name);
+                fs::write(&path, content).expect("the folder can be written to");
+                fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+                give(account, &path);
+            }
+        })
+    }
+
+    /// A hot standby: it follows this server, answers queries and writes nothing, until it is promoted by
+    /// `SELECT pg_promote()`.
+    #[must_use]
+    pub fn start_standby(&self) -> Self {
+        let primary = self.url("postgres");
+        Self::start_on(|programs, account, data| {
+            let mut command = Command::new(programs.of_client("pg_basebackup"));
+            command
+                .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+                .arg("--dbname")
+                .arg(&primary)
+                .arg("--pgdata")
+                .arg(data)
+                .current_dir("/");
+            run(account, &mut command);
+        })
+    }
+
+    /// A server on a new folder that `fill` has filled.
+    fn start_on(fill: impl FnOnce(&Programs, Option<Account>, &Path)) -> Self {
+        let programs = Programs::find();
         let account = Account::unprivileged(&["postgres", "nobody"]);
         let folder = tempfile::Builder::new()
             .prefix("nahook-postgres-")
@@ -72,20 +113,15 @@ impl PostgresServer {
             .expect("a temporary folder can be made");
         give(account, folder.path());
         let data = folder.path().join("data");
-        init(&binaries, account, &data, settings);
-        for (name, content) in files {
-            let path = data.join(name);
-            fs::write(&path, content).expect("the folder can be written to");
-            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
-            give(account, &path);
-        }
+        fill(&programs, account, &data);
         // Somebody else may take the port in between; then another is tried.
         for _ in 0..10 {
             let port = free_port();
-            if let Some(supervisor) = start(&binaries, account, &data, port) {
+            if let Some(supervisor) = start(&programs, account, &data, port) {
                 return Self {
-                    binaries,
+                    programs,
                     port,
+                    data,
                     databases: AtomicU32::new(0),
                     supervisor: Mutex::new(supervisor),
                     _folder: folder,
@@ -113,7 +149,7 @@ impl PostgresServer {
 
     /// Runs statements in a database, each in a transaction of its own.
     pub fn execute(&self, database: &str, statements: &str) {
-        let output = Command::new(self.binaries.join("psql"))
+        let output = Command::new(self.programs.of_client("psql"))
             .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements])
             .arg(self.url(database))
             .output()
@@ -127,18 +163,31 @@ impl PostgresServer {
         self.supervisor().order("crash");
     }
 
+    /// Ends all of the server's processes by SIGKILL, as the machine's memory running out or its plug being pulled does: none
+    /// of them gets to say or to write anything more.
+    pub fn kill(&self) {
+        self.supervisor().order("kill");
+    }
+
     /// Ends the server in an orderly way: what is underway is rolled back.
     pub fn stop(&self) {
         self.supervisor().order("stop");
     }
 
-    /// Starts it again after [`crash`](Self::crash) or [`stop`](Self::stop).
+    /// Starts it again, on the same port and folder, after [`crash`](Self::crash), [`kill`](Self::kill) or
+    /// [`stop`](Self::stop).
     pub fn start_again(&self) {
         self.supervisor().order("start");
         assert!(
-            is_ready_in_time(&self.binaries, self.port, || true),
+            is_ready_in_time(&self.programs, self.port, || true),
             "the server starts again"
         );
+    }
+
+    /// Everything that the server has logged so far.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.data.join("log")).expect("the log can be read");
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     fn supervisor(&self) -> std::sync::MutexGuard<'_, Supervisor> {
@@ -149,10 +198,15 @@ impl PostgresServer {
 }
 
 /// Starts a server; `None` if it ends at once, because its port is taken.
-fn start(binaries: &Path, account: Option<Account>, data: &Path, port: u16) -> Option<Supervisor> {
+fn start(
+    programs: &Programs,
+    account: Option<Account>,
+    data: &Path,
+    port: u16,
+) -> Option<Supervisor> {
     let mut command = Supervisor::script(SUPERVISOR);
     command
-        .arg(binaries.join("postgres"))
+        .arg(programs.of_server("postgres"))
         .arg(data)
         .arg(port.to_string());
     let supervisor = Supervisor::spawn(run_as(account, &mut command));
@@ -164,34 +218,11 @@ fn start(binaries: &Path, account: Option<Account>, data: &Path, port: u16) -> O
         let log = fs::read_to_string(&log).unwrap_or_default();
         has_begun && !log.contains("could not create any TCP/IP sockets")
     };
-    is_ready_in_time(binaries, port, lives).then_some(supervisor)
+    is_ready_in_time(programs, port, lives).then_some(supervisor)
 }
 
-/// Where the server's programs are: of the newest version that is installed.
-fn binaries() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut found: Vec<(u32, PathBuf)> = versions
-        .filter_map(|version| {
-            let number = version.file_name().to_str()?.parse().ok()?;
-            Some((number, version.path().join("bin")))
-        })
-        .filter(|(_, binaries)| binaries.join("initdb").exists())
-        .collect();
-    found.sort();
-    if let Some((_, newest)) = found.pop() {
-        return newest;
-    }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths)
-        .find(|path| path.join("initdb").exists())
-        .expect("Postgres is not installed: install Debian's package `postgresql`")
-}
-
-fn init(binaries: &Path, account: Option<Account>, data: &Path, further_settings: &str) {
-    let mut command = Command::new(binaries.join("initdb"));
+fn init(programs: &Programs, account: Option<Account>, data: &Path, further_settings: &str) {
+    let mut command = Command::new(programs.of_server("initdb"));
     command
         .args([
             "--auth=trust",
@@ -203,11 +234,7 @@ fn init(binaries: &Path, account: Option<Account>, data: &Path, further_settings
         .arg("-D")
         .arg(data)
         .current_dir("/");
-    let output = run_as(account, &mut command)
-        .output()
-        .expect("initdb can be run");
-    let problems = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "initdb failed: {problems}");
+    run(account, &mut command);
     let settings = format!(
         "
 listen_addresses = '127.0.0.1'
@@ -227,15 +254,24 @@ max_wal_size = 4GB
     std::io::Write::write_all(&mut file, settings.as_bytes()).expect("they can be added to");
 }
 
+/// Runs a program to its end, which has to be a good one.
+fn run(account: Option<Account>, command: &mut Command) {
+    let output = run_as(account, command)
+        .output()
+        .expect("the program can be run");
+    let problems = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {problems}");
+}
+
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     listener.local_addr().expect("it has an address").port()
 }
 
-fn is_ready_in_time(binaries: &Path, port: u16, lives: impl Fn() -> bool) -> bool {
+fn is_ready_in_time(programs: &Programs, port: u16, lives: impl Fn() -> bool) -> bool {
     let started = Instant::now();
     while started.elapsed() < START_TIMEOUT && lives() {
-        let ready = Command::new(binaries.join("pg_isready"))
+        let ready = Command::new(programs.of_client("pg_isready"))
             .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
             .status();
         if ready.is_ok_and(|status| status.success()) {
