@@ -67,6 +67,16 @@ impl PostgresServer {
         SHARED.get_or_init(Self::start)
     }
 
+    /// A server of version 13, the oldest that is supported, that all tests of this process share.
+    pub fn shared_oldest() -> &'static Self {
+        static OLDEST: OnceLock<PostgresServer> = OnceLock::new();
+        OLDEST.get_or_init(|| {
+            Self::start_on(Programs::oldest(), |programs, account, data| {
+                init(programs, account, data, "");
+            })
+        })
+    }
+
     /// A server of its own, for tests that stop it.
     pub fn start() -> Self {
         Self::start_with("", &[])
@@ -74,7 +84,7 @@ impl PostgresServer {
 
     /// A server of its own with further lines in its settings, and these files, by name and content, beside them.
     pub fn start_with(settings: &str, files: &[(&str, &str)]) -> Self {
-        Self::start_on(|programs, account, data| {
+        Self::start_on(Programs::find(), |programs, account, data| {
             init(programs, account, data, settings);
             for (name, content) in files {
                 let path = data.join(name);
@@ -90,7 +100,7 @@ impl PostgresServer {
     #[must_use]
     pub fn start_standby(&self) -> Self {
         let primary = self.url("postgres");
-        Self::start_on(|programs, account, data| {
+        Self::start_on(self.programs.clone(), |programs, account, data| {
             let mut command = Command::new(programs.of_client("pg_basebackup"));
             command
                 .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
@@ -104,8 +114,7 @@ impl PostgresServer {
     }
 
     /// A server on a new folder that `fill` has filled.
-    fn start_on(fill: impl FnOnce(&Programs, Option<Account>, &Path)) -> Self {
-        let programs = Programs::find();
+    fn start_on(programs: Programs, fill: impl FnOnce(&Programs, Option<Account>, &Path)) -> Self {
         let account = Account::unprivileged(&["postgres", "nobody"]);
         let folder = tempfile::Builder::new()
             .prefix("nahook-postgres-")

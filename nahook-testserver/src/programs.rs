@@ -4,6 +4,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::tools::tool;
+
 /// Names the folder of the server's programs: those of a version that is not the newest one installed, say.
 const BINARIES: &str = "NAHOOK_POSTGRES_BIN";
 
@@ -29,6 +31,14 @@ impl Programs {
         Self {
             server,
             client: client.unwrap_or_else(|| folder_with("psql")),
+        }
+    }
+
+    /// Those of Postgres 13, the oldest version that is supported.
+    pub(crate) fn oldest() -> Self {
+        Self {
+            server: tool("postgres-13/bin"),
+            client: folder_with("psql"),
         }
     }
 

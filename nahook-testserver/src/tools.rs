@@ -10,7 +10,7 @@ fn folder() -> PathBuf {
     )
 }
 
-/// A program of that folder. Panics, saying what to run, where it is missing.
+/// A program, or a folder of them, in that folder. Panics, saying what to run, where it is missing.
 pub(crate) fn tool(name: &str) -> PathBuf {
     let path = folder().join(name);
     assert!(

@@ -16,6 +16,8 @@ use nahook_testserver::PostgresServer;
 use tokio_postgres::{Client, NoTls};
 
 /// A store with so many connections in its pool, and so many writers, on a database of its own.
+///
+/// One with a single connection is on a server of the oldest version that is supported: both are tried at once.
 pub(crate) struct PostgresHarness<const CONNECTIONS: usize> {
     pub(crate) url: String,
     pub(crate) store: PostgresStore,
@@ -41,7 +43,12 @@ impl<const CONNECTIONS: usize> StoreHarness for PostgresHarness<CONNECTIONS> {
     type Store = PostgresStore;
 
     async fn start() -> Self {
-        let url = PostgresServer::shared().create_database();
+        let server = if CONNECTIONS == 1 {
+            PostgresServer::shared_oldest()
+        } else {
+            PostgresServer::shared()
+        };
+        let url = server.create_database();
         Self::open(url, ManualClock::default()).await
     }
 
@@ -60,7 +67,7 @@ impl<const CONNECTIONS: usize> StoreHarness for PostgresHarness<CONNECTIONS> {
 }
 
 pub(crate) struct PostgresLimiterHarness {
-    store: PostgresHarness<1>,
+    store: PostgresHarness<2>,
 }
 
 impl LimiterHarness for PostgresLimiterHarness {
@@ -68,7 +75,7 @@ impl LimiterHarness for PostgresLimiterHarness {
 
     async fn start() -> Self {
         Self {
-            store: <PostgresHarness<1> as StoreHarness>::start().await,
+            store: <PostgresHarness<2> as StoreHarness>::start().await,
         }
     }
 
