@@ -1,4 +1,4 @@
-//! The partial failures of the Trigger page, each staged on a real server.
+//! The partial failures of the Trigger page, each staged on a real server. Those of a whole server are in `servers`.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"
@@ -9,15 +9,14 @@ mod support;
 use std::time::Duration;
 
 use nahook_core::{
-    ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue, FailureKind,
-    KeyHash, KeyStore, StoreErrorKind, SubscriptionStore,
+    ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryPublisher, FailureKind, KeyHash, KeyStore,
+    StoreErrorKind,
 };
-use nahook_testkit::declare::{
-    Workspace, deliveries, endpoint_id, event_type_name, scope, workspace_id,
-};
-use nahook_testserver::PostgresServer;
+use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, workspace_id};
 use support::proxy::Proxy;
-use support::{client, connect, leasable, order, outcomes, publish, settings, shop_store, until};
+use support::{
+    client, connect, leasable, order, outcomes, publish, rows, settings, shop_store, until,
+};
 
 /// Makes writing a delivery for `ep_1` do this.
 async fn on_ep_1(url: &str, action: &str) {
@@ -30,16 +29,6 @@ async fn on_ep_1(url: &str, action: &str) {
          CREATE TRIGGER staged BEFORE INSERT ON nahook.delivery FOR EACH ROW EXECUTE FUNCTION nahook.staged()"
     );
     client(url).await.batch_execute(&body).await.unwrap();
-}
-
-/// How many deliveries there are, in whatever state.
-async fn rows(url: &str) -> i64 {
-    let client = client(url).await;
-    let row = client
-        .query_one("SELECT count(*) FROM nahook.delivery", &[])
-        .await
-        .unwrap();
-    row.get(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,76 +246,6 @@ async fn an_answer_lost_after_the_commit_is_unconfirmed_and_queued() {
     assert_eq!(outcomes(&publishing.await.unwrap()), ["unconfirmed"; 2]);
     proxy.mute(false);
     assert_eq!(leasable(&direct).await.len(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_gone_refuses_and_comes_back() {
-    let server = PostgresServer::start();
-    let url = server.create_database();
-    let store = connect(&url, settings(2)).await;
-    store
-        .apply(&support::shop(2), ApplyMode::Commit)
-        .await
-        .unwrap();
-    let before = publish(&store, 1, 2).await;
-    assert_eq!(outcomes(&before), ["published"; 2]);
-    server.crash();
-    let refused = publish(&store, 2, 2).await;
-    // The end of the line may not have been noticed: then it is not known.
-    assert!(
-        refused
-            .iter()
-            .all(|delivery| delivery.outcome() != nahook_core::Outcome::Published),
-        "{:?}",
-        outcomes(&refused)
-    );
-    let refused = publish(&store, 3, 2).await;
-    assert_eq!(outcomes(&refused), ["queue_unavailable"; 2]);
-    let name = event_type_name("order.paid");
-    let looked_up = store.subscribers(&name, &scope("ws_shop", None)).await;
-    assert_eq!(looked_up.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    server.start_again();
-    assert_eq!(leasable(&store).await, [before[0].id(), before[1].id()]);
-    assert_eq!(outcomes(&publish(&store, 4, 2).await), ["published"; 2]);
-    assert!(
-        store
-            .subscribers(&name, &scope("ws_shop", None))
-            .await
-            .unwrap()
-            .is_some()
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_only_reads_queues_nothing_and_answers_look_ups() {
-    let (url, _) = shop_store(2).await;
-    let database = url
-        .rsplit('/')
-        .next()
-        .unwrap()
-        .split('?')
-        .next()
-        .unwrap()
-        .to_owned();
-    client(&url)
-        .await
-        .batch_execute(&format!(
-            "ALTER DATABASE {database} SET default_transaction_read_only = on"
-        ))
-        .await
-        .unwrap();
-    let store = connect(&url, settings(2)).await;
-    assert_eq!(
-        outcomes(&publish(&store, 1, 2).await),
-        ["queue_unavailable"; 2]
-    );
-    let found = store
-        .subscribers(&event_type_name("order.paid"), &scope("ws_shop", None))
-        .await;
-    assert_eq!(found.unwrap().unwrap().endpoints.len(), 2);
-    let leased = store.lease(&support::request(1)).await;
-    assert_eq!(leased.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    assert_eq!(rows(&url).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,6 +163,16 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
         .collect()
 }
 
+/// How many deliveries there are, in whatever state.
+pub(crate) async fn rows(url: &str) -> i64 {
+    let client = client(url).await;
+    let row = client
+        .query_one("SELECT count(*) FROM nahook.delivery", &[])
+        .await
+        .unwrap();
+    row.get(0)
+}
+
 /// A connection of the test's own.
 pub(crate) async fn client(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
