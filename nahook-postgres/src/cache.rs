@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use metrics::counter;
+use metrics::{counter, histogram};
 use nahook_core::{
     Caller, EventTypeName, FanOutScope, KeyEntry, KeyHash, Subscribers, WorkspaceId,
 };
 use tokio::time::Instant;
+
+use crate::metric;
 
 /// For how long at most a change made by another process may go unnoticed, when the connection that tells of changes is
 /// lost without a sign. Otherwise it is seen as soon as the notification arrives.
@@ -65,14 +67,11 @@ impl Cache {
         event_type: &EventTypeName,
         scope: &FanOutScope,
     ) -> Option<Answer> {
-        let kept = self.read();
         let key = (*scope, event_type.clone());
-        let found = kept
-            .fresh()
-            .and_then(|kept| kept.subscribers.get(&scope.workspace())?.get(&key).cloned())
-            .map(Answer);
-        count("subscribers", found.is_some());
-        found
+        self.find("subscribers", |kept| {
+            kept.subscribers.get(&scope.workspace())?.get(&key).cloned()
+        })
+        .map(Answer)
     }
 
     pub(crate) fn keep_subscribers(
@@ -91,12 +90,7 @@ impl Cache {
 
     /// Whose key it is, if that is known.
     pub(crate) fn caller(&self, hash: &KeyHash) -> Option<KeyEntry<Caller>> {
-        let found = self
-            .read()
-            .fresh()
-            .and_then(|kept| kept.callers.get(hash).copied());
-        count("callers", found.is_some());
-        found
+        self.find("callers", |kept| kept.callers.get(hash).copied())
     }
 
     /// Only keys that exist are kept: whoever guesses fills no memory.
@@ -108,7 +102,7 @@ impl Cache {
 
     /// Something in the workspace has changed.
     pub(crate) fn forget(&self, workspace: &WorkspaceId) {
-        counter!("nahook_cache_invalidations_total").increment(1);
+        counter!(metric::INVALIDATIONS).increment(1);
         let mut kept = self.write();
         // Raised under the lock: whoever keeps an answer looks at it under the lock.
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -120,7 +114,7 @@ impl Cache {
 
     /// Anything may have changed.
     pub(crate) fn forget_all(&self) {
-        counter!("nahook_cache_invalidations_total").increment(1);
+        counter!(metric::INVALIDATIONS).increment(1);
         let mut kept = self.write();
         self.epoch.fetch_add(1, Ordering::AcqRel);
         kept.clear();
@@ -137,6 +131,20 @@ impl Cache {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         kept.fresh_until = None;
         kept.clear();
+    }
+
+    /// What is kept and counts, and how long ago it was last known to be true, for the metrics.
+    fn find<T>(&self, cache: &'static str, get: impl FnOnce(&Kept) -> Option<T>) -> Option<T> {
+        let found = {
+            let kept = self.read();
+            kept.fresh()
+                .and_then(|(kept, age)| get(kept).map(|found| (found, age)))
+        };
+        let result = if found.is_some() { "hit" } else { "miss" };
+        counter!(metric::LOOKUPS, metric::CACHE => cache, metric::RESULT => result).increment(1);
+        let (found, age) = found?;
+        histogram!(metric::HIT_AGE, metric::CACHE => cache).record(age);
+        Some(found)
     }
 
     fn keep(&self, asked: Epoch, weight: usize, put: impl FnOnce(&mut Kept)) {
@@ -164,10 +172,13 @@ impl Cache {
 }
 
 impl Kept {
-    fn fresh(&self) -> Option<&Self> {
-        self.fresh_until
-            .filter(|until| Instant::now() < *until)
-            .map(|_| self)
+    /// What is kept, if it counts, and how long ago it was confirmed.
+    fn fresh(&self) -> Option<(&Self, Duration)> {
+        let left = self
+            .fresh_until?
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())?;
+        Some((self, STALENESS_MAX.saturating_sub(left)))
     }
 
     fn clear(&mut self) {
@@ -182,11 +193,6 @@ impl Kept {
             answers.map(|found| 1 + found.as_ref().map_or(0, |found| found.endpoints.len()));
         endpoints.sum::<usize>() + self.callers.len()
     }
-}
-
-fn count(cache: &'static str, is_hit: bool) {
-    let result = if is_hit { "hit" } else { "miss" };
-    counter!("nahook_cache_lookups_total", "cache" => cache, "result" => result).increment(1);
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod keys;
 mod limiter;
 mod listener;
 mod log;
+pub mod metric;
 mod publisher;
 mod queue;
 mod recorder;

@@ -14,6 +14,7 @@ use tokio_postgres::types::ToSql;
 use crate::PostgresSettings;
 use crate::connection::Lender;
 use crate::error::PgError;
+use crate::metric;
 use crate::row::value_at;
 
 /// A block is this part of the burst at most.
@@ -108,7 +109,7 @@ impl PostgresLimiter {
         blocks: &mut Blocks,
         now: Timestamp,
     ) -> Result<Option<Duration>, PgError> {
-        counter!("nahook_postgres_limiter_leases_total").increment(1);
+        counter!(metric::LIMITER_LEASES).increment(1);
         let of_key = blocks.of_keys.entry(caller.key).or_default();
         let missing = |rate: Option<Rate>, block: &Block| rate.filter(|_| block.tokens == 0);
         let workspace_rate = missing(caller.plan.workspace_rate, &blocks.of_workspace);

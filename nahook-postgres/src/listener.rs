@@ -18,6 +18,7 @@ use tokio_postgres::{AsyncMessage, Client, Notification};
 use crate::cache::Cache;
 use crate::connection::Connector;
 use crate::error::PgError;
+use crate::metric;
 use crate::schema::quoted;
 
 /// How often the connection is asked whether it still works.
@@ -109,7 +110,7 @@ pub(crate) async fn listen(
             let started = Instant::now();
             let Err(error) = session(&connector, &schema, &signals).await;
             signals.lost();
-            counter!("nahook_postgres_listener_losses_total").increment(1);
+            counter!(metric::LISTENER_LOSSES).increment(1);
             tracing::warn!(%error, "not listening for changes; look-ups go to the database");
             started.elapsed()
         };

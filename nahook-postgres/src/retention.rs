@@ -6,6 +6,7 @@ use metrics::counter;
 use tokio::sync::watch;
 
 use crate::error::PgError;
+use crate::metric;
 use crate::row::{Bits, nanos, value_at};
 use crate::schema::LOCK_CLASS;
 use crate::store::Shared;
@@ -95,7 +96,7 @@ impl Shared {
             };
             after = last;
         }
-        counter!("nahook_postgres_forgotten_events_total").increment(forgotten);
+        counter!(metric::FORGOTTEN_EVENTS).increment(forgotten);
         Ok(forgotten)
     }
 

@@ -3,15 +3,17 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
 
-/// The upper bounds of every histogram's buckets, in seconds: from a fan-out on an idle machine to an attempt's time-out.
+/// The upper bounds of the histograms' buckets, in seconds: from a fan-out on an idle machine to an attempt's time-out.
 const BUCKETS: [f64; 13] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 15.0,
 ];
+/// Those of the one histogram that counts: triggers that shared a statement.
+const GROUP_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// How often what has been recorded is folded together; it takes up memory until then.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -47,10 +49,15 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
     static HANDLE: std::sync::OnceLock<Option<PrometheusHandle>> = std::sync::OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).ok()?;
+            let group = Matcher::Full(nahook_postgres::metric::PUBLISH_GROUP.to_owned());
+            let builder = PrometheusBuilder::new()
+                .set_buckets(&BUCKETS)
+                .and_then(|builder| builder.set_buckets_for_metric(group, &GROUP_BUCKETS))
+                .ok()?;
             let handle = builder.install_recorder().ok()?;
             nahook_http::metric::describe();
             nahook_delivery::worker::metric::describe();
+            nahook_postgres::metric::describe();
             Some(handle)
         })
         .clone()

@@ -158,13 +158,21 @@ impl PostgresServer {
 
     /// Runs statements in a database, each in a transaction of its own.
     pub fn execute(&self, database: &str, statements: &str) {
+        self.query(&self.url(database), statements);
+    }
+
+    /// Runs a query in the database at `url`, and answers its rows as lines and their columns with `|` between them.
+    pub fn query(&self, url: &str, query: &str) -> String {
         let output = Command::new(self.programs.of_client("psql"))
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements])
-            .arg(self.url(database))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .args(["-c", query, url])
             .output()
             .expect("psql can be run");
         let problems = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{statements}: {problems}");
+        assert!(output.status.success(), "{query}: {problems}");
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     }
 
     /// Ends the server at once, with whatever it was doing, as a crash does.

@@ -16,6 +16,7 @@ use crate::PostgresSettings;
 use crate::connection::Connector;
 use crate::error::{Fate, PgError};
 use crate::listener::Signals;
+use crate::metric;
 use crate::row::{Bits, nanos};
 
 /// Writes events and deliveries of endpoints that exist; answers which deliveries, counted from 1, it did not write.
@@ -127,7 +128,7 @@ impl Session {
         let deliveries = jobs.iter().map(|job| job.slots.len()).sum::<usize>();
         let outcome = self.write_together(&jobs, deliveries).await;
         #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
-        histogram!("nahook_postgres_publish_group").record(jobs.len() as f64);
+        histogram!(metric::PUBLISH_GROUP).record(jobs.len() as f64);
         match outcome {
             Ok(left_out) => self.answer(jobs, &left_out, started).await,
             Err(Failed {
@@ -328,7 +329,7 @@ impl Session {
             }
         };
         let fate = Fate::of(&error);
-        counter!("nahook_postgres_publish_errors_total").increment(1);
+        counter!(metric::PUBLISH_ERRORS).increment(1);
         tracing::warn!(%error, code = error.code().map(SqlState::code), %fate, "publishing failed");
         match fate {
             Fate::RolledBack { kind, is_divisible } => Err(Failed {

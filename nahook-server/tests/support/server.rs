@@ -1,4 +1,4 @@
-//! A running `nahook serve` on a data directory of its own.
+//! A running `nahook serve`, on a data directory of its own or on a database that it shares.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +15,7 @@ pub(crate) struct Server {
     pub(crate) process: Nahook,
     pub(crate) address: SocketAddr,
     arguments: Vec<String>,
+    store: Vec<String>,
     dir: TempDir,
 }
 
@@ -38,12 +39,34 @@ impl Server {
 
     /// A server on `dir`, with these settings beside the address.
     pub(crate) async fn start(dir: TempDir, settings: &[&str]) -> Self {
-        let arguments: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
+        Self::start_on(dir, &[], settings).await
+    }
+
+    /// Servers that share the database at `url`, which is made to hold what `manifest` declares, and that may reach this
+    /// machine.
+    pub(crate) async fn sharing<const N: usize>(url: &str, manifest: &Value) -> [Self; N] {
+        let dir = tempfile::tempdir().unwrap();
+        let applied = apply_to(dir.path(), &["--store", url], manifest).await;
+        assert!(applied.success, "{}", applied.stderr);
+        let mut servers = Vec::new();
+        for _ in 0..N {
+            let dir = tempfile::tempdir().unwrap();
+            let settings = [&["--sample", "false"], &ALLOW_LOOPBACK[..]].concat();
+            servers.push(Self::start_on(dir, &["--store", url], &settings).await);
+        }
+        servers.try_into().ok().unwrap()
+    }
+
+    async fn start_on(dir: TempDir, store: &[&str], settings: &[&str]) -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let store: Vec<String> = owned(store);
+        let arguments: Vec<String> = owned(&[store_arguments(&store), settings.to_vec()].concat());
         let (process, address) = listening(dir.path(), &arguments).await;
         Self {
             process,
             address,
             arguments,
+            store,
             dir,
         }
     }
@@ -55,7 +78,13 @@ impl Server {
 
     /// Applies `manifest` while the server runs.
     pub(crate) async fn apply(&self, manifest: &Value) -> Ended {
-        apply(self.dir.path(), manifest).await
+        apply_to(self.dir.path(), &store_arguments(&self.store), manifest).await
+    }
+
+    /// Runs one of the tools on the server's store while the server runs.
+    pub(crate) async fn tool(&self, name: &str, arguments: &[&str]) -> Ended {
+        let arguments = [&[name], &store_arguments(&self.store)[..], arguments].concat();
+        Nahook::run(self.dir.path(), &arguments).await
     }
 
     /// A client with the manifest's usual key.
@@ -82,10 +111,19 @@ impl Server {
 
 /// Applies `manifest` to the data in `dir`.
 pub(crate) async fn apply(dir: &Path, manifest: &Value) -> Ended {
+    apply_to(dir, &[], manifest).await
+}
+
+/// Applies `manifest` to the store that these arguments name.
+async fn apply_to(dir: &Path, store: &[&str], manifest: &Value) -> Ended {
     let path = dir.join("manifest.json");
     std::fs::write(&path, manifest.to_string()).unwrap();
     let path = path.to_str().unwrap().to_owned();
-    Nahook::run(dir, &["apply", &path]).await
+    Nahook::run(dir, &[&["apply", &path], store].concat()).await
+}
+
+fn store_arguments(store: &[String]) -> Vec<&str> {
+    store.iter().map(String::as_str).collect()
 }
 
 fn launch(dir: &Path, settings: &[String]) -> Nahook {
