@@ -34,6 +34,12 @@ pub struct NatsSettings {
     pub dead_letters_bytes_max: u64,
     /// How many bytes of notes on the progress of records are kept, the oldest going first: 64 MiB.
     pub progress_bytes_max: u64,
+    /// Whether the workers tell a stream what became of deliveries, for [`NatsLog`](crate::NatsLog) to record. Off by default:
+    /// somebody has to read it.
+    pub log: bool,
+    /// How many bytes of that are kept, the oldest going first: 1 GiB. Entries are lost to the log only if the store does
+    /// not take them for so long that this is not enough.
+    pub log_bytes_max: u64,
     /// How long the server remembers the ids of records, to drop a repeated one: 2 minutes.
     pub duplicate_window: Duration,
     /// How many deliveries a record holds at most: 500.
@@ -161,6 +167,8 @@ impl Default for NatsSettings {
             dead_letters_age_max: Duration::from_hours(30 * 24),
             dead_letters_bytes_max: 1 << 30,
             progress_bytes_max: 64 << 20,
+            log: false,
+            log_bytes_max: 1 << 30,
             duplicate_window: Duration::from_mins(2),
             record_len_max: 500,
             records_in_flight: 8,

@@ -16,6 +16,11 @@ use crate::error::ConnectError;
 
 /// The name of the consumers that all workers share.
 pub(crate) const WORKERS: &str = "workers";
+/// The name of the consumer that all who record the log share.
+pub(crate) const RECORDERS: &str = "recorders";
+
+/// How long the server waits for a sign that a message of the log is in work.
+const RECORDING_ACK_WAIT: Duration = Duration::from_mins(1);
 
 /// Whose delivery the record of a stream is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -63,6 +68,14 @@ impl Names {
 
     pub(crate) fn dead_letter_stream(&self) -> String {
         format!("{}_DEAD_LETTERS", self.stem)
+    }
+
+    pub(crate) fn log_stream(&self) -> String {
+        format!("{}_LOG", self.stem)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        format!("{}.log", self.prefix)
     }
 
     /// The subject that the workers' consumer of the stream filters.
@@ -126,7 +139,12 @@ pub(crate) async fn ensure(
     ensure_stream(context, progress(names, settings)).await?;
     ensure_stream(context, dead_letters(names, settings)).await?;
     for source in [Source::Deliveries, Source::Retries] {
-        ensure_consumer(context, names, source, settings).await?;
+        let wanted = workers(names, source, settings);
+        ensure_consumer(context, &names.stream(source), WORKERS, wanted).await?;
+    }
+    if settings.log {
+        ensure_stream(context, log(names, settings)).await?;
+        ensure_consumer(context, &names.log_stream(), RECORDERS, recorders(names)).await?;
     }
     Ok(scheduled)
 }
@@ -175,6 +193,15 @@ fn dead_letters(names: &Names, settings: &NatsSettings) -> Config {
         max_bytes: limit(Some(settings.dead_letters_bytes_max)),
         max_age: settings.dead_letters_age_max,
         ..stream(names.dead_letter_stream(), settings)
+    }
+}
+
+fn log(names: &Names, settings: &NatsSettings) -> Config {
+    Config {
+        description: Some("nahook: what became of deliveries, for the delivery log".to_owned()),
+        subjects: vec![names.log()],
+        max_bytes: limit(Some(settings.log_bytes_max)),
+        ..stream(names.log_stream(), settings)
     }
 }
 
@@ -298,31 +325,48 @@ fn check_stream(found: &Config, wanted: &Config) -> Result<(), ConnectError> {
     check.done()
 }
 
-async fn ensure_consumer(
-    context: &Context,
-    names: &Names,
-    source: Source,
-    settings: &NatsSettings,
-) -> Result<(), ConnectError> {
-    let stream = names.stream(source);
-    let wanted = pull::Config {
-        durable_name: Some(WORKERS.to_owned()),
+fn workers(names: &Names, source: Source, settings: &NatsSettings) -> pull::Config {
+    pull::Config {
         description: Some("nahook: all workers".to_owned()),
+        ack_wait: settings.ack_wait,
+        ..consumer(WORKERS, names.due(source))
+    }
+}
+
+fn recorders(names: &Names) -> pull::Config {
+    pull::Config {
+        description: Some("nahook: all who record the delivery log".to_owned()),
+        ack_wait: RECORDING_ACK_WAIT,
+        ..consumer(RECORDERS, names.log())
+    }
+}
+
+/// What every consumer has.
+fn consumer(name: &str, filter_subject: String) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
-        ack_wait: settings.ack_wait,
-        filter_subject: names.due(source),
+        filter_subject,
         max_ack_pending: -1,
         max_deliver: -1,
         max_waiting: 4_096,
         ..pull::Config::default()
-    };
-    let found: Result<PullConsumer, _> = context.get_consumer_from_stream(WORKERS, &stream).await;
+    }
+}
+
+async fn ensure_consumer(
+    context: &Context,
+    stream: &str,
+    name: &str,
+    wanted: pull::Config,
+) -> Result<(), ConnectError> {
+    let found: Result<PullConsumer, _> = context.get_consumer_from_stream(name, stream).await;
     let found = match found {
         Ok(found) => found.cached_info().config.clone(),
         Err(_) => {
             let made = context
-                .create_consumer_on_stream(wanted.clone(), &stream)
+                .create_consumer_on_stream(wanted.clone(), stream)
                 .await;
             made.map_err(|error: ConsumerError| match error.kind() {
                 ConsumerErrorKind::JetStream(answer) => refused(answer.error_code(), error),
@@ -334,7 +378,7 @@ async fn ensure_consumer(
             .clone()
         }
     };
-    let mut check = Check::of(&format!("{stream}/{WORKERS}"));
+    let mut check = Check::of(&format!("{stream}/{name}"));
     check.same("filter", found.filter_subject, wanted.filter_subject);
     check.same("ack policy", found.ack_policy, wanted.ack_policy);
     check.same("ack wait", found.ack_wait, wanted.ack_wait);

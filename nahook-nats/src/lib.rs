@@ -5,6 +5,7 @@ mod config;
 mod connection;
 mod error;
 mod layout;
+mod log;
 mod nats;
 mod publisher;
 mod queue;
@@ -13,6 +14,7 @@ mod writer;
 
 pub use self::config::{Credentials, NatsSettings, Storage, Tls};
 pub use self::error::ConnectError;
+pub use self::log::NatsLog;
 pub use self::nats::{Nats, connect};
 pub use self::publisher::NatsPublisher;
 pub use self::queue::NatsQueue;

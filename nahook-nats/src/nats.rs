@@ -5,6 +5,7 @@ use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::error::ConnectError;
 use crate::layout::{Names, ensure};
+use crate::log::NatsLog;
 use crate::publisher::NatsPublisher;
 use crate::queue::NatsQueue;
 
@@ -18,6 +19,8 @@ pub struct Nats {
     pub publisher: NatsPublisher,
     /// The queue.
     pub queue: NatsQueue,
+    /// What became of deliveries, if the settings ask for it.
+    pub log: Option<NatsLog>,
     connection: Connection,
 }
 
@@ -36,6 +39,7 @@ pub async fn connect(servers: &str, settings: NatsSettings) -> Result<Nats, Conn
     Ok(Nats {
         publisher: NatsPublisher::start(&connection, &acks, &names, &settings),
         queue: NatsQueue {},
+        log: settings.log.then(|| NatsLog::new(&connection, &names)),
         connection,
     })
 }

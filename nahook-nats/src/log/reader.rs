@@ -1,0 +1,164 @@
+//! From the stream to the store.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{Consumer, PullConsumer, pull};
+use async_nats::jetstream::{AckKind, Message};
+use futures_util::StreamExt as _;
+use metrics::counter;
+use nahook_core::{DeliveryRecorder, LogEntry, StoreErrorKind};
+use tokio::time::sleep;
+
+use super::text::read;
+use crate::connection::Connection;
+use crate::layout::{Names, RECORDERS};
+
+/// How many messages are recorded together at most …
+const MESSAGES_MAX: usize = 256;
+/// … and how many bytes of them.
+const BYTES_MAX: usize = 8 << 20;
+/// How long the server waits for the first of them before it says that there is none.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long to wait after a failure: at first, and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+pub(super) struct Reader<'a> {
+    connection: &'a Connection,
+    names: &'a Names,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(connection: &'a Connection, names: &'a Names) -> Self {
+        Self { connection, names }
+    }
+
+    /// Goes on for ever.
+    pub(super) async fn run(&self, recorder: &impl DeliveryRecorder) {
+        let mut pause = PAUSE;
+        loop {
+            match self.work(recorder, &mut pause).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the delivery log's stream cannot be read; trying again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn work(
+        &self,
+        recorder: &impl DeliveryRecorder,
+        pause: &mut Duration,
+    ) -> Result<(), Failure> {
+        let consumer = consumer(self.connection, self.names).await?;
+        loop {
+            let messages = fetch(&consumer).await?;
+            if messages.is_empty() {
+                continue;
+            }
+            record(recorder, &messages, pause).await;
+            for message in &messages {
+                message.ack().await?;
+            }
+            *pause = PAUSE;
+        }
+    }
+}
+
+/// What there is now; if that is nothing, the first that comes within the time the server waits.
+async fn fetch(consumer: &PullConsumer) -> Result<Vec<Message>, Failure> {
+    let mut batch = consumer
+        .fetch()
+        .max_messages(MESSAGES_MAX)
+        .max_bytes(BYTES_MAX)
+        .messages()
+        .await?;
+    let mut messages = Vec::new();
+    while let Some(message) = batch.next().await {
+        messages.push(message?);
+    }
+    if messages.is_empty() {
+        let mut batch = consumer
+            .batch()
+            .max_messages(1)
+            .expires(WAIT)
+            .messages()
+            .await?;
+        while let Some(message) = batch.next().await {
+            messages.push(message?);
+        }
+    }
+    Ok(messages)
+}
+
+/// Records all of it, however long the store takes to come back; meanwhile the stream keeps what is to come.
+async fn record(recorder: &impl DeliveryRecorder, messages: &[Message], pause: &mut Duration) {
+    let told: Vec<_> = messages.iter().filter_map(entries_of).collect();
+    let all: Vec<LogEntry> = told.iter().flatten().cloned().collect();
+    loop {
+        match recorder.record(&all).await {
+            Ok(()) => return,
+            Err(error) if error.kind() == StoreErrorKind::Internal => {
+                tracing::error!(
+                    ?error,
+                    "the store refuses entries of the delivery log; trying one by one"
+                );
+                break;
+            }
+            Err(error) => {
+                counter!("nahook_nats_log_delayed_total").increment(1);
+                tracing::warn!(?error, "the delivery log cannot be written; trying again");
+                keep_alive(messages).await;
+                sleep(*pause).await;
+                *pause = (*pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+    for entries in told {
+        if let Err(error) = recorder.record(&entries).await {
+            counter!("nahook_nats_log_refused_total").increment(entries.len() as u64);
+            tracing::error!(
+                ?error,
+                "the store does not take these entries of the delivery log"
+            );
+        }
+    }
+}
+
+/// Tells the server that they are in work, so that no other process takes them as well.
+async fn keep_alive(messages: &[Message]) {
+    for message in messages {
+        // At worst another records them, too.
+        let _ = message.ack_with(AckKind::Progress).await;
+    }
+}
+
+fn entries_of(message: &Message) -> Option<Vec<LogEntry>> {
+    match read(&message.payload) {
+        Ok(entries) => Some(entries),
+        Err(error) => {
+            counter!("nahook_nats_log_refused_total").increment(1);
+            tracing::error!(%error, "a message of the delivery log cannot be read");
+            None
+        }
+    }
+}
+
+async fn consumer(connection: &Connection, names: &Names) -> Result<PullConsumer, Failure> {
+    let found: Consumer<pull::Config> = connection
+        .context
+        .get_consumer_from_stream(RECORDERS, names.log_stream())
+        .await?;
+    Ok(found)
+}
+
+pub(super) async fn lag(connection: &Connection, names: &Names) -> Option<u64> {
+    let mut consumer = consumer(connection, names).await.ok()?;
+    let info = consumer.info().await.ok()?;
+    Some(info.num_pending + u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX))
+}

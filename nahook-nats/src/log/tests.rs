@@ -1,0 +1,199 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nahook_core::memory::MemoryStore;
+use nahook_core::{
+    ApplyMode, Attempt, Catalog as _, DeliveryId, DeliveryLog as _, DeliveryStatus, Event,
+    LogEntry, Standing, StoreErrorKind, Timestamp,
+};
+use nahook_testkit::declare::{self, Workspace, nth_endpoint_id, workspace_id};
+use nahook_testkit::{CallAnswer, CallFault, CallScript, Faulty};
+use nahook_testserver::{NatsServer, NatsVersion};
+use tokio::time::sleep;
+
+use super::text::{part, read};
+use super::*;
+use crate::acks::Acks;
+use crate::config::NatsSettings;
+use crate::record::body;
+
+fn entries(number: u64) -> Vec<LogEntry> {
+    let at = Timestamp::from_nanos(1_712_345_678_901_234_567);
+    let event: Arc<Event> = Arc::new(declare::event("ws_shop", "order.paid", number, at));
+    let entry = |ordinal: u32, standing, attempt| LogEntry {
+        event: Arc::clone(&event),
+        delivery: DeliveryId::nth(event.id, ordinal),
+        endpoint: nth_endpoint_id(ordinal as usize),
+        attempts: ordinal,
+        attempt,
+        standing,
+        at,
+    };
+    let attempt = Attempt {
+        started_at: at,
+        duration: Duration::from_millis(7),
+        status_code: Some(500),
+        error: Some("the receiver answered \"500\"\n".to_owned()),
+    };
+    let silent = Attempt {
+        status_code: None,
+        error: None,
+        ..attempt.clone()
+    };
+    vec![
+        entry(0, Standing::Pending, None),
+        entry(1, Standing::Retry(at), Some(attempt.clone())),
+        entry(2, Standing::Delivered, Some(silent)),
+        entry(3, Standing::Failed, None),
+        entry(4, Standing::DeadLetter, Some(attempt)),
+    ]
+}
+
+#[test]
+fn what_is_told_is_read() {
+    let told = [entries(1), entries(2)];
+    let parts: Vec<_> = told
+        .iter()
+        .map(|entries| part(&entries.iter().collect::<Vec<_>>()).expect("a part"))
+        .collect();
+    let (body, _) = body(&parts);
+    assert_eq!(read(&Bytes::from(body)).expect("a message"), told.concat());
+}
+
+/// The format is what other programs read: it changes only with its number.
+#[test]
+fn the_format_stays_as_it_is() {
+    let entries = entries(1);
+    let part = part(&[&entries[1], &entries[2]]).expect("a part");
+    let (body, _) = body(&[part]);
+    let text = String::from_utf8(body).expect("text");
+    let (_, log) = text.split_once("\"log\":").expect("the log");
+    assert_eq!(
+        log,
+        concat!(
+            r#"[{"at":1712345678901234567,"status":"scheduled_retry","retry_at":1712345678901234567,"#,
+            r#""attempt":{"started_at":1712345678901234567,"duration":7000000,"status_code":500,"#,
+            r#""error":"the receiver answered \"500\"\n"}},"#,
+            r#"{"at":1712345678901234567,"status":"delivered","#,
+            r#""attempt":{"started_at":1712345678901234567,"duration":7000000}}]}]}"#
+        )
+    );
+}
+
+async fn store() -> MemoryStore {
+    let store = MemoryStore::default();
+    let manifest = Workspace::new("ws_shop")
+        .event_type("order.paid")
+        .endpoints(5)
+        .manifest();
+    store
+        .apply(&manifest, ApplyMode::Commit)
+        .await
+        .expect("it can be declared");
+    store
+}
+
+async fn open(server: &NatsServer) -> (NatsLog, LogWriter) {
+    let settings = NatsSettings {
+        log: true,
+        ..NatsSettings::default()
+    };
+    let names = Names::new("nahook").expect("a prefix");
+    let connection = Connection::open(&server.url(), &settings)
+        .await
+        .expect("the server runs");
+    crate::layout::ensure(&connection.context, &names, &settings)
+        .await
+        .expect("the streams can be made");
+    let acks = Acks::start(&connection).await.expect("it can listen");
+    let log = NatsLog::new(&connection, &names);
+    (log, LogWriter::new(&acks, &names, &settings))
+}
+
+async fn is_recorded(store: &MemoryStore, entries: &[LogEntry]) -> bool {
+    let workspace = workspace_id("ws_shop");
+    for entry in entries {
+        let shown = store.delivery(entry.delivery, &workspace).await;
+        let shown = shown.expect("the log can be asked");
+        if shown.map(|record| record.status) != Some(entry.standing.status()) {
+            return false;
+        }
+    }
+    true
+}
+
+async fn wait_until_recorded(store: &MemoryStore, entries: &[LogEntry]) {
+    for _ in 0..600 {
+        if is_recorded(store, entries).await {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it is not recorded");
+}
+
+/// What was told while nobody recorded, while the store was down and while the server was gone is in the log in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_catches_up() {
+    for version in [NatsVersion::Debian, NatsVersion::Newest] {
+        let server = NatsServer::start(version);
+        let (log, writer) = open(&server).await;
+        let told: Vec<_> = (1..=20).flat_map(entries).collect();
+        writer.write(&told).await;
+        assert_eq!(log.lag().await, Some(1), "all of it in one message");
+
+        let store = store().await;
+        let down = CallFault {
+            answer: CallAnswer::FailBefore(StoreErrorKind::Unavailable),
+            ..CallFault::NONE
+        };
+        let recorder = Faulty::new(store.clone(), CallScript::new([down, down, down]));
+        let reading = {
+            let log = log.clone();
+            tokio::spawn(async move { log.run(recorder, std::future::pending()).await })
+        };
+        wait_until_recorded(&store, &told).await;
+
+        server.kill();
+        server.start_again();
+        let more: Vec<_> = (21..=22).flat_map(entries).collect();
+        for _ in 0..100 {
+            writer.write(&more).await;
+            if is_recorded(&store, &more).await {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        wait_until_recorded(&store, &more).await;
+        reading.abort();
+    }
+}
+
+/// Entries that the store refuses do not keep others from being recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_holds_nothing_up() {
+    let server = NatsServer::start(NatsVersion::Newest);
+    let (log, writer) = open(&server).await;
+    writer.write(&entries(1)).await;
+    writer.write(&entries(2)).await;
+    let store = store().await;
+    let refused = CallFault {
+        answer: CallAnswer::FailBefore(StoreErrorKind::Internal),
+        ..CallFault::NONE
+    };
+    // Together, and then the first alone.
+    let recorder = Faulty::new(store.clone(), CallScript::new([refused, refused]));
+    let reading = {
+        let log = log.clone();
+        tokio::spawn(async move { log.run(recorder, std::future::pending()).await })
+    };
+    wait_until_recorded(&store, &entries(2)).await;
+    let first = &entries(1)[2];
+    let shown = store
+        .delivery(first.delivery, &workspace_id("ws_shop"))
+        .await;
+    assert_eq!(shown.expect("the log can be asked"), None);
+    assert_eq!(DeliveryStatus::Delivered, entries(2)[2].standing.status());
+    reading.abort();
+}

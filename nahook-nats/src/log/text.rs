@@ -1,0 +1,151 @@
+//! The messages of the log's stream: records as the queue's are, with what became of each delivery beside it.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nahook_core::{Attempt, LogEntry, MessageId, Standing, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Item, Malformed, Part, part_of, read as read_record};
+
+/// What became of the delivery at the same place.
+#[derive(Deserialize, Serialize)]
+struct Row {
+    at: u64,
+    status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<Told>,
+}
+
+/// The words of the API.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    DeadLetter,
+    Delivered,
+    Failed,
+    Pending,
+    ScheduledRetry,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Told {
+    started_at: u64,
+    duration: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Writes entries of one event as a part of a record.
+pub(super) fn part(entries: &[&LogEntry]) -> Option<Part> {
+    let event = &entries.first()?.event;
+    let items: Vec<_> = entries
+        .iter()
+        .map(|entry| Item {
+            delivery: entry.delivery,
+            endpoint: entry.endpoint,
+            attempts: entry.attempts,
+            due_at: None,
+        })
+        .collect();
+    let mut part = part_of(event, &items);
+    let rows: Vec<_> = entries.iter().map(|entry| row(entry)).collect();
+    // One more member, before the brace that ends the others.
+    part.json.pop();
+    let _ = part.json.write_all(br#","log":"#);
+    // Numbers, fixed words and text always serialise.
+    let _ = serde_json::to_writer(&mut part.json, &rows);
+    part.json.push(b'}');
+    Some(part)
+}
+
+fn row(entry: &LogEntry) -> Row {
+    let (status, retry_at) = match entry.standing {
+        Standing::DeadLetter => (Status::DeadLetter, None),
+        Standing::Delivered => (Status::Delivered, None),
+        Standing::Failed => (Status::Failed, None),
+        Standing::Pending => (Status::Pending, None),
+        Standing::Retry(at) => (Status::ScheduledRetry, Some(at.as_nanos())),
+    };
+    let attempt = entry.attempt.as_ref().map(|attempt| Told {
+        started_at: attempt.started_at.as_nanos(),
+        duration: u64::try_from(attempt.duration.as_nanos()).unwrap_or(u64::MAX),
+        status_code: attempt.status_code,
+        error: attempt.error.clone(),
+    });
+    Row {
+        at: entry.at.as_nanos(),
+        status,
+        retry_at,
+        attempt,
+    }
+}
+
+#[derive(Deserialize)]
+struct Rows {
+    events: Vec<RowsOfEvent>,
+}
+
+#[derive(Deserialize)]
+struct RowsOfEvent {
+    log: Vec<Row>,
+}
+
+/// Reads a message of the log's stream.
+pub(super) fn read(body: &Bytes) -> Result<Vec<LogEntry>, Malformed> {
+    let record = read_record(body)?;
+    let rows: Rows = serde_json::from_slice(body).map_err(Malformed::Json)?;
+    let mut entries = Vec::new();
+    for (entry, rows) in record.into_iter().zip(rows.events) {
+        for (item, row) in entry.items.into_iter().zip(rows.log) {
+            entries.push(LogEntry {
+                event: std::sync::Arc::clone(&entry.event),
+                delivery: item.delivery,
+                endpoint: item.endpoint,
+                attempts: item.attempts,
+                attempt: row.attempt.map(attempt),
+                standing: standing(row.status, row.retry_at, row.at),
+                at: Timestamp::from_nanos(row.at),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+fn standing(status: Status, retry_at: Option<u64>, at: u64) -> Standing {
+    match status {
+        Status::DeadLetter => Standing::DeadLetter,
+        Status::Delivered => Standing::Delivered,
+        Status::Failed => Standing::Failed,
+        Status::Pending => Standing::Pending,
+        Status::ScheduledRetry => Standing::Retry(Timestamp::from_nanos(retry_at.unwrap_or(at))),
+    }
+}
+
+fn attempt(told: Told) -> Attempt {
+    Attempt {
+        started_at: Timestamp::from_nanos(told.started_at),
+        duration: Duration::from_nanos(told.duration),
+        status_code: told.status_code,
+        error: told.error,
+    }
+}
+
+/// Puts entries of the same event together, each event's in their order.
+pub(super) fn by_event(entries: &[LogEntry]) -> Vec<Vec<&LogEntry>> {
+    let mut places: std::collections::HashMap<MessageId, usize> = std::collections::HashMap::new();
+    let mut groups: Vec<Vec<&LogEntry>> = Vec::new();
+    for entry in entries {
+        let place = *places.entry(entry.event.id).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[place].push(entry);
+    }
+    groups
+}
