@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiKeyId, BasicAuth, EndpointId, EnvironmentId, EventTypeId, EventTypeName, KeyHash,
-    ManagementTokenId, Plan, SecretText, SubscriptionId, Timestamp, WorkspaceId,
+    ApiKeyId, ApplicationId, BasicAuth, EndpointId, EnvironmentId, EventTypeId, EventTypeName,
+    KeyHash, ManagementTokenId, Plan, SecretText, SubscriptionId, Timestamp, WorkspaceId,
 };
 
 /// A tenant.
@@ -68,6 +68,83 @@ pub struct EventTypeRecord {
     pub created_at: Timestamp,
 }
 
+/// A customer of the workspace, with endpoints of its own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every adapter with a literal"
+)]
+pub struct ApplicationRecord {
+    /// Its id.
+    pub id: ApplicationId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// What the workspace itself calls it; unique in the workspace.
+    pub external_id: Option<String>,
+    /// For people.
+    pub name: String,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// How many endpoints it may have, inactive ones counted; unlimited when absent.
+    pub max_endpoints: Option<u32>,
+    /// Whether its portal shows the event types.
+    pub show_event_types: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What the holder of a portal session may do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "the contract lists them")]
+pub enum PortalRole {
+    /// Everything.
+    #[default]
+    Admin,
+    /// Everything but deleting.
+    Editor,
+    /// Looking.
+    Viewer,
+}
+
+impl PortalRole {
+    /// The role on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Editor => "editor",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+/// A way into an application's portal, entered with a code that is used once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every adapter with a literal"
+)]
+pub struct PortalSessionRecord {
+    /// The hash of its code.
+    pub code: KeyHash,
+    /// The workspace of its application.
+    pub workspace: WorkspaceId,
+    /// Whose portal it opens.
+    pub application: ApplicationId,
+    /// What its holder may do.
+    pub role: PortalRole,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Until when the code may be exchanged.
+    pub code_expires_at: Timestamp,
+    /// When the session ends.
+    pub expires_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
 /// What kind of receiver an endpoint is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,6 +170,8 @@ pub struct EndpointRecord {
     pub workspace: WorkspaceId,
     /// Its environment.
     pub environment: EnvironmentId,
+    /// The application it belongs to, if it belongs to one.
+    pub application: Option<ApplicationId>,
     /// Where to POST to.
     pub url: String,
     /// What kind of receiver it is.
@@ -107,12 +186,39 @@ pub struct EndpointRecord {
     pub auth: Option<BasicAuth>,
     /// The `whsec_…` secret that signs.
     pub secret: SecretText,
+    /// The one before it, which signs beside it for a while.
+    pub previous_secret: Option<RetiredSecret>,
     /// Whether deliveries are queued and attempted.
     pub is_active: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+impl EndpointRecord {
+    /// The secrets that sign at `now`, the newest first.
+    pub fn signing_secrets(&self, now: Timestamp) -> Vec<SecretText> {
+        let previous = self.previous_secret.iter();
+        let still_signing = previous.filter(|retired| retired.signs_until > now);
+        std::iter::once(&self.secret)
+            .chain(still_signing.map(|retired| &retired.secret))
+            .cloned()
+            .collect()
+    }
+}
+
+/// A secret that was rotated out: receivers may not have the new one yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every adapter with a literal"
+)]
+pub struct RetiredSecret {
+    /// The `whsec_…` secret.
+    pub secret: SecretText,
+    /// Until when it signs.
+    pub signs_until: Timestamp,
 }
 
 /// An endpoint's subscription to an event type.
@@ -162,6 +268,17 @@ pub enum KeyState {
     Disabled,
     /// Never again: 401 `unauthorized`, as if it had never been.
     Revoked,
+}
+
+impl KeyState {
+    /// What the audit log calls a change to this state.
+    pub const fn participle(self) -> &'static str {
+        match self {
+            Self::Active => "enabled",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 /// An ingestion key, without its secret.

@@ -1,13 +1,17 @@
 use std::sync::Arc;
 
 use super::MemoryStore;
-use crate::{EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, StoreError};
+use crate::{
+    Actor, AuditEntry, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
+    StoreError,
+};
 
 impl EndpointDirectory for MemoryStore {
     async fn targets(
         &self,
         ids: &[EndpointId],
     ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError> {
+        let now = self.shared.clock.now();
         let state = self.state();
         let target = |id: &EndpointId| {
             let row = state.catalog.endpoints.iter().find(|row| row.id == *id)?;
@@ -16,7 +20,7 @@ impl EndpointDirectory for MemoryStore {
                 workspace: row.workspace,
                 url: row.url.clone(),
                 kind: row.kind,
-                secrets: vec![row.secret.clone()],
+                secrets: row.signing_secrets(now),
                 auth: row.auth.clone(),
                 is_active: row.is_active,
                 failing_since: state.failing_since.get(id).copied(),
@@ -45,8 +49,22 @@ impl EndpointDirectory for MemoryStore {
                 HealthState::Disable => {
                     state.look_ups.clear();
                     let row = &mut state.catalog.endpoints[at];
+                    if !row.is_active {
+                        continue;
+                    }
                     row.is_active = false;
                     row.updated_at = now;
+                    let (workspace, resource) = (row.workspace, ("endpoint", endpoint.to_string()));
+                    let ids = &self.shared.ids;
+                    let entry = AuditEntry::new(
+                        workspace,
+                        &Actor::system(),
+                        resource,
+                        "disabled",
+                        now,
+                        ids,
+                    );
+                    state.audit.push(entry);
                 }
                 HealthState::FailingSince(since) => {
                     let earliest = state.failing_since.entry(*endpoint).or_insert(*since);

@@ -12,29 +12,7 @@ impl DeliveryLog for MemoryStore {
         workspace: &WorkspaceId,
     ) -> Result<Option<DeliveryRecord>, StoreError> {
         let state = self.state();
-        let is_leased = state.leases.contains_key(&id);
-        Ok(state.row(id, workspace).map(|row| DeliveryRecord {
-            id,
-            message: row.event.id,
-            endpoint: row.endpoint,
-            event_type: Some(row.event.event_type),
-            metadata: row.event.metadata.clone(),
-            status: if is_leased {
-                DeliveryStatus::Delivering
-            } else {
-                row.status
-            },
-            attempts: row.attempts_made(),
-            first_attempt_at: row
-                .attempts
-                .values()
-                .map(|attempt| attempt.started_at)
-                .min(),
-            delivered_at: row.delivered_at,
-            next_retry_at: row.next_retry_at(),
-            created_at: row.event.accepted_at,
-            updated_at: row.updated_at,
-        }))
+        Ok(state.row(id, workspace).map(|row| state.shown(id, row)))
     }
 
     async fn attempts(
@@ -65,7 +43,33 @@ impl DeliveryLog for MemoryStore {
 }
 
 impl State {
-    fn row(&self, id: DeliveryId, workspace: &WorkspaceId) -> Option<&Row> {
+    pub(super) fn shown(&self, id: DeliveryId, row: &Row) -> DeliveryRecord {
+        DeliveryRecord {
+            id,
+            message: row.event.id,
+            endpoint: row.endpoint,
+            event_type: Some(row.event.event_type),
+            metadata: row.event.metadata.clone(),
+            status: if self.leases.contains_key(&id) {
+                DeliveryStatus::Delivering
+            } else {
+                row.status
+            },
+            attempts: row.attempts_made(),
+            first_attempt_at: row
+                .attempts
+                .values()
+                .map(|attempt| attempt.started_at)
+                .min(),
+            delivered_at: row.delivered_at,
+            next_retry_at: row.next_retry_at(),
+            has_payload: true,
+            created_at: row.event.accepted_at,
+            updated_at: row.updated_at,
+        }
+    }
+
+    pub(super) fn row(&self, id: DeliveryId, workspace: &WorkspaceId) -> Option<&Row> {
         self.deliveries
             .get(&id)
             .filter(|row| row.event.workspace == *workspace)

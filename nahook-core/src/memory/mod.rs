@@ -7,9 +7,12 @@ mod catalog;
 mod endpoints;
 mod keys;
 mod log;
+mod management;
 mod publisher;
 mod queue;
 mod recorder;
+mod redelivery;
+mod search;
 mod state;
 mod subscriptions;
 

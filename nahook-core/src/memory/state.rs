@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::{
-    Attempt, DeliveryId, DeliveryStatus, EndpointId, Event, EventTypeName, FanOutScope, LeaseToken,
-    Snapshot, Standing, Subscribers, Timestamp, WorkerId,
+    Attempt, AuditEntry, DeliveryId, DeliveryStatus, EndpointId, Event, EventTypeName, FanOutScope,
+    LeaseToken, Snapshot, Standing, Subscribers, Timestamp, WorkerId,
 };
 
 /// How many settled deliveries are kept.
@@ -24,6 +24,9 @@ pub(super) struct State {
     /// The endpoint served last: the next lease begins behind it.
     pub(super) served_last: Option<EndpointId>,
     pub(super) tokens: u64,
+    /// The oldest first.
+    pub(super) audit: Vec<AuditEntry>,
+    pub(super) sealing_key: Option<[u8; 32]>,
     settled: VecDeque<DeliveryId>,
 }
 
@@ -178,6 +181,8 @@ impl State {
         self.settled.push_back(id);
         if self.settled.len() > SETTLED_MAX
             && let Some(oldest) = self.settled.pop_front()
+            // It may have been queued again since.
+            && self.deliveries.get(&oldest).is_some_and(|row| row.due_at.is_none())
         {
             self.deliveries.remove(&oldest);
         }

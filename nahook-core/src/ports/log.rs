@@ -25,6 +25,21 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::DeadLetter,
+        Self::Delivered,
+        Self::Delivering,
+        Self::Failed,
+        Self::Pending,
+        Self::ScheduledRetry,
+    ];
+
+    /// Whether nobody attempts it any more though no receiver took it.
+    pub const fn is_given_up(self) -> bool {
+        matches!(self, Self::DeadLetter | Self::Failed)
+    }
+
     /// The status on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -65,6 +80,8 @@ pub struct DeliveryRecord {
     pub delivered_at: Option<Timestamp>,
     /// When the next attempt is due.
     pub next_retry_at: Option<Timestamp>,
+    /// Whether its payload is kept.
+    pub has_payload: bool,
     /// When the event was accepted.
     pub created_at: Timestamp,
     /// When any of this last changed.

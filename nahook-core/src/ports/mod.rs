@@ -14,9 +14,12 @@ mod endpoints;
 mod keys;
 mod limiter;
 mod log;
+mod management;
 mod publisher;
 mod queue;
 mod recorder;
+mod redelivery;
+mod search;
 mod subscriptions;
 
 pub use self::catalog::{ApplyMode, Catalog, CatalogError, DynCatalog};
@@ -26,12 +29,17 @@ pub use self::endpoints::{
 pub use self::keys::{DynKeyStore, KeyEntry, KeyStore};
 pub use self::limiter::{DynRateLimiter, RateLimiter, Verdict};
 pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus, DynDeliveryLog};
+pub use self::management::{
+    AuditPage, AuditQuery, ChangePlan, DynManagementStore, ManagementStore, Planned, Select,
+};
 pub use self::publisher::{DeliveryPublisher, DynDeliveryPublisher};
 pub use self::queue::{
     Attempt, DeliveryQueue, DynDeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken,
     LeasedDelivery, Next, Settled, Settlement, WorkerId,
 };
 pub use self::recorder::{DeliveryRecorder, DynDeliveryRecorder, LogEntry, Standing};
+pub use self::redelivery::{DynRedelivery, Redelivered, Redelivery, RedeliveryRequest};
+pub use self::search::{DeliveryQuery, DeliverySearch, DynDeliverySearch};
 pub use self::subscriptions::{DynSubscriptionStore, Subscribers, SubscriptionStore};
 
 /// Gives a port its object-safe twin and makes pointers to adapters adapters.

@@ -137,6 +137,10 @@ named_id!(
     ApplicationId, "app_"
 );
 named_id!(
+    /// An entry of the audit log.
+    AuditEntryId, "aud_"
+);
+named_id!(
     /// A receiver of deliveries.
     EndpointId, "ep_"
 );

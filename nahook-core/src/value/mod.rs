@@ -17,8 +17,8 @@ pub use self::delivery::{Delivery, FailureKind, Outcome};
 pub use self::event::{Event, NewEvent};
 pub use self::event_type::{EventTypeName, EventTypeNameError};
 pub use self::id::{
-    ApiKeyId, ApplicationId, DeliveryId, EndpointId, EnvironmentId, EventTypeId, ID_LEN_MAX,
-    IdError, ManagementTokenId, MessageId, SubscriptionId, WorkspaceId,
+    ApiKeyId, ApplicationId, AuditEntryId, DeliveryId, EndpointId, EnvironmentId, EventTypeId,
+    ID_LEN_MAX, IdError, ManagementTokenId, MessageId, SubscriptionId, WorkspaceId,
 };
 pub use self::id_source::{IdSource, RandomIds};
 pub use self::key::{KeyHash, SecretText};

@@ -4,7 +4,7 @@ use super::planner::{DEFAULT_SLUG, Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::catalog::manifest::EndpointSpec;
 use crate::catalog::record::{EndpointKind, EndpointRecord, SubscriptionRecord};
-use crate::catalog::secrets;
+use crate::catalog::{rules, secrets};
 use crate::{BasicAuth, EndpointId, SecretText, SubscriptionId, WorkspaceId};
 
 impl Planner<'_> {
@@ -59,6 +59,7 @@ impl Planner<'_> {
             id: id.unwrap_or_else(|| EndpointId::from_bits(self.draw())),
             workspace,
             environment: before.map_or(environment, |row| row.environment),
+            application: before.and_then(|row| row.application),
             url: spec.url.clone(),
             kind: spec.kind.or(before.map(|row| row.kind)).unwrap_or_default(),
             config: kept(spec.config.as_ref(), before.map(|row| &row.config)).unwrap_or_default(),
@@ -75,6 +76,7 @@ impl Planner<'_> {
             secret: secret
                 .or_else(|| drawn.clone())
                 .unwrap_or_else(|| SecretText::new("")),
+            previous_secret: before.and_then(|row| row.previous_secret.clone()),
             is_active: spec
                 .is_active
                 .or(before.map(|row| row.is_active))
@@ -134,22 +136,10 @@ impl Planner<'_> {
 }
 
 fn broken_endpoint_rule(spec: &EndpointSpec) -> Option<&'static str> {
-    let authority = spec.url.split_once("://").and_then(|(scheme, rest)| {
-        let is_known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-        is_known.then(|| rest.split(['/', '?', '#']).next().unwrap_or_default())
-    });
-    if spec.kind != Some(EndpointKind::Slack) && authority.is_none_or(str::is_empty) {
-        Some("its URL must be an http or https URL")
-    } else if authority.is_some_and(|authority| authority.contains('@')) {
-        Some("its URL must not hold credentials: give auth_username and auth_password")
-    } else if authority.is_some_and(has_impossible_port) {
-        Some("its URL has a port that cannot be")
-    } else if spec
-        .url
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control())
-    {
-        Some("its URL contains white space")
+    // A Slack endpoint needs no URL of its own.
+    let is_bare = spec.url.is_empty() && spec.kind == Some(EndpointKind::Slack);
+    if !is_bare && let Some(rule) = rules::endpoint_url(&spec.url) {
+        Some(rule)
     } else if spec
         .secret
         .as_deref()
@@ -163,52 +153,6 @@ fn broken_endpoint_rule(spec: &EndpointSpec) -> Option<&'static str> {
     }
 }
 
-/// Whether what follows the last colon, outside of an IPv6 address, is no port.
-fn has_impossible_port(authority: &str) -> bool {
-    let after_address = authority.rsplit(']').next().unwrap_or_default();
-    after_address.split_once(':').is_some_and(|(_, port)| {
-        port.parse::<u16>().is_ok_and(|port| port == 0) || port.parse::<u16>().is_err()
-    })
-}
-
 fn kept<T: Clone>(declared: Option<&T>, before: Option<&T>) -> Option<T> {
     declared.or(before).cloned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_that_can_never_be_delivered_to_are_refused() {
-        let rule = |url: &str| {
-            let url = url.to_owned();
-            broken_endpoint_rule(&EndpointSpec {
-                url,
-                ..EndpointSpec::default()
-            })
-        };
-        for good in [
-            "http://a",
-            "HTTPS://a.example:443/x?y=1",
-            "http://[::1]:80/",
-            "http://[::1]",
-            "http://a/b:c@d",
-        ] {
-            assert_eq!(rule(good), None, "{good}");
-        }
-        for bad in [
-            "",
-            "ftp://a",
-            "http://",
-            "http:///x",
-            "http://u:p@a/",
-            "http://a:0/",
-            "http://a:99999",
-            "http://a:x/",
-            "http://a b",
-        ] {
-            assert!(rule(bad).is_some(), "{bad}");
-        }
-    }
 }

@@ -5,17 +5,21 @@ mod key;
 mod planner;
 mod workspace;
 
+use std::collections::HashMap;
+
 use thiserror::Error;
 
 use self::planner::Planner;
 use super::manifest::Manifest;
 use super::record::{
-    ApiKeyRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, ManagementTokenRecord,
-    PublicationRecord, SubscriptionRecord, WorkspaceRecord,
+    ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord,
+    ManagementTokenRecord, PortalSessionRecord, PublicationRecord, SubscriptionRecord,
+    WorkspaceRecord,
 };
-use crate::{IdSource, SecretText, Timestamp};
+use crate::{EventTypeId, IdSource, SecretText, Timestamp};
 
-/// The existing rows of the workspaces that a manifest names, in the order of their making.
+/// Existing rows, each kind in the order of its making: of the workspaces that a manifest names, or what a
+/// [selection](crate::Select) asked for.
 #[derive(Clone, Debug, Default)]
 #[expect(
     clippy::exhaustive_structs,
@@ -38,6 +42,10 @@ pub struct Snapshot {
     pub api_keys: Vec<ApiKeyRecord>,
     /// Their management tokens, revoked ones included.
     pub management_tokens: Vec<ManagementTokenRecord>,
+    /// Their applications.
+    pub applications: Vec<ApplicationRecord>,
+    /// How many endpoints are subscribed to each event type that has any; only where a selection asked for it.
+    pub subscriber_counts: HashMap<EventTypeId, u64>,
 }
 
 /// One row to write or remove.
@@ -61,7 +69,9 @@ pub struct Change {
 pub enum Verb {
     /// It is new.
     Create,
-    /// It goes; only subscriptions and publications do.
+    /// It goes, and what makes no sense without it: an endpoint's or event type's subscriptions, an event type's or
+    /// environment's publications, an application's endpoints and portal sessions, and the keys that are bound to an
+    /// endpoint or environment are revoked. What has already been queued keeps its history.
     Remove,
     /// It replaces the one with its id.
     Update,
@@ -76,10 +86,12 @@ pub enum Verb {
 #[expect(missing_docs, reason = "each variant is its record")]
 pub enum Record {
     ApiKey(ApiKeyRecord),
+    Application(ApplicationRecord),
     Endpoint(EndpointRecord),
     Environment(EnvironmentRecord),
     EventType(EventTypeRecord),
     ManagementToken(ManagementTokenRecord),
+    PortalSession(PortalSessionRecord),
     Publication(PublicationRecord),
     Subscription(SubscriptionRecord),
     Workspace(WorkspaceRecord),

@@ -5,13 +5,12 @@ use std::hash::Hash;
 
 use super::{Change, ManifestError, Record, Snapshot, Verb};
 use crate::catalog::manifest::{EnvironmentSpec, Manifest, WorkspaceSpec};
+use crate::catalog::rules::ENVIRONMENTS_MAX;
 use crate::{
     EnvironmentId, EventTypeId, EventTypeName, IdSource, MessageId, SecretText, Timestamp,
     WorkspaceId,
 };
 
-/// How many environments a workspace may have (contract, section 2).
-const ENVIRONMENTS_MAX: usize = 10;
 /// The environment that every workspace has.
 pub(super) const DEFAULT_SLUG: &str = "production";
 

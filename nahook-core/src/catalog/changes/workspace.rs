@@ -9,6 +9,7 @@ use crate::catalog::manifest::{EnvironmentSpec, EventTypeSpec, PlanSpec, RateSpe
 use crate::catalog::record::{
     EnvironmentRecord, EventTypeRecord, PublicationRecord, WorkspaceRecord,
 };
+use crate::catalog::rules;
 use crate::{EnvironmentId, EventTypeId, Plan, Rate, WorkspaceId};
 
 const DEFAULT_NAME: &str = "Production";
@@ -83,14 +84,10 @@ impl Planner<'_> {
                     slug.clone()
                 }
             });
-        let slug_is_fine = (2..=50).contains(&slug.len())
-            && slug
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        let broken = if !slug_is_fine {
-            Some("a slug is 2 to 50 lower-case letters, digits and hyphens")
-        } else if !(1..=50).contains(&name.chars().count()) {
-            Some("a name has 1 to 50 characters")
+        let broken = if let Some(rule) = rules::environment_slug(&slug) {
+            Some(rule)
+        } else if let Some(rule) = rules::environment_name(&name) {
+            Some(rule)
         } else if is_default && spec.published.is_some() {
             Some("the default environment publishes every event type")
         } else {
