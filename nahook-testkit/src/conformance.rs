@@ -149,6 +149,45 @@ macro_rules! log_conformance {
     };
 }
 
+/// Runs every clause of [`suite::management`](crate::suite::management) for a [`ManagementHarness`](crate::ManagementHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! management_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { management, $harness, [$($forms)?], [
+            what_was_made_is_read_whole,
+            each_selection_reads_its_rows,
+            applications_are_paged,
+            subscribers_are_counted,
+            other_workspaces_are_not_read,
+            a_change_is_whole_or_nothing,
+            the_plan_sees_what_it_reads,
+            a_plan_that_refuses_changes_nothing,
+            a_missing_row_is_not_found,
+            taken_names_are_conflicts,
+            concurrent_changes_keep_the_limit,
+            a_store_keeps_its_sealing_key,
+            what_was_changed_survives_a_restart,
+            a_removed_endpoint_is_gone_everywhere,
+            a_removed_event_type_is_gone,
+            a_removed_environment_is_gone,
+            a_removed_application_takes_its_endpoints,
+            a_name_may_be_used_again,
+            a_changed_endpoint_fans_out_at_once,
+            visibility_gates_the_fan_out,
+            a_rotated_secret_signs_beside_the_new_one,
+            an_endpoint_enabled_by_hand_starts_afresh,
+            a_created_key_is_let_in_until_revoked,
+            every_change_is_audited,
+            entries_are_filtered_and_counted,
+            applying_is_audited,
+            disabling_is_audited,
+            a_refused_change_is_not_audited,
+            other_workspaces_audit_is_absent,
+        ] }
+    };
+}
+
 /// Runs every clause of [`suite::publisher`](crate::suite::publisher) for a [`PublisherHarness`](crate::PublisherHarness), as it is and as a trait
 /// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
 #[macro_export]
@@ -231,6 +270,38 @@ macro_rules! recorder_conformance {
             a_wide_batch_is_recorded,
             concurrent_recording_agrees,
             the_record_survives_a_restart,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::redelivery`](crate::suite::redelivery) for a [`RedeliveryHarness`](crate::RedeliveryHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! redelivery_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { redelivery, $harness, [$($forms)?], [
+            what_was_given_up_is_due_at_once,
+            what_was_never_attempted_is_pending_again,
+            what_was_not_given_up_stays,
+            other_workspaces_queue_nothing,
+            a_backlog_is_queued_again_in_steps,
+            a_waiting_worker_is_woken,
+            what_was_queued_again_survives_a_restart,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::search`](crate::suite::search) for a [`SearchHarness`](crate::SearchHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! search_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { search, $harness, [$($forms)?], [
+            the_newest_delivery_is_first,
+            pages_show_each_delivery_once,
+            a_status_finds_its_deliveries,
+            since_is_kept,
+            other_workspaces_find_nothing,
         ] }
     };
 }

@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, Caller, Catalog, CatalogError, Change,
-    Delivery, DeliveryId, DeliveryLog, DeliveryPublisher, DeliveryQueue, DeliveryRecord,
-    DeliveryRecorder, DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue,
-    DynDeliveryRecorder, DynEndpointDirectory, DynKeyStore, DynRateLimiter, DynSubscriptionStore,
-    EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeId, EventTypeName, FanOutScope,
-    HealthReport, KeyEntry, KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry,
-    ManagementTokenId, Manifest, Payload, RateLimiter, Settled, Settlement, StoreError,
-    Subscribers, SubscriptionStore, Timestamp, Verdict, WorkspaceId, WorkspaceRecord,
+    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller, Catalog,
+    CatalogError, Change, ChangePlan, Delivery, DeliveryId, DeliveryLog, DeliveryPublisher,
+    DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, DynCatalog,
+    DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder, DynDeliverySearch,
+    DynEndpointDirectory, DynKeyStore, DynManagementStore, DynRateLimiter, DynRedelivery,
+    DynSubscriptionStore, EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeId,
+    EventTypeName, FanOutScope, HealthReport, KeyEntry, KeyHash, KeyState, KeyStore, Lease,
+    LeaseBatch, LeaseRequest, LogEntry, ManagementError, ManagementStore, ManagementTokenId,
+    Manifest, Payload, RateLimiter, Redelivered, Redelivery, RedeliveryRequest, Select, Settled,
+    Settlement, Snapshot, StoreError, Subscribers, SubscriptionStore, Timestamp, Verdict,
+    WorkspaceId, WorkspaceRecord,
 };
 
 use crate::{
     CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
-    PublisherHarness, QueueHarness, RecorderHarness, SubscriptionHarness,
+    ManagementHarness, ManualClock, PublisherHarness, QueueHarness, RecorderHarness,
+    RedeliveryHarness, SearchHarness, SubscriptionHarness,
 };
 
 /// The harness `H` with its adapter in the form `F`.
@@ -135,6 +139,9 @@ forms! {
         fn attempts(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Vec<AttemptRecord>>, StoreError>;
         fn payload(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Payload>, StoreError>;
     }
+    DeliverySearch DynDeliverySearch Search search {
+        fn deliveries(query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
+    }
     DeliveryPublisher DynDeliveryPublisher Publisher publisher {
         fn publish(event: &Event, deliveries: &mut [Delivery]);
     }
@@ -155,8 +162,18 @@ forms! {
         fn api_key(hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
         fn management_token(hash: &KeyHash) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
     }
+    ManagementStore DynManagementStore Management management {
+        fn read(workspace: &WorkspaceId, selection: &[Select]) -> Result<Snapshot, StoreError>;
+        fn change(workspace: &WorkspaceId, plan: &Arc<dyn ChangePlan>) -> Result<Vec<Change>, ManagementError>;
+        fn audit_log(workspace: &WorkspaceId, query: &AuditQuery) -> Result<AuditPage, StoreError>;
+        fn sealing_key() -> Result<[u8; 32], StoreError>;
+    }
     RateLimiter DynRateLimiter Limiter limiter {
         fn check(caller: &Caller) -> Result<Verdict, StoreError>;
+    }
+    Redelivery DynRedelivery Redelivery redelivery {
+        fn redeliver(id: DeliveryId, workspace: &WorkspaceId) -> Result<Redelivered, StoreError>;
+        fn redeliver_since(request: &RedeliveryRequest) -> Result<usize, StoreError>;
     }
     SubscriptionStore DynSubscriptionStore Subscriptions subscriptions {
         fn subscribers(event_type: &EventTypeName, scope: &FanOutScope) -> Result<Option<Subscribers>, StoreError>;
@@ -320,5 +337,33 @@ impl<H: CatalogHarness, F: Form> CatalogHarness for Formed<H, F> {
 
     async fn restart_catalog(self) -> Option<Self> {
         self.harness.restart_catalog().await.map(Self::new)
+    }
+}
+
+impl<H: ManagementHarness, F: Form> ManagementHarness for Formed<H, F> {
+    type Management = F::Management<H::Management>;
+
+    fn management(&self) -> Self::Management {
+        F::management(self.harness.management())
+    }
+
+    fn management_clock(&self) -> &ManualClock {
+        self.harness.management_clock()
+    }
+}
+
+impl<H: SearchHarness, F: Form> SearchHarness for Formed<H, F> {
+    type Search = F::Search<H::Search>;
+
+    fn search(&self) -> Self::Search {
+        F::search(self.harness.search())
+    }
+}
+
+impl<H: RedeliveryHarness, F: Form> RedeliveryHarness for Formed<H, F> {
+    type Redelivery = F::Redelivery<H::Redelivery>;
+
+    fn redelivery(&self) -> Self::Redelivery {
+        F::redelivery(self.harness.redelivery())
     }
 }

@@ -18,6 +18,7 @@ pub use self::fault::{
 pub use self::form::{AsDyn, ByReference, Form, Formed, InArc, InBox};
 pub use self::harness::{
     CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
-    PublisherHarness, QueueHarness, RecorderHarness, Store, StoreHarness, SubscriptionHarness,
+    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
+    SearchHarness, Store, StoreHarness, SubscriptionHarness,
 };
 pub use self::run::run;

@@ -5,7 +5,8 @@ mod back_ends;
 
 use nahook_core::{
     Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue, DeliveryRecorder,
-    EndpointDirectory, Event, KeyStore, Manifest, RateLimiter, SubscriptionStore,
+    DeliverySearch, EndpointDirectory, Event, KeyStore, ManagementStore, Manifest, RateLimiter,
+    Redelivery, SubscriptionStore,
 };
 use nahook_testkit::{
     CallScript, FaultScript, Faulty, FaultyPublisher, Form, Formed, HeldDelivery, PublisherHarness,
@@ -20,6 +21,9 @@ struct WithoutFaults;
 impl Form for WithoutFaults {
     type Catalog<T: Catalog + Clone + 'static> = Faulty<T>;
     type Log<T: DeliveryLog + Clone + 'static> = Faulty<T>;
+    type Search<T: DeliverySearch + Clone + 'static> = Faulty<T>;
+    type Management<T: ManagementStore + Clone + 'static> = Faulty<T>;
+    type Redelivery<T: Redelivery + Clone + 'static> = Faulty<T>;
     type Publisher<T: DeliveryPublisher + Clone + 'static> = FaultyPublisher<T>;
     type Queue<T: DeliveryQueue + Clone + 'static> = Faulty<T>;
     type Recorder<T: DeliveryRecorder + Clone + 'static> = Faulty<T>;
@@ -33,6 +37,18 @@ impl Form for WithoutFaults {
     }
 
     fn log<T: DeliveryLog + Clone + 'static>(adapter: T) -> Faulty<T> {
+        Faulty::new(adapter, CallScript::default())
+    }
+
+    fn search<T: DeliverySearch + Clone + 'static>(adapter: T) -> Faulty<T> {
+        Faulty::new(adapter, CallScript::default())
+    }
+
+    fn management<T: ManagementStore + Clone + 'static>(adapter: T) -> Faulty<T> {
+        Faulty::new(adapter, CallScript::default())
+    }
+
+    fn redelivery<T: Redelivery + Clone + 'static>(adapter: T) -> Faulty<T> {
         Faulty::new(adapter, CallScript::default())
     }
 
@@ -75,6 +91,9 @@ mod faulty {
     nahook_testkit::key_conformance!(Wrapped);
     nahook_testkit::limiter_conformance!(Formed<Gcra, WithoutFaults>);
     nahook_testkit::log_conformance!(Wrapped);
+    nahook_testkit::management_conformance!(Wrapped);
+    nahook_testkit::redelivery_conformance!(Wrapped);
+    nahook_testkit::search_conformance!(Wrapped);
     nahook_testkit::publisher_conformance!(Wrapped);
     nahook_testkit::queue_conformance!(Wrapped);
     nahook_testkit::recorder_conformance!(Wrapped);

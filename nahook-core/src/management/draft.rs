@@ -74,19 +74,11 @@ impl<'a> Draft<'a> {
             self.ids,
         );
         self.planned.audit.push(entry);
-        self.planned.changes.push(Change {
-            verb: Verb::Update,
-            record,
-            drawn_secret: None,
-        });
+        self.planned.changes.push(Change::new(Verb::Update, record));
     }
 
     fn note(&mut self, verb: Verb, record: Record, fields: &[&str]) {
-        let change = Change {
-            verb,
-            record,
-            drawn_secret: None,
-        };
+        let change = Change::new(verb, record);
         let mut entry = AuditEntry::of(&change, self.actor, self.now, self.ids);
         if !fields.is_empty() {
             entry = entry.with("fields", fields.join(","));

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, Caller, Catalog, CatalogError, Change,
-    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, EndpointDirectory,
-    EndpointId, EndpointTarget, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry,
-    KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementTokenId,
-    Manifest, Payload, RateLimiter, Settled, Settlement, StoreError, StoreErrorKind, Subscribers,
-    SubscriptionStore, Verdict, WorkspaceId, WorkspaceRecord,
+    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller, Catalog,
+    CatalogError, Change, ChangePlan, DeliveryId, DeliveryLog, DeliveryQuery, DeliveryQueue,
+    DeliveryRecord, DeliveryRecorder, DeliverySearch, EndpointDirectory, EndpointId,
+    EndpointTarget, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry, KeyHash,
+    KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementError,
+    ManagementStore, ManagementTokenId, Manifest, Payload, RateLimiter, Redelivered, Redelivery,
+    RedeliveryRequest, Select, Settled, Settlement, Snapshot, StoreError, StoreErrorKind,
+    Subscribers, SubscriptionStore, Verdict, WorkspaceId, WorkspaceRecord,
 };
 
 /// What happens to one call.
@@ -203,6 +205,9 @@ disturb! {
     DeliveryRecorder {
         fn record(entries: &[LogEntry]) -> Result<(), StoreError>;
     }
+    DeliverySearch {
+        fn deliveries(query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
+    }
     EndpointDirectory {
         fn targets(ids: &[EndpointId]) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
         fn report(reports: &[HealthReport]) -> Result<(), StoreError>;
@@ -210,6 +215,16 @@ disturb! {
     KeyStore {
         fn api_key(hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
         fn management_token(hash: &KeyHash) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
+    }
+    ManagementStore {
+        fn read(workspace: &WorkspaceId, selection: &[Select]) -> Result<Snapshot, StoreError>;
+        fn change(workspace: &WorkspaceId, plan: &Arc<dyn ChangePlan>) -> Result<Vec<Change>, ManagementError>;
+        fn audit_log(workspace: &WorkspaceId, query: &AuditQuery) -> Result<AuditPage, StoreError>;
+        fn sealing_key() -> Result<[u8; 32], StoreError>;
+    }
+    Redelivery {
+        fn redeliver(id: DeliveryId, workspace: &WorkspaceId) -> Result<Redelivered, StoreError>;
+        fn redeliver_since(request: &RedeliveryRequest) -> Result<usize, StoreError>;
     }
     RateLimiter {
         fn check(caller: &Caller) -> Result<Verdict, StoreError>;

@@ -13,7 +13,9 @@ mod subscriptions;
 
 pub use self::limiter::LimiterHarness;
 pub use self::publisher::{HeldDelivery, PublisherHarness};
-pub use self::queue::{LogHarness, QueueHarness, RecorderHarness};
-pub use self::records::{CatalogHarness, EndpointHarness, KeyHarness};
+pub use self::queue::{
+    LogHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
+};
+pub use self::records::{CatalogHarness, EndpointHarness, KeyHarness, ManagementHarness};
 pub use self::store::{Store, StoreHarness};
 pub use self::subscriptions::SubscriptionHarness;

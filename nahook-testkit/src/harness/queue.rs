@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nahook_core::{
-    Delivery, DeliveryLog, DeliveryQueue, DeliveryRecorder, Event, Manifest, Timestamp,
+    Delivery, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Event, Manifest,
+    Redelivery, Timestamp,
 };
 
 /// Starts a [`DeliveryQueue`] whose time stands still unless told to go on.
@@ -54,4 +55,22 @@ pub trait RecorderHarness: LogHarness {
 
     /// A handle to the adapter.
     fn recorder(&self) -> Self::Recorder;
+}
+
+/// Starts a [`DeliverySearch`] together with the queue whose deliveries it lists.
+pub trait SearchHarness: LogHarness {
+    /// The adapter under test; clones are handles to the same log.
+    type Search: DeliverySearch + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn search(&self) -> Self::Search;
+}
+
+/// Starts a [`Redelivery`] together with the queue that it fills.
+pub trait RedeliveryHarness: LogHarness {
+    /// The adapter under test; clones are handles to the same queue.
+    type Redelivery: Redelivery + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn redelivery(&self) -> Self::Redelivery;
 }

@@ -1,8 +1,11 @@
 //! The harnesses of the ports over what exists: keys, endpoints, the catalog.
 
-use nahook_core::{ApiKeyId, Catalog, EndpointDirectory, KeyState, KeyStore, Manifest};
+use nahook_core::{
+    ApiKeyId, Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest,
+};
 
 use super::SubscriptionHarness;
+use crate::ManualClock;
 
 /// Starts a [`KeyStore`] and changes what it answers.
 pub trait KeyHarness: Sized + Send + Sync + 'static {
@@ -55,4 +58,16 @@ pub trait CatalogHarness: SubscriptionHarness + KeyHarness + EndpointHarness {
     /// Stops the back end in an orderly way and starts it again on what it has kept. `None` says that it promises to
     /// survive no restart.
     fn restart_catalog(self) -> impl Future<Output = Option<Self>> + Send;
+}
+
+/// Starts a [`ManagementStore`] together with the ports through which its effects are seen; all of them show one state.
+pub trait ManagementHarness: CatalogHarness {
+    /// The adapter under test; clones are handles to the same state.
+    type Management: ManagementStore + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn management(&self) -> Self::Management;
+
+    /// The clock that the back end reads.
+    fn management_clock(&self) -> &ManualClock;
 }

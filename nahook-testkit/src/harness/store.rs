@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use nahook_core::{
     ApiKeyId, ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue,
-    DeliveryRecorder, EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest, Manifest,
-    Metadata, Next, Settlement, SubscriptionStore, Timestamp, WorkerId,
+    DeliveryRecorder, DeliverySearch, EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest,
+    ManagementStore, Manifest, Metadata, Next, Redelivery, Settlement, SubscriptionStore,
+    Timestamp, WorkerId,
 };
 
 use super::{
-    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness, PublisherHarness,
-    QueueHarness, RecorderHarness, SubscriptionHarness,
+    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness, ManagementHarness,
+    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
+    SubscriptionHarness,
 };
 use crate::ManualClock;
 
@@ -204,6 +206,43 @@ impl<H: StoreHarness> CatalogHarness for H {
 
     async fn restart_catalog(self) -> Option<Self> {
         H::restart(self).await
+    }
+}
+
+impl<H: StoreHarness> ManagementHarness for H
+where
+    H::Store: ManagementStore,
+{
+    type Management = H::Store;
+
+    fn management(&self) -> H::Store {
+        self.store()
+    }
+
+    fn management_clock(&self) -> &ManualClock {
+        self.clock()
+    }
+}
+
+impl<H: StoreHarness> SearchHarness for H
+where
+    H::Store: DeliverySearch,
+{
+    type Search = H::Store;
+
+    fn search(&self) -> H::Store {
+        self.store()
+    }
+}
+
+impl<H: StoreHarness> RedeliveryHarness for H
+where
+    H::Store: Redelivery,
+{
+    type Redelivery = H::Store;
+
+    fn redelivery(&self) -> H::Store {
+        self.store()
     }
 }
 

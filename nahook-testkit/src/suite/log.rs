@@ -35,6 +35,7 @@ pub async fn a_fresh_delivery_is_pending<H: LogHarness>() {
                 first_attempt_at: None,
                 delivered_at: None,
                 next_retry_at: None,
+                has_payload: true,
                 created_at: event.accepted_at,
                 updated_at: record.updated_at,
             },

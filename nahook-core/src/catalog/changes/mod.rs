@@ -60,6 +60,17 @@ pub struct Change {
     pub drawn_secret: Option<SecretText>,
 }
 
+impl Change {
+    /// Do that with the row, for which no secret was drawn.
+    pub fn new(verb: Verb, record: Record) -> Self {
+        Self {
+            verb,
+            record,
+            drawn_secret: None,
+        }
+    }
+}
+
 /// What to do with a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(

@@ -31,5 +31,5 @@ pub use self::settling::{
     a_settled_delivery_never_returns, a_stale_lease_cannot_settle, an_expired_lease_may_settle,
     attempts_are_counted, settlements_are_independent, settling_twice_is_harmless,
 };
-pub(super) use self::shop::{Shop, attempt};
+pub(super) use self::shop::{Shop, attempt, request};
 pub use self::workers::{nothing_is_lost_by_a_restart, workers_share_without_overlap};

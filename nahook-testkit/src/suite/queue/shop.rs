@@ -145,7 +145,7 @@ impl<H: QueueHarness> Shop<H> {
 }
 
 /// A request that is bounded by `max` alone.
-pub(super) fn request(worker: u64, max: usize) -> LeaseRequest {
+pub(crate) fn request(worker: u64, max: usize) -> LeaseRequest {
     LeaseRequest {
         worker: WorkerId(worker),
         max,

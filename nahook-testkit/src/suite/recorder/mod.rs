@@ -40,6 +40,7 @@ pub async fn what_is_recorded_is_shown<H: RecorderHarness>() {
                 first_attempt_at: None,
                 delivered_at: None,
                 next_retry_at: None,
+                has_payload: true,
                 created_at: story.event.accepted_at,
                 updated_at: story.event.accepted_at,
             },

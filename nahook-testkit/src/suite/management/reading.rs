@@ -1,0 +1,323 @@
+//! Clauses about reading rows.
+
+use std::collections::BTreeMap;
+
+use nahook_core::{
+    ApplicationPatch, EndpointKind, EnvironmentId, NewApiKey, NewEndpoint, SecretText, Select,
+};
+use serde_json::json;
+
+use super::shop::Shop;
+use crate::ManagementHarness;
+
+/// What was made is read as it was made, field by field, and so is what was changed.
+pub async fn what_was_made_is_read_whole<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let environment = shop.environment("staging").await;
+    let mut application = shop.application(Some("cust-1"), Some(7)).await;
+    let config = json!({"a": [1, {"b": null}], "webhookUrl": "https://hooks.example/slack"});
+    let made = shop
+        .management
+        .create_endpoint(
+            &shop.workspace,
+            &shop.actor,
+            NewEndpoint {
+                kind: EndpointKind::Slack,
+                description: Some("für \u{1f980}".to_owned()),
+                metadata: BTreeMap::from([("ключ".to_owned(), "\"1\"".to_owned())]),
+                config: config.as_object().expect("an object").clone(),
+                auth_username: Some("user".to_owned()),
+                auth_password: Some(SecretText::new("pass:word")),
+                environment: Some(environment.id),
+                application: Some(application.id),
+                ..NewEndpoint::default()
+            },
+        )
+        .await;
+    let endpoint = shop.made(made);
+    let event_type = shop.event_type("order.paid").await;
+    shop.subscribe(endpoint.id, &[event_type]).await;
+
+    let rows = shop.read(&[Select::Endpoint(endpoint.id)]).await;
+    assert_eq!(
+        rows.endpoints,
+        [endpoint.clone()],
+        "the endpoint, as it was made"
+    );
+    let rows = shop.read(&[Select::Application(application.id)]).await;
+    assert_eq!(
+        rows.applications,
+        [application.clone()],
+        "the application, as it was made"
+    );
+    let rows = shop.read(&[Select::Environments]).await;
+    assert_eq!(
+        rows.environments.last(),
+        Some(&environment),
+        "the environment, as it was made"
+    );
+
+    let patch = ApplicationPatch {
+        max_endpoints: Some(None),
+        show_event_types: Some(false),
+        ..ApplicationPatch::default()
+    };
+    let changed = shop
+        .management
+        .update_application(&shop.workspace, &shop.actor, application.id, patch)
+        .await;
+    (application.max_endpoints, application.show_event_types) = (None, false);
+    assert_eq!(shop.made(changed), application, "changed as asked");
+    let rotated = shop
+        .management
+        .rotate_secret(&shop.workspace, &shop.actor, endpoint.id)
+        .await;
+    let rotated = shop.made(rotated);
+    let rows = shop
+        .read(&[
+            Select::Application(application.id),
+            Select::Endpoint(endpoint.id),
+        ])
+        .await;
+    assert_eq!(
+        rows.applications,
+        [application],
+        "the application, as it was changed"
+    );
+    assert_eq!(
+        rows.endpoints,
+        [rotated],
+        "the endpoint with both of its secrets"
+    );
+}
+
+/// Each selection reads its rows, the oldest first, and no others; several at once read each row once.
+pub async fn each_selection_reads_its_rows<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let application = shop.application(Some("cust-1"), None).await;
+    let (a, b) = (shop.endpoint("a").await, shop.endpoint("b").await);
+    let of_application = NewEndpoint {
+        url: Some("https://hooks.example/c".to_owned()),
+        application: Some(application.id),
+        ..NewEndpoint::default()
+    };
+    let made = shop
+        .management
+        .create_endpoint(&shop.workspace, &shop.actor, of_application)
+        .await;
+    let c = shop.made(made);
+    let (paid, lost) = (
+        shop.event_type("order.paid").await,
+        shop.event_type("order.lost").await,
+    );
+    shop.subscribe(b.id, &[paid, lost]).await;
+    shop.subscribe(a.id, &[paid]).await;
+    let key = NewApiKey {
+        name: "key".to_owned(),
+        ..NewApiKey::default()
+    };
+    let key = shop
+        .management
+        .create_api_key(&shop.workspace, &shop.actor, key)
+        .await;
+    let token = shop
+        .management
+        .create_management_token(&shop.workspace, &shop.actor, "token".to_owned())
+        .await;
+    let (key, token) = (shop.made(key).0, shop.made(token).0);
+
+    let ids = |rows: &[nahook_core::EndpointRecord]| -> Vec<_> {
+        rows.iter().map(|row| row.id).collect()
+    };
+    let rows = shop.read(&[Select::Endpoints]).await;
+    assert_eq!(
+        ids(&rows.endpoints),
+        [a.id, b.id, c.id],
+        "every endpoint, the oldest first"
+    );
+    assert!(
+        rows.event_types.is_empty() && rows.environments.is_empty(),
+        "and nothing else"
+    );
+    let rows = shop.read(&[Select::EndpointsOf(application.id)]).await;
+    assert_eq!(ids(&rows.endpoints), [c.id], "the application's endpoints");
+    let rows = shop
+        .read(&[Select::ApplicationCalled("cust-1".to_owned())])
+        .await;
+    assert_eq!(
+        rows.applications,
+        [application],
+        "by what the workspace calls it"
+    );
+    let rows = shop
+        .read(&[Select::ApplicationCalled("cust-2".to_owned())])
+        .await;
+    assert_eq!(rows.applications, [], "nothing is called so");
+    let rows = shop.read(&[Select::EventTypes]).await;
+    let types: Vec<_> = rows.event_types.iter().map(|row| row.id).collect();
+    assert_eq!(types, [paid, lost], "every event type, the oldest first");
+    let rows = shop.read(&[Select::EventTypesWith(vec![lost])]).await;
+    assert_eq!(rows.event_types.len(), 1, "the one that was asked for");
+    let rows = shop.read(&[Select::SubscriptionsOf(b.id)]).await;
+    let of_b: Vec<_> = rows
+        .subscriptions
+        .iter()
+        .map(|row| row.event_type)
+        .collect();
+    assert_eq!(
+        of_b,
+        [paid, lost],
+        "the endpoint's subscriptions, the oldest first"
+    );
+    let rows = shop.read(&[Select::SubscriptionsTo(paid)]).await;
+    let to_paid: Vec<_> = rows.subscriptions.iter().map(|row| row.endpoint).collect();
+    assert_eq!(
+        to_paid,
+        [b.id, a.id],
+        "the event type's subscriptions, the oldest first"
+    );
+    let rows = shop
+        .read(&[Select::ApiKeys, Select::ManagementTokens, Select::Workspace])
+        .await;
+    assert_eq!(rows.api_keys, [key], "the keys");
+    assert_eq!(rows.management_tokens, [token], "the tokens");
+    assert_eq!(rows.workspaces.len(), 1, "the workspace itself");
+    let rows = shop
+        .read(&[
+            Select::Endpoint(a.id),
+            Select::Endpoints,
+            Select::Endpoint(a.id),
+        ])
+        .await;
+    assert_eq!(rows.endpoints.len(), 3, "each row once");
+}
+
+/// Applications come in pages, the oldest first; behind the last one there is nothing.
+pub async fn applications_are_paged<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(shop.application(None, None).await.id);
+    }
+    for (offset, limit, expected) in [
+        (0, 2, &ids[0..2]),
+        (2, 2, &ids[2..4]),
+        (4, 2, &ids[4..5]),
+        (5, 2, &[]),
+        (0, 0, &[]),
+        (1, u64::MAX, &ids[1..5]),
+        (u64::MAX, 1, &[]),
+    ] {
+        let rows = shop.read(&[Select::Applications { offset, limit }]).await;
+        let page: Vec<_> = rows.applications.iter().map(|row| row.id).collect();
+        assert_eq!(page, expected, "{limit} after the first {offset}");
+    }
+}
+
+/// How many endpoints are subscribed is counted, event type by event type; none is none.
+pub async fn subscribers_are_counted<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let (a, b) = (shop.endpoint("a").await, shop.endpoint("b").await);
+    let (paid, lost) = (
+        shop.event_type("order.paid").await,
+        shop.event_type("order.lost").await,
+    );
+    let unheard = shop.event_type("order.unheard").await;
+    shop.subscribe(a.id, &[paid]).await;
+    shop.subscribe(b.id, &[paid, lost]).await;
+    let count = |views: &[nahook_core::EventTypeView], id| {
+        let mut views = views.iter();
+        views
+            .find(|view| view.event_type.id == id)
+            .map(|view| view.subscriber_count)
+    };
+    let all = shop.management.event_types(&shop.workspace).await;
+    let all = all.expect("the store can be asked");
+    assert_eq!(
+        [paid, lost, unheard].map(|id| count(&all, id)),
+        [Some(2), Some(1), Some(0)],
+        "each event type's subscribers"
+    );
+    let one = shop.made(shop.management.event_type(&shop.workspace, paid).await);
+    assert_eq!(one.subscriber_count, 2, "also of one alone");
+    let deleted = shop
+        .management
+        .delete_endpoint(&shop.workspace, &shop.actor, b.id)
+        .await;
+    shop.made(deleted);
+    let all = shop.management.event_types(&shop.workspace).await;
+    let all = all.expect("the store can be asked");
+    assert_eq!(
+        [paid, lost].map(|id| count(&all, id)),
+        [Some(1), Some(0)],
+        "a removed endpoint is not counted"
+    );
+}
+
+/// Whatever is asked for by id, nothing of another workspace is read.
+pub async fn other_workspaces_are_not_read<H: ManagementHarness>() {
+    let mut shop = Shop::<H>::empty().await;
+    let application = shop.application(Some("cust-1"), None).await;
+    let endpoint = shop.endpoint("a").await;
+    let event_type = shop.event_type("order.paid").await;
+    shop.subscribe(endpoint.id, &[event_type]).await;
+    let environment = shop.environment("staging").await;
+    let published = shop
+        .management
+        .set_visibility(
+            &shop.workspace,
+            &shop.actor,
+            environment.id,
+            event_type,
+            true,
+        )
+        .await;
+    shop.made(published);
+    let foreign: Vec<EnvironmentId> = vec![environment.id];
+    shop.workspace = crate::declare::workspace_id("ws_other");
+    let rows = shop
+        .read(&[
+            Select::ApiKeys,
+            Select::Applications {
+                offset: 0,
+                limit: 100,
+            },
+            Select::Application(application.id),
+            Select::ApplicationCalled("cust-1".to_owned()),
+            Select::Endpoint(endpoint.id),
+            Select::Endpoints,
+            Select::EndpointsOf(application.id),
+            Select::Environments,
+            Select::EventTypesWith(vec![event_type]),
+            Select::EventTypes,
+            Select::ManagementTokens,
+            Select::PublicationsIn(environment.id),
+            Select::SubscriberCounts(None),
+            Select::SubscriberCounts(Some(vec![event_type])),
+            Select::SubscriptionsOf(endpoint.id),
+            Select::SubscriptionsTo(event_type),
+        ])
+        .await;
+    assert!(
+        rows.endpoints.is_empty()
+            && rows.event_types.is_empty()
+            && rows.applications.is_empty()
+            && rows.subscriptions.is_empty()
+            && rows.publications.is_empty()
+            && rows.api_keys.is_empty()
+            && rows.management_tokens.is_empty()
+            && rows.subscriber_counts.is_empty(),
+        "nothing of ws_shop is ws_other's: {rows:?}"
+    );
+    let own: Vec<_> = rows.environments.iter().map(|row| row.id).collect();
+    assert!(
+        own.len() == 1 && !foreign.contains(&own[0]),
+        "ws_other has its own environment: {own:?}"
+    );
+    shop.workspace = crate::declare::workspace_id("ws_nowhere");
+    let rows = shop.read(&[Select::Environments, Select::Workspace]).await;
+    assert!(
+        rows.environments.is_empty() && rows.workspaces.is_empty(),
+        "a workspace that does not exist has nothing"
+    );
+}

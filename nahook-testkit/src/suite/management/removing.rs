@@ -1,0 +1,242 @@
+//! Clauses about removing rows.
+
+use nahook_core::{
+    KeyHash, KeyStore, NewApiKey, NewEndpoint, NewPortalSession, SecretText, Select,
+};
+
+use super::shop::Shop;
+use crate::ManagementHarness;
+
+/// A removed endpoint is gone from every port: not read, not subscribed, no target; keys that are bound to it are revoked.
+/// Its neighbours stay.
+pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let (a, b) = (shop.endpoint("a").await, shop.endpoint("b").await);
+    let paid = shop.event_type("order.paid").await;
+    shop.subscribe(a.id, &[paid]).await;
+    shop.subscribe(b.id, &[paid]).await;
+    let bound = |endpoint, name: &str| NewApiKey {
+        name: name.to_owned(),
+        endpoint: Some(endpoint),
+        ..NewApiKey::default()
+    };
+    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let to_a = shop
+        .management
+        .create_api_key(workspace, actor, bound(a.id, "a"))
+        .await;
+    let to_b = shop
+        .management
+        .create_api_key(workspace, actor, bound(b.id, "b"))
+        .await;
+    let (to_a, to_b) = (shop.made(to_a).1, shop.made(to_b).1);
+    assert_eq!(
+        shop.subscribers("order.paid").await,
+        Some(vec![a.id, b.id]),
+        "both hear of it"
+    );
+
+    shop.made(
+        shop.management
+            .delete_endpoint(workspace, actor, a.id)
+            .await,
+    );
+    let rows = shop
+        .read(&[
+            Select::Endpoints,
+            Select::Endpoint(a.id),
+            Select::SubscriptionsTo(paid),
+        ])
+        .await;
+    assert_eq!(rows.endpoints, [b.clone()], "the other one is read");
+    let subscribed: Vec<_> = rows.subscriptions.iter().map(|row| row.endpoint).collect();
+    assert_eq!(subscribed, [b.id], "its subscriptions went with it");
+    assert_eq!(
+        shop.subscribers("order.paid").await,
+        Some(vec![b.id]),
+        "it hears no more"
+    );
+    assert_eq!(shop.target(a.id).await, None, "it is no target");
+    assert!(shop.target(b.id).await.is_some(), "the other one is");
+    assert!(
+        !is_let_in(&shop, &to_a).await,
+        "a key that is bound to it is revoked"
+    );
+    assert!(is_let_in(&shop, &to_b).await, "another one is not");
+    let again = shop
+        .management
+        .delete_endpoint(workspace, actor, a.id)
+        .await;
+    assert!(
+        matches!(again, Err(nahook_core::ManagementError::NotFound(_))),
+        "it is gone already: {again:?}"
+    );
+}
+
+/// A removed event type is unknown to triggers and gone from every endpoint's subscriptions and every environment.
+pub async fn a_removed_event_type_is_gone<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let a = shop.endpoint("a").await;
+    let (paid, lost) = (
+        shop.event_type("order.paid").await,
+        shop.event_type("order.lost").await,
+    );
+    shop.subscribe(a.id, &[paid, lost]).await;
+    let staging = shop.environment("staging").await;
+    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    for event_type in [paid, lost] {
+        let published = shop
+            .management
+            .set_visibility(workspace, actor, staging.id, event_type, true)
+            .await;
+        shop.made(published);
+    }
+    shop.made(
+        shop.management
+            .delete_event_type(workspace, actor, paid)
+            .await,
+    );
+    assert_eq!(shop.subscribers("order.paid").await, None, "it is unknown");
+    assert_eq!(
+        shop.subscribers("order.lost").await,
+        Some(vec![a.id]),
+        "the other one is not"
+    );
+    let rows = shop
+        .read(&[
+            Select::EventTypes,
+            Select::SubscriptionsOf(a.id),
+            Select::PublicationsIn(staging.id),
+        ])
+        .await;
+    let types: Vec<_> = rows.event_types.iter().map(|row| row.id).collect();
+    let subscribed: Vec<_> = rows
+        .subscriptions
+        .iter()
+        .map(|row| row.event_type)
+        .collect();
+    let published: Vec<_> = rows.publications.iter().map(|row| row.event_type).collect();
+    assert_eq!(
+        (types, subscribed, published),
+        (vec![lost], vec![lost], vec![lost]),
+        "the other one stays"
+    );
+}
+
+/// A removed environment is gone, and keys that are bound to it are revoked.
+pub async fn a_removed_environment_is_gone<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let staging = shop.environment("staging").await;
+    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let bound = NewApiKey {
+        name: "staging".to_owned(),
+        environment: Some(staging.id),
+        ..NewApiKey::default()
+    };
+    let (_, secret) = shop.made(
+        shop.management
+            .create_api_key(workspace, actor, bound)
+            .await,
+    );
+    assert!(is_let_in(&shop, &secret).await, "its key is let in");
+    shop.made(
+        shop.management
+            .delete_environment(workspace, actor, staging.id)
+            .await,
+    );
+    let rows = shop.read(&[Select::Environments]).await;
+    let slugs: Vec<_> = rows
+        .environments
+        .iter()
+        .map(|row| row.slug.as_str())
+        .collect();
+    assert_eq!(slugs, ["production"], "the default one stays");
+    assert!(!is_let_in(&shop, &secret).await, "its key is revoked");
+}
+
+/// A removed application takes its endpoints along, and no others.
+pub async fn a_removed_application_takes_its_endpoints<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let other = shop.endpoint("other").await;
+    let application = shop.application(Some("cust-1"), None).await;
+    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let new = NewEndpoint {
+        url: Some("https://hooks.example/own".to_owned()),
+        application: Some(application.id),
+        ..NewEndpoint::default()
+    };
+    let own = shop.made(shop.management.create_endpoint(workspace, actor, new).await);
+    let session = NewPortalSession::default();
+    let session = shop
+        .management
+        .create_portal_session(workspace, actor, application.id, session)
+        .await;
+    shop.made(session);
+    let paid = shop.event_type("order.paid").await;
+    shop.subscribe(own.id, &[paid]).await;
+    shop.subscribe(other.id, &[paid]).await;
+    shop.made(
+        shop.management
+            .delete_application(workspace, actor, application.id)
+            .await,
+    );
+    let rows = shop
+        .read(&[
+            Select::Application(application.id),
+            Select::ApplicationCalled("cust-1".to_owned()),
+            Select::Endpoints,
+        ])
+        .await;
+    assert_eq!(rows.applications, [], "the application is gone");
+    assert_eq!(rows.endpoints, [other.clone()], "and its endpoint with it");
+    assert_eq!(
+        shop.subscribers("order.paid").await,
+        Some(vec![other.id]),
+        "which hears no more"
+    );
+    assert_eq!(shop.target(own.id).await, None, "and is no target");
+}
+
+/// What a removed row was called may be called so again, and is another thing.
+pub async fn a_name_may_be_used_again<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let mut seen = std::collections::HashSet::new();
+    for round in 0..3 {
+        let paid = shop.event_type("order.paid").await;
+        let staging = shop.environment("staging").await;
+        let application = shop.application(Some("cust-1"), None).await;
+        let ids = (paid, staging.id, application.id);
+        assert!(seen.insert(ids), "new ids in round {round}");
+        assert_eq!(
+            shop.subscribers("order.paid").await,
+            Some(Vec::new()),
+            "nobody subscribed yet"
+        );
+        shop.made(
+            shop.management
+                .delete_event_type(workspace, actor, paid)
+                .await,
+        );
+        shop.made(
+            shop.management
+                .delete_environment(workspace, actor, staging.id)
+                .await,
+        );
+        shop.made(
+            shop.management
+                .delete_application(workspace, actor, application.id)
+                .await,
+        );
+    }
+}
+
+pub(super) async fn is_let_in<H: ManagementHarness>(shop: &Shop<H>, secret: &SecretText) -> bool {
+    let found = shop
+        .harness
+        .keys()
+        .api_key(&KeyHash::of(secret.expose()))
+        .await;
+    let found = found.expect("the store can be asked");
+    found.is_some_and(|entry| !entry.disabled)
+}

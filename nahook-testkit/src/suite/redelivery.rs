@@ -1,0 +1,281 @@
+//! What every [`Redelivery`] promises.
+
+use std::time::Duration;
+
+use nahook_core::{
+    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryStatus, Next, Redelivered, Redelivery,
+    RedeliveryRequest, Settled, Timestamp,
+};
+
+use super::queue::{Shop, request};
+use crate::RedeliveryHarness;
+use crate::declare::{nth_endpoint_id, workspace_id};
+
+async fn redeliver<H: RedeliveryHarness>(shop: &Shop<H>, id: DeliveryId) -> Redelivered {
+    let redelivered = shop
+        .harness
+        .redelivery()
+        .redeliver(id, &workspace_id("ws_shop"))
+        .await;
+    redelivered.expect("the queue can be asked")
+}
+
+async fn redeliver_since<H: RedeliveryHarness>(
+    shop: &Shop<H>,
+    endpoint: usize,
+    since: Timestamp,
+    limit: usize,
+) -> usize {
+    let request = RedeliveryRequest {
+        workspace: workspace_id("ws_shop"),
+        endpoint: nth_endpoint_id(endpoint),
+        since,
+        limit,
+    };
+    let redelivered = shop.harness.redelivery().redeliver_since(&request).await;
+    redelivered.expect("the queue can be asked")
+}
+
+async fn status<H: RedeliveryHarness>(shop: &Shop<H>, id: DeliveryId) -> DeliveryStatus {
+    let record = shop
+        .harness
+        .log()
+        .delivery(id, &workspace_id("ws_shop"))
+        .await;
+    record
+        .expect("the log can be asked")
+        .expect("the delivery is there")
+        .status
+}
+
+/// Publishes one delivery and ends it like that.
+async fn ended<H: RedeliveryHarness>(shop: &Shop<H>, endpoint: usize, next: Next) -> DeliveryId {
+    let id = shop.publish(&[endpoint]).await[0];
+    let lease = shop.lease_one(1).await.lease;
+    assert_eq!(
+        shop.settle(lease, next).await,
+        Settled::Done,
+        "the lease is held"
+    );
+    id
+}
+
+/// A delivery that was given up is due at once when asked for: the same delivery, of the same message, with its attempts.
+/// It ends like any other, and may be asked for again when it is given up again.
+pub async fn what_was_given_up_is_due_at_once<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    for next in [Next::Failed, Next::DeadLetter] {
+        let id = ended(&shop, 0, next).await;
+        shop.advance(Duration::from_mins(1));
+        for attempts in 1..4 {
+            assert_eq!(redeliver(&shop, id).await, Redelivered::Queued, "{next:?}");
+            assert_eq!(
+                status(&shop, id).await,
+                DeliveryStatus::ScheduledRetry,
+                "it waits"
+            );
+            let leased = shop.lease_one(1).await;
+            assert_eq!(
+                (leased.lease.delivery, leased.attempts),
+                (id, attempts),
+                "the same delivery, with the attempts it had"
+            );
+            let last = if attempts == 3 { Next::Delivered } else { next };
+            assert_eq!(
+                shop.settle(leased.lease, last).await,
+                Settled::Done,
+                "the lease is held"
+            );
+        }
+        assert_eq!(
+            status(&shop, id).await,
+            DeliveryStatus::Delivered,
+            "it ended well"
+        );
+        assert_eq!(shop.lease_ids(1).await, [], "and does not come back");
+    }
+}
+
+/// One that was given up before anybody attempted it is pending again.
+pub async fn what_was_never_attempted_is_pending_again<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let id = shop.publish_one().await;
+    let settlement = nahook_core::Settlement {
+        lease: shop.lease_one(1).await.lease,
+        attempt: None,
+        next: Next::Failed,
+    };
+    assert_eq!(
+        shop.settle_all(&[settlement]).await,
+        [Settled::Done],
+        "the lease is held"
+    );
+    assert_eq!(
+        redeliver(&shop, id).await,
+        Redelivered::Queued,
+        "it was given up"
+    );
+    assert_eq!(
+        status(&shop, id).await,
+        DeliveryStatus::Pending,
+        "nobody has attempted it"
+    );
+    assert_eq!(
+        shop.lease_one(1).await.attempts,
+        0,
+        "nobody has attempted it"
+    );
+}
+
+/// What was not given up stays as it is, and the answer says how that is.
+pub async fn what_was_not_given_up_stays<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let id = shop.publish_one().await;
+    let stays = DeliveryStatus::Pending;
+    assert_eq!(
+        redeliver(&shop, id).await,
+        Redelivered::NotGivenUp(stays),
+        "it waits"
+    );
+    let lease = shop.lease_one(1).await.lease;
+    let stays = DeliveryStatus::Delivering;
+    assert_eq!(
+        redeliver(&shop, id).await,
+        Redelivered::NotGivenUp(stays),
+        "it is attempted"
+    );
+    let at = shop.now().saturating_add(Duration::from_secs(5));
+    assert_eq!(
+        shop.settle(lease, Next::Retry(at)).await,
+        Settled::Done,
+        "the lease is held"
+    );
+    let stays = DeliveryStatus::ScheduledRetry;
+    assert_eq!(
+        redeliver(&shop, id).await,
+        Redelivered::NotGivenUp(stays),
+        "it is scheduled"
+    );
+    assert_eq!(shop.lease_ids(1).await, [], "and not due before its time");
+    shop.advance(Duration::from_secs(5));
+    let lease = shop.lease_one(1).await.lease;
+    assert_eq!(
+        shop.settle(lease, Next::Delivered).await,
+        Settled::Done,
+        "the lease is held"
+    );
+    let stays = DeliveryStatus::Delivered;
+    assert_eq!(
+        redeliver(&shop, id).await,
+        Redelivered::NotGivenUp(stays),
+        "it was delivered"
+    );
+    assert_eq!(shop.lease_ids(1).await, [], "and does not come back");
+}
+
+/// Nothing of another workspace is queued, nor what does not exist.
+pub async fn other_workspaces_queue_nothing<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let id = ended(&shop, 0, Next::Failed).await;
+    let redelivery = shop.harness.redelivery();
+    let other = workspace_id("ws_other");
+    let foreign = redelivery.redeliver(id, &other).await;
+    assert_eq!(
+        foreign.expect("the queue can be asked"),
+        Redelivered::NotFound,
+        "ws_shop's"
+    );
+    let nowhere = DeliveryId::nth(shop.event().id, 7);
+    assert_eq!(
+        redeliver(&shop, nowhere).await,
+        Redelivered::NotFound,
+        "it does not exist"
+    );
+    let request = RedeliveryRequest {
+        workspace: other,
+        endpoint: nth_endpoint_id(0),
+        since: Timestamp::default(),
+        limit: 10,
+    };
+    let foreign = redelivery.redeliver_since(&request).await;
+    assert_eq!(
+        foreign.expect("the queue can be asked"),
+        0,
+        "ws_shop's endpoint"
+    );
+    assert_eq!(shop.lease_ids(1).await, [], "nothing is due");
+}
+
+/// An endpoint's given-up deliveries since an instant are queued again, the oldest first, so many at once; others are not.
+pub async fn a_backlog_is_queued_again_in_steps<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(2).await;
+    ended(&shop, 0, Next::DeadLetter).await;
+    shop.advance(Duration::from_secs(1));
+    let since = shop.now();
+    let mut given_up = Vec::new();
+    for next in [Next::Failed, Next::DeadLetter, Next::Failed] {
+        given_up.push(ended(&shop, 0, next).await);
+        ended(&shop, 0, Next::Delivered).await;
+        ended(&shop, 1, next).await;
+    }
+    assert_eq!(
+        redeliver_since(&shop, 0, since, 0).await,
+        0,
+        "none were asked for"
+    );
+    assert_eq!(redeliver_since(&shop, 0, since, 2).await, 2, "two of three");
+    let mut leased = shop.lease_all(1).await;
+    leased.sort_by_key(|leased| leased.lease.delivery);
+    let ids: Vec<_> = leased.iter().map(|leased| leased.lease.delivery).collect();
+    assert_eq!(
+        ids,
+        given_up[..2],
+        "the oldest two of the endpoint since then"
+    );
+    for leased in leased {
+        shop.settle(leased.lease, Next::Delivered).await;
+    }
+    assert_eq!(redeliver_since(&shop, 0, since, 2).await, 1, "the third");
+    assert_eq!(
+        shop.lease_one(1).await.lease.delivery,
+        given_up[2],
+        "the third"
+    );
+    assert_eq!(
+        redeliver_since(&shop, 0, since, 2).await,
+        0,
+        "there are no more"
+    );
+}
+
+/// Queueing again wakes a worker that waits.
+pub async fn a_waiting_worker_is_woken<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let id = ended(&shop, 0, Next::Failed).await;
+    let batch = shop.lease(&request(1, 10)).await;
+    assert_eq!(batch.deliveries, [], "nothing is due");
+    let queue = shop.harness.queue();
+    let waiting = tokio::spawn(async move { queue.changed(batch.generation).await });
+    assert_eq!(
+        redeliver(&shop, id).await,
+        Redelivered::Queued,
+        "it was given up"
+    );
+    let woken = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    assert!(woken.is_ok(), "the worker has been woken");
+    assert_eq!(shop.lease_ids(1).await, [id], "and finds the delivery");
+}
+
+/// What was queued again is so after an orderly restart, unless the queue survives none.
+pub async fn what_was_queued_again_survives_a_restart<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let id = ended(&shop, 0, Next::DeadLetter).await;
+    assert_eq!(
+        redeliver(&shop, id).await,
+        Redelivered::Queued,
+        "it was given up"
+    );
+    if let Some(shop) = shop.restarted().await {
+        assert_eq!(shop.lease_ids(1).await, [id], "it is due after the restart");
+    }
+}
