@@ -156,3 +156,59 @@ mod catalog {
             the_catalog_survives_a_restart;
     }
 }
+
+mod management {
+    use super::*;
+    catches! { management:
+        manages_other_workspaces in With<{ ManagesOtherWorkspaces as usize }> =>
+            other_workspaces_are_not_read, other_workspaces_audit_is_absent;
+        forgets_the_offset in With<{ ForgetsTheOffset as usize }> => applications_are_paged;
+        reads_newest_first in With<{ ReadsNewestFirst as usize }> => each_selection_reads_its_rows;
+        counts_nobody in With<{ CountsNobody as usize }> => subscribers_are_counted;
+        forgets_the_previous_secret in With<{ ForgetsThePreviousSecret as usize }> =>
+            what_was_made_is_read_whole;
+        writes_half in With<{ WritesHalf as usize }> => a_change_is_whole_or_nothing;
+        decides_by_old_rows in With<{ DecidesByOldRows as usize }> =>
+            concurrent_changes_keep_the_limit;
+        forgets_to_audit in With<{ ForgetsToAudit as usize }> => every_change_is_audited;
+        only_disables_the_removed in With<{ OnlyDisablesTheRemoved as usize }> =>
+            a_removed_endpoint_is_gone_everywhere;
+        shows_nothing_to_plans in With<{ ShowsNothingToPlans as usize }> =>
+            the_plan_sees_what_it_reads;
+        audits_unfiltered in With<{ AuditsUnfiltered as usize }> =>
+            entries_are_filtered_and_counted;
+        audits_oldest_first in With<{ AuditsOldestFirst as usize }> => every_change_is_audited;
+        counts_the_page in With<{ CountsThePage as usize }> => entries_are_filtered_and_counted;
+        draws_a_sealing_key_each_time in With<{ DrawsASealingKeyEachTime as usize }> =>
+            a_store_keeps_its_sealing_key;
+    }
+}
+
+mod search {
+    use super::*;
+    catches! { search:
+        finds_any_status in With<{ FindsAnyStatus as usize }> => a_status_finds_its_deliveries;
+        finds_from_the_start in With<{ FindsFromTheStart as usize }> =>
+            a_status_finds_its_deliveries;
+        finds_the_old in With<{ FindsTheOld as usize }> => since_is_kept;
+        finds_other_workspaces in With<{ FindsOtherWorkspaces as usize }> =>
+            other_workspaces_find_nothing;
+        finds_more in With<{ FindsMore as usize }> => pages_show_each_delivery_once;
+        finds_oldest_first in With<{ FindsOldestFirst as usize }> => the_newest_delivery_is_first;
+    }
+}
+
+mod redelivery {
+    use super::*;
+    catches! { redelivery:
+        only_says_it_queues in With<{ OnlySaysItQueues as usize }> =>
+            what_was_given_up_is_due_at_once, what_was_not_given_up_stays;
+        redelivers_for_others in With<{ RedeliversForOthers as usize }> =>
+            other_workspaces_queue_nothing;
+        hides_how_it_stands in With<{ HidesHowItStands as usize }> => what_was_not_given_up_stays;
+        redelivers_the_old in With<{ RedeliversTheOld as usize }> =>
+            a_backlog_is_queued_again_in_steps;
+        redelivers_all_at_once in With<{ RedeliversAllAtOnce as usize }> =>
+            a_backlog_is_queued_again_in_steps;
+    }
+}

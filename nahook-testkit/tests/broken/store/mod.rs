@@ -3,6 +3,7 @@
 mod catalog;
 mod caught;
 mod log;
+mod management;
 mod queue;
 mod recorder;
 mod records;
@@ -89,6 +90,31 @@ bugs! {
     LeasesTheRecorded
     EndsItsOwn
     ForgetsAtARestart
+    ManagesOtherWorkspaces
+    ForgetsTheOffset
+    ReadsNewestFirst
+    CountsNobody
+    ForgetsThePreviousSecret
+    WritesHalf
+    DecidesByOldRows
+    ForgetsToAudit
+    OnlyDisablesTheRemoved
+    ShowsNothingToPlans
+    AuditsUnfiltered
+    AuditsOldestFirst
+    CountsThePage
+    DrawsASealingKeyEachTime
+    FindsAnyStatus
+    FindsFromTheStart
+    FindsTheOld
+    FindsOtherWorkspaces
+    FindsMore
+    FindsOldestFirst
+    OnlySaysItQueues
+    RedeliversForOthers
+    HidesHowItStands
+    RedeliversTheOld
+    RedeliversAllAtOnce
 }
 
 use Bug::*;

@@ -1,0 +1,202 @@
+//! Broken management, lists and redelivery.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use nahook_core::{
+    AuditPage, AuditQuery, Change, ChangePlan, DeliveryId, DeliveryQuery, DeliveryRecord,
+    DeliverySearch, ManagementError, ManagementStore, Planned, Record, Redelivered, Redelivery,
+    RedeliveryRequest, Select, Snapshot, StoreError, Timestamp, Verb, WorkspaceId,
+};
+use nahook_testkit::declare;
+
+use super::{Broken, Bug::*};
+
+/// A plan whose decision is known.
+struct Decided(Planned);
+
+impl ChangePlan for Decided {
+    fn reads(&self) -> &[Select] {
+        &[]
+    }
+
+    fn plan(&self, _: &Snapshot) -> Result<Planned, ManagementError> {
+        Ok(self.0.clone())
+    }
+}
+
+impl Broken {
+    async fn decided(
+        &self,
+        workspace: &WorkspaceId,
+        planned: Planned,
+    ) -> Result<Vec<Change>, ManagementError> {
+        let plan: Arc<dyn ChangePlan> = Arc::new(Decided(planned));
+        self.inner.change(workspace, &plan).await
+    }
+
+    fn managed_workspace(&self, workspace: &WorkspaceId) -> WorkspaceId {
+        if self.has(ManagesOtherWorkspaces) {
+            declare::workspace_id("ws_shop")
+        } else {
+            *workspace
+        }
+    }
+}
+
+impl ManagementStore for Broken {
+    async fn read(
+        &self,
+        workspace: &WorkspaceId,
+        selection: &[Select],
+    ) -> Result<Snapshot, StoreError> {
+        let mut selection = selection.to_vec();
+        if self.has(ForgetsTheOffset) {
+            for select in &mut selection {
+                if let Select::Applications { offset, .. } = select {
+                    *offset = 0;
+                }
+            }
+        }
+        let workspace = self.managed_workspace(workspace);
+        let mut rows = self.inner.read(&workspace, &selection).await?;
+        match self.bug {
+            ReadsNewestFirst => rows.endpoints.reverse(),
+            CountsNobody => rows.subscriber_counts.clear(),
+            ForgetsThePreviousSecret => {
+                for row in &mut rows.endpoints {
+                    row.previous_secret = None;
+                }
+            }
+            _ => {}
+        }
+        Ok(rows)
+    }
+
+    async fn change(
+        &self,
+        workspace: &WorkspaceId,
+        plan: &Arc<dyn ChangePlan>,
+    ) -> Result<Vec<Change>, ManagementError> {
+        match self.bug {
+            WritesHalf => {
+                let rows = self.inner.read(workspace, plan.reads()).await?;
+                let planned = plan.plan(&rows)?;
+                for change in &planned.changes {
+                    let one = Planned {
+                        changes: vec![change.clone()],
+                        audit: Vec::new(),
+                    };
+                    self.decided(workspace, one).await?;
+                }
+                Ok(planned.changes)
+            }
+            DecidesByOldRows => {
+                let rows = self.inner.read(workspace, plan.reads()).await?;
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                self.decided(workspace, plan.plan(&rows)?).await
+            }
+            ForgetsToAudit => {
+                let rows = self.inner.read(workspace, plan.reads()).await?;
+                let mut planned = plan.plan(&rows)?;
+                planned.audit.clear();
+                self.decided(workspace, planned).await
+            }
+            OnlyDisablesTheRemoved => {
+                let rows = self.inner.read(workspace, plan.reads()).await?;
+                let mut planned = plan.plan(&rows)?;
+                for change in &mut planned.changes {
+                    if let (Verb::Remove, Record::Endpoint(row)) = (change.verb, &mut change.record)
+                    {
+                        row.is_active = false;
+                        change.verb = Verb::Update;
+                    }
+                }
+                self.decided(workspace, planned).await
+            }
+            ShowsNothingToPlans => {
+                let planned = plan.plan(&Snapshot::default())?;
+                self.decided(workspace, planned).await
+            }
+            _ => self.inner.change(workspace, plan).await,
+        }
+    }
+
+    async fn audit_log(
+        &self,
+        workspace: &WorkspaceId,
+        query: &AuditQuery,
+    ) -> Result<AuditPage, StoreError> {
+        let mut query = query.clone();
+        if self.has(AuditsUnfiltered) {
+            (query.from, query.to, query.resource_type) = (None, None, None);
+        }
+        let workspace = self.managed_workspace(workspace);
+        let mut page = self.inner.audit_log(&workspace, &query).await?;
+        match self.bug {
+            AuditsOldestFirst => page.entries.reverse(),
+            CountsThePage => page.total = page.entries.len() as u64,
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn sealing_key(&self) -> Result<[u8; 32], StoreError> {
+        static DRAWN: AtomicU8 = AtomicU8::new(1);
+        if self.has(DrawsASealingKeyEachTime) {
+            return Ok([DRAWN.fetch_add(1, Ordering::Relaxed); 32]);
+        }
+        self.inner.sealing_key().await
+    }
+}
+
+impl DeliverySearch for Broken {
+    async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
+        let mut query = query.clone();
+        match self.bug {
+            FindsAnyStatus => query.status = None,
+            FindsFromTheStart => query.before = None,
+            FindsTheOld => query.since = None,
+            FindsOtherWorkspaces => query.workspace = declare::workspace_id("ws_shop"),
+            FindsMore => query.limit = query.limit.saturating_add(1),
+            _ => {}
+        }
+        let mut found = self.inner.deliveries(&query).await?;
+        if self.has(FindsOldestFirst) {
+            found.reverse();
+        }
+        Ok(found)
+    }
+}
+
+impl Redelivery for Broken {
+    async fn redeliver(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Redelivered, StoreError> {
+        if self.has(OnlySaysItQueues) {
+            return Ok(Redelivered::Queued);
+        }
+        let workspace = if self.has(RedeliversForOthers) {
+            declare::workspace_id("ws_shop")
+        } else {
+            *workspace
+        };
+        let redelivered = self.inner.redeliver(id, &workspace).await?;
+        Ok(match redelivered {
+            Redelivered::NotGivenUp(_) if self.has(HidesHowItStands) => Redelivered::NotFound,
+            other => other,
+        })
+    }
+
+    async fn redeliver_since(&self, request: &RedeliveryRequest) -> Result<usize, StoreError> {
+        let mut request = *request;
+        match self.bug {
+            RedeliversTheOld => request.since = Timestamp::default(),
+            RedeliversAllAtOnce => request.limit = usize::MAX,
+            _ => {}
+        }
+        self.inner.redeliver_since(&request).await
+    }
+}
