@@ -13,10 +13,9 @@ use crate::declare::{event_type_name, workspace_id};
 use crate::{ManagementHarness, SeededIds};
 
 /// A plan written out: it reads this and answers that.
-struct Written(
-    Vec<Select>,
-    Box<dyn Fn(&Snapshot) -> Result<Planned, ManagementError> + Send + Sync>,
-);
+struct Written(Vec<Select>, Box<Decide>);
+
+type Decide = dyn Fn(&Snapshot) -> Result<Planned, ManagementError> + Send + Sync;
 
 impl ChangePlan for Written {
     fn reads(&self) -> &[Select] {

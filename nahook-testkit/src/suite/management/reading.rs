@@ -39,16 +39,16 @@ pub async fn what_was_made_is_read_whole<H: ManagementHarness>() {
     shop.subscribe(endpoint.id, &[event_type]).await;
 
     let rows = shop.read(&[Select::Endpoint(endpoint.id)]).await;
-    assert_eq!(
-        rows.endpoints,
-        [endpoint.clone()],
-        "the endpoint, as it was made"
+    assert!(
+        rows.endpoints.iter().eq([&endpoint]),
+        "the endpoint, as it was made: {:?}",
+        rows.endpoints
     );
     let rows = shop.read(&[Select::Application(application.id)]).await;
-    assert_eq!(
-        rows.applications,
-        [application.clone()],
-        "the application, as it was made"
+    assert!(
+        rows.applications.iter().eq([&application]),
+        "the application, as it was made: {:?}",
+        rows.applications
     );
     let rows = shop.read(&[Select::Environments]).await;
     assert_eq!(

@@ -48,7 +48,7 @@ pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
             Select::SubscriptionsTo(paid),
         ])
         .await;
-    assert_eq!(rows.endpoints, [b.clone()], "the other one is read");
+    assert!(rows.endpoints.iter().eq([&b]), "the other one is read");
     let subscribed: Vec<_> = rows.subscriptions.iter().map(|row| row.endpoint).collect();
     assert_eq!(subscribed, [b.id], "its subscriptions went with it");
     assert_eq!(
@@ -188,7 +188,10 @@ pub async fn a_removed_application_takes_its_endpoints<H: ManagementHarness>() {
         ])
         .await;
     assert_eq!(rows.applications, [], "the application is gone");
-    assert_eq!(rows.endpoints, [other.clone()], "and its endpoint with it");
+    assert!(
+        rows.endpoints.iter().eq([&other]),
+        "and its endpoint with it"
+    );
     assert_eq!(
         shop.subscribers("order.paid").await,
         Some(vec![other.id]),
