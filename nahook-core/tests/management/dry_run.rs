@@ -1,8 +1,9 @@
 //! Dry runs say what a trigger does.
 
+use nahook_core::WouldBe::{Inactive, NotSubscribed, OtherEnvironment, Queued, Unpublished};
 use nahook_core::{
     Caller, EndpointPatch, EnvironmentId, EventTypeId, FanOutScope, NewEndpoint, NewEnvironment,
-    SubscriptionStore, WouldBe,
+    SubscriptionStore,
 };
 use nahook_testkit::declare::{caller, event_type_name};
 
@@ -69,13 +70,12 @@ async fn every_endpoint_is_told_with_the_reason_and_the_queued_are_the_subscribe
         let queued: Vec<_> = told
             .endpoints
             .iter()
-            .filter(|(_, would_be)| *would_be == WouldBe::Queued)
+            .filter(|(_, would_be)| *would_be == Queued)
             .map(|(id, _)| *id)
             .collect();
         assert_eq!(queued, found.unwrap().unwrap().endpoints.to_vec());
         told.endpoints
     };
-    use WouldBe::{Inactive, NotSubscribed, OtherEnvironment, Queued, Unpublished};
     let expected = |of_elsewhere, of_a, of_inactive| {
         [
             (elsewhere, of_elsewhere),

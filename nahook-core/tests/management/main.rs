@@ -1,7 +1,9 @@
 //! Every rule of the Management API (contract, section 2), decided over the store in memory.
 #![expect(
+    clippy::needless_pass_by_value,
+    clippy::panic,
     clippy::unwrap_used,
-    reason = "test code outside of the test functions"
+    reason = "test code outside of the test functions, which hands its results over"
 )]
 
 mod applications;

@@ -38,7 +38,7 @@ async fn a_session_has_a_code_of_five_minutes_and_an_end_of_its_own() {
     };
     let made = create(application, None, 10).await.unwrap();
     let minutes = |until: nahook_core::Timestamp| until.saturating_since(made.session.created_at);
-    assert_eq!(minutes(made.session.expires_at), Duration::from_mins(60));
+    assert_eq!(minutes(made.session.expires_at), Duration::from_hours(1));
     assert_eq!(
         minutes(made.session.code_expires_at),
         Duration::from_mins(5)
