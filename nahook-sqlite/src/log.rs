@@ -65,7 +65,7 @@ impl DeliveryLog for SqliteStore {
         self.shared()
             .readers()
             .read(move |connection| match find(connection, id, workspace)? {
-                Some(key) => payload(connection, key).map(Some),
+                Some(key) => payload(connection, key),
                 None => Ok(None),
             })
             .await
@@ -108,8 +108,8 @@ fn record(connection: &Connection, key: i64, id: DeliveryId) -> rusqlite::Result
     connection
         .prepare_cached(
             "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
-                 delivery.status, attempts,
-                 coalesce(due_at, recorded_retry_at), first_attempt_at, delivered_at, delivery.updated_at
+                 delivery.status, attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
+                 delivered_at, delivery.updated_at, event.payload IS NOT NULL
              FROM delivery JOIN event ON event.seq = delivery.key >> 20
              JOIN endpoint ON endpoint.row = delivery.endpoint
              LEFT JOIN event_type ON event_type.row = event.event_type
@@ -130,6 +130,7 @@ fn record(connection: &Connection, key: i64, id: DeliveryId) -> rusqlite::Result
                 delivered_at: maybe_instant_at(row, 9)?,
                 next_retry_at: maybe_instant_at(row, 7)?
                     .filter(|_| status == Status::ScheduledRetry),
+                has_payload: row.get(11)?,
                 created_at,
                 updated_at: maybe_instant_at(row, 10)?.unwrap_or(created_at),
             })
@@ -174,9 +175,9 @@ fn attempts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<AttemptRe
         .collect()
 }
 
-fn payload(connection: &Connection, key: i64) -> rusqlite::Result<Payload> {
-    let json: Vec<u8> = connection
+fn payload(connection: &Connection, key: i64) -> rusqlite::Result<Option<Payload>> {
+    let json: Option<Vec<u8>> = connection
         .prepare_cached("SELECT payload FROM event WHERE seq = ?1 >> 20")?
         .query_row([key], |row| row.get(0))?;
-    Ok(Payload::from_stored(Bytes::from(json)))
+    Ok(json.map(|json| Payload::from_stored(Bytes::from(json))))
 }

@@ -22,6 +22,7 @@ CREATE TABLE workspace (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+-- A deleted row stays, so that the history keeps its names.
 CREATE TABLE environment (
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -31,10 +32,11 @@ CREATE TABLE environment (
     is_default INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    UNIQUE (workspace, slug)
+    deleted_at INTEGER
 ) STRICT;
+CREATE UNIQUE INDEX environment_by_slug ON environment (workspace, slug) WHERE deleted_at IS NULL;
 
--- A deleted row stays, so that the history keeps its names.
+-- Likewise.
 CREATE TABLE event_type (
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -47,11 +49,45 @@ CREATE TABLE event_type (
 CREATE UNIQUE INDEX event_type_by_name ON event_type (workspace, name) WHERE deleted_at IS NULL;
 
 -- Likewise.
+CREATE TABLE application (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    external_id TEXT,
+    name TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    max_endpoints INTEGER,
+    show_event_types INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    deleted_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX application_by_external_id ON application (workspace, external_id) WHERE deleted_at IS NULL;
+CREATE INDEX application_by_workspace ON application (workspace) WHERE deleted_at IS NULL;
+
+CREATE TABLE portal_session (
+    row INTEGER PRIMARY KEY,
+    -- The hash of its code.
+    code BLOB NOT NULL UNIQUE,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    application INTEGER NOT NULL REFERENCES application,
+    -- 0 admin, 1 editor, 2 viewer.
+    role INTEGER NOT NULL,
+    metadata TEXT NOT NULL,
+    code_expires_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX portal_session_by_application ON portal_session (application);
+CREATE INDEX portal_session_by_end ON portal_session (expires_at);
+
+-- A deleted row stays here too.
 CREATE TABLE endpoint (
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     workspace INTEGER NOT NULL REFERENCES workspace,
     environment INTEGER NOT NULL REFERENCES environment,
+    application INTEGER REFERENCES application,
     url TEXT NOT NULL,
     -- 0 webhook, 1 Slack.
     kind INTEGER NOT NULL,
@@ -70,7 +106,8 @@ CREATE TABLE endpoint (
     updated_at INTEGER NOT NULL,
     deleted_at INTEGER
 ) STRICT;
-CREATE INDEX endpoint_by_workspace ON endpoint (workspace);
+CREATE INDEX endpoint_by_workspace ON endpoint (workspace) WHERE deleted_at IS NULL;
+CREATE INDEX endpoint_by_application ON endpoint (application) WHERE deleted_at IS NULL;
 
 -- Rows are numbered in the order of subscribing.
 CREATE TABLE subscription (
@@ -92,6 +129,7 @@ CREATE TABLE publication (
     event_type INTEGER NOT NULL REFERENCES event_type,
     UNIQUE (environment, event_type)
 ) STRICT;
+CREATE INDEX publication_by_event_type ON publication (event_type);
 CREATE INDEX publication_by_workspace ON publication (workspace);
 
 -- State of keys and tokens: 0 active, 1 disabled, 2 revoked.
@@ -107,6 +145,8 @@ CREATE TABLE api_key (
     created_at INTEGER NOT NULL,
     UNIQUE (workspace, name)
 ) STRICT;
+CREATE INDEX api_key_by_environment ON api_key (environment) WHERE environment IS NOT NULL;
+CREATE INDEX api_key_by_endpoint ON api_key (endpoint) WHERE endpoint IS NOT NULL;
 
 CREATE TABLE management_token (
     row INTEGER PRIMARY KEY,
@@ -132,7 +172,8 @@ CREATE TABLE event (
     width INTEGER NOT NULL,
     -- JSON; absent if there are no labels.
     metadata TEXT,
-    payload BLOB NOT NULL
+    -- Absent where it is not kept any more; what is still to be delivered has it.
+    payload BLOB
 ) STRICT;
 
 CREATE TABLE delivery (

@@ -105,6 +105,7 @@ fn in_environment(
              WHERE subscription.event_type = ?1 AND endpoint.workspace = subscription.workspace
                AND endpoint.is_active AND endpoint.deleted_at IS NULL
                AND environment.id = ?2 AND environment.workspace = subscription.workspace
+               AND environment.deleted_at IS NULL
                AND (environment.is_default OR EXISTS (
                    SELECT 1 FROM publication
                    WHERE publication.environment = environment.row AND publication.event_type = ?1))

@@ -25,18 +25,19 @@ impl Catalog for SqliteStore {
             if changes.is_empty() {
                 return Ok(changes);
             }
-            let planned = changes.clone();
+            let (planned, now) = (changes.clone(), self.shared().now());
             let outcome = self
                 .shared()
                 .writer()
                 .run(move |session| {
-                    session.attempt(|session| write::apply(session, version, &planned, mode))
+                    session.attempt(|session| write::apply(session, version, &planned, mode, now))
                 })
                 .await?;
             match outcome {
                 Ok(()) | Err(Refusal::DryRun) => return Ok(changes),
-                Err(Refusal::Manifest(error)) => return Err(error.into()),
+                Err(Refusal::Missing(what)) => return Err(CatalogError::NotFound(what)),
                 Err(Refusal::Stale) => {}
+                Err(Refusal::Taken(error)) => return Err(error.into()),
             }
         }
     }

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use nahook_core::{
     ApiKeyRecord, EndpointRecord, EnvironmentRecord, EventTypeId, EventTypeName, EventTypeRecord,
-    KeyHash, ManagementTokenRecord, Manifest, PublicationRecord, SecretText, Snapshot,
-    SubscriptionRecord, WorkspaceId, WorkspaceRecord,
+    KeyHash, ManagementTokenRecord, Manifest, PublicationRecord, RetiredSecret, SecretText,
+    Snapshot, SubscriptionRecord, WorkspaceId, WorkspaceRecord,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use crate::endpoints::auth_at;
 use crate::row::{
-    endpoint_kind_at, instant_at, key_state_at, maybe_parsed_at, parsed_at, plan_at, unreadable,
+    endpoint_kind_at, instant_at, key_state_at, maybe_instant_at, maybe_parsed_at, parsed_at,
+    plan_at, unreadable,
 };
 
 const WORKSPACE: &str = "id, name, created_at, payload_len_max,
@@ -44,7 +45,7 @@ pub(super) fn event_type_id(
         .prepare_cached(
             "SELECT event_type.id
              FROM event_type JOIN workspace ON workspace.row = event_type.workspace
-             WHERE workspace.id = ?1 AND event_type.name = ?2 AND deleted_at IS NULL",
+             WHERE workspace.id = ?1 AND event_type.name = ?2 AND event_type.deleted_at IS NULL",
         )?
         .query_row(params![workspace.as_str(), name.as_str()], |row| {
             parsed_at(row, 0)
@@ -112,7 +113,7 @@ fn environments(
     connection
         .prepare_cached(
             "SELECT id, name, slug, is_default, created_at, updated_at FROM environment
-             WHERE workspace = ?1 ORDER BY row",
+             WHERE workspace = ?1 AND deleted_at IS NULL ORDER BY row",
         )?
         .query_map([row], |row| {
             Ok(EnvironmentRecord {
@@ -157,32 +158,45 @@ fn endpoints(
 ) -> rusqlite::Result<Vec<EndpointRecord>> {
     connection
         .prepare_cached(
-            "SELECT endpoint.id, environment.id, url, kind, config, metadata, description,
-                 auth_username, auth_password, secret, is_active,
-                 endpoint.created_at, endpoint.updated_at
+            "SELECT endpoint.id, environment.id, application.id, url, kind, config,
+                 endpoint.metadata, description, auth_username, auth_password, secret,
+                 previous_secret, previous_secret_until, is_active, endpoint.created_at,
+                 endpoint.updated_at
              FROM endpoint JOIN environment ON environment.row = endpoint.environment
-             WHERE endpoint.workspace = ?1 AND deleted_at IS NULL ORDER BY endpoint.row",
+             LEFT JOIN application ON application.row = endpoint.application
+             WHERE endpoint.workspace = ?1 AND endpoint.deleted_at IS NULL ORDER BY endpoint.row",
         )?
-        .query_map([row], |row| {
-            let config: Map<String, Value> = json_at(row, 4)?;
-            let metadata: BTreeMap<String, String> = json_at(row, 5)?;
-            Ok(EndpointRecord {
-                id: parsed_at(row, 0)?,
-                workspace,
-                environment: parsed_at(row, 1)?,
-                url: row.get(2)?,
-                kind: endpoint_kind_at(row, 3)?,
-                config,
-                metadata,
-                description: row.get(6)?,
-                auth: auth_at(row, 7)?,
-                secret: SecretText::new(row.get::<_, String>(9)?),
-                is_active: row.get(10)?,
-                created_at: instant_at(row, 11)?,
-                updated_at: instant_at(row, 12)?,
-            })
-        })?
+        .query_map([row], |row| endpoint_at(row, workspace))?
         .collect()
+}
+
+fn endpoint_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Result<EndpointRecord> {
+    let config: Map<String, Value> = json_at(row, 5)?;
+    let metadata: BTreeMap<String, String> = json_at(row, 6)?;
+    let previous: Option<String> = row.get(11)?;
+    let signs_until = maybe_instant_at(row, 12)?;
+    Ok(EndpointRecord {
+        id: parsed_at(row, 0)?,
+        workspace,
+        environment: parsed_at(row, 1)?,
+        application: maybe_parsed_at(row, 2)?,
+        url: row.get(3)?,
+        kind: endpoint_kind_at(row, 4)?,
+        config,
+        metadata,
+        description: row.get(7)?,
+        auth: auth_at(row, 8)?,
+        secret: SecretText::new(row.get::<_, String>(10)?),
+        previous_secret: previous
+            .zip(signs_until)
+            .map(|(secret, signs_until)| RetiredSecret {
+                secret: SecretText::new(secret),
+                signs_until,
+            }),
+        is_active: row.get(13)?,
+        created_at: instant_at(row, 14)?,
+        updated_at: instant_at(row, 15)?,
+    })
 }
 
 fn subscriptions(
@@ -221,7 +235,8 @@ fn publications(
             "SELECT environment.id, event_type.id
              FROM publication JOIN environment ON environment.row = publication.environment
              JOIN event_type ON event_type.row = publication.event_type
-             WHERE publication.workspace = ?1 AND event_type.deleted_at IS NULL
+             WHERE publication.workspace = ?1 AND environment.deleted_at IS NULL
+               AND event_type.deleted_at IS NULL
              ORDER BY publication.row",
         )?
         .query_map([row], |row| {

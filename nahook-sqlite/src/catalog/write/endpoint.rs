@@ -1,0 +1,138 @@
+//! Applications, endpoints and their subscriptions.
+
+use nahook_core::{ApplicationRecord, EndpointRecord, SubscriptionRecord, Timestamp, Verb};
+use rusqlite::{Connection, params};
+
+use super::{
+    Written, application_row, endpoint_row, environment_row, event_type_row, json, one, remove,
+    workspace_row,
+};
+use crate::row::{endpoint_kind_code, nanos};
+
+pub(super) fn application(
+    connection: &Connection,
+    verb: Verb,
+    row: &ApplicationRecord,
+    now: Timestamp,
+) -> Written {
+    let workspace = workspace_row(connection, row.workspace)?;
+    let statement = match verb {
+        Verb::Create => {
+            "INSERT INTO application (id, workspace, external_id, name, metadata, max_endpoints,
+                 show_event_types, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        }
+        Verb::Update => {
+            "UPDATE application SET external_id = ?3, name = ?4, metadata = ?5, max_endpoints = ?6,
+                 show_event_types = ?7, created_at = ?8, updated_at = ?9
+             WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL"
+        }
+        Verb::Remove => return remove::application(connection, row.id.as_str(), workspace, now),
+    };
+    one(
+        connection,
+        "application",
+        statement,
+        params![
+            row.id.as_str(),
+            workspace,
+            row.external_id,
+            row.name,
+            json(&row.metadata)?,
+            row.max_endpoints,
+            row.show_event_types,
+            nanos(row.created_at),
+            nanos(row.updated_at),
+        ],
+    )
+}
+
+pub(super) fn endpoint(
+    connection: &Connection,
+    verb: Verb,
+    row: &EndpointRecord,
+    now: Timestamp,
+) -> Written {
+    let workspace = workspace_row(connection, row.workspace)?;
+    let statement = match verb {
+        Verb::Create => {
+            "INSERT INTO endpoint (id, workspace, environment, application, url, kind, config,
+                 metadata, description, auth_username, auth_password, secret, previous_secret,
+                 previous_secret_until, is_active, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+        }
+        // Switched on again, it starts with a clean sheet.
+        Verb::Update => {
+            "UPDATE endpoint SET environment = ?3, application = ?4, url = ?5, kind = ?6,
+                 config = ?7, metadata = ?8, description = ?9, auth_username = ?10,
+                 auth_password = ?11, secret = ?12, previous_secret = ?13,
+                 previous_secret_until = ?14,
+                 failing_since = CASE WHEN is_active < ?15 THEN NULL ELSE failing_since END,
+                 disabled_reason = CASE WHEN ?15 THEN NULL ELSE disabled_reason END,
+                 is_active = ?15, created_at = ?16, updated_at = ?17
+             WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL"
+        }
+        Verb::Remove => return remove::endpoint(connection, row.id.as_str(), workspace, now),
+    };
+    let environment = environment_row(connection, row.environment.as_str(), workspace)?;
+    let application = row.application.as_ref();
+    let application = application
+        .map(|id| application_row(connection, id.as_str(), workspace))
+        .transpose()?;
+    let previous = row.previous_secret.as_ref();
+    one(
+        connection,
+        "endpoint",
+        statement,
+        params![
+            row.id.as_str(),
+            workspace,
+            environment,
+            application,
+            row.url,
+            endpoint_kind_code(row.kind),
+            json(&row.config)?,
+            json(&row.metadata)?,
+            row.description,
+            row.auth.as_ref().map(|auth| auth.username.as_str()),
+            row.auth.as_ref().map(|auth| auth.password.expose()),
+            row.secret.expose(),
+            previous.map(|retired| retired.secret.expose()),
+            previous.map(|retired| nanos(retired.signs_until)),
+            row.is_active,
+            nanos(row.created_at),
+            nanos(row.updated_at),
+        ],
+    )
+}
+
+pub(super) fn subscription(
+    connection: &Connection,
+    verb: Verb,
+    row: SubscriptionRecord,
+) -> Written {
+    let workspace = workspace_row(connection, row.workspace)?;
+    if verb == Verb::Remove {
+        return one(
+            connection,
+            "subscription",
+            "DELETE FROM subscription WHERE id = ?1 AND workspace = ?2",
+            params![row.id.as_str(), workspace],
+        );
+    }
+    let endpoint = endpoint_row(connection, row.endpoint.as_str(), workspace)?;
+    let event_type = event_type_row(connection, row.event_type.as_str(), workspace)?;
+    one(
+        connection,
+        "subscription",
+        "INSERT INTO subscription (id, workspace, endpoint, event_type, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            row.id.as_str(),
+            workspace,
+            endpoint,
+            event_type,
+            nanos(row.created_at),
+        ],
+    )
+}
