@@ -33,7 +33,8 @@ macro_rules! of_delivery {
 const DELIVERY: &str = of_delivery!(
     "o.id, p.id, t.id, e.metadata, d.status, d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL,
         d.attempts, d.first_attempt_at, d.delivered_at,
-        coalesce(d.due_at, d.recorded_retry_at), e.accepted_at, d.updated_at",
+        coalesce(d.due_at, d.recorded_retry_at), e.accepted_at, d.updated_at,
+        e.payload IS NOT NULL",
     "JOIN event e ON e.seq = o.seq
     JOIN endpoint p ON p.row = d.endpoint
     LEFT JOIN event_type t ON t.row = o.event_type"
@@ -78,9 +79,11 @@ impl DeliveryLog for PostgresStore {
         let rows = self.rows_of(PAYLOAD, id, workspace).await?;
         let payload = rows
             .first()
-            .map(|row| value_at::<Vec<u8>>(row, 1))
+            .map(|row| value_at::<Option<Vec<u8>>>(row, 1))
             .transpose()?;
-        Ok(payload.map(|json| Payload::from_stored(json.into())))
+        Ok(payload
+            .flatten()
+            .map(|json| Payload::from_stored(json.into())))
     }
 }
 
@@ -131,6 +134,7 @@ fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
         first_attempt_at: maybe_instant_at(row, 7)?,
         delivered_at: maybe_instant_at(row, 8)?,
         next_retry_at: maybe_instant_at(row, 9)?.filter(|_| stored == 1),
+        has_payload: value_at(row, 12)?,
         created_at,
         updated_at: maybe_instant_at(row, 11)?.unwrap_or(created_at),
     })

@@ -15,7 +15,7 @@ use crate::store::PostgresStore;
 const LOOK_UP: &str = "
 SELECT t.id, s.id
 FROM event_type t
-LEFT JOIN environment n ON n.id = $3 AND n.workspace = t.workspace
+LEFT JOIN environment n ON n.id = $3 AND n.workspace = t.workspace AND n.deleted_at IS NULL
 LEFT JOIN LATERAL (
     SELECT e.id, s.row
     FROM subscription s

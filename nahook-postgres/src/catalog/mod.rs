@@ -176,10 +176,11 @@ impl PostgresStore {
         self.lock(lent, &names, &ids).await?;
         let snapshot = read::snapshot(lent, &names, &ids).await?;
         let shared = self.shared();
+        let now = shared.clock().now();
         let changes = manifest
-            .changes(&snapshot, shared.clock().now(), &shared.settings.ids)
+            .changes(&snapshot, now, &shared.settings.ids)
             .map_err(CatalogError::from)?;
-        write::write(lent, &changes).await?;
+        write::write(lent, &changes, now).await?;
         Ok(changes)
     }
 
@@ -248,7 +249,7 @@ impl PostgresStore {
             created_at: now,
         };
         let id = record.id;
-        write::write_one(lent, Verb::Create, &Record::EventType(record)).await?;
+        write::write_one(lent, Verb::Create, &Record::EventType(record), now).await?;
         Ok(id)
     }
 }
@@ -256,10 +257,12 @@ impl PostgresStore {
 fn workspace_of(change: &Change) -> WorkspaceId {
     match &change.record {
         Record::ApiKey(row) => row.workspace,
+        Record::Application(row) => row.workspace,
         Record::Endpoint(row) => row.workspace,
         Record::Environment(row) => row.workspace,
         Record::EventType(row) => row.workspace,
         Record::ManagementToken(row) => row.workspace,
+        Record::PortalSession(row) => row.workspace,
         Record::Publication(row) => row.workspace,
         Record::Subscription(row) => row.workspace,
         Record::Workspace(row) => row.id,

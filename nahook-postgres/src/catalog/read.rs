@@ -1,9 +1,9 @@
 //! Reading what exists.
 
 use nahook_core::{
-    ApiKeyRecord, BasicAuth, EndpointRecord, EnvironmentRecord, EventTypeRecord,
-    ManagementTokenRecord, PublicationRecord, SecretText, Snapshot, SubscriptionRecord,
-    WorkspaceId, WorkspaceRecord,
+    ApiKeyRecord, ApplicationRecord, BasicAuth, EndpointRecord, EnvironmentRecord, EventTypeRecord,
+    ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, Snapshot,
+    SubscriptionRecord, WorkspaceId, WorkspaceRecord,
 };
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 use super::row::{hash_at, kind_at, plan_at, state_at};
 use crate::connection::{Lender, Lent};
 use crate::error::PgError;
-use crate::row::{instant_at, maybe_parsed_at, parsed_at, value_at};
+use crate::row::{instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
 
 const WORKSPACE_COLUMNS: &str = "
 w.id, w.name, w.created_at, w.payload_len_max,
@@ -20,17 +20,24 @@ w.workspace_rate_interval, w.workspace_rate_burst, w.key_rate_interval, w.key_ra
 const ENVIRONMENTS: &str = "
 SELECT n.id, w.id, n.name, n.slug, n.is_default, n.created_at, n.updated_at
 FROM environment n JOIN workspace w ON w.row = n.workspace
-WHERE w.id = ANY($1) ORDER BY n.row";
+WHERE w.id = ANY($1) AND n.deleted_at IS NULL ORDER BY n.row";
 
 const EVENT_TYPES: &str = "
 SELECT t.id, w.id, t.name, t.description, t.created_at
 FROM event_type t JOIN workspace w ON w.row = t.workspace
 WHERE w.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.row";
 
+const APPLICATIONS: &str = "
+SELECT a.id, w.id, a.external_id, a.name, a.metadata, a.max_endpoints, a.show_event_types, a.created_at, a.updated_at
+FROM application a JOIN workspace w ON w.row = a.workspace
+WHERE w.id = ANY($1) AND a.deleted_at IS NULL ORDER BY a.row";
+
 const ENDPOINTS: &str = "
 SELECT e.id, w.id, n.id, e.url, e.kind, e.config, e.metadata, e.description,
-    e.auth_username, e.auth_password, e.secret, e.is_active, e.created_at, e.updated_at
+    e.auth_username, e.auth_password, e.secret, e.is_active, e.created_at, e.updated_at,
+    a.id, e.previous_secret, e.previous_secret_until
 FROM endpoint e JOIN workspace w ON w.row = e.workspace JOIN environment n ON n.row = e.environment
+LEFT JOIN application a ON a.row = e.application
 WHERE w.id = ANY($1) AND e.deleted_at IS NULL ORDER BY e.row";
 
 const SUBSCRIPTIONS: &str = "
@@ -100,6 +107,8 @@ pub(super) async fn snapshot(
         publications: all(lent, PUBLICATIONS, &ids, publication_at).await?,
         api_keys: all(lent, API_KEYS, &ids, api_key_at).await?,
         management_tokens: all(lent, MANAGEMENT_TOKENS, &ids, management_token_at).await?,
+        applications: all(lent, APPLICATIONS, &ids, application_at).await?,
+        ..Snapshot::default()
     })
 }
 
@@ -144,13 +153,30 @@ fn event_type_at(row: &Row) -> Result<EventTypeRecord, PgError> {
     })
 }
 
+fn application_at(row: &Row) -> Result<ApplicationRecord, PgError> {
+    Ok(ApplicationRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        external_id: value_at(row, 2)?,
+        name: value_at(row, 3)?,
+        metadata: json_at(row, 4)?,
+        max_endpoints: value_at::<Option<i64>>(row, 5)?
+            .map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+        show_event_types: value_at(row, 6)?,
+        created_at: instant_at(row, 7)?,
+        updated_at: instant_at(row, 8)?,
+    })
+}
+
 fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
     let username: Option<String> = value_at(row, 8)?;
     let password: Option<String> = value_at(row, 9)?;
+    let previous: Option<&str> = value_at(row, 15)?;
     Ok(EndpointRecord {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
         environment: parsed_at(row, 2)?,
+        application: maybe_parsed_at(row, 14)?,
         url: value_at(row, 3)?,
         kind: kind_at(row, 4)?,
         config: json_at(row, 5)?,
@@ -163,6 +189,12 @@ fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
                 password: SecretText::new(password),
             }),
         secret: SecretText::new(value_at::<&str>(row, 10)?),
+        previous_secret: previous
+            .zip(maybe_instant_at(row, 16)?)
+            .map(|(secret, signs_until)| RetiredSecret {
+                secret: SecretText::new(secret),
+                signs_until,
+            }),
         is_active: value_at(row, 11)?,
         created_at: instant_at(row, 12)?,
         updated_at: instant_at(row, 13)?,

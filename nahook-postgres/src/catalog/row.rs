@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{EndpointKind, KeyHash, KeyState, Plan, Rate};
+use nahook_core::{EndpointKind, KeyHash, KeyState, Plan, PortalRole, Rate};
 use tokio_postgres::Row;
 
 use crate::error::PgError;
@@ -51,6 +51,14 @@ pub(crate) fn kind_code(kind: EndpointKind) -> i16 {
     match kind {
         EndpointKind::Webhook => 0,
         EndpointKind::Slack => 1,
+    }
+}
+
+pub(crate) fn role_code(role: PortalRole) -> i16 {
+    match role {
+        PortalRole::Admin => 0,
+        PortalRole::Editor => 1,
+        PortalRole::Viewer => 2,
     }
 }
 

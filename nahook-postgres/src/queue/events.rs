@@ -14,7 +14,7 @@ SELECT e.seq, e.id, w.id, t.name, e.accepted_at, e.payload
 FROM event e
 JOIN workspace w ON w.row = e.workspace
 LEFT JOIN event_type t ON t.row = e.event_type
-WHERE e.seq = ANY($1)";
+WHERE e.seq = ANY($1) AND e.payload IS NOT NULL";
 
 /// How much is remembered, in bytes of payloads and what surrounds them.
 const BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -13,6 +13,7 @@ CREATE TABLE {schema}.workspace (
     created_at bigint NOT NULL
 );
 
+-- A deleted row stays, so that the history keeps its names.
 CREATE TABLE {schema}.environment (
     row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
@@ -22,10 +23,11 @@ CREATE TABLE {schema}.environment (
     is_default boolean NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
-    UNIQUE (workspace, slug)
+    deleted_at bigint
 );
+CREATE UNIQUE INDEX environment_by_slug ON {schema}.environment (workspace, slug) WHERE deleted_at IS NULL;
 
--- A deleted row stays, so that the history keeps its names.
+-- Likewise.
 CREATE TABLE {schema}.event_type (
     row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
@@ -37,12 +39,45 @@ CREATE TABLE {schema}.event_type (
 );
 CREATE UNIQUE INDEX event_type_by_name ON {schema}.event_type (workspace, name) WHERE deleted_at IS NULL;
 
--- Likewise. The numbers that change while deliveries fail are kept apart, in endpoint_health.
+-- Likewise.
+CREATE TABLE {schema}.application (
+    row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    external_id text COLLATE "C",
+    name text NOT NULL,
+    metadata text NOT NULL,
+    max_endpoints bigint,
+    show_event_types boolean NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    deleted_at bigint
+);
+CREATE INDEX application_by_workspace ON {schema}.application (workspace, row) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX application_by_external_id ON {schema}.application (workspace, external_id)
+    WHERE deleted_at IS NULL;
+
+-- Role: 0 admin, 1 editor, 2 viewer.
+CREATE TABLE {schema}.portal_session (
+    -- The hash of its code.
+    code bytea PRIMARY KEY,
+    application bigint NOT NULL REFERENCES {schema}.application,
+    role smallint NOT NULL,
+    metadata text NOT NULL,
+    code_expires_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    created_at bigint NOT NULL
+);
+CREATE INDEX portal_session_by_application ON {schema}.portal_session (application);
+CREATE INDEX portal_session_by_end ON {schema}.portal_session (expires_at);
+
+-- Likewise, but its secrets go. The numbers that change while deliveries fail are kept apart, in endpoint_health.
 CREATE TABLE {schema}.endpoint (
     row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
     workspace bigint NOT NULL REFERENCES {schema}.workspace,
     environment bigint NOT NULL REFERENCES {schema}.environment,
+    application bigint REFERENCES {schema}.application,
     url text NOT NULL,
     -- 0 webhook, 1 Slack.
     kind smallint NOT NULL,
@@ -60,7 +95,8 @@ CREATE TABLE {schema}.endpoint (
     updated_at bigint NOT NULL,
     deleted_at bigint
 );
-CREATE INDEX endpoint_by_workspace ON {schema}.endpoint (workspace);
+CREATE INDEX endpoint_by_workspace ON {schema}.endpoint (workspace, row) WHERE deleted_at IS NULL;
+CREATE INDEX endpoint_by_application ON {schema}.endpoint (application, row) WHERE deleted_at IS NULL;
 
 CREATE TABLE {schema}.endpoint_health (
     endpoint bigint PRIMARY KEY,
@@ -127,7 +163,8 @@ CREATE TABLE {schema}.event (
     accepted_at bigint NOT NULL,
     -- JSON; absent if there are no labels.
     metadata text,
-    payload bytea NOT NULL
+    -- Absent where it is not kept any more.
+    payload bytea
 );
 
 CREATE SEQUENCE {schema}.lease_token;

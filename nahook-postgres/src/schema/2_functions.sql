@@ -105,7 +105,7 @@ BEGIN
         || substr(random_hex, 33, 8))::uuid;
     SELECT array_agg(e.id ORDER BY s.row) INTO endpoints
         FROM {schema}.subscription s JOIN {schema}.endpoint e ON e.row = s.endpoint
-        LEFT JOIN {schema}.environment n ON n.id = environment_id
+        LEFT JOIN {schema}.environment n ON n.id = environment_id AND n.deleted_at IS NULL
         WHERE s.event_type = kind.row AND e.workspace = space.row AND e.is_active AND e.deleted_at IS NULL
             AND (environment_id IS NULL OR e.environment = n.row
                 AND (n.is_default OR EXISTS (SELECT FROM {schema}.publication p

@@ -1,0 +1,120 @@
+//! Writing what is to change, row by row but many at a time.
+
+mod put;
+mod remove;
+
+use futures_util::future::join_all;
+use nahook_core::{CatalogError, Change, ManifestError, Record, Timestamp, Verb};
+use tokio_postgres::types::ToSql;
+
+use super::Failure;
+use crate::connection::Lent;
+use crate::error::PgError;
+
+/// How many statements are underway at a time.
+const PIPELINE: usize = 256;
+
+/// A statement with its parameters. It writes one row, and what follows from that; none where a row that it refers to
+/// is missing.
+struct Write {
+    statement: &'static str,
+    parameters: Vec<Box<dyn ToSql + Send + Sync>>,
+}
+
+/// A statement, and its parameters in their order.
+macro_rules! write_of {
+    ($statement:expr, $($parameter:expr),+ $(,)?) => {
+        $crate::catalog::write::Write {
+            statement: $statement,
+            parameters: vec![$(Box::new($parameter)),+],
+        }
+    };
+}
+use write_of;
+
+/// Writes the changes, in their order.
+pub(crate) async fn write(
+    lent: &mut Lent,
+    changes: &[Change],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    for chunk in changes.chunks(PIPELINE) {
+        let rows: Vec<_> = chunk
+            .iter()
+            .map(|change| (change.verb, &change.record))
+            .collect();
+        write_chunk(lent, &rows, now).await?;
+    }
+    Ok(())
+}
+
+async fn write_chunk(
+    lent: &mut Lent,
+    rows: &[(Verb, &Record)],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let mut prepared = Vec::with_capacity(rows.len());
+    for (verb, record) in rows {
+        let write = match verb {
+            Verb::Create | Verb::Update => put::statement(*verb, record),
+            Verb::Remove => remove::statement(record, now).ok_or_else(|| taken(record))?,
+        };
+        prepared.push((lent.prepare(write.statement).await?, write.parameters));
+    }
+    let client = lent.begin()?;
+    // Sent in this order, without waiting for one another's answers.
+    let written = join_all(prepared.iter().map(|(statement, parameters)| async move {
+        let parameters: Vec<&(dyn ToSql + Sync)> =
+            parameters.iter().map(|value| &**value as _).collect();
+        client.execute(statement, &parameters).await
+    }))
+    .await;
+    for ((verb, record), written) in rows.iter().zip(written) {
+        check(*verb, record, written.map_err(PgError::from))?;
+    }
+    Ok(())
+}
+
+/// Writes one row.
+pub(super) async fn write_one(
+    lent: &mut Lent,
+    verb: Verb,
+    record: &Record,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    write_chunk(lent, &[(verb, record)], now).await
+}
+
+fn check(verb: Verb, record: &Record, written: Result<u64, PgError>) -> Result<(), Failure> {
+    match (verb, written) {
+        (Verb::Update | Verb::Remove, Ok(0)) => {
+            Err(CatalogError::NotFound(described(record).0).into())
+        }
+        // Its id is that of a row that is there; what it refers to was there when it was decided, under the lock.
+        (Verb::Create, Ok(0)) => Err(taken(record)),
+        (_, Ok(_)) => Ok(()),
+        (_, Err(error)) if error.is_taken() => Err(taken(record)),
+        (_, Err(error)) => Err(error.into()),
+    }
+}
+
+fn taken(record: &Record) -> Failure {
+    let (what, name) = described(record);
+    let name = name.to_owned();
+    CatalogError::Manifest(ManifestError::Taken { what, name }).into()
+}
+
+fn described(record: &Record) -> (&'static str, &str) {
+    match record {
+        Record::ApiKey(row) => ("API key", &row.name),
+        Record::Application(row) => ("application", &row.name),
+        Record::Endpoint(row) => ("endpoint", row.id.as_str()),
+        Record::Environment(row) => ("environment", &row.slug),
+        Record::EventType(row) => ("event type", row.name.as_str()),
+        Record::ManagementToken(row) => ("management token", &row.name),
+        Record::PortalSession(row) => ("portal session", row.application.as_str()),
+        Record::Publication(row) => ("publication", row.event_type.as_str()),
+        Record::Subscription(row) => ("subscription", row.id.as_str()),
+        Record::Workspace(row) => ("workspace", &row.name),
+    }
+}
