@@ -101,6 +101,7 @@ pub fn summary(changes: &[Change], mode: ApplyMode) -> String {
 fn describe(record: &Record) -> String {
     match record {
         Record::ApiKey(row) => format!("API key {:?} ({})", row.name, row.id),
+        Record::Application(row) => format!("application {:?} ({})", row.name, row.id),
         Record::Endpoint(row) => {
             // A query may hold a token.
             let url = row.url.split('?').next().unwrap_or_default();
@@ -109,6 +110,7 @@ fn describe(record: &Record) -> String {
         Record::Environment(row) => format!("environment {:?} ({})", row.slug, row.id),
         Record::EventType(row) => format!("event type {:?} ({})", row.name.as_str(), row.id),
         Record::ManagementToken(row) => format!("management token {:?} ({})", row.name, row.id),
+        Record::PortalSession(row) => format!("portal session of {}", row.application),
         Record::Publication(row) => {
             format!("publication of {} in {}", row.event_type, row.environment)
         }
