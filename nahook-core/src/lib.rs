@@ -7,6 +7,7 @@ mod limiter;
 mod management;
 pub mod memory;
 mod ports;
+mod recording;
 mod value;
 
 pub use self::catalog::*;
@@ -15,4 +16,5 @@ pub use self::error::{StoreError, StoreErrorKind, TriggerError};
 pub use self::limiter::{GcraLimiter, LimiterKey};
 pub use self::management::*;
 pub use self::ports::*;
+pub use self::recording::*;
 pub use self::value::*;
