@@ -1,4 +1,5 @@
 //! The buffer in front of a recorder: batches, patience, bounds; and the publisher that tells it.
+#![expect(clippy::expect_used, reason = "what a test calls fails like a test")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,18 +214,18 @@ async fn the_publisher_tells_what_was_acknowledged_and_nothing_else() {
     let publishing = publisher.publish(&event, &mut slots);
     let in_time = tokio::time::timeout(Duration::from_secs(1), publishing).await;
     assert!(in_time.is_err(), "one is silent until the deadline");
-    let published: Vec<_> = slots
+    let told: Vec<_> = slots
         .iter()
         .filter(|slot| slot.outcome() == nahook_core::Outcome::Published)
         .map(Delivery::id)
         .collect();
-    assert!(!published.is_empty());
-    assert_eq!(buffer.len(), published.len());
+    assert!(!told.is_empty());
+    assert_eq!(buffer.len(), told.len());
     let store = store().await;
     buffer.run(store.clone(), std::future::ready(())).await;
     for slot in &slots {
         let shown = store.delivery(slot.id(), &workspace_id("ws_shop")).await;
         let shown = shown.expect("the log can be asked").is_some();
-        assert_eq!(shown, published.contains(&slot.id()));
+        assert_eq!(shown, told.contains(&slot.id()));
     }
 }
