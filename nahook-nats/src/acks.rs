@@ -53,7 +53,8 @@ impl Refusal {
 /// A message for a stream.
 pub(crate) struct Outgoing {
     pub(crate) subject: String,
-    pub(crate) id: String,
+    /// By which the server knows a repeated one; absent where repeating does no harm.
+    pub(crate) id: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -118,7 +119,9 @@ impl Acks {
             let _ = answer.send(Fate::Refused(Refusal::Nobody));
             return receiver;
         }
-        headers.insert(NATS_MESSAGE_ID, id);
+        if let Some(id) = id {
+            headers.insert(NATS_MESSAGE_ID, id);
+        }
         let token = {
             let mut waiting = self.waiting();
             waiting.drawn += 1;

@@ -47,8 +47,6 @@ pub enum ConnectError {
 pub(crate) enum QueueError {
     #[error("the server did not confirm")]
     Unconfirmed,
-    #[error("the server did not take a record")]
-    Refused,
     #[error("the queue is closed")]
     Closed,
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::acks::Acks;
 use crate::config::NatsSettings;
@@ -7,7 +8,10 @@ use crate::error::ConnectError;
 use crate::layout::{Names, ensure};
 use crate::log::NatsLog;
 use crate::publisher::NatsPublisher;
-use crate::queue::NatsQueue;
+use crate::queue::{Hub, NatsQueue};
+
+/// How long closing waits for the connection.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection to NATS with its streams: the way to the queue, and the queue.
 ///
@@ -31,14 +35,14 @@ pub struct Nats {
 pub async fn connect(servers: &str, settings: NatsSettings) -> Result<Nats, ConnectError> {
     let names = Names::new(&settings.prefix)?;
     let connection = Connection::open(servers, &settings).await?;
-    let _scheduled = ensure(&connection.context, &names, &settings).await?;
+    let scheduled = ensure(&connection.context, &names, &settings).await?;
     let settings = Arc::new(settings);
     let acks = Acks::start(&connection)
         .await
         .map_err(|error| ConnectError::Unreachable(error.into()))?;
     Ok(Nats {
         publisher: NatsPublisher::start(&connection, &acks, &names, &settings),
-        queue: NatsQueue {},
+        queue: NatsQueue::new(Hub::new(&connection, &acks, &names, &settings, scheduled)),
         log: settings.log.then(|| NatsLog::new(&connection, &names)),
         connection,
     })
@@ -48,5 +52,12 @@ impl Nats {
     /// Whether there is a connection to a server now.
     pub fn is_connected(&self) -> bool {
         self.connection.is_up()
+    }
+
+    /// Gives back to the server what this process has in hand, so that others have it at once, and waits until that is
+    /// sent. The queue hands out nothing more; settle before.
+    pub async fn close(&self) {
+        self.queue.close().await;
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.connection.client.flush()).await;
     }
 }

@@ -8,22 +8,28 @@
 mod support;
 
 mod debian {
-    use super::support::{PublishHarness, servers::Debian};
-    use nahook_testkit::publisher_conformance;
+    use nahook_testkit::{publisher_conformance, queue_conformance};
+
+    use super::support::{PublishHarness, QueueOn, servers::Debian};
 
     publisher_conformance!(PublishHarness<Debian>);
+    queue_conformance!(QueueOn<Debian>);
 }
 
 mod newest {
-    use super::support::{PublishHarness, servers::Newest};
-    use nahook_testkit::publisher_conformance;
+    use nahook_testkit::{publisher_conformance, queue_conformance};
+
+    use super::support::{PublishHarness, QueueOn, servers::Newest};
 
     publisher_conformance!(PublishHarness<Newest>);
+    queue_conformance!(QueueOn<Newest>);
 }
 
 mod three {
-    use super::support::{PublishHarness, servers::Three};
-    use nahook_testkit::publisher_conformance;
+    use nahook_testkit::{publisher_conformance, queue_conformance};
+
+    use super::support::{PublishHarness, QueueOn, servers::Three};
 
     publisher_conformance!(PublishHarness<Three>);
+    queue_conformance!(QueueOn<Three>);
 }

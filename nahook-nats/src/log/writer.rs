@@ -85,7 +85,7 @@ impl LogWriter {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let message = Outgoing {
             subject: self.subject.clone(),
-            id: format!("{:032x}/{number}", self.process),
+            id: Some(format!("{:032x}/{number}", self.process)),
             headers,
             body: Bytes::from(body),
         };

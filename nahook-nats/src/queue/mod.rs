@@ -1,33 +1,154 @@
+mod hub;
+mod intake;
+mod keeper;
+mod notes;
+mod progress;
+mod retries;
+mod settle;
+mod state;
+mod waiting;
+mod wake;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
     DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement, StoreError,
 };
 
+pub(crate) use self::hub::Hub;
+use self::intake::Intake;
 use crate::error::QueueError;
+use crate::layout::Source;
 
 /// Hands deliveries of the streams to the workers of this process; clones are handles to the same deliveries.
-#[derive(Clone, Debug)]
-pub struct NatsQueue {}
+///
+/// The first call of [`lease`](DeliveryQueue::lease) begins to pull records; they stay with this process until their
+/// deliveries are settled, it [closes](crate::Nats::close), or the server has not heard of it for
+/// [`ack_wait`](crate::NatsSettings::ack_wait).
+#[derive(Clone)]
+pub struct NatsQueue {
+    hub: Arc<Hub>,
+    _open: Arc<Open>,
+}
+
+/// Ends the tasks with the last handle.
+struct Open(Arc<Hub>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed.send_replace(true);
+    }
+}
+
+impl NatsQueue {
+    pub(crate) fn new(hub: Hub) -> Self {
+        let hub = Arc::new(hub);
+        Self {
+            _open: Arc::new(Open(Arc::clone(&hub))),
+            hub,
+        }
+    }
+
+    async fn started(&self) -> Result<(), StoreError> {
+        if *self.hub.closed.borrow() {
+            return Err(StoreError::unavailable(QueueError::Closed));
+        }
+        let start = async {
+            for source in [Source::Deliveries, Source::Retries] {
+                let intake = Intake::open(&self.hub, source)
+                    .await
+                    .ok_or_else(|| StoreError::unavailable(QueueError::Closed))?;
+                self.spawn(intake.run());
+            }
+            self.spawn(notes::read(Arc::clone(&self.hub)));
+            self.spawn(wake::run(Arc::clone(&self.hub)));
+            self.spawn(keeper::run(Arc::clone(&self.hub)));
+            Ok(())
+        };
+        self.hub.started.get_or_try_init(|| start).await.copied()
+    }
+
+    /// Runs a task until the queue is closed.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut closed = self.hub.closed.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task => {}
+                _ = closed.wait_for(|closed| *closed) => {}
+            }
+        });
+    }
+
+    /// Waits until what the streams held when this was called is in the hands of this process, as far as it has room and no
+    /// other process takes it; as long as an answer may take at most. For tests and tools: a worker is told by
+    /// [`changed`](DeliveryQueue::changed).
+    pub async fn caught_up(&self) -> Result<(), StoreError> {
+        self.started().await?;
+        self.hub.move_due_retries().await;
+        let patience = self.hub.settings.answer_timeout;
+        let _ = tokio::time::timeout(patience, self.hub.wait_for_arrivals()).await;
+        Ok(())
+    }
+
+    /// Gives back what this process has in hand, and ends.
+    pub(crate) async fn close(&self) {
+        self.hub.closed.send_replace(true);
+        let acks: Vec<_> = {
+            let mut state = self.hub.state();
+            let keys: Vec<_> = state.records.keys().copied().collect();
+            keys.into_iter()
+                .filter_map(|key| state.let_go(key))
+                .collect()
+        };
+        self.hub.give_back(acks).await;
+    }
+}
 
 impl DeliveryQueue for NatsQueue {
-    async fn lease(&self, _request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
-        Err(StoreError::unavailable(QueueError::Closed))
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        self.started().await?;
+        let generation = self.hub.generation();
+        let now = self.hub.now();
+        let mut state = self.hub.state();
+        state.reclaim_expired(now);
+        let deliveries = state.lease(request, now);
+        let here = state.next_due(now);
+        drop(state);
+        let next_due = here.into_iter().chain(self.hub.alarm.next_due(now)).min();
+        Ok(LeaseBatch {
+            deliveries,
+            next_due,
+            generation,
+        })
     }
 
-    async fn extend(
-        &self,
-        _leases: &[Lease],
-        _duration: Duration,
-    ) -> Result<Vec<bool>, StoreError> {
-        Err(StoreError::unavailable(QueueError::Closed))
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        let now = self.hub.now();
+        let mut state = self.hub.state();
+        state.reclaim_expired(now);
+        let expires_at = now.saturating_add(duration);
+        Ok(leases
+            .iter()
+            .map(|lease| state.extend(*lease, expires_at))
+            .collect())
     }
 
-    async fn settle(&self, _settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        Err(StoreError::unavailable(QueueError::Closed))
+    /// Stores retries and dead letters, then notes the progress, and waits for the acknowledgement of both. Dropped on the
+    /// way, it leaves the leases as they were.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        self.hub.settle(settlements).await
     }
 
-    async fn changed(&self, _generation: u64) {
-        std::future::pending().await
+    async fn changed(&self, generation: u64) {
+        let mut generations = self.hub.generations();
+        // The sender lives as long as this handle, so waiting cannot fail.
+        let _ = generations.wait_for(|current| *current != generation).await;
+    }
+}
+
+impl std::fmt::Debug for NatsQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsQueue").finish_non_exhaustive()
     }
 }

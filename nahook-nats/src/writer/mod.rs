@@ -108,7 +108,7 @@ impl Writer {
         let headers = headers(batch.iter().map(|chunk| &chunk.part).zip(offsets));
         let record = Outgoing {
             subject: self.subject.clone(),
-            id,
+            id: Some(id),
             headers,
             body: Bytes::from(body),
         };

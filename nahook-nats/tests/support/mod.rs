@@ -7,10 +7,13 @@ pub(crate) mod servers;
 
 use std::time::Duration;
 
-use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, Manifest, Outcome, Timestamp};
-use nahook_nats::{Nats, NatsPublisher, NatsSettings, connect};
+use nahook_core::{
+    Clock, Delivery, DeliveryPublisher, DeliveryQueue, Event, Lease, LeaseBatch, LeaseRequest,
+    Manifest, Outcome, Settled, Settlement, StoreError, Timestamp,
+};
+use nahook_nats::{Nats, NatsPublisher, NatsQueue, NatsSettings, connect};
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
-use nahook_testkit::{HeldDelivery, ManualClock, PublisherHarness};
+use nahook_testkit::{HeldDelivery, ManualClock, PublisherHarness, QueueHarness};
 
 use self::proxy::Proxy;
 use self::servers::{BackEnd, Servers};
@@ -81,6 +84,98 @@ impl<B: BackEnd> PublisherHarness for PublishHarness<B> {
         self.proxy.cut_off();
         // A cluster of which one server is out of reach is not.
         !B::IS_CLUSTER
+    }
+}
+
+/// A queue of a server of its own, on a clock that stands still.
+pub(crate) struct QueueOn<B> {
+    servers: Servers<B>,
+    nats: Nats,
+    clock: ManualClock,
+}
+
+impl<B: BackEnd> QueueOn<B> {
+    async fn on(servers: Servers<B>, clock: ManualClock) -> Self {
+        let mut settings = B::settings().with_clock(clock.clone());
+        // The server's schedules follow its own clock: here the processes move what is due by ours.
+        settings.scheduled_messages = false;
+        settings.ack_wait = ACK_WAIT;
+        let nats = connected(&servers.url(), settings).await;
+        Self {
+            servers,
+            nats,
+            clock,
+        }
+    }
+}
+
+impl<B: BackEnd> QueueHarness for QueueOn<B> {
+    type Queue = CaughtUp;
+
+    async fn start() -> Self {
+        Self::on(Servers::start(), ManualClock::default()).await
+    }
+
+    fn queue(&self) -> CaughtUp {
+        CaughtUp(self.nats.queue.clone())
+    }
+
+    async fn apply(&self, _: &Manifest) {}
+
+    async fn publish(&self, event: &Event, slots: &mut [Delivery]) {
+        self.nats.publisher.publish(event, slots).await;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    async fn restart(self) -> Option<Self> {
+        let Self {
+            servers,
+            nats,
+            clock,
+        } = self;
+        nats.close().await;
+        drop(nats);
+        servers.restart();
+        let restarted = Self::on(servers, clock).await;
+        // What was in hand is given out again when the server has waited for a sign of life in vain: it has forgotten that
+        // it was given back.
+        let _ = restarted.nats.queue.caught_up().await;
+        tokio::time::sleep(2 * ACK_WAIT).await;
+        Some(restarted)
+    }
+}
+
+/// How long the servers of the queue's clauses wait for a sign of life.
+const ACK_WAIT: Duration = Duration::from_secs(1);
+
+/// A queue that is asked once everything has come from the server that it holds: the clauses want to see at once what
+/// was published a moment ago.
+#[derive(Clone)]
+pub(crate) struct CaughtUp(pub(crate) NatsQueue);
+
+impl DeliveryQueue for CaughtUp {
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        self.0.caught_up().await?;
+        self.0.lease(request).await
+    }
+
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        self.0.extend(leases, duration).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        self.0.settle(settlements).await
+    }
+
+    async fn changed(&self, generation: u64) {
+        self.0.changed(generation).await;
     }
 }
 

@@ -1,0 +1,289 @@
+//! Pulling records from a stream into the hands of this process, as far as there is room.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, sleep_until};
+
+use super::hub::Hub;
+use super::progress::RecordKey;
+use super::state::Admission;
+use crate::acks::Outgoing;
+use crate::layout::{Source, WORKERS, ensure};
+use crate::record::{self, Malformed};
+
+/// How many records are asked for at a time.
+const BATCH: usize = 256;
+/// How long a request waits at the server for records …
+const EXPIRES: Duration = Duration::from_secs(20);
+/// … how often the server says that it does …
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// … and after what silence it is taken for lost.
+const SILENCE: Duration = Duration::from_millis(2_500);
+/// How soon a request is made again that the server has refused.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The header that tells how many records of a request that has ended will not come.
+const UNANSWERED: &str = "Nats-Pending-Messages";
+/// How long a record is left to a newer program.
+const LEFT_ALONE: &str = r#"-NAK {"delay":60000000000}"#;
+
+pub(super) struct Intake {
+    hub: Arc<Hub>,
+    source: Source,
+    client: Client,
+    inbox: String,
+    subject: String,
+    subscriber: Subscriber,
+    /// Requests that may still be answered. The server does not tell which of them a record answers.
+    requests: HashMap<u64, Request>,
+    /// How many records were asked for and have not come.
+    asked: usize,
+    drawn: u64,
+    not_before: Instant,
+    /// Until then every record may have been in other hands, whatever the server counts.
+    suspicious_until: Instant,
+}
+
+struct Request {
+    heard_at: Instant,
+    ends_at: Instant,
+}
+
+impl Intake {
+    pub(super) async fn open(hub: &Arc<Hub>, source: Source) -> Option<Self> {
+        let client = hub.connection.client.clone();
+        let inbox = client.new_inbox();
+        let subscriber = client.subscribe(format!("{inbox}.*")).await.ok()?;
+        let stream = hub.names.stream(source);
+        Some(Self {
+            hub: Arc::clone(hub),
+            source,
+            client,
+            inbox,
+            subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{WORKERS}"),
+            subscriber,
+            requests: HashMap::new(),
+            asked: 0,
+            drawn: 0,
+            not_before: Instant::now(),
+            suspicious_until: Instant::now(),
+        })
+    }
+
+    pub(super) async fn run(mut self) {
+        let hub = Arc::clone(&self.hub);
+        let mut link = hub.connection.link();
+        loop {
+            let now = Instant::now();
+            self.requests.retain(|_, request| {
+                now < request.ends_at && now.duration_since(request.heard_at) < SILENCE
+            });
+            self.ask(now).await;
+            tokio::select! {
+                message = self.subscriber.next() => match message {
+                    Some(message) => self.take(message).await,
+                    None => return,
+                },
+                () = hub.room_of(self.source).notified() => {}
+                () = sleep_until(now + HEARTBEAT.min(PAUSE)) => {}
+                changed = link.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // The server forgets requests with their connection, and after a crash whom it gave what.
+                    self.requests.clear();
+                    self.suspicious_until = Instant::now() + 2 * hub.settings.ack_wait;
+                }
+            }
+        }
+    }
+
+    /// Asks for more, as far as there is room that was not asked for yet.
+    async fn ask(&mut self, now: Instant) {
+        if self.requests.is_empty() {
+            self.asked = 0;
+        }
+        if now < self.not_before || !self.hub.connection.is_up() {
+            return;
+        }
+        let wanted = self.hub.room().min(BATCH);
+        if self.asked * 2 > wanted || wanted <= self.asked {
+            return;
+        }
+        let more = wanted - self.asked;
+        self.drawn += 1;
+        let request = format!(
+            r#"{{"batch":{more},"expires":{},"idle_heartbeat":{}}}"#,
+            EXPIRES.as_nanos(),
+            HEARTBEAT.as_nanos()
+        );
+        let reply = format!("{}.{}", self.inbox, self.drawn);
+        let sent = self
+            .client
+            .publish_with_reply(self.subject.clone(), reply, Bytes::from(request))
+            .await;
+        if sent.is_ok() {
+            self.asked += more;
+            let request = Request {
+                heard_at: now,
+                ends_at: now + EXPIRES + HEARTBEAT,
+            };
+            self.requests.insert(self.drawn, request);
+        }
+    }
+
+    async fn take(&mut self, message: Message) {
+        let Some(status) = message.status else {
+            self.asked = self.asked.saturating_sub(1);
+            let now = Instant::now();
+            for request in self.requests.values_mut() {
+                request.heard_at = now;
+            }
+            self.take_record(message).await;
+            return;
+        };
+        let token = message.subject.rsplit('.').next();
+        let Some(token) = token.and_then(|token| token.parse::<u64>().ok()) else {
+            return;
+        };
+        if status == StatusCode::IDLE_HEARTBEAT {
+            if let Some(request) = self.requests.get_mut(&token) {
+                request.heard_at = Instant::now();
+            }
+            return;
+        }
+        self.requests.remove(&token);
+        let headers = message.headers.as_ref();
+        let unanswered = headers.and_then(|headers| headers.get(UNANSWERED));
+        let unanswered = unanswered.and_then(|count| count.as_str().parse().ok());
+        self.asked = self.asked.saturating_sub(unanswered.unwrap_or(0));
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::TIMEOUT => {}
+            StatusCode::NO_RESPONDERS => self.mend().await,
+            // Among them: a consumer that was deleted, a leader that has changed, too many requests.
+            _ => self.not_before = Instant::now() + PAUSE,
+        }
+    }
+
+    /// The stream or the consumer is gone, or has no leader: what is missing is made again.
+    async fn mend(&mut self) {
+        let hub = &self.hub;
+        if let Err(error) = ensure(&hub.connection.context, &hub.names, &hub.settings).await {
+            tracing::warn!(%error, "the streams cannot be pulled from");
+        }
+        self.not_before = Instant::now() + PAUSE;
+    }
+
+    async fn take_record(&mut self, message: Message) {
+        let Some(ack) = message.reply.clone() else {
+            return;
+        };
+        let Some(delivered) = Delivered::of(&ack) else {
+            return;
+        };
+        if delivered.times > 1 || Instant::now() < self.suspicious_until {
+            self.hub.read_all_notes().await;
+        }
+        let key = RecordKey {
+            source: self.source,
+            sequence: delivered.sequence,
+            stored_at: delivered.stored_at,
+        };
+        match record::read(&message.payload) {
+            Ok(entries) => {
+                let now = self.hub.now();
+                let len = message.payload.len();
+                let admission = self.hub.state().admit(key, ack.clone(), entries, len, now);
+                match admission {
+                    Admission::Admitted => self.hub.changed(),
+                    Admission::Complete => self.hub.acknowledge([ack]).await,
+                    Admission::Known => {}
+                }
+            }
+            Err(error) => self.set_aside(&message, ack, &error).await,
+        }
+        self.hub.seen(self.source, delivered.counted);
+    }
+
+    /// A record that cannot be read is kept for people, and stands in nobody's way.
+    async fn set_aside(&self, message: &Message, ack: Subject, error: &Malformed) {
+        tracing::error!(%error, stream = self.hub.names.stream(self.source), "a record cannot be read");
+        if let Malformed::Newer(_) = error {
+            let word = Bytes::from_static(LEFT_ALONE.as_bytes());
+            let _ = self.client.publish(ack, word).await;
+            return;
+        }
+        let copy = Outgoing {
+            subject: self.hub.names.dead_letters(),
+            id: None,
+            headers: message.headers.clone().unwrap_or_default(),
+            body: message.payload.clone(),
+        };
+        let patience = self.hub.settings.answer_timeout;
+        if self.hub.acks.store(copy, patience).await == crate::acks::Fate::Stored {
+            self.hub.acknowledge([ack]).await;
+        }
+    }
+}
+
+/// What the subject for the acknowledgement of a message tells of it.
+#[derive(Debug, PartialEq)]
+struct Delivered {
+    /// How often the server has given it to somebody, this time included.
+    times: u64,
+    /// Its place in the stream.
+    sequence: u64,
+    /// Which of the consumer's deliveries this is.
+    counted: u64,
+    /// When the stream stored it, in nanoseconds since 1970.
+    stored_at: u64,
+}
+
+impl Delivered {
+    /// `$JS.ACK.<stream>.<consumer>.<times>.<sequence>.<counted>.<stored at>.<pending>`, or with a domain and an account
+    /// before the stream, and perhaps more at the end.
+    fn of(ack: &str) -> Option<Self> {
+        let tokens: Vec<_> = ack.split('.').collect();
+        let first = match tokens.len() {
+            9 => 4,
+            11.. => 6,
+            _ => return None,
+        };
+        let number = |nth: usize| tokens.get(first + nth)?.parse().ok();
+        Some(Self {
+            times: number(0)?,
+            sequence: number(1)?,
+            counted: number(2)?,
+            stored_at: number(3)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_an_acknowledgements_subject_is_read() {
+        for ack in [
+            "$JS.ACK.S.workers.2.17.40.1712345678901234567.5",
+            "$JS.ACK.hub.ACC.S.workers.2.17.40.1712345678901234567.5",
+            "$JS.ACK._.ACC.S.workers.2.17.40.1712345678901234567.5.random",
+        ] {
+            let told = Delivered {
+                times: 2,
+                sequence: 17,
+                counted: 40,
+                stored_at: 1_712_345_678_901_234_567,
+            };
+            assert_eq!(Delivered::of(ack), Some(told), "{ack}");
+        }
+        for ack in ["", "$JS.ACK.S.workers", "a.b.c.d.e.f.g.h.i"] {
+            assert_eq!(Delivered::of(ack), None, "{ack}");
+        }
+    }
+}

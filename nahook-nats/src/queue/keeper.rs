@@ -1,0 +1,157 @@
+//! Looking after what is in hand: signs of life, notes that must not grow old, and endpoints that take all the room.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::WorkerId;
+use tokio::time::Instant;
+
+use super::hub::Hub;
+use super::progress::{Progress, RecordKey};
+use super::settle::{Course, Plan};
+
+/// How old the newest whole note of a record's progress may get: the stream of notes drops the oldest.
+const NOTE_AGE: Duration = Duration::from_secs(15);
+/// How many deliveries are sent away at a time.
+const SENT_AWAY_MAX: usize = 4_096;
+/// How long deliveries are sent away that take all the room, for each so many that wait for their endpoint …
+const AWAY: Duration = Duration::from_mins(1);
+const AWAY_FOR_EACH: usize = 16_384;
+/// … and at most.
+const AWAY_MAX: Duration = Duration::from_mins(15);
+/// The worker that holds what is being sent away.
+const NOBODY: WorkerId = WorkerId(u64::MAX);
+
+pub(super) async fn run(hub: Arc<Hub>) {
+    let interval = (hub.settings.ack_wait / 3).clamp(Duration::from_millis(100), NOTE_AGE / 3);
+    loop {
+        tokio::time::sleep(interval).await;
+        hub.show_signs_of_life(interval).await;
+        hub.settle_superseded().await;
+        hub.note_again().await;
+        hub.make_room().await;
+    }
+}
+
+impl Hub {
+    async fn show_signs_of_life(&self, age: Duration) {
+        let acks: Vec<_> = {
+            let now = Instant::now();
+            let mut state = self.state();
+            let held = state.records.values_mut();
+            held.filter(|held| now.duration_since(held.alive_at) >= age)
+                .map(|held| {
+                    held.alive_at = now;
+                    held.ack.clone()
+                })
+                .collect()
+        };
+        self.keep_alive(acks).await;
+    }
+
+    /// Settles copies of deliveries of which another record has newer news.
+    async fn settle_superseded(&self) {
+        let superseded = std::mem::take(&mut self.state().superseded);
+        if superseded.is_empty() {
+            return;
+        }
+        let mut noted: HashMap<RecordKey, Progress> = HashMap::new();
+        {
+            let state = self.state();
+            for (key, place) in &superseded {
+                if let Some(held) = state.records.get(key) {
+                    let len = u32::try_from(held.deliveries.len()).unwrap_or(u32::MAX);
+                    let progress = noted.entry(*key).or_insert_with(|| Progress::of(len));
+                    progress.settle(*place);
+                }
+            }
+        }
+        if noted.is_empty() {
+            return;
+        }
+        if !self.note(noted.iter()).await {
+            self.state().superseded.extend(superseded);
+            return;
+        }
+        let acks: Vec<_> = {
+            let mut state = self.state();
+            superseded
+                .into_iter()
+                .filter_map(|(key, place)| state.settle_place(key, place))
+                .collect()
+        };
+        self.acknowledge(acks).await;
+        self.has_room();
+    }
+
+    /// Notes the whole progress of records again whose notes grow old.
+    async fn note_again(&self) {
+        let aged: Vec<_> = {
+            let now = Instant::now();
+            let mut state = self.state();
+            let held = state.records.iter_mut();
+            held.filter(|(_, held)| {
+                !held.progress.is_untouched() && now.duration_since(held.noted_at) >= NOTE_AGE
+            })
+            .map(|(key, held)| {
+                held.noted_at = now;
+                (*key, held.progress.clone())
+            })
+            .collect()
+        };
+        for aged in aged.chunks(1_000) {
+            self.note(aged.iter().map(|(key, progress)| (key, progress)))
+                .await;
+        }
+    }
+
+    /// If the room is all taken and one endpoint's deliveries take a large part of it, sends those away for a while that
+    /// would have waited longest, so that others are reached.
+    async fn make_room(&self) {
+        let plans = {
+            let now = self.now();
+            let mut state = self.state();
+            let is_full = state.slots.len() * 10 >= self.settings.window_len_max * 9
+                || state.records.len() * 10 >= self.settings.window_records_max * 9
+                || state.bytes * 10 >= self.settings.window_bytes_max * 9;
+            let most = state
+                .waiting
+                .iter()
+                .max_by_key(|(_, waiting)| waiting.len());
+            let Some((_, waiting)) = most.filter(|_| is_full) else {
+                return;
+            };
+            let len = waiting.len();
+            if len * 4 < state.slots.len() {
+                return;
+            }
+            let ids = waiting.last((len / 2).min(SENT_AWAY_MAX));
+            let turns = u32::try_from(1 + len / AWAY_FOR_EACH).unwrap_or(u32::MAX);
+            let until = now.saturating_add((AWAY * turns).min(AWAY_MAX));
+            ids.into_iter()
+                .filter_map(|id| {
+                    let lease = state.seize(id, NOBODY, now)?;
+                    let slot = state.begin_settling(lease)?;
+                    Some(Plan::of(lease, slot, None, Course::Move(until)))
+                })
+                .collect::<Vec<_>>()
+        };
+        if plans.is_empty() {
+            return;
+        }
+        tracing::info!(
+            deliveries = plans.len(),
+            "one endpoint's deliveries take all the room: some are put off"
+        );
+        let leases: Vec<_> = plans.iter().map(|plan| plan.lease).collect();
+        let done = self.carry_out(plans).await;
+        // What could not be sent away waits on.
+        let now = self.now();
+        let mut state = self.state();
+        for (lease, _) in leases.iter().zip(&done).filter(|(_, done)| !**done) {
+            state.end_lease(lease.delivery);
+            state.enqueue(lease.delivery, now);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The deliveries of one endpoint that nobody has leased.
+
+use std::collections::BTreeSet;
+
+use nahook_core::{DeliveryId, Timestamp};
+
+/// The deliveries of one endpoint that nobody has leased, by when they are due.
+#[derive(Default)]
+pub(super) struct Waiting {
+    fresh: BTreeSet<(Timestamp, DeliveryId)>,
+    retries: BTreeSet<(Timestamp, DeliveryId)>,
+    /// Whose turn it is: a backlog of either kind leaves every second place to the other.
+    retry_is_next: bool,
+}
+
+impl Waiting {
+    pub(super) fn insert(&mut self, due_at: Timestamp, id: DeliveryId, is_retry: bool) {
+        self.set(is_retry).insert((due_at, id));
+    }
+
+    pub(super) fn remove(&mut self, due_at: Timestamp, id: DeliveryId, is_retry: bool) {
+        self.set(is_retry).remove(&(due_at, id));
+    }
+
+    fn set(&mut self, is_retry: bool) -> &mut BTreeSet<(Timestamp, DeliveryId)> {
+        if is_retry {
+            &mut self.retries
+        } else {
+            &mut self.fresh
+        }
+    }
+
+    /// Takes the one whose turn it is among those due at `now`.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<DeliveryId> {
+        let is_due = |set: &BTreeSet<(Timestamp, DeliveryId)>| {
+            set.first().is_some_and(|(due_at, _)| *due_at <= now)
+        };
+        let take_retry = match (is_due(&self.fresh), is_due(&self.retries)) {
+            (false, false) => return None,
+            (true, false) => false,
+            (false, true) => true,
+            (true, true) => self.retry_is_next,
+        };
+        self.retry_is_next = !take_retry;
+        self.set(take_retry).pop_first().map(|(_, id)| id)
+    }
+
+    /// Those that are fresh or due last, so many at most: who has to leave first.
+    pub(super) fn last(&self, count: usize) -> Vec<DeliveryId> {
+        let fresh = self.fresh.iter().rev();
+        let all = fresh.chain(self.retries.iter().rev());
+        all.take(count).map(|(_, id)| *id).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.fresh.len() + self.retries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.retries.is_empty()
+    }
+}
