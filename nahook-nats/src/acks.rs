@@ -1,7 +1,7 @@
 //! Sending records and taking the server's acknowledgements, all through one inbox.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
@@ -186,7 +186,7 @@ impl Acks {
     }
 }
 
-async fn listen(acks: std::sync::Weak<Acks>, mut subscriber: Subscriber) {
+async fn listen(acks: Weak<Acks>, mut subscriber: Subscriber) {
     while let Some(message) = subscriber.next().await {
         let Some(acks) = acks.upgrade() else {
             return;
@@ -198,14 +198,14 @@ async fn listen(acks: std::sync::Weak<Acks>, mut subscriber: Subscriber) {
     }
 }
 
-async fn watch(acks: std::sync::Weak<Acks>, mut link: tokio::sync::watch::Receiver<Link>) {
+async fn watch(acks: Weak<Acks>, mut link: tokio::sync::watch::Receiver<Link>) {
     while link.changed().await.is_ok() {
         let Link { is_up, generation } = *link.borrow_and_update();
         let Some(held) = acks.upgrade() else {
             return;
         };
         if is_up {
-            let acks = acks.clone();
+            let acks = Weak::clone(&acks);
             tokio::spawn(async move {
                 tokio::time::sleep(GRACE).await;
                 if let Some(acks) = acks.upgrade() {

@@ -16,6 +16,7 @@ use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::layout::{Names, Source, WORKERS};
+use crate::log::LogWriter;
 
 pub(crate) struct Hub {
     pub(super) connection: Connection,
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     pub(super) settings: Arc<NatsSettings>,
     /// Whether retries wait as scheduled messages.
     pub(super) scheduled: bool,
+    /// Who is told what became of deliveries.
+    pub(super) log: Option<LogWriter>,
     pub(super) started: OnceCell<()>,
     pub(super) closed: watch::Sender<bool>,
     /// How far the notes of all processes have been read.
@@ -48,6 +51,7 @@ impl Hub {
             names: names.clone(),
             settings: Arc::clone(settings),
             scheduled,
+            log: settings.log.then(|| LogWriter::new(acks, names, settings)),
             started: OnceCell::new(),
             closed: watch::Sender::new(false),
             position: Position::default(),

@@ -67,11 +67,13 @@ impl Hub {
             }
             Some(began)
         };
-        match tokio::time::timeout(self.settings.answer_timeout, reading).await {
-            Ok(Some(began)) => *self.position.caught_up_at() = Some(began),
-            _ => tracing::warn!(
+        let read = tokio::time::timeout(self.settings.answer_timeout, reading).await;
+        if let Ok(Some(began)) = read {
+            *self.position.caught_up_at() = Some(began);
+        } else {
+            tracing::warn!(
                 "the notes on progress cannot be read: deliveries that were settled may be repeated"
-            ),
+            );
         }
     }
 }

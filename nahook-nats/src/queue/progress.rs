@@ -113,10 +113,12 @@ impl Progress {
 #[derive(Deserialize, Serialize)]
 struct Note {
     format: u32,
-    /// From which stream, its place there, when it was stored, how many deliveries it has; the first and the last place of
-    /// each stretch that is settled; the place, the attempts and the due time of each that is kept.
-    records: Vec<(Stream, u64, u64, u32, Vec<(u32, u32)>, Vec<(u32, u32, u64)>)>,
+    records: Vec<Noted>,
 }
+
+/// From which stream, its place there, when it was stored, how many deliveries it has; the first and the last place of
+/// each stretch that is settled; the place, the attempts and the due time of each that is kept.
+type Noted = (Stream, u64, u64, u32, Vec<(u32, u32)>, Vec<(u32, u32, u64)>);
 
 #[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

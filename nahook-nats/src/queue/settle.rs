@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nahook_core::{
-    Attempt, DeliveryId, EndpointId, Event, Lease, Next, Settled, Settlement, StoreError, Timestamp,
+    Attempt, DeliveryId, EndpointId, Event, Lease, LogEntry, Next, Settled, Settlement, Standing,
+    StoreError, Timestamp,
 };
 
 use super::hub::Hub;
@@ -12,6 +14,9 @@ use super::progress::{Kept, Progress, RecordKey};
 use super::state::Slot;
 use crate::error::QueueError;
 use crate::record::Item;
+
+/// How long settling waits for the log, once everything else is done.
+const LOG_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How one delivery is to be settled.
 pub(super) struct Plan {
@@ -48,6 +53,26 @@ impl Plan {
             attempt,
             course,
         }
+    }
+
+    /// What the log shows of it; nothing where nobody has attempted it and nobody will yet.
+    fn log_entry(&self, now: Timestamp) -> Option<LogEntry> {
+        let standing = match self.course {
+            Course::Close(Next::Delivered) => Standing::Delivered,
+            Course::Close(Next::DeadLetter) => Standing::DeadLetter,
+            Course::Close(_) => Standing::Failed,
+            Course::Keep(_) | Course::Move(_) if self.attempt.is_none() => return None,
+            Course::Keep(at) | Course::Move(at) => Standing::Retry(at),
+        };
+        Some(LogEntry {
+            event: Arc::clone(&self.event),
+            delivery: self.lease.delivery,
+            endpoint: self.endpoint,
+            attempts: self.attempts,
+            attempt: self.attempt.clone(),
+            standing,
+            at: now,
+        })
     }
 
     /// The delivery as a record has it.
@@ -129,9 +154,14 @@ impl Hub {
         let mut guard = Guard { hub: self, plans };
         let mut done = self.store_elsewhere(&guard.plans).await;
         let noted = self.progress_of(&guard.plans, &done);
+        let telling = self.tell_log(&guard.plans, &done);
         if !noted.is_empty() && !self.note(noted.iter()).await {
             done.fill(false);
             return done;
+        }
+        if let Some(telling) = telling {
+            // Sent beside the note, so that it is as good as there by now. If not, it goes on and we do too.
+            let _ = tokio::time::timeout(LOG_PATIENCE, telling).await;
         }
         let mut acks = Vec::new();
         {
@@ -160,6 +190,15 @@ impl Hub {
             self.acknowledge(acks).await;
         }
         done
+    }
+
+    /// Begins to tell the log what has become of these deliveries, if there is one.
+    fn tell_log(&self, plans: &[Plan], done: &[bool]) -> Option<tokio::task::JoinHandle<()>> {
+        let log = self.log.clone()?;
+        let now = self.now();
+        let told = plans.iter().zip(done).filter(|(_, done)| **done);
+        let entries: Vec<_> = told.filter_map(|(plan, _)| plan.log_entry(now)).collect();
+        (!entries.is_empty()).then(|| tokio::spawn(async move { log.write(&entries).await }))
     }
 
     /// Stores what has to outlive the record: retries that are far away, and dead letters.

@@ -19,6 +19,8 @@ use crate::layout::Source;
 
 /// How often the seconds that others' retries wait for are asked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// The same where they wait as scheduled messages: a process with other settings, or an older server, may have left some.
+const LEFT_OVER_INTERVAL: Duration = Duration::from_secs(30);
 /// How many records are moved together.
 const BATCH: usize = 64;
 
@@ -65,16 +67,18 @@ struct Purged {}
 
 /// Looks again and again for retries whose time has come.
 pub(super) async fn run(hub: Arc<Hub>) {
-    if hub.scheduled {
-        return;
-    }
+    let interval = if hub.scheduled {
+        LEFT_OVER_INTERVAL
+    } else {
+        LOOK_INTERVAL
+    };
     loop {
         hub.move_due_retries().await;
         let now = hub.now();
         let next = hub.alarm.next_due(now);
-        let wait = next.map_or(LOOK_INTERVAL, |next| next.saturating_since(now));
+        let wait = next.map_or(interval, |next| next.saturating_since(now));
         tokio::select! {
-            () = tokio::time::sleep(wait.clamp(Duration::from_millis(50), LOOK_INTERVAL)) => {}
+            () = tokio::time::sleep(wait.clamp(Duration::from_millis(50), interval)) => {}
             () = hub.alarm.rung.notified() => {}
         }
     }
@@ -83,7 +87,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
 impl Hub {
     /// Moves every retry whose second has come to where the workers find it.
     pub(super) async fn move_due_retries(&self) {
-        if self.scheduled || !self.connection.is_up() {
+        if !self.connection.is_up() {
             return;
         }
         let Some(seconds) = self.waiting_seconds().await else {

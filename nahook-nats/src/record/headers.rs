@@ -1,5 +1,7 @@
 //! What consumers can know of a record without reading its body.
 
+use std::fmt::Write as _;
+
 use async_nats::header::HeaderMap;
 
 use super::FORMAT;
@@ -31,7 +33,8 @@ pub(crate) fn headers<'a>(parts: impl IntoIterator<Item = (&'a Part, usize)>) ->
             payloads.push(',');
         }
         let at = offset + part.payload.start;
-        payloads.push_str(&format!("{at}+{}", part.payload.len()));
+        // Writing to memory cannot fail.
+        let _ = write!(payloads, "{at}+{}", part.payload.len());
     }
     headers.insert(HEADER_PAYLOADS, payloads);
     headers.insert(HEADER_DELIVERIES, deliveries.to_string());

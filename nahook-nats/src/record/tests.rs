@@ -17,7 +17,7 @@ fn items(event: &Event, count: u32) -> Vec<Item> {
             delivery: DeliveryId::nth(event.id, ordinal),
             endpoint: declare::nth_endpoint_id(ordinal as usize),
             attempts: ordinal,
-            due_at: (ordinal % 2 == 1).then(|| event.accepted_at),
+            due_at: (ordinal % 2 == 1).then_some(event.accepted_at),
         })
         .collect()
 }

@@ -1,0 +1,90 @@
+//! What the consumers are like.
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::{
+    ConsumerCreateStrictErrorKind, ConsumerError, ConsumerErrorKind,
+};
+use async_nats::jetstream::{Context, ErrorCode};
+
+use super::check::Check;
+use super::{Names, RECORDERS, RECORDING_ACK_WAIT, Source, WORKERS, refused};
+use crate::config::NatsSettings;
+use crate::error::ConnectError;
+
+pub(super) fn workers(names: &Names, source: Source, settings: &NatsSettings) -> pull::Config {
+    pull::Config {
+        description: Some("nahook: all workers".to_owned()),
+        ack_wait: settings.ack_wait,
+        ..consumer(WORKERS, names.due(source))
+    }
+}
+
+pub(super) fn recorders(names: &Names) -> pull::Config {
+    pull::Config {
+        description: Some("nahook: all who record the delivery log".to_owned()),
+        ack_wait: RECORDING_ACK_WAIT,
+        ..consumer(RECORDERS, names.log())
+    }
+}
+
+/// What every consumer has.
+fn consumer(name: &str, filter_subject: String) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        filter_subject,
+        max_ack_pending: -1,
+        max_deliver: -1,
+        max_waiting: 4_096,
+        ..pull::Config::default()
+    }
+}
+
+/// Makes the consumer, or checks the one that is there.
+pub(super) async fn ensure_consumer(
+    context: &Context,
+    stream: &str,
+    name: &str,
+    wanted: pull::Config,
+) -> Result<(), ConnectError> {
+    let found: Result<PullConsumer, _> = context.get_consumer_from_stream(name, stream).await;
+    let found = match found {
+        Err(error) if is_missing(&error) => {
+            let made = context.create_consumer_strict_on_stream(wanted.clone(), stream);
+            made.await.map_err(|error| match error.kind() {
+                ConsumerCreateStrictErrorKind::JetStream(answer) => {
+                    refused(answer.error_code(), error)
+                }
+                // Another process was faster, with other settings.
+                ConsumerCreateStrictErrorKind::AlreadyExists => ConnectError::Refused(error.into()),
+                _ => ConnectError::Unreachable(error.into()),
+            })?
+        }
+        found => found.map_err(|error| match error.kind() {
+            ConsumerErrorKind::JetStream(answer) => refused(answer.error_code(), error),
+            _ => ConnectError::Unreachable(error.into()),
+        })?,
+    };
+    let found = &found.cached_info().config;
+    let mut check = Check::of(&format!("{stream}/{name}"));
+    check.same("filter", &found.filter_subject, &wanted.filter_subject);
+    check.same("ack policy", &found.ack_policy, &wanted.ack_policy);
+    check.same("ack wait", &found.ack_wait, &wanted.ack_wait);
+    check.same(
+        "max ack pending",
+        &found.max_ack_pending,
+        &wanted.max_ack_pending,
+    );
+    check.same("max deliver", &found.max_deliver, &wanted.max_deliver);
+    check.done()
+}
+
+fn is_missing(error: &ConsumerError) -> bool {
+    match error.kind() {
+        ConsumerErrorKind::JetStream(answer) => {
+            answer.error_code() == ErrorCode::CONSUMER_NOT_FOUND
+        }
+        _ => false,
+    }
+}
