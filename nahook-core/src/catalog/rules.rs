@@ -40,7 +40,8 @@ pub(crate) fn environment_slug(slug: &str) -> Option<&'static str> {
 
 /// An environment's name for people.
 pub(crate) fn environment_name(name: &str) -> Option<&'static str> {
-    (!(1..=50).contains(&name.chars().count())).then_some("a name has 1 to 50 characters")
+    let is_fine = (1..=50).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    (!is_fine).then_some("a name has 1 to 50 characters, none of them a control character")
 }
 
 /// Whether what follows the last colon, outside of an IPv6 address, is no port.
@@ -93,6 +94,7 @@ mod tests {
         }
         assert_eq!(environment_name(&"ä".repeat(50)), None);
         assert!(environment_name("").is_some());
+        assert!(environment_name("a\0b").is_some());
         assert!(environment_name(&"x".repeat(51)).is_some());
     }
 }

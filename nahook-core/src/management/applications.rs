@@ -103,6 +103,7 @@ impl<S: ManagementStore> Management<S> {
                 }
             }
             check_texts(None, Some(&new.metadata))?;
+            check_max_endpoints(new.max_endpoints)?;
             let row = ApplicationRecord {
                 id: ApplicationId::from_bits(draft.draw()),
                 workspace: draft.workspace,
@@ -141,6 +142,7 @@ impl<S: ManagementStore> Management<S> {
                 row.metadata.clone_from(metadata);
             }
             if let Some(max_endpoints) = patch.max_endpoints {
+                check_max_endpoints(max_endpoints)?;
                 row.max_endpoints = max_endpoints;
             }
             if let Some(show_event_types) = patch.show_event_types {
@@ -182,9 +184,24 @@ impl<S: ManagementStore> Management<S> {
     }
 }
 
+/// A control character is refused: not every store keeps each of them, and no list shows them well.
 pub(super) fn check_name(field: &str, name: &str) -> Result<(), ManagementError> {
-    if name.trim().is_empty() || name.chars().count() > NAME_LEN_MAX {
-        let rule = format!("{field} has 1 to {NAME_LEN_MAX} characters, not only blanks");
+    let is_fine = !name.trim().is_empty()
+        && name.chars().count() <= NAME_LEN_MAX
+        && !name.chars().any(char::is_control);
+    if !is_fine {
+        let rule = format!(
+            "{field} has 1 to {NAME_LEN_MAX} characters, not only blanks and no control characters"
+        );
+        return Err(ManagementError::invalid(rule));
+    }
+    Ok(())
+}
+
+/// Clients keep it in 32 bits with a sign.
+fn check_max_endpoints(max_endpoints: Option<u32>) -> Result<(), ManagementError> {
+    if max_endpoints.is_some_and(|max| i32::try_from(max).is_err()) {
+        let rule = format!("maxEndpoints is 0 to {}", i32::MAX);
         return Err(ManagementError::invalid(rule));
     }
     Ok(())

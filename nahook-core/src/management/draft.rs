@@ -77,6 +77,27 @@ impl<'a> Draft<'a> {
         self.planned.changes.push(Change::new(Verb::Update, record));
     }
 
+    /// Says what was done where no row changes with it.
+    pub(super) fn note_only(
+        &mut self,
+        kind: &str,
+        id: &str,
+        done: &str,
+        details: &[(&'static str, String)],
+    ) {
+        let resource = (kind, id.to_owned());
+        let entry = AuditEntry::new(
+            self.workspace,
+            self.actor,
+            resource,
+            done,
+            self.now,
+            self.ids,
+        );
+        let with = |entry: AuditEntry, (name, value): &(&str, String)| entry.with(name, value);
+        self.planned.audit.push(details.iter().fold(entry, with));
+    }
+
     fn note(&mut self, verb: Verb, record: Record, fields: &[&str]) {
         let change = Change::new(verb, record);
         let mut entry = AuditEntry::of(&change, self.actor, self.now, self.ids);

@@ -287,6 +287,11 @@ pub(super) fn check_texts(
             "description has at most {DESCRIPTION_LEN_MAX} characters"
         )));
     }
+    // Not every store can keep it.
+    if description.is_some_and(|text| text.contains('\0')) {
+        let rule = "description must not contain the character NUL";
+        return Err(ManagementError::invalid(rule));
+    }
     if metadata.is_some_and(|labels| labels.len() > Metadata::KEYS_MAX) {
         return Err(ManagementError::invalid(format!(
             "metadata has at most {} keys",

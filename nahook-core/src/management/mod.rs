@@ -77,6 +77,22 @@ impl<S: ManagementStore> Management<S> {
         self.store.audit_log(workspace, query).await
     }
 
+    /// Says in the audit log that `done` was done to the resource of that kind and id, where no row changes with it.
+    pub async fn record(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        (kind, id): (&'static str, String),
+        done: &'static str,
+        details: Vec<(&'static str, String)>,
+    ) -> Result<(), ManagementError> {
+        self.change(workspace, actor, Vec::new(), move |draft| {
+            draft.note_only(kind, &id, done, &details);
+            Ok(())
+        })
+        .await
+    }
+
     async fn read(
         &self,
         workspace: &WorkspaceId,

@@ -1,5 +1,7 @@
 //! Identifiers: opaque text at the edge, inline and `Copy` inside (contract, section 4).
 
+mod given;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -174,7 +176,12 @@ pub struct MessageId(u128);
 /// One event for one endpoint.
 ///
 /// A delivery's id is its message's plus its ordinal plus one, so that a wide fan-out draws one id and a store can
-/// keep the ids of a fan-out as one. Adapters may rely on it: [`DeliveryId::nth`] and parsing are the only ways to one.
+/// keep the ids of a fan-out as one. Adapters may rely on it: every delivery that is queued has its id by
+/// [`DeliveryId::nth`].
+///
+/// A delivery that was brought along from elsewhere keeps the id it had there, if that is `del_` and 1 to
+/// [`DeliveryId::GIVEN_LEN_MAX`] letters, digits and underscores: it is [the first](DeliveryId::message_if_first) of its
+/// message.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DeliveryId(u128);
 
@@ -205,6 +212,19 @@ impl DeliveryId {
     /// What these ids begin with.
     pub const PREFIX: &'static str = "del_";
 
+    /// How many characters a given id has at most after its prefix.
+    pub const GIVEN_LEN_MAX: usize = given::LEN_MAX;
+
+    /// The id with these 128 bits.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The message whose first delivery this is, if it is a first one: of an id that was given, it always is.
+    pub const fn message_if_first(self) -> MessageId {
+        MessageId(self.0.wrapping_sub(1))
+    }
+
     /// The id before all others.
     pub(crate) const FIRST: Self = Self(0);
 
@@ -226,8 +246,30 @@ impl DeliveryId {
     /// Appends the id's text to `out`.
     pub fn write_to(self, out: &mut Vec<u8>) {
         let mut bytes = [0; ID_LEN_MAX];
-        let len = write_prefixed(Self::PREFIX, self.0, &mut bytes);
+        let len = self.write(&mut bytes);
         out.extend_from_slice(&bytes[..usize::from(len)]);
+    }
+
+    fn write(self, out: &mut [u8; ID_LEN_MAX]) -> u8 {
+        match given::write(Self::PREFIX, self.0, out) {
+            Some(len) => len,
+            None => write_prefixed(Self::PREFIX, self.0, out),
+        }
+    }
+
+    fn read_given(after_prefix: &str) -> Option<Self> {
+        given::read(after_prefix).map(Self)
+    }
+}
+
+impl MessageId {
+    fn write(self, out: &mut [u8; ID_LEN_MAX]) -> u8 {
+        write_prefixed(Self::PREFIX, self.0, out)
+    }
+
+    /// Messages are never given.
+    const fn read_given(_: &str) -> Option<Self> {
+        None
     }
 }
 
@@ -242,7 +284,7 @@ macro_rules! drawn_id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut bytes = [0; ID_LEN_MAX];
-                let len = write_prefixed(Self::PREFIX, self.0, &mut bytes);
+                let len = self.write(&mut bytes);
                 f.pad(std::str::from_utf8(&bytes[..usize::from(len)]).unwrap_or_default())
             }
         }
@@ -251,6 +293,9 @@ macro_rules! drawn_id {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let digits = text.strip_prefix(Self::PREFIX).ok_or(IdError::Shape)?;
+                if let Some(given) = Self::read_given(digits) {
+                    return Ok(given);
+                }
                 // One spelling an id: the codec would also take upper case.
                 if digits.len() != ulid::ULID_LEN || digits.bytes().any(|b| b.is_ascii_uppercase())
                 {
@@ -311,6 +356,54 @@ mod tests {
             "msg_zzzzzzzzzzzzzzzzzzzzzzzzzz".parse::<MessageId>(),
             Err(IdError::Shape)
         );
+    }
+
+    #[test]
+    fn a_given_delivery_id_survives_its_text_and_its_bits() {
+        for text in [
+            "del_fixture_001",
+            "del_1",
+            "del__",
+            "del_Az09",
+            "del_abcdefghijklmnopqrst",
+        ] {
+            let id: DeliveryId = text.parse().unwrap();
+            assert_eq!(id.to_string(), text);
+            assert_eq!(DeliveryId::from_bits(id.as_bits()), id);
+            assert_eq!(DeliveryId::nth(id.message_if_first(), 0), id);
+            assert_eq!(id.ordinal(id.message_if_first()), Some(0));
+            let mut written = Vec::new();
+            id.write_to(&mut written);
+            assert_eq!(written, text.as_bytes());
+        }
+        for bad in [
+            "del_",
+            "del_ä",
+            "del_a-b",
+            "del_abcdefghijklmnopqrstu",
+            "fixture_001",
+            "del_a b",
+        ] {
+            assert_eq!(bad.parse::<DeliveryId>(), Err(IdError::Shape), "{bad}");
+        }
+        let id = |text: &str| text.parse::<DeliveryId>().unwrap();
+        assert!(id("del_a") < id("del_a1") && id("del_a1") < id("del_b"));
+        assert_eq!("msg_1".parse::<MessageId>(), Err(IdError::Shape));
+    }
+
+    #[test]
+    fn a_given_id_has_no_other_spelling_and_no_drawn_id_looks_like_one() {
+        let given: DeliveryId = "del_fixture_001".parse().unwrap();
+        let digits = MessageId::from_bits(given.as_bits())
+            .to_string()
+            .replace("msg_", "del_");
+        assert_eq!(digits.parse::<DeliveryId>(), Err(IdError::Shape));
+        // Bits that no text packs into are shown as digits.
+        let odd = DeliveryId::from_bits(given.as_bits() | 1);
+        assert_eq!(odd.to_string().len(), 30);
+        assert_eq!(odd.to_string().parse(), Ok(odd));
+        let late = MessageId::from_parts(Timestamp::from_nanos(u64::MAX), u128::MAX);
+        assert_eq!(DeliveryId::nth(late, u32::MAX).to_string().len(), 30);
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! What the management routes stand on.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{
+    Clock, DynDeliveryLog, DynDeliverySearch, DynKeyStore, DynManagementStore, DynRedelivery,
+    Management, ManagementStore as _, StoreError, SystemClock, Timestamp,
+};
+use tokio::sync::OnceCell;
+
+use super::cursor::Seal;
+
+/// The back end of the management routes, port by port.
+#[derive(Clone)]
+#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
+pub struct ManagementPorts {
+    /// Who a token belongs to.
+    pub keys: Arc<dyn DynKeyStore>,
+    /// What became of deliveries.
+    pub log: Arc<dyn DynDeliveryLog>,
+    /// What can be queued again.
+    pub redelivery: Arc<dyn DynRedelivery>,
+    /// Lists of deliveries.
+    pub search: Arc<dyn DynDeliverySearch>,
+    /// What is managed.
+    pub store: Arc<dyn DynManagementStore>,
+}
+
+impl fmt::Debug for ManagementPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagementPorts").finish_non_exhaustive()
+    }
+}
+
+/// The numbers and names of the management routes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "settings are made with a literal"
+)]
+pub struct ManagementSettings {
+    /// Largest body in bytes.
+    pub body_len_max: usize,
+    /// How long a call may take from its arrival. What was asked to change by then may have changed.
+    pub timeout: Duration,
+    /// Where the portal's pages are: what a session's URL begins with.
+    pub portal_url: String,
+}
+
+impl Default for ManagementSettings {
+    fn default() -> Self {
+        Self {
+            body_len_max: 256 * 1024,
+            timeout: Duration::from_secs(10),
+            portal_url: "http://127.0.0.1:3001/portal".to_owned(),
+        }
+    }
+}
+
+/// What the routes need; a clone is a handle.
+#[derive(Clone)]
+pub struct ManagementApi {
+    pub(super) management: Management<Arc<dyn DynManagementStore>>,
+    pub(super) ports: ManagementPorts,
+    pub(super) settings: Arc<ManagementSettings>,
+    clock: Arc<dyn Clock>,
+    seal: Arc<OnceCell<Seal>>,
+}
+
+impl ManagementApi {
+    /// Routes over these ports, with the default settings and the system's clock.
+    pub fn new(ports: ManagementPorts) -> Self {
+        Self {
+            management: Management::new(Arc::clone(&ports.store)),
+            ports,
+            settings: Arc::default(),
+            clock: Arc::new(SystemClock),
+            seal: Arc::default(),
+        }
+    }
+
+    /// Uses `settings`.
+    #[must_use]
+    pub fn with_settings(mut self, settings: ManagementSettings) -> Self {
+        self.settings = Arc::new(settings);
+        self
+    }
+
+    /// Reads the time of day from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.management = self.management.with_clock(Arc::clone(&clock));
+        self.clock = clock;
+        self
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What cursors are sealed with: the same for every server on the store.
+    pub(super) async fn seal(&self) -> Result<&Seal, StoreError> {
+        let store = &self.ports.store;
+        let draw = || async { store.sealing_key().await.map(Seal::new) };
+        self.seal.get_or_try_init(draw).await
+    }
+}
+
+impl fmt::Debug for ManagementApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagementApi")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,103 @@
+//! `/deliveries/{deliveryId}/attempts`.
+
+use nahook_core::{AttemptRecord, DeliveryId, DeliveryLog as _};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::Listed;
+use super::body::NoBody;
+use super::call::Call;
+use super::instant::show;
+use super::path::PathId as _;
+use super::query::NoQuery;
+use super::refusal::missing;
+use super::routes::{About, Routes};
+use crate::ApiError;
+
+pub(super) fn add(routes: &mut Routes) {
+    let about = About::get(
+        "/deliveries/{deliveryId}/attempts",
+        "listAttempts",
+        "List a delivery's attempts",
+    );
+    routes.add(&about.describe("The oldest first."), list);
+}
+
+/// One request to a delivery's endpoint, as it went.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Attempt, example = json!({
+    "id": "att_01kb0d9n8r7q6p5m4k3j2h1g0f_1",
+    "attemptNumber": 1,
+    "status": "failed",
+    "responseStatusCode": 502,
+    "responseTimeMs": 87,
+    "errorMessage": "the receiver answered 502",
+    "createdAt": "2026-11-26T08:00:00.010Z",
+}))]
+struct AttemptView {
+    /// Its id.
+    id: String,
+    /// Counted from 1.
+    attempt_number: u32,
+    /// How it went.
+    status: AttemptStatus,
+    /// The receiver's status, if it answered.
+    #[schema(required)]
+    response_status_code: Option<u16>,
+    /// How long the answer took in milliseconds, if there was one.
+    #[schema(required, maximum = 2_147_483_647)]
+    response_time_ms: Option<u32>,
+    /// Why it failed.
+    #[schema(required)]
+    error_message: Option<String>,
+    /// When it began.
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+/// How an attempt went.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum AttemptStatus {
+    /// The receiver took it.
+    Success,
+    /// It did not.
+    Failed,
+}
+
+impl AttemptView {
+    fn of(delivery: DeliveryId, row: AttemptRecord) -> Self {
+        let text = delivery.to_string();
+        let digits = text.strip_prefix(DeliveryId::PREFIX).unwrap_or(&text);
+        let attempt = row.attempt;
+        let is_success = attempt.error.is_none()
+            && attempt
+                .status_code
+                .is_some_and(|status| (200..300).contains(&status));
+        // Clients keep it in 32 bits with a sign.
+        let millis = attempt.duration.as_millis().min(2_147_483_647);
+        let millis = u32::try_from(millis).unwrap_or_default();
+        Self {
+            id: format!("att_{digits}_{}", row.number),
+            attempt_number: row.number,
+            status: if is_success {
+                AttemptStatus::Success
+            } else {
+                AttemptStatus::Failed
+            },
+            response_status_code: attempt.status_code,
+            response_time_ms: attempt.status_code.map(|_| millis),
+            error_message: attempt.error,
+            created_at: show(attempt.started_at),
+        }
+    }
+}
+
+async fn list(call: Call<DeliveryId, NoQuery, NoBody>) -> Result<Listed<AttemptView>, ApiError> {
+    let (log, id) = (&call.api.ports.log, call.path);
+    let rows = log.attempts(id, &call.workspace).await?;
+    let rows = rows.ok_or_else(|| missing(DeliveryId::OF))?;
+    let attempts = rows.into_iter().map(|row| AttemptView::of(id, row));
+    Ok(Listed(attempts.collect()))
+}

@@ -1,0 +1,183 @@
+//! From a request to what an operation needs, in the order of the checks: token, workspace, path, query, body.
+
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::response::{IntoResponse as _, Response};
+use nahook_core::{
+    Actor, KeyEntry, KeyHash, KeyStore as _, MANAGEMENT_TOKEN_PREFIX, ManagementStore as _,
+    ManagementTokenId, Select, WorkspaceId,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::ManagementApi;
+use super::answer::Answer;
+use super::body::BodyArgs;
+use super::path::{PathArgs, PathId as _};
+use super::query::{self, QueryArgs};
+use super::refusal::missing;
+use crate::cause::Causes;
+use crate::ingestion::{ReadError, Unread, bearer};
+use crate::metric::{self, Route};
+use crate::{ApiError, RequestContext};
+
+/// The code of a success.
+const OK: &str = "ok";
+/// How many bytes of a refused request's body are read and dropped, so that the connection lives on.
+const DISCARD_LEN_MAX: usize = 1024 * 1024;
+
+/// What an operation is asked, and by whom.
+pub(super) struct Call<P, Q, B> {
+    pub(super) api: ManagementApi,
+    pub(super) workspace: WorkspaceId,
+    pub(super) actor: Actor,
+    pub(super) path: P,
+    pub(super) query: Q,
+    pub(super) body: B,
+}
+
+/// Lets `operation` answer a request, and tells of it.
+pub(super) async fn answer<P, Q, B, A, F, O>(
+    api: ManagementApi,
+    id: &'static str,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    operation: O,
+) -> Response
+where
+    P: PathArgs,
+    Q: QueryArgs,
+    B: BodyArgs,
+    A: Answer,
+    F: Future<Output = Result<A, ApiError>> + Send,
+    O: Fn(Call<P, Q, B>) -> F + Send + Sync,
+{
+    let context = RequestContext::of(request.extensions());
+    let deadline = context.arrived + api.settings.timeout;
+    let (head, body) = request.into_parts();
+    let mut body = Unread::new(body, &head.headers);
+    let mut token = None;
+    let calling = async {
+        let call = read(&api, &head, path, &mut body, &mut token, deadline).await?;
+        timeout_at(deadline, operation(call))
+            .await
+            .unwrap_or_else(|_| Err(too_late(&head.method)))
+    };
+    let answered = calling.await;
+    let code = answered.as_ref().map_or_else(ApiError::code, |_| OK);
+    let mut response = match answered {
+        Ok(answer) => answer.into_answer(),
+        Err(error) => error.into_response(),
+    };
+    if !body.discard(DISCARD_LEN_MAX, deadline).await {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    let status = response.status().as_u16();
+    metric::count_request(Route::Management, status, code);
+    tracing::info!(
+        request = %context.id,
+        operation = id,
+        token = token.map(tracing::field::display),
+        status,
+        code,
+        duration_ms = context.arrived.elapsed().as_secs_f64() * 1_000.0,
+        "management"
+    );
+    response
+}
+
+async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
+    api: &ManagementApi,
+    head: &Parts,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    body: &mut Unread,
+    token: &mut Option<ManagementTokenId>,
+    deadline: Instant,
+) -> Result<Call<P, Q, B>, ApiError> {
+    let (id, workspace) = timeout_at(deadline, authenticate(api, &head.headers))
+        .await
+        .unwrap_or_else(|_| Err(too_late(&Method::GET)))?;
+    *token = Some(id);
+    // What is not UTF-8 is the id of nothing.
+    let path = path.map_err(|_| missing(WorkspaceId::OF))?;
+    let mut ids = path.iter().map(|(_, text)| text);
+    // Another workspace is not told from one that does not exist.
+    if ids.next() != Some(workspace.as_str()) {
+        return Err(missing(WorkspaceId::OF));
+    }
+    let path = P::read(&mut ids)?;
+    let query = query::read(head.uri.query())?;
+    let len_max = api.settings.body_len_max;
+    let body = if B::IS_READ {
+        let json = body.read(len_max, deadline).await;
+        B::read(&json.map_err(|error| not_read(error, len_max))?)?
+    } else {
+        B::read(b"")?
+    };
+    let actor = timeout_at(deadline, actor(api, &head.method, workspace, id))
+        .await
+        .unwrap_or_else(|_| Err(too_late(&Method::GET)))?;
+    Ok(Call {
+        api: api.clone(),
+        workspace,
+        actor,
+        path,
+        query,
+        body,
+    })
+}
+
+/// The token that the `Authorization` header holds, and its workspace.
+async fn authenticate(
+    api: &ManagementApi,
+    headers: &HeaderMap,
+) -> Result<(ManagementTokenId, WorkspaceId), ApiError> {
+    let token = bearer(headers)
+        .filter(|token| token.starts_with(MANAGEMENT_TOKEN_PREFIX))
+        .ok_or_else(ApiError::unauthorized_token)?;
+    let found = api.ports.keys.management_token(&KeyHash::of(token)).await;
+    match found {
+        Ok(Some(KeyEntry { disabled: true, .. })) => Err(ApiError::token_disabled()),
+        Ok(Some(KeyEntry { identity, .. })) => Ok(identity),
+        Ok(None) => Err(ApiError::unauthorized_token()),
+        Err(error) => {
+            tracing::error!(error = %Causes(&error), "token look-up failed");
+            Err(ApiError::unavailable("The key store is unavailable"))
+        }
+    }
+}
+
+/// Who the audit log says it was. The token's name is looked up only where there may be something to log.
+async fn actor(
+    api: &ManagementApi,
+    method: &Method,
+    workspace: WorkspaceId,
+    id: ManagementTokenId,
+) -> Result<Actor, ApiError> {
+    if method.is_safe() {
+        return Ok(Actor::token(id, ""));
+    }
+    let store = &api.ports.store;
+    let rows = store.read(&workspace, &[Select::ManagementTokens]).await?;
+    let mut tokens = rows.management_tokens.into_iter();
+    let name = tokens.find(|row| row.id == id).map(|row| row.name);
+    Ok(Actor::token(id, name.unwrap_or_default()))
+}
+
+fn not_read(error: ReadError, len_max: usize) -> ApiError {
+    match error {
+        ReadError::Broken => ApiError::validation("the body could not be read to its end"),
+        ReadError::TooLate => ApiError::request_timeout(),
+        ReadError::TooLong => ApiError::body_too_large(len_max),
+    }
+}
+
+fn too_late(method: &Method) -> ApiError {
+    ApiError::unavailable(if method.is_safe() {
+        "The store did not answer in time"
+    } else {
+        "The store did not answer in time; the change may have been made"
+    })
+}

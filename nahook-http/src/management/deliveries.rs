@@ -1,0 +1,379 @@
+//! `/endpoints/{endpointId}/deliveries` and `/deliveries/{deliveryId}`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nahook_core::{
+    DeliveryId, DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _,
+    DeliveryStatus, EndpointId, ManagementError, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::answer::Found;
+use super::body::NoBody;
+use super::call::Call;
+use super::cursor::List;
+use super::instant::show;
+use super::path::PathId as _;
+use super::query::{QueryArgs, parameter};
+use super::refusal::missing;
+use super::routes::{About, Routes};
+use crate::ApiError;
+use crate::openapi::Problem;
+
+/// How many deliveries a page has unless said otherwise, and at most (contract, section 2).
+const LIMIT_DEFAULT: usize = 50;
+const LIMIT_MAX: usize = 100;
+/// How far back a list goes (contract, section 2).
+const LISTED_FOR: Duration = Duration::from_hours(7 * 24);
+
+pub(super) fn add(routes: &mut Routes) {
+    let about = About::get(
+        "/endpoints/{endpointId}/deliveries",
+        "listDeliveries",
+        "List an endpoint's deliveries",
+    );
+    let about = about.describe("Of the last seven days, the newest first, page by page.");
+    routes.add(&about.refuses(&[Problem::InvalidCursor]), list);
+    let about = About::get("/deliveries/{deliveryId}", "getDelivery", "Get a delivery");
+    routes.add(
+        &about.describe("With its payload if `include=payload` asks for it."),
+        get,
+    );
+}
+
+/// One event for one endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "id": "del_01kb0d9n8r7q6p5m4k3j2h1g0f",
+    "idempotencyKey": "msg_01kb0d9n8r7q6p5m4k3j2h1g0e",
+    "endpointId": "ep_orders",
+    "eventTypeId": "evt_order_paid",
+    "metadata": { "source": "checkout" },
+    "status": "delivered",
+    "totalAttempts": 1,
+    "firstAttemptAt": "2026-11-26T08:00:00.010Z",
+    "deliveredAt": "2026-11-26T08:00:00.110Z",
+    "nextRetryAt": null,
+    "hasPayload": true,
+    "createdAt": "2026-11-26T08:00:00.000Z",
+    "updatedAt": "2026-11-26T08:00:00.110Z",
+}))]
+pub(super) struct Delivery {
+    /// Its id.
+    id: String,
+    /// What its caller knows it by; one of ours where the caller gave none.
+    idempotency_key: String,
+    /// The endpoint it is for.
+    endpoint_id: String,
+    /// The event type; null where a payload was sent to an endpoint directly.
+    #[schema(required)]
+    event_type_id: Option<String>,
+    /// The event's labels.
+    metadata: BTreeMap<String, String>,
+    /// Where it stands.
+    status: Status,
+    /// How many attempts were made.
+    total_attempts: u32,
+    /// When the first attempt began.
+    #[schema(required, format = DateTime)]
+    first_attempt_at: Option<String>,
+    /// When a receiver took it.
+    #[schema(required, format = DateTime)]
+    delivered_at: Option<String>,
+    /// When the next attempt is due.
+    #[schema(required, format = DateTime)]
+    next_retry_at: Option<String>,
+    /// Whether its payload is kept.
+    has_payload: bool,
+    /// When the event was accepted.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When any of this last changed.
+    #[schema(format = DateTime)]
+    updated_at: String,
+    /// Its payload, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = DeliveryPayload, required = false)]
+    payload: Option<DeliveryPayload>,
+}
+
+impl From<DeliveryRecord> for Delivery {
+    fn from(row: DeliveryRecord) -> Self {
+        Self {
+            id: row.id.to_string(),
+            idempotency_key: row.message.to_string(),
+            endpoint_id: row.endpoint.to_string(),
+            event_type_id: row.event_type.map(|id| id.to_string()),
+            metadata: row.metadata.into(),
+            status: row.status.into(),
+            total_attempts: row.attempts,
+            first_attempt_at: row.first_attempt_at.map(show),
+            delivered_at: row.delivered_at.map(show),
+            next_retry_at: row.next_retry_at.map(show),
+            has_payload: row.has_payload,
+            created_at: show(row.created_at),
+            updated_at: show(row.updated_at),
+            payload: None,
+        }
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = DeliveryStatus)]
+enum Status {
+    /// Waiting for its first attempt.
+    Pending,
+    /// Being attempted.
+    Delivering,
+    /// A receiver took it.
+    Delivered,
+    /// Waiting for a further attempt.
+    ScheduledRetry,
+    /// Given up before the schedule's end.
+    Failed,
+    /// Every attempt of the schedule has failed.
+    DeadLetter,
+}
+
+impl From<DeliveryStatus> for Status {
+    fn from(status: DeliveryStatus) -> Self {
+        match status {
+            DeliveryStatus::DeadLetter => Self::DeadLetter,
+            DeliveryStatus::Delivered => Self::Delivered,
+            DeliveryStatus::Delivering => Self::Delivering,
+            DeliveryStatus::Failed => Self::Failed,
+            DeliveryStatus::Pending => Self::Pending,
+            DeliveryStatus::ScheduledRetry => Self::ScheduledRetry,
+        }
+    }
+}
+
+impl From<Status> for DeliveryStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::DeadLetter => Self::DeadLetter,
+            Status::Delivered => Self::Delivered,
+            Status::Delivering => Self::Delivering,
+            Status::Failed => Self::Failed,
+            Status::Pending => Self::Pending,
+            Status::ScheduledRetry => Self::ScheduledRetry,
+        }
+    }
+}
+
+/// A delivery's payload, or why it is not here.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryPayload {
+    /// Whether it is here.
+    status: PayloadStatus,
+    /// The payload, byte for byte as it was sent; only if it is available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, required = false)]
+    data: Option<Box<RawValue>>,
+    /// What it is; only if it is available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    content_type: Option<&'static str>,
+}
+
+/// Whether a delivery's payload is here.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum PayloadStatus {
+    /// It is.
+    Available,
+    /// It is not kept any more.
+    NotFound,
+    /// It could not be read now.
+    Error,
+}
+
+impl DeliveryPayload {
+    const fn without(status: PayloadStatus) -> Self {
+        Self {
+            status,
+            data: None,
+            content_type: None,
+        }
+    }
+
+    fn of(json: &[u8]) -> Self {
+        let text = std::str::from_utf8(json).ok();
+        let data = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
+        match data {
+            Some(data) => Self {
+                status: PayloadStatus::Available,
+                data: Some(data),
+                content_type: Some("application/json"),
+            },
+            None => Self::without(PayloadStatus::Error),
+        }
+    }
+}
+
+/// A page of deliveries.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryPage {
+    /// The deliveries, the newest first.
+    deliveries: Vec<Delivery>,
+    /// What to ask the next page with; null if there is none.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// Which page is asked for.
+#[derive(Debug, Deserialize)]
+struct Page {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    status: Option<Status>,
+}
+
+impl QueryArgs for Page {
+    fn parameters() -> Vec<Value> {
+        let limit = json!({
+            "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT,
+        });
+        let cursor = json!({ "type": "string" });
+        let statuses = DeliveryStatus::ALL.map(DeliveryStatus::as_str);
+        let status = json!({ "type": "string", "enum": statuses });
+        let cursor_is = "The `nextCursor` of the page before: of the same endpoint and status.";
+        vec![
+            parameter("limit", "How many at most.", &limit, &json!(50)),
+            json!({ "name": "cursor", "in": "query", "required": false, "description": cursor_is, "schema": cursor }),
+            parameter(
+                "status",
+                "Only those that stand so.",
+                &status,
+                &json!("failed"),
+            ),
+        ]
+    }
+}
+
+async fn list(call: Call<EndpointId, Page, NoBody>) -> Result<Found<DeliveryPage>, ApiError> {
+    let limit = call.query.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(ApiError::validation(format!("limit is 1 to {LIMIT_MAX}")));
+    }
+    let list = List {
+        workspace: call.workspace,
+        endpoint: call.path,
+        status: call.query.status.map(DeliveryStatus::from),
+    };
+    let seal = call.api.seal().await?;
+    let before = call.query.cursor.as_deref();
+    let before = before.map(|cursor| {
+        seal.open(&list, cursor)
+            .ok_or_else(ApiError::invalid_cursor)
+    });
+    let now = call.api.now().as_nanos();
+    let listed_for = u64::try_from(LISTED_FOR.as_nanos()).unwrap_or(u64::MAX);
+    let query = DeliveryQuery {
+        workspace: call.workspace,
+        endpoint: call.path,
+        status: list.status,
+        since: Some(Timestamp::from_nanos(now.saturating_sub(listed_for))),
+        before: before.transpose()?,
+        // One more than is shown says whether there is a next page.
+        limit: limit + 1,
+    };
+    let mut rows = call.api.ports.search.deliveries(&query).await?;
+    if rows.is_empty() {
+        is_known(&call, &query).await?;
+    }
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let end = rows.last().filter(|_| has_more);
+    Ok(Found(DeliveryPage {
+        next_cursor: end.map(|row| seal.close(&list, row.id)),
+        deliveries: rows.into_iter().map(Delivery::from).collect(),
+    }))
+}
+
+/// Whether there is such an endpoint, or was: the history of one that was removed stays readable.
+async fn is_known(
+    call: &Call<EndpointId, Page, NoBody>,
+    query: &DeliveryQuery,
+) -> Result<(), ApiError> {
+    match call
+        .api
+        .management
+        .endpoint(&call.workspace, call.path)
+        .await
+    {
+        Ok(_) => return Ok(()),
+        Err(ManagementError::NotFound(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let ever = DeliveryQuery {
+        status: None,
+        since: None,
+        before: None,
+        limit: 1,
+        ..query.clone()
+    };
+    let rows = call.api.ports.search.deliveries(&ever).await?;
+    if rows.is_empty() {
+        return Err(missing(EndpointId::OF));
+    }
+    Ok(())
+}
+
+/// What is to be shown of a delivery.
+#[derive(Debug, Deserialize)]
+struct Showing {
+    include: Option<Include>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    Payload,
+}
+
+impl QueryArgs for Showing {
+    fn parameters() -> Vec<Value> {
+        let schema = json!({ "type": "string", "enum": ["payload"] });
+        let example = json!("payload");
+        vec![parameter(
+            "include",
+            "What to show, too.",
+            &schema,
+            &example,
+        )]
+    }
+}
+
+async fn get(call: Call<DeliveryId, Showing, NoBody>) -> Result<Found<Delivery>, ApiError> {
+    let (log, id) = (&call.api.ports.log, call.path);
+    let row = log.delivery(id, &call.workspace).await?;
+    let row = row.ok_or_else(|| missing(DeliveryId::OF))?;
+    let has_payload = row.has_payload;
+    let mut shown = Delivery::from(row);
+    if let Some(Include::Payload) = call.query.include {
+        let payload = if has_payload {
+            log.payload(id, &call.workspace).await
+        } else {
+            Ok(None)
+        };
+        shown.payload = Some(match payload {
+            Ok(Some(payload)) => DeliveryPayload::of(payload.as_bytes()),
+            Ok(None) => DeliveryPayload::without(PayloadStatus::NotFound),
+            Err(error) => {
+                let _told = super::refusal::store_down(&error);
+                DeliveryPayload::without(PayloadStatus::Error)
+            }
+        });
+    }
+    Ok(Found(shown))
+}

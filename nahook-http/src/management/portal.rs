@@ -1,0 +1,99 @@
+//! `/applications/{applicationId}/portal`.
+
+use nahook_core::{ApplicationId, NewPortalSession, PortalRole};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::answer::Made;
+use super::call::Call;
+use super::instant::show;
+use super::labels::Labels;
+use super::query::NoQuery;
+use super::routes::{About, Routes};
+use crate::ApiError;
+
+pub(super) fn add(routes: &mut Routes) {
+    let about = About::post(
+        "/applications/{applicationId}/portal",
+        "createPortalSession",
+        "Make a session for an application's portal",
+    );
+    routes.add(
+        &about.describe("Its code can be used once, within five minutes."),
+        create,
+    );
+}
+
+/// A portal session to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({ "role": "viewer", "expiresInMinutes": 30 }))]
+struct PortalSessionRequest {
+    /// What its holder may do; `admin` if absent.
+    role: Option<Role>,
+    /// How long it lasts; 60 if absent.
+    #[schema(minimum = 1, maximum = 60)]
+    expires_in_minutes: Option<u32>,
+    /// Labels, at most ten.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Labels>,
+}
+
+/// What the holder of a portal session may do.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    /// Everything.
+    Admin,
+    /// Everything but deleting.
+    Editor,
+    /// Looking.
+    Viewer,
+}
+
+/// A portal session that was made.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "url": "https://portal.example.com/portal?code=5f0c",
+    "portalUrl": "https://portal.example.com/portal?code=5f0c",
+    "code": "5f0c",
+    "expiresAt": "2026-11-26T09:00:00.000Z",
+}))]
+struct PortalSession {
+    /// Where to send the holder.
+    url: String,
+    /// The same.
+    portal_url: String,
+    /// The code in the URL, which can be used once, within five minutes.
+    code: String,
+    /// When the session ends.
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+async fn create(
+    call: Call<ApplicationId, NoQuery, PortalSessionRequest>,
+) -> Result<Made<PortalSession>, ApiError> {
+    let new = NewPortalSession {
+        role: match call.body.role {
+            Some(Role::Admin) | None => PortalRole::Admin,
+            Some(Role::Editor) => PortalRole::Editor,
+            Some(Role::Viewer) => PortalRole::Viewer,
+        },
+        expires_in_minutes: call.body.expires_in_minutes,
+        metadata: call.body.metadata.unwrap_or_default().0,
+    };
+    let management = &call.api.management;
+    let made = management
+        .create_portal_session(&call.workspace, &call.actor, call.path, new)
+        .await?;
+    let code = made.code.expose();
+    let url = format!("{}?code={code}", call.api.settings.portal_url);
+    Ok(Made(PortalSession {
+        portal_url: url.clone(),
+        url,
+        code: code.to_owned(),
+        expires_at: show(made.session.expires_at),
+    }))
+}

@@ -1,0 +1,133 @@
+//! What the document says more exactly than a derive can: the rules that the core checks.
+
+use serde_json::{Value, json};
+
+use crate::openapi::Components;
+
+/// Any text but NUL, which not every store can keep.
+const TEXT: &str = r"^[^\x00]*$";
+/// No control characters, and not only blanks.
+const NAME: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+const USER_NAME: &str = r"^[^:\x00-\x1f\x7f-\x9f]+$";
+const PASSWORD: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
+const URL: &str = r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.-]+(:[1-9][0-9]{0,3})?([/?#][!-~]*)?$";
+
+/// Puts the rules into the schemas of the bodies.
+pub(crate) fn refine(components: &mut Components) {
+    for name in ["NewEndpoint", "EndpointUpdate"] {
+        components.refine(name, |schema| {
+            let fields = &mut schema["properties"];
+            fields["url"] = described(
+                &fields["url"],
+                optional(&json!({ "type": "string", "pattern": URL, "maxLength": 2048 })),
+            );
+            fields["description"] = described(
+                &fields["description"],
+                optional(&json!({ "type": "string", "pattern": TEXT, "maxLength": 1024 })),
+            );
+            fields["metadata"] = described(&fields["metadata"], labels(5));
+            fields["authUsername"] = described(
+                &fields["authUsername"],
+                optional(&json!({ "type": "string", "pattern": USER_NAME })),
+            );
+            fields["authPassword"] = described(
+                &fields["authPassword"],
+                optional(&json!({ "type": "string", "pattern": PASSWORD })),
+            );
+            fields["config"] = described(&fields["config"], object(&json!({ "type": "object" })));
+        });
+    }
+    components.refine("NewEndpoint", |schema| {
+        // Both or neither, and where the URL is depends on the kind.
+        schema["allOf"] = json!([
+            { "anyOf": [
+                { "required": ["authUsername", "authPassword"], "properties": { "authUsername": { "type": "string" }, "authPassword": { "type": "string" } } },
+                { "properties": { "authUsername": { "type": "null" }, "authPassword": { "type": "null" } } },
+            ] },
+            { "anyOf": [
+                { "required": ["url"], "properties": { "type": { "enum": ["webhook", null] }, "url": { "type": "string" } } },
+                { "required": ["type", "config"], "properties": {
+                    "type": { "const": "slack" },
+                    "config": { "type": "object", "required": ["webhookUrl"], "properties": {
+                        "webhookUrl": { "type": "string", "pattern": URL, "maxLength": 2048 },
+                    } },
+                } },
+            ] },
+        ]);
+    });
+    components.refine("NewEventType", |schema| {
+        let fields = &mut schema["properties"];
+        fields["name"] = described(&fields["name"], json!({ "type": "string", "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", "minLength": 1, "maxLength": 128 }));
+    });
+    for name in ["NewEventType", "EventTypeUpdate"] {
+        components.refine(name, |schema| {
+            let fields = &mut schema["properties"];
+            fields["description"] = described(
+                &fields["description"],
+                optional(&json!({ "type": "string", "pattern": TEXT, "maxLength": 1024 })),
+            );
+        });
+    }
+    let environment_name =
+        json!({ "type": "string", "pattern": PASSWORD, "minLength": 1, "maxLength": 50 });
+    components.refine("NewEnvironment", |schema| {
+        let fields = &mut schema["properties"];
+        fields["name"] = described(&fields["name"], environment_name.clone());
+        fields["slug"] = described(
+            &fields["slug"],
+            json!({ "type": "string", "pattern": "^[a-z0-9-]{2,50}$" }),
+        );
+    });
+    components.refine("EnvironmentUpdate", |schema| {
+        let fields = &mut schema["properties"];
+        fields["name"] = described(&fields["name"], optional(&environment_name));
+    });
+    let name = json!({ "type": "string", "pattern": NAME, "minLength": 1, "maxLength": 255 });
+    let cap = json!({ "type": "integer", "minimum": 0, "maximum": i32::MAX });
+    components.refine("NewApplication", |schema| {
+        let fields = &mut schema["properties"];
+        fields["name"] = described(&fields["name"], name.clone());
+        fields["externalId"] = described(&fields["externalId"], optional(&name));
+        fields["metadata"] = described(&fields["metadata"], labels(5));
+        fields["maxEndpoints"] = described(&fields["maxEndpoints"], optional(&cap));
+    });
+    components.refine("ApplicationUpdate", |schema| {
+        let fields = &mut schema["properties"];
+        fields["name"] = described(&fields["name"], optional(&name));
+        fields["metadata"] = described(&fields["metadata"], labels(5));
+        fields["maxEndpoints"] = described(&fields["maxEndpoints"], optional(&cap));
+    });
+    components.refine("PortalSessionRequest", |schema| {
+        let fields = &mut schema["properties"];
+        fields["metadata"] = described(&fields["metadata"], labels(10));
+    });
+    for body in ["ApiKeyCreation", "ManagementTokenCreation"] {
+        components.refine(body, |schema| {
+            let fields = &mut schema["properties"];
+            fields["name"] = described(&fields["name"], name.clone());
+        });
+    }
+}
+
+/// The schema with the description that was there.
+fn described(before: &Value, mut schema: Value) -> Value {
+    if let Some(description) = before.get("description") {
+        schema["description"] = description.clone();
+    }
+    schema
+}
+
+/// Null is as good as absent, or means to remove.
+fn optional(schema: &Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "null" }] })
+}
+
+/// An empty list stands for an empty object: PHP writes it so.
+fn object(schema: &Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "array", "maxItems": 0 }, { "type": "null" }] })
+}
+
+fn labels(max: usize) -> Value {
+    let values = json!({ "type": "string" });
+    object(&json!({ "type": "object", "maxProperties": max, "additionalProperties": values }))
+}

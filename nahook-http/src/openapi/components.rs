@@ -1,0 +1,45 @@
+//! The schemas that operations refer to.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+/// Schemas by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Components(BTreeMap<String, Value>);
+
+impl Components {
+    /// A reference to the schema of `T`, which is among the components from now on with all it refers to.
+    pub(crate) fn reference<T: ToSchema>(&mut self) -> Value {
+        let mut schemas = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut schemas);
+        for (name, schema) in schemas {
+            // A schema is plain data, which always serializes.
+            let schema = serde_json::to_value(schema).unwrap_or_default();
+            self.0.insert(name, schema);
+        }
+        json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
+    }
+
+    /// Takes over what `other` has.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Puts a schema in, or in the place of the one with that name.
+    pub(crate) fn put(&mut self, name: &str, schema: Value) {
+        self.0.insert(name.to_owned(), schema);
+    }
+
+    /// Changes a schema, if it is there.
+    pub(crate) fn refine(&mut self, name: &str, change: impl FnOnce(&mut Value)) {
+        if let Some(schema) = self.0.get_mut(name) {
+            change(schema);
+        }
+    }
+
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.0.into_iter().collect())
+    }
+}

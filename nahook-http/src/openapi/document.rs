@@ -1,0 +1,166 @@
+//! From operations to the document.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{Api, Components, Operation, Problem, ingestion};
+use crate::management;
+
+/// The OpenAPI 3.1 document of both APIs.
+pub fn openapi_document() -> Value {
+    let mut operations = ingestion::operations();
+    operations.extend(management::operations());
+    let mut components = Components::default();
+    components.put("Error", error_schema());
+    let mut paths = BTreeMap::<String, Map<String, Value>>::new();
+    for operation in operations {
+        components.extend(operation.components.clone());
+        let (path, method) = (operation.path.clone(), operation.method.to_owned());
+        paths
+            .entry(path)
+            .or_default()
+            .insert(method, show(operation));
+    }
+    management::refine(&mut components);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "nahook",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "Webhook fan-out: trigger an event, and every subscribed endpoint gets it.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "tags": tags(),
+        "paths": paths,
+        "components": {
+            "schemas": components.into_value(),
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An ingestion key, `nhk_{region}_{64 hex}`.",
+                },
+                "managementToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A management token, `nhm_{64 hex}`.",
+                },
+            },
+        },
+    })
+}
+
+fn tags() -> Value {
+    json!([
+        { "name": "Ingestion", "description": "Taking events in." },
+        { "name": "Management", "description": "What is in a workspace." },
+        { "name": "Operations", "description": "What operators need beyond it; the published clients do not know it." },
+    ])
+}
+
+fn show(operation: Operation) -> Value {
+    let mut responses = BTreeMap::new();
+    for (status, schema) in &operation.answers {
+        responses.insert(status.to_string(), success(*status, schema.as_ref()));
+    }
+    let mut by_status = BTreeMap::<u16, Vec<Problem>>::new();
+    let mut problems = operation.problems;
+    problems.sort_unstable();
+    problems.dedup();
+    for problem in problems {
+        by_status.entry(problem.status()).or_default().push(problem);
+    }
+    for (status, problems) in by_status {
+        responses.insert(status.to_string(), failure(&problems));
+    }
+    let scheme = match operation.api {
+        Api::Ingestion => "apiKey",
+        Api::Management => "managementToken",
+    };
+    let mut shown = json!({
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "security": [{ scheme: [] }],
+        "parameters": operation.parameters,
+        "responses": responses,
+    });
+    if !operation.description.is_empty() {
+        shown["description"] = operation.description.into();
+    }
+    if let Some(schema) = operation.body {
+        shown["requestBody"] = json!({
+            "required": true,
+            "content": { "application/json": { "schema": schema } },
+        });
+    }
+    shown
+}
+
+fn success(status: u16, schema: Option<&Value>) -> Value {
+    let description = match status {
+        201 => "Made",
+        202 => "Accepted",
+        204 => "Done; there is no body",
+        207 => "Some items failed",
+        _ => "As asked",
+    };
+    let mut answer = json!({ "description": description, "headers": headers() });
+    if let Some(schema) = schema {
+        answer["content"] = json!({ "application/json": { "schema": schema } });
+    }
+    answer
+}
+
+fn failure(problems: &[Problem]) -> Value {
+    let when: Vec<_> = problems.iter().map(|problem| problem.when()).collect();
+    let examples: Map<_, _> = problems
+        .iter()
+        .map(|problem| {
+            let example = json!({ "value": problem.example() });
+            (problem.code().to_owned(), example)
+        })
+        .collect();
+    let mut headers = headers();
+    if problems.iter().any(|problem| problem.has_retry_after()) {
+        headers["Retry-After"] = json!({
+            "description": "Whole seconds to wait.",
+            "schema": { "type": "integer", "minimum": 1 },
+        });
+    }
+    json!({
+        "description": format!("{}.", when.join("; or ")),
+        "headers": headers,
+        "content": { "application/json": {
+            "schema": { "$ref": "#/components/schemas/Error" },
+            "examples": examples,
+        } },
+    })
+}
+
+fn headers() -> Value {
+    json!({ "X-Request-Id": {
+        "description": "What the request is known by: the client's own, or drawn.",
+        "schema": { "type": "string" },
+    } })
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "What every error looks like. Programs read the code, people the message.",
+        "required": ["error"],
+        "additionalProperties": false,
+        "properties": { "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "additionalProperties": false,
+            "properties": {
+                "code": { "type": "string" },
+                "message": { "type": "string" },
+            },
+        } },
+    })
+}

@@ -1,0 +1,89 @@
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use nahook_http::openapi_document;
+use serde_json::Value;
+
+/// The document.
+pub(crate) fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(openapi_document)
+}
+
+/// Every operation of the document.
+pub(crate) fn operations() -> Vec<(String, String, Value)> {
+    let document = document();
+    let paths = document["paths"].as_object().unwrap().clone();
+    paths
+        .into_iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().clone();
+            methods
+                .into_iter()
+                .map(move |(method, operation)| (method, path.clone(), operation))
+        })
+        .collect()
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
+    let document = document();
+    let text = document.to_string();
+    for part in text.split("\"#/components/schemas/").skip(1) {
+        let name = part.split('"').next().unwrap();
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name}"
+        );
+    }
+    let ids: Vec<_> = operations()
+        .iter()
+        .map(|it| it.2["operationId"].clone())
+        .collect();
+    let unique: BTreeSet<_> = ids.iter().map(ToString::to_string).collect();
+    assert_eq!(unique.len(), ids.len());
+}
+
+#[test]
+fn every_operation_says_what_it_is_and_what_it_refuses() {
+    for (method, path, operation) in operations() {
+        let named = format!("{method} {path}");
+        assert!(
+            operation["summary"]
+                .as_str()
+                .is_some_and(|it| !it.is_empty()),
+            "{named}"
+        );
+        let responses = operation["responses"].as_object().unwrap();
+        for status in ["401", "403", "404", "503"] {
+            let content = &responses[status]["content"]["application/json"];
+            assert!(
+                content["examples"]
+                    .as_object()
+                    .is_some_and(|it| !it.is_empty()),
+                "{named} {status}"
+            );
+        }
+        assert!(
+            responses.keys().any(|status| status.starts_with('2')),
+            "{named}"
+        );
+        if operation["requestBody"].is_object() {
+            assert!(
+                responses.contains_key("400") && responses.contains_key("413"),
+                "{named}"
+            );
+        }
+        let declared: BTreeSet<_> = path
+            .split('{')
+            .skip(1)
+            .filter_map(|it| it.split('}').next())
+            .collect();
+        let parameters = operation["parameters"].as_array().unwrap().iter();
+        let given: BTreeSet<_> = parameters
+            .filter(|it| it["in"] == "path")
+            .filter_map(|it| it["name"].as_str())
+            .collect();
+        assert_eq!(declared, given, "{named}");
+    }
+}
