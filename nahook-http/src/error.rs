@@ -48,12 +48,21 @@ impl ApiError {
         )
     }
 
+    /// 401 `unauthorized`, of a management token.
+    pub fn unauthorized_token() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Missing or invalid management token",
+        )
+    }
+
     /// 403 `token_disabled`: the key is switched off.
     pub fn token_disabled() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "token_disabled",
-            "This API key is disabled",
+            "This key or token is disabled",
         )
     }
 
@@ -143,7 +152,11 @@ impl ApiError {
         self.retry_after
     }
 
-    fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             status,
             code,

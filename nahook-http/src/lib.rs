@@ -5,7 +5,9 @@ mod edge;
 mod error;
 mod fallback;
 mod ingestion;
+mod management;
 pub mod metric;
+mod openapi;
 mod operations;
 mod serve;
 pub mod wire;
@@ -16,5 +18,7 @@ pub use self::fallback::{method_not_allowed, not_found, with_fallbacks};
 pub use self::ingestion::{
     CreatingSubscriptions, Ingestion, IngestionEngine, IngestionSettings, ingestion_router,
 };
+pub use self::management::{ManagementApi, ManagementPorts, ManagementSettings, management_router};
+pub use self::openapi::{openapi_document, openapi_router};
 pub use self::operations::{Operations, Probe, operations_router};
 pub use self::serve::{ServeSettings, serve};

@@ -6,7 +6,8 @@ use crate::ingestion::Tally;
 use metrics::{Label, histogram};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
-/// Answers by `route`, `status` and `code`; the code of a success is `accepted`.
+/// Answers by `route`, `status` and `code`; the code of a success is `accepted`, or `ok`
+/// where nothing was to be queued.
 pub const REQUESTS: &str = "nahook_http_requests_total";
 /// Events let in, by how their fan-out went: `outcome` is `queued` (to every subscriber), `partial`, `failed` (to
 /// none) or `unsubscribed` (there is none).
@@ -40,6 +41,7 @@ pub fn describe() {
 /// Which route answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Route {
+    Management,
     None,
     Trigger,
 }
@@ -47,6 +49,7 @@ pub(crate) enum Route {
 impl Route {
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Management => "management",
             Self::None => "none",
             Self::Trigger => "trigger",
         }
@@ -65,13 +68,17 @@ pub(crate) fn count_request(route: Route, status: u16, code: &'static str) {
 /// The statuses there are, without allocating.
 const fn status_text(status: u16) -> &'static str {
     match status {
+        200 => "200",
+        201 => "201",
         202 => "202",
+        204 => "204",
         400 => "400",
         401 => "401",
         403 => "403",
         404 => "404",
         405 => "405",
         408 => "408",
+        409 => "409",
         413 => "413",
         429 => "429",
         499 => "499",

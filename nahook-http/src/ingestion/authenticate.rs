@@ -28,7 +28,7 @@ pub(super) async fn authenticate(
 }
 
 /// The one bearer token: two `Authorization` headers leave open which is meant.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;

@@ -15,7 +15,7 @@ const TRUSTED_LEN_MAX: u64 = 64 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A body that has not been read.
-pub(super) struct Unread {
+pub(crate) struct Unread {
     body: Body,
     /// The client waits for `100 Continue` before it sends: a body that is not polled is not sent.
     is_held_back: bool,
@@ -23,7 +23,7 @@ pub(super) struct Unread {
 
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     /// It ended early or its framing was broken.
     Broken,
     /// It was not complete by the deadline.
@@ -33,7 +33,7 @@ pub(super) enum ReadError {
 }
 
 impl Unread {
-    pub(super) fn new(body: Body, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(body: Body, headers: &HeaderMap) -> Self {
         Self {
             body,
             is_held_back: headers.contains_key(header::EXPECT),
@@ -43,7 +43,7 @@ impl Unread {
     /// Reads the body to its end, holding at most `len_max` bytes and what arrived last.
     ///
     /// A body that announces more is refused before any of it is read.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &mut self,
         len_max: usize,
         deadline: Instant,
@@ -58,7 +58,7 @@ impl Unread {
     }
 
     /// Reads and drops what is left, at most `len_max` bytes and not for long. Answers whether that was all.
-    pub(super) async fn discard(mut self, len_max: usize, deadline: Instant) -> bool {
+    pub(crate) async fn discard(mut self, len_max: usize, deadline: Instant) -> bool {
         if self.body.is_end_stream() {
             return true;
         }

@@ -16,6 +16,8 @@ use nahook_core::{
     DynDeliveryPublisher, DynKeyStore, DynRateLimiter, DynSubscriptionStore, FanOut,
 };
 
+pub(crate) use self::authenticate::bearer;
+pub(crate) use self::body::{ReadError, Unread};
 pub use self::creating::CreatingSubscriptions;
 pub(crate) use self::tally::Tally;
 use self::trigger::{EVENT_TYPE, trigger};
