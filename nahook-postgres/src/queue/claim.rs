@@ -31,18 +31,18 @@ const PASSES_MAX: usize = 16;
 /// another process was faster.
 ///
 /// `ring` hops from endpoint to endpoint that has something ready, behind the one served last and around: a step costs
-/// the same however much waits for an endpoint. It ends once it has found as many as deliveries are asked for. Each
+/// the same however much waits for an endpoint, and however many have limits of their own: those are looked up in an
+/// object, where joining them would read all of them at each step. It ends once it has found as many as deliveries are asked for. Each
 /// endpoint's share is taken from its fresh deliveries and its retries in turn. Losing a lease to a crash of the
 /// server only means that the delivery is offered again, so that nothing waits for the disk.
 const CLAIM: &str = "
 WITH RECURSIVE limits AS MATERIALIZED (
-    SELECT e.row AS endpoint, l.room
+    SELECT jsonb_object_agg(e.row, l.room) AS rooms
     FROM unnest($1::text[], $2::bigint[]) AS l (id, room) JOIN endpoint e ON e.id = l.id
 ), ring AS (
     SELECT $3::bigint AS endpoint, false AS is_around, 0::bigint AS room, 0::bigint AS useful, 0 AS place
     UNION ALL
-    SELECT next.endpoint, next.is_around, coalesce(l.room, $4),
-        ring.useful + CASE WHEN coalesce(l.room, $4) > 0 THEN 1 ELSE 0 END, ring.place + 1
+    SELECT next.endpoint, next.is_around, l.room, ring.useful + CASE WHEN l.room > 0 THEN 1 ELSE 0 END, ring.place + 1
     FROM ring
     CROSS JOIN LATERAL (
         (SELECT d.endpoint, ring.is_around FROM delivery d
@@ -55,7 +55,9 @@ WITH RECURSIVE limits AS MATERIALIZED (
         ORDER BY d.endpoint LIMIT 1)
         LIMIT 1
     ) next
-    LEFT JOIN limits l ON l.endpoint = next.endpoint
+    CROSS JOIN LATERAL (
+        SELECT coalesce(((SELECT rooms FROM limits) ->> next.endpoint::text)::bigint, $4) AS room
+    ) l
     WHERE ring.useful < $5
 ), turns AS MATERIALIZED (
     SELECT r.endpoint, r.place, r.room, least(r.room, ($5 - 1) / count(*) OVER () + 1) AS share,

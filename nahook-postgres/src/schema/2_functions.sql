@@ -1,11 +1,13 @@
--- Functions that may be called in anybody's transaction. They run with the caller's rights and name everything in full.
+-- Functions that may be called in anybody's transaction. They run with the caller's rights and name everything in full. Those
+-- that publish plan as our own sessions do, by indexes, whatever the caller's session prefers; and read the endpoints that are
+-- subscribed, not all that a workspace has.
 
 -- Writes an event and its deliveries in the caller's transaction. Answers, in their order, which endpoints were taken:
 -- one that is gone is not. Nothing is visible to workers before the transaction commits, which also wakes them.
 CREATE FUNCTION {schema}.publish(
     message uuid, workspace_id text, event_type_id text, event_type_name text,
     accepted_at bigint, metadata text, payload bytea, ordinals integer[], endpoint_ids text[]
-) RETURNS boolean[] LANGUAGE plpgsql AS $$
+) RETURNS boolean[] LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     of_workspace bigint;
     of_type bigint;
@@ -68,7 +70,7 @@ CREATE FUNCTION {schema}.trigger(
     workspace_id text, event_type_name text, payload json,
     metadata json DEFAULT '{}', environment_id text DEFAULT NULL
 ) RETURNS TABLE (message_id text, event_type_id text, delivery_id text, endpoint_id text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     space {schema}.workspace%ROWTYPE;
     kind {schema}.event_type%ROWTYPE;

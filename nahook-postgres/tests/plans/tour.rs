@@ -1,0 +1,277 @@
+//! The store, used once for each thing that it does often.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use nahook_core::{
+    Attempt, Caller, Clock, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue,
+    EndpointDirectory, Event, HealthReport, HealthState, KeyHash, KeyStore, Lease, LeaseRequest,
+    LeasedDelivery, NewEvent, Next, Outcome, Plan, Rate, RateLimiter, Settlement,
+    SubscriptionStore, SystemClock,
+};
+use nahook_postgres::PostgresStore;
+use nahook_testkit::declare::{
+    caller, deliveries, endpoint_id, event, event_type_name, metadata, payload, scope,
+};
+use nahook_testserver::PostgresServer;
+use tokio_postgres::Client;
+
+use super::explained::Explained;
+use super::support::{client, connect, request, settings, until};
+use super::tables::{KEY, WIDTHS, event_type};
+
+/// One thing that the store does.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) title: String,
+    pub(crate) explained: Vec<Explained>,
+    /// How many blocks all of its statements may touch: what is asked for, and nothing that grows with the tables but the
+    /// height of an index.
+    pub(crate) blocks_max: u64,
+    /// How many rows any one scan may read.
+    pub(crate) rows_max: u64,
+}
+
+struct Tour<'a> {
+    server: &'a PostgresServer,
+    stops: Vec<Stop>,
+}
+
+impl Tour<'_> {
+    /// Notes what the server has explained meanwhile. So many rows are asked for or written, each of which may cost so many
+    /// blocks; and a few to begin with.
+    async fn stop<T>(
+        &mut self,
+        title: impl Into<String>,
+        (rows, blocks): (usize, usize),
+        use_it: impl Future<Output = T>,
+    ) -> T {
+        let before = self.server.log().len();
+        let answer = use_it.await;
+        // The connection that listens has nothing to explain but its sign of life.
+        let ours = |explained: &Explained| explained.query() != "SELECT 1";
+        let explained = Explained::all(&self.server.log()[before..]);
+        self.stops.push(Stop {
+            title: title.into(),
+            explained: explained.into_iter().filter(ours).collect(),
+            blocks_max: u64::try_from(30 + rows * blocks).unwrap(),
+            rows_max: u64::try_from(50 + 6 * rows).unwrap(),
+        });
+        answer
+    }
+}
+
+/// Uses the store on the database at `url`, whose tables are full.
+pub(crate) async fn take(server: &PostgresServer, url: &str) -> Vec<Stop> {
+    let name = "SELECT current_database()";
+    let name = server.query(url, name);
+    // From here on whoever connects is explained.
+    let explain = format!("ALTER DATABASE {name} SET auto_explain.log_min_duration = 0");
+    server.query(url, &explain);
+    let mut asking = settings(1);
+    asking.cache_len_max = 0;
+    asking.retention_interval = Duration::ZERO;
+    let store = connect(url, asking).await;
+    let mut tour = Tour {
+        server,
+        stops: Vec::new(),
+    };
+    let other = connect(url, settings(1)).await;
+    let mut client = client(url).await;
+    // Once without being looked at: a connection's first use of anything is like no other.
+    for round in 0..2 {
+        tour.stops.clear();
+        look_ups(&mut tour, &store).await;
+        publishing(&mut tour, &store, round).await;
+        queue(&mut tour, &store, &other).await;
+        transactions(&mut tour, &store, &mut client).await;
+    }
+    other.close().await.unwrap();
+    store.close().await.unwrap();
+    retention(&mut tour, url).await;
+    tour.stops
+}
+
+async fn look_ups(tour: &mut Tour<'_>, store: &PostgresStore) {
+    let scope = scope("ws_shop", None);
+    for width in WIDTHS {
+        let name = event_type_name(&event_type(width));
+        let title = format!("Who is subscribed: {width}");
+        let look_up = store.subscribers(&name, &scope);
+        let found = tour.stop(title, (width, 4), look_up).await;
+        assert_eq!(found.unwrap().unwrap().endpoints.len(), width);
+    }
+    let hash = KeyHash::of(KEY);
+    let key = store.api_key(&hash);
+    let found = tour.stop("Whose key it is", (1, 8), key).await;
+    assert!(found.unwrap().is_some());
+}
+
+async fn publishing(tour: &mut Tour<'_>, store: &PostgresStore, round: u64) {
+    for (number, width) in (1..).zip(WIDTHS) {
+        let (event, mut slots) = order(round * 10 + number, width);
+        let title = format!("Publishing to {width}");
+        let publishing = store.publish(&event, &mut slots);
+        tour.stop(title, (width, 12), publishing).await;
+        assert!(
+            slots
+                .iter()
+                .all(|slot| slot.outcome() == Outcome::Published)
+        );
+    }
+    let caller = limited(round);
+    let limiter = store.limiter();
+    let checked = tour
+        .stop(
+            "Leasing tokens of a rate limit",
+            (1, 15),
+            limiter.check(&caller),
+        )
+        .await;
+    checked.unwrap();
+}
+
+async fn queue(tour: &mut Tour<'_>, store: &PostgresStore, other: &PostgresStore) {
+    let worker = LeaseRequest {
+        per_endpoint_max: 4,
+        ..request(100)
+    };
+    let lease = store.lease(&worker);
+    let batch = tour.stop("Leasing 100 deliveries", (100, 65), lease).await;
+    let deliveries = batch.unwrap().deliveries;
+    assert_eq!(deliveries.len(), 100);
+    let leases = leases_of(&deliveries);
+    let mut endpoints: Vec<_> = deliveries.iter().map(|leased| leased.endpoint).collect();
+    endpoints.dedup();
+    let targets = store.targets(&endpoints);
+    let title = format!("Where to deliver: {} endpoints", endpoints.len());
+    let targets = tour.stop(title, (endpoints.len(), 4), targets).await;
+    assert!(targets.unwrap().iter().all(Option::is_some));
+    let extend = store.extend(&leases, Duration::from_mins(2));
+    let extended = tour.stop("Extending 100 leases", (100, 20), extend).await;
+    assert!(extended.unwrap().into_iter().all(|is_held| is_held));
+    let (ours, others) = (settlements(&leases[..50]), settlements(&leases[50..]));
+    let settle = store.settle(&ours);
+    tour.stop("Settling 50 deliveries", (50, 36), settle)
+        .await
+        .unwrap();
+    let settle = other.settle(&others);
+    let title = "Settling 50 deliveries that another process has leased";
+    tour.stop(title, (50, 42), settle).await.unwrap();
+    for state in [
+        HealthState::FailingSince(SystemClock.now()),
+        HealthState::Healthy,
+    ] {
+        let report = |endpoint: &nahook_core::EndpointId| HealthReport {
+            endpoint: *endpoint,
+            state,
+        };
+        let reports: Vec<_> = endpoints.iter().take(10).map(report).collect();
+        let title = match state {
+            HealthState::Healthy => "Noting that 10 endpoints do well",
+            _ => "Noting that 10 endpoints fail",
+        };
+        tour.stop(title, (10, 9), store.report(&reports))
+            .await
+            .unwrap();
+    }
+    let (id, workspace) = (leases[0].delivery, deliveries[0].workspace);
+    let delivery = store.delivery(id, &workspace);
+    let found = tour
+        .stop("What became of a delivery", (1, 1), delivery)
+        .await;
+    assert!(found.unwrap().is_some());
+    let attempts = store.attempts(id, &workspace);
+    let found = tour
+        .stop("The attempts of a delivery", (1, 1), attempts)
+        .await;
+    assert!(found.unwrap().is_some());
+}
+
+async fn transactions(tour: &mut Tour<'_>, store: &PostgresStore, client: &mut Client) {
+    let event = NewEvent {
+        event_type: event_type_name(&event_type(10)),
+        payload: payload("{}"),
+        metadata: metadata(&[]),
+    };
+    let caller = caller("ws_shop", "key_shop");
+    let mut transaction = client.transaction().await.unwrap();
+    let trigger = store.trigger_in(&mut transaction, &event, &caller);
+    let title = "A trigger to 10 in the caller's transaction";
+    let receipt = tour.stop(title, (10, 40), trigger).await.unwrap();
+    assert_eq!(receipt.delivery_ids().count(), 10);
+    transaction.commit().await.unwrap();
+    let sql = "SELECT * FROM nahook.trigger('ws_shop', 'order.to10', '{\"order\": \"book\"}')";
+    let title = "A trigger to 10 in plain SQL";
+    let rows = tour.stop(title, (10, 60), client.query(sql, &[])).await;
+    assert_eq!(rows.unwrap().len(), 10);
+}
+
+/// Some of what is old and settled is deleted.
+async fn retention(tour: &mut Tour<'_>, url: &str) {
+    let mut forgetting = settings(1);
+    forgetting.retention_interval = Duration::from_millis(100);
+    let store = connect(url, forgetting).await;
+    let server = tour.server;
+    let is_forgetting = async || server.log().contains("WITH looked_at");
+    let title = "Deleting what is old, up to 500 events with 5000 deliveries";
+    let deleting = until("something is deleted", is_forgetting);
+    tour.stop(title, (5_500, 9), deleting).await;
+    store.close().await.unwrap();
+    let stop = tour.stops.last_mut().unwrap();
+    let is_deletion = |explained: &Explained| explained.query().contains("WITH looked_at");
+    stop.explained.retain(is_deletion);
+    stop.explained.truncate(1);
+}
+
+/// An order that so many endpoints are told of.
+fn order(number: u64, width: usize) -> (Event, Vec<Delivery>) {
+    let event = event("ws_shop", &event_type(width), number, SystemClock.now());
+    let ids: Vec<_> = (0..width)
+        .map(|n| endpoint_id(&format!("ep_{n}")))
+        .collect();
+    let slots = deliveries(&event, &ids);
+    (event, slots)
+}
+
+fn limited(round: u64) -> Caller {
+    let hundred = NonZeroU32::new(100).unwrap();
+    let rate = Rate::new(hundred, Duration::from_secs(1), hundred);
+    let plan = Plan {
+        workspace_rate: rate,
+        key_rate: rate,
+        ..Plan::default()
+    };
+    Caller {
+        plan,
+        // Another one has no tokens yet.
+        ..caller(
+            &format!("ws_limited{round}"),
+            &format!("key_limited{round}"),
+        )
+    }
+}
+
+fn leases_of(deliveries: &[LeasedDelivery]) -> Vec<Lease> {
+    deliveries.iter().map(|leased| leased.lease).collect()
+}
+
+/// Every other one was delivered, the rest is to be tried again.
+fn settlements(leases: &[Lease]) -> Vec<Settlement> {
+    let now = SystemClock.now();
+    let settlement = |(number, lease): (usize, &Lease)| Settlement {
+        lease: *lease,
+        attempt: Some(Attempt {
+            started_at: now,
+            duration: Duration::from_millis(20),
+            status_code: Some(200),
+            error: None,
+        }),
+        next: if number % 2 == 0 {
+            Next::Delivered
+        } else {
+            Next::Retry(now.saturating_add(Duration::from_secs(5)))
+        },
+    };
+    leases.iter().enumerate().map(settlement).collect()
+}
