@@ -18,6 +18,10 @@ use crate::row::{parsed_at, value_at};
 use crate::schema::LOCK_CLASS;
 use crate::store::PostgresStore;
 
+/// Between its statements this process works out what a manifest changes, which for a large one on a busy machine may take
+/// longer than a connection may otherwise sit in a transaction.
+const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+
 /// Why a transaction was not committed.
 pub(crate) enum Failure {
     Catalog(CatalogError),
@@ -112,10 +116,7 @@ impl PostgresStore {
             .lend()
             .await
             .map_err(StoreError::from)?;
-        let begun = lent
-            .begin()
-            .map_err(StoreError::from)?
-            .batch_execute("BEGIN");
+        let begun = lent.begin().map_err(StoreError::from)?.batch_execute(BEGIN);
         begun
             .await
             .map_err(|error| StoreError::from(PgError::from(error)))?;
