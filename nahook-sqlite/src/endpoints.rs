@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nahook_core::{
-    BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
-    SecretText, StoreError, Timestamp,
+    Actor, AuditEntry, BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport,
+    HealthState, IdSource, SecretText, StoreError, Timestamp, WorkspaceId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::SqliteStore;
+use crate::audit;
 use crate::cache::Cache;
 use crate::readers::catalog_version;
 use crate::row::{endpoint_kind_at, maybe_instant_at, nanos, parsed_at};
@@ -87,10 +88,10 @@ impl EndpointDirectory for SqliteStore {
             return Ok(());
         }
         let shared = self.shared();
-        let (reports, now) = (reports.to_vec(), shared.now());
+        let (reports, now, ids) = (reports.to_vec(), shared.now(), shared.shared_ids());
         let outcome = shared
             .writer()
-            .run(move |session| record(session, &reports, now))
+            .run(move |session| record(session, &reports, now, &ids))
             .await;
         // Whatever the outcome: it may have taken effect.
         shared.targets.reports.fetch_add(1, Ordering::AcqRel);
@@ -146,20 +147,33 @@ pub(crate) fn auth_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Ba
     }))
 }
 
-fn record(session: &mut Session, reports: &[HealthReport], now: Timestamp) -> rusqlite::Result<()> {
+fn record(
+    session: &mut Session,
+    reports: &[HealthReport],
+    now: Timestamp,
+    ids: &dyn IdSource,
+) -> rusqlite::Result<()> {
     let mut is_catalog_changed = false;
     for HealthReport { endpoint, state } in reports {
         let id = endpoint.as_str();
         let connection = session.connection();
         match state {
             HealthState::Disable => {
-                let disabled = connection
+                let workspace: Option<WorkspaceId> = connection
                     .prepare_cached(
                         "UPDATE endpoint SET is_active = 0, disabled_reason = 'failing', updated_at = ?2
-                         WHERE id = ?1 AND is_active AND deleted_at IS NULL",
+                         WHERE id = ?1 AND is_active AND deleted_at IS NULL
+                         RETURNING (SELECT id FROM workspace WHERE workspace.row = endpoint.workspace)",
                     )?
-                    .execute(params![id, nanos(now)])?;
-                is_catalog_changed |= disabled > 0;
+                    .query_row(params![id, nanos(now)], |row| parsed_at(row, 0))
+                    .optional()?;
+                let Some(workspace) = workspace else {
+                    continue;
+                };
+                is_catalog_changed = true;
+                let (actor, resource) = (Actor::system(), ("endpoint", endpoint.to_string()));
+                let entry = AuditEntry::new(workspace, &actor, resource, "disabled", now, ids);
+                audit::insert(connection, &[entry])?;
             }
             HealthState::FailingSince(since) => {
                 connection

@@ -75,6 +75,20 @@ pub(crate) fn duration_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Dura
     Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
 }
 
+/// A number of rows in a column.
+pub(crate) fn count_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+/// What is kept as JSON in a column.
+pub(crate) fn json_at<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
+    let json = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(json).map_err(|error| unreadable(column, error))
+}
+
 /// The error for a column that holds what we would not have written.
 pub(crate) fn unreadable(
     column: usize,

@@ -159,6 +159,29 @@ CREATE TABLE management_token (
     UNIQUE (workspace, name)
 ) STRICT;
 
+-- Who changed what; the column names of the index are what the log is filtered by.
+CREATE TABLE audit_entry (
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    workspace INTEGER NOT NULL REFERENCES workspace,
+    actor_kind TEXT NOT NULL,
+    actor_id TEXT NOT NULL,
+    actor_label TEXT NOT NULL,
+    action TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX audit_entry_by_workspace
+    ON audit_entry (workspace, id, created_at, action, resource_type, actor_kind);
+
+-- What the front ends seal cursors with; drawn when it is first asked for.
+CREATE TABLE sealing_key (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    key BLOB NOT NULL
+) STRICT;
+
 -- The payload once, whatever the width. No foreign keys from here on: the writer looks every row up before it refers to it.
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,

@@ -1,14 +1,18 @@
 //! What exists, and changing that.
 
+mod management;
 mod read;
+mod rows;
+mod select;
 mod write;
 
 use nahook_core::{
-    ApiKeyId, ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, EventTypeId, EventTypeName,
-    KeyState, Manifest, ManifestError, MessageId, StoreError, WorkspaceId, WorkspaceRecord,
+    Actor, ApiKeyId, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change,
+    EventTypeId, EventTypeName, EventTypeRecord, KeyState, Manifest, ManifestError, MessageId,
+    Planned, StoreError, WorkspaceId, WorkspaceRecord,
 };
 
-use self::write::Refusal;
+use self::write::{Refusal, Undone};
 use crate::SqliteStore;
 use crate::readers::catalog_version;
 
@@ -25,7 +29,12 @@ impl Catalog for SqliteStore {
             if changes.is_empty() {
                 return Ok(changes);
             }
-            let (planned, now) = (changes.clone(), self.shared().now());
+            let (now, ids) = (self.shared().now(), self.shared().shared_ids());
+            let entry = |change| AuditEntry::of(change, &Actor::operator(), now, &ids);
+            let planned = Planned {
+                audit: changes.iter().map(entry).collect(),
+                changes: changes.clone(),
+            };
             let outcome = self
                 .shared()
                 .writer()
@@ -34,10 +43,9 @@ impl Catalog for SqliteStore {
                 })
                 .await?;
             match outcome {
-                Ok(()) | Err(Refusal::DryRun) => return Ok(changes),
-                Err(Refusal::Missing(what)) => return Err(CatalogError::NotFound(what)),
-                Err(Refusal::Stale) => {}
-                Err(Refusal::Taken(error)) => return Err(error.into()),
+                Ok(()) | Err(Undone::DryRun) => return Ok(changes),
+                Err(Undone::Refused(refusal)) => return Err(refusal.into()),
+                Err(Undone::Stale) => {}
             }
         }
     }
@@ -53,21 +61,16 @@ impl Catalog for SqliteStore {
         let workspace = *workspace;
         self.shared()
             .readers()
-            .read(
-                move |connection| match read::workspace_row(connection, workspace)? {
-                    Some(row) => read::api_keys(connection, row, workspace),
-                    None => Ok(Vec::new()),
-                },
-            )
+            .read(move |connection| read::api_keys(connection, workspace))
             .await
     }
 
     async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError> {
-        let key = *key;
+        let (key, now, ids) = (*key, self.shared().now(), self.shared().shared_ids());
         let is_found = self
             .shared()
             .writer()
-            .run(move |session| write::set_api_key_state(session, key, state))
+            .run(move |session| write::set_api_key_state(session, key, state, now, &ids))
             .await?;
         is_found
             .then_some(())
@@ -91,13 +94,28 @@ impl Catalog for SqliteStore {
             return Ok(known);
         }
         let now = self.shared().now();
-        let random = self.shared().shared_ids().random();
-        let drawn = EventTypeId::from_bits(MessageId::from_parts(now, random).as_bits());
+        let ids = self.shared().shared_ids();
+        let drawn = EventTypeRecord {
+            id: EventTypeId::from_bits(MessageId::from_parts(now, ids.random()).as_bits()),
+            workspace,
+            name,
+            description: None,
+            created_at: now,
+        };
         self.shared()
             .writer()
-            .run(move |session| write::ensure_event_type(session, &name, workspace, drawn, now))
+            .run(move |session| write::ensure_event_type(session, &drawn, &ids))
             .await?
             .ok_or(CatalogError::NotFound("workspace"))
+    }
+}
+
+impl From<Refusal> for CatalogError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing(what) => Self::NotFound(what),
+            Refusal::Taken(error) => Self::Manifest(error),
+        }
     }
 }
 

@@ -6,25 +6,32 @@ mod remove;
 mod tenant;
 
 use nahook_core::{
-    ApiKeyId, ApplyMode, Change, EventTypeId, EventTypeName, EventTypeRecord, KeyState,
-    ManifestError, Record, Timestamp, Verb, WorkspaceId,
+    Actor, ApiKeyId, ApplyMode, AuditEntry, Change, EventTypeId, EventTypeRecord, IdSource,
+    KeyState, ManifestError, Planned, Record, Timestamp, Verb, WorkspaceId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read;
+use crate::audit;
 use crate::error::is_taken;
 use crate::readers::catalog_version;
-use crate::row::key_state_code;
+use crate::row::{key_state_code, parsed_at};
 use crate::writer::Session;
 
 /// Why changes were undone.
-pub(super) enum Refusal {
+pub(super) enum Undone {
     /// They were only to be tried.
     DryRun,
-    /// A row that one of them is about does not exist.
-    Missing(&'static str),
+    /// One of them cannot be.
+    Refused(Refusal),
     /// They were planned for another version of the catalog.
     Stale,
+}
+
+/// Why a change cannot be.
+pub(super) enum Refusal {
+    /// A row that it is about does not exist.
+    Missing(&'static str),
     /// A key or an id is taken.
     Taken(ManifestError),
 }
@@ -44,33 +51,33 @@ impl From<rusqlite::Error> for Failure {
 
 type Written = Result<(), Failure>;
 
-/// Writes the changes, planned for that version of the catalog.
+/// Writes the changes, planned for that version of the catalog, and their entries in the audit log.
 pub(super) fn apply(
     session: &mut Session,
     version: i64,
-    changes: &[Change],
+    planned: &Planned,
     mode: ApplyMode,
     now: Timestamp,
-) -> rusqlite::Result<Result<(), Refusal>> {
+) -> rusqlite::Result<Result<(), Undone>> {
     if catalog_version(session.connection())? != version {
-        return Ok(Err(Refusal::Stale));
+        return Ok(Err(Undone::Stale));
     }
-    if let Err(refusal) = write_all(session, changes, now)? {
-        return Ok(Err(refusal));
+    if let Err(refusal) = write_all(session, planned, now)? {
+        return Ok(Err(Undone::Refused(refusal)));
     }
     if mode == ApplyMode::DryRun {
-        return Ok(Err(Refusal::DryRun));
+        return Ok(Err(Undone::DryRun));
     }
     Ok(Ok(()))
 }
 
-/// Writes the changes, and says so to every cache. After a refusal the transaction is to be undone.
+/// Writes the changes and what the audit log says of them. After a refusal the transaction is to be undone.
 pub(super) fn write_all(
     session: &mut Session,
-    changes: &[Change],
+    planned: &Planned,
     now: Timestamp,
 ) -> rusqlite::Result<Result<(), Refusal>> {
-    for change in changes {
+    for change in &planned.changes {
         match write(session.connection(), change, now) {
             Ok(()) => {}
             Err(Failure::Missing(what)) => return Ok(Err(Refusal::Missing(what))),
@@ -80,7 +87,12 @@ pub(super) fn write_all(
             Err(Failure::Sqlite(error)) => return Err(error),
         }
     }
-    session.touch_catalog()?;
+    // No cache holds portal sessions, of which many are made.
+    let is_cached = |change: &Change| !matches!(change.record, Record::PortalSession(_));
+    if planned.changes.iter().any(is_cached) {
+        session.touch_catalog()?;
+    }
+    audit::insert(session.connection(), &planned.audit)?;
     Ok(Ok(()))
 }
 
@@ -89,46 +101,55 @@ pub(super) fn set_api_key_state(
     session: &mut Session,
     key: ApiKeyId,
     state: KeyState,
+    now: Timestamp,
+    ids: &dyn IdSource,
 ) -> rusqlite::Result<bool> {
-    let changed = session
+    let workspace: Option<WorkspaceId> = session
         .connection()
-        .prepare_cached("UPDATE api_key SET state = ?2 WHERE id = ?1 AND state <> ?3")?
-        .execute(params![
-            key.as_str(),
-            key_state_code(state),
-            key_state_code(KeyState::Revoked),
-        ])?;
-    if changed > 0 {
-        session.touch_catalog()?;
-    }
-    Ok(changed > 0)
+        .prepare_cached(
+            "UPDATE api_key SET state = ?2 WHERE id = ?1 AND state <> ?3
+             RETURNING (SELECT id FROM workspace WHERE workspace.row = api_key.workspace)",
+        )?
+        .query_row(
+            params![
+                key.as_str(),
+                key_state_code(state),
+                key_state_code(KeyState::Revoked),
+            ],
+            |row| parsed_at(row, 0),
+        )
+        .optional()?;
+    let Some(workspace) = workspace else {
+        return Ok(false);
+    };
+    session.touch_catalog()?;
+    let (actor, resource) = (Actor::operator(), ("api_key", key.to_string()));
+    let entry = AuditEntry::new(workspace, &actor, resource, state.participle(), now, ids);
+    audit::insert(session.connection(), &[entry])?;
+    Ok(true)
 }
 
 /// The event type's id: `drawn`, unless it exists already. `None` if the workspace does not.
 pub(super) fn ensure_event_type(
     session: &mut Session,
-    name: &EventTypeName,
-    workspace: WorkspaceId,
-    drawn: EventTypeId,
-    now: Timestamp,
+    drawn: &EventTypeRecord,
+    ids: &dyn IdSource,
 ) -> rusqlite::Result<Option<EventTypeId>> {
-    if let Some(known) = read::event_type_id(session.connection(), name, workspace)? {
-        return Ok(Some(known));
+    let known = read::event_type_id(session.connection(), &drawn.name, drawn.workspace)?;
+    if known.is_some() {
+        return Ok(known);
     }
-    let row = EventTypeRecord {
-        id: drawn,
-        workspace,
-        name: name.clone(),
-        description: None,
-        created_at: now,
-    };
-    match tenant::event_type(session.connection(), Verb::Create, &row, now) {
+    let now = drawn.created_at;
+    match tenant::event_type(session.connection(), Verb::Create, drawn, now) {
         Ok(()) => {}
         Err(Failure::Missing(_)) => return Ok(None),
         Err(Failure::Sqlite(error)) => return Err(error),
     }
     session.touch_catalog()?;
-    Ok(Some(drawn))
+    let (actor, resource) = (Actor::system(), ("event_type", drawn.id.to_string()));
+    let entry = AuditEntry::new(drawn.workspace, &actor, resource, "created", now, ids);
+    audit::insert(session.connection(), &[entry])?;
+    Ok(Some(drawn.id))
 }
 
 fn taken(record: &Record) -> ManifestError {

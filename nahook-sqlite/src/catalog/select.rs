@@ -1,0 +1,297 @@
+//! Reading what was selected of a workspace, each selection by one statement that an index answers.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use nahook_core::{EventTypeId, Select, Snapshot, WorkspaceId};
+use rusqlite::{Connection, Params, Row, params};
+
+use super::read;
+use super::rows::{
+    API_KEY, APPLICATION, ENDPOINT, ENVIRONMENT, EVENT_TYPE, MANAGEMENT_TOKEN, PUBLICATION,
+    SUBSCRIPTION, WORKSPACE, api_key_at, application_at, endpoint_at, environment_at,
+    event_type_at, management_token_at, publication_at, subscription_at, workspace_at,
+};
+use crate::row::{count_at, parsed_at};
+
+/// The selected rows; none of a workspace that does not exist.
+pub(super) fn selected(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    selection: &[Select],
+) -> rusqlite::Result<Snapshot> {
+    let mut rows = Snapshot::default();
+    if let Some(row) = read::workspace_row(connection, workspace)? {
+        for select in selection {
+            add(&mut rows, connection, (row, workspace), select)?;
+        }
+    }
+    Ok(rows)
+}
+
+/// A workspace's number and its id.
+pub(super) type Owner = (i64, WorkspaceId);
+
+/// Adds the selected rows that are not there yet.
+pub(super) fn add(
+    rows: &mut Snapshot,
+    connection: &Connection,
+    owner: Owner,
+    select: &Select,
+) -> rusqlite::Result<()> {
+    let reading = Reading {
+        connection,
+        owner,
+        statement: statement(select),
+    };
+    let row = owner.0;
+    match select {
+        Select::ApiKeys => {
+            let found = reading.all(params![row], api_key_at)?;
+            merge(&mut rows.api_keys, found, |row| row.id);
+        }
+        Select::Applications { offset, limit } => {
+            let params = params![row, bounded(*limit), bounded(*offset)];
+            let found = reading.all(params, application_at)?;
+            merge(&mut rows.applications, found, |row| row.id);
+        }
+        Select::Application(id) => {
+            let found = reading.all(params![row, id.as_str()], application_at)?;
+            merge(&mut rows.applications, found, |row| row.id);
+        }
+        Select::ApplicationCalled(name) => {
+            let found = reading.all(params![row, name], application_at)?;
+            merge(&mut rows.applications, found, |row| row.id);
+        }
+        Select::Endpoint(id) => {
+            let found = reading.all(params![row, id.as_str()], endpoint_at)?;
+            merge(&mut rows.endpoints, found, |row| row.id);
+        }
+        Select::Endpoints => {
+            let found = reading.all(params![row], endpoint_at)?;
+            merge(&mut rows.endpoints, found, |row| row.id);
+        }
+        Select::EndpointsOf(id) => {
+            let found = reading.all(params![row, id.as_str()], endpoint_at)?;
+            merge(&mut rows.endpoints, found, |row| row.id);
+        }
+        Select::Environments => {
+            let found = reading.all(params![row], environment_at)?;
+            merge(&mut rows.environments, found, |row| row.id);
+        }
+        Select::EventTypesWith(ids) => {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                found.extend(reading.all(params![row, id.as_str()], |row, workspace| {
+                    Ok((row.get::<_, i64>(4)?, event_type_at(row, workspace)?))
+                })?);
+            }
+            found.sort_by_key(|(made, _)| *made);
+            let found = found.into_iter().map(|(_, row)| row).collect();
+            merge(&mut rows.event_types, found, |row| row.id);
+        }
+        Select::EventTypes => {
+            let found = reading.all(params![row], event_type_at)?;
+            merge(&mut rows.event_types, found, |row| row.id);
+        }
+        Select::ManagementTokens => {
+            let found = reading.all(params![row], management_token_at)?;
+            merge(&mut rows.management_tokens, found, |row| row.id);
+        }
+        Select::PublicationsIn(id) => {
+            let found = reading.all(params![row, id.as_str()], publication_at)?;
+            let key = |row: &nahook_core::PublicationRecord| (row.environment, row.event_type);
+            merge(&mut rows.publications, found, key);
+        }
+        Select::SubscriberCounts(None) => {
+            let found = reading.all(params![row], subscribers_at)?;
+            let subscribed = found.into_iter().filter(|(_, count)| *count > 0);
+            rows.subscriber_counts.extend(subscribed);
+        }
+        Select::SubscriberCounts(Some(ids)) => {
+            for id in ids {
+                let found = reading.all(params![row, id.as_str()], subscribers_at)?;
+                let subscribed = found.into_iter().filter(|(_, count)| *count > 0);
+                rows.subscriber_counts.extend(subscribed);
+            }
+        }
+        Select::SubscriptionsOf(id) => {
+            let found = reading.all(params![row, id.as_str()], subscription_at)?;
+            merge(&mut rows.subscriptions, found, |row| row.id);
+        }
+        Select::SubscriptionsTo(id) => {
+            let found = reading.all(params![row, id.as_str()], subscription_at)?;
+            merge(&mut rows.subscriptions, found, |row| row.id);
+        }
+        Select::Workspace => {
+            let found = reading.all(params![row], |row, _| workspace_at(row))?;
+            merge(&mut rows.workspaces, found, |row| row.id);
+        }
+    }
+    Ok(())
+}
+
+/// What reads the selected rows, or those of one of the selected ids; `?1` is the workspace's number and `?2` the id.
+///
+/// A plus sign keeps SQLite from the index of a column where another's finds fewer rows.
+fn statement(select: &Select) -> String {
+    match select {
+        Select::ApiKeys => format!("{API_KEY} WHERE api_key.workspace = ?1 ORDER BY api_key.row"),
+        Select::Applications { .. } => format!(
+            "{APPLICATION} WHERE workspace = ?1 AND deleted_at IS NULL
+             ORDER BY row LIMIT ?2 OFFSET ?3"
+        ),
+        Select::Application(_) => {
+            format!("{APPLICATION} WHERE id = ?2 AND +workspace = ?1 AND deleted_at IS NULL")
+        }
+        Select::ApplicationCalled(_) => format!(
+            "{APPLICATION} WHERE workspace = ?1 AND external_id = ?2 AND deleted_at IS NULL"
+        ),
+        Select::Endpoint(_) => format!(
+            "{ENDPOINT} WHERE endpoint.id = ?2 AND +endpoint.workspace = ?1
+             AND endpoint.deleted_at IS NULL"
+        ),
+        Select::Endpoints => format!(
+            "{ENDPOINT} WHERE endpoint.workspace = ?1 AND endpoint.deleted_at IS NULL
+             ORDER BY endpoint.row"
+        ),
+        Select::EndpointsOf(_) => format!(
+            "{ENDPOINT} WHERE +endpoint.workspace = ?1 AND endpoint.deleted_at IS NULL
+             AND endpoint.application = (SELECT row FROM application WHERE id = ?2)
+             ORDER BY endpoint.row"
+        ),
+        Select::Environments => {
+            format!("{ENVIRONMENT} WHERE workspace = ?1 AND deleted_at IS NULL ORDER BY row")
+        }
+        Select::EventTypesWith(_) => {
+            format!("{EVENT_TYPE} WHERE id = ?2 AND +workspace = ?1 AND deleted_at IS NULL")
+        }
+        Select::EventTypes => {
+            format!("{EVENT_TYPE} WHERE workspace = ?1 AND deleted_at IS NULL ORDER BY row")
+        }
+        Select::ManagementTokens => {
+            format!("{MANAGEMENT_TOKEN} WHERE workspace = ?1 ORDER BY row")
+        }
+        Select::PublicationsIn(_) => format!(
+            "{PUBLICATION} WHERE +publication.workspace = ?1 AND publication.environment =
+                 (SELECT row FROM environment WHERE id = ?2)
+             ORDER BY publication.row"
+        ),
+        Select::SubscriberCounts(ids) => {
+            let which = if ids.is_some() {
+                "id = ?2 AND +workspace = ?1"
+            } else {
+                "workspace = ?1"
+            };
+            format!(
+                "SELECT id, (SELECT count(*) FROM subscription WHERE event_type = event_type.row)
+                 FROM event_type WHERE {which} AND deleted_at IS NULL"
+            )
+        }
+        Select::SubscriptionsOf(_) => format!(
+            "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.endpoint =
+                 (SELECT row FROM endpoint WHERE id = ?2)
+             ORDER BY subscription.row"
+        ),
+        Select::SubscriptionsTo(_) => format!(
+            "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.event_type =
+                 (SELECT row FROM event_type WHERE id = ?2)
+             ORDER BY subscription.row"
+        ),
+        Select::Workspace => format!("{WORKSPACE} WHERE row = ?1"),
+    }
+}
+
+struct Reading<'a> {
+    connection: &'a Connection,
+    owner: Owner,
+    statement: String,
+}
+
+impl Reading<'_> {
+    fn all<T>(
+        &self,
+        params: impl Params,
+        made: impl Fn(&Row<'_>, WorkspaceId) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.connection
+            .prepare_cached(&self.statement)?
+            .query_map(params, |row| made(row, self.owner.1))?
+            .collect()
+    }
+}
+
+fn subscribers_at(row: &Row<'_>, _workspace: WorkspaceId) -> rusqlite::Result<(EventTypeId, u64)> {
+    Ok((parsed_at(row, 0)?, count_at(row, 1)?))
+}
+
+/// Adds those that an earlier selection has not found.
+fn merge<T, K: Eq + Hash>(rows: &mut Vec<T>, found: Vec<T>, key: impl Fn(&T) -> K) {
+    let mut seen: HashSet<K> = rows.iter().map(&key).collect();
+    rows.extend(found.into_iter().filter(|row| seen.insert(key(row))));
+}
+
+fn bounded(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::{ApplicationId, EndpointId, EnvironmentId};
+
+    use super::*;
+    use crate::schema::{empty, plan_of};
+
+    #[test]
+    fn every_selection_is_answered_from_an_index() {
+        let connection = empty();
+        let (application, endpoint) = (ApplicationId::from_bits(1), EndpointId::from_bits(1));
+        let (environment, event_type) = (EnvironmentId::from_bits(1), EventTypeId::from_bits(1));
+        let selections = [
+            Select::ApiKeys,
+            Select::Applications {
+                offset: 0,
+                limit: 1,
+            },
+            Select::Application(application),
+            Select::ApplicationCalled(String::new()),
+            Select::Endpoint(endpoint),
+            Select::Endpoints,
+            Select::EndpointsOf(application),
+            Select::Environments,
+            Select::EventTypesWith(vec![event_type]),
+            Select::EventTypes,
+            Select::ManagementTokens,
+            Select::PublicationsIn(environment),
+            Select::SubscriberCounts(None),
+            Select::SubscriberCounts(Some(vec![event_type])),
+            Select::SubscriptionsOf(endpoint),
+            Select::SubscriptionsTo(event_type),
+            Select::Workspace,
+        ];
+        let narrow = [
+            (
+                "FROM endpoint",
+                "endpoint.application =",
+                "endpoint_by_application",
+            ),
+            (
+                "FROM subscription",
+                "subscription.event_type =",
+                "subscription_by_event_type",
+            ),
+        ];
+        for select in selections {
+            let statement = statement(&select);
+            let plan = plan_of(&connection, &statement);
+            let is_scan = |step: &String| step.starts_with("SCAN");
+            assert!(!plan.iter().any(is_scan), "{select:?}: {plan:?}");
+            for (from, condition, index) in narrow {
+                if statement.contains(from) && statement.contains(condition) {
+                    let uses = plan.iter().any(|step| step.contains(index));
+                    assert!(uses, "{select:?}: {plan:?}");
+                }
+            }
+        }
+    }
+}
