@@ -159,7 +159,7 @@ CREATE TABLE management_token (
     UNIQUE (workspace, name)
 ) STRICT;
 
--- Who changed what; the column names of the index are what the log is filtered by.
+-- Who changed what, in the order of writing. The index holds all that a page is chosen by.
 CREATE TABLE audit_entry (
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -173,8 +173,8 @@ CREATE TABLE audit_entry (
     metadata TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX audit_entry_by_workspace
-    ON audit_entry (workspace, id, created_at, action, resource_type, actor_kind);
+CREATE INDEX audit_entry_by_workspace
+    ON audit_entry (workspace, row, created_at, action, resource_type, actor_kind);
 
 -- What the front ends seal cursors with; drawn when it is first asked for.
 CREATE TABLE sealing_key (

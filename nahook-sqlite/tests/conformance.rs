@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_testkit::{
-    LimiterHarness, ManualClock, StoreHarness, limiter_conformance, store_conformance,
+    LimiterHarness, ManualClock, StoreHarness, limiter_conformance, management_conformance,
+    store_conformance,
 };
 use tempfile::TempDir;
 
@@ -51,6 +52,7 @@ impl StoreHarness for SqliteHarness {
 }
 
 store_conformance!(SqliteHarness);
+management_conformance!(SqliteHarness);
 
 struct SqliteLimiterHarness {
     limiter: SqliteLimiter,
