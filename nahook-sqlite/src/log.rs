@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::SqliteStore;
 use crate::row::{
     Status, delivery_key, duration_at, instant, instant_at, maybe_instant_at, maybe_parsed_at,
-    message_at, parsed_at, unreadable,
+    message_at, parsed_at, split_key, unreadable,
 };
 
 impl DeliveryLog for SqliteStore {
@@ -24,19 +24,13 @@ impl DeliveryLog for SqliteStore {
         let found = shared
             .readers()
             .read(move |connection| match find(connection, id, workspace)? {
-                Some(key) => Ok(Some((key, record(connection, key, id)?))),
+                Some(key) => Ok(record(connection, key)?.map(|record| (key, record))),
                 None => Ok(None),
             })
             .await?;
         Ok(found.map(|(key, mut record)| {
-            // A settled delivery is not leased, whatever was read first.
-            if matches!(
-                record.status,
-                DeliveryStatus::Pending | DeliveryStatus::ScheduledRetry
-            ) && shared.queue().state().is_leased(key, shared.now())
-            {
-                record.status = DeliveryStatus::Delivering;
-            }
+            let is_leased = shared.queue().state().is_leased(key, shared.now());
+            record.status = shown(record.status, is_leased);
             record
         }))
     }
@@ -73,7 +67,7 @@ impl DeliveryLog for SqliteStore {
 }
 
 /// The delivery's key, if the workspace has it: its event is the one with the greatest id below its own.
-fn find(
+pub(crate) fn find(
     connection: &Connection,
     id: DeliveryId,
     workspace: WorkspaceId,
@@ -104,7 +98,11 @@ fn find(
         .optional()
 }
 
-fn record(connection: &Connection, key: i64, id: DeliveryId) -> rusqlite::Result<DeliveryRecord> {
+/// The delivery as the file has it.
+pub(crate) fn record(
+    connection: &Connection,
+    key: i64,
+) -> rusqlite::Result<Option<DeliveryRecord>> {
     connection
         .prepare_cached(
             "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
@@ -118,13 +116,14 @@ fn record(connection: &Connection, key: i64, id: DeliveryId) -> rusqlite::Result
         .query_row([key], |row| {
             let status: Status = row.get(5)?;
             let created_at = instant_at(row, 4)?;
+            let message = message_at(row, 0)?;
             Ok(DeliveryRecord {
-                id,
-                message: message_at(row, 0)?,
+                id: DeliveryId::nth(message, split_key(key).1),
+                message,
                 endpoint: parsed_at::<EndpointId>(row, 1)?,
                 event_type: maybe_parsed_at(row, 2)?,
                 metadata: metadata_at(row, 3)?,
-                status: shown(status),
+                status: status.into(),
                 attempts: row.get(6)?,
                 first_attempt_at: maybe_instant_at(row, 8)?,
                 delivered_at: maybe_instant_at(row, 9)?,
@@ -135,15 +134,29 @@ fn record(connection: &Connection, key: i64, id: DeliveryId) -> rusqlite::Result
                 updated_at: maybe_instant_at(row, 10)?.unwrap_or(created_at),
             })
         })
+        .optional()
 }
 
-fn shown(status: Status) -> DeliveryStatus {
-    match status {
-        Status::DeadLetter => DeliveryStatus::DeadLetter,
-        Status::Delivered => DeliveryStatus::Delivered,
-        Status::Failed => DeliveryStatus::Failed,
-        Status::Pending => DeliveryStatus::Pending,
-        Status::ScheduledRetry => DeliveryStatus::ScheduledRetry,
+/// The status of a delivery that was leased, or not, when the file had this one. A settled delivery is not leased,
+/// whatever was read first.
+pub(crate) fn shown(stored: DeliveryStatus, is_leased: bool) -> DeliveryStatus {
+    match stored {
+        DeliveryStatus::Pending | DeliveryStatus::ScheduledRetry if is_leased => {
+            DeliveryStatus::Delivering
+        }
+        stored => stored,
+    }
+}
+
+impl From<Status> for DeliveryStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::DeadLetter => Self::DeadLetter,
+            Status::Delivered => Self::Delivered,
+            Status::Failed => Self::Failed,
+            Status::Pending => Self::Pending,
+            Status::ScheduledRetry => Self::ScheduledRetry,
+        }
     }
 }
 

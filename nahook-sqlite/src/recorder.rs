@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use crate::SqliteStore;
 use crate::publisher::insert_event;
-use crate::row::{Status, delivery_key, nanos};
+use crate::row::{Elsewhere, Status, delivery_key, nanos};
 use crate::writer::Session;
 
 /// The higher, the more it counts; of one kind of row.
@@ -17,7 +17,7 @@ macro_rules! standing_of {
             $row,
             "attempts * 8 + CASE ",
             $row,
-            "status WHEN 1 THEN 1 WHEN 3 THEN 2 WHEN 4 THEN 3 WHEN 2 THEN 4 ELSE 0 END"
+            "status WHEN 6 THEN 1 WHEN 8 THEN 2 WHEN 9 THEN 3 WHEN 7 THEN 4 ELSE 0 END"
         )
     };
 }
@@ -114,7 +114,7 @@ fn record(
     let recorded = connection.prepare_cached(RECORD)?.execute(params![
         key,
         endpoint,
-        status,
+        Elsewhere(status),
         entry.attempts,
         retry_at,
         began_at,

@@ -97,7 +97,8 @@ pub(crate) fn unreadable(
     rusqlite::Error::FromSqlConversionFailure(column, Type::Null, error.into())
 }
 
-/// A delivery's status as it is stored; whether it is leased is known in memory only.
+/// A delivery's status as it is stored; whether it is leased is known in memory only. One that a queue elsewhere carries
+/// has a code of its own, so that nothing of it is leased: [`Elsewhere`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Status {
     DeadLetter,
@@ -108,28 +109,54 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    const CODES: [(Self, i64); 5] = [
-        (Self::Pending, 0),
-        (Self::ScheduledRetry, 1),
-        (Self::Delivered, 2),
-        (Self::Failed, 3),
-        (Self::DeadLetter, 4),
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::ScheduledRetry,
+        Self::Delivered,
+        Self::Failed,
+        Self::DeadLetter,
     ];
+
+    pub(crate) const fn code(self) -> i64 {
+        match self {
+            Self::Pending => 0,
+            Self::ScheduledRetry => 1,
+            Self::Delivered => 2,
+            Self::Failed => 3,
+            Self::DeadLetter => 4,
+        }
+    }
 }
 
 impl ToSql for Status {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let code = Self::CODES.iter().find(|(status, _)| status == self);
-        Ok(code.map_or(0, |(_, code)| *code).into())
+        Ok(self.code().into())
+    }
+}
+
+/// The status of a delivery that a queue elsewhere carries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elsewhere(pub(crate) Status);
+
+impl Elsewhere {
+    pub(crate) const fn code(self) -> i64 {
+        self.0.code() + 5
+    }
+}
+
+impl ToSql for Elsewhere {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.code().into())
     }
 }
 
 impl FromSql for Status {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let stored = value.as_i64()?;
-        let status = Self::CODES.iter().find(|(_, code)| *code == stored);
-        status
-            .map(|(status, _)| *status)
+        let is_code = |status: &Self| [status.code(), Elsewhere(*status).code()].contains(&stored);
+        let mut statuses = Self::ALL.into_iter();
+        statuses
+            .find(is_code)
             .ok_or(FromSqlError::OutOfRange(stored))
     }
 }

@@ -203,7 +203,7 @@ CREATE TABLE delivery (
     -- The event's number times 2^20, plus the ordinal.
     key INTEGER PRIMARY KEY,
     endpoint INTEGER NOT NULL,
-    -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter.
+    -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter; 5 more where a queue elsewhere carries it.
     status INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     -- Absent once settled for good, and where a queue elsewhere carries it: what is absent is never leased.
@@ -215,7 +215,10 @@ CREATE TABLE delivery (
     -- Absent while nothing has changed since the event was accepted.
     updated_at INTEGER
 ) STRICT;
-CREATE INDEX delivery_due ON delivery (endpoint, status, due_at) WHERE due_at IS NOT NULL;
+-- An endpoint's deliveries of one status in the order of their keys: for the lists, and for leasing what is fresh, which is
+-- due as soon as it is there. What waits for time is found by that.
+CREATE INDEX delivery_by_status ON delivery (endpoint, status);
+CREATE INDEX delivery_retry ON delivery (endpoint, due_at) WHERE status = 1;
 
 CREATE TABLE attempt (
     delivery INTEGER NOT NULL,

@@ -117,6 +117,10 @@ impl Shared {
         &self.queue
     }
 
+    pub(crate) fn shared_queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+
     pub(crate) fn leaser(&self) -> Result<&Threads<Leaser>, StoreError> {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Closed.into());
@@ -157,7 +161,7 @@ impl std::fmt::Debug for Shared {
 
 /// A tool has the file open, and leases live in the server's memory.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("only a server leases deliveries")]
+#[error("only a server queues and leases deliveries")]
 struct NotServing;
 
 /// Opens the connection that writes, once the file is known to be ours to use.

@@ -148,7 +148,7 @@ async fn a_damaged_index_of_what_is_due_is_an_error() {
     let root: i64 = place
         .raw()
         .query_row(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'delivery_due'",
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'delivery_by_status'",
             [],
             |row| row.get(0),
         )

@@ -9,14 +9,14 @@ use nahook_core::{
     Clock, DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
     StoreError, Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Queue;
 use super::events::Events;
 use super::state::{Candidate, Claim};
 use crate::connection::open_reader;
 use crate::error::store_error;
-use crate::row::{Status, maybe_instant_at, nanos, parsed_at, split_key};
+use crate::row::{maybe_instant_at, nanos, parsed_at, split_key};
 use crate::{OpenError, SqliteSettings};
 
 /// When an endpoint whose rows could not be read is tried again.
@@ -180,12 +180,12 @@ impl Leaser {
         let endpoint = candidate.endpoint;
         // Due rows that are leased come first: they are passed by.
         let limit = wanted + self.queue.state().leased(endpoint) + 1;
-        let fresh = self.due(endpoint, Status::Pending, now, limit)?;
-        let retries = self.due(endpoint, Status::ScheduledRetry, now, limit)?;
+        let fresh = self.fresh(endpoint, limit)?;
+        let retries = self.retries(endpoint, now, limit)?;
         let was_cut = fresh.len() == limit || retries.len() == limit;
         let chosen = self.choose(candidate, wanted, fresh, retries);
         let has_more = was_cut || chosen.has_more;
-        if !has_more && let Some(at) = self.next_due(endpoint, now)? {
+        if !has_more && let Some(at) = first_retry(&self.connection, endpoint, nanos(now))? {
             self.queue.state().has_work_at(endpoint, at);
         }
         let found = self.read(endpoint, &chosen.rows, request, now)?;
@@ -272,35 +272,29 @@ impl Leaser {
         Ok(found)
     }
 
-    fn due(
-        &self,
-        endpoint: i64,
-        status: Status,
-        now: Timestamp,
-        limit: usize,
-    ) -> rusqlite::Result<Vec<Due>> {
+    /// What has not been attempted, the oldest first: it is due.
+    fn fresh(&self, endpoint: i64, limit: usize) -> rusqlite::Result<Vec<Due>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
             .prepare_cached(
-                "SELECT key, attempts FROM delivery INDEXED BY delivery_due
-                 WHERE endpoint = ?1 AND status = ?2 AND due_at IS NOT NULL AND due_at <= ?3
-                 ORDER BY due_at, key LIMIT ?4",
+                "SELECT key, attempts FROM delivery INDEXED BY delivery_by_status
+                 WHERE endpoint = ?1 AND status = 0 ORDER BY key LIMIT ?2",
             )?
-            .query_map(params![endpoint, status, nanos(now), limit], |row| {
-                Ok(Due {
-                    key: row.get(0)?,
-                    attempts: row.get(1)?,
-                })
-            })?
+            .query_map(params![endpoint, limit], due_at)?
             .collect()
     }
 
-    /// When the endpoint has something due that is not due yet.
-    fn next_due(&self, endpoint: i64, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
-        let after = |status| first_due(&self.connection, endpoint, status, nanos(now));
-        let fresh = after(Status::Pending)?;
-        let retry = after(Status::ScheduledRetry)?;
-        Ok(fresh.into_iter().chain(retry).min())
+    /// What is to be attempted again by now.
+    fn retries(&self, endpoint: i64, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Due>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached(
+                "SELECT key, attempts FROM delivery INDEXED BY delivery_retry
+                 WHERE endpoint = ?1 AND status = 1 AND due_at <= ?2
+                 ORDER BY due_at, key LIMIT ?3",
+            )?
+            .query_map(params![endpoint, nanos(now), limit], due_at)?
+            .collect()
     }
 
     fn id_of(&mut self, row: i64) -> rusqlite::Result<EndpointId> {
@@ -331,6 +325,13 @@ impl Leaser {
     }
 }
 
+fn due_at(row: &Row<'_>) -> rusqlite::Result<Due> {
+    Ok(Due {
+        key: row.get(0)?,
+        attempts: row.get(1)?,
+    })
+}
+
 /// Which rows to lease.
 struct Chosen {
     rows: Vec<Due>,
@@ -338,37 +339,39 @@ struct Chosen {
     has_more: bool,
 }
 
-/// Notes for every endpoint when the first of what waits for it is due, by a few steps in the index for each.
+/// Notes for every endpoint that has deliveries whether one is fresh and when the first retry is due, by a few steps in the
+/// indexes for each.
 fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> {
     let mut next = connection.prepare(
-        "SELECT min(endpoint) FROM delivery INDEXED BY delivery_due
-         WHERE due_at IS NOT NULL AND endpoint > ?1",
+        "SELECT min(endpoint) FROM delivery INDEXED BY delivery_by_status WHERE endpoint > ?1",
+    )?;
+    let mut fresh = connection.prepare(
+        "SELECT 1 FROM delivery INDEXED BY delivery_by_status
+         WHERE endpoint = ?1 AND status = 0 LIMIT 1",
     )?;
     let mut last = i64::MIN;
     while let Some(endpoint) = next.query_row([last], |row| row.get::<_, Option<i64>>(0))? {
-        for status in [Status::Pending, Status::ScheduledRetry] {
-            if let Some(at) = first_due(connection, endpoint, status, i64::MIN)? {
-                queue.state().has_work_at(endpoint, at);
-            }
+        if fresh.exists([endpoint])? {
+            queue.state().has_work(endpoint);
+        }
+        if let Some(at) = first_retry(connection, endpoint, i64::MIN)? {
+            queue.state().has_work_at(endpoint, at);
         }
         last = endpoint;
     }
     Ok(())
 }
 
-/// When the first of the endpoint's deliveries of that status is due after `after`.
-fn first_due(
+/// When the first of the endpoint's retries is due after `after`.
+fn first_retry(
     connection: &Connection,
     endpoint: i64,
-    status: Status,
     after: i64,
 ) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached(
-            "SELECT min(due_at) FROM delivery INDEXED BY delivery_due
-             WHERE endpoint = ?1 AND status = ?2 AND due_at IS NOT NULL AND due_at > ?3",
+            "SELECT min(due_at) FROM delivery INDEXED BY delivery_retry
+             WHERE endpoint = ?1 AND status = 1 AND due_at > ?2",
         )?
-        .query_row(params![endpoint, status, after], |row| {
-            maybe_instant_at(row, 0)
-        })
+        .query_row(params![endpoint, after], |row| maybe_instant_at(row, 0))
 }

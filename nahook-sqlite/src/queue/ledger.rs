@@ -32,6 +32,13 @@ pub(crate) struct Held {
     worker: WorkerId,
 }
 
+impl Held {
+    /// Whether whoever has it may still settle it.
+    pub(super) fn is_kept(&self, now: Timestamp) -> bool {
+        self.is_settling || self.expires_at > now
+    }
+}
+
 impl Ledger {
     pub(super) fn new(first_token: LeaseToken) -> Self {
         Self {
@@ -59,6 +66,12 @@ impl Ledger {
     /// How many leases there are for the endpoint.
     pub(super) fn leased(&self, endpoint: i64) -> usize {
         self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    /// The leases of the endpoint.
+    pub(super) fn of(&self, endpoint: i64) -> impl Iterator<Item = &Held> {
+        let leases = self.leases.values();
+        leases.filter(move |held| held.endpoint == endpoint)
     }
 
     pub(super) fn first_expiry(&self) -> Option<Timestamp> {

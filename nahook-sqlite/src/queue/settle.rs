@@ -69,7 +69,7 @@ impl Job for SettleJob {
             }
             queue.end(held.key);
             match settlement.next {
-                Next::Release => queue.has_work(held.endpoint),
+                Next::Release => queue.has_work_again(held.endpoint),
                 Next::Retry(at) => queue.has_work_at(held.endpoint, at),
                 Next::DeadLetter | Next::Delivered | Next::Failed => {}
             }

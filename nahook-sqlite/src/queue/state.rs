@@ -17,6 +17,8 @@ pub(crate) struct QueueState {
     alarms: BTreeSet<(Timestamp, i64)>,
     /// What has been settled since the leasing thread began to read, while it reads: what it reads may be older.
     settled_meanwhile: Option<HashSet<i64>>,
+    /// Endpoints of which something that was settled meanwhile has become due again: it is passed by until the reading ends.
+    due_again: Vec<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +59,7 @@ impl QueueState {
             ring: VecDeque::new(),
             alarms: BTreeSet::new(),
             settled_meanwhile: None,
+            due_again: Vec::new(),
         }
     }
 
@@ -66,6 +69,14 @@ impl QueueState {
         if !waiting.is_in_ring {
             waiting.is_in_ring = true;
             self.ring.push_back(endpoint);
+        }
+    }
+
+    /// Notes that the endpoint has something due now that may have been settled just before.
+    pub(crate) fn has_work_again(&mut self, endpoint: i64) {
+        self.has_work(endpoint);
+        if self.settled_meanwhile.is_some() {
+            self.due_again.push(endpoint);
         }
     }
 
@@ -84,9 +95,16 @@ impl QueueState {
 
     /// Whether the delivery is leased now.
     pub(crate) fn is_leased(&self, key: i64, now: Timestamp) -> bool {
-        self.ledger
-            .held(key)
-            .is_some_and(|held| held.is_settling || held.expires_at > now)
+        self.ledger.held(key).is_some_and(|held| held.is_kept(now))
+    }
+
+    /// What is leased of the endpoint now.
+    pub(crate) fn leased_of(&self, endpoint: i64, now: Timestamp) -> HashSet<i64> {
+        let leases = self.ledger.of(endpoint);
+        leases
+            .filter(|held| held.is_kept(now))
+            .map(|held| held.key)
+            .collect()
     }
 
     /// Takes back what was leased until now or before, and rings the alarms.
@@ -151,6 +169,9 @@ impl QueueState {
 
     pub(super) fn end_reading(&mut self) {
         self.settled_meanwhile = None;
+        for endpoint in std::mem::take(&mut self.due_again) {
+            self.has_work(endpoint);
+        }
     }
 
     /// Takes endpoints whose turn it is out of the ring, at most `max`; `limit` says how many leases of one the
@@ -204,5 +225,32 @@ impl QueueState {
 
     pub(super) fn set_turn(&mut self, endpoint: i64, retry_is_next: bool) {
         self.endpoints.entry(endpoint).or_default().retry_is_next = retry_is_next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_again_while_the_reader_passes_it_by_is_looked_at_again() {
+        let mut state = QueueState::new(LeaseToken(0));
+        let turn = |state: &mut QueueState| {
+            let candidates = state.candidates(WorkerId(1), 10, |_| 10);
+            candidates.iter().map(|it| it.endpoint).collect::<Vec<_>>()
+        };
+        state.has_work(7);
+        state.begin_reading();
+        assert_eq!(turn(&mut state), [7]);
+        // Settled and due again: what was read of it before must not be leased.
+        state.end(1);
+        state.has_work_again(7);
+        assert!(!state.is_free(1));
+        assert_eq!(turn(&mut state), [7]);
+        // The reader found nothing free. The next one does.
+        state.end_reading();
+        assert!(state.is_free(1));
+        assert_eq!(turn(&mut state), [7]);
+        assert!(turn(&mut state).is_empty());
     }
 }
