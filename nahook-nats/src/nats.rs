@@ -5,7 +5,7 @@ use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::error::ConnectError;
-use crate::layout::{Names, ensure};
+use crate::layout::{Mending, Names, ensure};
 use crate::log::NatsLog;
 use crate::publisher::NatsPublisher;
 use crate::queue::{Hub, NatsQueue};
@@ -40,9 +40,11 @@ pub async fn connect(servers: &str, settings: NatsSettings) -> Result<Nats, Conn
     let acks = Acks::start(&connection)
         .await
         .map_err(|error| ConnectError::Unreachable(error.into()))?;
+    let mending = Arc::new(Mending::new(&connection.context, &names, &settings));
+    let hub = Hub::new(&connection, &acks, &names, &mending, &settings, scheduled);
     Ok(Nats {
-        publisher: NatsPublisher::start(&connection, &acks, &names, &settings),
-        queue: NatsQueue::new(Hub::new(&connection, &acks, &names, &settings, scheduled)),
+        publisher: NatsPublisher::start(&connection, &acks, &names, &mending, &settings),
+        queue: NatsQueue::new(hub),
         log: settings.log.then(|| NatsLog::new(&connection, &names)),
         connection,
     })

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
-use crate::layout::{Names, Source};
+use crate::layout::{Mending, Names, Source};
 use crate::record::{Item, part_len, part_of};
-use crate::writer::{Cell, Chunk, Writer};
+use crate::writer::{Again, Cell, Chunk, Writer};
 
 /// What the envelope and the headers of a record take at most.
 const OVERHEAD: usize = 16 << 10;
@@ -27,6 +27,7 @@ impl NatsPublisher {
         connection: &Connection,
         acks: &Arc<Acks>,
         names: &Names,
+        mending: &Arc<Mending>,
         settings: &Arc<NatsSettings>,
     ) -> Self {
         let (chunks, waiting) = mpsc::unbounded_channel();
@@ -36,7 +37,10 @@ impl NatsPublisher {
             subject: names.due(Source::Deliveries),
             in_flight: Arc::new(Semaphore::new(settings.records_in_flight.max(1))),
             len_max: settings.record_len_max.max(1),
-            again: chunks.downgrade(),
+            again: Again {
+                chunks: chunks.downgrade(),
+                mending: Arc::clone(mending),
+            },
         };
         tokio::spawn(writer.run(waiting));
         Self {

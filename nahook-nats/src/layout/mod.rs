@@ -2,6 +2,7 @@
 
 mod check;
 mod consumers;
+mod mending;
 mod names;
 mod streams;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use async_nats::jetstream::{Context, ErrorCode};
 
 use self::consumers::{ensure_consumer, recorders, workers};
+pub(crate) use self::mending::Mending;
 pub(crate) use self::names::Names;
 use self::streams::{dead_letters, deliveries, ensure_stream, log, progress, retries};
 use crate::config::NatsSettings;

@@ -83,6 +83,11 @@ impl Names {
         format!("{}.progress", self.prefix)
     }
 
+    /// Where the processes tell each other how much they have in hand; no stream's.
+    pub(crate) fn workers(&self) -> String {
+        format!("{}.workers", self.prefix)
+    }
+
     pub(crate) fn dead_letters(&self) -> String {
         format!("{}.dead_letters", self.prefix)
     }

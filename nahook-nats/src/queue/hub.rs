@@ -8,6 +8,7 @@ use async_nats::jetstream::consumer::pull;
 use bytes::Bytes;
 use nahook_core::Timestamp;
 use tokio::sync::{Notify, OnceCell, watch};
+use tokio::time::Instant;
 
 use super::notes::Position;
 use super::state::State;
@@ -15,13 +16,14 @@ use super::wake::Alarm;
 use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
-use crate::layout::{Names, Source, WORKERS};
+use crate::layout::{Mending, Names, Source, WORKERS};
 use crate::log::LogWriter;
 
 pub(crate) struct Hub {
     pub(super) connection: Connection,
     pub(super) acks: Arc<Acks>,
     pub(super) names: Names,
+    pub(super) mending: Arc<Mending>,
     pub(super) settings: Arc<NatsSettings>,
     /// Whether retries wait as scheduled messages.
     pub(super) scheduled: bool,
@@ -35,6 +37,8 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     generation: watch::Sender<u64>,
     room: [Notify; 2],
+    /// Nothing more is taken until then.
+    intake_from: Mutex<Instant>,
 }
 
 impl Hub {
@@ -42,6 +46,7 @@ impl Hub {
         connection: &Connection,
         acks: &Arc<Acks>,
         names: &Names,
+        mending: &Arc<Mending>,
         settings: &Arc<NatsSettings>,
         scheduled: bool,
     ) -> Self {
@@ -49,6 +54,7 @@ impl Hub {
             connection: connection.clone(),
             acks: Arc::clone(acks),
             names: names.clone(),
+            mending: Arc::clone(mending),
             settings: Arc::clone(settings),
             scheduled,
             log: settings.log.then(|| LogWriter::new(acks, names, settings)),
@@ -59,6 +65,7 @@ impl Hub {
             state: Mutex::default(),
             generation: watch::Sender::new(0),
             room: Default::default(),
+            intake_from: Mutex::new(Instant::now()),
         }
     }
 
@@ -97,8 +104,22 @@ impl Hub {
         }
     }
 
+    /// Leaves what there is to others for so long.
+    pub(super) fn pause_intake(&self, pause: Duration) {
+        *self.intake_from() = Instant::now() + pause;
+    }
+
+    fn intake_from(&self) -> MutexGuard<'_, Instant> {
+        self.intake_from
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many more records may be taken in, by what those in hand are like.
     pub(super) fn room(&self) -> usize {
+        if Instant::now() < *self.intake_from() {
+            return 0;
+        }
         let settings = &self.settings;
         let state = self.state();
         let records = state.records.len();

@@ -13,7 +13,7 @@ use super::hub::Hub;
 use super::progress::RecordKey;
 use super::state::Admission;
 use crate::acks::Outgoing;
-use crate::layout::{Source, WORKERS, ensure};
+use crate::layout::{Source, WORKERS};
 use crate::record::{self, Malformed};
 
 /// How many records are asked for at a time.
@@ -163,19 +163,14 @@ impl Intake {
         self.asked = self.asked.saturating_sub(unanswered.unwrap_or(0));
         match status {
             StatusCode::NOT_FOUND | StatusCode::TIMEOUT => {}
-            StatusCode::NO_RESPONDERS => self.mend().await,
+            // The stream or the consumer is gone, or has no leader.
+            StatusCode::NO_RESPONDERS => {
+                self.hub.mending.look().await;
+                self.not_before = Instant::now() + PAUSE;
+            }
             // Among them: a consumer that was deleted, a leader that has changed, too many requests.
             _ => self.not_before = Instant::now() + PAUSE,
         }
-    }
-
-    /// The stream or the consumer is gone, or has no leader: what is missing is made again.
-    async fn mend(&mut self) {
-        let hub = &self.hub;
-        if let Err(error) = ensure(&hub.connection.context, &hub.names, &hub.settings).await {
-            tracing::warn!(%error, "the streams cannot be pulled from");
-        }
-        self.not_before = Instant::now() + PAUSE;
     }
 
     async fn take_record(&mut self, message: Message) {

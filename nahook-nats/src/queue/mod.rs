@@ -1,10 +1,12 @@
 mod hub;
 mod intake;
 mod keeper;
+mod leases;
 mod notes;
 mod progress;
 mod retries;
 mod settle;
+mod sharing;
 mod state;
 mod waiting;
 mod wake;
@@ -64,6 +66,7 @@ impl NatsQueue {
             self.spawn(notes::read(Arc::clone(&self.hub)));
             self.spawn(wake::run(Arc::clone(&self.hub)));
             self.spawn(keeper::run(Arc::clone(&self.hub)));
+            self.spawn(sharing::run(Arc::clone(&self.hub)));
             Ok(())
         };
         self.hub.started.get_or_try_init(|| start).await.copied()

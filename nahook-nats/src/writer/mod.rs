@@ -16,6 +16,7 @@ use tokio::time::Instant;
 pub(crate) use self::cell::Cell;
 use crate::acks::{Acks, Fate, Outgoing, Refusal};
 use crate::connection::Connection;
+use crate::layout::Mending;
 use crate::record::{Part, body, headers};
 
 /// Chunks are put together up to so many bytes; a larger one goes alone.
@@ -39,8 +40,14 @@ pub(crate) struct Writer {
     pub(crate) in_flight: Arc<Semaphore>,
     /// How many deliveries a record may have.
     pub(crate) len_max: usize,
-    /// The way back for what nobody took.
-    pub(crate) again: mpsc::WeakUnboundedSender<Chunk>,
+    pub(crate) again: Again,
+}
+
+/// The way back for what nobody took.
+#[derive(Clone)]
+pub(crate) struct Again {
+    pub(crate) chunks: mpsc::WeakUnboundedSender<Chunk>,
+    pub(crate) mending: Arc<Mending>,
 }
 
 impl Writer {
@@ -133,7 +140,7 @@ impl Chunk {
 }
 
 /// Tells the publications what became of their chunks; what nobody took goes back, as long as it may.
-async fn resolve(batch: Vec<Chunk>, fate: Fate, again: &mpsc::WeakUnboundedSender<Chunk>) {
+async fn resolve(batch: Vec<Chunk>, fate: Fate, again: &Again) {
     let outcome = match fate {
         Fate::Stored => Outcome::Published,
         Fate::Unclear(kind) => Outcome::Failed(kind),
@@ -142,9 +149,11 @@ async fn resolve(batch: Vec<Chunk>, fate: Fate, again: &mpsc::WeakUnboundedSende
             for chunk in &batch {
                 chunk.cell.put_back();
             }
+            let mending = Arc::clone(&again.mending);
+            tokio::spawn(async move { mending.look().await });
             tokio::time::sleep_until(pause).await;
             for chunk in batch {
-                match again.upgrade() {
+                match again.chunks.upgrade() {
                     _ if chunk.cell.is_withdrawn() => {}
                     Some(again) if pause < chunk.patience_until => {
                         let _ = again.send(chunk);

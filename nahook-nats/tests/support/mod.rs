@@ -8,23 +8,26 @@ pub(crate) mod servers;
 use std::time::Duration;
 
 use nahook_core::{
-    Clock, Delivery, DeliveryPublisher, DeliveryQueue, Event, Lease, LeaseBatch, LeaseRequest,
-    Manifest, Outcome, Settled, Settlement, StoreError, Timestamp,
+    Attempt, Clock, Delivery, DeliveryId, DeliveryPublisher, DeliveryQueue, Event, Lease,
+    LeaseBatch, LeaseRequest, LeasedDelivery, Manifest, Next, Outcome, Settled, Settlement,
+    StoreError, SystemClock, Timestamp, WorkerId,
 };
 use nahook_nats::{Nats, NatsPublisher, NatsQueue, NatsSettings, connect};
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 use nahook_testkit::{HeldDelivery, ManualClock, PublisherHarness, QueueHarness};
+
+use tokio::time::Instant;
 
 use self::proxy::Proxy;
 use self::servers::{BackEnd, Servers};
 
 /// Connects with these settings, waiting for a cluster that is not ready yet.
 pub(crate) async fn connected(url: &str, settings: NatsSettings) -> Nats {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match connect(url, settings.clone()).await {
             Ok(nats) => return nats,
-            Err(error) if tokio::time::Instant::now() > deadline => {
+            Err(error) if Instant::now() > deadline => {
                 panic!("no connection: {error:?}")
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -189,7 +192,7 @@ pub(crate) fn order(number: u64, endpoints: usize, now: Timestamp) -> (Event, Ve
 
 /// Publishes such an event, and answers what became of it.
 pub(crate) async fn publish(nats: &Nats, number: u64, endpoints: usize) -> Vec<Delivery> {
-    let (event, mut slots) = order(number, endpoints, ManualClock::default().now());
+    let (event, mut slots) = order(number, endpoints, SystemClock.now());
     nats.publisher.publish(&event, &mut slots).await;
     slots
 }
@@ -203,4 +206,84 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
             Outcome::Failed(kind) => kind.code(),
         })
         .collect()
+}
+
+/// A request that is bounded by `max` alone.
+pub(crate) fn request(worker: u64, max: usize) -> LeaseRequest {
+    LeaseRequest {
+        worker: WorkerId(worker),
+        max,
+        per_endpoint_max: 1_000_000,
+        exceptions: Vec::new(),
+        duration: Duration::from_mins(1),
+    }
+}
+
+/// Leases until so many deliveries have come, or none have for so long.
+pub(crate) async fn lease_some(
+    queue: &NatsQueue,
+    count: usize,
+    patience: Duration,
+) -> Vec<LeasedDelivery> {
+    let mut leased = Vec::new();
+    let mut deadline = Instant::now() + patience;
+    while leased.len() < count && Instant::now() < deadline {
+        let batch = queue
+            .lease(&request(1, count - leased.len()))
+            .await
+            .unwrap();
+        if batch.deliveries.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        } else {
+            leased.extend(batch.deliveries);
+            deadline = Instant::now() + patience;
+        }
+    }
+    leased
+}
+
+/// An attempt that a receiver has answered like this.
+pub(crate) fn settlement(leased: &LeasedDelivery, next: Next) -> Settlement {
+    Settlement {
+        lease: leased.lease,
+        attempt: Some(Attempt {
+            started_at: SystemClock.now(),
+            duration: Duration::from_millis(3),
+            status_code: Some(200),
+            error: None,
+        }),
+        next,
+    }
+}
+
+/// Settles all of these, as often as it takes.
+pub(crate) async fn settle(queue: &NatsQueue, leased: &[LeasedDelivery], next: Next) {
+    let settlements: Vec<_> = leased
+        .iter()
+        .map(|leased| settlement(leased, next))
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = queue.settle(&settlements).await {
+        assert!(
+            Instant::now() < deadline,
+            "settling goes on failing: {error:?}"
+        );
+    }
+}
+
+/// The ids, in order.
+pub(crate) fn ids(leased: &[LeasedDelivery]) -> Vec<DeliveryId> {
+    let mut ids: Vec<_> = leased.iter().map(|leased| leased.lease.delivery).collect();
+    ids.sort();
+    ids
+}
+
+/// The ids of the slots that are published, in order.
+pub(crate) fn published(slots: &[Delivery]) -> Vec<DeliveryId> {
+    let published = slots
+        .iter()
+        .filter(|slot| slot.outcome() == Outcome::Published);
+    let mut ids: Vec<_> = published.map(Delivery::id).collect();
+    ids.sort();
+    ids
 }

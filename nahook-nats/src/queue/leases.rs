@@ -1,0 +1,189 @@
+//! Who has leased what: taking in turn, extending, giving back.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::time::Duration;
+
+use nahook_core::{
+    DeliveryId, EndpointId, Lease, LeaseRequest, LeaseToken, LeasedDelivery, MessageId, Timestamp,
+    WorkerId,
+};
+
+use super::state::{Leased, Slot, State};
+use super::waiting::Waiting;
+
+impl State {
+    pub(super) fn reclaim_expired(&mut self, now: Timestamp) {
+        while let Some((expires_at, id)) = self.expiries.first().copied()
+            && expires_at <= now
+        {
+            self.end_lease(id);
+            self.enqueue(id, now);
+        }
+    }
+
+    /// Ends a delivery's lease, whosever it is.
+    pub(super) fn end_lease(&mut self, id: DeliveryId) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if let Some(lease) = slot.lease.take() {
+            self.expiries.remove(&(lease.expires_at, id));
+            let holder = (lease.worker, slot.endpoint);
+            if let Some(count) = self.leased.get_mut(&holder) {
+                *count -= 1;
+                if *count == 0 {
+                    self.leased.remove(&holder);
+                }
+            }
+        }
+    }
+
+    /// Takes from one endpoint after the other, one each, until nothing more may be taken.
+    pub(super) fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Vec<LeasedDelivery> {
+        let exceptions: HashMap<_, _> = request.exceptions.iter().copied().collect();
+        let mut leased = Vec::new();
+        let mut in_turn = self.in_turn();
+        while leased.len() < request.max && !in_turn.is_empty() {
+            in_turn.retain(|endpoint| {
+                if leased.len() >= request.max {
+                    return true;
+                }
+                let bound = exceptions
+                    .get(endpoint)
+                    .unwrap_or(&request.per_endpoint_max);
+                let held = self.leased.get(&(request.worker, *endpoint));
+                let has_room = held.copied().unwrap_or_default() < *bound;
+                let due = self.waiting.get_mut(endpoint).filter(|_| has_room);
+                let Some(id) = due.and_then(|waiting| waiting.pop_due(now)) else {
+                    return false;
+                };
+                self.served_last = Some(*endpoint);
+                leased.extend(self.hold(id, request, now));
+                if self.waiting.get(endpoint).is_some_and(Waiting::is_empty) {
+                    self.waiting.remove(endpoint);
+                }
+                true
+            });
+        }
+        leased
+    }
+
+    /// The endpoints for which something waits, beginning behind the one served last.
+    fn in_turn(&self) -> Vec<EndpointId> {
+        let after = self.served_last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.waiting.range((after, Bound::Unbounded));
+        let ahead = self
+            .waiting
+            .iter()
+            .take_while(|(id, _)| self.served_last.is_some_and(|last| **id <= last));
+        behind.chain(ahead).map(|(id, _)| *id).collect()
+    }
+
+    fn hold(
+        &mut self,
+        id: DeliveryId,
+        request: &LeaseRequest,
+        now: Timestamp,
+    ) -> Option<LeasedDelivery> {
+        self.tokens += 1;
+        let token = LeaseToken(self.tokens);
+        let expires_at = now.saturating_add(request.duration);
+        let slot = self.slots.get_mut(&id)?;
+        slot.lease = Some(Leased {
+            token,
+            worker: request.worker,
+            expires_at,
+            is_settling: false,
+        });
+        *self
+            .leased
+            .entry((request.worker, slot.endpoint))
+            .or_default() += 1;
+        self.future.remove(&(slot.due_at, id));
+        self.expiries.insert((expires_at, id));
+        Some(LeasedDelivery {
+            lease: Lease {
+                delivery: id,
+                token,
+            },
+            message: slot.event.id,
+            workspace: slot.event.workspace,
+            endpoint: slot.endpoint,
+            event_type: Some(slot.event.event_type_name.clone()),
+            payload: slot.event.payload.clone(),
+            attempts: slot.attempts,
+            accepted_at: slot.event.accepted_at,
+        })
+    }
+
+    /// Leases a delivery that waits, whatever the order.
+    pub(super) fn seize(
+        &mut self,
+        id: DeliveryId,
+        worker: WorkerId,
+        now: Timestamp,
+    ) -> Option<Lease> {
+        self.remove_waiting(id);
+        let endpoint = self.slots.get(&id)?.endpoint;
+        if self.waiting.get(&endpoint).is_some_and(Waiting::is_empty) {
+            self.waiting.remove(&endpoint);
+        }
+        let request = LeaseRequest {
+            worker,
+            max: 1,
+            per_endpoint_max: usize::MAX,
+            exceptions: Vec::new(),
+            duration: Duration::MAX,
+        };
+        self.hold(id, &request, now).map(|leased| leased.lease)
+    }
+
+    /// When the passing of time alone makes something leasable here.
+    pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let after = now.saturating_add(Duration::from_nanos(1));
+        let from = (after, DeliveryId::nth(MessageId::from_bits(0), 0));
+        let retry = self.future.range(from..).next().map(|(at, _)| *at);
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        retry.into_iter().chain(expiry).min()
+    }
+
+    pub(super) fn extend(&mut self, lease: Lease, expires_at: Timestamp) -> bool {
+        let id = lease.delivery;
+        let slot = self.slots.get_mut(&id);
+        let held = slot.and_then(|slot| slot.lease.as_mut());
+        let Some(held) = held.filter(|held| held.token == lease.token) else {
+            return false;
+        };
+        if !held.is_settling {
+            self.expiries.remove(&(held.expires_at, id));
+            self.expiries.insert((expires_at, id));
+        }
+        held.expires_at = expires_at;
+        true
+    }
+
+    /// Begins to settle what is leased under this token.
+    pub(super) fn begin_settling(&mut self, lease: Lease) -> Option<&Slot> {
+        let id = lease.delivery;
+        let slot = self.slots.get_mut(&id)?;
+        let held = slot.lease.as_mut()?;
+        if held.token != lease.token || held.is_settling {
+            return None;
+        }
+        held.is_settling = true;
+        self.expiries.remove(&(held.expires_at, id));
+        Some(slot)
+    }
+
+    /// Settling has come to nothing: the lease is what it was.
+    pub(super) fn stop_settling(&mut self, lease: Lease) {
+        let id = lease.delivery;
+        let slot = self.slots.get_mut(&id);
+        let held = slot.and_then(|slot| slot.lease.as_mut());
+        if let Some(held) = held.filter(|held| held.token == lease.token && held.is_settling) {
+            held.is_settling = false;
+            self.expiries.insert((held.expires_at, id));
+        }
+    }
+}

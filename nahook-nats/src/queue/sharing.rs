@@ -1,0 +1,123 @@
+//! Giving back what others would be done with sooner.
+//!
+//! A process takes what there is, so that it can be fair between endpoints; one that starts later would find nothing. So the
+//! processes tell each other every second how much they have waiting, and who has much more than its share gives records back
+//! to the stream that it has not begun.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::hub::Hub;
+
+/// How often a process tells what it has.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// For how long that counts.
+const MEMORY: Duration = Duration::from_millis(3_500);
+/// Nothing is given back for a difference smaller than this.
+const SLACK: usize = 64;
+
+/// What a process tells the others.
+#[derive(Debug, Deserialize, Serialize)]
+struct Told {
+    process: u64,
+    /// How many deliveries it has that nobody has leased.
+    waiting: usize,
+}
+
+pub(super) async fn run(hub: Arc<Hub>) {
+    let subject = hub.names.workers();
+    let client = hub.connection.client.clone();
+    let Ok(mut messages) = client.subscribe(subject.clone()).await else {
+        return;
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "64 random bits are enough")]
+    let process = hub.settings.ids.random() as u64;
+    let mut others: HashMap<u64, (Instant, usize)> = HashMap::new();
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            message = messages.next() => match message {
+                Some(message) => learn(&mut others, process, &message),
+                None => return,
+            },
+            _ = ticks.tick() => {
+                others.retain(|_, (at, _)| at.elapsed() < MEMORY);
+                let waiting = hub.state().unleased();
+                let others: Vec<_> = others.values().map(|(_, waiting)| *waiting).collect();
+                hub.give_back_surplus(surplus(waiting, &others)).await;
+                let told = serde_json::to_vec(&Told { process, waiting }).unwrap_or_default();
+                if hub.connection.is_up() {
+                    let _ = client.publish(subject.clone(), Bytes::from(told)).await;
+                }
+            }
+        }
+    }
+}
+
+fn learn(others: &mut HashMap<u64, (Instant, usize)>, process: u64, message: &Message) {
+    if let Ok(told) = serde_json::from_slice::<Told>(&message.payload)
+        && told.process != process
+    {
+        others.insert(told.process, (Instant::now(), told.waiting));
+    }
+}
+
+/// How many deliveries a process with so many waiting has over its share, if that is worth the while.
+fn surplus(waiting: usize, others: &[usize]) -> usize {
+    let total = others.iter().sum::<usize>() + waiting;
+    let surplus = waiting.saturating_sub(total / (others.len() + 1));
+    if surplus > waiting / 4 && surplus > SLACK {
+        surplus
+    } else {
+        0
+    }
+}
+
+impl Hub {
+    async fn give_back_surplus(&self, surplus: usize) {
+        if surplus == 0 {
+            return;
+        }
+        let acks: Vec<_> = {
+            let mut state = self.state();
+            let keys = state.untouched(surplus);
+            keys.into_iter()
+                .filter_map(|key| state.let_go(key))
+                .collect()
+        };
+        if !acks.is_empty() {
+            tracing::debug!(records = acks.len(), "given back for others to take");
+            // Long enough for others to ask, and short enough to be back before the next look.
+            self.pause_intake(INTERVAL / 2);
+            self.give_back(acks).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_alone_or_has_little_gives_nothing_back() {
+        assert_eq!(surplus(10_000, &[]), 0);
+        assert_eq!(surplus(SLACK, &[0]), 0);
+        assert_eq!(surplus(1_000, &[900]), 0, "much the same");
+        assert_eq!(surplus(0, &[10_000]), 0);
+    }
+
+    #[test]
+    fn who_has_more_gives_back_what_is_over_its_share() {
+        assert_eq!(surplus(10_000, &[0]), 5_000);
+        assert_eq!(surplus(9_000, &[0, 0]), 6_000);
+        assert_eq!(surplus(9_000, &[3_000, 0]), 5_000);
+    }
+}

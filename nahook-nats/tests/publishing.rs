@@ -1,0 +1,232 @@
+//! The way to the queue, with servers that refuse, stand still and end.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use nahook_core::{Clock as _, Delivery, DeliveryPublisher as _, SystemClock};
+use nahook_nats::{Nats, NatsSettings};
+use nahook_testkit::declare::payload;
+use nahook_testkit::run;
+use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use support::{connected, order, outcomes, publish, reader};
+use tokio::time::{Instant, timeout};
+
+const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
+
+#[test]
+fn a_full_stream_refuses_and_holds_what_it_took() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let mut settings = NatsSettings::default();
+            settings.bytes_max = Some(64 << 10);
+            let nats = connected(&server.url(), settings).await;
+            let mut slots = Vec::new();
+            for number in 0..40 {
+                slots.extend(publish(&nats, number, 50).await);
+            }
+            let outcomes: HashSet<_> = outcomes(&slots).into_iter().collect();
+            assert_eq!(outcomes, HashSet::from(["published", "queue_unavailable"]));
+            expect_truth(&server, &slots).await;
+        });
+    }
+}
+
+#[test]
+fn a_stream_with_its_most_records_refuses_at_once() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let mut settings = NatsSettings::default();
+            settings.records_max = Some(3);
+            let nats = connected(&server.url(), settings).await;
+            for number in 0..3 {
+                assert_eq!(outcomes(&publish(&nats, number, 1).await), ["published"]);
+            }
+            let began = Instant::now();
+            let refused = publish(&nats, 3, 1).await;
+            assert_eq!(outcomes(&refused), ["queue_unavailable"]);
+            assert!(
+                began.elapsed() < Duration::from_millis(1_500),
+                "a full stream is not tried again"
+            );
+            expect_truth(&server, &refused).await;
+        });
+    }
+}
+
+/// What a server takes at most bounds the records, and what cannot fit is refused before it is sent.
+#[test]
+fn the_servers_largest_message_bounds_the_records() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsOptions::new(version).max_payload(64 << 10).start();
+            let nats = connected(&server.url(), NatsSettings::default()).await;
+            let wide = publish(&nats, 1, 2_000).await;
+            assert!(
+                outcomes(&wide)
+                    .iter()
+                    .all(|outcome| *outcome == "published")
+            );
+            let (mut event, mut large) = order(2, 3, SystemClock.now());
+            event.payload = payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(64 << 10)));
+            let (fits, mut sibling) = order(3, 3, SystemClock.now());
+            tokio::join!(
+                nats.publisher.publish(&event, &mut large),
+                nats.publisher.publish(&fits, &mut sibling)
+            );
+            assert_eq!(outcomes(&large), ["payload_too_large"; 3]);
+            assert_eq!(outcomes(&sibling), ["published"; 3]);
+            let all = [wide, large, sibling].concat();
+            expect_truth(&server, &all).await;
+        });
+    }
+}
+
+/// Whatever is deleted underneath, nothing is claimed; what is published after is in the stream that was made again.
+#[test]
+fn a_stream_deleted_underneath_is_made_again() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let nats = connected(&server.url(), NatsSettings::default()).await;
+            assert_eq!(outcomes(&publish(&nats, 1, 2).await), ["published"; 2]);
+            let client = async_nats::connect(server.url()).await.unwrap();
+            let jetstream = async_nats::jetstream::new(client);
+            jetstream.delete_stream("NAHOOK_DELIVERIES").await.unwrap();
+            let slots = publish(&nats, 2, 2).await;
+            assert_eq!(outcomes(&slots), ["published"; 2]);
+            expect_truth(&server, &slots).await;
+        });
+    }
+}
+
+/// A server that stands still across the deadline: what was sent is unconfirmed, what was not is taken back, and once it goes
+/// on nothing turns up that was reported as not queued.
+#[test]
+fn a_frozen_server_leaves_unconfirmed_what_was_sent_and_nothing_else() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let mut settings = NatsSettings::default();
+            settings.records_in_flight = 2;
+            let nats = connected(&server.url(), settings).await;
+            assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+            server.freeze();
+            let publishing = (2..12).map(|number| {
+                let nats = nats.clone();
+                tokio::spawn(async move {
+                    publish_within(&nats, number, Duration::from_millis(600)).await
+                })
+            });
+            let mut slots = Vec::new();
+            for task in publishing.collect::<Vec<_>>() {
+                slots.extend(task.await.unwrap());
+            }
+            let outcomes: HashSet<_> = outcomes(&slots).into_iter().collect();
+            assert_eq!(
+                outcomes,
+                HashSet::from(["unconfirmed", "queue_unavailable"])
+            );
+            server.thaw();
+            let after = publish_until_taken(&nats, 100).await;
+            slots.extend(after);
+            expect_truth(&server, &slots).await;
+        });
+    }
+}
+
+/// The server is killed while triggers run: whatever it acknowledged is there when it is back, and what was reported as not
+/// queued is not.
+#[test]
+fn a_killed_server_has_what_it_acknowledged() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let nats = connected(&server.url(), NatsSettings::default()).await;
+            let publishing: Vec<_> = (0..4_u64)
+                .map(|task| {
+                    let nats = nats.clone();
+                    tokio::spawn(async move {
+                        let mut slots = Vec::new();
+                        let end = Instant::now() + Duration::from_millis(1_500);
+                        let mut number = task << 20;
+                        while Instant::now() < end {
+                            slots.extend(
+                                publish_within(&nats, number, Duration::from_secs(1)).await,
+                            );
+                            number += 1;
+                        }
+                        slots
+                    })
+                })
+                .collect();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            server.kill();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            server.start_again();
+            let mut slots = Vec::new();
+            for task in publishing {
+                slots.extend(task.await.unwrap());
+            }
+            slots.extend(publish_until_taken(&nats, 9 << 20).await);
+            let published = outcomes(&slots)
+                .iter()
+                .filter(|outcome| **outcome == "published")
+                .count();
+            assert!(published > 100, "there was load: {published} published");
+            expect_truth(&server, &slots).await;
+        });
+    }
+}
+
+/// Publishes an event for five endpoints as the engine does: dropped at the deadline, the slots kept.
+async fn publish_within(nats: &Nats, number: u64, deadline: Duration) -> Vec<Delivery> {
+    let (event, mut slots) = order(number, 5, SystemClock.now());
+    let publishing = nats.publisher.publish(&event, &mut slots);
+    let _ = timeout(deadline, publishing).await;
+    slots
+}
+
+/// Publishes until a whole event is acknowledged, so that whatever was in a pipeline before has come out.
+async fn publish_until_taken(nats: &Nats, first: u64) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    for number in first..first + 50 {
+        let slots = publish_within(nats, number, Duration::from_secs(2)).await;
+        let is_taken = outcomes(&slots)
+            .iter()
+            .all(|outcome| *outcome == "published");
+        all.extend(slots);
+        if is_taken {
+            return all;
+        }
+    }
+    panic!("nothing is published any more: {:?}", outcomes(&all));
+}
+
+async fn expect_truth(server: &NatsServer, slots: &[Delivery]) {
+    let held = reader::held(&server.url(), "NAHOOK_DELIVERIES").await;
+    let mut times = std::collections::HashMap::new();
+    for held in held {
+        *times.entry(held.delivery).or_insert(0_usize) += 1;
+    }
+    assert!(
+        times.values().all(|times| *times == 1),
+        "nothing is held twice"
+    );
+    for (slot, outcome) in slots.iter().zip(outcomes(slots)) {
+        let is_held = times.contains_key(&slot.id());
+        match outcome {
+            "published" => assert!(is_held, "{} was acknowledged", slot.id()),
+            "unconfirmed" | "internal_error" => {}
+            definite => assert!(!is_held, "{} was reported as {definite}", slot.id()),
+        }
+    }
+}
