@@ -7,6 +7,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::watch;
 
+use crate::address;
 use crate::config::{Credentials, NatsSettings};
 use crate::error::ConnectError;
 use crate::layout::{API_TIMEOUT, version_of};
@@ -33,9 +34,10 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn open(servers: &str, settings: &NatsSettings) -> Result<Self, ConnectError> {
         let link = Arc::new(watch::Sender::new(Link::default()));
-        let client = options(settings, &link)
+        let (servers, named) = address::read(servers)?;
+        let client = options(settings, named, &link)
             .await?
-            .connect(servers.split(',').map(str::trim).collect::<Vec<_>>())
+            .connect(servers)
             .await
             .map_err(|error| match error.kind() {
                 ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
@@ -70,18 +72,21 @@ impl Connection {
 
 async fn options(
     settings: &NatsSettings,
+    named: Credentials,
     link: &Arc<watch::Sender<Link>>,
 ) -> Result<ConnectOptions, ConnectError> {
     let unusable = |error: std::io::Error| ConnectError::Credentials(error.into());
     let mut options = ConnectOptions::new();
-    options = match &settings.credentials {
+    let credentials = match &settings.credentials {
+        Credentials::None => named,
+        given => given.clone(),
+    };
+    options = match credentials {
         Credentials::None => options,
         Credentials::File(path) => options.credentials_file(path).await.map_err(unusable)?,
-        Credentials::NkeySeed(seed) => options.nkey(seed.clone()),
-        Credentials::Token(token) => options.token(token.clone()),
-        Credentials::User(name, password) => {
-            options.user_and_password(name.clone(), password.clone())
-        }
+        Credentials::NkeySeed(seed) => options.nkey(seed),
+        Credentials::Token(token) => options.token(token),
+        Credentials::User(name, password) => options.user_and_password(name, password),
     };
     // The library would panic on a path that it cannot read, or say so only while connecting.
     let tls = &settings.tls;

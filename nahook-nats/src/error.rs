@@ -40,6 +40,9 @@ pub enum ConnectError {
     /// The server cannot be reached, or did not answer in time.
     #[error("the NATS server cannot be reached")]
     Unreachable(#[source] Source),
+    /// A URL cannot be understood.
+    #[error("this is not the URL of a NATS server")]
+    Url,
 }
 
 /// Why the queue could not do what it was asked.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod acks;
+mod address;
 mod config;
 mod connection;
 mod error;

@@ -1,0 +1,82 @@
+//! Where the servers are, and whom their URLs say that we are.
+
+use async_nats::ServerAddr;
+
+use crate::config::Credentials;
+use crate::error::ConnectError;
+
+/// Reads URLs separated by commas. The first that names somebody says who we are.
+pub(crate) fn read(servers: &str) -> Result<(Vec<ServerAddr>, Credentials), ConnectError> {
+    let servers: Result<Vec<ServerAddr>, _> =
+        servers.split(',').map(|url| url.trim().parse()).collect();
+    // The cause would show the URL, and with it what may be a secret.
+    let servers = servers.map_err(|_| ConnectError::Url)?;
+    if servers.iter().any(|server| server.host().is_empty()) {
+        return Err(ConnectError::Url);
+    }
+    let named = servers.iter().find_map(|server| {
+        let user = server.username()?;
+        let user = decoded(user)?;
+        Some(match server.password() {
+            Some(password) => Credentials::User(user, decoded(password)?),
+            None => Credentials::Token(user),
+        })
+    });
+    Ok((servers, named.unwrap_or_default()))
+}
+
+/// Undoes the percent encoding of URLs; `None` if that is no text.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            let digits = std::str::from_utf8(&digits).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(servers: &str) -> Option<Credentials> {
+        read(servers).ok().map(|(_, named)| named)
+    }
+
+    #[test]
+    fn a_url_may_name_a_user_or_a_token() {
+        let user = |name: &str, password: &str| {
+            Some(Credentials::User(name.to_owned(), password.to_owned()))
+        };
+        assert_eq!(named("nats://shop:secret@a:4222"), user("shop", "secret"));
+        assert_eq!(named("nats://a, nats://x:p%40ss%3A@b"), user("x", "p@ss:"));
+        assert_eq!(
+            named("tls://t0ken@a"),
+            Some(Credentials::Token("t0ken".to_owned()))
+        );
+        assert_eq!(named("a:1,b:2"), Some(Credentials::None));
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_showing_it() {
+        for servers in [
+            "",
+            "nats://",
+            "http://u:secret@a",
+            "nats://u:secret@a:99999",
+        ] {
+            let error = read(servers)
+                .err()
+                .map(|error| format!("{error} {error:?}"));
+            let error = error.unwrap_or_default();
+            assert!(!error.is_empty(), "{servers}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Connecting: credentials, TLS, and streams that are there already.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use std::fs;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use nahook_nats::{ConnectError, Credentials, NatsSettings, Tls, connect};
+use nahook_testkit::run;
+use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nkeys::KeyPair;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
+use support::{outcomes, publish};
+
+const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
+
+fn with(credentials: Credentials) -> NatsSettings {
+    let mut settings = NatsSettings::default();
+    settings.credentials = credentials;
+    settings
+}
+
+/// Connects with the right credentials and publishes; with wrong ones and with none it is refused.
+async fn expect_credentials(server: &NatsServer, right: Credentials, wrong: Credentials) {
+    let nats = connect(&server.url(), with(right)).await.unwrap();
+    assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+    for credentials in [wrong, Credentials::None] {
+        let refused = connect(&server.url(), with(credentials)).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_user_and_a_password() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsOptions::new(version).user("shop", "secret").start();
+            let user = |password: &str| Credentials::User("shop".to_owned(), password.to_owned());
+            expect_credentials(&server, user("secret"), user("guess")).await;
+            let nats = connect(&server.url_with("shop:secret"), NatsSettings::default()).await;
+            assert!(nats.is_ok(), "in the URL: {nats:?}");
+        });
+    }
+}
+
+#[test]
+fn a_token() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsOptions::new(version).token("s3cr3t").start();
+            let token = |token: &str| Credentials::Token(token.to_owned());
+            expect_credentials(&server, token("s3cr3t"), token("guess")).await;
+        });
+    }
+}
+
+#[test]
+fn an_nkey() {
+    for version in VERSIONS {
+        run(async {
+            let key = KeyPair::new_user();
+            let server = NatsOptions::new(version).nkey(&key.public_key()).start();
+            let seed = |key: &KeyPair| Credentials::NkeySeed(key.seed().unwrap());
+            expect_credentials(&server, seed(&key), seed(&KeyPair::new_user())).await;
+        });
+    }
+}
+
+#[test]
+fn a_file_of_credentials() {
+    for version in VERSIONS {
+        run(async {
+            let (operator, account, system) = (
+                KeyPair::new_operator(),
+                KeyPair::new_account(),
+                KeyPair::new_account(),
+            );
+            let limits = r#""limits":{"subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"wildcards":true,"conn":-1,"leaf":-1,"mem_storage":-1,"disk_storage":-1,"streams":-1,"consumer":-1},"#;
+            let no_streams = r#""limits":{"subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"wildcards":true,"conn":-1,"leaf":-1},"#;
+            let of_operator = jwt(&operator, &operator, "operator", "");
+            let of_account = jwt(&operator, &account, "account", limits);
+            let of_system = jwt(&operator, &system, "account", no_streams);
+            let server = NatsOptions::new(version)
+                .settings(&format!(
+                    "operator: {of_operator}\nsystem_account: {1}\nresolver: MEMORY\nresolver_preload {{ {0}: {of_account}, {1}: {of_system} }}",
+                    account.public_key(),
+                    system.public_key()
+                ))
+                .start();
+            let folder = tempfile::tempdir().unwrap();
+            let file = |name: &str, issuer: &KeyPair| {
+                let user = KeyPair::new_user();
+                let text = format!(
+                    "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+                    jwt(
+                        issuer,
+                        &user,
+                        "user",
+                        r#""pub":{},"sub":{},"subs":-1,"data":-1,"payload":-1,"#
+                    ),
+                    user.seed().unwrap()
+                );
+                let path = folder.path().join(name);
+                fs::write(&path, text).unwrap();
+                Credentials::File(path)
+            };
+            let (right, wrong) = (
+                file("right", &account),
+                file("wrong", &KeyPair::new_account()),
+            );
+            expect_credentials(&server, right, wrong).await;
+            let missing = with(Credentials::File(folder.path().join("missing")));
+            let unusable = connect(&server.url(), missing).await;
+            assert!(
+                matches!(unusable, Err(ConnectError::Credentials(_))),
+                "{unusable:?}"
+            );
+        });
+    }
+}
+
+/// A token of the JWT kind by which NATS tells who may what, signed by `issuer`.
+fn jwt(issuer: &KeyPair, subject: &KeyPair, kind: &str, more: &str) -> String {
+    let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
+    let claims = format!(
+        r#"{{"jti":"test","iat":1700000000,"iss":"{}","name":"test","sub":"{}","nats":{{{more}"type":"{kind}","version":2}}}}"#,
+        issuer.public_key(),
+        subject.public_key()
+    );
+    let signed = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims));
+    let signature = issuer.sign(signed.as_bytes()).unwrap();
+    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn authority() -> CertifiedIssuer<'static, rcgen::KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap()
+}
+
+#[test]
+fn tls_is_checked() {
+    for version in VERSIONS {
+        run(async {
+            let (right, other) = (authority(), authority());
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            let certificate = certificate.signed_by(&key, &right).unwrap();
+            let options = NatsOptions::new(version).tls(&certificate.pem(), &key.serialize_pem());
+            let server = options.start();
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("tls://localhost:{}", server.port());
+            let trusting = |name: &str, pem: String| {
+                let path = folder.path().join(name);
+                fs::write(&path, pem).unwrap();
+                let mut settings = NatsSettings::default();
+                settings.tls = Tls {
+                    required: true,
+                    root_certificates: Some(path),
+                    client_certificate: None,
+                };
+                settings
+            };
+            let nats = connect(&url, trusting("right", right.pem())).await.unwrap();
+            assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+            let deceived = connect(&url, trusting("other", other.pem())).await;
+            assert!(deceived.is_err(), "somebody else's certificate");
+            let plain = NatsServer::start(version);
+            let refused = connect(&plain.url(), trusting("right", right.pem())).await;
+            assert!(refused.is_err(), "a server without TLS");
+            let mut settings = trusting("right", right.pem());
+            settings.tls.root_certificates = Some(folder.path().join("missing"));
+            let unusable = connect(&url, settings).await;
+            assert!(
+                matches!(unusable, Err(ConnectError::Credentials(_))),
+                "{unusable:?}"
+            );
+        });
+    }
+}
+
+/// A stream with other settings is neither used nor changed.
+#[test]
+fn a_stream_with_other_settings_is_left_alone() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            connect(&server.url(), NatsSettings::default())
+                .await
+                .unwrap();
+            let mut others: [NatsSettings; 4] = std::array::from_fn(|_| NatsSettings::default());
+            others[0].bytes_max = Some(1 << 20);
+            others[1].age_max = Some(Duration::from_hours(1));
+            others[2].storage = nahook_nats::Storage::Memory;
+            others[3].ack_wait = Duration::from_secs(77);
+            let expected = ["max bytes", "max age", "storage", "ack wait"];
+            for (settings, expected) in others.into_iter().zip(expected) {
+                match connect(&server.url(), settings).await {
+                    Err(ConnectError::Differs { setting, .. }) => assert_eq!(setting, expected),
+                    other => panic!("{expected}: {other:?}"),
+                }
+            }
+            let again = connect(&server.url(), NatsSettings::default()).await;
+            assert!(again.is_ok(), "nothing was changed: {again:?}");
+        });
+    }
+}
+
+/// A stream of somebody else's that has one of our names.
+#[test]
+fn a_stream_of_somebody_elses_is_left_alone() {
+    run(async {
+        let server = NatsServer::start(NatsVersion::Newest);
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let theirs = stream::Config {
+            name: "NAHOOK_DELIVERIES".to_owned(),
+            subjects: vec!["theirs.>".to_owned()],
+            ..stream::Config::default()
+        };
+        let jetstream = jetstream::new(client);
+        jetstream.create_stream(theirs).await.unwrap();
+        let differs = connect(&server.url(), NatsSettings::default()).await;
+        assert!(
+            matches!(
+                differs,
+                Err(ConnectError::Differs {
+                    setting: "subjects",
+                    ..
+                })
+            ),
+            "{differs:?}"
+        );
+        let another = NatsSettings::default().with_prefix("shop.webhooks");
+        assert!(
+            connect(&server.url(), another).await.is_ok(),
+            "under another prefix"
+        );
+        for prefix in ["", "a b", "a.*", ".", "a..b", "ä"] {
+            let settings = NatsSettings::default().with_prefix(prefix);
+            let refused = connect(&server.url(), settings).await;
+            assert!(matches!(refused, Err(ConnectError::Prefix)), "{prefix:?}");
+        }
+    });
+}
+
+#[test]
+fn a_server_without_jetstream_or_none_at_all_is_told_apart() {
+    run(async {
+        let unreachable = connect("nats://127.0.0.1:1", NatsSettings::default()).await;
+        assert!(
+            matches!(unreachable, Err(ConnectError::Unreachable(_))),
+            "{unreachable:?}"
+        );
+        for version in VERSIONS {
+            let options = NatsOptions::new(version)
+                .settings("accounts { plain: { users: [ { user: plain, password: plain } ] } }");
+            let server = options.start();
+            let url = server.url_with("plain:plain");
+            let without = connect(&url, NatsSettings::default()).await;
+            assert!(
+                matches!(without, Err(ConnectError::NoJetStream)),
+                "{without:?}"
+            );
+        }
+    });
+}
+
+/// What cannot be read stands in nobody's way: a broken record is kept among the dead letters, a newer one left alone.
+#[test]
+fn what_cannot_be_read_stands_in_nobodys_way() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let nats = connect(&server.url(), NatsSettings::default())
+                .await
+                .unwrap();
+            let client = async_nats::connect(server.url()).await.unwrap();
+            let jetstream = jetstream::new(client);
+            for body in [
+                "{\"format\":1,\"events\":7}",
+                "{\"format\":9,\"later\":true}",
+            ] {
+                let sent = jetstream
+                    .publish("nahook.deliveries", body.into())
+                    .await
+                    .unwrap();
+                sent.await.unwrap();
+            }
+            let slots = publish(&nats, 1, 2).await;
+            let patience = Duration::from_secs(10);
+            let leased = support::lease_some(&nats.queue, 2, patience).await;
+            assert_eq!(support::ids(&leased), support::published(&slots));
+            let left = support::reader::records(&server.url(), "NAHOOK_DELIVERIES").await;
+            assert!(
+                left.iter()
+                    .any(|record| record.body.starts_with(b"{\"format\":9"))
+            );
+            assert!(
+                !left
+                    .iter()
+                    .any(|record| record.body.starts_with(b"{\"format\":1,\"events\":7"))
+            );
+            let dead = support::reader::records(&server.url(), "NAHOOK_DEAD_LETTERS").await;
+            assert_eq!(dead.len(), 1, "the broken one");
+            assert_eq!(dead[0].body, "{\"format\":1,\"events\":7}");
+        });
+    }
+}
