@@ -2,19 +2,20 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::NotWorkspaceScoped;
+use crate::{DeliveryId, FailureKind, NotWorkspaceScoped};
 
 /// A back end could not be asked or made no sense. Says nothing about whether a write took effect unless the port does.
 ///
 /// `Display` names what failed and leaks nothing of the inside; the cause is in [`source`](StdError::source), for logs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What a caller would do about a [`StoreError`].
@@ -32,7 +33,7 @@ impl StoreError {
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Internal,
-            source: Some(source.into()),
+            source: Some(Arc::from(source.into())),
         }
     }
 
@@ -40,7 +41,7 @@ impl StoreError {
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind: StoreErrorKind::Unavailable,
-            source: Some(source.into()),
+            source: Some(Arc::from(source.into())),
         }
     }
 
@@ -67,8 +68,55 @@ impl StdError for StoreError {
     }
 }
 
+/// Why a Send was not accepted. All of these but [`Unconfirmed`](Self::Unconfirmed) mean that **nothing was queued and
+/// nothing will be**.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The deadline passed before anything was, or may have been, queued: trying again is safe.
+    #[error("the deadline passed; nothing was queued")]
+    DeadlineExceeded,
+    /// The endpoint is switched off.
+    #[error("the endpoint is disabled")]
+    EndpointDisabled,
+    /// The rate limiter did not answer, and the settings say to refuse then.
+    #[error("the rate limiter is unavailable")]
+    LimiterUnavailable(#[source] StoreError),
+    /// The payload is over the plan's cap.
+    #[error("the payload has {len} bytes; at most {len_max} are allowed")]
+    PayloadTooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The cap in bytes.
+        len_max: usize,
+    },
+    /// The queue did not take it, for a reason that [may not be queued](FailureKind::may_be_queued).
+    #[error("the queue did not take the delivery")]
+    QueueRefused(FailureKind),
+    /// The workspace or the key has spent its tokens.
+    #[error("the rate limit is exceeded")]
+    RateLimited {
+        /// When the same Send would be admitted, if nobody else came.
+        retry_after: Duration,
+    },
+    /// The endpoint directory could not be asked.
+    #[error("the endpoint directory is unavailable")]
+    StoreUnavailable(#[source] StoreError),
+    /// The queue did not confirm: it may hold the delivery.
+    #[error("the queue did not confirm the delivery; it may still arrive")]
+    Unconfirmed {
+        /// The delivery that may turn up after all.
+        delivery: DeliveryId,
+        /// Whether the Send had an idempotency key, so that repeating it is safe.
+        is_keyed: bool,
+    },
+    /// There is no such endpoint, or the key does not reach it; which, is not told.
+    #[error("the endpoint does not exist")]
+    UnknownEndpoint,
+}
+
 /// Why a trigger was refused. Every one of these means that **nothing was queued and nothing will be**.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum TriggerError {
     /// The deadline passed before anything was, or may have been, queued: trying again is safe.

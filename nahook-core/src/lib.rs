@@ -12,7 +12,7 @@ mod value;
 
 pub use self::catalog::*;
 pub use self::engine::*;
-pub use self::error::{StoreError, StoreErrorKind, TriggerError};
+pub use self::error::{SendError, StoreError, StoreErrorKind, TriggerError};
 pub use self::limiter::{GcraLimiter, LimiterKey};
 pub use self::management::*;
 pub use self::ports::*;

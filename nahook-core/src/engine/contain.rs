@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use crate::StoreError;
+
 /// An adapter panicked. What it panicked with has gone to the panic hook.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the adapter panicked")]
@@ -42,6 +44,11 @@ impl<F> Drop for Contained<'_, F> {
         // Whatever the future has resolved while it was dropped counts; that it panicked then changes nothing.
         let _ = caught(|| self.0.set(None));
     }
+}
+
+/// What a port is taken to have answered that panicked.
+pub(super) fn panicked<T>(panic: Panicked) -> Result<T, StoreError> {
+    Err(StoreError::internal(panic))
 }
 
 fn caught<T>(act: impl FnOnce() -> T) -> Result<T, Panicked> {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::contain::contain;
+use super::admission::{admit, standing};
+use super::contain::{contain, panicked};
 use crate::{
-    Caller, Clock, Delivery, DeliveryPublisher, Event, FanOutScope, IdSource, MessageId, NewEvent,
-    RandomIds, RateLimiter, Receipt, StoreError, Subscribers, SubscriptionStore, SystemClock,
-    TriggerError, Verdict,
+    Allowance, Caller, Clock, Delivery, DeliveryPublisher, Event, EventTypeName, FanOutScope,
+    IdSource, MessageId, NewEvent, RandomIds, RateLimiter, Receipt, Subscribers, SubscriptionStore,
+    SystemClock, TriggerError,
 };
 
 /// Fans events out: one [`trigger`](Self::trigger) queues one delivery for every subscribed endpoint and says what became
@@ -20,7 +21,7 @@ use crate::{
 pub struct FanOut<S, P, L> {
     subscriptions: S,
     publisher: P,
-    limiter: L,
+    pub(super) limiter: L,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     settings: FanOutSettings,
@@ -124,7 +125,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
         check_size(&event, caller)?;
         let (bypassed, subscribers) = timeout_at(deadline, async {
             let bypassed = self.admit(caller).await?;
-            Ok((bypassed, self.look_up(&event, &scope).await?))
+            Ok((bypassed, self.look_up(&event.event_type, &scope).await?))
         })
         .await
         .unwrap_or(Err(TriggerError::DeadlineExceeded))?;
@@ -132,27 +133,28 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
         Ok(receipt.bypassing_limiter(bypassed))
     }
 
+    /// How the caller stands with its limits, by the deadline at the latest; nothing is spent.
+    ///
+    /// A limiter that does not answer limits nobody: then these are the plan's own numbers.
+    pub async fn standing_by(&self, deadline: Instant, caller: &Caller) -> Allowance {
+        standing(&self.limiter, &*self.clock, deadline, caller).await
+    }
+
     /// Spends the caller's tokens. Answers whether the limiter was passed by because it is down.
     async fn admit(&self, caller: &Caller) -> Result<bool, TriggerError> {
-        match contain(|| self.limiter.check(caller))
-            .await
-            .unwrap_or_else(panicked)
-        {
-            Ok(Verdict::Admit) => Ok(false),
-            Ok(Verdict::Refuse { retry_after }) => Err(TriggerError::RateLimited { retry_after }),
-            Err(error) => match self.settings.limiter_down {
-                LimiterDown::Admit => Ok(true),
-                LimiterDown::Refuse => Err(TriggerError::LimiterUnavailable(error)),
-            },
+        let admission = admit(&self.limiter, caller, 1, &self.settings).await;
+        match admission.refusal {
+            None => Ok(admission.is_bypassed),
+            Some(refusal) => Err(refusal.into()),
         }
     }
 
-    async fn look_up(
+    pub(super) async fn look_up(
         &self,
-        event: &NewEvent,
+        event_type: &EventTypeName,
         scope: &FanOutScope,
     ) -> Result<Subscribers, TriggerError> {
-        contain(|| self.subscriptions.subscribers(&event.event_type, scope))
+        contain(|| self.subscriptions.subscribers(event_type, scope))
             .await
             .unwrap_or_else(panicked)
             .map_err(TriggerError::StoreUnavailable)?
@@ -160,7 +162,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
     }
 
     /// Queues the deliveries and accounts for each, whatever the publisher does.
-    async fn publish(
+    pub(super) async fn publish(
         &self,
         deadline: Instant,
         event: NewEvent,
@@ -195,17 +197,13 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
     }
 }
 
-fn check_size(event: &NewEvent, caller: &Caller) -> Result<(), TriggerError> {
+pub(super) fn check_size(event: &NewEvent, caller: &Caller) -> Result<(), TriggerError> {
     let (len, len_max) = (event.payload.len(), caller.plan.payload_len_max);
     if len > len_max {
         Err(TriggerError::PayloadTooLarge { len, len_max })
     } else {
         Ok(())
     }
-}
-
-fn panicked<T>(panic: super::contain::Panicked) -> Result<T, StoreError> {
-    Err(StoreError::internal(panic))
 }
 
 impl<S, P, L> std::fmt::Debug for FanOut<S, P, L> {

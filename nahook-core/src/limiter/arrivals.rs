@@ -83,6 +83,11 @@ impl<K> Default for Arrivals<K> {
 }
 
 impl<K: Copy + Eq + Hash> Shard<K> {
+    /// When `key` will have recovered.
+    pub(super) fn get(&self, key: &K) -> Option<Timestamp> {
+        self.times.get(key).copied()
+    }
+
     /// When `key` will have recovered; brought forward to `latest`, for good, if that is earlier.
     pub(super) fn at_most(&mut self, key: &K, latest: Timestamp) -> Option<Timestamp> {
         let time = self.times.get_mut(key)?;

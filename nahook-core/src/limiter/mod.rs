@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use self::arrivals::{Arrivals, Shard};
 use crate::{
-    ApiKeyId, Caller, Clock, Rate, RateLimiter, StoreError, Timestamp, Verdict, WorkspaceId,
+    Allowance, ApiKeyId, Caller, Clock, Grant, Rate, RateLimiter, StoreError, Timestamp, Verdict,
+    WorkspaceId,
 };
 
 /// Limits callers in this process's memory, by the rates of their plans.
@@ -92,6 +93,24 @@ impl GcraLimiter {
         }
     }
 
+    fn allowance(&self, caller: &Caller) -> Allowance {
+        let plan = &caller.plan;
+        let of_workspace = plan.workspace_rate.map(|rate| {
+            let arrivals = self.levels.workspaces.lock(&caller.workspace);
+            (rate, arrivals.get(&caller.workspace))
+        });
+        let of_key = plan.key_rate.map(|rate| {
+            let arrivals = self.levels.keys.lock(&caller.key);
+            (rate, arrivals.get(&caller.key))
+        });
+        let now = self.clock.now();
+        [of_workspace, of_key]
+            .into_iter()
+            .flatten()
+            .map(|(rate, arrival)| Allowance::of(rate, arrival.unwrap_or(now), now))
+            .fold(Allowance::unlimited(now), Allowance::tighter)
+    }
+
     fn spend(&self, caller: &Caller) -> Verdict {
         let plan = &caller.plan;
         let mut workspace = plan.workspace_rate.map(|rate| {
@@ -158,6 +177,26 @@ impl RateLimiter for GcraLimiter {
     /// Never fails and never waits for anything but a lock that is held for nanoseconds.
     async fn check(&self, caller: &Caller) -> Result<Verdict, StoreError> {
         Ok(self.spend(caller))
+    }
+
+    async fn check_many(&self, caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        for admitted in 0..wanted {
+            if let Verdict::Refuse { retry_after } = self.spend(caller) {
+                return Ok(Grant {
+                    admitted,
+                    refused: Some(retry_after),
+                });
+            }
+        }
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    /// Exact.
+    async fn peek(&self, caller: &Caller) -> Result<Allowance, StoreError> {
+        Ok(self.allowance(caller))
     }
 }
 

@@ -18,6 +18,7 @@ impl EndpointDirectory for MemoryStore {
             Some(Arc::new(EndpointTarget {
                 id: row.id,
                 workspace: row.workspace,
+                environment: row.environment,
                 url: row.url.clone(),
                 kind: row.kind,
                 secrets: row.signing_secrets(now),

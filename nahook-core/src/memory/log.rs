@@ -1,8 +1,8 @@
 use super::MemoryStore;
 use super::state::{Row, State};
 use crate::{
-    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, Payload,
-    StoreError, WorkspaceId,
+    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus,
+    IdempotencyKey, Payload, StoreError, WorkspaceId,
 };
 
 impl DeliveryLog for MemoryStore {
@@ -48,7 +48,12 @@ impl State {
             id,
             message: row.event.id,
             endpoint: row.endpoint,
-            event_type: Some(row.event.event_type),
+            idempotency_key: row
+                .event
+                .idempotency_key
+                .clone()
+                .unwrap_or_else(|| IdempotencyKey::of(id)),
+            event_type: row.event.event_type.as_ref().map(|found| found.id),
             metadata: row.event.metadata.clone(),
             status: if self.leases.contains_key(&id) {
                 DeliveryStatus::Delivering

@@ -4,7 +4,9 @@
 //! [`GcraLimiter`](crate::GcraLimiter), which keeps its state in memory too.
 
 mod catalog;
+mod direct;
 mod endpoints;
+mod idempotency;
 mod keys;
 mod log;
 mod management;

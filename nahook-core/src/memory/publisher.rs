@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::MemoryStore;
-use super::state::Row;
-use crate::{Delivery, DeliveryPublisher, DeliveryStatus, Event, FailureKind};
+use super::state::{Row, State};
+use crate::{
+    Delivery, DeliveryId, DeliveryPublisher, DeliveryStatus, EndpointId, Event, FailureKind,
+};
 
 impl DeliveryPublisher for MemoryStore {
     /// Queues at once, without waiting for anything: there is nothing to roll back when dropped.
@@ -22,21 +24,29 @@ impl DeliveryPublisher for MemoryStore {
                 delivery.failed(FailureKind::EndpointGone);
                 continue;
             }
-            let row = Row {
-                event: Arc::clone(&event),
-                endpoint: delivery.endpoint(),
-                status: DeliveryStatus::Pending,
-                attempts: BTreeMap::new(),
-                due_at: None,
-                delivered_at: None,
-                updated_at: event.accepted_at,
-                recorded: None,
-            };
-            state.deliveries.insert(delivery.id(), row);
-            state.enqueue(delivery.id(), event.accepted_at);
+            state.publish(Arc::clone(&event), delivery.id(), delivery.endpoint());
             delivery.published();
         }
         drop(state);
         self.wake();
+    }
+}
+
+impl State {
+    /// Puts a fresh delivery on the queue.
+    pub(super) fn publish(&mut self, event: Arc<Event>, id: DeliveryId, endpoint: EndpointId) {
+        let accepted_at = event.accepted_at;
+        let row = Row {
+            event,
+            endpoint,
+            status: DeliveryStatus::Pending,
+            attempts: BTreeMap::new(),
+            due_at: None,
+            delivered_at: None,
+            updated_at: accepted_at,
+            recorded: None,
+        };
+        self.deliveries.insert(id, row);
+        self.enqueue(id, accepted_at);
     }
 }

@@ -144,7 +144,11 @@ impl State {
             message: row.event.id,
             workspace: row.event.workspace,
             endpoint: row.endpoint,
-            event_type: Some(row.event.event_type_name.clone()),
+            event_type: row
+                .event
+                .event_type
+                .as_ref()
+                .map(|found| found.name.clone()),
             payload: row.event.payload.clone(),
             attempts: row.attempts_made(),
             accepted_at: row.event.accepted_at,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::idempotency::Keys;
 use crate::{
     Attempt, AuditEntry, DeliveryId, DeliveryStatus, EndpointId, Event, EventTypeName, FanOutScope,
     LeaseToken, Snapshot, Standing, Subscribers, Timestamp, WorkerId,
@@ -18,6 +19,7 @@ pub(super) struct State {
     pub(super) look_ups: HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>,
     pub(super) failing_since: HashMap<EndpointId, Timestamp>,
     pub(super) deliveries: BTreeMap<DeliveryId, Row>,
+    pub(super) keys: Keys,
     pub(super) waiting: BTreeMap<EndpointId, Waiting>,
     pub(super) leases: HashMap<DeliveryId, Held>,
     pub(super) expiries: BTreeSet<(Timestamp, DeliveryId)>,

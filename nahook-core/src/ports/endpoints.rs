@@ -1,9 +1,11 @@
-//! What a worker must know of an endpoint, and what it learns of it.
+//! What a worker and a sender must know of an endpoint, and what a worker learns of it.
 
 use std::sync::Arc;
 
 use super::erase;
-use crate::{EndpointId, EndpointKind, SecretText, StoreError, Timestamp, WorkspaceId};
+use crate::{
+    EndpointId, EndpointKind, EnvironmentId, SecretText, StoreError, Timestamp, WorkspaceId,
+};
 
 /// Where and how to deliver.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +18,8 @@ pub struct EndpointTarget {
     pub id: EndpointId,
     /// Its workspace.
     pub workspace: WorkspaceId,
+    /// Its environment.
+    pub environment: EnvironmentId,
     /// Where to POST to.
     pub url: String,
     /// What kind of receiver it is.
@@ -71,7 +75,7 @@ pub enum HealthState {
     Healthy,
 }
 
-/// Looks endpoints up for the worker.
+/// Looks endpoints up, for workers and for what is sent to one directly.
 pub trait EndpointDirectory: Send + Sync {
     /// The endpoints with these ids, in this order; `None` for one that is gone.
     fn targets(

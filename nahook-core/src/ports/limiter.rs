@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::erase;
-use crate::{Caller, StoreError};
+use crate::{Allowance, Caller, StoreError};
 
 /// A rate limiter's answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +18,19 @@ pub enum Verdict {
     },
 }
 
+/// A rate limiter's answer to somebody who wants several tokens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every limiter with a literal"
+)]
+pub struct Grant {
+    /// How many tokens were spent at each level: as many as were wanted, or as there were.
+    pub admitted: u32,
+    /// Absent if that is all of them; else what a check for one more was told.
+    pub refused: Option<Duration>,
+}
+
 /// Spends a caller's tokens at two levels: what its workspace's keys share, and the key's own.
 pub trait RateLimiter: Send + Sync {
     /// Spends one token of the caller's workspace and one of its key, or neither.
@@ -28,11 +41,27 @@ pub trait RateLimiter: Send + Sync {
     /// * Concurrent checks never admit more than the burst plus what has come back since.
     /// * An error means that nothing is known; the engine then does what its settings say.
     fn check(&self, caller: &Caller) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
+
+    /// As many [checks](Self::check) as tokens are wanted, one after the other until one refuses, in as few trips to the
+    /// back end as one would take.
+    fn check_many(
+        &self,
+        caller: &Caller,
+        wanted: u32,
+    ) -> impl Future<Output = Result<Grant, StoreError>> + Send;
+
+    /// How the caller stands: what the [tighter](Allowance::tighter) of its two levels has left. Spends nothing.
+    ///
+    /// Answers at once, from what this process knows: a limiter that processes share states how far that may be off. A
+    /// caller whose plan has no rate at all is shown as [`Allowance::unlimited`].
+    fn peek(&self, caller: &Caller) -> impl Future<Output = Result<Allowance, StoreError>> + Send;
 }
 
 erase! {
     /// [`RateLimiter`] as a trait object.
     RateLimiter as DynRateLimiter {
         fn check / check_dyn(caller: &Caller) -> Result<Verdict, StoreError>;
+        fn check_many / check_many_dyn(caller: &Caller, wanted: u32) -> Result<Grant, StoreError>;
+        fn peek / peek_dyn(caller: &Caller) -> Result<Allowance, StoreError>;
     }
 }

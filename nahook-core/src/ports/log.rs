@@ -2,8 +2,8 @@
 
 use super::erase;
 use crate::{
-    Attempt, DeliveryId, EndpointId, EventTypeId, MessageId, Metadata, Payload, StoreError,
-    Timestamp, WorkspaceId,
+    Attempt, DeliveryId, EndpointId, EventTypeId, IdempotencyKey, MessageId, Metadata, Payload,
+    StoreError, Timestamp, WorkspaceId,
 };
 
 /// Where a delivery stands (contract, section 2).
@@ -66,6 +66,8 @@ pub struct DeliveryRecord {
     pub message: MessageId,
     /// The endpoint it is for.
     pub endpoint: EndpointId,
+    /// What its caller knows it by; the [delivery's own](IdempotencyKey::of) where the caller gave none.
+    pub idempotency_key: IdempotencyKey,
     /// The event type; absent where a payload was sent to an endpoint directly.
     pub event_type: Option<EventTypeId>,
     /// The event's labels.

@@ -10,6 +10,7 @@
 //! * **Clones of an adapter are handles** to the same state.
 
 mod catalog;
+mod direct;
 mod endpoints;
 mod keys;
 mod limiter;
@@ -23,11 +24,12 @@ mod search;
 mod subscriptions;
 
 pub use self::catalog::{ApplyMode, Catalog, CatalogError, DynCatalog};
+pub use self::direct::{DirectPublisher, DynDirectPublisher};
 pub use self::endpoints::{
     BasicAuth, DynEndpointDirectory, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
 };
 pub use self::keys::{DynKeyStore, KeyEntry, KeyStore};
-pub use self::limiter::{DynRateLimiter, RateLimiter, Verdict};
+pub use self::limiter::{DynRateLimiter, Grant, RateLimiter, Verdict};
 pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus, DynDeliveryLog};
 pub use self::management::{
     AuditPage, AuditQuery, ChangePlan, DynManagementStore, ManagementStore, Planned, Select,

@@ -1,6 +1,9 @@
 //! What happened: the event, before and after it is accepted.
 
-use crate::{EventTypeId, EventTypeName, MessageId, Metadata, Payload, Timestamp, WorkspaceId};
+use crate::{
+    EndpointId, EventTypeId, EventTypeName, IdempotencyKey, MessageId, Metadata, Payload,
+    Timestamp, WorkspaceId,
+};
 
 /// What a caller asks to fan out.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,22 +20,50 @@ pub struct NewEvent {
     pub metadata: Metadata,
 }
 
-/// An event on its way to the queue: a [`NewEvent`] with the identity the engine gave it.
+/// What a caller asks to send to one endpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the caller's own input, made with a literal"
+)]
+pub struct NewSend {
+    /// Who is to receive it.
+    pub endpoint: EndpointId,
+    /// What it receives.
+    pub payload: Payload,
+    /// What the caller knows this one by: the same again within a day is answered with the first.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// An event type as an event carries it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "an id and its name, made with a literal"
+)]
+pub struct EventTypeRef {
+    /// Its id.
+    pub id: EventTypeId,
+    /// Its name.
+    pub name: EventTypeName,
+}
+
+/// An event on its way to the queue, with the identity the engine gave it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
-    /// The message's id: one per trigger.
+    /// The message's id: one per Trigger or Send.
     pub id: MessageId,
     /// The workspace it belongs to.
     pub workspace: WorkspaceId,
-    /// Its event type.
-    pub event_type: EventTypeId,
-    /// The event type's name.
-    pub event_type_name: EventTypeName,
+    /// Its event type; absent where a payload is sent to an endpoint directly.
+    pub event_type: Option<EventTypeRef>,
     /// What every endpoint receives.
     pub payload: Payload,
     /// Labels for filtering and debugging.
     pub metadata: Metadata,
+    /// What the caller of a Send knows it by, if it gave a key.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// When the engine accepted it.
     pub accepted_at: Timestamp,
 }
@@ -46,18 +77,35 @@ impl Event {
         workspace: WorkspaceId,
         accepted_at: Timestamp,
     ) -> Self {
-        let NewEvent {
-            event_type: event_type_name,
-            payload,
-            metadata,
-        } = event;
         Self {
             id,
             workspace,
-            event_type,
-            event_type_name,
+            event_type: Some(EventTypeRef {
+                id: event_type,
+                name: event.event_type,
+            }),
+            payload: event.payload,
+            metadata: event.metadata,
+            idempotency_key: None,
+            accepted_at,
+        }
+    }
+
+    /// An event without a type, for one endpoint; the engine makes these, and tests of publishers.
+    pub fn direct(
+        payload: Payload,
+        id: MessageId,
+        workspace: WorkspaceId,
+        idempotency_key: Option<IdempotencyKey>,
+        accepted_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            workspace,
+            event_type: None,
             payload,
-            metadata,
+            metadata: Metadata::default(),
+            idempotency_key,
             accepted_at,
         }
     }

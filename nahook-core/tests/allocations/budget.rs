@@ -6,10 +6,10 @@ use std::task::{Context, Poll, Waker};
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use nahook_core::{
-    ApiKeyId, Caller, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
+    Allowance, ApiKeyId, Caller, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
     DynSubscriptionStore, EndpointId, Event, EventTypeId, EventTypeName, FanOut, FanOutScope,
-    Metadata, NewEvent, Payload, Plan, RateLimiter, StoreError, Subscribers, SubscriptionStore,
-    Verdict, WorkspaceId,
+    Grant, Metadata, NewEvent, Payload, Plan, RateLimiter, StoreError, Subscribers,
+    SubscriptionStore, Timestamp, Verdict, WorkspaceId,
 };
 
 const WIDTHS: [usize; 4] = [1, 10, 1_000, 10_000];
@@ -47,6 +47,17 @@ struct Unlimited;
 impl RateLimiter for Unlimited {
     async fn check(&self, _: &Caller) -> Result<Verdict, StoreError> {
         Ok(Verdict::Admit)
+    }
+
+    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
+        Ok(Allowance::unlimited(Timestamp::default()))
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use mockall::mock;
 use nahook_core::{
-    ApiKeyId, Caller, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName,
-    FanOut, FanOutScope, FanOutSettings, Metadata, NewEvent, Payload, Plan, RateLimiter, Receipt,
-    StoreError, Subscribers, SubscriptionStore, TriggerError, Verdict, WorkspaceId,
+    Allowance, ApiKeyId, Caller, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId,
+    EventTypeName, FanOut, FanOutScope, FanOutSettings, Grant, Metadata, NewEvent, Payload, Plan,
+    RateLimiter, Receipt, StoreError, Subscribers, SubscriptionStore, TriggerError, Verdict,
+    WorkspaceId,
 };
 use tokio::time::Instant;
 
@@ -39,6 +40,12 @@ mock! {
     pub Limiter {}
     impl RateLimiter for Limiter {
         fn check(&self, caller: &Caller) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
+        fn check_many(
+            &self,
+            caller: &Caller,
+            wanted: u32,
+        ) -> impl Future<Output = Result<Grant, StoreError>> + Send;
+        fn peek(&self, caller: &Caller) -> impl Future<Output = Result<Allowance, StoreError>> + Send;
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nahook_core::{
-    Caller, Delivery, EndpointId, FanOutScope, FanOutSettings, LimiterDown, Plan, StoreError,
-    TriggerError, Verdict,
+    Caller, Delivery, EndpointId, EventTypeRef, FanOutScope, FanOutSettings, LimiterDown, Plan,
+    StoreError, TriggerError, Verdict,
 };
 
 use crate::ports::{Ports, caller, event, ready, subscribers};
@@ -31,8 +31,11 @@ async fn the_limiter_comes_before_the_look_up_and_the_look_up_before_the_publish
             assert_eq!(published.payload, event().payload);
             assert_eq!(published.metadata, event().metadata);
             assert_eq!(published.workspace, caller().workspace);
-            assert_eq!(published.event_type, subscribers(3).event_type);
-            assert_eq!(published.event_type_name, event().event_type);
+            let event_type = EventTypeRef {
+                id: subscribers(3).event_type,
+                name: event().event_type,
+            };
+            assert_eq!(published.event_type, Some(event_type));
             assert!(deliveries.iter().all(Delivery::may_be_queued));
             deliveries.iter_mut().for_each(Delivery::published);
             ready(())

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nahook_core::{
-    ApiKeyId, Caller, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
+    Allowance, ApiKeyId, Caller, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
     DynSubscriptionStore, EndpointId, EnvironmentId, Event, EventTypeId, EventTypeName, FanOut,
-    FanOutScope, FanOutSettings, Metadata, NewEvent, Payload, Plan, RateLimiter, Receipt,
-    StoreError, Subscribers, SubscriptionStore, TriggerError, Verdict, WorkspaceId,
+    FanOutScope, FanOutSettings, Grant, Metadata, NewEvent, Payload, Plan, RateLimiter, Receipt,
+    StoreError, Subscribers, SubscriptionStore, Timestamp, TriggerError, Verdict, WorkspaceId,
 };
 use nahook_testkit::{FaultyPublisher, HeldDelivery, RecordingPublisher, SeededIds, TokioClock};
 use tokio::time::{Instant, sleep};
@@ -177,6 +177,23 @@ impl RateLimiter for ScriptedLimiter {
             LimiterAnswer::Panic => panic!("planned"),
             LimiterAnswer::Silence => std::future::pending().await,
         }
+    }
+
+    async fn check_many(&self, caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        Ok(match self.check(caller).await? {
+            Verdict::Admit => Grant {
+                admitted: wanted,
+                refused: None,
+            },
+            Verdict::Refuse { retry_after } => Grant {
+                admitted: 0,
+                refused: Some(retry_after),
+            },
+        })
+    }
+
+    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
+        Ok(Allowance::unlimited(Timestamp::default()))
     }
 }
 
