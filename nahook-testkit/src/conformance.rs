@@ -71,6 +71,32 @@ macro_rules! catalog_conformance {
     };
 }
 
+/// Runs every clause of [`suite::direct`](crate::suite::direct) for a [`DirectHarness`](crate::DirectHarness), as it is and as a trait
+/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+#[macro_export]
+macro_rules! direct_conformance {
+    ($harness:ty $(, $forms:ident)?) => {
+        $crate::__suite! { direct, $harness, [$($forms)?], [
+            every_slot_is_resolved,
+            a_direct_payload_arrives_unchanged,
+            many_are_sent_at_once,
+            sending_nothing_is_fine,
+            a_repeated_key_is_answered_with_the_first,
+            repeats_in_one_call_are_answered_with_the_first,
+            a_key_belongs_to_its_endpoint,
+            any_key_is_told_from_any_other,
+            a_key_stands_for_a_day,
+            concurrent_repeats_queue_one,
+            concurrent_batches_in_any_order_queue_one_each,
+            a_gone_endpoint_fails_alone,
+            what_is_not_queued_leaves_its_key_free,
+            a_dropped_send_can_be_repeated,
+            the_log_shows_the_key,
+            keys_survive_a_restart,
+        ] }
+    };
+}
+
 /// Runs every clause of [`suite::endpoints`](crate::suite::endpoints) for a [`EndpointHarness`](crate::EndpointHarness), as it is and as a trait
 /// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
 #[macro_export]
@@ -125,6 +151,11 @@ macro_rules! limiter_conformance {
             unlimited_is_unlimited,
             tokens_come_back_one_by_one,
             concurrent_checks_never_over_admit,
+            several_are_admitted_as_far_as_there_are_tokens,
+            looking_spends_nothing,
+            what_is_left_is_counted,
+            the_tighter_level_is_shown,
+            without_a_rate_the_largest_numbers_are_shown,
             extreme_rates_are_kept,
         ] }
     };
@@ -267,6 +298,7 @@ macro_rules! recorder_conformance {
             other_workspaces_see_nothing_recorded,
             the_unknown_is_dropped_and_its_siblings_recorded,
             an_unknown_event_type_is_remembered,
+            a_direct_delivery_is_recorded_with_its_key,
             a_wide_batch_is_recorded,
             concurrent_recording_agrees,
             the_record_survives_a_restart,
@@ -337,6 +369,7 @@ macro_rules! subscription_conformance {
 macro_rules! store_conformance {
     ($harness:ty $(, $forms:ident)?) => {
         $crate::catalog_conformance! { $harness $(, $forms)? }
+        $crate::direct_conformance! { $harness $(, $forms)? }
         $crate::endpoint_conformance! { $harness $(, $forms)? }
         $crate::key_conformance! { $harness $(, $forms)? }
         $crate::log_conformance! { $harness $(, $forms)? }

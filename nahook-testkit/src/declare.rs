@@ -22,9 +22,9 @@
 )]
 
 use nahook_core::{
-    ApiKeyId, Caller, Delivery, EndpointId, EndpointSpec, EnvironmentId, EnvironmentSpec, Event,
-    EventTypeId, EventTypeName, EventTypeSpec, FanOutScope, Manifest, MessageId, Metadata,
-    NewEvent, Payload, Plan, Timestamp, WorkspaceId, WorkspaceSpec,
+    ApiKeyId, Caller, Delivery, DirectDelivery, EndpointId, EndpointSpec, EnvironmentId,
+    EnvironmentSpec, Event, EventTypeId, EventTypeName, EventTypeSpec, FanOutScope, IdempotencyKey,
+    Manifest, MessageId, Metadata, NewEvent, Payload, Plan, Timestamp, WorkspaceId, WorkspaceSpec,
 };
 
 /// A workspace under construction.
@@ -234,6 +234,27 @@ pub fn event(workspace: &str, event_type: &str, number: u64, accepted_at: Timest
         workspace_id(workspace),
         accepted_at,
     )
+}
+
+/// The idempotency key with this text.
+pub fn idempotency_key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::new(text).expect("an idempotency key")
+}
+
+/// An unresolved slot for a payload that is sent to one endpoint, accepted at `accepted_at`. Those with different
+/// numbers have different ids and payloads.
+pub fn direct(
+    workspace: &str,
+    endpoint: EndpointId,
+    key: Option<&str>,
+    number: u64,
+    accepted_at: Timestamp,
+) -> DirectDelivery {
+    let id = MessageId::from_parts(accepted_at, u128::from(number) << 33);
+    let payload = payload(&format!("{{\"number\":{number}}}"));
+    let (workspace, key) = (workspace_id(workspace), key.map(idempotency_key));
+    let event = Event::direct(payload, id, workspace, key, accepted_at);
+    DirectDelivery::new(event, endpoint)
 }
 
 /// An unresolved slot of the event for each endpoint, in that order.

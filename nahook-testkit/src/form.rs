@@ -8,22 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller, Catalog,
-    CatalogError, Change, ChangePlan, Delivery, DeliveryId, DeliveryLog, DeliveryPublisher,
-    DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, DynCatalog,
-    DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder, DynDeliverySearch,
-    DynEndpointDirectory, DynKeyStore, DynManagementStore, DynRateLimiter, DynRedelivery,
-    DynSubscriptionStore, EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeId,
-    EventTypeName, FanOutScope, HealthReport, KeyEntry, KeyHash, KeyState, KeyStore, Lease,
-    LeaseBatch, LeaseRequest, LogEntry, ManagementError, ManagementStore, ManagementTokenId,
-    Manifest, Payload, RateLimiter, Redelivered, Redelivery, RedeliveryRequest, Select, Settled,
-    Settlement, Snapshot, StoreError, Subscribers, SubscriptionStore, Timestamp, Verdict,
-    WorkspaceId, WorkspaceRecord,
+    Allowance, ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller,
+    Catalog, CatalogError, Change, ChangePlan, Delivery, DeliveryId, DeliveryLog,
+    DeliveryPublisher, DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder,
+    DeliverySearch, DirectDelivery, DirectPublisher, DynCatalog, DynDeliveryLog,
+    DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder, DynDeliverySearch,
+    DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynManagementStore, DynRateLimiter,
+    DynRedelivery, DynSubscriptionStore, EndpointDirectory, EndpointId, EndpointTarget, Event,
+    EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, KeyEntry, KeyHash, KeyState,
+    KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementError, ManagementStore,
+    ManagementTokenId, Manifest, Payload, RateLimiter, Redelivered, Redelivery, RedeliveryRequest,
+    Select, Settled, Settlement, Snapshot, StoreError, Subscribers, SubscriptionStore, Timestamp,
+    Verdict, WorkspaceId, WorkspaceRecord,
 };
 
 use crate::{
-    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
-    ManagementHarness, ManualClock, PublisherHarness, QueueHarness, RecorderHarness,
+    CatalogHarness, DirectHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness,
+    LogHarness, ManagementHarness, ManualClock, PublisherHarness, QueueHarness, RecorderHarness,
     RedeliveryHarness, SearchHarness, SubscriptionHarness,
 };
 
@@ -145,6 +146,9 @@ forms! {
     DeliveryPublisher DynDeliveryPublisher Publisher publisher {
         fn publish(event: &Event, deliveries: &mut [Delivery]);
     }
+    DirectPublisher DynDirectPublisher Direct direct {
+        fn publish_direct(deliveries: &mut [DirectDelivery]);
+    }
     DeliveryQueue DynDeliveryQueue Queue queue {
         fn lease(request: &LeaseRequest) -> Result<LeaseBatch, StoreError>;
         fn extend(leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
@@ -170,6 +174,8 @@ forms! {
     }
     RateLimiter DynRateLimiter Limiter limiter {
         fn check(caller: &Caller) -> Result<Verdict, StoreError>;
+        fn check_many(caller: &Caller, wanted: u32) -> Result<Grant, StoreError>;
+        fn peek(caller: &Caller) -> Result<Allowance, StoreError>;
     }
     Redelivery DynRedelivery Redelivery redelivery {
         fn redeliver(id: DeliveryId, workspace: &WorkspaceId) -> Result<Redelivered, StoreError>;
@@ -237,6 +243,38 @@ impl<H: PublisherHarness, F: Form> PublisherHarness for Formed<H, F> {
 
     async fn make_unreachable(&self) -> bool {
         self.harness.make_unreachable().await
+    }
+}
+
+impl<H: DirectHarness, F: Form> DirectHarness for Formed<H, F> {
+    type Direct = F::Direct<H::Direct>;
+
+    async fn start() -> Self {
+        Self::new(H::start().await)
+    }
+
+    fn direct(&self) -> Self::Direct {
+        F::direct(self.harness.direct())
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        self.harness.apply(manifest).await;
+    }
+
+    async fn held(&self) -> Vec<HeldDelivery> {
+        self.harness.held().await
+    }
+
+    async fn record(&self, id: DeliveryId, workspace: &WorkspaceId) -> Option<DeliveryRecord> {
+        self.harness.record(id, workspace).await
+    }
+
+    fn advance(&self, by: Duration) {
+        self.harness.advance(by);
+    }
+
+    async fn restart(self) -> Option<Self> {
+        self.harness.restart().await.map(Self::new)
     }
 }
 

@@ -17,8 +17,8 @@ pub use self::fault::{
 };
 pub use self::form::{AsDyn, ByReference, Form, Formed, InArc, InBox};
 pub use self::harness::{
-    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
-    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
-    SearchHarness, Store, StoreHarness, SubscriptionHarness,
+    CatalogHarness, DirectHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness,
+    LogHarness, ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness,
+    RedeliveryHarness, SearchHarness, Store, StoreHarness, SubscriptionHarness,
 };
 pub use self::run::run;

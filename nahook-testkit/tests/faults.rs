@@ -4,8 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use nahook_core::{
-    Clock, Delivery, DeliveryPublisher, EndpointId, FailureKind, Outcome, RateLimiter,
-    StoreErrorKind, Verdict,
+    Allowance, Clock, Delivery, DeliveryPublisher, EndpointId, FailureKind, Grant, Outcome,
+    RateLimiter, StoreErrorKind, Verdict,
 };
 use nahook_testkit::declare::{caller, deliveries, event, nth_endpoint_id};
 use nahook_testkit::{
@@ -174,6 +174,24 @@ impl RateLimiter for Counting {
     async fn check(&self, _: &nahook_core::Caller) -> Result<Verdict, nahook_core::StoreError> {
         self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Ok(Verdict::Admit)
+    }
+
+    async fn check_many(
+        &self,
+        _: &nahook_core::Caller,
+        wanted: u32,
+    ) -> Result<Grant, nahook_core::StoreError> {
+        let admitted = wanted as usize;
+        self.0
+            .fetch_add(admitted, std::sync::atomic::Ordering::SeqCst);
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    async fn peek(&self, _: &nahook_core::Caller) -> Result<Allowance, nahook_core::StoreError> {
+        Ok(Allowance::unlimited(ManualClock::default().now()))
     }
 }
 

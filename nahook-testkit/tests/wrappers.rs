@@ -5,8 +5,8 @@ mod back_ends;
 
 use nahook_core::{
     Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue, DeliveryRecorder,
-    DeliverySearch, EndpointDirectory, Event, KeyStore, ManagementStore, Manifest, RateLimiter,
-    Redelivery, SubscriptionStore,
+    DeliverySearch, DirectPublisher, EndpointDirectory, Event, KeyStore, ManagementStore, Manifest,
+    RateLimiter, Redelivery, SubscriptionStore,
 };
 use nahook_testkit::{
     CallScript, FaultScript, Faulty, FaultyPublisher, Form, Formed, HeldDelivery, PublisherHarness,
@@ -25,6 +25,7 @@ impl Form for WithoutFaults {
     type Management<T: ManagementStore + Clone + 'static> = Faulty<T>;
     type Redelivery<T: Redelivery + Clone + 'static> = Faulty<T>;
     type Publisher<T: DeliveryPublisher + Clone + 'static> = FaultyPublisher<T>;
+    type Direct<T: DirectPublisher + Clone + 'static> = FaultyPublisher<T>;
     type Queue<T: DeliveryQueue + Clone + 'static> = Faulty<T>;
     type Recorder<T: DeliveryRecorder + Clone + 'static> = Faulty<T>;
     type Endpoints<T: EndpointDirectory + Clone + 'static> = Faulty<T>;
@@ -53,6 +54,10 @@ impl Form for WithoutFaults {
     }
 
     fn publisher<T: DeliveryPublisher + Clone + 'static>(adapter: T) -> FaultyPublisher<T> {
+        FaultyPublisher::new(adapter, FaultScript::default())
+    }
+
+    fn direct<T: DirectPublisher + Clone + 'static>(adapter: T) -> FaultyPublisher<T> {
         FaultyPublisher::new(adapter, FaultScript::default())
     }
 
@@ -87,6 +92,7 @@ mod faulty {
     type Wrapped = Formed<Memory, WithoutFaults>;
 
     nahook_testkit::catalog_conformance!(Wrapped);
+    nahook_testkit::direct_conformance!(Wrapped);
     nahook_testkit::endpoint_conformance!(Wrapped);
     nahook_testkit::key_conformance!(Wrapped);
     nahook_testkit::limiter_conformance!(Formed<Gcra, WithoutFaults>);

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller, Catalog,
-    CatalogError, Change, ChangePlan, DeliveryId, DeliveryLog, DeliveryQuery, DeliveryQueue,
-    DeliveryRecord, DeliveryRecorder, DeliverySearch, EndpointDirectory, EndpointId,
-    EndpointTarget, EventTypeId, EventTypeName, FanOutScope, HealthReport, KeyEntry, KeyHash,
-    KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementError,
+    Allowance, ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller,
+    Catalog, CatalogError, Change, ChangePlan, DeliveryId, DeliveryLog, DeliveryQuery,
+    DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, EndpointDirectory, EndpointId,
+    EndpointTarget, EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, KeyEntry,
+    KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementError,
     ManagementStore, ManagementTokenId, Manifest, Payload, RateLimiter, Redelivered, Redelivery,
     RedeliveryRequest, Select, Settled, Settlement, Snapshot, StoreError, StoreErrorKind,
     Subscribers, SubscriptionStore, Verdict, WorkspaceId, WorkspaceRecord,
@@ -228,6 +228,8 @@ disturb! {
     }
     RateLimiter {
         fn check(caller: &Caller) -> Result<Verdict, StoreError>;
+        fn check_many(caller: &Caller, wanted: u32) -> Result<Grant, StoreError>;
+        fn peek(caller: &Caller) -> Result<Allowance, StoreError>;
     }
     SubscriptionStore {
         fn subscribers(event_type: &EventTypeName, scope: &FanOutScope) -> Result<Option<Subscribers>, StoreError>;

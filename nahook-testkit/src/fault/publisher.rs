@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
+use nahook_core::{
+    Delivery, DeliveryPublisher, DirectDelivery, DirectOutcome, DirectPublisher, Event,
+    FailureKind, Outcome,
+};
 use tokio::time::Instant;
 
 use super::script::{Answer, FaultScript};
@@ -13,7 +16,8 @@ use crate::{HeldDelivery, RecordingPublisher};
 /// was given and took.
 ///
 /// Time is tokio's, so that paused time makes it fast. With an [empty](FaultScript::is_empty) script every call is passed
-/// on as it is. Deliveries with different delays reach the inner publisher in several calls with the same event.
+/// on as it is. Deliveries with different delays reach the inner publisher in several calls, with the same event where they
+/// have one.
 #[derive(Clone, Debug)]
 pub struct FaultyPublisher<P> {
     inner: P,
@@ -61,10 +65,93 @@ impl<P: DeliveryPublisher> DeliveryPublisher for FaultyPublisher<P> {
         let script = self.script();
         if script.is_empty() {
             self.inner.publish(event, deliveries).await;
-        } else if script.rolls_back() {
-            self.publish_at_once(&script, event, deliveries).await;
         } else {
-            self.publish_one_by_one(&script, event, deliveries).await;
+            let queue = OfEvent {
+                publisher: &self.inner,
+                event,
+            };
+            publish(&queue, &script, deliveries).await;
+        }
+    }
+}
+
+impl<P: DirectPublisher> DirectPublisher for FaultyPublisher<P> {
+    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
+        let script = self.script();
+        if script.is_empty() {
+            self.inner.publish_direct(deliveries).await;
+        } else {
+            publish(&OfMany(&self.inner), &script, deliveries).await;
+        }
+    }
+}
+
+/// What takes slots in the end.
+trait Queue: Sync {
+    type Slot: Slot;
+
+    fn take(&self, slots: &mut [Self::Slot]) -> impl Future<Output = ()> + Send;
+}
+
+/// Something to be resolved.
+trait Slot: Clone + Send + Sync {
+    fn resolved(&mut self, outcome: Outcome);
+
+    /// Takes over what the queue has said of this slot.
+    fn resolved_as(&mut self, truth: &Self);
+}
+
+/// The deliveries of one event.
+struct OfEvent<'a, P> {
+    publisher: &'a P,
+    event: &'a Event,
+}
+
+/// What is sent to single endpoints.
+struct OfMany<'a, P>(&'a P);
+
+impl<P: DeliveryPublisher> Queue for OfEvent<'_, P> {
+    type Slot = Delivery;
+
+    async fn take(&self, slots: &mut [Delivery]) {
+        self.publisher.publish(self.event, slots).await;
+    }
+}
+
+impl<P: DirectPublisher> Queue for OfMany<'_, P> {
+    type Slot = DirectDelivery;
+
+    async fn take(&self, slots: &mut [DirectDelivery]) {
+        self.0.publish_direct(slots).await;
+    }
+}
+
+impl Slot for Delivery {
+    fn resolved(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Failed(kind) => self.failed(kind),
+            Outcome::Published => self.published(),
+        }
+    }
+
+    fn resolved_as(&mut self, truth: &Self) {
+        self.resolved(truth.outcome());
+    }
+}
+
+impl Slot for DirectDelivery {
+    fn resolved(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Failed(kind) => self.failed(kind),
+            Outcome::Published => self.published(),
+        }
+    }
+
+    fn resolved_as(&mut self, truth: &Self) {
+        match truth.outcome() {
+            DirectOutcome::Failed(kind) => self.failed(kind),
+            DirectOutcome::Published => self.published(),
+            DirectOutcome::Replayed(original) => self.replayed(original),
         }
     }
 }
@@ -76,77 +163,73 @@ enum Step {
     Answer,
 }
 
-impl<P: DeliveryPublisher> FaultyPublisher<P> {
-    async fn publish_one_by_one(
-        &self,
-        script: &FaultScript,
-        event: &Event,
-        deliveries: &mut [Delivery],
-    ) {
-        let begun = Instant::now();
-        let steps = steps(script, deliveries.len());
-        let mut truth = deliveries.to_vec();
-        // What happens to several slots at the same time, one kind of step at a time.
-        for group in steps.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1)) {
-            let (at, step, ..) = group[0];
-            wait_until(begun, at).await;
-            let slots: Vec<usize> = group.iter().map(|(.., slot)| *slot).collect();
-            match step {
-                Step::Take => self.take(event, &mut truth, &slots).await,
-                Step::Answer => {
-                    for slot in slots {
-                        answer(script, slot, &truth, &mut deliveries[slot]);
-                    }
+async fn publish<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut [Q::Slot]) {
+    if script.rolls_back() {
+        publish_at_once(queue, script, slots).await;
+    } else {
+        publish_one_by_one(queue, script, slots).await;
+    }
+}
+
+async fn publish_one_by_one<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut [Q::Slot]) {
+    let begun = Instant::now();
+    let steps = steps(script, slots.len());
+    let mut truth = slots.to_vec();
+    // What happens to several slots at the same time, one kind of step at a time.
+    for group in steps.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1)) {
+        let (at, step, ..) = group[0];
+        wait_until(begun, at).await;
+        let places: Vec<usize> = group.iter().map(|(.., place)| *place).collect();
+        match step {
+            Step::Take => take(queue, &mut truth, &places).await,
+            Step::Answer => {
+                for place in places {
+                    answer(script, place, &truth, &mut slots[place]);
                 }
             }
         }
-        if is_silent(script, deliveries.len()) {
-            std::future::pending::<()>().await;
+    }
+    if is_silent(script, slots.len()) {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn publish_at_once<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut [Q::Slot]) {
+    let begun = Instant::now();
+    let steps = steps(script, slots.len());
+    let mut transaction = Transaction {
+        slots,
+        is_committed: false,
+    };
+    for (at, step, _, place) in &steps {
+        wait_until(begun, *at).await;
+        if *step == Step::Answer && script.fault(*place).answer == Answer::Panic {
+            panic_as_scripted();
         }
     }
-
-    async fn publish_at_once(
-        &self,
-        script: &FaultScript,
-        event: &Event,
-        deliveries: &mut [Delivery],
-    ) {
-        let begun = Instant::now();
-        let steps = steps(script, deliveries.len());
-        let mut transaction = Transaction {
-            slots: deliveries,
-            is_committed: false,
-        };
-        for (at, step, _, slot) in &steps {
-            wait_until(begun, *at).await;
-            if *step == Step::Answer && script.fault(*slot).answer == Answer::Panic {
-                panic_as_scripted();
-            }
-        }
-        if is_silent(script, transaction.slots.len()) {
-            std::future::pending::<()>().await;
-        }
-        let taken: Vec<usize> = steps
-            .iter()
-            .filter(|(_, step, ..)| *step == Step::Take)
-            .map(|(.., slot)| *slot)
-            .collect();
-        // From here on the inner publisher decides what dropping means.
-        transaction.is_committed = true;
-        let mut truth = transaction.slots.to_vec();
-        self.take(event, &mut truth, &taken).await;
-        for (slot, delivery) in transaction.slots.iter_mut().enumerate() {
-            answer(script, slot, &truth, delivery);
-        }
+    if is_silent(script, transaction.slots.len()) {
+        std::future::pending::<()>().await;
     }
+    let taken: Vec<usize> = steps
+        .iter()
+        .filter(|(_, step, ..)| *step == Step::Take)
+        .map(|(.., place)| *place)
+        .collect();
+    // From here on the inner publisher decides what dropping means.
+    transaction.is_committed = true;
+    let mut truth = transaction.slots.to_vec();
+    take(queue, &mut truth, &taken).await;
+    for (place, slot) in transaction.slots.iter_mut().enumerate() {
+        answer(script, place, &truth, slot);
+    }
+}
 
-    /// Gives these slots to the inner publisher and keeps what it says.
-    async fn take(&self, event: &Event, truth: &mut [Delivery], slots: &[usize]) {
-        let mut batch: Vec<Delivery> = slots.iter().map(|slot| truth[*slot]).collect();
-        self.inner.publish(event, &mut batch).await;
-        for (slot, delivery) in slots.iter().zip(batch) {
-            truth[*slot] = delivery;
-        }
+/// Gives the slots at these places to the inner publisher and keeps what it says.
+async fn take<Q: Queue>(queue: &Q, truth: &mut [Q::Slot], places: &[usize]) {
+    let mut batch: Vec<_> = places.iter().map(|place| truth[*place].clone()).collect();
+    queue.take(&mut batch).await;
+    for (place, slot) in places.iter().zip(batch) {
+        truth[*place] = slot;
     }
 }
 
@@ -176,14 +259,12 @@ fn is_silent(script: &FaultScript, width: usize) -> bool {
 }
 
 /// Resolves a slot as the script says; an acknowledgement passes on what the queue said, if it was asked.
-fn answer(script: &FaultScript, slot: usize, truth: &[Delivery], delivery: &mut Delivery) {
-    let fault = script.fault(slot);
+fn answer<S: Slot>(script: &FaultScript, place: usize, truth: &[S], slot: &mut S) {
+    let fault = script.fault(place);
     match fault.answer {
-        Answer::Acknowledge => match truth[slot].outcome() {
-            Outcome::Failed(kind) if fault.taken => delivery.failed(kind),
-            _ => delivery.published(),
-        },
-        Answer::Fail(kind) => delivery.failed(kind),
+        Answer::Acknowledge if fault.taken => slot.resolved_as(&truth[place]),
+        Answer::Acknowledge => slot.resolved(Outcome::Published),
+        Answer::Fail(kind) => slot.resolved(Outcome::Failed(kind)),
         Answer::Omit | Answer::Silence => {}
         Answer::Panic => panic_as_scripted(),
     }
@@ -195,16 +276,16 @@ fn panic_as_scripted() {
 }
 
 /// Rolls back when it is dropped before it was committed.
-struct Transaction<'a> {
-    slots: &'a mut [Delivery],
+struct Transaction<'a, S: Slot> {
+    slots: &'a mut [S],
     is_committed: bool,
 }
 
-impl Drop for Transaction<'_> {
+impl<S: Slot> Drop for Transaction<'_, S> {
     fn drop(&mut self) {
         if !self.is_committed {
             for slot in &mut *self.slots {
-                slot.failed(FailureKind::QueueUnavailable);
+                slot.resolved(Outcome::Failed(FailureKind::QueueUnavailable));
             }
         }
     }

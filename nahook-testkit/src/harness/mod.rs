@@ -4,6 +4,7 @@
 //! starts one of its own. What a harness cannot do it says in its answers, never by skipping: a back end that is missing
 //! has to panic in `start`.
 
+mod direct;
 mod limiter;
 mod publisher;
 mod queue;
@@ -11,6 +12,7 @@ mod records;
 mod store;
 mod subscriptions;
 
+pub use self::direct::DirectHarness;
 pub use self::limiter::LimiterHarness;
 pub use self::publisher::{HeldDelivery, PublisherHarness};
 pub use self::queue::{

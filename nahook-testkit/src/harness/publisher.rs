@@ -1,7 +1,8 @@
 //! The harness of a publisher.
 
 use nahook_core::{
-    Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, Manifest, Metadata, Payload,
+    Delivery, DeliveryId, DeliveryPublisher, DirectDelivery, EndpointId, Event, Manifest, Metadata,
+    Payload,
 };
 
 /// What a queue really holds of one delivery, read past the publisher.
@@ -25,6 +26,16 @@ impl HeldDelivery {
             endpoint: delivery.endpoint(),
             payload: event.payload.clone(),
             metadata: event.metadata.clone(),
+        }
+    }
+
+    /// What a queue that took this slot holds.
+    pub fn of_direct(slot: &DirectDelivery) -> Self {
+        Self {
+            delivery: slot.id(),
+            endpoint: slot.endpoint(),
+            payload: slot.event().payload.clone(),
+            metadata: slot.event().metadata.clone(),
         }
     }
 }

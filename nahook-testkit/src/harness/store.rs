@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue,
-    DeliveryRecorder, DeliverySearch, EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest,
-    ManagementStore, Manifest, Metadata, Next, Redelivery, Settlement, SubscriptionStore,
-    Timestamp, WorkerId,
+    ApiKeyId, ApplyMode, Catalog, Delivery, DeliveryId, DeliveryLog, DeliveryPublisher,
+    DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, DirectPublisher,
+    EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest, ManagementStore, Manifest,
+    Metadata, Next, Redelivery, Settlement, SubscriptionStore, Timestamp, WorkerId, WorkspaceId,
 };
 
 use super::{
-    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness, ManagementHarness,
-    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
-    SubscriptionHarness,
+    CatalogHarness, DirectHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness,
+    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
+    SearchHarness, SubscriptionHarness,
 };
 use crate::ManualClock;
 
@@ -20,6 +20,7 @@ use crate::ManualClock;
 pub trait Store:
     SubscriptionStore
     + DeliveryPublisher
+    + DirectPublisher
     + KeyStore
     + DeliveryQueue
     + EndpointDirectory
@@ -34,6 +35,7 @@ pub trait Store:
 impl<T> Store for T where
     T: SubscriptionStore
         + DeliveryPublisher
+        + DirectPublisher
         + KeyStore
         + DeliveryQueue
         + EndpointDirectory
@@ -105,6 +107,39 @@ impl<H: StoreHarness> PublisherHarness for H {
 
     async fn make_unreachable(&self) -> bool {
         false
+    }
+}
+
+impl<H: StoreHarness> DirectHarness for H {
+    type Direct = H::Store;
+
+    async fn start() -> Self {
+        H::start().await
+    }
+
+    fn direct(&self) -> H::Store {
+        self.store()
+    }
+
+    async fn apply(&self, manifest: &Manifest) {
+        apply(&self.store(), manifest).await;
+    }
+
+    async fn held(&self) -> Vec<HeldDelivery> {
+        held(&self.store()).await
+    }
+
+    async fn record(&self, id: DeliveryId, workspace: &WorkspaceId) -> Option<DeliveryRecord> {
+        let record = DeliveryLog::delivery(&self.store(), id, workspace).await;
+        record.unwrap_or_else(|error| no_answer("delivery", &error))
+    }
+
+    fn advance(&self, by: Duration) {
+        self.clock().advance(by);
+    }
+
+    async fn restart(self) -> Option<Self> {
+        H::restart(self).await
     }
 }
 

@@ -8,16 +8,21 @@ use nahook_core::{
     HealthReport, HealthState, SecretText, Timestamp,
 };
 
-use crate::declare::{Workspace, endpoint, endpoint_id, manifest, nth_endpoint_id, workspace_id};
+use crate::declare::{
+    Workspace, endpoint, endpoint_id, environment_id, manifest, nth_endpoint_id, workspace_id,
+};
 use crate::{EndpointHarness, ManualClock};
 
 const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
 
-/// A target carries what a worker needs: URL, kind, signing secret, authentication, whether it is active, and no
+/// A target carries what a worker or a sender needs: environment, URL, kind, signing secret, authentication, whether it is active, and no
 /// failures to begin with.
 pub async fn a_target_is_complete<H: EndpointHarness>() {
     let harness = H::start().await;
-    let shop = Workspace::new("ws_shop").with(|spec| {
+    let shop = Workspace::new("ws_shop")
+        .default_environment()
+        .environment("staging", &[]);
+    let shop = shop.with(|spec| {
         spec.endpoints.push(EndpointSpec {
             url: "https://receiver.example/in?a=1&b=%20".to_owned(),
             secret: Some(SECRET.to_owned()),
@@ -26,6 +31,7 @@ pub async fn a_target_is_complete<H: EndpointHarness>() {
             ..endpoint("ep_full", &[])
         });
         spec.endpoints.push(EndpointSpec {
+            environment: Some("staging".to_owned()),
             kind: Some(EndpointKind::Slack),
             is_active: Some(false),
             secret: Some(SECRET.to_owned()),
@@ -36,6 +42,7 @@ pub async fn a_target_is_complete<H: EndpointHarness>() {
     let full = EndpointTarget {
         id: endpoint_id("ep_full"),
         workspace: workspace_id("ws_shop"),
+        environment: environment_id("ws_shop", "production"),
         url: "https://receiver.example/in?a=1&b=%20".to_owned(),
         kind: EndpointKind::Webhook,
         secrets: vec![SecretText::new(SECRET)],
@@ -54,6 +61,7 @@ pub async fn a_target_is_complete<H: EndpointHarness>() {
     let slack = EndpointTarget {
         id: endpoint_id("ep_slack"),
         workspace: workspace_id("ws_shop"),
+        environment: environment_id("ws_shop", "staging"),
         url: "https://hooks.example/ep_slack".to_owned(),
         kind: EndpointKind::Slack,
         secrets: vec![SecretText::new(SECRET)],

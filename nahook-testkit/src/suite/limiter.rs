@@ -1,10 +1,13 @@
 //! What every [`RateLimiter`] promises.
 
+mod standing;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nahook_core::{Caller, Plan, Rate, RateLimiter, Verdict};
 
+pub use self::standing::*;
 use crate::LimiterHarness;
 use crate::declare::caller;
 

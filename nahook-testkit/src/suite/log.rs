@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nahook_core::{
     Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus,
-    LeasedDelivery, Next, Settled, Settlement, Timestamp,
+    IdempotencyKey, LeasedDelivery, Next, Settled, Settlement, Timestamp,
 };
 
 use super::queue::{Shop, attempt};
@@ -28,6 +28,7 @@ pub async fn a_fresh_delivery_is_pending<H: LogHarness>() {
                 id,
                 message: event.id,
                 endpoint: nth_endpoint_id(endpoint),
+                idempotency_key: IdempotencyKey::of(id),
                 event_type: Some(event_type_id("ws_shop", "order.paid")),
                 metadata: event.metadata.clone(),
                 status: DeliveryStatus::Pending,

@@ -10,6 +10,7 @@
 )]
 
 pub mod catalog;
+pub mod direct;
 pub mod endpoints;
 pub mod keys;
 pub mod limiter;

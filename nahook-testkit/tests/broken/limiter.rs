@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{ApiKeyId, Caller, GcraLimiter, RateLimiter, StoreError, Verdict, WorkspaceId};
+use nahook_core::{
+    Allowance, ApiKeyId, Caller, GcraLimiter, Grant, RateLimiter, StoreError, Verdict, WorkspaceId,
+};
 use nahook_testkit::{LimiterHarness, ManualClock};
 
 use crate::catches;
@@ -17,6 +19,13 @@ const MIXES_WORKSPACES: u8 = 5;
 const NEVER_REFUSES: u8 = 6;
 const REFUSES_WITHOUT_A_RATE: u8 = 7;
 const LEVELS_ARE_CHECKED_APART: u8 = 8;
+const LOOKING_SPENDS: u8 = 9;
+const SHOWS_THE_KEYS_LEVEL: u8 = 10;
+const SHOWS_THE_LAST_TOKEN_AS_NONE: u8 = 11;
+const RESETS_AT_THE_NEXT_TOKEN: u8 = 12;
+const SHOWS_ZERO_WITHOUT_A_RATE: u8 = 13;
+const SEVERAL_OR_NONE: u8 = 14;
+const SEVERAL_SPEND_WHEN_REFUSED: u8 = 15;
 
 #[derive(Clone)]
 struct Broken<const BUG: u8> {
@@ -84,6 +93,44 @@ impl<const BUG: u8> RateLimiter for Broken<BUG> {
             verdict => verdict,
         })
     }
+
+    async fn check_many(&self, caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        let left = self.inner.peek(caller).await?.remaining;
+        if BUG == SEVERAL_OR_NONE && left < wanted {
+            return Ok(Grant {
+                admitted: 0,
+                refused: Some(Duration::from_secs(1)),
+            });
+        }
+        let grant = self.inner.check_many(caller, wanted).await?;
+        if BUG == SEVERAL_SPEND_WHEN_REFUSED && grant.refused.is_some() {
+            self.advance(Duration::from_millis(1));
+        }
+        Ok(grant)
+    }
+
+    async fn peek(&self, caller: &Caller) -> Result<Allowance, StoreError> {
+        let mut caller = *caller;
+        if BUG == SHOWS_THE_KEYS_LEVEL && caller.plan.key_rate.is_some() {
+            caller.plan.workspace_rate = None;
+        }
+        if BUG == LOOKING_SPENDS {
+            self.inner.check(&caller).await?;
+        }
+        let mut shown = self.inner.peek(&caller).await?;
+        match BUG {
+            SHOWS_THE_LAST_TOKEN_AS_NONE => shown.remaining = shown.remaining.saturating_sub(1),
+            RESETS_AT_THE_NEXT_TOKEN => {
+                let interval = caller.plan.key_rate.or(caller.plan.workspace_rate);
+                let interval = interval.map_or(Duration::ZERO, |rate| rate.interval());
+                let now = nahook_core::Clock::now(&self.clock);
+                shown.reset_at = shown.reset_at.min(now.saturating_add(interval));
+            }
+            SHOWS_ZERO_WITHOUT_A_RATE if shown.limit == u32::MAX => shown.remaining = 0,
+            _ => {}
+        }
+        Ok(shown)
+    }
 }
 
 catches! { limiter:
@@ -99,5 +146,14 @@ catches! { limiter:
     never_refuses in Broken<NEVER_REFUSES> =>
         a_burst_is_admitted, tokens_come_back_one_by_one, concurrent_checks_never_over_admit,
         extreme_rates_are_kept;
+    looking_spends in Broken<LOOKING_SPENDS> => looking_spends_nothing, what_is_left_is_counted;
+    shows_the_keys_level in Broken<SHOWS_THE_KEYS_LEVEL> => the_tighter_level_is_shown;
+    shows_the_last_token_as_none in Broken<SHOWS_THE_LAST_TOKEN_AS_NONE> => what_is_left_is_counted;
+    resets_at_the_next_token in Broken<RESETS_AT_THE_NEXT_TOKEN> => what_is_left_is_counted;
+    shows_zero_without_a_rate in Broken<SHOWS_ZERO_WITHOUT_A_RATE> =>
+        without_a_rate_the_largest_numbers_are_shown;
+    several_or_none in Broken<SEVERAL_OR_NONE> => several_are_admitted_as_far_as_there_are_tokens;
+    several_spend_when_refused in Broken<SEVERAL_SPEND_WHEN_REFUSED> =>
+        several_are_admitted_as_far_as_there_are_tokens;
     refuses_without_a_rate in Broken<REFUSES_WITHOUT_A_RATE> => unlimited_is_unlimited;
 }

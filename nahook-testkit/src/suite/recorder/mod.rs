@@ -5,8 +5,8 @@ mod story;
 use std::time::Duration;
 
 use nahook_core::{
-    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, Next, Settled, Settlement,
-    Standing,
+    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, EventTypeRef, IdempotencyKey,
+    Next, Settled, Settlement, Standing,
 };
 
 use self::story::{Shown, Story, orders, record, shown};
@@ -33,6 +33,7 @@ pub async fn what_is_recorded_is_shown<H: RecorderHarness>() {
                 id: story.id(nth),
                 message: story.event.id,
                 endpoint: nth_endpoint_id(endpoint),
+                idempotency_key: IdempotencyKey::of(story.id(nth)),
                 event_type: Some(event_type_id("ws_shop", "order.paid")),
                 metadata: story.event.metadata.clone(),
                 status: DeliveryStatus::Pending,
@@ -300,12 +301,31 @@ pub async fn the_unknown_is_dropped_and_its_siblings_recorded<H: RecorderHarness
 pub async fn an_unknown_event_type_is_remembered<H: RecorderHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let mut event = shop.event();
-    event.event_type = event_type_id("ws_shop", "order.vanished");
-    event.event_type_name = crate::declare::event_type_name("order.vanished");
+    let vanished = event_type_id("ws_shop", "order.vanished");
+    event.event_type = Some(EventTypeRef {
+        id: vanished,
+        name: crate::declare::event_type_name("order.vanished"),
+    });
     let story = Story::of(event, &[0]);
     record(&shop, &[story.accepted(0)]).await;
     let shown = shown(&shop, story.id(0)).await;
-    assert_eq!(shown.record.event_type, Some(story.event.event_type));
+    assert_eq!(shown.record.event_type, Some(vanished));
+}
+
+/// What was sent to an endpoint directly has no event type, and the key that its caller gave.
+pub async fn a_direct_delivery_is_recorded_with_its_key<H: RecorderHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let mut event = shop.event();
+    event.event_type = None;
+    event.idempotency_key = Some(crate::declare::idempotency_key("k\0'é"));
+    let story = Story::of(event, &[0]);
+    record(&shop, &[story.accepted(0)]).await;
+    let shown = shown(&shop, story.id(0)).await;
+    assert_eq!(shown.record.event_type, None);
+    assert_eq!(
+        Some(shown.record.idempotency_key),
+        story.event.idempotency_key
+    );
 }
 
 /// A batch of thousands, of many events and of a wide one, is recorded whole.

@@ -136,6 +136,34 @@ mod recorder {
     }
 }
 
+mod direct {
+    use super::*;
+    catches! { direct:
+        forgets_keys in With<{ ForgetsKeys as usize }> =>
+            a_repeated_key_is_answered_with_the_first,
+            repeats_in_one_call_are_answered_with_the_first, a_key_stands_for_a_day,
+            a_dropped_send_can_be_repeated, concurrent_batches_in_any_order_queue_one_each;
+        trims_keys in With<{ TrimsKeys as usize }> => any_key_is_told_from_any_other;
+        folds_keys in With<{ FoldsKeys as usize }> => any_key_is_told_from_any_other;
+        compares_payloads in With<{ ComparesPayloads as usize }> =>
+            a_repeated_key_is_answered_with_the_first;
+        stops_at_a_gone_endpoint in With<{ StopsAtAGoneEndpoint as usize }> =>
+            a_gone_endpoint_fails_alone;
+        races_for_keys in With<{ RacesForKeys as usize }> =>
+            concurrent_repeats_queue_one, concurrent_batches_in_any_order_queue_one_each;
+        forgets_the_endpoint_of_a_key in With<{ ForgetsTheEndpointOfAKey as usize }> =>
+            a_key_belongs_to_its_endpoint, repeats_in_one_call_are_answered_with_the_first;
+        keys_never_run_out in With<{ KeysNeverRunOut as usize }> => a_key_stands_for_a_day;
+        repeats_prolong_keys in With<{ RepeatsProlongKeys as usize }> => a_key_stands_for_a_day;
+        gone_uses_the_key_up in With<{ GoneUsesTheKeyUp as usize }> =>
+            what_is_not_queued_leaves_its_key_free, a_gone_endpoint_fails_alone;
+        answers_repeats_as_published in With<{ AnswersRepeatsAsPublished as usize }> =>
+            a_repeated_key_is_answered_with_the_first, concurrent_repeats_queue_one;
+        hides_the_key in With<{ HidesTheKey as usize }> => the_log_shows_the_key;
+        forgets_at_a_restart in With<{ ForgetsAtARestart as usize }> => keys_survive_a_restart;
+    }
+}
+
 mod catalog {
     use super::*;
     catches! { catalog:

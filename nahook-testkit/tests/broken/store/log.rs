@@ -1,8 +1,8 @@
 //! Broken answers of the log.
 
 use nahook_core::{
-    AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, Payload, StoreError,
-    WorkspaceId,
+    AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, IdempotencyKey,
+    Payload, StoreError, WorkspaceId,
 };
 use nahook_testkit::declare;
 
@@ -23,6 +23,11 @@ impl DeliveryLog for Broken {
             && record.status == DeliveryStatus::Delivering
         {
             record.status = DeliveryStatus::Pending;
+        }
+        if let Some(record) = &mut found
+            && self.has(HidesTheKey)
+        {
+            record.idempotency_key = IdempotencyKey::of(id);
         }
         Ok(found)
     }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod caught;
+mod direct;
 mod log;
 mod management;
 mod queue;
@@ -14,8 +15,8 @@ use std::sync::{Arc, Mutex};
 
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    Caller, DeliveryId, EventTypeName, FanOutScope, KeyEntry, KeyHash, LeasedDelivery, Subscribers,
-    WorkspaceId,
+    Caller, DeliveryId, EndpointId, EventTypeName, FanOutScope, IdempotencyKey, KeyEntry, KeyHash,
+    LeasedDelivery, Subscribers, Timestamp, WorkspaceId,
 };
 use nahook_testkit::{ManualClock, SeededIds, StoreHarness};
 
@@ -115,6 +116,18 @@ bugs! {
     HidesHowItStands
     RedeliversTheOld
     RedeliversAllAtOnce
+    ForgetsKeys
+    TrimsKeys
+    FoldsKeys
+    ComparesPayloads
+    StopsAtAGoneEndpoint
+    RacesForKeys
+    ForgetsTheEndpointOfAKey
+    KeysNeverRunOut
+    RepeatsProlongKeys
+    GoneUsesTheKeyUp
+    AnswersRepeatsAsPublished
+    HidesTheKey
 }
 
 use Bug::*;
@@ -133,6 +146,7 @@ impl<const BUG: usize> StoreHarness for With<BUG> {
         let store = Broken {
             inner: MemoryStore::new(Arc::new(clock.clone()), Arc::new(SeededIds::default())),
             bug: ALL[BUG],
+            clock: clock.clone(),
             memory: Arc::default(),
         };
         Self { clock, store }
@@ -159,6 +173,7 @@ impl<const BUG: usize> StoreHarness for With<BUG> {
 struct Broken {
     inner: MemoryStore,
     bug: Bug,
+    clock: ManualClock,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -170,6 +185,7 @@ struct Memory {
     keys: HashMap<KeyHash, KeyEntry<Caller>>,
     scopes: Vec<WorkspaceId>,
     recorded: HashMap<DeliveryId, u32>,
+    originals: HashMap<(Option<EndpointId>, IdempotencyKey), (DeliveryId, Timestamp)>,
 }
 
 impl Broken {
