@@ -107,8 +107,9 @@ fn target(
     connection
         .prepare_cached(
             "SELECT workspace.id, url, kind, secret, previous_secret, previous_secret_until,
-                 auth_username, auth_password, is_active, failing_since
+                 auth_username, auth_password, is_active, failing_since, environment.id
              FROM endpoint JOIN workspace ON workspace.row = endpoint.workspace
+             JOIN environment ON environment.row = endpoint.environment
              WHERE endpoint.id = ?1 AND deleted_at IS NULL",
         )?
         .query_row([id.as_str()], |row| known_at(row, id, now))
@@ -124,6 +125,7 @@ fn known_at(row: &Row<'_>, id: EndpointId, now: Timestamp) -> rusqlite::Result<K
     let target = EndpointTarget {
         id,
         workspace: parsed_at(row, 0)?,
+        environment: parsed_at(row, 10)?,
         url: row.get(1)?,
         kind: endpoint_kind_at(row, 2)?,
         secrets,

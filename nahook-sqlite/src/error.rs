@@ -97,7 +97,7 @@ impl WriteError {
 
     /// Whether a value was larger than SQLite keeps.
     pub(crate) fn is_too_big(&self) -> bool {
-        self.cause.sqlite_error_code() == Some(ErrorCode::TooBig)
+        is_too_big(&self.cause)
     }
 }
 
@@ -178,6 +178,11 @@ pub(crate) fn is_taken(error: &rusqlite::Error) -> bool {
             ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
         )
     })
+}
+
+/// Whether a value was larger than SQLite keeps.
+pub(crate) fn is_too_big(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::TooBig)
 }
 
 /// Whether the disk or the file's bound is reached.

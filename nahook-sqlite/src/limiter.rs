@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, Caller, GcraLimiter, LimiterKey, Rate, RateLimiter, StoreError, Timestamp, Verdict,
-    WorkspaceId,
+    Allowance, ApiKeyId, Caller, GcraLimiter, Grant, LimiterKey, Rate, RateLimiter, StoreError,
+    Timestamp, Verdict, WorkspaceId,
 };
 use rusqlite::{Connection, Row, params};
 use tokio::sync::oneshot;
@@ -106,11 +106,31 @@ impl SqliteLimiter {
 impl RateLimiter for SqliteLimiter {
     async fn check(&self, caller: &Caller) -> Result<Verdict, StoreError> {
         let verdict = self.limiter.check(caller).await?;
-        let plan = &caller.plan;
-        if verdict == Verdict::Admit && (is_kept(plan.workspace_rate) || is_kept(plan.key_rate)) {
-            self.keeper.signal.note_change();
+        if verdict == Verdict::Admit {
+            self.note_spending(caller);
         }
         Ok(verdict)
+    }
+
+    async fn check_many(&self, caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        let grant = self.limiter.check_many(caller, wanted).await?;
+        if grant.admitted > 0 {
+            self.note_spending(caller);
+        }
+        Ok(grant)
+    }
+
+    /// Exact.
+    async fn peek(&self, caller: &Caller) -> Result<Allowance, StoreError> {
+        self.limiter.peek(caller).await
+    }
+}
+
+impl SqliteLimiter {
+    fn note_spending(&self, caller: &Caller) {
+        if is_kept(caller.plan.workspace_rate) || is_kept(caller.plan.key_rate) {
+            self.keeper.signal.note_change();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use nahook_core::{
     Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, EndpointId,
-    Metadata, Payload, StoreError, WorkspaceId,
+    IdempotencyKey, Metadata, Payload, StoreError, WorkspaceId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -107,7 +107,8 @@ pub(crate) fn record(
         .prepare_cached(
             "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
                  delivery.status, attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
-                 delivered_at, delivery.updated_at, event.payload IS NOT NULL
+                 delivered_at, delivery.updated_at, event.payload IS NOT NULL,
+                 event.idempotency_key
              FROM delivery JOIN event ON event.seq = delivery.key >> 20
              JOIN endpoint ON endpoint.row = delivery.endpoint
              LEFT JOIN event_type ON event_type.row = event.event_type
@@ -121,6 +122,7 @@ pub(crate) fn record(
                 id: DeliveryId::nth(message, split_key(key).1),
                 message,
                 endpoint: parsed_at::<EndpointId>(row, 1)?,
+                idempotency_key: key_at(row, 12)?.unwrap_or_else(|| IdempotencyKey::of(id)),
                 event_type: maybe_parsed_at(row, 2)?,
                 metadata: metadata_at(row, 3)?,
                 status: status.into(),
@@ -158,6 +160,16 @@ impl From<Status> for DeliveryStatus {
             Status::ScheduledRetry => Self::ScheduledRetry,
         }
     }
+}
+
+/// The caller's key in a column.
+fn key_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<IdempotencyKey>> {
+    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(bytes).map_err(|error| unreadable(column, error))?;
+    let key = IdempotencyKey::new(text).map_err(|error| unreadable(column, error))?;
+    Ok(Some(key))
 }
 
 fn metadata_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Metadata> {

@@ -1,14 +1,12 @@
 //! Publishing: an event and its deliveries, in one transaction.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use nahook_core::{Clock, Delivery, DeliveryPublisher, EndpointId, Event, FailureKind, Timestamp};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use crate::Role;
 use crate::error::{Fate, WriteError};
+use crate::handover::Handover;
 use crate::queue::QueueState;
 use crate::row::{delivery_key, nanos};
 use crate::store::SqliteStore;
@@ -34,18 +32,13 @@ impl DeliveryPublisher for SqliteStore {
     }
 }
 
-/// The states of a publish: whoever leaves `QUEUED` first, the writer or the caller, decides.
-const QUEUED: u8 = 0;
-const TAKEN: u8 = 1;
-const CANCELLED: u8 = 2;
-
 /// What the writer answers: slot by slot, whether it was written.
 type Written = Result<Vec<Slot>, WriteError>;
 
 /// The caller's side of a publish.
 struct Publishing<'a> {
     slots: &'a mut [Delivery],
-    state: Arc<AtomicU8>,
+    handover: Handover,
     answer: oneshot::Receiver<Written>,
     is_resolved: bool,
 }
@@ -86,10 +79,7 @@ impl Drop for Publishing<'_> {
         if self.is_resolved {
             return;
         }
-        let cancelled =
-            self.state
-                .compare_exchange(QUEUED, CANCELLED, Ordering::AcqRel, Ordering::Acquire);
-        if cancelled.is_ok() {
+        if self.handover.give_up() {
             resolve_all(self.slots, FailureKind::QueueUnavailable);
         } else if let Ok(written) = self.answer.try_recv() {
             self.resolve(written);
@@ -120,7 +110,7 @@ struct PublishJob {
     /// Ordinal and endpoint of each slot; no ordinal if the slot is another message's.
     slots: Vec<(Option<u32>, EndpointId)>,
     due_at: Timestamp,
-    state: Arc<AtomicU8>,
+    handover: Handover,
     written: Vec<Slot>,
     answer: oneshot::Sender<Written>,
 }
@@ -132,7 +122,7 @@ impl PublishJob {
         clock: &dyn Clock,
     ) -> (Self, Publishing<'a>) {
         let (sender, receiver) = oneshot::channel();
-        let state = Arc::new(AtomicU8::new(QUEUED));
+        let handover = Handover::default();
         let job = Self {
             event: event.clone(),
             slots: deliveries
@@ -141,13 +131,13 @@ impl PublishJob {
                 .collect(),
             // What is fresh waits for nothing, whatever clock the event was stamped by.
             due_at: event.accepted_at.min(clock.now()),
-            state: Arc::clone(&state),
+            handover: handover.clone(),
             written: Vec::with_capacity(deliveries.len()),
             answer: sender,
         };
         let publishing = Publishing {
             slots: deliveries,
-            state,
+            handover,
             answer: receiver,
             is_resolved: false,
         };
@@ -161,9 +151,7 @@ impl Job for PublishJob {
     }
 
     fn take(&mut self, _queue: &mut QueueState) -> bool {
-        self.state
-            .compare_exchange(QUEUED, TAKEN, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.handover.take()
     }
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
@@ -242,7 +230,7 @@ pub(crate) fn insert_event(
     connection: &Connection,
     event: &Event,
     workspace: i64,
-    event_type: i64,
+    event_type: Option<i64>,
     width: u32,
 ) -> rusqlite::Result<i64> {
     let id = event.id.as_bits().to_be_bytes();
@@ -254,8 +242,8 @@ pub(crate) fn insert_event(
     };
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO event (id, workspace, event_type, accepted_at, width, metadata, payload)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            "INSERT INTO event (id, workspace, event_type, accepted_at, width, metadata, payload, idempotency_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             id.as_slice(),
@@ -265,6 +253,10 @@ pub(crate) fn insert_event(
             width,
             metadata,
             event.payload.as_bytes().as_ref(),
+            event
+                .idempotency_key
+                .as_ref()
+                .map(|key| key.as_str().as_bytes()),
         ])?;
     if inserted == 1 {
         return Ok(connection.last_insert_rowid());

@@ -196,8 +196,21 @@ CREATE TABLE event (
     -- JSON; absent if there are no labels.
     metadata TEXT,
     -- Absent where it is not kept any more; what is still to be delivered has it.
-    payload BLOB
+    payload BLOB,
+    -- The caller's, for a delivery to an endpoint directly; absent if there is none.
+    idempotency_key BLOB
 ) STRICT;
+
+-- What a key stands for, until it has run out.
+CREATE TABLE idempotency_key (
+    endpoint INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    -- The 128 bits of the delivery's message, big-endian: the event may be forgotten before the key is.
+    message BLOB NOT NULL,
+    claimed_at INTEGER NOT NULL,
+    PRIMARY KEY (endpoint, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_key_by_age ON idempotency_key (claimed_at);
 
 CREATE TABLE delivery (
     -- The event's number times 2^20, plus the ordinal.

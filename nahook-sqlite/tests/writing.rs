@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nahook_core::{
-    ApplyMode, Catalog, DeliveryId, DeliveryLog, DeliveryPublisher, EndpointDirectory, FailureKind,
-    FanOut, HealthReport, HealthState, KeyHash, KeyState, KeyStore, NewEvent, Outcome, RateLimiter,
-    StoreError, SubscriptionStore, TriggerError, Verdict,
+    Allowance, ApplyMode, Caller, Catalog, DeliveryId, DeliveryLog, DeliveryPublisher,
+    EndpointDirectory, FailureKind, FanOut, Grant, HealthReport, HealthState, KeyHash, KeyState,
+    KeyStore, NewEvent, Outcome, RateLimiter, StoreError, SubscriptionStore, Timestamp,
+    TriggerError, Verdict,
 };
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
@@ -85,6 +86,17 @@ struct Unlimited;
 impl RateLimiter for Unlimited {
     async fn check(&self, _caller: &nahook_core::Caller) -> Result<Verdict, StoreError> {
         Ok(Verdict::Admit)
+    }
+
+    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
+        Ok(Allowance::unlimited(Timestamp::default()))
     }
 }
 

@@ -217,16 +217,23 @@ impl Session {
         Ok(found)
     }
 
-    /// The row of the event's type. One that is gone, or was never here, gets the row of a deleted one: the event keeps
+    /// The row of the event's type, if it has one. One that is gone, or was never here, gets the row of a deleted one: the event keeps
     /// its type's name all the same.
-    pub(crate) fn event_type(&mut self, event: &Event, workspace: i64) -> rusqlite::Result<i64> {
-        if let Some(row) = self.event_types.get(&event.event_type) {
-            return Ok(*row);
+    pub(crate) fn event_type(
+        &mut self,
+        event: &Event,
+        workspace: i64,
+    ) -> rusqlite::Result<Option<i64>> {
+        let Some(event_type) = &event.event_type else {
+            return Ok(None);
+        };
+        if let Some(row) = self.event_types.get(&event_type.id) {
+            return Ok(Some(*row));
         }
         let found: Option<i64> = self
             .connection
             .prepare_cached("SELECT row FROM event_type WHERE id = ?1")?
-            .query_row([event.event_type.as_str()], |row| row.get(0))
+            .query_row([event_type.id.as_str()], |row| row.get(0))
             .optional()?;
         let row = if let Some(row) = found {
             row
@@ -237,9 +244,9 @@ impl Session {
                      VALUES (?1, ?2, ?3, ?4, ?4)",
                 )?
                 .execute(params![
-                    event.event_type.as_str(),
+                    event_type.id.as_str(),
                     workspace,
-                    event.event_type_name.as_str(),
+                    event_type.name.as_str(),
                     nanos(event.accepted_at),
                 ])?;
             self.connection.last_insert_rowid()
@@ -247,8 +254,8 @@ impl Session {
         if self.event_types.len() >= ROWS_MAX {
             self.event_types.clear();
         }
-        self.event_types.insert(event.event_type, row);
-        Ok(row)
+        self.event_types.insert(event_type.id, row);
+        Ok(Some(row))
     }
 
     fn forget(&mut self) {

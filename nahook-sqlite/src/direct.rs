@@ -1,0 +1,289 @@
+//! Sending to single endpoints: several events, each with its one delivery and its key, in one transaction.
+
+use std::sync::Arc;
+
+use nahook_core::{
+    Clock, DeliveryId, DirectDelivery, DirectOutcome, DirectPublisher, EndpointId, Event,
+    FailureKind, IdempotencyKey, MessageId, Timestamp,
+};
+use rusqlite::{OptionalExtension, params};
+use tokio::sync::oneshot;
+
+use crate::Role;
+use crate::error::{Fate, WriteError, is_too_big};
+use crate::handover::Handover;
+use crate::publisher::insert_event;
+use crate::queue::QueueState;
+use crate::row::{delivery_key, message_at, nanos};
+use crate::store::SqliteStore;
+use crate::writer::{Job, Session};
+
+/// How many keys that have run out are forgotten for each that is claimed: more than one, so that they cannot pile up.
+const FORGOTTEN_PER_CLAIM: i64 = 2;
+
+impl DirectPublisher for SqliteStore {
+    /// Queues all slots whose endpoint exists in one durable transaction, together with whatever else arrives at that
+    /// moment.
+    ///
+    /// Dropped before the writer has begun with it, nothing is written and the slots say so; dropped later, they stay
+    /// unconfirmed unless the answer has arrived.
+    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
+        if deliveries.is_empty() {
+            return;
+        }
+        if self.shared().role() != Role::Server {
+            resolve_all(deliveries, FailureKind::QueueUnavailable);
+            return;
+        }
+        let (job, sending) = DirectJob::new(deliveries, self.shared().shared_clock());
+        self.shared().writer().send(Box::new(job));
+        sending.answered().await;
+    }
+}
+
+/// What the writer answers: slot by slot, what became of it.
+type Written = Result<Vec<DirectOutcome>, WriteError>;
+
+/// The caller's side.
+struct Sending<'a> {
+    slots: &'a mut [DirectDelivery],
+    handover: Handover,
+    answer: oneshot::Receiver<Written>,
+    is_resolved: bool,
+}
+
+impl Sending<'_> {
+    async fn answered(mut self) {
+        if let Ok(written) = (&mut self.answer).await {
+            self.resolve(written);
+        }
+        // No answer: the writer has ended. Dropping finds out whether it had begun with this.
+    }
+
+    fn resolve(&mut self, written: Written) {
+        self.is_resolved = true;
+        match written {
+            Ok(outcomes) => {
+                for (slot, outcome) in self.slots.iter_mut().zip(outcomes) {
+                    match outcome {
+                        DirectOutcome::Failed(kind) => slot.failed(kind),
+                        DirectOutcome::Published => slot.published(),
+                        DirectOutcome::Replayed(original) => slot.replayed(original),
+                    }
+                }
+            }
+            Err(error) => resolve_all(
+                self.slots,
+                match error.fate() {
+                    Fate::RolledBack => FailureKind::QueueUnavailable,
+                    Fate::Unclear => FailureKind::Unconfirmed,
+                },
+            ),
+        }
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if self.is_resolved {
+            return;
+        }
+        if self.handover.give_up() {
+            resolve_all(self.slots, FailureKind::QueueUnavailable);
+        } else if let Ok(written) = self.answer.try_recv() {
+            self.resolve(written);
+        }
+    }
+}
+
+fn resolve_all(slots: &mut [DirectDelivery], kind: FailureKind) {
+    for slot in slots {
+        slot.failed(kind);
+    }
+}
+
+/// The writer's side.
+struct DirectJob {
+    slots: Vec<Slot>,
+    clock: Arc<dyn Clock>,
+    handover: Handover,
+    written: Vec<DirectOutcome>,
+    /// The endpoints' rows for which something was queued.
+    endpoints: Vec<i64>,
+    answer: oneshot::Sender<Written>,
+}
+
+struct Slot {
+    event: Event,
+    endpoint: EndpointId,
+}
+
+impl DirectJob {
+    fn new(deliveries: &mut [DirectDelivery], clock: Arc<dyn Clock>) -> (Self, Sending<'_>) {
+        let (sender, receiver) = oneshot::channel();
+        let handover = Handover::default();
+        let slot = |slot: &DirectDelivery| Slot {
+            event: slot.event().clone(),
+            endpoint: slot.endpoint(),
+        };
+        let job = Self {
+            slots: deliveries.iter().map(slot).collect(),
+            clock,
+            handover: handover.clone(),
+            written: Vec::with_capacity(deliveries.len()),
+            endpoints: Vec::new(),
+            answer: sender,
+        };
+        let sending = Sending {
+            slots: deliveries,
+            handover,
+            answer: receiver,
+            is_resolved: false,
+        };
+        (job, sending)
+    }
+}
+
+impl Job for DirectJob {
+    fn weight(&self) -> usize {
+        3 * self.slots.len()
+    }
+
+    fn take(&mut self, _queue: &mut QueueState) -> bool {
+        self.handover.take()
+    }
+
+    fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
+        self.written.clear();
+        self.endpoints.clear();
+        // Read within the transaction: keys are claimed in the order of the writer.
+        let now = self.clock.now();
+        for slot in &self.slots {
+            let outcome = match slot.write(session, now, &mut self.endpoints) {
+                // Refused before anything of it was written.
+                Err(error) if is_too_big(&error) => {
+                    DirectOutcome::Failed(FailureKind::PayloadTooLarge)
+                }
+                outcome => outcome?,
+            };
+            self.written.push(outcome);
+        }
+        Ok(())
+    }
+
+    fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
+        if is_committed {
+            for endpoint in &self.endpoints {
+                queue.has_work(*endpoint);
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
+        let Self {
+            written, answer, ..
+        } = *self;
+        let _ = answer.send(outcome.map(|()| written));
+    }
+}
+
+impl Slot {
+    fn write(
+        &self,
+        session: &mut Session,
+        now: Timestamp,
+        endpoints: &mut Vec<i64>,
+    ) -> rusqlite::Result<DirectOutcome> {
+        let gone = Ok(DirectOutcome::Failed(FailureKind::EndpointGone));
+        let Some(workspace) = session.workspace(self.event.workspace)? else {
+            return gone;
+        };
+        let Some(endpoint) = session.endpoint(self.endpoint, workspace)? else {
+            return gone;
+        };
+        if let Some(key) = &self.event.idempotency_key
+            && let Some(original) = original(session, endpoint, key, now)?
+        {
+            return Ok(DirectOutcome::Replayed(original));
+        }
+        let event_type = session.event_type(&self.event, workspace)?;
+        let connection = session.connection();
+        let seq = insert_event(connection, &self.event, workspace, event_type, 1)?;
+        connection
+            .prepare_cached(
+                "INSERT INTO delivery (key, endpoint, status, attempts, due_at)
+                 VALUES (?1, ?2, 0, 0, ?3) ON CONFLICT DO NOTHING",
+            )?
+            // What is fresh waits for nothing, whatever clock the event was stamped by.
+            .execute(params![
+                delivery_key(seq, 0),
+                endpoint,
+                nanos(self.event.accepted_at.min(now)),
+            ])?;
+        if let Some(key) = &self.event.idempotency_key {
+            claim(session, endpoint, key, self.event.id, now)?;
+        }
+        endpoints.push(endpoint);
+        Ok(DirectOutcome::Published)
+    }
+}
+
+/// What the key stands for now.
+fn original(
+    session: &Session,
+    endpoint: i64,
+    key: &IdempotencyKey,
+    now: Timestamp,
+) -> rusqlite::Result<Option<DeliveryId>> {
+    let found = session
+        .connection()
+        .prepare_cached(
+            "SELECT message FROM idempotency_key
+             WHERE endpoint = ?1 AND key = ?2 AND claimed_at > ?3",
+        )?
+        .query_row(
+            params![endpoint, key.as_str().as_bytes(), over_before(now)],
+            |row| message_at(row, 0),
+        )
+        .optional()?;
+    Ok(found.map(|message| DeliveryId::nth(message, 0)))
+}
+
+/// From now on the key stands for the message's delivery. Forgets some of those that have run out.
+fn claim(
+    session: &Session,
+    endpoint: i64,
+    key: &IdempotencyKey,
+    message: MessageId,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let connection = session.connection();
+    connection
+        .prepare_cached(
+            "INSERT INTO idempotency_key (endpoint, key, message, claimed_at)
+             VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET message = excluded.message, claimed_at = excluded.claimed_at",
+        )?
+        .execute(params![
+            endpoint,
+            key.as_str().as_bytes(),
+            message.as_bits().to_be_bytes().as_slice(),
+            nanos(now),
+        ])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM idempotency_key WHERE (endpoint, key) IN
+                 (SELECT endpoint, key FROM idempotency_key
+                  WHERE claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)",
+        )?
+        .execute(params![over_before(now), FORGOTTEN_PER_CLAIM])?;
+    Ok(())
+}
+
+/// Keys claimed then or before have run out at `now`.
+fn over_before(now: Timestamp) -> i64 {
+    let window = u64::try_from(IdempotencyKey::WINDOW.as_nanos()).unwrap_or(u64::MAX);
+    let before = now.as_nanos().checked_sub(window);
+    // Within a day of 1970: no key can have been claimed a day before.
+    before.map_or(-1, |before| nanos(Timestamp::from_nanos(before)))
+}
