@@ -17,9 +17,10 @@ use crate::store::PostgresStore;
 const TARGETS: &str = "
 SELECT e.id, w.id, e.url, e.kind, e.secret,
     CASE WHEN e.previous_secret_until > $2 THEN e.previous_secret END,
-    e.auth_username, e.auth_password, e.is_active, h.failing_since
+    e.auth_username, e.auth_password, e.is_active, h.failing_since, n.id
 FROM endpoint e
 JOIN workspace w ON w.row = e.workspace
+JOIN environment n ON n.row = e.environment
 LEFT JOIN endpoint_health h ON h.endpoint = e.row
 WHERE e.id = ANY($1) AND e.deleted_at IS NULL";
 
@@ -127,6 +128,7 @@ fn target_at(row: &Row) -> Result<EndpointTarget, PgError> {
     Ok(EndpointTarget {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
+        environment: parsed_at(row, 10)?,
         url: value_at(row, 2)?,
         kind: kind_at(row, 3)?,
         secrets: secret_at(4)?.into_iter().chain(secret_at(5)?).collect(),

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use metrics::counter;
 use nahook_core::{
-    ApiKeyId, Caller, GcraLimiter, Rate, RateLimiter, StoreError, Timestamp, Verdict, WorkspaceId,
+    Allowance, ApiKeyId, Caller, GcraLimiter, Grant, Rate, RateLimiter, StoreError, Timestamp,
+    Verdict, WorkspaceId,
 };
 use tokio_postgres::types::ToSql;
 
@@ -58,6 +59,8 @@ struct Blocks {
 struct Block {
     rate: Option<Rate>,
     tokens: u64,
+    /// When the caller will have recovered, by what the database has said last: what is leased counts as spent.
+    arrival: Timestamp,
     /// From when until when the database has none.
     empty: Option<(Timestamp, Timestamp)>,
 }
@@ -71,7 +74,8 @@ impl PostgresLimiter {
                 lender,
                 clock: Arc::clone(&settings.clock),
                 statement: format!(
-                    "SELECT of_workspace, of_key, wait::text FROM {schema}.lease_tokens({parameters})"
+                    "SELECT of_workspace, of_key, wait::text, workspace_arrival::text, key_arrival::text \
+                     FROM {schema}.lease_tokens({parameters})"
                 ),
                 own: GcraLimiter::new(Arc::clone(&settings.clock)),
                 workspaces: std::sync::Mutex::default(),
@@ -107,6 +111,7 @@ impl PostgresLimiter {
         &self,
         caller: &Caller,
         blocks: &mut Blocks,
+        wanted: u32,
         now: Timestamp,
     ) -> Result<Option<Duration>, PgError> {
         counter!(metric::LIMITER_LEASES).increment(1);
@@ -116,7 +121,7 @@ impl PostgresLimiter {
         let key_rate = missing(caller.plan.key_rate, of_key);
         let interval = |rate: Option<Rate>| rate.map(|rate| rate.interval().as_nanos().to_string());
         let burst = |rate: Option<Rate>| rate.map(|rate| i64::from(rate.burst().get()));
-        let block = |rate: Option<Rate>| rate.map(|rate| i64::from(block_len(rate)));
+        let block = |rate: Option<Rate>| rate.map(|rate| i64::from(block_len(rate).max(wanted)));
         let parameters: [&(dyn ToSql + Sync); 9] = [
             &now.as_nanos().to_string(),
             &caller.workspace.as_str(),
@@ -138,6 +143,8 @@ impl PostgresLimiter {
             .ok_or_else(|| PgError::unreadable("no answer"))?;
         let wait: &str = value_at(row, 2)?;
         let wait = wait.parse::<u64>().map_err(PgError::unreadable)?;
+        blocks.of_workspace.note_arrival(arrival_at(row, 3)?);
+        of_key.note_arrival(arrival_at(row, 4)?);
         if wait > 0 {
             return Ok(Some(Duration::from_nanos(wait)));
         }
@@ -151,19 +158,77 @@ impl PostgresLimiter {
 
 impl RateLimiter for PostgresLimiter {
     async fn check(&self, caller: &Caller) -> Result<Verdict, StoreError> {
-        let plan = &caller.plan;
-        if plan.workspace_rate.is_none() && plan.key_rate.is_none() {
+        if is_unlimited(caller) {
             return Ok(Verdict::Admit);
         }
         let blocks = self.blocks(caller.workspace);
         let mut blocks = blocks.lock().await;
+        self.spend(caller, &mut blocks, 1).await
+    }
+
+    /// Leases what is missing at once.
+    async fn check_many(&self, caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        if !is_unlimited(caller) {
+            let blocks = self.blocks(caller.workspace);
+            let mut blocks = blocks.lock().await;
+            for admitted in 0..wanted {
+                let left = wanted - admitted;
+                if let Verdict::Refuse { retry_after } =
+                    self.spend(caller, &mut blocks, left).await?
+                {
+                    return Ok(Grant {
+                        admitted,
+                        refused: Some(retry_after),
+                    });
+                }
+            }
+        }
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    /// Exact with one process, and without a trip to the database with any number: what other processes have leased since
+    /// this one last asked, once for each block that it spends, is not counted yet.
+    async fn peek(&self, caller: &Caller) -> Result<Allowance, StoreError> {
+        let own = self.shared.own.peek(caller).await?;
+        if is_unlimited(caller) {
+            return Ok(own);
+        }
+        // One that is locked is asking the database right now; this does not wait for it.
+        let blocks = self.blocks(caller.workspace);
+        let Ok(blocks) = blocks.try_lock() else {
+            return Ok(own);
+        };
+        let now = self.shared.clock.now();
+        let key = blocks.key(caller);
+        let levels = [
+            (caller.plan.workspace_rate, &blocks.of_workspace),
+            (caller.plan.key_rate, &key),
+        ];
+        Ok(levels
+            .into_iter()
+            .filter_map(|(rate, block)| block.allowance(rate?, now))
+            .fold(own, Allowance::tighter))
+    }
+}
+
+impl PostgresLimiter {
+    /// Spends one token at each level, of so many that are wanted.
+    async fn spend(
+        &self,
+        caller: &Caller,
+        blocks: &mut Blocks,
+        wanted: u32,
+    ) -> Result<Verdict, StoreError> {
         let now = self.shared.clock.now();
         blocks.set_rates(caller);
         if let Some(retry_after) = blocks.emptiness(caller, now) {
             return Ok(Verdict::Refuse { retry_after });
         }
         if blocks.are_short(caller)
-            && let Some(retry_after) = self.lease(caller, &mut blocks, now).await?
+            && let Some(retry_after) = self.lease(caller, blocks, wanted, now).await?
         {
             blocks.note_emptiness(caller, now, now.saturating_add(retry_after));
             return Ok(Verdict::Refuse { retry_after });
@@ -174,6 +239,20 @@ impl RateLimiter for PostgresLimiter {
         }
         Ok(verdict)
     }
+}
+
+fn is_unlimited(caller: &Caller) -> bool {
+    caller.plan.workspace_rate.is_none() && caller.plan.key_rate.is_none()
+}
+
+/// When a level will have recovered, if it was asked for.
+fn arrival_at(row: &tokio_postgres::Row, column: usize) -> Result<Option<Timestamp>, PgError> {
+    let Some(nanos) = value_at::<Option<&str>>(row, column)? else {
+        return Ok(None);
+    };
+    let nanos = nanos.parse::<u128>().map_err(PgError::unreadable)?;
+    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+    Ok(Some(Timestamp::from_nanos(nanos)))
 }
 
 impl Blocks {
@@ -233,6 +312,21 @@ impl Block {
             };
         }
         is_other
+    }
+
+    fn note_arrival(&mut self, arrival: Option<Timestamp>) {
+        self.arrival = arrival.unwrap_or(self.arrival);
+    }
+
+    /// What is left, if it was leased at that rate: what is here, and what the database had left.
+    fn allowance(&self, rate: Rate, now: Timestamp) -> Option<Allowance> {
+        if self.rate != Some(rate) {
+            return None;
+        }
+        let here = u128::from(self.tokens) * rate.interval().as_nanos();
+        let here = u64::try_from(here).unwrap_or(u64::MAX);
+        let arrival = self.arrival.as_nanos().saturating_sub(here);
+        Some(Allowance::of(rate, Timestamp::from_nanos(arrival), now))
     }
 
     fn is_short(&self) -> bool {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nahook_core::{
-    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, MessageId,
-    Metadata, Payload, StoreError, WorkspaceId,
+    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus,
+    IdempotencyKey, MessageId, Metadata, Payload, StoreError, WorkspaceId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -34,7 +34,7 @@ const DELIVERY: &str = of_delivery!(
     "o.id, p.id, t.id, e.metadata, d.status, d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL,
         d.attempts, d.first_attempt_at, d.delivered_at,
         coalesce(d.due_at, d.recorded_retry_at), e.accepted_at, d.updated_at,
-        e.payload IS NOT NULL",
+        e.payload IS NOT NULL, e.idempotency_key",
     "JOIN event e ON e.seq = o.seq
     JOIN endpoint p ON p.row = d.endpoint
     LEFT JOIN event_type t ON t.row = o.event_type"
@@ -111,6 +111,16 @@ impl PostgresStore {
     }
 }
 
+/// The caller's key in a column.
+fn key_at(row: &Row, column: usize) -> Result<Option<IdempotencyKey>, PgError> {
+    let Some(bytes) = value_at::<Option<&[u8]>>(row, column)? else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(bytes).map_err(PgError::unreadable)?;
+    let key = IdempotencyKey::new(text).map_err(PgError::unreadable)?;
+    Ok(Some(key))
+}
+
 fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
     let stored: i16 = value_at(row, 4)?;
     let status = if value_at(row, 5)? {
@@ -127,6 +137,7 @@ fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
         id,
         message: MessageId::from_bits(value_at::<Bits>(row, 0)?.0),
         endpoint: parsed_at(row, 1)?,
+        idempotency_key: key_at(row, 13)?.unwrap_or_else(|| IdempotencyKey::of(id)),
         event_type: maybe_parsed_at(row, 2)?,
         metadata,
         status,

@@ -10,7 +10,7 @@ use crate::row::{Bits, delivery_key, nanos};
 use crate::store::PostgresStore;
 
 const RECORD: &str = "
-SELECT record_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+SELECT record_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
 impl DeliveryRecorder for PostgresStore {
     async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError> {
@@ -35,11 +35,12 @@ struct Batch<'a> {
     seen: HashMap<DeliveryId, i32>,
     messages: Vec<Bits>,
     workspaces: Vec<&'a str>,
-    type_ids: Vec<&'a str>,
-    type_names: Vec<&'a str>,
+    type_ids: Vec<Option<&'a str>>,
+    type_names: Vec<Option<&'a str>>,
     accepted: Vec<i64>,
     labels: Vec<Option<String>>,
     payloads: Vec<&'a [u8]>,
+    keys: Vec<Option<&'a [u8]>>,
     rounds: Vec<i32>,
     events: Vec<i32>,
     ordinals: Vec<i32>,
@@ -106,17 +107,20 @@ impl<'a> Batch<'a> {
         };
         self.messages.push(Bits(event.id.as_bits()));
         self.workspaces.push(event.workspace.as_str());
-        self.type_ids.push(event.event_type.as_str());
-        self.type_names.push(event.event_type_name.as_str());
+        let event_type = event.event_type.as_ref();
+        self.type_ids.push(event_type.map(|of| of.id.as_str()));
+        self.type_names.push(event_type.map(|of| of.name.as_str()));
         self.accepted.push(nanos(event.accepted_at));
         self.labels.push(labels);
         self.payloads.push(event.payload.as_bytes());
+        let key = event.idempotency_key.as_ref();
+        self.keys.push(key.map(|key| key.as_str().as_bytes()));
         let number = i32::try_from(self.messages.len()).unwrap_or(i32::MAX);
         self.numbers.insert(event.id, number);
         Ok(number)
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 19] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 20] {
         [
             &self.messages,
             &self.workspaces,
@@ -125,6 +129,7 @@ impl<'a> Batch<'a> {
             &self.accepted,
             &self.labels,
             &self.payloads,
+            &self.keys,
             &self.rounds,
             &self.events,
             &self.ordinals,

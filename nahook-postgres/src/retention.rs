@@ -10,6 +10,7 @@ use crate::metric;
 use crate::row::{Bits, nanos, value_at};
 use crate::schema::LOCK_CLASS;
 use crate::store::Shared;
+use crate::writer::over_before;
 
 /// How many events are looked at by one statement; fewer where those are so wide that it takes too long.
 const EVENTS_PER_STATEMENT: i64 = 500;
@@ -44,6 +45,17 @@ WITH looked_at AS MATERIALIZED (
 SELECT count(*), (SELECT count(*) FROM gone), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1)
 FROM looked_at";
 
+/// How many keys are forgotten by one statement.
+const KEYS_PER_STATEMENT: i64 = 1_000;
+
+/// Deletes keys that were claimed then or before; leaves those alone that somebody is claiming anew.
+const FORGET_KEYS: &str = "
+DELETE FROM idempotency_key i USING (
+    SELECT k.endpoint, k.key FROM idempotency_key k
+    WHERE k.claimed_at <= $1 ORDER BY k.claimed_at LIMIT $2 FOR UPDATE SKIP LOCKED) old
+WHERE i.endpoint = old.endpoint AND i.key = old.key
+RETURNING 1";
+
 /// Looks for what has passed the retention, until told to stop or the store is gone.
 pub(crate) async fn run(store: Weak<Shared>, mut stop: watch::Receiver<bool>) {
     let Some(interval) = store
@@ -64,6 +76,9 @@ pub(crate) async fn run(store: Weak<Shared>, mut stop: watch::Receiver<bool>) {
         let Some(shared) = store.upgrade() else {
             return;
         };
+        if let Err(error) = shared.forget_keys().await {
+            tracing::warn!(%error, "keys that have run out could not be forgotten; the next time will");
+        }
         if let Err(error) = shared.forget_old().await {
             tracing::warn!(%error, "what is old could not be forgotten; the next time will");
         }
@@ -71,6 +86,20 @@ pub(crate) async fn run(store: Weak<Shared>, mut stop: watch::Receiver<bool>) {
 }
 
 impl Shared {
+    /// Deletes idempotency keys that have run out. Any number of processes may be at it.
+    pub(crate) async fn forget_keys(&self) -> Result<(), PgError> {
+        let before = over_before(self.clock().now());
+        loop {
+            let rows = self
+                .lender
+                .query(FORGET_KEYS, &[&before, &KEYS_PER_STATEMENT])
+                .await?;
+            if i64::try_from(rows.len()).unwrap_or(0) < KEYS_PER_STATEMENT {
+                return Ok(());
+            }
+        }
+    }
+
     /// Deletes what has passed the retention; one process at a time does, the others pass by. Answers how many events.
     pub(crate) async fn forget_old(&self) -> Result<u64, PgError> {
         let now = self.clock().now();

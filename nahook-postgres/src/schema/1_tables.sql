@@ -164,8 +164,21 @@ CREATE TABLE {schema}.event (
     -- JSON; absent if there are no labels.
     metadata text,
     -- Absent where it is not kept any more.
-    payload bytea
+    payload bytea,
+    -- The caller's, for a delivery to an endpoint directly; absent if there is none.
+    idempotency_key bytea
 );
+
+-- What a key stands for, until it has run out. Claimed in the transaction that queues its delivery.
+CREATE TABLE {schema}.idempotency_key (
+    endpoint bigint NOT NULL,
+    key bytea NOT NULL,
+    -- The delivery's message: the event may be forgotten before the key is.
+    message uuid NOT NULL,
+    claimed_at bigint NOT NULL,
+    PRIMARY KEY (endpoint, key)
+);
+CREATE INDEX idempotency_key_by_age ON {schema}.idempotency_key (claimed_at);
 
 CREATE SEQUENCE {schema}.lease_token;
 CREATE TABLE {schema}.delivery (

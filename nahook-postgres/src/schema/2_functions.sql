@@ -21,7 +21,7 @@ BEGIN
             ON e.id = slot.id AND e.workspace = of_workspace AND e.deleted_at IS NULL;
     IF num_nonnulls(VARIADIC endpoints) > 0 THEN
         SELECT t.row INTO of_type FROM {schema}.event_type t WHERE t.id = event_type_id;
-        IF of_type IS NULL THEN
+        IF of_type IS NULL AND event_type_id IS NOT NULL THEN
             -- It is gone, or was never here: the event keeps its type's name all the same.
             INSERT INTO {schema}.event_type AS t (id, workspace, name, created_at, deleted_at)
                 VALUES (event_type_id, of_workspace, event_type_name, publish.accepted_at, publish.accepted_at)
@@ -127,12 +127,14 @@ END
 $$;
 
 -- Leases tokens at two levels, or at neither: at most as many as wanted, at least one of each level that has a rate.
--- Answers how many of each, or how many nanoseconds there are none. An interval that is absent is no rate.
+-- Answers how many of each, or how many nanoseconds there are none, and when each will have recovered then. An interval that
+-- is absent is no rate.
 CREATE FUNCTION {schema}.lease_tokens(
     now_nanos numeric,
     workspace_id text, workspace_interval numeric, workspace_burst numeric, workspace_wanted numeric,
     key_id text, key_interval numeric, key_burst numeric, key_wanted numeric,
-    OUT of_workspace bigint, OUT of_key bigint, OUT wait numeric
+    OUT of_workspace bigint, OUT of_key bigint, OUT wait numeric,
+    OUT workspace_arrival numeric, OUT key_arrival numeric
 ) LANGUAGE plpgsql AS $$
 DECLARE
     workspace_debt numeric := 0;
@@ -168,9 +170,11 @@ BEGIN
         of_workspace := 0;
         of_key := 0;
     END IF;
-    UPDATE {schema}.limiter_arrival SET arrival = now_nanos + workspace_debt + workspace_interval * of_workspace
+    workspace_arrival := now_nanos + workspace_debt + workspace_interval * of_workspace;
+    key_arrival := now_nanos + key_debt + key_interval * of_key;
+    UPDATE {schema}.limiter_arrival SET arrival = workspace_arrival
         WHERE level = 0 AND id = workspace_id AND workspace_interval IS NOT NULL;
-    UPDATE {schema}.limiter_arrival SET arrival = now_nanos + key_debt + key_interval * of_key
+    UPDATE {schema}.limiter_arrival SET arrival = key_arrival
         WHERE level = 1 AND id = key_id AND key_interval IS NOT NULL;
 END
 $$;

@@ -6,7 +6,7 @@ AS $$ SELECT attempts * 8::bigint + CASE status WHEN 1 THEN 1 WHEN 3 THEN 2 WHEN
 -- of one delivery are of different rounds, because one statement cannot write a row twice.
 CREATE FUNCTION {schema}.record_entries(
     messages uuid[], workspace_ids text[], type_ids text[], type_names text[],
-    accepted bigint[], labels text[], payloads bytea[],
+    accepted bigint[], labels text[], payloads bytea[], keys bytea[],
     rounds integer[], events integer[], ordinals integer[], endpoint_ids text[],
     statuses smallint[], attempts_made integer[], retries bigint[], instants bigint[],
     starts bigint[], durations bigint[], status_codes integer[], errors text[]
@@ -17,16 +17,17 @@ BEGIN
         FROM unnest(workspace_ids, type_ids, type_names, accepted)
             AS u (workspace, type_id, type_name, accepted_at)
         JOIN {schema}.workspace w ON w.id = u.workspace
-        WHERE NOT EXISTS (SELECT FROM {schema}.event_type t WHERE t.id = u.type_id)
+        WHERE u.type_id IS NOT NULL AND NOT EXISTS (SELECT FROM {schema}.event_type t WHERE t.id = u.type_id)
         ORDER BY u.type_id
         ON CONFLICT (id) DO NOTHING;
-    INSERT INTO {schema}.event (seq, id, workspace, event_type, accepted_at, metadata, payload)
-        SELECT nextval('{schema}.event_seq'), u.id, w.row, t.row, u.accepted_at, u.metadata, u.payload
-        FROM unnest(messages, workspace_ids, type_ids, accepted, labels, payloads)
-            AS u (id, workspace, type_id, accepted_at, metadata, payload)
+    INSERT INTO {schema}.event (seq, id, workspace, event_type, accepted_at, metadata, payload, idempotency_key)
+        SELECT nextval('{schema}.event_seq'), u.id, w.row, t.row, u.accepted_at, u.metadata, u.payload, u.key
+        FROM unnest(messages, workspace_ids, type_ids, accepted, labels, payloads, keys)
+            AS u (id, workspace, type_id, accepted_at, metadata, payload, key)
         JOIN {schema}.workspace w ON w.id = u.workspace
-        JOIN {schema}.event_type t ON t.id = u.type_id
-        WHERE NOT EXISTS (SELECT FROM {schema}.event e WHERE e.id = u.id)
+        LEFT JOIN {schema}.event_type t ON t.id = u.type_id
+        WHERE (u.type_id IS NULL OR t.row IS NOT NULL)
+            AND NOT EXISTS (SELECT FROM {schema}.event e WHERE e.id = u.id)
         ORDER BY u.id
         ON CONFLICT (id) DO NOTHING;
     FOR this_round IN 0 .. (SELECT max(u.round) FROM unnest(rounds) AS u (round)) LOOP

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    Caller, Delivery, DeliveryPublisher, EndpointId, Event, FailureKind, FanOut, FanOutSettings,
-    NewEvent, Outcome, RateLimiter, Receipt, StoreError, TriggerError, Verdict,
+    Allowance, Caller, Delivery, DeliveryPublisher, EndpointId, Event, FailureKind, FanOut,
+    FanOutSettings, Grant, NewEvent, Outcome, RateLimiter, Receipt, StoreError, Timestamp,
+    TriggerError, Verdict,
 };
 use tokio::sync::Mutex;
 
@@ -91,8 +92,8 @@ pub(crate) mod sealed {
         pub(crate) statement: &'a str,
         pub(crate) id: String,
         pub(crate) workspace: &'a str,
-        pub(crate) event_type: &'a str,
-        pub(crate) event_type_name: &'a str,
+        pub(crate) event_type: Option<&'a str>,
+        pub(crate) event_type_name: Option<&'a str>,
         pub(crate) accepted_at: i64,
         pub(crate) metadata: Option<&'a str>,
         pub(crate) payload: &'a [u8],
@@ -202,8 +203,8 @@ impl<T> TransactionPublisher<'_, T> {
             statement: &self.statement,
             id: format!("{:032x}", event.id.as_bits()),
             workspace: event.workspace.as_str(),
-            event_type: event.event_type.as_str(),
-            event_type_name: event.event_type_name.as_str(),
+            event_type: event.event_type.as_ref().map(|of| of.id.as_str()),
+            event_type_name: event.event_type.as_ref().map(|of| of.name.as_str()),
             accepted_at: crate::row::nanos(event.accepted_at),
             metadata,
             payload: event.payload.as_bytes(),
@@ -219,5 +220,16 @@ struct Unlimited;
 impl RateLimiter for Unlimited {
     async fn check(&self, _caller: &Caller) -> Result<Verdict, StoreError> {
         Ok(Verdict::Admit)
+    }
+
+    async fn check_many(&self, _caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    async fn peek(&self, _caller: &Caller) -> Result<Allowance, StoreError> {
+        Ok(Allowance::unlimited(Timestamp::default()))
     }
 }

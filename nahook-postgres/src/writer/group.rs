@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use nahook_core::{EndpointId, FailureKind, Outcome};
+use nahook_core::{Clock, EndpointId, FailureKind, Outcome};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
-use super::{PublishJob, Written};
+use super::direct::SEND;
+use super::{Job, PublishJob, Written};
 use crate::PostgresSettings;
 use crate::connection::Connector;
 use crate::error::{Fate, PgError};
@@ -27,7 +28,8 @@ WITH e AS MATERIALIZED (
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[])
         WITH ORDINALITY AS u (id, workspace, event_type, accepted_at, metadata, payload, n)
     JOIN workspace w ON w.id = u.workspace
-    JOIN event_type t ON t.id = u.event_type
+    LEFT JOIN event_type t ON t.id = u.event_type
+    WHERE u.event_type IS NULL OR t.row IS NOT NULL
 ), d AS MATERIALIZED (
     SELECT u.place, u.event, (e.seq << 20) | u.ordinal AS key, p.row AS endpoint, e.accepted_at
     FROM unnest($7::bigint[], $8::integer[], $9::text[])
@@ -49,32 +51,34 @@ WHERE u.place NOT IN (SELECT d.place FROM d)";
 const PUBLISH_ONE: &str = "SELECT publish($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 /// By then everything is answered: after it, nothing is tried again. Well within the engine's deadline of 5 s.
-const BUDGET: Duration = Duration::from_secs(4);
+pub(super) const BUDGET: Duration = Duration::from_secs(4);
 
 /// How much longer than the server's own time-out an answer may take before the connection counts as lost.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// A writer's connection.
 pub(super) struct Session {
     connector: Connector,
     signals: Arc<Signals>,
-    statement_timeout: Duration,
+    pub(super) statement_timeout: Duration,
     lock_timeout: Duration,
-    open: Option<Open>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) open: Option<Open>,
 }
 
-struct Open {
-    client: Client,
+pub(super) struct Open {
+    pub(super) client: Client,
     publish: Statement,
     publish_one: Statement,
+    pub(super) send: Statement,
 }
 
 /// Why a statement did not write.
 #[derive(Clone, Copy)]
-struct Failed {
-    outcome: Outcome,
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
     /// How long a part of it may take, if it is worth trying the parts.
-    retry: Option<Duration>,
+    pub(super) retry: Option<Duration>,
 }
 
 impl Session {
@@ -88,6 +92,7 @@ impl Session {
             signals,
             statement_timeout: settings.statement_timeout,
             lock_timeout: settings.lock_timeout,
+            clock: Arc::clone(&settings.clock),
             open: None,
         }
     }
@@ -106,25 +111,43 @@ impl Session {
         let preparing = async {
             let publish = client.prepare(PUBLISH).await?;
             let publish_one = client.prepare(PUBLISH_ONE).await?;
-            Ok::<_, PgError>((publish, publish_one))
+            let send = client.prepare(SEND).await?;
+            Ok::<_, PgError>((publish, publish_one, send))
         };
-        let (publish, publish_one) = timeout(self.statement_timeout + GRACE, preparing)
+        let (publish, publish_one, send) = timeout(self.statement_timeout + GRACE, preparing)
             .await
             .map_err(|_| PgError::NoConnection)??;
         self.open = Some(Open {
             client,
             publish,
             publish_one,
+            send,
         });
         Ok(())
     }
 
     /// Writes the jobs, and answers every one of them.
-    pub(super) async fn write(&mut self, jobs: Vec<PublishJob>) {
+    pub(super) async fn write(&mut self, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
         }
         let started = Instant::now();
+        let (mut publish, mut send) = (Vec::with_capacity(jobs.len()), Vec::new());
+        for job in jobs {
+            match job {
+                Job::Direct(job) => send.push(job),
+                Job::Publish(job) => publish.push(job),
+            }
+        }
+        self.publish(publish, started).await;
+        self.send(send, started).await;
+        self.signals.queue_has_changed();
+    }
+
+    async fn publish(&mut self, jobs: Vec<PublishJob>, started: Instant) {
+        if jobs.is_empty() {
+            return;
+        }
         let deliveries = jobs.iter().map(|job| job.slots.len()).sum::<usize>();
         let outcome = self.write_together(&jobs, deliveries).await;
         #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
@@ -152,7 +175,6 @@ impl Session {
                 }
             }
         }
-        self.signals.queue_has_changed();
     }
 
     /// Answers jobs that were written, but for deliveries at these places among all of them.
@@ -207,7 +229,7 @@ impl Session {
             .map(|job| Bits(job.event.id.as_bits()))
             .collect();
         let workspaces = text(|job| job.event.workspace.as_str());
-        let event_types = text(|job| job.event.event_type.as_str());
+        let event_types: Vec<_> = jobs.iter().map(PublishJob::event_type).collect();
         let accepted = column(|job| nanos(job.event.accepted_at));
         let labels: Vec<_> = jobs.iter().map(|job| job.metadata.as_deref()).collect();
         let payloads: Vec<&[u8]> = jobs
@@ -290,11 +312,8 @@ impl Session {
             return Err(unsent());
         };
         let (id, accepted_at) = (Bits(event.id.as_bits()), nanos(event.accepted_at));
-        let (workspace, event_type) = (event.workspace.as_str(), event.event_type.as_str());
-        let (name, payload) = (
-            event.event_type_name.as_str(),
-            &event.payload.as_bytes()[..],
-        );
+        let (workspace, payload) = (event.workspace.as_str(), &event.payload.as_bytes()[..]);
+        let (event_type, name) = (job.event_type(), job.event_type_name());
         let parameters: [&(dyn ToSql + Sync); 9] = [
             &id,
             &workspace,
@@ -315,7 +334,7 @@ impl Session {
     }
 
     /// What a statement has come to; a connection that may be lost is given up.
-    fn concluded<T>(
+    pub(super) fn concluded<T>(
         &mut self,
         answered: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
     ) -> Result<T, Failed> {
@@ -375,7 +394,7 @@ fn unconfirmed() -> Failed {
     }
 }
 
-fn unsent() -> Failed {
+pub(super) fn unsent() -> Failed {
     Failed {
         outcome: Outcome::Failed(FailureKind::QueueUnavailable),
         retry: None,

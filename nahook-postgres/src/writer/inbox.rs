@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::PublishJob;
+use super::Job;
 
-/// A group is closed at this many triggers …
+/// A group is closed at this many calls …
 const JOBS_MAX: usize = 128;
 
 /// … or at this many deliveries, so that nobody waits long for others' work.
@@ -21,12 +21,12 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    jobs: VecDeque<PublishJob>,
+    jobs: VecDeque<Job>,
     is_closed: bool,
 }
 
 impl Inbox {
-    pub(super) fn put(&self, job: PublishJob) {
+    pub(super) fn put(&self, job: Job) {
         let mut waiting = self.waiting();
         if !waiting.is_closed {
             waiting.jobs.push_back(job);
@@ -59,7 +59,7 @@ impl Inbox {
     }
 
     /// Takes a group of those that are still wanted.
-    pub(super) fn take(&self) -> Vec<PublishJob> {
+    pub(super) fn take(&self) -> Vec<Job> {
         let mut waiting = self.waiting();
         let (mut jobs, mut deliveries) = (Vec::new(), 0);
         while jobs.len() < JOBS_MAX
@@ -67,7 +67,7 @@ impl Inbox {
             && let Some(job) = waiting.jobs.pop_front()
         {
             if job.take() {
-                deliveries += job.slots.len();
+                deliveries += job.width();
                 jobs.push(job);
             }
         }

@@ -1,17 +1,10 @@
 //! One trigger on its way to a writer, and what is answered.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use nahook_core::{Delivery, EndpointId, Event, FailureKind, Outcome};
 use tokio::sync::oneshot;
 
+use crate::handover::Handover;
 use crate::row::delivery_key;
-
-/// The states of a job: whoever leaves `QUEUED` first, the writer or the caller, decides.
-const QUEUED: u8 = 0;
-const TAKEN: u8 = 1;
-const CANCELLED: u8 = 2;
 
 /// What became of a job's slots.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,7 +52,7 @@ pub(crate) struct PublishJob {
     unfit: Vec<usize>,
     /// JSON; absent if there are no labels.
     pub(crate) metadata: Option<String>,
-    state: Arc<AtomicU8>,
+    handover: Handover,
     answer: oneshot::Sender<Written>,
 }
 
@@ -67,7 +60,7 @@ impl PublishJob {
     /// A job, and the caller's side of it.
     pub(crate) fn new<'a>(event: &Event, deliveries: &'a mut [Delivery]) -> (Self, Publishing<'a>) {
         let (sender, answer) = oneshot::channel();
-        let state = Arc::new(AtomicU8::new(QUEUED));
+        let handover = Handover::default();
         let (mut slots, mut unfit) = (Vec::with_capacity(deliveries.len()), Vec::new());
         for (place, slot) in deliveries.iter().enumerate() {
             let ordinal = slot.id().ordinal(event.id);
@@ -82,21 +75,37 @@ impl PublishJob {
             slots,
             unfit,
             metadata: metadata(event),
-            state: Arc::clone(&state),
+            handover: handover.clone(),
             answer: sender,
         };
         let publishing = Publishing {
             slots: deliveries,
-            state,
+            handover,
             answer,
             is_resolved: false,
         };
         (job, publishing)
     }
 
+    /// The event type's id, if it has one.
+    pub(super) fn event_type(&self) -> Option<&str> {
+        self.event
+            .event_type
+            .as_ref()
+            .map(|event_type| event_type.id.as_str())
+    }
+
+    /// The event type's name, if it has one.
+    pub(super) fn event_type_name(&self) -> Option<&str> {
+        self.event
+            .event_type
+            .as_ref()
+            .map(|event_type| event_type.name.as_str())
+    }
+
     /// Takes the job on; false if nobody wants it any more.
     pub(super) fn take(&self) -> bool {
-        move_on(&self.state, TAKEN)
+        self.handover.take()
     }
 
     /// Tells whoever waits what became of the slots, by place.
@@ -124,16 +133,10 @@ pub(crate) fn metadata(event: &Event) -> Option<String> {
     }
 }
 
-fn move_on(state: &AtomicU8, to: u8) -> bool {
-    state
-        .compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire)
-        .is_ok()
-}
-
 /// The caller's side.
 pub(crate) struct Publishing<'a> {
     slots: &'a mut [Delivery],
-    state: Arc<AtomicU8>,
+    handover: Handover,
     answer: oneshot::Receiver<Written>,
     is_resolved: bool,
 }
@@ -158,7 +161,7 @@ impl Drop for Publishing<'_> {
         if self.is_resolved {
             return;
         }
-        if move_on(&self.state, CANCELLED) {
+        if self.handover.give_up() {
             Written::all(Outcome::Failed(FailureKind::QueueUnavailable)).resolve(self.slots);
         } else if let Ok(written) = self.answer.try_recv() {
             self.resolve(&written);

@@ -1,5 +1,7 @@
 //! The tasks that publish: what arrives together is written by one statement.
 
+mod direct;
+mod direct_job;
 mod group;
 mod inbox;
 mod job;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+pub(crate) use self::direct::over_before;
+pub(crate) use self::direct_job::DirectJob;
 use self::group::Session;
 use self::inbox::Inbox;
 pub(crate) use self::job::{PublishJob, Written, metadata};
@@ -39,12 +43,54 @@ impl Writer {
 
     /// Hands a job over. After closing it is dropped, and whoever waits for it is told by that.
     pub(crate) fn send(&self, job: PublishJob) {
-        self.inbox.put(job);
+        self.inbox.put(Job::Publish(job));
+    }
+
+    /// Likewise.
+    pub(crate) fn send_direct(&self, job: DirectJob) {
+        self.inbox.put(Job::Direct(job));
     }
 
     /// Ends the tasks once everything that was handed over is written.
     pub(crate) fn close(&self) {
         self.inbox.close();
+    }
+}
+
+/// What a writer is asked to do.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and is not worth an allocation"
+)]
+enum Job {
+    Direct(DirectJob),
+    Publish(PublishJob),
+}
+
+impl Job {
+    /// Takes the job on; false if nobody wants it any more.
+    fn take(&self) -> bool {
+        match self {
+            Self::Direct(job) => job.take(),
+            Self::Publish(job) => job.take(),
+        }
+    }
+
+    /// How many deliveries it writes.
+    fn width(&self) -> usize {
+        match self {
+            Self::Direct(job) => job.slots.len(),
+            Self::Publish(job) => job.slots.len(),
+        }
+    }
+
+    /// Nothing of it was sent to the server.
+    fn refuse(self) {
+        match self {
+            Self::Direct(job) => job.refuse(),
+            Self::Publish(job) => job.refuse(),
+        }
     }
 }
 
