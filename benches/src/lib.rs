@@ -5,10 +5,10 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use nahook_core::{
-    ApiKeyId, Caller, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName,
-    EventTypeNameError, FailureKind, FanOut, FanOutScope, Metadata, NewEvent, Payload,
-    PayloadError, Plan, RateLimiter, Receipt, StoreError, Subscribers, SubscriptionStore, Verdict,
-    WorkspaceId,
+    Allowance, ApiKeyId, Caller, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId,
+    EventTypeName, EventTypeNameError, FailureKind, FanOut, FanOutScope, Grant, Metadata, NewEvent,
+    Payload, PayloadError, Plan, RateLimiter, Receipt, StoreError, Subscribers, SubscriptionStore,
+    Timestamp, Verdict, WorkspaceId,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -87,6 +87,17 @@ pub struct Unlimited;
 impl RateLimiter for Unlimited {
     async fn check(&self, _: &Caller) -> Result<Verdict, StoreError> {
         Ok(Verdict::Admit)
+    }
+
+    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
+        Ok(Allowance::unlimited(Timestamp::default()))
     }
 }
 

@@ -90,7 +90,9 @@ fn text(value: &impl ToString) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{DeliveryId, EndpointId, Lease, LeaseToken, MessageId, Payload, WorkspaceId};
+    use nahook_core::{
+        DeliveryId, EndpointId, EnvironmentId, Lease, LeaseToken, MessageId, Payload, WorkspaceId,
+    };
 
     use super::*;
 
@@ -114,6 +116,7 @@ mod tests {
         let target = EndpointTarget {
             id: endpoint,
             workspace,
+            environment: EnvironmentId::from_bits(1),
             url: url.to_owned(),
             kind: EndpointKind::Webhook,
             secrets: vec![SecretText::new(secret)],

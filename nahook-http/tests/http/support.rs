@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    ApplyMode, Caller, Catalog, Delivery, DeliveryPublisher, DeliveryQueue, DynDeliveryPublisher,
-    DynKeyStore, DynRateLimiter, DynSubscriptionStore, Event, EventTypeName, FailureKind, FanOut,
-    FanOutScope, FanOutSettings, GcraLimiter, KeyEntry, KeyHash, KeyStore, LeaseRequest,
-    LeasedDelivery, ManagementTokenId, Manifest, Outcome, RateLimiter, StoreError, Subscribers,
-    SubscriptionStore, SystemClock, Verdict, WorkerId, WorkspaceId,
+    Allowance, ApplyMode, Caller, Catalog, Delivery, DeliveryPublisher, DeliveryQueue,
+    DynDeliveryPublisher, DynKeyStore, DynRateLimiter, DynSubscriptionStore, Event, EventTypeName,
+    FailureKind, FanOut, FanOutScope, FanOutSettings, GcraLimiter, Grant, KeyEntry, KeyHash,
+    KeyStore, LeaseRequest, LeasedDelivery, ManagementTokenId, Manifest, Outcome, RateLimiter,
+    StoreError, Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict, WorkerId,
+    WorkspaceId,
 };
 use nahook_http::{Ingestion, ingestion_router, with_fallbacks};
 use serde_json::{Value, json};
@@ -204,6 +205,14 @@ impl RateLimiter for Fault {
     async fn check(&self, _: &Caller) -> Result<Verdict, StoreError> {
         self.strike().await
     }
+
+    async fn check_many(&self, _: &Caller, _: u32) -> Result<Grant, StoreError> {
+        self.strike().await
+    }
+
+    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
+        self.strike().await
+    }
 }
 
 impl KeyStore for Fault {
@@ -261,5 +270,17 @@ impl RateLimiter for Counting {
     async fn check(&self, _: &Caller) -> Result<Verdict, StoreError> {
         *self.0.lock().unwrap() += 1;
         Ok(Verdict::Admit)
+    }
+
+    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
+        *self.0.lock().unwrap() += wanted;
+        Ok(Grant {
+            admitted: wanted,
+            refused: None,
+        })
+    }
+
+    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
+        Ok(Allowance::unlimited(Timestamp::default()))
     }
 }
