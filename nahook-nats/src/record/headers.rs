@@ -27,7 +27,12 @@ pub(crate) fn headers<'a>(parts: impl IntoIterator<Item = (&'a Part, usize)>) ->
             continue;
         }
         headers.append(HEADER_MESSAGE, part.message.to_string());
-        headers.append(HEADER_EVENT_TYPE, part.event_type.as_str());
+        // Empty where there is none, so that the values of all headers stand in one order.
+        let event_type = part.event_type.as_ref();
+        headers.append(
+            HEADER_EVENT_TYPE,
+            event_type.map_or("", |name| name.as_str()),
+        );
         headers.append(HEADER_WORKSPACE, part.workspace.as_str());
         if nth > 0 {
             payloads.push(',');

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nahook_core::{
-    DeliveryId, EndpointId, Event, EventTypeId, EventTypeName, MessageId, Metadata, NewEvent,
-    Payload, Timestamp, WorkspaceId,
+    DeliveryId, EndpointId, Event, EventTypeId, EventTypeName, EventTypeRef, IdempotencyKey,
+    MessageId, Metadata, Payload, Timestamp, WorkspaceId,
 };
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -44,8 +44,9 @@ struct Record<'a> {
 struct Told<'a> {
     message: &'a str,
     workspace: &'a str,
-    event_type: &'a str,
-    event_type_name: String,
+    event_type: Option<&'a str>,
+    event_type_name: Option<&'a str>,
+    idempotency_key: Option<String>,
     accepted_at: u64,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
@@ -116,15 +117,22 @@ fn entry(told: Told<'_>, body: &Bytes) -> Result<Entry, Malformed> {
     }
     let message: MessageId = checked(told.message.parse())?;
     let workspace = checked(WorkspaceId::new(told.workspace))?;
-    let event_type = checked(EventTypeId::new(told.event_type))?;
-    let new = NewEvent {
-        event_type: checked(EventTypeName::new(&told.event_type_name))?,
-        payload: checked(Payload::from_raw(told.payload, body))?,
-        metadata: checked(Metadata::new(told.metadata))?,
-    };
+    let key = told.idempotency_key.as_deref().map(IdempotencyKey::new);
+    let payload = checked(Payload::from_raw(told.payload, body))?;
     let accepted_at = Timestamp::from_nanos(told.accepted_at);
+    let key = checked(key.transpose())?;
+    let mut event = Event::direct(payload, message, workspace, key, accepted_at);
+    event.metadata = checked(Metadata::new(told.metadata))?;
+    event.event_type = match (told.event_type, told.event_type_name) {
+        (Some(id), Some(name)) => Some(EventTypeRef {
+            id: checked(EventTypeId::new(id))?,
+            name: checked(EventTypeName::new(name))?,
+        }),
+        (None, None) => None,
+        _ => return Err(Malformed::Value),
+    };
     Ok(Entry {
-        event: Arc::new(Event::new(new, message, event_type, workspace, accepted_at)),
+        event: Arc::new(event),
         items: told.deliveries.into_iter().map(|Row(item)| item).collect(),
     })
 }

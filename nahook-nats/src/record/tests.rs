@@ -101,6 +101,27 @@ fn the_format_stays_as_it_is() {
     assert_eq!(std::str::from_utf8(&body), Ok(expected));
 }
 
+/// What was sent to an endpoint directly has no event type, and may have a key of any characters.
+#[test]
+fn a_direct_delivery_has_no_event_type_and_its_key() {
+    let mut direct = event("{\"a\": 1}");
+    direct.event_type = None;
+    direct.idempotency_key = Some(declare::idempotency_key("k\0\"é"));
+    let entries = [direct, event("{}")].map(|event| Entry {
+        items: items(&event, 1),
+        event: Arc::new(event),
+    });
+    let (body, ..) = record(&entries);
+    let text = std::str::from_utf8(&body).expect("text");
+    assert!(
+        text.contains(r#""idempotency_key":"k\u0000\"é","accepted_at""#),
+        "{text}"
+    );
+    assert_eq!(read(&body).expect("a record"), entries);
+    let part = part_of(&entries[0].event, &entries[0].items);
+    assert!(part.json.len() <= part_len(&entries[0].event, 1));
+}
+
 #[test]
 fn what_is_unknown_is_skipped_and_what_is_newer_refused() {
     let event = event("{}");

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::ops::Range;
 
-use nahook_core::{Event, EventTypeName, MessageId, WorkspaceId};
+use nahook_core::{Event, EventTypeName, EventTypeRef, MessageId, WorkspaceId};
 
 use super::{FORMAT, Item};
 
@@ -14,7 +14,7 @@ pub(crate) struct Part {
     /// Where the payload is in it.
     pub(crate) payload: Range<usize>,
     pub(crate) message: MessageId,
-    pub(crate) event_type: EventTypeName,
+    pub(crate) event_type: Option<EventTypeName>,
     pub(crate) workspace: WorkspaceId,
     /// How many deliveries it has.
     pub(crate) len: usize,
@@ -26,6 +26,8 @@ pub(crate) struct Part {
 const ITEM_LEN_MAX: usize = 30 + 47 + 10 + 20 + 9;
 /// What the members of an event take at most besides its payload, its labels and its deliveries.
 const MEMBERS_LEN_MAX: usize = 1_024;
+/// What an idempotency key takes at most besides six bytes for each of its own.
+const KEY_LEN: usize = 24;
 
 /// At most so many bytes has a part of this event with so many deliveries.
 pub(crate) fn part_len(event: &Event, items: usize) -> usize {
@@ -36,7 +38,9 @@ pub(crate) fn part_len(event: &Event, items: usize) -> usize {
         .iter()
         .map(|(key, value)| 6 * (key.len() + value.len()) + 6)
         .sum();
-    MEMBERS_LEN_MAX + event.payload.len() + labels + items.saturating_mul(ITEM_LEN_MAX)
+    let key = event.idempotency_key.as_ref();
+    let key = key.map_or(0, |key| 6 * key.as_str().len() + KEY_LEN);
+    MEMBERS_LEN_MAX + event.payload.len() + labels + key + items.saturating_mul(ITEM_LEN_MAX)
 }
 
 /// Writes the event with these deliveries.
@@ -45,11 +49,20 @@ pub(crate) fn part_of(event: &Event, items: &[Item]) -> Part {
     // Writing to memory cannot fail, and the labels are text.
     let _ = write!(
         json,
-        r#"{{"message":"{}","workspace":"{}","event_type":"{}","event_type_name":"{}","accepted_at":{},"metadata":"#,
-        event.id,
-        event.workspace,
-        event.event_type,
-        event.event_type_name.as_str(),
+        r#"{{"message":"{}","workspace":"{}","#,
+        event.id, event.workspace,
+    );
+    if let Some(EventTypeRef { id, name }) = &event.event_type {
+        let _ = write!(json, r#""event_type":"{id}","event_type_name":"{name}","#);
+    }
+    if let Some(key) = &event.idempotency_key {
+        json.extend_from_slice(br#""idempotency_key":"#);
+        let _ = serde_json::to_writer(&mut json, key.as_str());
+        json.push(b',');
+    }
+    let _ = write!(
+        json,
+        r#""accepted_at":{},"metadata":"#,
         event.accepted_at.as_nanos(),
     );
     let _ = serde_json::to_writer(&mut json, event.metadata.as_map());
@@ -80,7 +93,7 @@ pub(crate) fn part_of(event: &Event, items: &[Item]) -> Part {
         json,
         payload,
         message: event.id,
-        event_type: event.event_type_name.clone(),
+        event_type: event.event_type.as_ref().map(|of| of.name.clone()),
         workspace: event.workspace,
         len: items.len(),
         first_ordinal: items

@@ -17,7 +17,6 @@ pub(crate) struct DirectJob {
 pub(super) struct DirectSlot {
     pub(super) event: Event,
     pub(super) endpoint: EndpointId,
-    pub(super) key: Option<IdempotencyKey>,
 }
 
 impl DirectJob {
@@ -28,7 +27,6 @@ impl DirectJob {
         let slot = |slot: &DirectDelivery| DirectSlot {
             event: slot.event().clone(),
             endpoint: slot.endpoint(),
-            key: slot.idempotency_key().cloned(),
         };
         let job = Self {
             slots: deliveries.iter().map(slot).collect(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nahook_core::{
     Attempt, AttemptRecord, Delivery, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryRecorder,
-    Event, LogEntry, Standing, Timestamp,
+    Event, IdempotencyKey, LogEntry, Standing, Timestamp,
 };
 
 use super::super::queue::{Shop, attempt};
@@ -110,6 +110,7 @@ impl Shown {
             &[0],
         );
         self.record.id = other.id(0);
+        self.record.idempotency_key = IdempotencyKey::of(other.id(0));
         self.record.message = other.event.id;
         self.record.metadata = other.event.metadata.clone();
         self
