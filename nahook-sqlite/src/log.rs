@@ -118,8 +118,9 @@ pub(crate) fn record(
             let status: Status = row.get(5)?;
             let created_at = instant_at(row, 4)?;
             let message = message_at(row, 0)?;
+            let id = DeliveryId::nth(message, split_key(key).1);
             Ok(DeliveryRecord {
-                id: DeliveryId::nth(message, split_key(key).1),
+                id,
                 message,
                 endpoint: parsed_at::<EndpointId>(row, 1)?,
                 idempotency_key: key_at(row, 12)?.unwrap_or_else(|| IdempotencyKey::of(id)),

@@ -110,7 +110,7 @@ impl State {
             message: slot.event.id,
             workspace: slot.event.workspace,
             endpoint: slot.endpoint,
-            event_type: Some(slot.event.event_type_name.clone()),
+            event_type: slot.event.event_type.as_ref().map(|of| of.name.clone()),
             payload: slot.event.payload.clone(),
             attempts: slot.attempts,
             accepted_at: slot.event.accepted_at,
