@@ -110,7 +110,7 @@ fn target(
                  auth_username, auth_password, is_active, failing_since, environment.id
              FROM endpoint JOIN workspace ON workspace.row = endpoint.workspace
              JOIN environment ON environment.row = endpoint.environment
-             WHERE endpoint.id = ?1 AND deleted_at IS NULL",
+             WHERE endpoint.id = ?1 AND endpoint.deleted_at IS NULL",
         )?
         .query_row([id.as_str()], |row| known_at(row, id, now))
         .optional()
