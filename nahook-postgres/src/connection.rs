@@ -303,6 +303,14 @@ impl Lent {
         self.client.as_deref().ok_or(PgError::Closed)
     }
 
+    /// Ends the transaction that is underway: keeps it or not.
+    pub(crate) async fn conclude(&mut self, is_kept: bool) -> Result<(), PgError> {
+        let end = if is_kept { "COMMIT" } else { "ROLLBACK" };
+        self.begin()?.batch_execute(end).await?;
+        self.end();
+        Ok(())
+    }
+
     /// Nothing is underway any more.
     pub(crate) fn end(&mut self) {
         self.is_busy = false;

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nahook_core::{
-    BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
-    SecretText, StoreError,
+    Actor, BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
+    SecretText, StoreError, WorkspaceId,
 };
 use tokio_postgres::Row;
 
 use crate::catalog::row::kind_at;
+use crate::connection::Lent;
 use crate::error::PgError;
 use crate::row::{maybe_instant_at, nanos, parsed_at, value_at};
 use crate::store::PostgresStore;
@@ -24,15 +25,11 @@ JOIN environment n ON n.row = e.environment
 LEFT JOIN endpoint_health h ON h.endpoint = e.row
 WHERE e.id = ANY($1) AND e.deleted_at IS NULL";
 
-/// Switches endpoints off and tells everybody.
 const DISABLE: &str = "
-WITH disabled AS (
-    UPDATE endpoint e SET is_active = false, updated_at = $2
-    WHERE e.id = ANY($1) AND e.is_active AND e.deleted_at IS NULL
-    RETURNING e.workspace
-)
-SELECT w.id, pg_notify($3, 'c' || w.id)
-FROM workspace w WHERE w.row IN (SELECT d.workspace FROM disabled d)";
+UPDATE endpoint e SET is_active = false, updated_at = $2
+FROM workspace w
+WHERE e.id = ANY($1) AND e.is_active AND e.deleted_at IS NULL AND w.row = e.workspace
+RETURNING e.id, w.id";
 
 const FAILING: &str = "
 INSERT INTO endpoint_health AS h (endpoint, failing_since)
@@ -81,7 +78,7 @@ fn kind(state: HealthState) -> std::mem::Discriminant<HealthState> {
 
 impl PostgresStore {
     /// Records reports of one kind.
-    async fn record(&self, reports: &[HealthReport]) -> Result<(), PgError> {
+    async fn record(&self, reports: &[HealthReport]) -> Result<(), StoreError> {
         let ids: Vec<_> = reports
             .iter()
             .map(|report| report.endpoint.as_str())
@@ -89,14 +86,7 @@ impl PostgresStore {
         let lender = &self.shared().lender;
         match reports.first().map(|report| report.state) {
             None => {}
-            Some(HealthState::Disable) => {
-                let now = nanos(self.shared().clock().now());
-                let channel = self.shared().settings.schema.as_str();
-                let rows = lender.query(DISABLE, &[&ids, &now, &channel]).await?;
-                for row in &rows {
-                    self.shared().signals.cache.forget(&parsed_at(row, 0)?);
-                }
-            }
+            Some(HealthState::Disable) => self.disable(&ids).await?,
             Some(HealthState::FailingSince(_)) => {
                 let since: Vec<_> = reports
                     .iter()
@@ -112,6 +102,35 @@ impl PostgresStore {
             }
         }
         Ok(())
+    }
+
+    /// Switches endpoints off and tells everybody.
+    async fn disable(&self, ids: &[&str]) -> Result<(), StoreError> {
+        let mut lent = self.begin().await?;
+        let disabled = self.disable_within(&mut lent, ids).await;
+        let changed = disabled.iter().flatten().copied().collect();
+        self.end(&mut lent, disabled.is_ok(), &changed).await?;
+        disabled?;
+        Ok(())
+    }
+
+    /// Answers whose endpoints were switched off.
+    async fn disable_within(
+        &self,
+        lent: &mut Lent,
+        ids: &[&str],
+    ) -> Result<Vec<WorkspaceId>, StoreError> {
+        let now = nanos(self.shared().clock().now());
+        let mut workspaces = Vec::new();
+        let mut entries = Vec::new();
+        for row in &lent.query(DISABLE, &[&ids, &now]).await? {
+            let (endpoint, workspace) = (value_at(row, 0)?, parsed_at(row, 1)?);
+            let resource = ("endpoint", endpoint);
+            entries.push(self.audit_entry(workspace, &Actor::system(), resource, "disabled"));
+            workspaces.push(workspace);
+        }
+        self.tell(lent, &entries).await?;
+        Ok(workspaces)
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod audit;
 mod cache;
 mod catalog;
 mod config;
@@ -12,6 +13,7 @@ mod keys;
 mod limiter;
 mod listener;
 mod log;
+mod management;
 pub mod metric;
 mod publisher;
 mod queue;

@@ -6,8 +6,9 @@
 
 mod support;
 
-use nahook_testkit::{limiter_conformance, store_conformance};
+use nahook_testkit::{limiter_conformance, management_conformance, store_conformance};
 use support::{PostgresHarness, PostgresLimiterHarness};
 
 store_conformance!(PostgresHarness<4>);
+management_conformance!(PostgresHarness<4>);
 limiter_conformance!(PostgresLimiterHarness);

@@ -1,16 +1,20 @@
 //! What exists, and changing it: each call one transaction, under the workspaces' locks.
 
-mod read;
+mod columns;
+pub(crate) mod read;
 pub(crate) mod row;
-mod write;
+pub(crate) mod select;
+pub(crate) mod write;
 
 use std::collections::BTreeSet;
 
 use nahook_core::{
-    ApiKeyId, ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, EventTypeId, EventTypeName,
-    EventTypeRecord, KeyState, Manifest, MessageId, Record, StoreError, Verb, WorkspaceId,
-    WorkspaceRecord,
+    Actor, ApiKeyId, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change,
+    EventTypeId, EventTypeName, EventTypeRecord, KeyState, ManagementError, Manifest, MessageId,
+    Record, StoreError, Verb, WorkspaceId, WorkspaceRecord,
 };
+
+use crate::audit;
 
 use crate::connection::Lent;
 use crate::error::PgError;
@@ -18,9 +22,14 @@ use crate::row::{parsed_at, value_at};
 use crate::schema::LOCK_CLASS;
 use crate::store::PostgresStore;
 
+<<<<<<< HEAD
 /// Between its statements this process works out what a manifest changes, which for a large one on a busy machine may take
 /// longer than a connection may otherwise sit in a transaction.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+=======
+/// Each statement sees what was committed before it begins: what is read after a lock is what was written under it.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+>>>>>>> 6860241 (postgres: what is in a workspace is read as of one instant and changed by one decision at a time)
 
 /// Why a transaction was not committed.
 pub(crate) enum Failure {
@@ -49,6 +58,22 @@ impl From<Failure> for CatalogError {
     }
 }
 
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Catalog(CatalogError::Store(error)) => error,
+            Failure::Catalog(error) => Self::internal(error),
+            Failure::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<Failure> for ManagementError {
+    fn from(failure: Failure) -> Self {
+        CatalogError::from(failure).into()
+    }
+}
+
 impl Catalog for PostgresStore {
     async fn apply(
         &self,
@@ -56,7 +81,7 @@ impl Catalog for PostgresStore {
         mode: ApplyMode,
     ) -> Result<Vec<Change>, CatalogError> {
         let mut lent = self.begin().await?;
-        let applied = self.apply_within(&mut lent, manifest).await;
+        let applied = self.apply_within(&mut lent, manifest, mode).await;
         let changed: BTreeSet<_> = applied.iter().flatten().map(workspace_of).collect();
         let is_kept = applied.is_ok() && mode == ApplyMode::Commit;
         self.end(&mut lent, is_kept, &changed).await?;
@@ -72,23 +97,11 @@ impl Catalog for PostgresStore {
     }
 
     async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError> {
-        const SET: &str = "
-            WITH changed AS (
-                UPDATE api_key SET state = $2 WHERE id = $1 AND state <> 2 RETURNING workspace
-            )
-            SELECT w.id, pg_notify($3, 'c' || w.id) FROM workspace w JOIN changed c ON c.workspace = w.row";
-        let channel = self.shared().settings.schema.as_str();
-        let lender = &self.shared().lender;
-        let state = row::state_code(state);
-        let rows = lender
-            .query(SET, &[&key.as_str(), &state, &channel])
-            .await
-            .map_err(StoreError::from)?;
-        let Some(row) = rows.first() else {
-            return Err(CatalogError::NotFound("API key"));
-        };
-        let workspace = parsed_at(row, 0).map_err(StoreError::from)?;
-        self.shared().signals.cache.forget(&workspace);
+        let mut lent = self.begin().await?;
+        let set = self.set_state_within(&mut lent, key, state).await;
+        let changed = set.iter().copied().collect();
+        self.end(&mut lent, set.is_ok(), &changed).await?;
+        set?;
         Ok(())
     }
 
@@ -109,6 +122,7 @@ impl Catalog for PostgresStore {
 }
 
 impl PostgresStore {
+<<<<<<< HEAD
     async fn begin(&self) -> Result<Lent, CatalogError> {
         let mut lent = self
             .shared()
@@ -120,22 +134,28 @@ impl PostgresStore {
         begun
             .await
             .map_err(|error| StoreError::from(PgError::from(error)))?;
+=======
+    pub(crate) async fn begin(&self) -> Result<Lent, Failure> {
+        let mut lent = self.shared().lender.lend().await?;
+        let begun = lent.begin()?.batch_execute(BEGIN);
+        begun.await.map_err(PgError::from)?;
+>>>>>>> 6860241 (postgres: what is in a workspace is read as of one instant and changed by one decision at a time)
         Ok(lent)
     }
 
     /// Ends the transaction; if it is kept, everybody is told which workspaces have changed.
-    async fn end(
+    pub(crate) async fn end(
         &self,
         lent: &mut Lent,
         is_kept: bool,
         changed: &BTreeSet<WorkspaceId>,
-    ) -> Result<(), CatalogError> {
+    ) -> Result<(), Failure> {
         let ended = self.end_within(lent, is_kept, changed).await;
         // Even if the commit is unclear: what is forgotten without need is looked up again.
         for workspace in changed {
             self.shared().signals.cache.forget(workspace);
         }
-        ended.map_err(|error| StoreError::from(error).into())
+        Ok(ended?)
     }
 
     async fn end_within(
@@ -153,16 +173,14 @@ impl PostgresStore {
             )
             .await?;
         }
-        let end = if is_kept { "COMMIT" } else { "ROLLBACK" };
-        lent.begin()?.batch_execute(end).await?;
-        lent.end();
-        Ok(())
+        lent.conclude(is_kept).await
     }
 
     async fn apply_within(
         &self,
         lent: &mut Lent,
         manifest: &Manifest,
+        mode: ApplyMode,
     ) -> Result<Vec<Change>, Failure> {
         let names: Vec<_> = manifest
             .workspaces
@@ -181,8 +199,62 @@ impl PostgresStore {
         let changes = manifest
             .changes(&snapshot, now, &shared.settings.ids)
             .map_err(CatalogError::from)?;
-        write::write(lent, &changes, now).await?;
+        let operator = Actor::operator();
+        let entries = changes
+            .iter()
+            .map(|change| AuditEntry::of(change, &operator, now, &shared.settings.ids));
+        let entries: Vec<_> = entries.filter(|_| mode == ApplyMode::Commit).collect();
+        let further = audit::tell(&entries).into_iter().collect();
+        write::write(lent, &changes, further, now).await?;
         Ok(changes)
+    }
+
+    /// Answers the key's workspace.
+    async fn set_state_within(
+        &self,
+        lent: &mut Lent,
+        key: &ApiKeyId,
+        state: KeyState,
+    ) -> Result<WorkspaceId, Failure> {
+        const SET: &str = "
+            UPDATE api_key k SET state = $2 FROM workspace w
+            WHERE k.id = $1 AND k.state <> 2 AND w.row = k.workspace RETURNING w.id";
+        let rows = lent
+            .query(SET, &[&key.as_str(), &row::state_code(state)])
+            .await?;
+        let row = rows.first().ok_or(CatalogError::NotFound("API key"))?;
+        let workspace = parsed_at(row, 0)?;
+        let entry = self.audit_entry(
+            workspace,
+            &Actor::operator(),
+            ("api_key", key.to_string()),
+            state.participle(),
+        );
+        self.tell(lent, &[entry]).await?;
+        Ok(workspace)
+    }
+
+    /// An entry about what happens now.
+    pub(crate) fn audit_entry(
+        &self,
+        workspace: WorkspaceId,
+        actor: &Actor,
+        resource: (&str, String),
+        done: &str,
+    ) -> AuditEntry {
+        let shared = self.shared();
+        let (now, ids) = (shared.clock().now(), &shared.settings.ids);
+        AuditEntry::new(workspace, actor, resource, done, now, ids)
+    }
+
+    /// Writes entries in the transaction that is underway.
+    pub(crate) async fn tell(
+        &self,
+        lent: &mut Lent,
+        entries: &[AuditEntry],
+    ) -> Result<(), Failure> {
+        let further = audit::tell(entries).into_iter().collect();
+        write::write(lent, &[], further, self.shared().clock().now()).await
     }
 
     /// Waits until nobody else changes these workspaces: by their names as long as they do not exist, by their rows
@@ -250,7 +322,15 @@ impl PostgresStore {
             created_at: now,
         };
         let id = record.id;
-        write::write_one(lent, Verb::Create, &Record::EventType(record), now).await?;
+        let entry = self.audit_entry(
+            *workspace,
+            &Actor::system(),
+            ("event_type", id.to_string()),
+            "created",
+        );
+        let change = Change::new(Verb::Create, Record::EventType(record));
+        let further = audit::tell(&[entry]).into_iter().collect();
+        write::write(lent, &[change], further, now).await?;
         Ok(id)
     }
 }

@@ -8,64 +8,53 @@ use nahook_core::{
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
+use super::columns;
 use super::row::{hash_at, kind_at, plan_at, state_at};
 use crate::connection::{Lender, Lent};
 use crate::error::PgError;
 use crate::row::{instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
 
-const WORKSPACE_COLUMNS: &str = "
-w.id, w.name, w.created_at, w.payload_len_max,
-w.workspace_rate_interval, w.workspace_rate_burst, w.key_rate_interval, w.key_rate_burst";
-
-const ENVIRONMENTS: &str = "
-SELECT n.id, w.id, n.name, n.slug, n.is_default, n.created_at, n.updated_at
-FROM environment n JOIN workspace w ON w.row = n.workspace
-WHERE w.id = ANY($1) AND n.deleted_at IS NULL ORDER BY n.row";
-
-const EVENT_TYPES: &str = "
-SELECT t.id, w.id, t.name, t.description, t.created_at
-FROM event_type t JOIN workspace w ON w.row = t.workspace
-WHERE w.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.row";
-
-const APPLICATIONS: &str = "
-SELECT a.id, w.id, a.external_id, a.name, a.metadata, a.max_endpoints, a.show_event_types, a.created_at, a.updated_at
-FROM application a JOIN workspace w ON w.row = a.workspace
-WHERE w.id = ANY($1) AND a.deleted_at IS NULL ORDER BY a.row";
-
-const ENDPOINTS: &str = "
-SELECT e.id, w.id, n.id, e.url, e.kind, e.config, e.metadata, e.description,
-    e.auth_username, e.auth_password, e.secret, e.is_active, e.created_at, e.updated_at,
-    a.id, e.previous_secret, e.previous_secret_until
-FROM endpoint e JOIN workspace w ON w.row = e.workspace JOIN environment n ON n.row = e.environment
-LEFT JOIN application a ON a.row = e.application
-WHERE w.id = ANY($1) AND e.deleted_at IS NULL ORDER BY e.row";
-
-const SUBSCRIPTIONS: &str = "
-SELECT s.id, w.id, e.id, t.id, s.created_at
-FROM subscription s JOIN workspace w ON w.row = s.workspace
-JOIN endpoint e ON e.row = s.endpoint JOIN event_type t ON t.row = s.event_type
-WHERE w.id = ANY($1) AND e.deleted_at IS NULL AND t.deleted_at IS NULL ORDER BY s.row";
-
-const PUBLICATIONS: &str = "
-SELECT w.id, n.id, t.id
-FROM publication p JOIN workspace w ON w.row = p.workspace
-JOIN environment n ON n.row = p.environment JOIN event_type t ON t.row = p.event_type
-WHERE w.id = ANY($1) AND t.deleted_at IS NULL ORDER BY p.row";
-
-const API_KEYS: &str = "
-SELECT k.id, w.id, n.id, e.id, k.name, k.hash, k.state, k.created_at
-FROM api_key k JOIN workspace w ON w.row = k.workspace
-LEFT JOIN environment n ON n.row = k.environment LEFT JOIN endpoint e ON e.row = k.endpoint
-WHERE w.id = ANY($1) ORDER BY k.row";
-
-const MANAGEMENT_TOKENS: &str = "
-SELECT t.id, w.id, t.name, t.hash, t.state, t.created_at
-FROM management_token t JOIN workspace w ON w.row = t.workspace
-WHERE w.id = ANY($1) ORDER BY t.row";
+const ENVIRONMENTS: &str = columns::environments!(
+    "w.id",
+    "JOIN workspace w ON w.row = n.workspace
+    WHERE w.id = ANY($1) AND n.deleted_at IS NULL ORDER BY n.row"
+);
+const EVENT_TYPES: &str = columns::event_types!(
+    "w.id",
+    "JOIN workspace w ON w.row = t.workspace
+    WHERE w.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.row"
+);
+const APPLICATIONS: &str = columns::applications!(
+    "w.id",
+    "JOIN workspace w ON w.row = a.workspace
+    WHERE w.id = ANY($1) AND a.deleted_at IS NULL ORDER BY a.row"
+);
+const ENDPOINTS: &str = columns::endpoints!(
+    "w.id",
+    "JOIN workspace w ON w.row = e.workspace
+    WHERE w.id = ANY($1) AND e.deleted_at IS NULL ORDER BY e.row"
+);
+const SUBSCRIPTIONS: &str = columns::subscriptions!(
+    "w.id",
+    "JOIN workspace w ON w.row = s.workspace WHERE w.id = ANY($1) ORDER BY s.row"
+);
+const PUBLICATIONS: &str = columns::publications!(
+    "w.id",
+    "JOIN workspace w ON w.row = p.workspace WHERE w.id = ANY($1) ORDER BY p.row"
+);
+const API_KEYS: &str = columns::api_keys!(
+    "w.id",
+    "JOIN workspace w ON w.row = k.workspace WHERE w.id = ANY($1) ORDER BY k.row"
+);
+const MANAGEMENT_TOKENS: &str = columns::management_tokens!(
+    "w.id",
+    "JOIN workspace w ON w.row = t.workspace WHERE w.id = ANY($1) ORDER BY t.row"
+);
 
 pub(super) async fn workspaces(lender: &Lender) -> Result<Vec<WorkspaceRecord>, PgError> {
-    let query = format!("SELECT {WORKSPACE_COLUMNS} FROM workspace w ORDER BY w.row");
-    let rows = lender.query(&query, &[]).await?;
+    let rows = lender
+        .query(columns::workspaces!("ORDER BY w.row"), &[])
+        .await?;
     rows.iter().map(workspace_at).collect()
 }
 
@@ -85,11 +74,8 @@ pub(super) async fn snapshot(
     names: &[&str],
     ids: &[&str],
 ) -> Result<Snapshot, PgError> {
-    let query = format!(
-        "SELECT {WORKSPACE_COLUMNS} FROM workspace w
-         WHERE w.name = ANY($1) OR w.id = ANY($2) ORDER BY w.row"
-    );
-    let workspaces = lent.query(&query, &[&names, &ids]).await?;
+    let query = columns::workspaces!("WHERE w.name = ANY($1) OR w.id = ANY($2) ORDER BY w.row");
+    let workspaces = lent.query(query, &[&names, &ids]).await?;
     let workspaces = workspaces
         .iter()
         .map(workspace_at)
@@ -122,7 +108,7 @@ async fn all<T>(
     rows.iter().map(read).collect()
 }
 
-fn workspace_at(row: &Row) -> Result<WorkspaceRecord, PgError> {
+pub(super) fn workspace_at(row: &Row) -> Result<WorkspaceRecord, PgError> {
     Ok(WorkspaceRecord {
         id: parsed_at(row, 0)?,
         name: value_at(row, 1)?,
@@ -131,7 +117,7 @@ fn workspace_at(row: &Row) -> Result<WorkspaceRecord, PgError> {
     })
 }
 
-fn environment_at(row: &Row) -> Result<EnvironmentRecord, PgError> {
+pub(super) fn environment_at(row: &Row) -> Result<EnvironmentRecord, PgError> {
     Ok(EnvironmentRecord {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
@@ -143,7 +129,7 @@ fn environment_at(row: &Row) -> Result<EnvironmentRecord, PgError> {
     })
 }
 
-fn event_type_at(row: &Row) -> Result<EventTypeRecord, PgError> {
+pub(super) fn event_type_at(row: &Row) -> Result<EventTypeRecord, PgError> {
     Ok(EventTypeRecord {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
@@ -153,7 +139,7 @@ fn event_type_at(row: &Row) -> Result<EventTypeRecord, PgError> {
     })
 }
 
-fn application_at(row: &Row) -> Result<ApplicationRecord, PgError> {
+pub(super) fn application_at(row: &Row) -> Result<ApplicationRecord, PgError> {
     Ok(ApplicationRecord {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
@@ -168,7 +154,7 @@ fn application_at(row: &Row) -> Result<ApplicationRecord, PgError> {
     })
 }
 
-fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
+pub(super) fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
     let username: Option<String> = value_at(row, 8)?;
     let password: Option<String> = value_at(row, 9)?;
     let previous: Option<&str> = value_at(row, 15)?;
@@ -201,7 +187,7 @@ fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
     })
 }
 
-fn subscription_at(row: &Row) -> Result<SubscriptionRecord, PgError> {
+pub(super) fn subscription_at(row: &Row) -> Result<SubscriptionRecord, PgError> {
     Ok(SubscriptionRecord {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
@@ -211,7 +197,7 @@ fn subscription_at(row: &Row) -> Result<SubscriptionRecord, PgError> {
     })
 }
 
-fn publication_at(row: &Row) -> Result<PublicationRecord, PgError> {
+pub(super) fn publication_at(row: &Row) -> Result<PublicationRecord, PgError> {
     Ok(PublicationRecord {
         workspace: parsed_at(row, 0)?,
         environment: parsed_at(row, 1)?,
@@ -219,7 +205,7 @@ fn publication_at(row: &Row) -> Result<PublicationRecord, PgError> {
     })
 }
 
-fn api_key_at(row: &Row) -> Result<ApiKeyRecord, PgError> {
+pub(super) fn api_key_at(row: &Row) -> Result<ApiKeyRecord, PgError> {
     Ok(ApiKeyRecord {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
@@ -232,7 +218,7 @@ fn api_key_at(row: &Row) -> Result<ApiKeyRecord, PgError> {
     })
 }
 
-fn management_token_at(row: &Row) -> Result<ManagementTokenRecord, PgError> {
+pub(super) fn management_token_at(row: &Row) -> Result<ManagementTokenRecord, PgError> {
     Ok(ManagementTokenRecord {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
@@ -243,6 +229,6 @@ fn management_token_at(row: &Row) -> Result<ManagementTokenRecord, PgError> {
     })
 }
 
-fn json_at<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, PgError> {
+pub(crate) fn json_at<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, PgError> {
     serde_json::from_str(value_at(row, column)?).map_err(PgError::unreadable)
 }

@@ -38,6 +38,7 @@ CREATE TABLE {schema}.event_type (
     deleted_at bigint
 );
 CREATE UNIQUE INDEX event_type_by_name ON {schema}.event_type (workspace, name) WHERE deleted_at IS NULL;
+CREATE INDEX event_type_by_workspace ON {schema}.event_type (workspace, row) WHERE deleted_at IS NULL;
 
 -- Likewise.
 CREATE TABLE {schema}.application (
@@ -114,7 +115,7 @@ CREATE TABLE {schema}.subscription (
     UNIQUE (endpoint, event_type)
 );
 CREATE INDEX subscription_by_event_type ON {schema}.subscription (event_type, row) INCLUDE (endpoint);
-CREATE INDEX subscription_by_workspace ON {schema}.subscription (workspace);
+CREATE INDEX subscription_by_workspace ON {schema}.subscription (workspace, event_type);
 
 CREATE TABLE {schema}.publication (
     row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -148,6 +149,29 @@ CREATE TABLE {schema}.management_token (
     state smallint NOT NULL,
     created_at bigint NOT NULL,
     UNIQUE (workspace, name)
+);
+
+-- Who changed what. It says nothing that a secret could be told from.
+CREATE TABLE {schema}.audit_entry (
+    row bigint GENERATED ALWAYS AS IDENTITY,
+    workspace bigint NOT NULL REFERENCES {schema}.workspace,
+    created_at bigint NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    actor_kind text COLLATE "C" NOT NULL,
+    actor_id text NOT NULL,
+    actor_label text NOT NULL,
+    action text COLLATE "C" NOT NULL,
+    resource_type text COLLATE "C" NOT NULL,
+    resource_id text NOT NULL,
+    metadata text NOT NULL,
+    PRIMARY KEY (workspace, created_at, row)
+);
+CREATE INDEX audit_entry_by_time ON {schema}.audit_entry (created_at);
+
+-- What front ends seal cursors with: one row, drawn when it is first asked for.
+CREATE TABLE {schema}.sealing_key (
+    is_drawn boolean PRIMARY KEY CHECK (is_drawn),
+    key bytea NOT NULL
 );
 
 -- The payload once, whatever the width. No foreign keys from here on: the statement that writes a row looks up what it

@@ -4,7 +4,7 @@ mod put;
 mod remove;
 
 use futures_util::future::join_all;
-use nahook_core::{CatalogError, Change, ManifestError, Record, Timestamp, Verb};
+use nahook_core::{CatalogError, Change, ManifestError, Record, Timestamp, Verb, WorkspaceId};
 use tokio_postgres::types::ToSql;
 
 use super::Failure;
@@ -16,9 +16,9 @@ const PIPELINE: usize = 256;
 
 /// A statement with its parameters. It writes one row, and what follows from that; none where a row that it refers to
 /// is missing.
-struct Write {
-    statement: &'static str,
-    parameters: Vec<Box<dyn ToSql + Send + Sync>>,
+pub(crate) struct Write {
+    pub(crate) statement: &'static str,
+    pub(crate) parameters: Vec<Box<dyn ToSql + Send + Sync>>,
 }
 
 /// A statement, and its parameters in their order.
@@ -30,36 +30,49 @@ macro_rules! write_of {
         }
     };
 }
-use write_of;
+pub(crate) use write_of;
 
-/// Writes the changes, in their order.
+/// What tells every process that these workspaces have changed, once the transaction commits.
+pub(crate) fn tell_of_changes<'a>(
+    channel: &str,
+    workspaces: impl IntoIterator<Item = &'a WorkspaceId>,
+) -> Write {
+    let workspaces: Vec<_> = workspaces.into_iter().map(ToString::to_string).collect();
+    write_of!(
+        "SELECT pg_notify($1, 'c' || id) FROM unnest($2::text[]) AS id",
+        channel.to_owned(),
+        workspaces,
+    )
+}
+
+/// Writes the changes, in their order, and then what else there is to write.
 pub(crate) async fn write(
     lent: &mut Lent,
     changes: &[Change],
+    further: Vec<Write>,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    for chunk in changes.chunks(PIPELINE) {
-        let rows: Vec<_> = chunk
-            .iter()
-            .map(|change| (change.verb, &change.record))
-            .collect();
-        write_chunk(lent, &rows, now).await?;
+    let mut writes = Vec::with_capacity(changes.len() + further.len());
+    for change in changes {
+        let write = match change.verb {
+            Verb::Create | Verb::Update => put::statement(change.verb, &change.record),
+            Verb::Remove => {
+                remove::statement(&change.record, now).ok_or_else(|| taken(&change.record))?
+            }
+        };
+        writes.push((Some(change), write));
+    }
+    writes.extend(further.into_iter().map(|write| (None, write)));
+    for chunk in writes.chunks(PIPELINE) {
+        write_chunk(lent, chunk).await?;
     }
     Ok(())
 }
 
-async fn write_chunk(
-    lent: &mut Lent,
-    rows: &[(Verb, &Record)],
-    now: Timestamp,
-) -> Result<(), Failure> {
-    let mut prepared = Vec::with_capacity(rows.len());
-    for (verb, record) in rows {
-        let write = match verb {
-            Verb::Create | Verb::Update => put::statement(*verb, record),
-            Verb::Remove => remove::statement(record, now).ok_or_else(|| taken(record))?,
-        };
-        prepared.push((lent.prepare(write.statement).await?, write.parameters));
+async fn write_chunk(lent: &mut Lent, writes: &[(Option<&Change>, Write)]) -> Result<(), Failure> {
+    let mut prepared = Vec::with_capacity(writes.len());
+    for (_, write) in writes {
+        prepared.push((lent.prepare(write.statement).await?, &write.parameters));
     }
     let client = lent.begin()?;
     // Sent in this order, without waiting for one another's answers.
@@ -69,20 +82,14 @@ async fn write_chunk(
         client.execute(statement, &parameters).await
     }))
     .await;
-    for ((verb, record), written) in rows.iter().zip(written) {
-        check(*verb, record, written.map_err(PgError::from))?;
+    for ((change, _), written) in writes.iter().zip(written) {
+        let written = written.map_err(PgError::from);
+        match change {
+            Some(change) => check(change.verb, &change.record, written)?,
+            None => drop(written?),
+        }
     }
     Ok(())
-}
-
-/// Writes one row.
-pub(super) async fn write_one(
-    lent: &mut Lent,
-    verb: Verb,
-    record: &Record,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    write_chunk(lent, &[(verb, record)], now).await
 }
 
 fn check(verb: Verb, record: &Record, written: Result<u64, PgError>) -> Result<(), Failure> {

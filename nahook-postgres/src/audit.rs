@@ -1,0 +1,112 @@
+//! Who changed what: entries are written in the transaction that makes the change.
+
+use nahook_core::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery, StoreError, WorkspaceId};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::catalog::read::json_at;
+use crate::catalog::write::{Write, write_of};
+use crate::error::PgError;
+use crate::row::{instant_at, nanos, parsed_at, value_at};
+use crate::store::PostgresStore;
+
+const TELL: &str = "
+INSERT INTO audit_entry (workspace, created_at, id, actor_kind, actor_id, actor_label, action, resource_type,
+    resource_id, metadata)
+SELECT w.row, u.created_at, u.id, u.actor_kind, u.actor_id, u.actor_label, u.action, u.resource_type,
+    u.resource_id, u.metadata
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::text[], $10::text[]) WITH ORDINALITY AS u (workspace, created_at, id, actor_kind, actor_id, actor_label, action,
+    resource_type, resource_id, metadata, place)
+JOIN workspace w ON w.id = u.workspace ORDER BY u.place";
+
+/// A page of a workspace's entries that match, and how many match. One row comes in any case. Of entries of the same
+/// instant the one written last is the newest.
+const ENTRIES: &str = "
+WITH matching AS NOT MATERIALIZED (
+    SELECT a.* FROM audit_entry a
+    WHERE a.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1)
+        AND a.created_at >= $2 AND a.created_at < $3
+        AND ($4::text IS NULL OR a.action = $4) AND ($5::text IS NULL OR a.resource_type = $5)
+        AND ($6::text IS NULL OR a.actor_kind = $6)
+)
+SELECT c.total, p.id, p.created_at, p.actor_kind, p.actor_id, p.actor_label, p.action, p.resource_type,
+    p.resource_id, p.metadata
+FROM (SELECT count(*) AS total FROM matching) c
+LEFT JOIN (SELECT m.* FROM matching m ORDER BY m.created_at DESC, m.row DESC OFFSET $7 LIMIT $8) p ON true
+ORDER BY p.created_at DESC, p.row DESC";
+
+/// What writes the entries; nothing if there are none.
+pub(crate) fn tell(entries: &[AuditEntry]) -> Option<Write> {
+    if entries.is_empty() {
+        return None;
+    }
+    let texts = |of: fn(&AuditEntry) -> String| entries.iter().map(of).collect::<Vec<_>>();
+    let instants: Vec<_> = entries
+        .iter()
+        .map(|entry| nanos(entry.created_at))
+        .collect();
+    Some(write_of!(
+        TELL,
+        texts(|entry| entry.workspace.to_string()),
+        instants,
+        texts(|entry| entry.id.to_string()),
+        texts(|entry| entry.actor.kind.as_str().to_owned()),
+        texts(|entry| entry.actor.id.clone()),
+        texts(|entry| entry.actor.label.clone()),
+        texts(|entry| entry.action.clone()),
+        texts(|entry| entry.resource_type.clone()),
+        texts(|entry| entry.resource_id.clone()),
+        texts(|entry| serde_json::to_string(&entry.metadata).unwrap_or_else(|_| "{}".to_owned())),
+    ))
+}
+
+impl PostgresStore {
+    pub(crate) async fn audit_page(
+        &self,
+        workspace: &WorkspaceId,
+        query: &AuditQuery,
+    ) -> Result<AuditPage, StoreError> {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let parameters: [&(dyn ToSql + Sync); 8] = [
+            &workspace.as_str(),
+            &query.from.map_or(0, nanos),
+            &query.to.map_or(i64::MAX, nanos),
+            &query.action,
+            &query.resource_type,
+            &query.actor_kind.map(ActorKind::as_str),
+            &number(query.offset),
+            &number(query.limit),
+        ];
+        let rows = self.shared().lender.query(ENTRIES, &parameters).await?;
+        let mut page = AuditPage::default();
+        for row in &rows {
+            page.total = u64::try_from(value_at::<i64>(row, 0)?).unwrap_or(0);
+            page.entries.extend(entry_at(*workspace, row)?);
+        }
+        Ok(page)
+    }
+}
+
+/// `None` if there is none.
+fn entry_at(workspace: WorkspaceId, row: &Row) -> Result<Option<AuditEntry>, PgError> {
+    if value_at::<Option<&str>>(row, 1)?.is_none() {
+        return Ok(None);
+    }
+    let kind: &str = value_at(row, 3)?;
+    let kind = ActorKind::ALL.into_iter().find(|it| it.as_str() == kind);
+    Ok(Some(AuditEntry {
+        id: parsed_at(row, 1)?,
+        workspace,
+        actor: Actor {
+            kind: kind.ok_or_else(|| PgError::unreadable("no such kind of actor"))?,
+            id: value_at(row, 4)?,
+            label: value_at(row, 5)?,
+        },
+        action: value_at(row, 6)?,
+        resource_type: value_at(row, 7)?,
+        resource_id: value_at(row, 8)?,
+        metadata: json_at(row, 9)?,
+        created_at: instant_at(row, 2)?,
+    }))
+}

@@ -1,0 +1,237 @@
+//! Reading what is asked for: a statement a selection, each answered from an index.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use nahook_core::{Select, Snapshot, WorkspaceId};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::columns;
+use super::read::{
+    api_key_at, application_at, endpoint_at, environment_at, event_type_at, management_token_at,
+    publication_at, subscription_at, workspace_at,
+};
+use crate::error::PgError;
+use crate::row::{parsed_at, value_at};
+
+/// The rows of the workspace $1 of one kind, by its table's alias, of which the rest is true.
+macro_rules! of_workspace {
+    ($kind:ident, $workspace:literal, $rest:literal) => {
+        columns::$kind!(
+            "$1::text",
+            "WHERE ",
+            $workspace,
+            " = (SELECT w.row FROM workspace w WHERE w.id = $1) ",
+            $rest
+        )
+    };
+}
+
+const API_KEYS: &str = of_workspace!(api_keys, "k.workspace", "ORDER BY k.row");
+const APPLICATIONS: &str = of_workspace!(
+    applications,
+    "a.workspace",
+    "AND a.deleted_at IS NULL ORDER BY a.row OFFSET $2 LIMIT $3"
+);
+const APPLICATION: &str = of_workspace!(
+    applications,
+    "a.workspace",
+    "AND a.deleted_at IS NULL AND a.id = $2"
+);
+const APPLICATION_CALLED: &str = of_workspace!(
+    applications,
+    "a.workspace",
+    "AND a.deleted_at IS NULL AND a.external_id = $2"
+);
+const ENDPOINT: &str = of_workspace!(
+    endpoints,
+    "e.workspace",
+    "AND e.deleted_at IS NULL AND e.id = $2"
+);
+const ENDPOINTS: &str = of_workspace!(
+    endpoints,
+    "e.workspace",
+    "AND e.deleted_at IS NULL ORDER BY e.row"
+);
+const ENDPOINTS_OF: &str = of_workspace!(
+    endpoints,
+    "e.workspace",
+    "AND e.deleted_at IS NULL AND e.application = (SELECT o.row FROM application o WHERE o.id = $2) ORDER BY e.row"
+);
+const ENVIRONMENTS: &str = of_workspace!(
+    environments,
+    "n.workspace",
+    "AND n.deleted_at IS NULL ORDER BY n.row"
+);
+const EVENT_TYPES: &str = of_workspace!(
+    event_types,
+    "t.workspace",
+    "AND t.deleted_at IS NULL ORDER BY t.row"
+);
+const EVENT_TYPES_WITH: &str = of_workspace!(
+    event_types,
+    "t.workspace",
+    "AND t.deleted_at IS NULL AND t.id = ANY($2::text[]) ORDER BY t.row"
+);
+const MANAGEMENT_TOKENS: &str = of_workspace!(management_tokens, "t.workspace", "ORDER BY t.row");
+const PUBLICATIONS_IN: &str = of_workspace!(
+    publications,
+    "p.workspace",
+    "AND p.environment = (SELECT o.row FROM environment o WHERE o.id = $2) ORDER BY p.row"
+);
+const SUBSCRIPTIONS_OF: &str = of_workspace!(
+    subscriptions,
+    "s.workspace",
+    "AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY s.row"
+);
+const SUBSCRIPTIONS_TO: &str = of_workspace!(
+    subscriptions,
+    "s.workspace",
+    "AND s.event_type = (SELECT o.row FROM event_type o WHERE o.id = $2) ORDER BY s.row"
+);
+const SUBSCRIBER_COUNTS: &str = "
+SELECT t.id, c.subscribers
+FROM (SELECT s.event_type, count(*) AS subscribers FROM subscription s
+    WHERE s.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1) GROUP BY s.event_type) c
+JOIN event_type t ON t.row = c.event_type";
+const SUBSCRIBER_COUNTS_OF: &str = "
+SELECT t.id, c.subscribers
+FROM event_type t
+CROSS JOIN LATERAL (SELECT count(*) AS subscribers FROM subscription s WHERE s.event_type = t.row) c
+WHERE t.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1) AND t.id = ANY($2::text[]) AND c.subscribers > 0";
+const WORKSPACE: &str = columns::workspaces!("WHERE w.id = $1");
+
+/// Whoever changes the workspace waits for the others; who only refers to it does not.
+const LOCK: &str = "SELECT w.row FROM workspace w WHERE w.id = $1 FOR NO KEY UPDATE";
+
+/// A selection's statement, its parameters, and where its rows go.
+pub(crate) struct Query {
+    pub(crate) statement: &'static str,
+    pub(crate) parameters: Vec<Box<dyn ToSql + Send + Sync>>,
+    take: Take,
+}
+
+type Take = fn(&[Row], &mut Snapshot) -> Result<(), PgError>;
+
+impl Query {
+    /// Waits until nobody else changes the workspace; a row says that it exists.
+    pub(crate) fn lock(workspace: &WorkspaceId) -> Self {
+        Self {
+            statement: LOCK,
+            parameters: vec![Box::new(workspace.as_str().to_owned())],
+            take: |_, _| Ok(()),
+        }
+    }
+
+    /// Reads the selected rows.
+    pub(crate) fn of(workspace: &WorkspaceId, select: &Select) -> Self {
+        let text = |id: &str| Some(Box::new(id.to_owned()) as Box<dyn ToSql + Send + Sync>);
+        let texts = |ids: Vec<String>| Some(Box::new(ids) as Box<dyn ToSql + Send + Sync>);
+        let (statement, parameter, take): (_, _, Take) = match select {
+            Select::ApiKeys => (API_KEYS, None, take_api_keys),
+            Select::Applications { offset, limit } => {
+                return Self {
+                    statement: APPLICATIONS,
+                    parameters: vec![
+                        Box::new(workspace.as_str().to_owned()),
+                        Box::new(count(*offset)),
+                        Box::new(count(*limit)),
+                    ],
+                    take: take_applications,
+                };
+            }
+            Select::Application(id) => (APPLICATION, text(id.as_str()), take_applications),
+            Select::ApplicationCalled(name) => (APPLICATION_CALLED, text(name), take_applications),
+            Select::Endpoint(id) => (ENDPOINT, text(id.as_str()), take_endpoints),
+            Select::Endpoints => (ENDPOINTS, None, take_endpoints),
+            Select::EndpointsOf(id) => (ENDPOINTS_OF, text(id.as_str()), take_endpoints),
+            Select::Environments => (ENVIRONMENTS, None, take_environments),
+            Select::EventTypes => (EVENT_TYPES, None, take_event_types),
+            Select::EventTypesWith(ids) => (
+                EVENT_TYPES_WITH,
+                texts(ids.iter().map(ToString::to_string).collect()),
+                take_event_types,
+            ),
+            Select::ManagementTokens => (MANAGEMENT_TOKENS, None, take_management_tokens),
+            Select::PublicationsIn(id) => (PUBLICATIONS_IN, text(id.as_str()), take_publications),
+            Select::SubscriberCounts(None) => (SUBSCRIBER_COUNTS, None, take_subscriber_counts),
+            Select::SubscriberCounts(Some(ids)) => (
+                SUBSCRIBER_COUNTS_OF,
+                texts(ids.iter().map(ToString::to_string).collect()),
+                take_subscriber_counts,
+            ),
+            Select::SubscriptionsOf(id) => {
+                (SUBSCRIPTIONS_OF, text(id.as_str()), take_subscriptions)
+            }
+            Select::SubscriptionsTo(id) => {
+                (SUBSCRIPTIONS_TO, text(id.as_str()), take_subscriptions)
+            }
+            Select::Workspace => (WORKSPACE, None, take_workspaces),
+        };
+        let mut parameters = vec![Box::new(workspace.as_str().to_owned()) as _];
+        parameters.extend(parameter);
+        Self {
+            statement,
+            parameters,
+            take,
+        }
+    }
+
+    /// Puts the rows to those that are there already.
+    pub(crate) fn take(&self, rows: &[Row], snapshot: &mut Snapshot) -> Result<(), PgError> {
+        (self.take)(rows, snapshot)
+    }
+}
+
+/// A count as Postgres knows it; there are never as many rows.
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// How the rows of each kind are put to those that are there already, each once.
+macro_rules! takes {
+    ($($name:ident $kind:ident $read:ident |$row:ident| $identity:expr;)+) => {$(
+        fn $name(rows: &[Row], snapshot: &mut Snapshot) -> Result<(), PgError> {
+            add(&mut snapshot.$kind, rows, $read, |$row| $identity)
+        }
+    )+};
+}
+
+takes! {
+    take_api_keys api_keys api_key_at |row| row.id;
+    take_applications applications application_at |row| row.id;
+    take_endpoints endpoints endpoint_at |row| row.id;
+    take_environments environments environment_at |row| row.id;
+    take_event_types event_types event_type_at |row| row.id;
+    take_management_tokens management_tokens management_token_at |row| row.id;
+    take_publications publications publication_at |row| (row.environment, row.event_type);
+    take_subscriptions subscriptions subscription_at |row| row.id;
+    take_workspaces workspaces workspace_at |row| row.id;
+}
+
+fn take_subscriber_counts(rows: &[Row], snapshot: &mut Snapshot) -> Result<(), PgError> {
+    for row in rows {
+        let subscribers = u64::try_from(value_at::<i64>(row, 1)?).unwrap_or(0);
+        snapshot
+            .subscriber_counts
+            .insert(parsed_at(row, 0)?, subscribers);
+    }
+    Ok(())
+}
+
+fn add<T, K: Eq + Hash>(
+    there: &mut Vec<T>,
+    rows: &[Row],
+    read: fn(&Row) -> Result<T, PgError>,
+    identity: fn(&T) -> K,
+) -> Result<(), PgError> {
+    let known: HashSet<_> = there.iter().map(identity).collect();
+    for row in rows {
+        let row = read(row)?;
+        if !known.contains(&identity(&row)) {
+            there.push(row);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! Reading and changing what is in a workspace: as of one instant, and one decision at a time.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use nahook_core::{
+    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Select, Snapshot,
+    StoreError, WorkspaceId,
+};
+use tokio::join;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::audit;
+use crate::catalog::select::Query;
+use crate::catalog::{BEGIN, write};
+use crate::connection::Lent;
+use crate::error::PgError;
+use crate::row::value_at;
+use crate::store::PostgresStore;
+
+/// All of them see one instant.
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+const SEALING_KEY: &str = "SELECT key FROM sealing_key";
+
+/// Whoever is first draws it.
+const DRAW_SEALING_KEY: &str =
+    "INSERT INTO sealing_key (is_drawn, key) VALUES (true, $1) ON CONFLICT DO NOTHING";
+
+impl ManagementStore for PostgresStore {
+    async fn read(
+        &self,
+        workspace: &WorkspaceId,
+        selection: &[Select],
+    ) -> Result<Snapshot, StoreError> {
+        let queries: Vec<_> = selection
+            .iter()
+            .map(|select| Query::of(workspace, select))
+            .collect();
+        let mut lent = self.shared().lender.lend().await?;
+        // One alone sees one instant anyhow.
+        let (opening, closing) = if queries.len() > 1 {
+            (BEGIN_READING, "COMMIT")
+        } else {
+            ("", "")
+        };
+        let answers = ask(&mut lent, opening, &queries, closing).await?;
+        lent.end();
+        Ok(snapshot(&queries, &answers)?)
+    }
+
+    /// In three round trips: the lock with what is read, what is written with its audit entries, the commit.
+    async fn change(
+        &self,
+        workspace: &WorkspaceId,
+        plan: &Arc<dyn ChangePlan>,
+    ) -> Result<Vec<Change>, ManagementError> {
+        let lending = self.shared().lender.lend().await;
+        let mut lent = lending.map_err(StoreError::from)?;
+        let changed = self.change_within(&mut lent, workspace, plan).await;
+        let is_kept = changed.is_ok();
+        let ended = lent.conclude(is_kept).await;
+        // Even if the commit is unclear: what is forgotten without need is looked up again.
+        self.shared().signals.cache.forget(workspace);
+        let changes = changed?;
+        ended.map_err(StoreError::from)?;
+        Ok(changes)
+    }
+
+    async fn audit_log(
+        &self,
+        workspace: &WorkspaceId,
+        query: &AuditQuery,
+    ) -> Result<AuditPage, StoreError> {
+        self.audit_page(workspace, query).await
+    }
+
+    async fn sealing_key(&self) -> Result<[u8; 32], StoreError> {
+        let lender = &self.shared().lender;
+        let mut rows = lender.query(SEALING_KEY, &[]).await?;
+        if rows.is_empty() {
+            let ids = &self.shared().settings.ids;
+            let drawn = [ids.random().to_be_bytes(), ids.random().to_be_bytes()].concat();
+            lender.query(DRAW_SEALING_KEY, &[&drawn]).await?;
+            rows = lender.query(SEALING_KEY, &[]).await?;
+        }
+        let row = rows
+            .first()
+            .ok_or_else(|| PgError::unreadable("there is no sealing key"))?;
+        let key: &[u8] = value_at(row, 0)?;
+        Ok(key.try_into().map_err(PgError::unreadable)?)
+    }
+}
+
+impl PostgresStore {
+    async fn change_within(
+        &self,
+        lent: &mut Lent,
+        workspace: &WorkspaceId,
+        plan: &Arc<dyn ChangePlan>,
+    ) -> Result<Vec<Change>, ManagementError> {
+        let shared = self.shared();
+        let mut queries = vec![Query::lock(workspace)];
+        queries.extend(
+            plan.reads()
+                .iter()
+                .map(|select| Query::of(workspace, select)),
+        );
+        // The lock first: each statement sees what was committed before it begins.
+        let answers = ask(lent, BEGIN, &queries, "")
+            .await
+            .map_err(StoreError::from)?;
+        let rows = snapshot(&queries, &answers).map_err(StoreError::from)?;
+        let planned = plan.plan(&rows)?;
+        if planned.changes.is_empty() && planned.audit.is_empty() {
+            return Ok(planned.changes);
+        }
+        if answers.first().is_none_or(Vec::is_empty) {
+            return Err(ManagementError::NotFound("workspace"));
+        }
+        let channel = shared.settings.schema.as_str();
+        let mut further = vec![write::tell_of_changes(channel, [workspace])];
+        further.extend(audit::tell(&planned.audit));
+        let now = shared.clock().now();
+        write::write(lent, &planned.changes, further, now).await?;
+        Ok(planned.changes)
+    }
+}
+
+/// Sends the statements without waiting for one another's answers: one round trip, once they are prepared.
+async fn ask(
+    lent: &mut Lent,
+    opening: &str,
+    queries: &[Query],
+    closing: &str,
+) -> Result<Vec<Vec<Row>>, PgError> {
+    let mut prepared = Vec::with_capacity(queries.len());
+    for query in queries {
+        prepared.push((lent.prepare(query.statement).await?, &query.parameters));
+    }
+    let client = lent.begin()?;
+    let say = async |words: &str| match words {
+        "" => Ok(()),
+        words => client.batch_execute(words).await,
+    };
+    let asking = prepared.iter().map(|(statement, parameters)| async move {
+        let parameters: Vec<&(dyn ToSql + Sync)> =
+            parameters.iter().map(|value| &**value as _).collect();
+        client.query(statement, &parameters).await
+    });
+    let (opened, answers, closed) = join!(biased; say(opening), join_all(asking), say(closing));
+    opened?;
+    let answers = answers.into_iter().collect::<Result<_, _>>()?;
+    closed?;
+    Ok(answers)
+}
+
+fn snapshot(queries: &[Query], answers: &[Vec<Row>]) -> Result<Snapshot, PgError> {
+    let mut snapshot = Snapshot::default();
+    for (query, rows) in queries.iter().zip(answers) {
+        query.take(rows, &mut snapshot)?;
+    }
+    Ok(snapshot)
+}
