@@ -63,9 +63,9 @@ impl ManagementStore for PostgresStore {
         let ended = lent.conclude(is_kept).await;
         // Even if the commit is unclear: what is forgotten without need is looked up again.
         self.shared().signals.cache.forget(workspace);
-        let changes = changed?;
+        let done = changed?;
         ended.map_err(StoreError::from)?;
-        Ok(changes)
+        Ok(done)
     }
 
     async fn audit_log(

@@ -22,14 +22,11 @@ use crate::row::{parsed_at, value_at};
 use crate::schema::LOCK_CLASS;
 use crate::store::PostgresStore;
 
-<<<<<<< HEAD
-/// Between its statements this process works out what a manifest changes, which for a large one on a busy machine may take
-/// longer than a connection may otherwise sit in a transaction.
-const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '60s'";
-=======
-/// Each statement sees what was committed before it begins: what is read after a lock is what was written under it.
-pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
->>>>>>> 6860241 (postgres: what is in a workspace is read as of one instant and changed by one decision at a time)
+/// Each statement sees what was committed before it begins: what is read after a lock is what was written under it. Between
+/// its statements this process works out what a manifest changes, which for a large one on a busy machine may take longer
+/// than a connection may otherwise sit in a transaction.
+pub(crate) const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 /// Why a transaction was not committed.
 pub(crate) enum Failure {
@@ -122,24 +119,10 @@ impl Catalog for PostgresStore {
 }
 
 impl PostgresStore {
-<<<<<<< HEAD
-    async fn begin(&self) -> Result<Lent, CatalogError> {
-        let mut lent = self
-            .shared()
-            .lender
-            .lend()
-            .await
-            .map_err(StoreError::from)?;
-        let begun = lent.begin().map_err(StoreError::from)?.batch_execute(BEGIN);
-        begun
-            .await
-            .map_err(|error| StoreError::from(PgError::from(error)))?;
-=======
     pub(crate) async fn begin(&self) -> Result<Lent, Failure> {
         let mut lent = self.shared().lender.lend().await?;
         let begun = lent.begin()?.batch_execute(BEGIN);
         begun.await.map_err(PgError::from)?;
->>>>>>> 6860241 (postgres: what is in a workspace is read as of one instant and changed by one decision at a time)
         Ok(lent)
     }
 
