@@ -38,13 +38,22 @@ pub(super) fn meta_leader(port: u16, size: u64) -> Option<String> {
 }
 
 /// The name of the server that leads a stream, as this server knows it.
-pub(super) fn stream_leader(port: u16, stream: &str) -> Option<String> {
+pub(super) fn stream_leader(port: u16, name: &str) -> Option<String> {
+    let found = stream(port, name)?;
+    Some(found["cluster"]["leader"].as_str()?.to_owned())
+}
+
+/// How many messages a stream holds.
+pub(super) fn messages(port: u16, name: &str) -> Option<u64> {
+    stream(port, name)?["state"]["messages"].as_u64()
+}
+
+fn stream(port: u16, name: &str) -> Option<Value> {
     let jetstream = get(port, "/jsz?streams=true&accounts=true")?;
     let accounts = jetstream["account_details"].as_array()?;
     let mut streams = accounts
         .iter()
         .filter_map(|account| account["stream_detail"].as_array())
         .flatten();
-    let found = streams.find(|found| found["name"] == stream)?;
-    Some(found["cluster"]["leader"].as_str()?.to_owned())
+    streams.find(|found| found["name"] == name).cloned()
 }

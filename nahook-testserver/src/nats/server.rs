@@ -130,6 +130,11 @@ impl NatsServer {
         self.folder.join("store")
     }
 
+    /// How many messages a stream holds, or `None` if the server knows no such stream.
+    pub fn messages(&self, stream: &str) -> Option<u64> {
+        monitor::messages(self.monitor, stream)
+    }
+
     /// What the server has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
