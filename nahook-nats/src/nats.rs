@@ -5,13 +5,16 @@ use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::error::ConnectError;
-use crate::layout::{Mending, Names, ensure};
+use crate::layout::{Mending, Names, Source, ensure};
 use crate::log::NatsLog;
 use crate::publisher::NatsPublisher;
 use crate::queue::{Hub, NatsQueue};
 
 /// How long closing waits for the connection.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a server may take to say that it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to NATS with its streams: the way to the queue, and the queue.
 ///
@@ -26,6 +29,7 @@ pub struct Nats {
     /// What became of deliveries, if the settings ask for it.
     pub log: Option<NatsLog>,
     connection: Connection,
+    names: Arc<Names>,
 }
 
 /// Connects to one of `servers` (`nats://…` or `tls://…`, several separated by commas), makes the streams and consumers that
@@ -47,10 +51,19 @@ pub async fn connect(servers: &str, settings: NatsSettings) -> Result<Nats, Conn
         queue: NatsQueue::new(hub),
         log: settings.log.then(|| NatsLog::new(&connection, &names)),
         connection,
+        names: Arc::new(names),
     })
 }
 
 impl Nats {
+    /// Whether a server answers that its stream of deliveries is there. Takes a second at most.
+    pub async fn is_ready(&self) -> bool {
+        let stream = self.names.stream(Source::Deliveries);
+        let asked = self.connection.context.get_stream(stream);
+        let answered = tokio::time::timeout(READY_TIMEOUT, asked).await;
+        self.is_connected() && answered.is_ok_and(|answer| answer.is_ok())
+    }
+
     /// Whether there is a connection to a server now.
     pub fn is_connected(&self) -> bool {
         self.connection.is_up()

@@ -5,17 +5,23 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use metrics::{counter, gauge};
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynEndpointDirectory,
-    DynKeyStore, DynRateLimiter, DynSubscriptionStore, GcraLimiter, SecretText, StoreError,
-    SystemClock,
+    DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder,
+    DynEndpointDirectory, DynKeyStore, DynRateLimiter, DynSubscriptionStore, GcraLimiter,
+    LoggedPublisher, RecorderBuffer, RecorderBufferSettings, SecretText, StoreError, SystemClock,
 };
+use nahook_nats::{Nats, NatsSettings};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_sqlite::{Role, SqliteLimiter, SqliteSettings, SqliteStore};
 
 use crate::ServerError;
+
+/// How often the metrics are told how the delivery log gets on.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where the state is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,6 +39,8 @@ pub enum StoreUrl {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum QueueUrl {
+    /// On the streams of these NATS servers, which any number of processes may share that share a store.
+    Nats(SecretText),
     /// In the store.
     Store,
 }
@@ -60,12 +68,18 @@ impl StoreUrl {
 }
 
 impl QueueUrl {
-    /// Reads `store`. The error says what is expected.
+    /// Reads `store`, or `nats://…` and `tls://…`, several separated by commas. The error says what is expected.
     pub fn parse(url: &str) -> Result<Self, String> {
+        let is_nats = |url: &str| {
+            let server = url.trim().split_once("://");
+            server
+                .is_some_and(|(scheme, host)| matches!(scheme, "nats" | "tls") && !host.is_empty())
+        };
         match url {
             "store" => Ok(Self::Store),
+            _ if url.split(',').all(is_nats) => Ok(Self::Nats(SecretText::new(url))),
             _ => Err(format!(
-                "{:?} is not a known queue; \"store\" is",
+                "{:?} is not a known queue; \"store\" is, and nats://…",
                 without_password(url)
             )),
         }
@@ -96,9 +110,20 @@ pub struct Backend {
     pub publisher: Arc<dyn DynDeliveryPublisher>,
     /// The queue.
     pub queue: Arc<dyn DynDeliveryQueue>,
+    /// Where a queue that is not the store's tells of its deliveries.
+    pub recorder: Arc<dyn DynDeliveryRecorder>,
     /// Who is subscribed.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
     opened: Opened,
+    nats: Option<NatsBackend>,
+}
+
+/// A queue on NATS.
+#[derive(Clone)]
+struct NatsBackend {
+    nats: Nats,
+    /// What was accepted, on its way to the log.
+    accepted: RecorderBuffer,
 }
 
 /// What has to be closed.
@@ -110,9 +135,61 @@ enum Opened {
 }
 
 impl Backend {
-    /// Opens the store for a server, which is the only one on an embedded file. Makes what does not exist yet.
-    pub async fn open_server(store: &StoreUrl) -> Result<Self, ServerError> {
-        Self::open(store, Role::Server).await
+    /// Opens the store and the queue for a server, which is the only one on an embedded file. Makes what does not exist yet.
+    pub async fn open_server(
+        store: &StoreUrl,
+        queue: &QueueUrl,
+        nats: &NatsSettings,
+    ) -> Result<Self, ServerError> {
+        let mut backend = Self::open(store, Role::Server).await?;
+        if let QueueUrl::Nats(servers) = queue {
+            let opened = nahook_nats::connect(servers.expose(), nats.clone()).await;
+            match opened {
+                Ok(nats) => backend.put_queue_on(nats),
+                Err(error) => {
+                    if let Err(error) = backend.close().await {
+                        tracing::error!(%error, "the store did not close cleanly");
+                    }
+                    return Err(ServerError::Queue(error.into()));
+                }
+            }
+        }
+        Ok(backend)
+    }
+
+    /// From here on deliveries wait on NATS, and the store keeps their log.
+    fn put_queue_on(&mut self, nats: Nats) {
+        let accepted = RecorderBuffer::new(RecorderBufferSettings::default());
+        let publisher = nats.publisher.clone();
+        self.publisher = Arc::new(LoggedPublisher::new(publisher, accepted.clone()));
+        self.queue = Arc::new(nats.queue.clone());
+        self.nats = Some(NatsBackend { nats, accepted });
+    }
+
+    /// Brings what happens on a queue that is not the store's into the store's log, until `stop` resolves; returns at once
+    /// where the queue is the store's.
+    pub async fn keep_log(&self, stop: impl Future<Output = ()> + Send) {
+        let Some(NatsBackend { nats, accepted }) = &self.nats else {
+            return;
+        };
+        let (stopped, stopping) = tokio::sync::watch::channel(false);
+        let stopped_by = |mut stopping: tokio::sync::watch::Receiver<bool>| async move {
+            let _ = stopping.wait_for(|stopped| *stopped).await;
+        };
+        let recording = accepted.run(&self.recorder, stopped_by(stopping.clone()));
+        let reading = async {
+            if let Some(log) = &nats.log {
+                log.run(&self.recorder, stopped_by(stopping)).await;
+            }
+        };
+        let measuring = async {
+            tokio::select! {
+                () = stop => {}
+                () = measure(accepted) => {}
+            }
+            stopped.send_replace(true);
+        };
+        tokio::join!(recording, reading, measuring);
     }
 
     /// Opens the store for a command that runs beside a server.
@@ -176,6 +253,7 @@ impl Backend {
             + DynDeliveryLog
             + DynDeliveryPublisher
             + DynDeliveryQueue
+            + DynDeliveryRecorder
             + DynSubscriptionStore
             + 'static,
     {
@@ -188,14 +266,24 @@ impl Backend {
             log: Arc::<T>::clone(&store),
             publisher: Arc::<T>::clone(&store),
             queue: Arc::<T>::clone(&store),
+            recorder: Arc::<T>::clone(&store),
             subscriptions: store,
             opened,
+            nats: None,
         }
     }
 
     /// Whether the store answers.
     pub async fn is_ready(&self) -> bool {
         self.catalog.workspaces_dyn().await.is_ok()
+    }
+
+    /// Whether the queue takes deliveries, where it is not the store's.
+    pub async fn is_queue_ready(&self) -> bool {
+        match &self.nats {
+            Some(queue) => queue.nats.is_ready().await,
+            None => true,
+        }
     }
 
     /// Writes out what is not yet, and closes the store. Nothing may use it afterwards.
@@ -213,6 +301,16 @@ impl Backend {
                 saved.and(closed)
             }
         }
+    }
+}
+
+/// Tells the metrics how the log gets on, for ever.
+async fn measure(accepted: &RecorderBuffer) {
+    loop {
+        counter!("nahook_log_dropped_total").absolute(accepted.dropped());
+        #[expect(clippy::cast_precision_loss, reason = "a hundred thousand at most")]
+        gauge!("nahook_log_waiting").set(accepted.len() as f64);
+        tokio::time::sleep(MEASURE_INTERVAL).await;
     }
 }
 

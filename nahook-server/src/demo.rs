@@ -50,6 +50,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         limiter_down: nahook_core::LimiterDown::Admit,
         log_format: None,
         sample: false,
+        nats: nahook_nats::NatsSettings::default(),
     };
     let signer = Signer::new([SECRET]).map_err(|error| usage(&error))?;
     let inbox = Inbox::bind(any_port, Some(signer), Box::new(answer)).await?;

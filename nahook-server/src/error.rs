@@ -51,6 +51,9 @@ pub enum ServerError {
     /// The database could not be connected to or made ready.
     #[error("cannot use the database")]
     Database(#[source] Box<dyn StdError + Send + Sync>),
+    /// The queue could not be connected to or made ready.
+    #[error("cannot use the queue")]
+    Queue(#[source] Box<dyn StdError + Send + Sync>),
     /// The catalog refused or failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

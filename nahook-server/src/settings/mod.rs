@@ -1,14 +1,18 @@
 //! The server's settings: a flag goes before the environment, the environment before the file, the file before the
 //! default.
 
+mod nats;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use nahook_core::LimiterDown;
+use nahook_nats::NatsSettings;
 use serde::Deserialize;
 
+pub use self::nats::{NatsArgs, StorageChoice};
 use crate::ServerError;
 use crate::backend::{QueueUrl, StoreUrl};
 
@@ -28,8 +32,8 @@ pub struct SettingsArgs {
     /// The store: `sqlite://PATH`, `postgres://…`, or `memory://` to keep nothing [default: a file in the data directory].
     #[arg(long, env = "NAHOOK_STORE", value_name = "URL", hide_env_values = true)]
     pub store: Option<String>,
-    /// The queue [default: the store].
-    #[arg(long, env = "NAHOOK_QUEUE", value_name = "URL")]
+    /// The queue: `store`, or `nats://…` for JetStream, several servers separated by commas [default: the store].
+    #[arg(long, env = "NAHOOK_QUEUE", value_name = "URL", hide_env_values = true)]
     pub queue: Option<String>,
     /// Address ranges that deliveries may go to although they are private, comma-separated, such as 10.0.0.0/8.
     #[arg(
@@ -51,6 +55,9 @@ pub struct SettingsArgs {
     /// Whether a first start on an empty store makes sample endpoints that print what arrives [default: true].
     #[arg(long, env = "NAHOOK_SAMPLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub sample: Option<bool>,
+    /// What a queue on NATS needs to know.
+    #[command(flatten)]
+    pub nats: NatsArgs,
 }
 
 /// The settings in a file.
@@ -66,6 +73,8 @@ struct SettingsFile {
     limiter_down: Option<LimiterDownChoice>,
     log_format: Option<LogFormat>,
     sample: Option<bool>,
+    #[serde(default)]
+    nats: NatsArgs,
 }
 
 /// What to do with a trigger when the rate limiter does not answer.
@@ -110,6 +119,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Whether a first start makes sample endpoints.
     pub sample: bool,
+    /// How a queue on NATS is set up.
+    pub nats: NatsSettings,
 }
 
 impl SettingsArgs {
@@ -172,6 +183,7 @@ impl SettingsArgs {
             limiter_down,
             log_format: self.log_format.or(file.log_format),
             sample: can_have_sample && self.sample.or(file.sample).unwrap_or(true),
+            nats: self.nats.or(file.nats).resolve()?,
         })
     }
 }

@@ -1,0 +1,327 @@
+//! The settings of a queue on NATS.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use nahook_core::SecretText;
+use nahook_nats::{Credentials, NatsSettings, Storage, Tls};
+use serde::Deserialize;
+
+use super::wrong;
+use crate::ServerError;
+
+/// The settings of a queue on NATS as given by flag or environment, or by the table `nats` of a file; each may be absent.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[command(next_help_heading = "With --queue nats://…")]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
+pub struct NatsArgs {
+    /// What every subject begins with; the streams are named after it [default: nahook].
+    #[arg(
+        long = "nats-prefix",
+        id = "nats_prefix",
+        env = "NAHOOK_NATS_PREFIX",
+        value_name = "PREFIX"
+    )]
+    pub prefix: Option<String>,
+    /// On how many servers of the cluster each stream is kept: 1, 3 or 5 [default: 1].
+    #[arg(
+        long = "nats-replicas",
+        id = "nats_replicas",
+        env = "NAHOOK_NATS_REPLICAS",
+        value_name = "NUMBER"
+    )]
+    pub replicas: Option<usize>,
+    /// What the streams are kept on [default: file].
+    #[arg(
+        long = "nats-storage",
+        id = "nats_storage",
+        env = "NAHOOK_NATS_STORAGE",
+        value_name = "STORAGE"
+    )]
+    pub storage: Option<StorageChoice>,
+    /// How many bytes of deliveries may wait; beyond that triggers are told so [default: no limit].
+    #[arg(
+        long = "nats-bytes-max",
+        id = "nats_bytes_max",
+        env = "NAHOOK_NATS_BYTES_MAX",
+        value_name = "BYTES"
+    )]
+    pub bytes_max: Option<u64>,
+    /// The user's name; name and password may be in the URL instead.
+    #[arg(
+        long = "nats-user",
+        id = "nats_user",
+        env = "NAHOOK_NATS_USER",
+        value_name = "NAME"
+    )]
+    pub user: Option<String>,
+    /// The user's password.
+    #[arg(
+        long = "nats-password",
+        id = "nats_password",
+        env = "NAHOOK_NATS_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
+    pub password: Option<String>,
+    /// A token.
+    #[arg(
+        long = "nats-token",
+        id = "nats_token",
+        env = "NAHOOK_NATS_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// A file with the seed of an nkey.
+    #[arg(
+        long = "nats-nkey-file",
+        id = "nats_nkey_file",
+        env = "NAHOOK_NATS_NKEY_FILE",
+        value_name = "FILE"
+    )]
+    pub nkey_file: Option<PathBuf>,
+    /// A file with a JWT and a seed, as nsc writes it.
+    #[arg(
+        long = "nats-credentials-file",
+        id = "nats_credentials_file",
+        env = "NAHOOK_NATS_CREDENTIALS_FILE",
+        value_name = "FILE"
+    )]
+    pub credentials_file: Option<PathBuf>,
+    /// Refuse a server without TLS [default: false, or what the URL says].
+    #[arg(long = "nats-tls", id = "nats_tls", env = "NAHOOK_NATS_TLS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub tls: Option<bool>,
+    /// A file of certificates, in PEM, of those whom to believe besides the system's.
+    #[arg(
+        long = "nats-tls-ca",
+        id = "nats_tls_ca",
+        env = "NAHOOK_NATS_TLS_CA",
+        value_name = "FILE"
+    )]
+    pub tls_ca: Option<PathBuf>,
+    /// A file with our own certificate chain, in PEM, for servers that ask for one.
+    #[arg(
+        long = "nats-tls-cert",
+        id = "nats_tls_cert",
+        env = "NAHOOK_NATS_TLS_CERT",
+        value_name = "FILE"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// A file with its key.
+    #[arg(
+        long = "nats-tls-key",
+        id = "nats_tls_key",
+        env = "NAHOOK_NATS_TLS_KEY",
+        value_name = "FILE"
+    )]
+    pub tls_key: Option<PathBuf>,
+}
+
+/// What streams are kept on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "JetStream has these two")]
+pub enum StorageChoice {
+    /// Files.
+    File,
+    /// Memory: a server that ends forgets.
+    Memory,
+}
+
+impl NatsArgs {
+    /// Fills what is absent from the file.
+    pub(super) fn or(self, file: Self) -> Self {
+        Self {
+            prefix: self.prefix.or(file.prefix),
+            replicas: self.replicas.or(file.replicas),
+            storage: self.storage.or(file.storage),
+            bytes_max: self.bytes_max.or(file.bytes_max),
+            user: self.user.or(file.user),
+            password: self.password.or(file.password),
+            token: self.token.or(file.token),
+            nkey_file: self.nkey_file.or(file.nkey_file),
+            credentials_file: self.credentials_file.or(file.credentials_file),
+            tls: self.tls.or(file.tls),
+            tls_ca: self.tls_ca.or(file.tls_ca),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+        }
+    }
+
+    /// Checks them.
+    pub(super) fn resolve(self) -> Result<NatsSettings, ServerError> {
+        let mut settings = NatsSettings::default();
+        let credentials = self.credentials()?;
+        if let Some(prefix) = self.prefix {
+            settings = settings.with_prefix(prefix);
+        }
+        if let Some(replicas) = self.replicas {
+            if ![1, 3, 5].contains(&replicas) {
+                return Err(wrong(
+                    "--nats-replicas",
+                    format!("{replicas} is not 1, 3 or 5"),
+                ));
+            }
+            settings.replicas = replicas;
+        }
+        settings.storage = match self.storage {
+            Some(StorageChoice::Memory) => Storage::Memory,
+            Some(StorageChoice::File) | None => Storage::File,
+        };
+        settings.bytes_max = self.bytes_max;
+        settings.credentials = credentials;
+        let client_certificate = match (self.tls_cert, self.tls_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                let reason = "a certificate and its key go together";
+                return Err(wrong("--nats-tls-cert", reason));
+            }
+        };
+        settings.tls = Tls {
+            required: self.tls.unwrap_or(false),
+            root_certificates: self.tls_ca,
+            client_certificate,
+        };
+        // The workers' results are recorded in the store.
+        settings.log = true;
+        Ok(settings)
+    }
+
+    fn credentials(&self) -> Result<Credentials, ServerError> {
+        let mut given = Vec::new();
+        if let Some(user) = &self.user {
+            let password = self.password.clone().unwrap_or_default();
+            given.push(Credentials::User(user.clone(), password));
+        } else if self.password.is_some() {
+            return Err(wrong("--nats-password", "it needs --nats-user"));
+        }
+        if let Some(token) = &self.token {
+            given.push(Credentials::Token(token.clone()));
+        }
+        if let Some(path) = &self.nkey_file {
+            given.push(Credentials::NkeySeed(seed(path)?.expose().to_owned()));
+        }
+        if let Some(path) = &self.credentials_file {
+            given.push(Credentials::File(path.clone()));
+        }
+        match (given.pop(), given.is_empty()) {
+            (None, _) => Ok(Credentials::None),
+            (Some(one), true) => Ok(one),
+            (Some(_), false) => Err(wrong(
+                "--nats-credentials-file",
+                "only one of user, token, nkey file and credentials file can be given",
+            )),
+        }
+    }
+}
+
+/// The seed in a file.
+fn seed(path: &Path) -> Result<SecretText, ServerError> {
+    let read = std::fs::read_to_string(path);
+    let text = read.map_err(|error| ServerError::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(SecretText::new(text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn each_kind_of_credentials_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let seed = dir.path().join("seed");
+        std::fs::write(&seed, "SUAX\n").unwrap();
+        let none = NatsArgs::default;
+        for (args, expected) in [
+            (none(), Credentials::None),
+            (
+                NatsArgs {
+                    user: text("u"),
+                    password: text("p"),
+                    ..none()
+                },
+                Credentials::User("u".to_owned(), "p".to_owned()),
+            ),
+            (
+                NatsArgs {
+                    token: text("t"),
+                    ..none()
+                },
+                Credentials::Token("t".to_owned()),
+            ),
+            (
+                NatsArgs {
+                    nkey_file: Some(seed.clone()),
+                    ..none()
+                },
+                Credentials::NkeySeed("SUAX".to_owned()),
+            ),
+            (
+                NatsArgs {
+                    credentials_file: Some("x.creds".into()),
+                    ..none()
+                },
+                Credentials::File("x.creds".into()),
+            ),
+        ] {
+            let settings = args.resolve().unwrap();
+            assert!(settings.credentials == expected, "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let none = NatsArgs::default;
+        for (args, named) in [
+            (
+                NatsArgs {
+                    user: text("u"),
+                    token: text("hunter2"),
+                    ..none()
+                },
+                "--nats-credentials-file",
+            ),
+            (
+                NatsArgs {
+                    password: text("hunter2"),
+                    ..none()
+                },
+                "--nats-password",
+            ),
+            (
+                NatsArgs {
+                    replicas: Some(2),
+                    ..none()
+                },
+                "--nats-replicas",
+            ),
+            (
+                NatsArgs {
+                    tls_key: Some("x".into()),
+                    ..none()
+                },
+                "--nats-tls-cert",
+            ),
+            (
+                NatsArgs {
+                    nkey_file: Some("/does/not/exist".into()),
+                    ..none()
+                },
+                "/does/not/exist",
+            ),
+        ] {
+            let said = args.resolve().unwrap_err().report();
+            assert!(said.contains(named) && !said.contains("hunter2"), "{said}");
+        }
+    }
+}
