@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nahook_core::{Delivery, DeliveryPublisher as _, Outcome, Timestamp};
+use nahook_core::{Delivery, DeliveryPublisher as _, Event, Outcome, Timestamp};
 use nahook_nats::NatsSettings;
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id, payload};
 use nahook_testserver::{NatsServer, NatsVersion, python};
@@ -30,7 +30,7 @@ async fn every_delivery_is_read_once_with_its_payload_as_it_was() {
             .unwrap();
         let mut expected = BTreeSet::new();
         for (number, text) in (1..).zip(PAYLOADS) {
-            let mut event = event("ws_shop", "order.paid", number, Timestamp::from_millis(7));
+            let mut event = happened(number);
             event.payload = payload(text);
             let endpoints: Vec<_> = (0..WIDTH).map(nth_endpoint_id).collect();
             let mut slots = deliveries(&event, &endpoints);
@@ -40,6 +40,19 @@ async fn every_delivery_is_read_once_with_its_payload_as_it_was() {
                 expected.insert(line(slot, text));
             }
         }
+        // Small ones that come at once share records.
+        let mut publishing = tokio::task::JoinSet::new();
+        for number in 1_000..1_300 {
+            let (publisher, event) = (nats.publisher.clone(), happened(number));
+            publishing.spawn(async move {
+                let mut slots = deliveries(&event, &[nth_endpoint_id(0)]);
+                publisher.publish(&event, &mut slots).await;
+                assert_eq!(slots[0].outcome(), Outcome::Published);
+                let text = std::str::from_utf8(event.payload.as_bytes()).unwrap();
+                line(&slots[0], text)
+            });
+        }
+        expected.extend(publishing.join_all().await);
 
         let printed = tokio::task::block_in_place(|| consume(&server, expected.len()));
         let all: Vec<_> = printed.lines().map(told).collect();
@@ -48,6 +61,10 @@ async fn every_delivery_is_read_once_with_its_payload_as_it_was() {
         // It has acknowledged what it read: nothing is left for anybody.
         assert_eq!(server.messages("SHOP-HOOKS_DELIVERIES"), Some(0));
     }
+}
+
+fn happened(number: u64) -> Event {
+    event("ws_shop", "order.paid", number, Timestamp::from_millis(7))
 }
 
 /// A delivery as the consumer should tell of it.

@@ -9,7 +9,7 @@ use nahook_core::{
 };
 use nahook_testkit::declare::{self, Workspace, nth_endpoint_id, workspace_id};
 use nahook_testkit::{CallAnswer, CallFault, CallScript, Faulty};
-use nahook_testserver::{NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
 use tokio::time::sleep;
 
 use super::text::{part, read};
@@ -140,7 +140,7 @@ async fn the_log_catches_up() {
         let server = NatsServer::start(version);
         let (log, writer) = open(&server).await;
         let told: Vec<_> = (1..=20).flat_map(entries).collect();
-        writer.write(&told).await;
+        writer.tell(&told).await.stored().await;
         assert_eq!(log.lag().await, Some(1), "all of it in one message");
 
         let store = store().await;
@@ -155,16 +155,13 @@ async fn the_log_catches_up() {
         };
         wait_until_recorded(&store, &told).await;
 
+        // Told while there is no server: told again until there is.
         server.kill();
-        server.start_again();
         let more: Vec<_> = (21..=22).flat_map(entries).collect();
-        for _ in 0..100 {
-            writer.write(&more).await;
-            if is_recorded(&store, &more).await {
-                break;
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
+        let telling = tokio::spawn(writer.tell(&more).await.stored());
+        sleep(Duration::from_millis(500)).await;
+        tokio::task::block_in_place(|| server.start_again());
+        telling.await.expect("it goes on");
         wait_until_recorded(&store, &more).await;
         reading.abort();
     }
@@ -175,8 +172,8 @@ async fn the_log_catches_up() {
 async fn what_is_refused_holds_nothing_up() {
     let server = NatsServer::start(NatsVersion::Newest);
     let (log, writer) = open(&server).await;
-    writer.write(&entries(1)).await;
-    writer.write(&entries(2)).await;
+    writer.tell(&entries(1)).await.stored().await;
+    writer.tell(&entries(2)).await.stored().await;
     let store = store().await;
     let refused = CallFault {
         answer: CallAnswer::FailBefore(StoreErrorKind::Internal),
@@ -195,5 +192,32 @@ async fn what_is_refused_holds_nothing_up() {
         .await;
     assert_eq!(shown.expect("the log can be asked"), None);
     assert_eq!(DeliveryStatus::Delivered, entries(2)[2].standing.status());
+    reading.abort();
+}
+
+/// Entries of an event whose payload fills a message all but entirely go in several.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_payload_leaves_room_for_few_entries() {
+    let server = NatsOptions::new(NatsVersion::Newest)
+        .max_payload(40_000)
+        .start();
+    let (log, writer) = open(&server).await;
+    let mut told = Vec::new();
+    let large: Vec<_> = entries(1).into_iter().cycle().take(1_000).collect();
+    let mut event = Event::clone(&large[0].event);
+    event.payload = declare::payload(&format!("{{\"filler\":\"{}\"}}", "x".repeat(20_000)));
+    let event = Arc::new(event);
+    told.extend(large.into_iter().map(|entry| LogEntry {
+        event: Arc::clone(&event),
+        ..entry
+    }));
+    writer.tell(&told).await.stored().await;
+    assert!(log.lag().await.is_some_and(|lag| lag > 10), "in several");
+    let store = store().await;
+    let reading = {
+        let (log, store) = (log.clone(), store.clone());
+        tokio::spawn(async move { log.run(store, std::future::pending()).await })
+    };
+    wait_until_recorded(&store, &told[..5]).await;
     reading.abort();
 }

@@ -1,16 +1,16 @@
 //! Telling the stream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::counter;
-use nahook_core::{IdSource as _, LogEntry};
-use tokio::time::{Instant, timeout_at};
+use nahook_core::LogEntry;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::text::{by_event, part};
-use crate::acks::{Acks, Fate, Outgoing};
+use crate::acks::{Acks, Fate, Outgoing, Refusal};
 use crate::config::NatsSettings;
 use crate::layout::Names;
 use crate::record::{Part, body, headers};
@@ -19,15 +19,25 @@ use crate::record::{Part, body, headers};
 const MESSAGE_LEN_MAX: usize = 256 << 10;
 /// Deliveries of one event in one part.
 const PART_LEN_MAX: usize = 500;
+/// What the envelope and the headers of a message take at most.
+const OVERHEAD: usize = 16 << 10;
+/// For how long what the stream has not taken is told again: entries may come twice, and late.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How soon.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Tells the stream what the workers of this process have settled.
 #[derive(Clone)]
 pub(crate) struct LogWriter {
     acks: Arc<Acks>,
     subject: String,
-    patience: Duration,
-    process: u128,
-    count: Arc<AtomicU64>,
+    answer_timeout: Duration,
+}
+
+/// What was sent and is not known to be stored.
+pub(crate) struct Telling {
+    writer: LogWriter,
+    messages: Vec<(Arc<Vec<Part>>, oneshot::Receiver<Fate>)>,
 }
 
 impl LogWriter {
@@ -35,26 +45,41 @@ impl LogWriter {
         Self {
             acks: Arc::clone(acks),
             subject: names.log(),
-            patience: settings.answer_timeout,
-            process: settings.ids.random(),
-            count: Arc::default(),
+            answer_timeout: settings.answer_timeout,
         }
     }
 
-    /// Tells the stream, and waits until it holds what it was told. What it does not take is lost to the log, counted in
-    /// `nahook_nats_log_lost_total`, and hinders nobody: deliveries do not wait for their log.
-    pub(crate) async fn write(&self, entries: &[LogEntry]) {
-        let deadline = Instant::now() + self.patience;
-        let mut answers = Vec::new();
-        let mut batch: Vec<Part> = Vec::new();
-        let mut len = 0;
+    /// Hands the entries to the connection: what is handed over later reaches the server later.
+    pub(crate) async fn tell(&self, entries: &[LogEntry]) -> Telling {
+        let mut telling = Telling {
+            writer: self.clone(),
+            messages: Vec::new(),
+        };
+        for parts in self.messages(entries) {
+            let parts = Arc::new(parts);
+            let answer = self.send(&parts).await;
+            telling.messages.push((parts, answer));
+        }
+        telling
+    }
+
+    /// The entries as parts, and those by message.
+    fn messages(&self, entries: &[LogEntry]) -> Vec<Vec<Part>> {
+        let room = self.acks.max_payload().saturating_sub(OVERHEAD);
+        let (mut messages, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
         for group in by_event(entries) {
-            for piece in group.chunks(PART_LEN_MAX) {
+            let mut pieces: Vec<_> = group.chunks(PART_LEN_MAX).rev().collect();
+            while let Some(piece) = pieces.pop() {
                 let Some(part) = part(piece) else {
                     continue;
                 };
-                if len + part.json.len() > MESSAGE_LEN_MAX && !batch.is_empty() {
-                    answers.push(self.send(std::mem::take(&mut batch)).await);
+                if part.json.len() > room && piece.len() > 1 {
+                    let (front, back) = piece.split_at(piece.len() / 2);
+                    pieces.extend([back, front]);
+                    continue;
+                }
+                if len + part.json.len() > MESSAGE_LEN_MAX.min(room) && !batch.is_empty() {
+                    messages.push(std::mem::take(&mut batch));
                     len = 0;
                 }
                 len += part.json.len();
@@ -62,35 +87,61 @@ impl LogWriter {
             }
         }
         if !batch.is_empty() {
-            answers.push(self.send(batch).await);
+            messages.push(batch);
         }
-        for (deliveries, answer) in answers {
-            match timeout_at(deadline, answer).await {
-                Ok(Ok(Fate::Stored)) => {}
-                fate => {
-                    counter!("nahook_nats_log_lost_total").increment(deliveries);
-                    tracing::warn!(
-                        ?fate,
-                        "the log's stream did not take what became of deliveries"
-                    );
-                }
-            }
-        }
+        messages
     }
 
-    async fn send(&self, parts: Vec<Part>) -> (u64, tokio::sync::oneshot::Receiver<Fate>) {
-        let deliveries = parts.iter().map(|part| part.len as u64).sum();
-        let (body, offsets) = body(&parts);
+    async fn send(&self, parts: &[Part]) -> oneshot::Receiver<Fate> {
+        let (body, offsets) = body(parts);
         let headers = headers(parts.iter().zip(offsets));
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
         let message = Outgoing {
             subject: self.subject.clone(),
-            id: Some(format!("{:032x}/{number}", self.process)),
+            // Told twice is told once: the server need not compare.
+            id: None,
             headers,
             body: Bytes::from(body),
         };
-        (deliveries, self.acks.send(message, None).await)
+        self.acks.send(message, None).await
     }
+}
+
+impl Telling {
+    /// Waits until the stream holds it, and tells it again where it does not. What it never takes is lost to the log, counted in
+    /// `nahook_nats_log_lost_total`, and hinders nobody: deliveries do not wait for their log.
+    pub(crate) async fn stored(self) {
+        let give_up = Instant::now() + PATIENCE;
+        for (parts, mut answer) in self.messages {
+            loop {
+                let deadline = Instant::now() + self.writer.answer_timeout;
+                let fate = timeout_at(deadline, answer).await;
+                match fate {
+                    Ok(Ok(Fate::Stored)) => break,
+                    Ok(Ok(Fate::Refused(Refusal::TooLarge))) => {
+                        lost(&parts, "it is too large");
+                        break;
+                    }
+                    _ if Instant::now() >= give_up => {
+                        lost(&parts, "the log's stream does not take it");
+                        break;
+                    }
+                    _ => {}
+                }
+                sleep(PAUSE).await;
+                answer = self.writer.send(&parts).await;
+            }
+        }
+    }
+}
+
+fn lost(parts: &[Part], why: &'static str) {
+    let deliveries = parts.iter().map(|part| part.len as u64).sum();
+    counter!("nahook_nats_log_lost_total").increment(deliveries);
+    tracing::warn!(
+        deliveries,
+        why,
+        "what became of deliveries is lost to the log"
+    );
 }
 
 impl std::fmt::Debug for LogWriter {

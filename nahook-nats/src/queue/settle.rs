@@ -154,7 +154,8 @@ impl Hub {
         let mut guard = Guard { hub: self, plans };
         let mut done = self.store_elsewhere(&guard.plans).await;
         let noted = self.progress_of(&guard.plans, &done);
-        let telling = self.tell_log(&guard.plans, &done);
+        // Before the note, on the same connection: what is known to be settled, the log knows as well.
+        let telling = self.tell_log(&guard.plans, &done).await;
         if !noted.is_empty() && !self.note(noted.iter()).await {
             done.fill(false);
             return done;
@@ -193,12 +194,15 @@ impl Hub {
     }
 
     /// Begins to tell the log what has become of these deliveries, if there is one.
-    fn tell_log(&self, plans: &[Plan], done: &[bool]) -> Option<tokio::task::JoinHandle<()>> {
-        let log = self.log.clone()?;
+    async fn tell_log(&self, plans: &[Plan], done: &[bool]) -> Option<tokio::task::JoinHandle<()>> {
+        let log = self.log.as_ref()?;
         let now = self.now();
         let told = plans.iter().zip(done).filter(|(_, done)| **done);
         let entries: Vec<_> = told.filter_map(|(plan, _)| plan.log_entry(now)).collect();
-        (!entries.is_empty()).then(|| tokio::spawn(async move { log.write(&entries).await }))
+        if entries.is_empty() {
+            return None;
+        }
+        Some(tokio::spawn(log.tell(&entries).await.stored()))
     }
 
     /// Stores what has to outlive the record: retries that are far away, and dead letters.

@@ -23,6 +23,12 @@ pub(crate) fn headers<'a>(parts: impl IntoIterator<Item = (&'a Part, usize)>) ->
     let (mut payloads, mut deliveries) = (String::new(), 0);
     for (nth, (part, offset)) in parts.into_iter().enumerate() {
         deliveries += part.len;
+        if nth > 0 {
+            payloads.push(',');
+        }
+        let at = offset + part.payload.start;
+        // Writing to memory cannot fail.
+        let _ = write!(payloads, "{at}+{}", part.payload.len());
         if nth >= LISTED_MAX {
             continue;
         }
@@ -34,12 +40,6 @@ pub(crate) fn headers<'a>(parts: impl IntoIterator<Item = (&'a Part, usize)>) ->
             event_type.map_or("", |name| name.as_str()),
         );
         headers.append(HEADER_WORKSPACE, part.workspace.as_str());
-        if nth > 0 {
-            payloads.push(',');
-        }
-        let at = offset + part.payload.start;
-        // Writing to memory cannot fail.
-        let _ = write!(payloads, "{at}+{}", part.payload.len());
     }
     headers.insert(HEADER_PAYLOADS, payloads);
     headers.insert(HEADER_DELIVERIES, deliveries.to_string());
