@@ -288,6 +288,10 @@ impl Backend {
 
     /// Writes out what is not yet, and closes the store. Nothing may use it afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
+        if let Some(queue) = &self.nats {
+            // What this process still has in hand is somebody else's at once.
+            queue.nats.close().await;
+        }
         match self.opened {
             Opened::Memory => Ok(()),
             Opened::Postgres(store) => store.close().await,

@@ -1,0 +1,85 @@
+//! Every way to say who we are, and TLS.
+
+use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use rcgen::{CertificateParams, KeyPair};
+
+use super::starting::refusal;
+use crate::support::server::Server;
+
+/// A pair made for these tests.
+const NKEY: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+const NKEY_SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+
+async fn is_let_in(nats: &NatsServer, settings: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir, settings).await;
+    assert_eq!(nats.messages("NAHOOK_DELIVERIES"), Some(0), "{settings:?}");
+    server.process.kill();
+}
+
+async fn is_refused(settings: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let said = refusal(dir.path(), settings, &[]).await;
+    assert!(
+        said.contains("cannot use the queue"),
+        "{settings:?}: {said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_and_a_token_are_taken_from_the_url_or_the_settings() {
+    let options = NatsOptions::new(NatsVersion::Newest);
+    let nats = options.clone().user("ann", "s3cret").start();
+    let url = nats.url();
+    is_let_in(&nats, &["--queue", &nats.url_with("ann:s3cret")]).await;
+    let by_settings = ["--queue", &url, "--nats-user", "ann", "--nats-password"];
+    is_let_in(&nats, &[&by_settings[..], &["s3cret"]].concat()).await;
+    is_refused(&[&by_settings[..], &["secret"]].concat()).await;
+    is_refused(&["--queue", &url]).await;
+
+    let nats = options.token("t0ken").start();
+    let url = nats.url();
+    is_let_in(&nats, &["--queue", &nats.url_with("t0ken")]).await;
+    is_let_in(&nats, &["--queue", &url, "--nats-token", "t0ken"]).await;
+    is_refused(&["--queue", &url, "--nats-token", "token"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_nkey_is_taken_from_a_file() {
+    let nats = NatsOptions::new(NatsVersion::Newest).nkey(NKEY).start();
+    let dir = tempfile::tempdir().unwrap();
+    let seed = dir.path().join("seed");
+    std::fs::write(&seed, format!("{NKEY_SEED}\n")).unwrap();
+    let seed = seed.to_str().unwrap();
+    let url = nats.url();
+    is_let_in(&nats, &["--queue", &url, "--nats-nkey-file", seed]).await;
+    is_refused(&["--queue", &url]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_checked_by_the_certificates_given() {
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names)
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let nats = NatsOptions::new(NatsVersion::Newest)
+        .tls(&certificate.pem(), &key.serialize_pem())
+        .start();
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, certificate.pem()).unwrap();
+    let ca = ca.to_str().unwrap();
+    let url = nats.url().replace("nats://", "tls://");
+    is_let_in(&nats, &["--queue", &url, "--nats-tls-ca", ca]).await;
+    is_let_in(
+        &nats,
+        &["--queue", &nats.url(), "--nats-tls", "--nats-tls-ca", ca],
+    )
+    .await;
+    is_refused(&["--queue", &url]).await;
+
+    let plain = NatsServer::start(NatsVersion::Newest);
+    is_refused(&["--queue", &plain.url(), "--nats-tls", "--nats-tls-ca", ca]).await;
+}

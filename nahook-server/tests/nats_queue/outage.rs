@@ -1,0 +1,101 @@
+//! A NATS server that is gone, or stands still: the server says so, and nobody waits.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use nahook_testserver::{NatsServer, NatsVersion};
+use tokio::task::block_in_place;
+
+use super::delivering::server;
+use crate::support::SOON;
+use crate::support::manifest::EVENT_TYPE;
+use crate::support::receiver::Receiver;
+use crate::support::server::Server;
+
+/// What one of the operations' routes answers.
+async fn asked(server: &Server, path: &str) -> (u16, String) {
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::get(format!("http://{}{path}", server.address))
+        .body(Empty::new())
+        .unwrap();
+    let answer = client.request(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn wait_for_readiness(server: &Server, expected: u16) -> String {
+    let give_up = Instant::now() + SOON;
+    loop {
+        let (status, body) = asked(server, "/readyz").await;
+        if status == expected {
+            return body;
+        }
+        assert!(Instant::now() < give_up, "not {expected}: {body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
+    for is_frozen in [false, true] {
+        let nats = NatsServer::start(NatsVersion::Newest);
+        let receiver = Receiver::start().await;
+        let server = server(&nats.url(), &receiver, &["ep_1", "ep_2"]).await;
+        wait_for_readiness(&server, 200).await;
+
+        block_in_place(|| {
+            if is_frozen {
+                nats.freeze()
+            } else {
+                nats.kill()
+            }
+        });
+        let said = wait_for_readiness(&server, 503).await;
+        assert!(
+            said.contains("queue") && !said.contains("127.0.0.1"),
+            "{said}"
+        );
+        assert_eq!(asked(&server, "/healthz").await.0, 200, "it lives");
+        let asked_at = Instant::now();
+        let answer = server.api().trigger(EVENT_TYPE, "{}").await;
+        assert!(answer.at - asked_at < Duration::from_secs(6), "it is late");
+        assert!(answer.delivery_ids().is_empty());
+        let failures = answer.json()["failures"].clone();
+        let code = if is_frozen {
+            "unconfirmed"
+        } else {
+            "queue_unavailable"
+        };
+        for failure in failures.as_array().unwrap() {
+            assert_eq!(failure["code"], code, "{failures}");
+        }
+        assert_eq!(failures.as_array().unwrap().len(), 2);
+
+        block_in_place(|| {
+            if is_frozen {
+                nats.thaw()
+            } else {
+                nats.start_again()
+            }
+        });
+        wait_for_readiness(&server, 200).await;
+        // What was definitely not queued does not come; what was unconfirmed does, since the stream got it.
+        let before = if is_frozen { 2 } else { 0 };
+        receiver.exactly(before).await;
+        assert_eq!(
+            server
+                .api()
+                .trigger(EVENT_TYPE, "{}")
+                .await
+                .delivery_ids()
+                .len(),
+            2
+        );
+        receiver.exactly(before + 2).await;
+    }
+}
