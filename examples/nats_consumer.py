@@ -25,7 +25,8 @@ async def handle(event, payload, delivery, endpoint, attempts):
     line = {
         "delivery": delivery,
         "message": event["message"],
-        "event_type": event["event_type_name"],
+        # Absent where a payload was sent to one endpoint directly.
+        "event_type": event.get("event_type_name"),
         "endpoint": endpoint,
         "attempts": attempts,
         "payload": payload.decode(),
