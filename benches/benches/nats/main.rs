@@ -1,0 +1,53 @@
+//! What a trigger costs on JetStream, beside the raw limit in the same run: plain publishes of the same bytes, and the layout
+//! of one message for each delivery. Both sync settings, widths from 1 to 10,000, and draining.
+//!
+//! `cargo bench -p nahook-benches --bench nats` prints a table; with `--test` everything runs once.
+#![expect(
+    clippy::expect_used,
+    reason = "a bench whose parts do not work has nothing to measure"
+)]
+
+mod drain;
+mod publish;
+mod support;
+
+use nahook_testserver::{NatsOptions, NatsVersion};
+
+use self::support::{Scale, fdatasync_rate};
+
+fn main() {
+    let scale = if std::env::args().any(|arg| arg == "--test") {
+        Scale::ONCE
+    } else {
+        Scale::FULL
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!(
+        "fdatasync after an append: {:.0} a second",
+        fdatasync_rate()
+    );
+    let newest = NatsOptions::new(NatsVersion::Newest);
+    let settings = [
+        ("default sync", newest.clone()),
+        ("sync always", newest.sync_always()),
+    ];
+    for (name, options) in settings {
+        println!("\n## {name}\n");
+        publish::print_header();
+        for callers in [1, 64] {
+            for width in [1, 10, 100, 1_000, 10_000] {
+                let server = options.start();
+                runtime.block_on(publish::measure(&server, callers, width, scale));
+            }
+        }
+        println!();
+        drain::print_header();
+        for width in [1, 10, 100, 1_000] {
+            let server = options.start();
+            runtime.block_on(drain::measure(&server, width, scale));
+        }
+    }
+}
