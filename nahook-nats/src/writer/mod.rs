@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use nahook_core::{FailureKind, Outcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -111,6 +112,9 @@ impl Writer {
             return;
         };
         let id = record_id(&first.part, batch.len());
+        let deliveries: usize = batch.iter().map(|chunk| chunk.part.len).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a number to be read")]
+        histogram!("nahook_nats_record_deliveries").record(deliveries as f64);
         let (body, offsets) = body(batch.iter().map(|chunk| &chunk.part));
         let headers = headers(batch.iter().map(|chunk| &chunk.part).zip(offsets));
         let record = Outgoing {
@@ -141,6 +145,12 @@ impl Chunk {
 
 /// Tells the publications what became of their chunks; what nobody took goes back, as long as it may.
 async fn resolve(batch: Vec<Chunk>, fate: Fate, again: &Again) {
+    let told = match fate {
+        Fate::Stored => "stored",
+        Fate::Refused(_) => "refused",
+        Fate::Unclear(_) => "unclear",
+    };
+    counter!("nahook_nats_records_total", "fate" => told).increment(1);
     let outcome = match fate {
         Fate::Stored => Outcome::Published,
         Fate::Unclear(kind) => Outcome::Failed(kind),
