@@ -58,6 +58,7 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
             nahook_http::metric::describe();
             nahook_delivery::worker::metric::describe();
             nahook_postgres::metric::describe();
+            nahook_sqlite::metric::describe();
             Some(handle)
         })
         .clone()

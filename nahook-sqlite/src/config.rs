@@ -20,6 +20,12 @@ pub struct SqliteSettings {
     pub cache_len_max: usize,
     /// Largest number of pages of 4 KiB in the file: writes that need more fail as on a full disk.
     pub pages_max: Option<u32>,
+    /// How long what is settled is kept, from when its event was accepted.
+    pub retention: Duration,
+    /// How long the audit log is kept.
+    pub audit_retention: Duration,
+    /// How often a server looks for what has passed its time; zero never looks.
+    pub retention_interval: Duration,
     /// Whether to check the whole file when opening it, which reads all of it.
     pub verify: bool,
     pub(crate) clock: Arc<dyn Clock>,
@@ -71,6 +77,9 @@ impl SqliteSettings {
             readers: 2,
             cache_len_max: 1_000_000,
             pages_max: None,
+            retention: Duration::from_hours(7 * 24),
+            audit_retention: Duration::from_hours(90 * 24),
+            retention_interval: Duration::from_mins(1),
             verify: false,
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
@@ -92,6 +101,9 @@ impl fmt::Debug for SqliteSettings {
             .field("readers", &self.readers)
             .field("cache_len_max", &self.cache_len_max)
             .field("pages_max", &self.pages_max)
+            .field("retention", &self.retention)
+            .field("audit_retention", &self.audit_retention)
+            .field("retention_interval", &self.retention_interval)
             .field("verify", &self.verify)
             .finish_non_exhaustive()
     }

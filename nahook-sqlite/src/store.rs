@@ -13,6 +13,7 @@ use crate::keys::KeyCache;
 use crate::lock::ServerLock;
 use crate::queue::{Leaser, Queue};
 use crate::readers::Readers;
+use crate::retention::Retention;
 use crate::schema::{MIGRATIONS, Standing, inspect, migrate};
 use crate::subscriptions::SubscriberCache;
 use crate::threads::Threads;
@@ -30,6 +31,7 @@ pub struct SqliteStore {
 
 /// What the handles share. Dropped from top to bottom: whoever uses the file goes before the lock on it.
 pub(crate) struct Shared {
+    _retention: Option<Retention>,
     leaser: Option<Threads<Leaser>>,
     readers: Readers,
     writer: Writer,
@@ -61,10 +63,16 @@ impl SqliteStore {
             }
             Role::Tool => None,
         };
+        let writer = Writer::start(Session::new(connection, settings.role), Arc::clone(&queue))?;
+        let retention = match settings.role {
+            Role::Server => Retention::start(path, &settings, writer.orders())?,
+            Role::Tool => None,
+        };
         let shared = Shared {
+            _retention: retention,
             leaser,
             readers: Readers::open(path, &settings)?,
-            writer: Writer::start(Session::new(connection, settings.role), Arc::clone(&queue))?,
+            writer,
             queue,
             subscribers: SubscriberCache::new(settings.cache_len_max),
             keys: KeyCache::new(settings.cache_len_max),

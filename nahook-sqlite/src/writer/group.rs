@@ -40,6 +40,7 @@ pub(super) fn commit_group(
     // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
     let begun = session.begin();
     let (mut jobs, closing) = collect(first, inbox);
+    let count = jobs.len() as u64;
     {
         let mut state = queue.state();
         jobs.retain_mut(|job| job.take(&mut state));
@@ -48,6 +49,7 @@ pub(super) fn commit_group(
         Ok(()) => write(session, jobs, &outcomes),
         Err(error) => outcomes.rolled_back(jobs, error),
     }
+    counters.waiting.fetch_sub(count, Ordering::Relaxed);
     closing
 }
 

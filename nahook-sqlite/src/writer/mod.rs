@@ -22,9 +22,15 @@ use crate::queue::Queue;
 /// A handle to the thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    orders: Sender<Order>,
-    counters: Arc<Counters>,
+    orders: Orders,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The way to the thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    inbox: Sender<Order>,
+    counters: Arc<Counters>,
 }
 
 /// What the thread is told.
@@ -51,28 +57,60 @@ struct Counters {
     commits: AtomicU64,
     jobs: AtomicU64,
     failures: AtomicU64,
+    /// Pieces of work that nobody has been told the outcome of.
+    waiting: AtomicU64,
+}
+
+impl Orders {
+    /// Hands a job to the thread. If there is none any more the job is dropped, and whoever waits for it is told by that.
+    pub(crate) fn send(&self, job: Box<dyn Job>) {
+        self.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.inbox.send(Order::Write(job));
+    }
+
+    /// Runs `work` as [`Writer::run`] does, for those who wait in another way, or not at all.
+    pub(crate) fn hand_over<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Session) -> rusqlite::Result<T> + Send + 'static,
+    ) -> oneshot::Receiver<Result<T, WriteError>> {
+        let (task, answer) = Task::new(work);
+        self.send(Box::new(task));
+        answer
+    }
+
+    /// Whether nobody waits for the thread.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.counters.waiting.load(Ordering::Relaxed) == 0
+    }
 }
 
 impl Writer {
     /// Starts the thread.
     pub(crate) fn start(session: Session, queue: Arc<Queue>) -> Result<Self, OpenError> {
         let (orders, inbox) = mpsc::channel();
-        let counters = Arc::<Counters>::default();
-        let counted = Arc::clone(&counters);
+        let counted = Arc::<Counters>::default();
+        let orders = Orders {
+            inbox: orders,
+            counters: Arc::clone(&counted),
+        };
         let thread = thread::Builder::new()
             .name("nahook-writer".to_owned())
             .spawn(move || work(session, &inbox, &queue, &counted))
             .map_err(OpenError::from)?;
         Ok(Self {
             orders,
-            counters,
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Hands a job to the thread. If there is none any more the job is dropped, and whoever waits for it is told by that.
+    /// Another handle to the thread, which does not keep it.
+    pub(crate) fn orders(&self) -> Orders {
+        self.orders.clone()
+    }
+
+    /// Hands a job to the thread, as [`Orders::send`] does.
     pub(crate) fn send(&self, job: Box<dyn Job>) {
-        let _ = self.orders.send(Order::Write(job));
+        self.orders.send(job);
     }
 
     /// Runs `work` in a transaction that it may share with others, and answers once that is committed.
@@ -91,15 +129,13 @@ impl Writer {
         &self,
         work: impl FnMut(&mut Session) -> rusqlite::Result<T> + Send + 'static,
     ) -> oneshot::Receiver<Result<T, WriteError>> {
-        let (task, answer) = Task::new(work);
-        self.send(Box::new(task));
-        answer
+        self.orders.hand_over(work)
     }
 
     /// Finishes what came before, puts the log into the file and ends the thread. What comes later is refused.
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
         let (answer, closed) = oneshot::channel();
-        if self.orders.send(Order::Close(answer)).is_ok()
+        if self.orders.inbox.send(Order::Close(answer)).is_ok()
             && let Ok(Err(error)) = closed.await
         {
             return Err(crate::error::store_error(error));
@@ -108,10 +144,11 @@ impl Writer {
     }
 
     pub(crate) fn stats(&self) -> WriterStats {
+        let counters = &self.orders.counters;
         WriterStats {
-            commits: self.counters.commits.load(Ordering::Relaxed),
-            jobs: self.counters.jobs.load(Ordering::Relaxed),
-            failures: self.counters.failures.load(Ordering::Relaxed),
+            commits: counters.commits.load(Ordering::Relaxed),
+            jobs: counters.jobs.load(Ordering::Relaxed),
+            failures: counters.failures.load(Ordering::Relaxed),
         }
     }
 }
@@ -120,7 +157,7 @@ impl Drop for Writer {
     /// Waits for the thread: whoever opens the file next finds it whole and free.
     fn drop(&mut self) {
         let (answer, _) = oneshot::channel();
-        let _ = self.orders.send(Order::Close(answer));
+        let _ = self.orders.inbox.send(Order::Close(answer));
         let thread = self
             .thread
             .get_mut()

@@ -1,0 +1,181 @@
+//! Forgetting what has passed its time: in steps that nobody notices, on a thread of its own that reads, by the thread that
+//! writes.
+
+mod steps;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use metrics::counter;
+use nahook_core::{Clock, Timestamp};
+use rusqlite::Connection;
+
+use self::steps::{Aged, Cursor, Step, forget_event, has_aged, old_events, remove_aged};
+use crate::connection::open_reader;
+use crate::row::nanos;
+use crate::writer::{Orders, Session};
+use crate::{OpenError, SqliteSettings, metric};
+
+/// How long a step waits for a moment at which nobody else writes.
+const PATIENCE: u32 = 20;
+
+/// The pause after a step is so many times as long as the step took: the others have the thread that writes to themselves
+/// for most of the time.
+const PAUSE: u32 = 4;
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// The thread, ended when dropped.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Retention {
+    /// Starts it, if anything is to be looked for.
+    pub(crate) fn start(
+        path: &Path,
+        settings: &SqliteSettings,
+        writer: Orders,
+    ) -> Result<Option<Self>, OpenError> {
+        if settings.retention_interval.is_zero() {
+            return Ok(None);
+        }
+        let (sender, stop) = mpsc::channel();
+        let forgetting = Forgetting {
+            connection: open_reader(path, settings)?,
+            writer,
+            clock: Arc::clone(&settings.clock),
+            retention: settings.retention,
+            audit_retention: settings.audit_retention,
+            stop,
+        };
+        let interval = settings.retention_interval;
+        let thread = thread::Builder::new().name("nahook-retention".to_owned());
+        Ok(Some(Self {
+            stop: Some(sender),
+            thread: Some(thread.spawn(move || forgetting.run(interval))?),
+        }))
+    }
+}
+
+impl Drop for Retention {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Forgetting {
+    connection: Connection,
+    writer: Orders,
+    clock: Arc<dyn Clock>,
+    retention: Duration,
+    audit_retention: Duration,
+    stop: Receiver<()>,
+}
+
+/// Why looking ended early.
+enum Ended {
+    /// The store is closing.
+    Stopped,
+    /// This time it did not work.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Forgetting {
+    fn run(self, interval: Duration) {
+        while let Ok(()) = self.pause(interval) {
+            match self.look() {
+                Ok(()) => {}
+                Err(Ended::Stopped) => return,
+                Err(Ended::Failed(error)) => {
+                    tracing::warn!(
+                        error,
+                        "what is old could not be forgotten; the next time will"
+                    );
+                }
+            }
+        }
+    }
+
+    fn look(&self) -> Result<(), Ended> {
+        let now = self.clock.now();
+        self.forget_events(before(now, self.retention))?;
+        self.forget_rows(Aged::AuditEntries, before(now, self.audit_retention))?;
+        self.forget_rows(Aged::PortalSessions, now)
+    }
+
+    fn forget_events(&self, before: Timestamp) -> Result<(), Ended> {
+        let mut after = Cursor::default();
+        while let Some(page) = old_events(&self.connection, &after, before)? {
+            for seq in page.settled {
+                // A wide one takes several steps.
+                let mut step = Step::Unfinished;
+                while step == Step::Unfinished {
+                    step = self.step(move |session| forget_event(session.connection(), seq))?;
+                }
+                if step == Step::Gone {
+                    counter!(metric::FORGOTTEN_EVENTS).increment(1);
+                }
+            }
+            after = page.last;
+        }
+        Ok(())
+    }
+
+    fn forget_rows(&self, aged: Aged, before: Timestamp) -> Result<(), Ended> {
+        let before = nanos(before);
+        while has_aged(&self.connection, aged, before)? {
+            self.step(move |session| remove_aged(session.connection(), aged, before))?;
+        }
+        Ok(())
+    }
+
+    /// Has a little written when nobody else wants to write, or after a while in any case, and leaves the others time.
+    fn step<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Session) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Ended> {
+        for _ in 0..PATIENCE {
+            if self.writer.is_idle() {
+                break;
+            }
+            self.pause(PAUSE_MIN)?;
+        }
+        let began = self.clock.now();
+        let answer = self.writer.hand_over(work).blocking_recv();
+        let made = answer.map_err(|_| Ended::Stopped)??;
+        let took = self.clock.now().as_nanos().saturating_sub(began.as_nanos());
+        let pause = Duration::from_nanos(took).saturating_mul(PAUSE);
+        self.pause(pause.clamp(PAUSE_MIN, PAUSE_MAX))?;
+        Ok(made)
+    }
+
+    fn pause(&self, pause: Duration) -> Result<(), Ended> {
+        match self.stop.recv_timeout(pause) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Err(Ended::Stopped),
+        }
+    }
+}
+
+/// The instant before which everything has passed its time.
+fn before(now: Timestamp, kept: Duration) -> Timestamp {
+    let kept = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(kept))
+}

@@ -1,0 +1,164 @@
+//! The statements by which old rows are found and removed, a bounded number at a time.
+
+use nahook_core::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::row::nanos;
+
+/// How many events are looked at by one query.
+const EVENTS: usize = 256;
+
+/// How many deliveries, or rows of another kind, are removed in one step.
+pub(super) const ROWS: i64 = 200;
+
+/// Ids begin with the time, so that the oldest come first; when the event was accepted decides. What is left of a forgotten
+/// event that is still the newest is passed over.
+const OLD_EVENTS: &str =
+    "SELECT id, seq, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
+         AND NOT EXISTS (SELECT 1 FROM delivery
+             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
+     FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?4";
+
+/// The id of the last event that was looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cursor(Vec<u8>);
+
+/// Events that were looked at.
+pub(super) struct Page {
+    pub(super) last: Cursor,
+    /// The numbers of those that are to go.
+    pub(super) settled: Vec<i64>,
+}
+
+/// The next events that may have been accepted before then; none if there are no more.
+pub(super) fn old_events(
+    connection: &Connection,
+    after: &Cursor,
+    before: Timestamp,
+) -> rusqlite::Result<Option<Page>> {
+    // Ids begin with milliseconds, in 48 bits.
+    let end = u128::from(before.as_millis() + 1) << 80;
+    let mut page = Page {
+        last: after.clone(),
+        settled: Vec::new(),
+    };
+    let mut looked_at = 0;
+    let mut statement = connection.prepare_cached(OLD_EVENTS)?;
+    let mut rows = statement.query(params![
+        after.0,
+        end.to_be_bytes().as_slice(),
+        nanos(before),
+        i64::try_from(EVENTS).unwrap_or(i64::MAX),
+    ])?;
+    while let Some(row) = rows.next()? {
+        looked_at += 1;
+        page.last = Cursor(row.get(0)?);
+        if row.get(2)? {
+            page.settled.push(row.get(1)?);
+        }
+    }
+    Ok((looked_at > 0).then_some(page))
+}
+
+/// What a step has come to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// The event has gone.
+    Gone,
+    /// Something of it waits again: it stays.
+    Kept,
+    /// More of it is to be removed.
+    Unfinished,
+}
+
+/// Removes the event with its deliveries and their attempts, or the next of these where there are many.
+pub(super) fn forget_event(connection: &Connection, seq: i64) -> rusqlite::Result<Step> {
+    let waits = connection
+        .prepare_cached(
+            "SELECT 1 FROM delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20
+               AND status NOT IN (2, 3, 4, 7, 8, 9) LIMIT 1",
+        )?
+        .exists([seq])?;
+    if waits {
+        return Ok(Step::Kept);
+    }
+    let (first, end) = (seq << 20, (seq + 1) << 20);
+    let beyond: Option<i64> = connection
+        .prepare_cached(
+            "SELECT key FROM delivery WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1 OFFSET ?3",
+        )?
+        .query_row(params![first, end, ROWS], |row| row.get(0))
+        .optional()?;
+    let until = beyond.unwrap_or(end);
+    connection
+        .prepare_cached("DELETE FROM attempt WHERE delivery >= ?1 AND delivery < ?2")?
+        .execute([first, until])?;
+    connection
+        .prepare_cached("DELETE FROM delivery WHERE key >= ?1 AND key < ?2")?
+        .execute([first, until])?;
+    if beyond.is_some() {
+        return Ok(Step::Unfinished);
+    }
+    remove_event(connection, seq)?;
+    Ok(Step::Gone)
+}
+
+/// The newest event leaves its number behind until there is a newer one: numbers are never given twice.
+fn remove_event(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+    let removed = connection
+        .prepare_cached("DELETE FROM event WHERE seq = ?1 AND seq < (SELECT max(seq) FROM event)")?
+        .execute([seq])?;
+    if removed == 0 {
+        connection
+            .prepare_cached(
+                "UPDATE event SET width = 0, metadata = NULL, payload = NULL WHERE seq = ?1",
+            )?
+            .execute([seq])?;
+    }
+    Ok(())
+}
+
+/// Rows that have a time of their own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Aged {
+    AuditEntries,
+    PortalSessions,
+}
+
+impl Aged {
+    /// Selects the first rows that have aged. Audit entries are looked at in the order of writing, which is that of time.
+    fn rows(self) -> &'static str {
+        match self {
+            Self::AuditEntries => {
+                "SELECT row FROM (SELECT row, created_at FROM audit_entry ORDER BY row LIMIT ?2)
+                 WHERE created_at < ?1"
+            }
+            Self::PortalSessions => "SELECT row FROM portal_session WHERE expires_at < ?1 LIMIT ?2",
+        }
+    }
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::AuditEntries => "audit_entry",
+            Self::PortalSessions => "portal_session",
+        }
+    }
+}
+
+pub(super) fn has_aged(connection: &Connection, aged: Aged, before: i64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(aged.rows())?
+        .exists([before, ROWS])
+}
+
+pub(super) fn remove_aged(
+    connection: &Connection,
+    aged: Aged,
+    before: i64,
+) -> rusqlite::Result<()> {
+    let (table, rows) = (aged.table(), aged.rows());
+    connection
+        .prepare_cached(&format!("DELETE FROM {table} WHERE row IN ({rows})"))?
+        .execute([before, ROWS])?;
+    Ok(())
+}
