@@ -149,6 +149,12 @@ fn a_disk_that_refuses_writes_is_told_truly() {
     if let Some(file) = std::env::var_os(FILE) {
         publish_for_ever(Path::new(&file), 0);
     }
+    // What a failed commit may have left in the log is written over, if the log has room for that: which is chance.
+    assert!((0..20).any(|_| is_told_truly_and_overwritten()));
+}
+
+/// Answers whether a commit failed at the very end and was written over.
+fn is_told_truly_and_overwritten() -> bool {
     let place = Place::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(declare(&place.open(), WIDTH));
@@ -169,12 +175,10 @@ fn a_disk_that_refuses_writes_is_told_truly() {
     });
     assert!(!said.yes.is_empty() && said.no.len() + said.perhaps.len() >= 100 * WIDTH);
     assert_eq!(halves(&place.raw()).2, 0);
-    // Commits failed at the very end, and what they may have left in the log was written over.
     let overwrites: i64 = place
         .raw()
         .query_row("SELECT overwrites FROM catalog_state", [], |row| row.get(0))
         .unwrap();
-    assert!(overwrites > 0);
     let found = runtime.block_on(queued(&place.open()));
     assert!(
         said.yes.is_subset(&found),
@@ -186,6 +190,7 @@ fn a_disk_that_refuses_writes_is_told_truly() {
         "{} were refused",
         said.no.intersection(&found).count()
     );
+    overwrites > 0
 }
 
 #[tokio::test]
