@@ -13,20 +13,20 @@ use metrics::counter;
 use nahook_core::{Clock, Timestamp};
 use rusqlite::Connection;
 
-use self::steps::{Aged, Cursor, Step, forget_event, has_aged, old_events, remove_aged};
+use self::steps::{Aged, Cursor, forget_some, has_aged, old_events, remove_aged};
 use crate::connection::open_reader;
 use crate::row::nanos;
 use crate::writer::{Orders, Session};
 use crate::{OpenError, SqliteSettings, metric};
 
 /// How long a step waits for a moment at which nobody else writes.
-const PATIENCE: u32 = 20;
+const PATIENCE: u32 = 5;
 
 /// The pause after a step is so many times as long as the step took: the others have the thread that writes to themselves
 /// for most of the time.
 const PAUSE: u32 = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// The thread, ended when dropped.
 #[derive(Debug)]
@@ -123,15 +123,12 @@ impl Forgetting {
     fn forget_events(&self, before: Timestamp) -> Result<(), Ended> {
         let mut after = Cursor::default();
         while let Some(page) = old_events(&self.connection, &after, before)? {
-            for seq in page.settled {
-                // A wide one takes several steps.
-                let mut step = Step::Unfinished;
-                while step == Step::Unfinished {
-                    step = self.step(move |session| forget_event(session.connection(), seq))?;
-                }
-                if step == Step::Gone {
-                    counter!(metric::FORGOTTEN_EVENTS).increment(1);
-                }
+            let mut rest = page.settled;
+            while !rest.is_empty() {
+                let seqs = rest.clone();
+                let done = self.step(move |session| forget_some(session.connection(), &seqs))?;
+                rest.drain(..done.looked_at);
+                counter!(metric::FORGOTTEN_EVENTS).increment(done.gone);
             }
             after = page.last;
         }
@@ -149,7 +146,7 @@ impl Forgetting {
     /// Has a little written when nobody else wants to write, or after a while in any case, and leaves the others time.
     fn step<T: Send + 'static>(
         &self,
-        work: impl FnMut(&mut Session) -> rusqlite::Result<T> + Send + 'static,
+        mut work: impl FnMut(&mut Session) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Ended> {
         for _ in 0..PATIENCE {
             if self.writer.is_idle() {
@@ -157,10 +154,14 @@ impl Forgetting {
             }
             self.pause(PAUSE_MIN)?;
         }
-        let began = self.clock.now();
-        let answer = self.writer.hand_over(work).blocking_recv();
-        let made = answer.map_err(|_| Ended::Stopped)??;
-        let took = self.clock.now().as_nanos().saturating_sub(began.as_nanos());
+        let clock = Arc::clone(&self.clock);
+        let timed = move |session: &mut Session| {
+            let began = clock.now().as_nanos();
+            let made = work(session)?;
+            Ok((made, clock.now().as_nanos().saturating_sub(began)))
+        };
+        let answer = self.writer.hand_over(timed).blocking_recv();
+        let (made, took) = answer.map_err(|_| Ended::Stopped)??;
         let pause = Duration::from_nanos(took).saturating_mul(PAUSE);
         self.pause(pause.clamp(PAUSE_MIN, PAUSE_MAX))?;
         Ok(made)

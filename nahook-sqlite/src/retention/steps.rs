@@ -61,9 +61,34 @@ pub(super) fn old_events(
 }
 
 /// What a step has come to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Step {
-    /// The event has gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Step {
+    /// How many of the events need not be looked at again.
+    pub(super) looked_at: usize,
+    /// How many of these have gone.
+    pub(super) gone: u64,
+}
+
+/// Removes the first of the events, as many as fit into a step; a wide one takes several.
+pub(super) fn forget_some(connection: &Connection, seqs: &[i64]) -> rusqlite::Result<Step> {
+    let (mut step, mut room) = (Step::default(), ROWS);
+    for seq in seqs {
+        match forget_event(connection, *seq, &mut room)? {
+            Fate::Gone => step.gone += 1,
+            Fate::Kept => {}
+            Fate::Unfinished => break,
+        }
+        step.looked_at += 1;
+        if room <= 0 {
+            break;
+        }
+    }
+    Ok(step)
+}
+
+/// What became of an event.
+enum Fate {
+    /// It has gone.
     Gone,
     /// Something of it waits again: it stays.
     Kept,
@@ -71,8 +96,8 @@ pub(super) enum Step {
     Unfinished,
 }
 
-/// Removes the event with its deliveries and their attempts, or the next of these where there are many.
-pub(super) fn forget_event(connection: &Connection, seq: i64) -> rusqlite::Result<Step> {
+/// Removes the event with its deliveries and their attempts, or as many of these as there is room for.
+fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::Result<Fate> {
     let waits = connection
         .prepare_cached(
             "SELECT 1 FROM delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20
@@ -80,27 +105,29 @@ pub(super) fn forget_event(connection: &Connection, seq: i64) -> rusqlite::Resul
         )?
         .exists([seq])?;
     if waits {
-        return Ok(Step::Kept);
+        *room -= 1;
+        return Ok(Fate::Kept);
     }
     let (first, end) = (seq << 20, (seq + 1) << 20);
     let beyond: Option<i64> = connection
         .prepare_cached(
             "SELECT key FROM delivery WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1 OFFSET ?3",
         )?
-        .query_row(params![first, end, ROWS], |row| row.get(0))
+        .query_row(params![first, end, *room], |row| row.get(0))
         .optional()?;
     let until = beyond.unwrap_or(end);
     connection
         .prepare_cached("DELETE FROM attempt WHERE delivery >= ?1 AND delivery < ?2")?
         .execute([first, until])?;
-    connection
+    let removed = connection
         .prepare_cached("DELETE FROM delivery WHERE key >= ?1 AND key < ?2")?
         .execute([first, until])?;
+    *room -= i64::try_from(removed).unwrap_or(ROWS).max(1);
     if beyond.is_some() {
-        return Ok(Step::Unfinished);
+        return Ok(Fate::Unfinished);
     }
     remove_event(connection, seq)?;
-    Ok(Step::Gone)
+    Ok(Fate::Gone)
 }
 
 /// The newest event leaves its number behind until there is a newer one: numbers are never given twice.
