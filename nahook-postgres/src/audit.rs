@@ -21,12 +21,14 @@ FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::te
 JOIN workspace w ON w.id = u.workspace ORDER BY u.place";
 
 /// A page of a workspace's entries that match, and how many match. One row comes in any case. Of entries of the same
-/// instant the one written last is the newest.
+/// instant the one written last is the newest. The instants are compared together with the workspace, so that no plan goes
+/// by an index of everybody's entries.
 const ENTRIES: &str = "
 WITH matching AS NOT MATERIALIZED (
     SELECT a.* FROM audit_entry a
     WHERE a.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1)
-        AND a.created_at >= $2 AND a.created_at < $3
+        AND (a.workspace, a.created_at) >= ((SELECT w.row FROM workspace w WHERE w.id = $1), $2)
+        AND (a.workspace, a.created_at) < ((SELECT w.row FROM workspace w WHERE w.id = $1), $3)
         AND ($4::text IS NULL OR a.action = $4) AND ($5::text IS NULL OR a.resource_type = $5)
         AND ($6::text IS NULL OR a.actor_kind = $6)
 )

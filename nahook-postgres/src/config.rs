@@ -33,6 +33,8 @@ pub struct PostgresSettings {
     /// How long an event and its deliveries are kept after it was accepted (contract: 7 days). What is not settled yet
     /// is kept until it is, whatever its age.
     pub retention: Duration,
+    /// How long the audit log keeps an entry: 90 days.
+    pub audit_retention: Duration,
     /// How often what has passed the retention is looked for; zero never looks.
     pub retention_interval: Duration,
     pub(crate) clock: Arc<dyn Clock>,
@@ -74,6 +76,7 @@ impl Default for PostgresSettings {
             lock_timeout: Duration::from_secs(1),
             cache_len_max: 1_000_000,
             retention: Duration::from_hours(7 * 24),
+            audit_retention: Duration::from_hours(90 * 24),
             retention_interval: Duration::from_mins(1),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
@@ -93,6 +96,7 @@ impl fmt::Debug for PostgresSettings {
             .field("lock_timeout", &self.lock_timeout)
             .field("cache_len_max", &self.cache_len_max)
             .field("retention", &self.retention)
+            .field("audit_retention", &self.audit_retention)
             .field("retention_interval", &self.retention_interval)
             .finish_non_exhaustive()
     }

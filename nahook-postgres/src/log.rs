@@ -16,7 +16,7 @@ use crate::store::PostgresStore;
 /// From the delivery with the id $1, whose lower 32 bits are $2, if the workspace $3 has it. Its event is the last one
 /// whose id is before the delivery's; the ordinal is what lies between.
 macro_rules! of_delivery {
-    ($columns:literal, $rest:literal) => {
+    ($columns:expr, $rest:literal) => {
         concat!(
             "SELECT ",
             $columns,
@@ -30,11 +30,19 @@ macro_rules! of_delivery {
     };
 }
 
+/// What a delivery's record is made of, of the delivery `d`, its event `e`, its endpoint `p` and its event type `t`.
+macro_rules! record_columns {
+    () => {
+        "e.id, p.id, t.id, e.metadata, d.status, d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL,
+            d.attempts, d.first_attempt_at, d.delivered_at,
+            coalesce(d.due_at, d.recorded_retry_at), e.accepted_at, d.updated_at,
+            e.payload IS NOT NULL, e.idempotency_key"
+    };
+}
+pub(crate) use record_columns;
+
 const DELIVERY: &str = of_delivery!(
-    "o.id, p.id, t.id, e.metadata, d.status, d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL,
-        d.attempts, d.first_attempt_at, d.delivered_at,
-        coalesce(d.due_at, d.recorded_retry_at), e.accepted_at, d.updated_at,
-        e.payload IS NOT NULL, e.idempotency_key",
+    record_columns!(),
     "JOIN event e ON e.seq = o.seq
     JOIN endpoint p ON p.row = d.endpoint
     LEFT JOIN event_type t ON t.row = o.event_type"
@@ -45,6 +53,8 @@ const ATTEMPTS: &str = of_delivery!(
     "o.id, a.number, a.started_at, a.duration, a.status_code, a.error",
     "LEFT JOIN attempt a ON a.delivery = d.key ORDER BY a.number"
 );
+
+const KEY: &str = of_delivery!("o.id, d.key", "");
 
 const PAYLOAD: &str = of_delivery!("o.id, e.payload", "JOIN event e ON e.seq = o.seq");
 
@@ -88,6 +98,16 @@ impl DeliveryLog for PostgresStore {
 }
 
 impl PostgresStore {
+    /// The number of the delivery's row, if the workspace has it.
+    pub(crate) async fn key_of(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<i64>, PgError> {
+        let rows = self.rows_of(KEY, id, workspace).await?;
+        rows.first().map(|row| value_at(row, 1)).transpose()
+    }
+
     async fn rows_of(
         &self,
         query: &str,
@@ -121,7 +141,8 @@ fn key_at(row: &Row, column: usize) -> Result<Option<IdempotencyKey>, PgError> {
     Ok(Some(key))
 }
 
-fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
+/// The record of the delivery with that id.
+pub(crate) fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
     let stored: i16 = value_at(row, 4)?;
     let status = if value_at(row, 5)? {
         DeliveryStatus::Delivering

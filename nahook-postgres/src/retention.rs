@@ -1,4 +1,5 @@
-//! Forgetting: events that are old enough and whose deliveries are all settled, a bounded number at a time.
+//! Forgetting: events that are old enough and whose deliveries are all settled, keys, portal sessions and audit entries, a
+//! bounded number at a time.
 
 use std::sync::Weak;
 
@@ -45,8 +46,8 @@ WITH looked_at AS MATERIALIZED (
 SELECT count(*), (SELECT count(*) FROM gone), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1)
 FROM looked_at";
 
-/// How many keys are forgotten by one statement.
-const KEYS_PER_STATEMENT: i64 = 1_000;
+/// How many keys, entries or sessions are forgotten by one statement.
+const ROWS_PER_STATEMENT: i64 = 1_000;
 
 /// Deletes keys that were claimed then or before; leaves those alone that somebody is claiming anew.
 const FORGET_KEYS: &str = "
@@ -54,6 +55,22 @@ DELETE FROM idempotency_key i USING (
     SELECT k.endpoint, k.key FROM idempotency_key k
     WHERE k.claimed_at <= $1 ORDER BY k.claimed_at LIMIT $2 FOR UPDATE SKIP LOCKED) old
 WHERE i.endpoint = old.endpoint AND i.key = old.key
+RETURNING 1";
+
+/// Deletes audit entries from before that.
+const FORGET_ENTRIES: &str = "
+DELETE FROM audit_entry a USING (
+    SELECT e.workspace, e.created_at, e.row FROM audit_entry e
+    WHERE e.created_at < $1 ORDER BY e.created_at LIMIT $2 FOR UPDATE SKIP LOCKED) old
+WHERE a.workspace = old.workspace AND a.created_at = old.created_at AND a.row = old.row
+RETURNING 1";
+
+/// Deletes portal sessions that ended then or before.
+const FORGET_SESSIONS: &str = "
+DELETE FROM portal_session p USING (
+    SELECT s.code FROM portal_session s
+    WHERE s.expires_at <= $1 ORDER BY s.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) old
+WHERE p.code = old.code
 RETURNING 1";
 
 /// Looks for what has passed the retention, until told to stop or the store is gone.
@@ -76,8 +93,8 @@ pub(crate) async fn run(store: Weak<Shared>, mut stop: watch::Receiver<bool>) {
         let Some(shared) = store.upgrade() else {
             return;
         };
-        if let Err(error) = shared.forget_keys().await {
-            tracing::warn!(%error, "keys that have run out could not be forgotten; the next time will");
+        if let Err(error) = shared.forget_small().await {
+            tracing::warn!(%error, "keys, entries and sessions that have run out could not be forgotten; the next time will");
         }
         if let Err(error) = shared.forget_old().await {
             tracing::warn!(%error, "what is old could not be forgotten; the next time will");
@@ -86,15 +103,25 @@ pub(crate) async fn run(store: Weak<Shared>, mut stop: watch::Receiver<bool>) {
 }
 
 impl Shared {
-    /// Deletes idempotency keys that have run out. Any number of processes may be at it.
-    pub(crate) async fn forget_keys(&self) -> Result<(), PgError> {
-        let before = over_before(self.clock().now());
+    /// Deletes idempotency keys and portal sessions that have run out, and audit entries that have passed their retention.
+    /// Any number of processes may be at it.
+    pub(crate) async fn forget_small(&self) -> Result<(), PgError> {
+        let now = self.clock().now();
+        self.forget_rows(FORGET_KEYS, over_before(now)).await?;
+        self.forget_rows(FORGET_SESSIONS, nanos(now)).await?;
+        let retention = u64::try_from(self.settings.audit_retention.as_nanos()).unwrap_or(u64::MAX);
+        let before = now.as_nanos().saturating_sub(retention);
+        let before = nanos(nahook_core::Timestamp::from_nanos(before));
+        self.forget_rows(FORGET_ENTRIES, before).await
+    }
+
+    async fn forget_rows(&self, statement: &str, before: i64) -> Result<(), PgError> {
         loop {
             let rows = self
                 .lender
-                .query(FORGET_KEYS, &[&before, &KEYS_PER_STATEMENT])
+                .query(statement, &[&before, &ROWS_PER_STATEMENT])
                 .await?;
-            if i64::try_from(rows.len()).unwrap_or(0) < KEYS_PER_STATEMENT {
+            if i64::try_from(rows.len()).unwrap_or(0) < ROWS_PER_STATEMENT {
                 return Ok(());
             }
         }

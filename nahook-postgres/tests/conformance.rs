@@ -6,9 +6,14 @@
 
 mod support;
 
-use nahook_testkit::{limiter_conformance, management_conformance, store_conformance};
+use nahook_testkit::{
+    limiter_conformance, management_conformance, redelivery_conformance, search_conformance,
+    store_conformance,
+};
 use support::{PostgresHarness, PostgresLimiterHarness};
 
 store_conformance!(PostgresHarness<4>);
 management_conformance!(PostgresHarness<4>);
+search_conformance!(PostgresHarness<4>);
+redelivery_conformance!(PostgresHarness<4>);
 limiter_conformance!(PostgresLimiterHarness);

@@ -6,12 +6,16 @@
 
 mod support;
 
-use nahook_testkit::{management_conformance, store_conformance};
+use nahook_testkit::{
+    management_conformance, redelivery_conformance, search_conformance, store_conformance,
+};
 use nahook_testserver::PostgresServer;
 use support::{PostgresHarness, client};
 
 store_conformance!(PostgresHarness<1>);
 management_conformance!(PostgresHarness<1>);
+search_conformance!(PostgresHarness<1>);
+redelivery_conformance!(PostgresHarness<1>);
 
 #[tokio::test]
 async fn the_version_is_the_oldest_that_is_supported() {

@@ -14,6 +14,7 @@ use nahook_core::{
     Select, StoreErrorKind, SubscriptionStore,
 };
 use nahook_postgres::PostgresStore;
+use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{Workspace, endpoint_id, event_type_name, scope, workspace_id};
 use nahook_testserver::PostgresServer;
 use support::{client, connect, outcomes, publish, settings, shop, shop_store, until};
@@ -257,4 +258,62 @@ async fn what_is_read_together_is_of_one_instant() {
         );
     }
     writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_and_sessions_go_in_their_time_and_not_before() {
+    let url = PostgresServer::shared().create_database();
+    let clock = ManualClock::default();
+    let mut settings = settings(2).with_clock(clock.clone());
+    settings.retention_interval = Duration::from_millis(20);
+    let store = connect(&url, settings).await;
+    store.apply(&shop(0), ApplyMode::Commit).await.unwrap();
+    // More than one statement takes.
+    let many = "INSERT INTO nahook.audit_entry (workspace, created_at, id, actor_kind, actor_id, actor_label, action,
+            resource_type, resource_id, metadata)
+        SELECT a.workspace, a.created_at, a.id || n, a.actor_kind, a.actor_id, a.actor_label, a.action, a.resource_type,
+            a.resource_id, a.metadata
+        FROM nahook.audit_entry a, generate_series(1, 800) n";
+    client(&url).await.batch_execute(many).await.unwrap();
+    let old = 3 * 801;
+    let (workspace, actor) = (workspace_id("ws_shop"), Actor::operator());
+    let management = Management::new(store.clone()).with_clock(clock.clone());
+    let total = async || store.audit_log(&workspace, &all()).await.unwrap().total;
+    assert_eq!(total().await, old);
+    clock.advance(Duration::from_hours(1));
+    let new = NewApplication {
+        name: "customer".to_owned(),
+        external_id: None,
+        metadata: std::collections::BTreeMap::new(),
+        max_endpoints: None,
+        show_event_types: true,
+    };
+    let application = management
+        .create_application(&workspace, &actor, new)
+        .await
+        .unwrap();
+    for minutes in [10, 60] {
+        let session = NewPortalSession {
+            expires_in_minutes: Some(minutes),
+            ..NewPortalSession::default()
+        };
+        management
+            .create_portal_session(&workspace, &actor, application.id, session)
+            .await
+            .unwrap();
+    }
+    let sessions = "SELECT count(*) FROM nahook.portal_session";
+    clock.advance(Duration::from_mins(10));
+    until("the shorter session is gone", || async {
+        count(&url, sessions).await == 1
+    })
+    .await;
+    clock.advance(Duration::from_hours(90 * 24) - Duration::from_mins(70));
+    until("the longer one is gone, too", || async {
+        count(&url, sessions).await == 0
+    })
+    .await;
+    assert_eq!(total().await, old + 3, "exactly 90 days are kept");
+    clock.advance(Duration::from_nanos(1));
+    until("the old entries are gone", || async { total().await == 3 }).await;
 }

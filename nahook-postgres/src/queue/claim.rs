@@ -69,13 +69,16 @@ WITH RECURSIVE limits AS MATERIALIZED (
         SELECT w.key, w.status, count(*) FILTER (WHERE w.nth = 1) OVER () AS kinds,
             row_number() OVER (ORDER BY w.nth, (w.status = 1) <> t.retry_first) AS turn
         FROM (
-            (SELECT d.key, d.status, row_number() OVER (ORDER BY d.due_at, d.key) AS nth FROM delivery d
+            (SELECT d.key, d.status, row_number() OVER (ORDER BY d.key) AS nth FROM delivery d
             WHERE d.endpoint = t.endpoint AND d.status = 0 AND d.due_at IS NOT NULL AND d.wake_at IS NULL
-            ORDER BY d.due_at, d.key LIMIT t.share)
+                AND CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END = 0
+            ORDER BY d.key LIMIT t.share)
             UNION ALL
-            (SELECT d.key, d.status, row_number() OVER (ORDER BY d.due_at, d.key) AS nth FROM delivery d
+            (SELECT d.key, d.status,
+                row_number() OVER (ORDER BY CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END, d.key) AS nth
+            FROM delivery d
             WHERE d.endpoint = t.endpoint AND d.status = 1 AND d.due_at IS NOT NULL AND d.wake_at IS NULL
-            ORDER BY d.due_at, d.key LIMIT t.share)
+            ORDER BY CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END, d.key LIMIT t.share)
         ) w
         ORDER BY turn LIMIT t.share
     ) c

@@ -176,7 +176,8 @@ CREATE TABLE {schema}.sealing_key (
 
 -- The payload once, whatever the width. No foreign keys from here on: the statement that writes a row looks up what it
 -- refers to, and checking it again row by row would halve the rate.
-CREATE SEQUENCE {schema}.event_seq CACHE 64;
+-- Nothing of it is cached: the numbers are in the order of queueing, whoever queues, and so are lists.
+CREATE SEQUENCE {schema}.event_seq;
 CREATE TABLE {schema}.event (
     seq bigint PRIMARY KEY,
     -- The message's 128 bits. Its deliveries' ids are the numbers that follow.
@@ -225,9 +226,15 @@ CREATE TABLE {schema}.delivery (
     -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter.
     status smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
--- What a worker may lease now, by endpoint.
-CREATE INDEX delivery_ready ON {schema}.delivery (endpoint, status, due_at, key)
+-- What a worker may lease now, by endpoint: fresh ones in the order of queueing, retries in that of being due.
+CREATE INDEX delivery_ready
+    ON {schema}.delivery (endpoint, status, (CASE status WHEN 0 THEN 0::bigint ELSE due_at END), key)
     WHERE due_at IS NOT NULL AND wake_at IS NULL;
+-- All others than the fresh ones above, by how they are shown, 5 being those that are being attempted: with the fresh ones
+-- this answers every list. Publishing writes nothing here.
+CREATE INDEX delivery_shown
+    ON {schema}.delivery (endpoint, (CASE WHEN wake_at IS NOT NULL AND lease_token IS NOT NULL THEN 5::smallint ELSE status END), key)
+    WHERE status <> 0 OR due_at IS NULL OR wake_at IS NOT NULL;
 -- What waits for time.
 CREATE INDEX delivery_timed ON {schema}.delivery (wake_at) WHERE wake_at IS NOT NULL;
 

@@ -4,14 +4,15 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nahook_core::{
-    Attempt, Caller, Clock, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue,
-    EndpointDirectory, Event, HealthReport, HealthState, KeyHash, KeyStore, Lease, LeaseRequest,
-    LeasedDelivery, NewEvent, Next, Outcome, Plan, Rate, RateLimiter, Settlement,
+    Actor, Attempt, AuditQuery, Caller, Clock, Delivery, DeliveryLog, DeliveryPublisher,
+    DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus, EndpointDirectory, Event,
+    HealthReport, HealthState, KeyHash, KeyStore, Lease, LeaseRequest, LeasedDelivery, Management,
+    NewEvent, Next, Outcome, Plan, Rate, RateLimiter, Redelivery, RedeliveryRequest, Settlement,
     SubscriptionStore, SystemClock,
 };
 use nahook_postgres::PostgresStore;
 use nahook_testkit::declare::{
-    caller, deliveries, endpoint_id, event, event_type_name, metadata, payload, scope,
+    caller, deliveries, endpoint_id, event, event_type_name, metadata, payload, scope, workspace_id,
 };
 use nahook_testserver::PostgresServer;
 use tokio_postgres::Client;
@@ -86,6 +87,8 @@ pub(crate) async fn take(server: &PostgresServer, url: &str) -> Vec<Stop> {
         publishing(&mut tour, &store, round).await;
         queue(&mut tour, &store, &other).await;
         transactions(&mut tour, &store, &mut client).await;
+        lists(&mut tour, &store).await;
+        management(&mut tour, &store, round).await;
     }
     other.close().await.unwrap();
     store.close().await.unwrap();
@@ -206,6 +209,95 @@ async fn transactions(tour: &mut Tour<'_>, store: &PostgresStore, client: &mut C
     let title = "A trigger to 10 in plain SQL";
     let rows = tour.stop(title, (10, 60), client.query(sql, &[])).await;
     assert_eq!(rows.unwrap().len(), 10);
+}
+
+/// An endpoint of another workspace, and its deliveries: by how they stand, and what is queued again of them.
+async fn lists(tour: &mut Tour<'_>, store: &PostgresStore) {
+    let all = DeliveryQuery {
+        workspace: workspace_id("ws_1"),
+        endpoint: endpoint_id("ep_2_1"),
+        status: None,
+        since: None,
+        before: None,
+        limit: 10,
+    };
+    let page = tour
+        .stop(
+            "Ten deliveries of an endpoint",
+            (60, 12),
+            store.deliveries(&all),
+        )
+        .await
+        .unwrap();
+    assert_eq!(page.len(), 10);
+    let next = DeliveryQuery {
+        before: page.last().map(|record| record.id),
+        since: Some(nahook_core::Timestamp::from_millis(1)),
+        ..all.clone()
+    };
+    let title = "The next ten, of those accepted since a moment";
+    let page = tour.stop(title, (60, 16), store.deliveries(&next)).await;
+    assert_eq!(page.unwrap().len(), 10);
+    for (status, name) in [
+        (DeliveryStatus::Delivered, "delivered"),
+        (DeliveryStatus::Delivering, "being attempted"),
+        (DeliveryStatus::Pending, "pending"),
+    ] {
+        let query = DeliveryQuery {
+            status: Some(status),
+            ..all.clone()
+        };
+        let title = format!("Deliveries of an endpoint that are {name}");
+        let page = tour.stop(title, (20, 12), store.deliveries(&query)).await;
+        assert!(page.unwrap().iter().all(|record| record.status == status));
+    }
+    let again = RedeliveryRequest {
+        workspace: all.workspace,
+        endpoint: all.endpoint,
+        since: nahook_core::Timestamp::from_millis(1),
+        limit: 10,
+    };
+    let title = "Queueing up to ten deliveries again that were given up";
+    let queueing = store.redeliver_since(&again);
+    tour.stop(title, (20, 30), queueing).await.unwrap();
+}
+
+/// Reading and changing what is in a workspace, and what the audit log tells of it.
+async fn management(tour: &mut Tour<'_>, store: &PostgresStore, round: u64) {
+    let (workspace, actor) = (workspace_id("ws_1"), Actor::operator());
+    let management = Management::new(store.clone());
+    let endpoint = endpoint_id("ep_2_1");
+    let reading = management.endpoint(&workspace, endpoint);
+    tour.stop("An endpoint, read", (1, 20), reading)
+        .await
+        .unwrap();
+    let reading = management.endpoints(&workspace);
+    let title = "The 100 endpoints of a workspace, read";
+    let rows = tour.stop(title, (100, 8), reading).await.unwrap();
+    assert_eq!(rows.len(), 100);
+    let reading = management.event_types(&workspace);
+    let title = "Ten event types, with how many endpoints are subscribed";
+    let rows = tour.stop(title, (1_000, 1), reading).await.unwrap();
+    assert!(rows.len() >= 10);
+    let reading = management.subscriptions(&workspace, endpoint);
+    let title = "The ten subscriptions of an endpoint, read";
+    let rows = tour.stop(title, (20, 12), reading).await.unwrap();
+    assert_eq!(rows.len(), 10);
+    let name = event_type_name(&format!("order.round{round}"));
+    let making = management.create_event_type(&workspace, &actor, name, None);
+    tour.stop("An event type, made", (1, 80), making)
+        .await
+        .unwrap();
+    let query = AuditQuery {
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let title = "A page of the audit log";
+    let page = tour
+        .stop(title, (10, 8), management.audit_log(&workspace, &query))
+        .await
+        .unwrap();
+    assert_eq!(page.entries[0].action, "event_type.created");
 }
 
 /// Some of what is old and settled is deleted.

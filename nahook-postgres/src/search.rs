@@ -1,0 +1,115 @@
+//! Lists of deliveries: from two partial indexes, which have each delivery in one of them.
+
+use nahook_core::{
+    DeliveryId, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, MessageId,
+    StoreError,
+};
+use tokio_postgres::types::ToSql;
+
+use crate::error::PgError;
+use crate::log::{record_at, record_columns};
+use crate::row::{Bits, ORDINAL_BITS, delivery_key, nanos, split_key, value_at};
+use crate::store::PostgresStore;
+
+/// The endpoint $1 of the workspace $2, deleted or not; how deliveries are to be shown $3; before the key $4, accepted since
+/// $5, at most $6. Each status gives its newest, and the newest of all of them are the page: the work is bounded by the
+/// page's length, however many there are. Only what is older than $5 is passed over one by one.
+const DELIVERIES: &str = concat!(
+    "WITH whose AS MATERIALIZED (
+        SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE p.id = $1 AND w.id = $2
+    ), page AS MATERIALIZED (
+        SELECT c.key FROM (
+            (SELECT d.key FROM delivery d
+            WHERE 0 = ANY($3::smallint[]) AND d.endpoint = (SELECT o.row FROM whose o) AND d.status = 0
+                AND CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END = 0
+                AND d.due_at IS NOT NULL AND d.wake_at IS NULL AND d.key < $4
+                AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
+            ORDER BY d.key DESC LIMIT $6)
+            UNION ALL
+            (SELECT n.key FROM unnest($3::smallint[]) AS s (shown) CROSS JOIN LATERAL (
+                SELECT d.key FROM delivery d
+                WHERE d.endpoint = (SELECT o.row FROM whose o)
+                    AND CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END
+                        = s.shown
+                    AND (d.status <> 0 OR d.due_at IS NULL OR d.wake_at IS NOT NULL) AND d.key < $4
+                    AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
+                ORDER BY d.key DESC LIMIT $6) n)
+        ) c ORDER BY c.key DESC LIMIT $6
+    )
+    SELECT ",
+    record_columns!(),
+    ", d.key FROM page g JOIN delivery d ON d.key = g.key JOIN event e ON e.seq = g.key >> 20
+    JOIN endpoint p ON p.row = d.endpoint LEFT JOIN event_type t ON t.row = e.event_type
+    ORDER BY g.key DESC"
+);
+
+/// The last event whose id is before that of the delivery.
+const PLACE: &str = "SELECT e.seq, e.id FROM event e WHERE e.id < $1 ORDER BY e.id DESC LIMIT 1";
+
+/// How a delivery that is being attempted is shown.
+const DELIVERING: i16 = 5;
+
+impl DeliverySearch for PostgresStore {
+    async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
+        Ok(self.found(query).await?)
+    }
+}
+
+impl PostgresStore {
+    async fn found(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, PgError> {
+        let before = match query.before {
+            Some(before) => self.place_of(before).await?,
+            None => i64::MAX,
+        };
+        let shown: Vec<i16> = match query.status {
+            Some(status) => vec![shown(status)],
+            None => DeliveryStatus::ALL.map(shown).to_vec(),
+        };
+        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+        let parameters: [&(dyn ToSql + Sync); 6] = [
+            &query.endpoint.as_str(),
+            &query.workspace.as_str(),
+            &shown,
+            &before,
+            &query.since.map(nanos),
+            &limit,
+        ];
+        let rows = self.shared().lender.query(DELIVERIES, &parameters).await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let message = MessageId::from_bits(value_at::<Bits>(row, 0)?.0);
+            let (_, ordinal) = split_key(value_at(row, 14)?);
+            records.push(record_at(DeliveryId::nth(message, ordinal), row)?);
+        }
+        Ok(records)
+    }
+
+    /// The key that lists go on before. One whose delivery is not there any more is that of what was queued before it.
+    async fn place_of(&self, delivery: DeliveryId) -> Result<i64, PgError> {
+        let rows = self
+            .shared()
+            .lender
+            .query(PLACE, &[&Bits(delivery.as_bits())])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(0);
+        };
+        let seq: i64 = value_at(row, 0)?;
+        let message = MessageId::from_bits(value_at::<Bits>(row, 1)?.0);
+        let key = delivery
+            .ordinal(message)
+            .and_then(|ordinal| delivery_key(seq, ordinal));
+        Ok(key.unwrap_or((seq + 1) << ORDINAL_BITS))
+    }
+}
+
+fn shown(status: DeliveryStatus) -> i16 {
+    match status {
+        DeliveryStatus::Pending => 0,
+        DeliveryStatus::ScheduledRetry => 1,
+        DeliveryStatus::Delivered => 2,
+        DeliveryStatus::Failed => 3,
+        DeliveryStatus::DeadLetter => 4,
+        DeliveryStatus::Delivering => DELIVERING,
+    }
+}
