@@ -114,6 +114,8 @@ pub struct Backend {
     pub recorder: Arc<dyn DynDeliveryRecorder>,
     /// Who is subscribed.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
+    /// The store's own queue, whether or not it is the queue.
+    of_store: Arc<dyn DynDeliveryQueue>,
     opened: Opened,
     nats: Option<NatsBackend>,
 }
@@ -164,6 +166,16 @@ impl Backend {
         self.publisher = Arc::new(LoggedPublisher::new(publisher, accepted.clone()));
         self.queue = Arc::new(nats.queue.clone());
         self.nats = Some(NatsBackend { nats, accepted });
+    }
+
+    /// The queues that need a worker: where the queue is on NATS the store's own as well, in which waits what was queued before
+    /// that, and what only a store's transaction can queue.
+    pub fn queues(&self) -> Vec<Arc<dyn DynDeliveryQueue>> {
+        let mut queues = vec![Arc::clone(&self.queue)];
+        if self.nats.is_some() {
+            queues.push(Arc::clone(&self.of_store));
+        }
+        queues
     }
 
     /// Brings what happens on a queue that is not the store's into the store's log, until `stop` resolves; returns at once
@@ -266,6 +278,7 @@ impl Backend {
             log: Arc::<T>::clone(&store),
             publisher: Arc::<T>::clone(&store),
             queue: Arc::<T>::clone(&store),
+            of_store: Arc::<T>::clone(&store),
             recorder: Arc::<T>::clone(&store),
             subscriptions: store,
             opened,

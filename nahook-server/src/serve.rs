@@ -14,7 +14,7 @@ use nahook_delivery::{AddressPolicy, HttpTransport, Signer, TransportSettings, W
 use nahook_http::{CreatingSubscriptions, Ingestion, Operations, Probe, ServeSettings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ServerError;
 use crate::backend::Backend;
@@ -73,12 +73,18 @@ impl Server {
         }
         let transport = HttpTransport::new(policy, &TransportSettings::default())
             .map_err(|error| ServerError::Transport(error.into()))?;
-        let (queue, endpoints) = (Arc::clone(&backend.queue), Arc::clone(&backend.endpoints));
-        let worker = Worker::new(queue, endpoints, transport);
-        let worker_stop = stopped(&stop);
+        let transport = Arc::new(transport);
+        let mut workers = JoinSet::new();
+        for queue in backend.queues() {
+            let endpoints = Arc::clone(&backend.endpoints);
+            let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
+            let worker_stop = stopped(&stop);
+            workers.spawn(async move { worker.run(worker_stop).await });
+        }
         let worker = tokio::spawn(async move {
-            let report = worker.run(worker_stop).await;
-            tracing::info!(?report, "worker stopped");
+            while let Some(ended) = workers.join_next().await {
+                tracing::info!(?ended, "worker stopped");
+            }
         });
 
         let (stop_log, _) = watch::channel(false);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use super::support::api::{Answer, Api};
 use super::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 use super::support::receiver::Receiver;
 
-const ENDPOINTS: usize = 20;
+pub(crate) const ENDPOINTS: usize = 20;
 const CLIENTS: u64 = 6;
 const DISABLED_KEY: &str =
     "nhk_us_00000000000000000000000000000000000000000000000000000000disabled";
@@ -41,6 +42,8 @@ pub(crate) struct Load {
     addresses: watch::Sender<Vec<SocketAddr>>,
     stop: watch::Sender<bool>,
     told: Arc<Mutex<Told>>,
+    /// In microseconds.
+    slowest: Arc<AtomicU64>,
     clients: JoinSet<()>,
 }
 
@@ -50,16 +53,26 @@ impl Load {
         let (addresses, _) = watch::channel(addresses);
         let (stop, _) = watch::channel(false);
         let (markers, told) = (Arc::new(AtomicU64::new(1)), Arc::default());
+        let slowest = Arc::new(AtomicU64::new(0));
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
             let (addresses, stop) = (addresses.subscribe(), stop.subscribe());
             let (markers, told) = (Arc::clone(&markers), Arc::clone(&told));
-            clients.spawn(client(addresses, stop, markers, told, random.next()));
+            let slowest = Arc::clone(&slowest);
+            clients.spawn(client(
+                addresses,
+                stop,
+                markers,
+                told,
+                slowest,
+                random.next(),
+            ));
         }
         Self {
             addresses,
             stop,
             told,
+            slowest,
             clients,
         }
     }
@@ -67,6 +80,11 @@ impl Load {
     /// From now on these are asked.
     pub(crate) fn ask(&self, addresses: Vec<SocketAddr>) {
         self.addresses.send_replace(addresses);
+    }
+
+    /// How long the slowest answer so far has taken.
+    pub(crate) fn slowest(&self) -> Duration {
+        Duration::from_micros(self.slowest.load(Ordering::Relaxed))
     }
 
     /// Ends the clients; answers what they were told.
@@ -94,6 +112,7 @@ async fn client(
     stop: watch::Receiver<bool>,
     markers: Arc<AtomicU64>,
     told: Arc<Mutex<Told>>,
+    slowest: Arc<AtomicU64>,
     seed: u64,
 ) {
     let mut random = Random::new(seed);
@@ -105,7 +124,7 @@ async fn client(
         let now = addresses.borrow_and_update().clone();
         clients.retain(|address, _| now.contains(address));
         let Some(address) = now.get(turn % now.len().max(1)) else {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
             continue;
         };
         let (api, disabled) = clients
@@ -123,9 +142,12 @@ async fn client(
             ),
         };
         let body = json!({ "payload": { "marker": marker, "filler": filler } }).to_string();
+        let asked_at = Instant::now();
         let answer = by
             .try_post(&format!("/api/ingest/event/{event_type}"), body)
             .await;
+        let took = asked_at.elapsed().as_micros();
+        slowest.fetch_max(u64::try_from(took).unwrap(), Ordering::Relaxed);
         let fate = answer.map_or(Fate::Unknown, |answer| fate(&answer));
         told.lock()
             .unwrap_or_else(PoisonError::into_inner)

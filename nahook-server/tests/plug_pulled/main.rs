@@ -1,7 +1,8 @@
 //! The plug is pulled, again and again: what was answered is what happens.
 //!
 //! `NAHOOK_PLUG_ROUNDS`, `NAHOOK_PLUG_SERVER_ROUNDS` and `NAHOOK_PLUG_DATABASE_ROUNDS` choose how often: that of a server on
-//! a file, those of two servers that share a database, and that of the database under them. `NAHOOK_PLUG_SEED` chooses when.
+//! a file, those of two servers that share a database, and that of the database under them; `NAHOOK_PLUG_NATS_ROUNDS` that of
+//! everything around a queue on NATS. `NAHOOK_PLUG_SEED` chooses when.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -15,6 +16,7 @@ mod account;
 mod database;
 mod file;
 mod load;
+mod nats;
 mod random;
 mod servers;
 

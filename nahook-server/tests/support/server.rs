@@ -45,13 +45,22 @@ impl Server {
     /// Servers that share the database at `url`, which is made to hold what `manifest` declares, and that may reach this
     /// machine.
     pub(crate) async fn sharing<const N: usize>(url: &str, manifest: &Value) -> [Self; N] {
+        Self::sharing_with(url, manifest, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn sharing_with<const N: usize>(
+        url: &str,
+        manifest: &Value,
+        settings: &[&str],
+    ) -> [Self; N] {
         let dir = tempfile::tempdir().unwrap();
         let applied = apply_to(dir.path(), &["--store", url], manifest).await;
         assert!(applied.success, "{}", applied.stderr);
         let mut servers = Vec::new();
         for _ in 0..N {
             let dir = tempfile::tempdir().unwrap();
-            let settings = [&["--sample", "false"], &ALLOW_LOOPBACK[..]].concat();
+            let settings = [&["--sample", "false"], &ALLOW_LOOPBACK[..], settings].concat();
             servers.push(Self::start_on(dir, &["--store", url], &settings).await);
         }
         servers.try_into().ok().unwrap()

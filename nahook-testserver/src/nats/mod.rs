@@ -1,5 +1,6 @@
 //! NATS servers with JetStream.
 
+mod api;
 mod cluster;
 mod monitor;
 mod options;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::monitor;
 use super::options::{NatsOptions, NatsVersion};
+use super::{api, monitor};
 use crate::supervisor::Supervisor;
 
 /// How long a server may take to start.
@@ -133,6 +133,21 @@ impl NatsServer {
     /// How many messages a stream holds, or `None` if the server knows no such stream.
     pub fn messages(&self, stream: &str) -> Option<u64> {
         monitor::messages(self.monitor, stream)
+    }
+
+    /// How many messages of a stream a consumer has yet to be given or to acknowledge; `None` if there is no such consumer.
+    /// For servers that ask for no credentials.
+    pub fn unconsumed(&self, stream: &str, consumer: &str) -> Option<u64> {
+        let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
+        let info = api::ask(self.port, &subject, "")?;
+        Some(info["num_pending"].as_u64()? + info["num_ack_pending"].as_u64()?)
+    }
+
+    /// Deletes a stream, with everything in it; for servers that ask for no credentials.
+    pub fn delete_stream(&self, stream: &str) {
+        let deleted = api::ask(self.port, &format!("$JS.API.STREAM.DELETE.{stream}"), "");
+        let deleted = deleted.expect("the server answers");
+        assert_eq!(deleted["success"], true, "{deleted}");
     }
 
     /// What the server has logged so far.

@@ -1,0 +1,86 @@
+//! A stream that is full, and one that is deleted underneath.
+
+use std::time::{Duration, Instant};
+
+use nahook_testserver::{NatsServer, NatsVersion};
+use tokio::task::block_in_place;
+
+use super::{STREAMS, judged, nats_rounds, settled};
+use crate::account::Outage;
+use crate::load::{ENDPOINTS, Load, manifest};
+use crate::support::receiver::{Receiver, Reply};
+use crate::support::server::{ALLOW_LOOPBACK, Server};
+
+/// What does not fit any more is told so, is certain, and never arrives; what is there is delivered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_stream_takes_nothing_and_says_so() {
+    let (rounds, mut random) = nats_rounds(2);
+    let receiver = Receiver::start().await;
+    let nats = NatsServer::start(NatsVersion::Newest);
+    let queue = nats.url();
+    let queue = ["--queue", &queue, "--nats-bytes-max", "40000"];
+    let settings = [&ALLOW_LOOPBACK[..], &queue].concat();
+    let server = Server::with_settings(&manifest(&receiver), &settings).await;
+    let load = Load::start(vec![server.address], &mut random);
+    let answer = |late: u64| {
+        for n in 0..ENDPOINTS {
+            let reply = Reply::Late(Duration::from_millis(late), 200);
+            receiver.reply(&format!("/ep_{n}"), [reply]);
+        }
+    };
+    for _ in 0..rounds {
+        answer(1_500);
+        tokio::time::sleep(random.millis(1_500..2_500)).await;
+        answer(0);
+        tokio::time::sleep(random.millis(1_500..2_500)).await;
+    }
+    let told = load.end().await;
+    let arrivals = settled(&nats, &receiver).await;
+    let counts = judged("a full stream", rounds, &told, &arrivals, &[]);
+    assert!(counts.definitely_failed > 0, "it was never full: {counts}");
+    assert_eq!((counts.unconfirmed, counts.repeated), (0, 0), "{counts}");
+}
+
+/// It is made again, and from then on everything is as before. What it held is gone with it, so it is deleted while it holds
+/// nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_deleted_underneath_is_made_again() {
+    let (rounds, mut random) = nats_rounds(2);
+    let receiver = Receiver::start().await;
+    let nats = NatsServer::start(NatsVersion::Newest);
+    let queue = nats.url();
+    let settings = [&ALLOW_LOOPBACK[..], &["--queue", &queue]].concat();
+    let server = Server::with_settings(&manifest(&receiver), &settings).await;
+    let load = Load::start(vec![server.address], &mut random);
+    let mut outages = Vec::new();
+    for _ in 0..rounds {
+        tokio::time::sleep(random.millis(500..1_000)).await;
+        load.ask(vec![]);
+        // Who was asked has answered.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        settled(&nats, &receiver).await;
+        let from = Instant::now();
+        block_in_place(|| nats.delete_stream(STREAMS[0]));
+        load.ask(vec![server.address]);
+        let made_again = || nats.messages(STREAMS[0]).is_some();
+        while !block_in_place(made_again) {
+            assert!(
+                from.elapsed() < Duration::from_secs(20),
+                "it is not made again"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let to = Instant::now();
+        outages.push(Outage { from, to });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let told = load.end().await;
+    let arrivals = settled(&nats, &receiver).await;
+    judged(
+        "a stream that is deleted",
+        rounds,
+        &told,
+        &arrivals,
+        &outages,
+    );
+}
