@@ -121,6 +121,27 @@ fn a_lease_outlives_the_server() {
     }
 }
 
+/// As long as a process lives, nobody else gets what it has, however long it takes.
+#[test]
+fn a_process_that_lives_keeps_what_it_has() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let nats = connected(&server.url(), settings()).await;
+            publish(&nats, 1, 20).await;
+            let leased = lease_some(&nats.queue, 10, PATIENCE).await;
+            let other = connected(&server.url(), settings()).await;
+            let theirs = lease_some(&other.queue, 1, 4 * settings().ack_wait).await;
+            assert_eq!(ids(&theirs), [], "the whole record is the first one's");
+            settle(&nats.queue, &leased, Next::Delivered).await;
+            nats.close().await;
+            let theirs = lease_some(&other.queue, 10, settings().ack_wait / 2).await;
+            assert_eq!(theirs.len(), 10, "what is given back is there at once");
+            assert!(ids(&theirs).iter().all(|id| !ids(&leased).contains(id)));
+        });
+    }
+}
+
 /// A stream that is made again begins to count at 1 again: what was noted of the old one is not taken for the new one's.
 #[test]
 fn a_stream_made_again_is_not_mistaken_for_the_old_one() {

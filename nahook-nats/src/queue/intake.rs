@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::hub::Hub;
@@ -74,7 +75,16 @@ impl Intake {
         })
     }
 
-    pub(super) async fn run(mut self) {
+    /// Works until the queue is closed; by its end the server knows that nothing more is wanted here.
+    pub(super) async fn run(mut self, mut closed: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.work() => {}
+            _ = closed.wait_for(|closed| *closed) => {}
+        }
+        let _ = self.subscriber.unsubscribe().await;
+    }
+
+    async fn work(&mut self) {
         let hub = Arc::clone(&self.hub);
         let mut link = hub.connection.link();
         loop {

@@ -23,6 +23,9 @@ use self::intake::Intake;
 use crate::error::QueueError;
 use crate::layout::Source;
 
+/// How long the tasks may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Hands deliveries of the streams to the workers of this process; clones are handles to the same deliveries.
 ///
 /// The first call of [`lease`](DeliveryQueue::lease) begins to pull records; they stay with this process until their
@@ -61,7 +64,7 @@ impl NatsQueue {
                 let intake = Intake::open(&self.hub, source)
                     .await
                     .ok_or_else(|| StoreError::unavailable(QueueError::Closed))?;
-                self.spawn(intake.run());
+                tokio::spawn(intake.run(self.hub.closed.subscribe()));
             }
             self.spawn(notes::read(Arc::clone(&self.hub)));
             self.spawn(wake::run(Arc::clone(&self.hub)));
@@ -97,6 +100,12 @@ impl NatsQueue {
     /// Gives back what this process has in hand, and ends.
     pub(crate) async fn close(&self) {
         self.hub.closed.send_replace(true);
+        // Only once the server knows that we want nothing more: it would give what we give back to ourselves.
+        let stopped = async {
+            self.hub.closed.closed().await;
+            self.hub.connection.client.flush().await
+        };
+        let _ = tokio::time::timeout(STOP_TIMEOUT, stopped).await;
         let acks: Vec<_> = {
             let mut state = self.hub.state();
             let keys: Vec<_> = state.records.keys().copied().collect();

@@ -236,6 +236,9 @@ impl State {
         let mut gone = Vec::new();
         let mut kept = Vec::new();
         for (place, id) in (0..).zip(&held.deliveries) {
+            if !noted.is_settled(place) && noted.kept(place).is_none() {
+                continue;
+            }
             let slot = self.slots.get(id).filter(|slot| slot.record == key);
             let Some(slot) = slot.filter(|slot| slot.place == place) else {
                 continue;
