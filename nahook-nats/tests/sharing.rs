@@ -43,6 +43,8 @@ fn a_crash_in_the_middle_of_a_record_repeats_what_was_not_settled() {
             settle(&dying.queue, &leased[50..60], Next::Retry(due_at)).await;
             drop(dying);
 
+            // Long enough for the record to be the first thing that the other gets, before it has read any note.
+            tokio::time::sleep(settings().ack_wait * 3 / 2).await;
             let other = connected(&server.url(), settings()).await;
             let again = lease_some(&other.queue, 40, PATIENCE).await;
             assert_eq!(

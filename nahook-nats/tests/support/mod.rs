@@ -233,7 +233,12 @@ pub(crate) async fn lease_some(
             .await
             .unwrap();
         if batch.deliveries.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            // As a worker: at once when there is something, and by the time of a retry.
+            let next = tokio::time::sleep(Duration::from_millis(50));
+            tokio::select! {
+                () = queue.changed(batch.generation) => {}
+                () = next => {}
+            }
         } else {
             leased.extend(batch.deliveries);
             deadline = Instant::now() + patience;
