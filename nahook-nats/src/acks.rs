@@ -12,12 +12,20 @@ use futures_util::StreamExt as _;
 use nahook_core::FailureKind;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 use crate::connection::{Connection, Link};
 
 /// How long after a new connection acknowledgements of what was sent over an older one are waited for: what the client
 /// still had in its buffer goes out first.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// After what silence a record lets others be sent …
+const SILENCE: Duration = Duration::from_secs(3);
+/// … and is not waited for any more: who leads the stream may have ended with it, and nobody will ever answer.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// How often that is looked after.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,7 +83,9 @@ struct Waiting {
 struct Record {
     answer: oneshot::Sender<Fate>,
     generation: u64,
-    /// Given back when the record is answered, or when its connection is lost: later ones need not wait for it.
+    sent_at: Instant,
+    /// Given back when the record is answered, its connection is lost, or it has been silent for long: later ones need not
+    /// wait for it.
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -93,6 +103,7 @@ impl Acks {
         });
         tokio::spawn(listen(Arc::downgrade(&acks), subscriber));
         tokio::spawn(watch(Arc::downgrade(&acks), connection.link()));
+        tokio::spawn(sweep(Arc::downgrade(&acks)));
         Ok(acks)
     }
 
@@ -134,6 +145,7 @@ impl Acks {
             let record = Record {
                 answer,
                 generation: link.generation,
+                sent_at: Instant::now(),
                 permit,
             };
             waiting.records.insert(token, record);
@@ -184,6 +196,19 @@ impl Acks {
             .retain(|_, record| !record.answer.is_closed());
     }
 
+    /// Lets nobody wait for what has been silent for long.
+    fn forget_silent(&self) {
+        let now = Instant::now();
+        let mut waiting = self.waiting();
+        waiting.records.retain(|_, record| {
+            let silence = now.duration_since(record.sent_at);
+            if silence > SILENCE {
+                record.permit = None;
+            }
+            silence <= SILENCE_MAX
+        });
+    }
+
     fn give_up(&self, before: u64) {
         self.waiting()
             .records
@@ -220,6 +245,16 @@ async fn watch(acks: Weak<Acks>, mut link: tokio::sync::watch::Receiver<Link>) {
         } else {
             held.lost();
         }
+    }
+}
+
+async fn sweep(acks: Weak<Acks>) {
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let Some(acks) = acks.upgrade() else {
+            return;
+        };
+        acks.forget_silent();
     }
 }
 

@@ -143,6 +143,37 @@ fn a_frozen_server_leaves_unconfirmed_what_was_sent_and_nothing_else() {
     }
 }
 
+/// Acknowledgements that never come, although the connection lasts, do not stop what is published later.
+#[test]
+fn a_record_that_nobody_answers_holds_later_ones_up_for_a_while_only() {
+    run(async {
+        let server = NatsServer::start(NatsVersion::Newest);
+        let mut settings = NatsSettings::default();
+        settings.records_in_flight = 2;
+        let nats = connected(&server.url(), settings).await;
+        // Instead of the stream somebody listens who says nothing.
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client.clone());
+        let stream = jetstream.get_stream("NAHOOK_DELIVERIES").await.unwrap();
+        let config = stream.cached_info().config.clone();
+        let _silent = client.subscribe("nahook.deliveries").await.unwrap();
+        client.flush().await.unwrap();
+        jetstream.delete_stream("NAHOOK_DELIVERIES").await.unwrap();
+        let mut slots = Vec::new();
+        for number in 0..2 {
+            slots.extend(publish_within(&nats, number, Duration::from_millis(200)).await);
+        }
+        assert!(
+            outcomes(&slots)
+                .iter()
+                .all(|outcome| *outcome == "unconfirmed")
+        );
+        jetstream.create_stream(config).await.unwrap();
+        let later = publish_within(&nats, 10, Duration::from_secs(10)).await;
+        assert_eq!(outcomes(&later), ["published"; 5]);
+    });
+}
+
 /// The server is killed while triggers run: whatever it acknowledged is there when it is back, and what was reported as not
 /// queued is not.
 #[test]
