@@ -14,8 +14,8 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use nahook_core::{
-    ApplyMode, Caller, Catalog as _, FanOut, GcraLimiter, KeyHash, KeyStore as _, Manifest,
-    NewEvent, Payload, SystemClock,
+    ApplyMode, Caller, Catalog as _, DirectSend, FanOut, GcraLimiter, KeyHash, KeyStore as _,
+    Manifest, NewEvent, Payload, SystemClock,
 };
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
 use nahook_http::{Ingestion, IngestionEngine, ingestion_router};
@@ -58,8 +58,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The mounted router takes trait objects; without it the engine may stay generic.
     let (subscriptions, publisher) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let keys = Arc::new(store.clone());
-    let fan_out: Arc<IngestionEngine> =
-        Arc::new(FanOut::new(subscriptions, publisher, Arc::new(limiter)));
+    let limiter = Arc::new(limiter);
+    let sends = DirectSend::new(
+        Arc::new(store.clone()) as _,
+        Arc::new(store.clone()) as _,
+        Arc::<GcraLimiter>::clone(&limiter) as _,
+    );
+    let fan_out: Arc<IngestionEngine> = Arc::new(FanOut::new(subscriptions, publisher, limiter));
 
     // The receiver is on this machine, which an endpoint may not be unless the operator says so.
     let policy = AddressPolicy::new().allow_range("127.0.0.0/8".parse()?);
@@ -67,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let worker = Worker::new(store.clone(), store, transport);
     let working = tokio::spawn(worker.run(stop()));
 
-    let ingestion = Ingestion::new(Arc::clone(&fan_out), keys);
+    let ingestion = Ingestion::new(Arc::clone(&fan_out), Arc::new(sends), keys);
     let app = Router::new()
         .route("/orders", post(place_order))
         .with_state(Arc::new(App {

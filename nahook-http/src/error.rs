@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nahook_core::TriggerError;
+use nahook_core::{DeliveryId, FailureKind, SendError, TriggerError};
 use serde::Serialize;
 
 use crate::wire::BodyError;
@@ -96,6 +96,28 @@ impl ApiError {
             "payload_too_large",
             format!("The payload exceeds the limit of {payload_len_max} bytes"),
         )
+    }
+
+    /// 409 `endpoint_disabled`: nothing is sent to an endpoint that is switched off.
+    pub fn endpoint_disabled() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "endpoint_disabled",
+            "The endpoint is disabled; nothing was queued",
+        )
+    }
+
+    /// `unconfirmed`: the queue may hold the delivery. 503 where repeating the request is safe because of its idempotency
+    /// key; else 409, which no client repeats by itself.
+    pub fn unconfirmed(delivery: DeliveryId, is_keyed: bool) -> Self {
+        if is_keyed {
+            let message = "The queue did not confirm in time; repeat the request with the same idempotency key";
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", message)
+                .retry_after(UNAVAILABLE_RETRY_AFTER)
+        } else {
+            let message = format!("The queue did not confirm in time; {delivery} may still arrive");
+            Self::new(StatusCode::CONFLICT, "unconfirmed", message)
+        }
     }
 
     /// 429 `rate_limited`.
@@ -207,6 +229,37 @@ impl From<&TriggerError> for ApiError {
                 Self::unavailable("The subscription store is unavailable; nothing was queued")
             }
             TriggerError::UnknownEventType => Self::not_found("Event type not found"),
+            _ => Self::internal(),
+        }
+    }
+}
+
+/// What the engine refuses to send, in the words of the API.
+impl From<&SendError> for ApiError {
+    fn from(error: &SendError) -> Self {
+        match error {
+            SendError::DeadlineExceeded => Self::ingest_timeout(),
+            SendError::EndpointDisabled => Self::endpoint_disabled(),
+            SendError::LimiterUnavailable(_) => {
+                Self::unavailable("The rate limiter is unavailable; nothing was queued")
+            }
+            SendError::PayloadTooLarge { len_max, .. } => Self::payload_too_large(*len_max),
+            SendError::QueueRefused(FailureKind::PayloadTooLarge) => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                FailureKind::PayloadTooLarge.message(),
+            ),
+            SendError::QueueRefused(_) => {
+                Self::unavailable(FailureKind::QueueUnavailable.message())
+            }
+            SendError::RateLimited { retry_after } => Self::rate_limited(*retry_after),
+            SendError::StoreUnavailable(_) => {
+                Self::unavailable("The endpoints cannot be looked up; nothing was queued")
+            }
+            SendError::Unconfirmed { delivery, is_keyed } => {
+                Self::unconfirmed(*delivery, *is_keyed)
+            }
+            SendError::UnknownEndpoint => Self::not_found("Endpoint not found"),
             _ => Self::internal(),
         }
     }

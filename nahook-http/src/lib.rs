@@ -16,7 +16,8 @@ pub use self::edge::{Edge, EdgeLayer, RequestContext, RequestId};
 pub use self::error::ApiError;
 pub use self::fallback::{method_not_allowed, not_found, with_fallbacks};
 pub use self::ingestion::{
-    CreatingSubscriptions, Ingestion, IngestionEngine, IngestionSettings, ingestion_router,
+    CreatingSubscriptions, Ingestion, IngestionEngine, IngestionSettings, SendEngine,
+    ingestion_router,
 };
 pub use self::management::{ManagementApi, ManagementPorts, ManagementSettings, management_router};
 pub use self::openapi::{openapi_document, openapi_router};

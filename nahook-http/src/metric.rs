@@ -18,6 +18,10 @@ pub const DELIVERIES: &str = "nahook_deliveries_total";
 pub const LIMITER_BYPASSES: &str = "nahook_limiter_bypasses_total";
 /// Seconds from a Trigger's arrival to its answer.
 pub const TRIGGER_DURATION: &str = "nahook_trigger_duration_seconds";
+/// Sends that were accepted, by `outcome`: `queued`, or `replayed` where their key stood for an earlier one.
+pub const SENDS: &str = "nahook_sends_total";
+/// Seconds from a Send's or a batch's arrival to its answer, by `route`.
+pub const INGESTION_DURATION: &str = "nahook_ingestion_duration_seconds";
 /// Connections that are open.
 pub const CONNECTIONS: &str = "nahook_http_connections";
 
@@ -35,6 +39,12 @@ pub fn describe() {
         Unit::Seconds,
         "From a Trigger's arrival to its answer"
     );
+    describe_counter!(SENDS, "Sends that were accepted, by what came of them");
+    describe_histogram!(
+        INGESTION_DURATION,
+        Unit::Seconds,
+        "From a Send's or a batch's arrival to its answer"
+    );
     describe_gauge!(CONNECTIONS, "Connections that are open");
 }
 
@@ -43,15 +53,21 @@ pub fn describe() {
 pub(crate) enum Route {
     Management,
     None,
+    Send,
+    SendBatch,
     Trigger,
+    TriggerBatch,
 }
 
 impl Route {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Management => "management",
             Self::None => "none",
+            Self::Send => "send",
+            Self::SendBatch => "send_batch",
             Self::Trigger => "trigger",
+            Self::TriggerBatch => "trigger_batch",
         }
     }
 }
@@ -72,6 +88,7 @@ const fn status_text(status: u16) -> &'static str {
         201 => "201",
         202 => "202",
         204 => "204",
+        207 => "207",
         400 => "400",
         401 => "401",
         403 => "403",
@@ -89,8 +106,23 @@ const fn status_text(status: u16) -> &'static str {
     }
 }
 
-pub(crate) fn observe_trigger(duration: Duration) {
-    histogram!(TRIGGER_DURATION).record(duration.as_secs_f64());
+pub(crate) fn observe_ingestion(route: Route, duration: Duration) {
+    let histogram = match route {
+        Route::Trigger => histogram!(TRIGGER_DURATION),
+        other => histogram!(INGESTION_DURATION, "route" => other.as_str()),
+    };
+    histogram.record(duration.as_secs_f64());
+}
+
+pub(crate) fn count_sent(is_replay: bool, limiter_bypassed: bool) {
+    let outcome = if is_replay { "replayed" } else { "queued" };
+    counter!(SENDS, "outcome" => outcome).increment(1);
+    if !is_replay {
+        counter!(DELIVERIES, "outcome" => "published").increment(1);
+    }
+    if limiter_bypassed {
+        counter!(LIMITER_BYPASSES).increment(1);
+    }
 }
 
 pub(crate) fn count_receipt(tally: &Tally, limiter_bypassed: bool) {

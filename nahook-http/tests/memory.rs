@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    ApplyMode, Catalog, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, FanOut,
-    GcraLimiter, SystemClock,
+    ApplyMode, Catalog, DirectSend, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore,
+    FanOut, GcraLimiter, SystemClock,
 };
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,8 +48,14 @@ async fn router() -> axum::Router {
     let subscriptions: Arc<dyn DynSubscriptionStore> = Arc::<MemoryStore>::clone(&memory);
     let publisher: Arc<dyn DynDeliveryPublisher> = Arc::<MemoryStore>::clone(&memory);
     let limiter: Arc<dyn DynRateLimiter> = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
-    let engine = FanOut::new(subscriptions, publisher, limiter);
-    with_fallbacks(ingestion_router(Ingestion::new(Arc::new(engine), memory)))
+    let engine = FanOut::new(subscriptions, publisher, Arc::clone(&limiter));
+    let sends = DirectSend::new(
+        Arc::<MemoryStore>::clone(&memory) as _,
+        Arc::<MemoryStore>::clone(&memory) as _,
+        limiter,
+    );
+    let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), memory);
+    with_fallbacks(ingestion_router(ingestion))
 }
 
 /// Sends everything before it reads anything.

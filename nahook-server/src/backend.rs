@@ -11,8 +11,9 @@ use metrics::{counter, gauge};
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
     DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder,
-    DynEndpointDirectory, DynKeyStore, DynRateLimiter, DynSubscriptionStore, GcraLimiter,
-    LoggedPublisher, RecorderBuffer, RecorderBufferSettings, SecretText, StoreError, SystemClock,
+    DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynRateLimiter, DynSubscriptionStore,
+    GcraLimiter, LoggedPublisher, RecorderBuffer, RecorderBufferSettings, SecretText, StoreError,
+    SystemClock,
 };
 use nahook_nats::{Nats, NatsSettings};
 use nahook_postgres::{PostgresSettings, PostgresStore};
@@ -98,6 +99,8 @@ fn without_password(url: &str) -> String {
 pub struct Backend {
     /// Workspaces and what is in them.
     pub catalog: Arc<dyn DynCatalog>,
+    /// The way to the queue for what is sent to one endpoint.
+    pub direct: Arc<dyn DynDirectPublisher>,
     /// What a worker must know of endpoints.
     pub endpoints: Arc<dyn DynEndpointDirectory>,
     /// Keys and tokens.
@@ -264,6 +267,7 @@ impl Backend {
             + DynKeyStore
             + DynDeliveryLog
             + DynDeliveryPublisher
+            + DynDirectPublisher
             + DynDeliveryQueue
             + DynDeliveryRecorder
             + DynSubscriptionStore
@@ -272,6 +276,7 @@ impl Backend {
         let store = Arc::new(store);
         Self {
             catalog: Arc::<T>::clone(&store),
+            direct: Arc::<T>::clone(&store),
             endpoints: Arc::<T>::clone(&store),
             keys: Arc::<T>::clone(&store),
             limiter,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use nahook_core::{
-    Catalog as _, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings, SecretText,
+    Catalog as _, DirectSend, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings,
+    SecretText,
 };
 use nahook_delivery::{AddressPolicy, HttpTransport, Signer, TransportSettings, Worker};
 use nahook_http::{CreatingSubscriptions, Ingestion, Operations, Probe, ServeSettings};
@@ -169,8 +170,12 @@ fn router(
         ..FanOutSettings::default()
     };
     let (publisher, limiter) = (Arc::clone(&backend.publisher), Arc::clone(&backend.limiter));
-    let engine = FanOut::new(subscriptions, publisher, limiter).with_settings(engine_settings);
-    let ingestion = Ingestion::new(Arc::new(engine), Arc::clone(&backend.keys));
+    let engine = FanOut::new(subscriptions, publisher, Arc::clone(&limiter));
+    let engine = engine.with_settings(engine_settings);
+    let (endpoints, direct) = (Arc::clone(&backend.endpoints), Arc::clone(&backend.direct));
+    let sends = DirectSend::new(endpoints, direct, limiter).with_settings(engine_settings);
+    let keys = Arc::clone(&backend.keys);
+    let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), keys);
     let store = backend.clone();
     let mut operations = Operations::new().with_probe(Probe::new("store", move || {
         let store = store.clone();

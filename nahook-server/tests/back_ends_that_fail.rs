@@ -16,9 +16,9 @@ use nahook::types::TriggerOptions;
 use nahook::{NahookClient, NahookError};
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    ApplyMode, Catalog as _, Delivery, DeliveryPublisher, DeliveryQueue as _, Event, EventTypeName,
-    FailureKind, FanOut, FanOutScope, FanOutSettings, GcraLimiter, LeaseRequest, Manifest,
-    StoreError, Subscribers, SubscriptionStore, SystemClock, WorkerId,
+    ApplyMode, Catalog as _, Delivery, DeliveryPublisher, DeliveryQueue as _, DirectSend, Event,
+    EventTypeName, FailureKind, FanOut, FanOutScope, FanOutSettings, GcraLimiter, LeaseRequest,
+    Manifest, StoreError, Subscribers, SubscriptionStore, SystemClock, WorkerId,
 };
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
 use serde_json::json;
@@ -148,17 +148,22 @@ impl Staged {
             store: store.clone(),
             fault: publisher,
         };
-        let limiter = GcraLimiter::new(Arc::new(SystemClock));
+        let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
         let engine = FanOut::new(
             Arc::new(subscriptions) as _,
             Arc::new(publisher) as _,
-            Arc::new(limiter) as _,
+            Arc::<GcraLimiter>::clone(&limiter) as _,
         )
         .with_settings(FanOutSettings {
             timeout: TIMEOUT,
             ..FanOutSettings::default()
         });
-        let ingestion = Ingestion::new(Arc::new(engine), Arc::new(store.clone()));
+        let sends = DirectSend::new(
+            Arc::new(store.clone()) as _,
+            Arc::new(store.clone()) as _,
+            limiter as _,
+        );
+        let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), Arc::new(store.clone()));
         let router = with_fallbacks(ingestion_router(ingestion));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -2,8 +2,11 @@
 
 mod authenticate;
 mod body;
+mod call;
 mod creating;
+mod items;
 mod report;
+mod send;
 mod tally;
 mod trigger;
 
@@ -11,26 +14,33 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{any, post};
+use axum::routing::post;
 use nahook_core::{
-    DynDeliveryPublisher, DynKeyStore, DynRateLimiter, DynSubscriptionStore, FanOut,
+    DirectSend, DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynKeyStore,
+    DynRateLimiter, DynSubscriptionStore, FanOut,
 };
 
 pub(crate) use self::authenticate::bearer;
 pub(crate) use self::body::{ReadError, Unread};
 pub use self::creating::CreatingSubscriptions;
+use self::send::{send, send_batch};
 pub(crate) use self::tally::Tally;
-use self::trigger::{EVENT_TYPE, trigger};
-use crate::{EdgeLayer, method_not_allowed, not_found};
+use self::trigger::{trigger, trigger_batch};
+use crate::{EdgeLayer, method_not_allowed};
 
 /// The engine over back ends that are chosen at run time.
 pub type IngestionEngine =
     FanOut<Arc<dyn DynSubscriptionStore>, Arc<dyn DynDeliveryPublisher>, Arc<dyn DynRateLimiter>>;
 
+/// Its sibling for single endpoints, likewise.
+pub type SendEngine =
+    DirectSend<Arc<dyn DynEndpointDirectory>, Arc<dyn DynDirectPublisher>, Arc<dyn DynRateLimiter>>;
+
 /// What the routes need; a clone is a handle.
 #[derive(Clone)]
 pub struct Ingestion {
     engine: Arc<IngestionEngine>,
+    sends: Arc<SendEngine>,
     keys: Arc<dyn DynKeyStore>,
     settings: IngestionSettings,
 }
@@ -42,7 +52,8 @@ pub struct Ingestion {
     reason = "settings are made with a literal"
 )]
 pub struct IngestionSettings {
-    /// How many bytes a body may have beyond its plan's payload cap: for metadata, field names and white space.
+    /// How many bytes a body may have beyond its plan's payload cap: for metadata, field names and white space. A batch's
+    /// may have as many for each of its twenty items.
     pub envelope_len_max: usize,
     /// How many bytes of a refused request's body are read and dropped, so that a client that sends before it listens
     /// gets to its answer and the connection lives on. A longer rest closes the connection.
@@ -59,11 +70,16 @@ impl Default for IngestionSettings {
 }
 
 impl Ingestion {
-    /// Routes over this engine and these keys, with the default settings. The engine's time-out counts from a request's
-    /// arrival.
-    pub fn new(engine: Arc<IngestionEngine>, keys: Arc<dyn DynKeyStore>) -> Self {
+    /// Routes over these engines and these keys, with the default settings. The time-out of `engine` counts from a request's
+    /// arrival, for all routes; its rate limiter is the one that answers show.
+    pub fn new(
+        engine: Arc<IngestionEngine>,
+        sends: Arc<SendEngine>,
+        keys: Arc<dyn DynKeyStore>,
+    ) -> Self {
         Self {
             engine,
+            sends,
             keys,
             settings: IngestionSettings::default(),
         }
@@ -91,8 +107,10 @@ pub fn ingestion_router(ingestion: Ingestion) -> Router {
     let mut router = Router::new();
     for base in ["/api/ingest", "/ingest"] {
         router = router
-            .route(&format!("{base}/event/{{{EVENT_TYPE}}}"), post(trigger))
-            .route(&format!("{base}/event/batch"), any(not_found));
+            .route(&format!("{base}/{{endpointId}}"), post(send))
+            .route(&format!("{base}/batch"), post(send_batch))
+            .route(&format!("{base}/event/{{eventType}}"), post(trigger))
+            .route(&format!("{base}/event/batch"), post(trigger_batch));
     }
     router
         .method_not_allowed_fallback(method_not_allowed)

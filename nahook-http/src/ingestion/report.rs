@@ -1,48 +1,60 @@
-//! What is told of a Trigger besides its answer: one line, and the metrics.
+//! What is told of an ingestion request besides its answer: one line, and the metrics.
 
 use axum::http::StatusCode;
-use nahook_core::{Caller, EventTypeName, MessageId, Receipt};
+use nahook_core::{Caller, EndpointId, EventTypeName, MessageId, Receipt, Sent};
 use tokio::time::Instant;
 
 use super::Tally;
+use super::items::Items;
 use crate::metric::{self, Route};
 use crate::{ApiError, RequestContext};
 
 /// The code of a success.
 const ACCEPTED: &str = "accepted";
+/// The code of a batch of which a part was refused.
+const PARTIAL: &str = "partial";
 /// The code where nobody was left to be answered.
 const CANCELED: &str = "canceled";
 /// What is logged as the status where there was no answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Fills up as a Trigger proceeds and is told when dropped: also when the client goes away in the middle.
+/// Fills up as a request proceeds and is told when dropped: also when the client goes away in the middle.
 ///
-/// It never holds a payload, a label or a secret.
+/// It never holds a payload, a label, an idempotency key or a secret.
 pub(super) struct Report {
+    route: Route,
     context: RequestContext,
     caller: Option<Caller>,
     event_type: Option<EventTypeName>,
+    endpoint: Option<EndpointId>,
     payload_len: Option<usize>,
     fan_out: Option<Told>,
+    message: Option<MessageId>,
+    is_replay: Option<bool>,
+    items: Option<(usize, usize)>,
     answer: Option<(StatusCode, &'static str)>,
 }
 
 /// What is told of a receipt.
 struct Told {
-    message: MessageId,
     width: usize,
     tally: Tally,
     limiter_bypassed: bool,
 }
 
 impl Report {
-    pub(super) fn new(context: RequestContext) -> Self {
+    pub(super) fn new(route: Route, context: RequestContext) -> Self {
         Self {
+            route,
             context,
             caller: None,
             event_type: None,
+            endpoint: None,
             payload_len: None,
             fan_out: None,
+            message: None,
+            is_replay: None,
+            items: None,
             answer: None,
         }
     }
@@ -59,20 +71,51 @@ impl Report {
         self.event_type = Some(event_type.clone());
     }
 
+    pub(super) fn endpoint(&mut self, endpoint: EndpointId) {
+        self.endpoint = Some(endpoint);
+    }
+
     pub(super) fn payload_len(&mut self, len: usize) {
         self.payload_len = Some(len);
     }
 
-    pub(super) fn accepted(&mut self, receipt: &Receipt) {
-        let tally = Tally::of(receipt);
-        metric::count_receipt(&tally, receipt.limiter_bypassed());
+    pub(super) fn triggered(&mut self, receipt: &Receipt) {
         self.fan_out = Some(Told {
-            message: receipt.message(),
             width: receipt.deliveries().len(),
-            tally,
+            tally: self.triggered_item(receipt),
             limiter_bypassed: receipt.limiter_bypassed(),
         });
-        self.answer = Some((StatusCode::ACCEPTED, ACCEPTED));
+        self.message = Some(receipt.message());
+    }
+
+    pub(super) fn triggered_item(&mut self, receipt: &Receipt) -> Tally {
+        let tally = Tally::of(receipt);
+        metric::count_receipt(&tally, receipt.limiter_bypassed());
+        tally
+    }
+
+    pub(super) fn sent(&mut self, sent: &Sent) {
+        self.sent_item(sent);
+        self.is_replay = Some(sent.is_replay);
+        self.message = (!sent.is_replay).then_some(sent.message);
+    }
+
+    #[expect(clippy::unused_self, reason = "a report is told of every item")]
+    pub(super) fn sent_item(&mut self, sent: &Sent) {
+        metric::count_sent(sent.is_replay, sent.limiter_bypassed);
+    }
+
+    pub(super) fn items(&mut self, items: &Items) {
+        self.items = Some((items.len(), items.refusals()));
+    }
+
+    pub(super) fn accepted(&mut self, status: StatusCode) {
+        let code = if status == StatusCode::MULTI_STATUS {
+            PARTIAL
+        } else {
+            ACCEPTED
+        };
+        self.answer = Some((status, code));
     }
 
     pub(super) fn refused(&mut self, error: &ApiError) {
@@ -88,24 +131,29 @@ impl Drop for Report {
             None if std::thread::panicking() => (500, "internal_error"),
             None => (CLIENT_CLOSED_REQUEST, CANCELED),
         };
-        metric::count_request(Route::Trigger, status, code);
-        metric::observe_trigger(duration);
+        metric::count_request(self.route, status, code);
+        metric::observe_ingestion(self.route, duration);
         let (caller, fan_out) = (self.caller.as_ref(), self.fan_out.as_ref());
         tracing::info!(
             request = %self.context.id,
             workspace = caller.map(|c| display(c.workspace)),
             key = caller.map(|c| display(c.key)),
             event_type = self.event_type.as_ref().map(display),
-            message_id = fan_out.map(|f| display(f.message)),
+            endpoint = self.endpoint.as_ref().map(display),
+            message_id = self.message.map(display),
             status,
             code,
             payload_len = self.payload_len,
             width = fan_out.map(|f| f.width),
             queued = fan_out.map(|f| f.tally.published),
             failures = fan_out.map(|f| display(&f.tally)),
+            replayed = self.is_replay,
+            items = self.items.map(|(len, _)| len),
+            items_refused = self.items.map(|(_, refused)| refused),
             limiter_bypassed = fan_out.map(|f| f.limiter_bypassed),
             duration_ms = duration.as_secs_f64() * 1_000.0,
-            "trigger"
+            "{}",
+            self.route.as_str()
         );
     }
 }

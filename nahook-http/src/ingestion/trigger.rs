@@ -1,25 +1,21 @@
-//! `POST /api/ingest/event/{eventType}`.
+//! `POST /api/ingest/event/{eventType}` and `POST /api/ingest/event/batch`.
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use nahook_core::{Caller, EventTypeName, FanOutScope, NewEvent, Receipt, TriggerError};
-use tokio::time::{Instant, timeout_at};
+use axum::http::StatusCode;
+use axum::response::Response;
+use nahook_core::{EventTypeName, FanOutScope, NewEvent, TriggerError};
 
 use super::Ingestion;
-use super::authenticate::authenticate;
-use super::body::{ReadError, Unread};
-use super::report::Report;
+use super::call::{Call, parameter};
+use super::items::Items;
+use crate::ApiError;
 use crate::cause::Causes;
-use crate::wire::{parse_trigger, write_receipt};
-use crate::{ApiError, RequestContext, not_found};
-
-/// The path parameter.
-pub(super) const EVENT_TYPE: &str = "eventType";
+use crate::metric::Route;
+use crate::wire::{ITEMS_MAX, parse_batch, parse_trigger, parse_trigger_item, write_receipt};
 
 /// The segment that names another route, however it is spelled.
-const BATCH: &str = "batch";
+pub(super) const BATCH: &str = "batch";
 
 /// Triggers one event.
 pub(super) async fn trigger(
@@ -27,96 +23,84 @@ pub(super) async fn trigger(
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Response {
-    // Percent-decoded once by the router; absent if that is not UTF-8.
-    let name = path.ok().and_then(|path| {
-        let mut path = path.iter();
-        path.find_map(|(key, value)| (key == EVENT_TYPE).then(|| value.to_owned()))
-    });
+    let name = parameter(path);
     if name.as_deref() == Some(BATCH) {
-        return not_found().await;
+        return trigger_batch(State(ingestion), request).await;
     }
-    let mut report = Report::new(RequestContext::of(request.extensions()));
-    match ingestion.trigger(name, request, &mut report).await {
-        Ok(receipt) => {
-            report.accepted(&receipt);
-            accepted(&receipt)
-        }
-        Err(refusal) => {
-            report.refused(&refusal.error);
-            refusal.into_response()
-        }
-    }
+    let mut call = Call::new(&ingestion, Route::Trigger, request);
+    let outcome = call.trigger(name.as_deref()).await;
+    call.answer(outcome).await
 }
 
-/// An error, and what is to become of the connection.
-struct Refusal {
-    error: ApiError,
-    /// The rest of the request is left unread, so the connection cannot be used again.
-    close: bool,
+/// Triggers several events.
+pub(super) async fn trigger_batch(
+    State(ingestion): State<Ingestion>,
+    request: Request,
+) -> Response {
+    let mut call = Call::new(&ingestion, Route::TriggerBatch, request);
+    let outcome = call.trigger_batch().await;
+    call.answer(outcome).await
 }
 
-impl Ingestion {
+impl Call<'_> {
     /// The steps, in the contract's order of checks.
-    async fn trigger(
-        &self,
-        name: Option<String>,
-        request: Request,
-        report: &mut Report,
-    ) -> Result<Receipt, Refusal> {
-        let deadline = report.arrived() + self.engine.settings().timeout;
-        let (head, body) = request.into_parts();
-        let mut body = Unread::new(body, &head.headers);
-        let event = async {
-            let caller = timeout_at(deadline, authenticate(&*self.keys, &head.headers))
-                .await
-                .unwrap_or_else(|_| Err(ApiError::ingest_timeout()))?;
-            report.caller(caller);
-            FanOutScope::try_from(&caller).map_err(|_| ApiError::invalid_api_key())?;
-            let event_type = parse_name(name.as_deref())?;
-            report.event_type(&event_type);
-            let len_max = caller.plan.payload_len_max;
-            let body_len_max = len_max.saturating_add(self.settings.envelope_len_max);
-            let json = body
-                .read(body_len_max, deadline)
-                .await
-                .map_err(|error| not_read(error, &caller))?;
-            let trigger = parse_trigger(&json, len_max)?;
-            report.payload_len(trigger.payload.len());
-            let event = NewEvent {
-                event_type,
-                payload: trigger.payload,
-                metadata: trigger.metadata,
-            };
-            Ok((event, caller))
+    async fn trigger(&mut self, name: Option<&str>) -> Result<(StatusCode, Vec<u8>), ApiError> {
+        let caller = self.authenticate().await?;
+        FanOutScope::try_from(&caller).map_err(|_| ApiError::invalid_api_key())?;
+        let event_type = parse_name(name)?;
+        self.report.event_type(&event_type);
+        let json = self.read(&caller, 1).await?;
+        let trigger = parse_trigger(&json, caller.plan.payload_len_max)?;
+        self.report.payload_len(trigger.payload.len());
+        let event = NewEvent {
+            event_type,
+            payload: trigger.payload,
+            metadata: trigger.metadata,
         };
-        match event.await {
-            Ok((event, caller)) => self.fan_out(deadline, event, &caller).await,
-            Err(error) => {
-                let discarded = body.discard(self.settings.discard_len_max, deadline).await;
-                Err(Refusal {
-                    error,
-                    close: !discarded,
-                })
-            }
-        }
+        let engine = &self.ingestion.engine;
+        let triggered = engine.trigger_by(self.deadline, event, &caller).await;
+        let receipt = triggered.map_err(|error| refused(&error))?;
+        self.report.triggered(&receipt);
+        let mut json = Vec::new();
+        write_receipt(&receipt, &mut json);
+        Ok((StatusCode::ACCEPTED, json))
     }
 
-    async fn fan_out(
-        &self,
-        deadline: Instant,
-        event: NewEvent,
-        caller: &Caller,
-    ) -> Result<Receipt, Refusal> {
-        let triggered = self.engine.trigger_by(deadline, event, caller).await;
-        triggered.map_err(|error| {
-            if is_ours(&error) {
-                tracing::error!(error = %Causes(&error), "trigger failed");
+    async fn trigger_batch(&mut self) -> Result<(StatusCode, Vec<u8>), ApiError> {
+        let caller = self.authenticate().await?;
+        FanOutScope::try_from(&caller).map_err(|_| ApiError::invalid_api_key())?;
+        let json = self.read(&caller, ITEMS_MAX).await?;
+        let raw = parse_batch(&json)?;
+        let (mut items, mut events, mut places) = (Items::new(raw.len()), Vec::new(), Vec::new());
+        for (place, raw) in raw.into_iter().enumerate() {
+            match parse_trigger_item(raw, &json, caller.plan.payload_len_max) {
+                Ok(item) => {
+                    places.push(place);
+                    events.push(NewEvent {
+                        event_type: item.event_type,
+                        payload: item.body.payload,
+                        metadata: item.body.metadata,
+                    });
+                }
+                Err(error) => items.refused(place, error.into()),
             }
-            Refusal {
-                error: ApiError::from(&error),
-                close: false,
+        }
+        let engine = &self.ingestion.engine;
+        let triggered = engine
+            .trigger_batch_by(self.deadline, events, &caller)
+            .await;
+        let answers = triggered.map_err(|_| ApiError::invalid_api_key())?;
+        for (place, answer) in places.into_iter().zip(answers) {
+            match answer {
+                Ok(receipt) => {
+                    self.report.triggered_item(&receipt);
+                    items.triggered(place, receipt);
+                }
+                Err(error) => items.refused(place, refused(&error)),
             }
-        })
+        }
+        self.report.items(&items);
+        Ok(items.into_answer())
     }
 }
 
@@ -126,41 +110,13 @@ fn parse_name(name: Option<&str>) -> Result<EventTypeName, ApiError> {
     EventTypeName::new(name).map_err(|error| ApiError::validation(error.to_string()))
 }
 
-fn not_read(error: ReadError, caller: &Caller) -> ApiError {
-    match error {
-        ReadError::Broken => ApiError::validation("the body could not be read to its end"),
-        ReadError::TooLate => ApiError::request_timeout(),
-        ReadError::TooLong => ApiError::payload_too_large(caller.plan.payload_len_max),
-    }
-}
-
-/// Whether a person who runs the server must know.
-fn is_ours(error: &TriggerError) -> bool {
-    matches!(
+/// The engine's refusal in the words of the API. Whoever runs the server hears of what is ours to mend.
+fn refused(error: &TriggerError) -> ApiError {
+    if matches!(
         error,
         TriggerError::LimiterUnavailable(_) | TriggerError::StoreUnavailable(_)
-    )
-}
-
-fn accepted(receipt: &Receipt) -> Response {
-    let mut json = Vec::new();
-    write_receipt(receipt, &mut json);
-    let content_type = HeaderValue::from_static("application/json");
-    (
-        StatusCode::ACCEPTED,
-        [(header::CONTENT_TYPE, content_type)],
-        json,
-    )
-        .into_response()
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let mut response = self.error.into_response();
-        if self.close {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        response
+    ) {
+        tracing::error!(error = %Causes(error), "trigger failed");
     }
+    ApiError::from(error)
 }

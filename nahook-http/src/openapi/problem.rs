@@ -14,9 +14,12 @@ pub(crate) enum Problem {
     Missing,
     TooSlow,
     Conflict,
+    EndpointDisabled,
+    Unconfirmed,
     TooLarge,
     RateLimited,
     Unavailable,
+    UnconfirmedKey,
     Timeout,
 }
 
@@ -28,10 +31,10 @@ impl Problem {
             Self::Disabled | Self::EndpointLimit => 403,
             Self::Missing => 404,
             Self::TooSlow => 408,
-            Self::Conflict => 409,
+            Self::Conflict | Self::EndpointDisabled | Self::Unconfirmed => 409,
             Self::TooLarge => 413,
             Self::RateLimited => 429,
-            Self::Unavailable => 503,
+            Self::Unavailable | Self::UnconfirmedKey => 503,
             Self::Timeout => 504,
         }
     }
@@ -47,6 +50,8 @@ impl Problem {
             Self::Missing => "not_found",
             Self::TooSlow => "request_timeout",
             Self::Conflict => "conflict",
+            Self::EndpointDisabled => "endpoint_disabled",
+            Self::Unconfirmed | Self::UnconfirmedKey => "unconfirmed",
             Self::TooLarge => "payload_too_large",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
@@ -66,6 +71,11 @@ impl Problem {
             Self::Missing => "The workspace has no such thing, or the token belongs to another one",
             Self::TooSlow => "The body did not arrive in time",
             Self::Conflict => "It contradicts what exists",
+            Self::EndpointDisabled => "The endpoint is switched off",
+            Self::Unconfirmed => "The queue did not confirm; the delivery may still arrive",
+            Self::UnconfirmedKey => {
+                "The queue did not confirm; repeat the request with the same idempotency key"
+            }
             Self::TooLarge => "The payload, or the body around it, is too large",
             Self::RateLimited => "The workspace or the key has spent what it may",
             Self::Unavailable => "Something needed is down",
@@ -75,7 +85,10 @@ impl Problem {
 
     /// Whether the answer says when to come back.
     pub(crate) const fn has_retry_after(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Unavailable)
+        matches!(
+            self,
+            Self::RateLimited | Self::Unavailable | Self::UnconfirmedKey
+        )
     }
 
     pub(crate) fn example(self) -> Value {

@@ -10,12 +10,12 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    Allowance, ApplyMode, Caller, Catalog, Delivery, DeliveryPublisher, DeliveryQueue,
-    DynDeliveryPublisher, DynKeyStore, DynRateLimiter, DynSubscriptionStore, Event, EventTypeName,
-    FailureKind, FanOut, FanOutScope, FanOutSettings, GcraLimiter, Grant, KeyEntry, KeyHash,
-    KeyStore, LeaseRequest, LeasedDelivery, ManagementTokenId, Manifest, Outcome, RateLimiter,
-    StoreError, Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict, WorkerId,
-    WorkspaceId,
+    Allowance, ApplyMode, Caller, Catalog, Delivery, DeliveryPublisher, DeliveryQueue, DirectSend,
+    DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynRateLimiter,
+    DynSubscriptionStore, Event, EventTypeName, FailureKind, FanOut, FanOutScope, FanOutSettings,
+    GcraLimiter, Grant, KeyEntry, KeyHash, KeyStore, LeaseRequest, LeasedDelivery,
+    ManagementTokenId, Manifest, Outcome, RateLimiter, StoreError, Subscribers, SubscriptionStore,
+    SystemClock, Timestamp, Verdict, WorkerId, WorkspaceId,
 };
 use nahook_http::{Ingestion, ingestion_router, with_fallbacks};
 use serde_json::{Value, json};
@@ -39,6 +39,8 @@ pub(crate) struct Bench {
     pub(crate) memory: MemoryStore,
     pub(crate) subscriptions: Arc<dyn DynSubscriptionStore>,
     pub(crate) publisher: Arc<dyn DynDeliveryPublisher>,
+    pub(crate) endpoints: Arc<dyn DynEndpointDirectory>,
+    pub(crate) direct: Arc<dyn DynDirectPublisher>,
     pub(crate) limiter: Arc<dyn DynRateLimiter>,
     pub(crate) keys: Arc<dyn DynKeyStore>,
     pub(crate) settings: FanOutSettings,
@@ -79,6 +81,8 @@ impl Bench {
         Self {
             subscriptions: Arc::new(memory.clone()),
             publisher: Arc::new(memory.clone()),
+            endpoints: Arc::new(memory.clone()),
+            direct: Arc::new(memory.clone()),
             limiter: Arc::new(GcraLimiter::new(Arc::new(SystemClock))),
             keys: Arc::new(memory.clone()),
             settings: FanOutSettings::default(),
@@ -93,7 +97,13 @@ impl Bench {
             Arc::clone(&self.limiter),
         );
         let engine = engine.with_settings(self.settings);
-        Ingestion::new(Arc::new(engine), Arc::clone(&self.keys))
+        let sends = DirectSend::new(
+            Arc::clone(&self.endpoints),
+            Arc::clone(&self.direct),
+            Arc::clone(&self.limiter),
+        );
+        let sends = sends.with_settings(self.settings);
+        Ingestion::new(Arc::new(engine), Arc::new(sends), Arc::clone(&self.keys))
     }
 
     /// The ingestion routes with the API's fallbacks.

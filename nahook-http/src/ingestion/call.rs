@@ -1,0 +1,127 @@
+//! What every ingestion route does around its own steps.
+
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use nahook_core::{Allowance, Caller};
+use tokio::time::{Instant, timeout_at};
+
+use super::Ingestion;
+use super::authenticate::authenticate;
+use super::body::{ReadError, Unread};
+use super::report::Report;
+use crate::metric::Route;
+use crate::{ApiError, RequestContext};
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// A request on its way through a route's steps.
+pub(super) struct Call<'a> {
+    pub(super) ingestion: &'a Ingestion,
+    /// When the answer has to be there.
+    pub(super) deadline: Instant,
+    pub(super) report: Report,
+    headers: HeaderMap,
+    body: Unread,
+    is_read: bool,
+    caller: Option<Caller>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(ingestion: &'a Ingestion, route: Route, request: Request) -> Self {
+        let report = Report::new(route, RequestContext::of(request.extensions()));
+        let (head, body) = request.into_parts();
+        Self {
+            ingestion,
+            deadline: report.arrived() + ingestion.engine.settings().timeout,
+            report,
+            body: Unread::new(body, &head.headers),
+            headers: head.headers,
+            is_read: false,
+            caller: None,
+        }
+    }
+
+    /// Who calls.
+    pub(super) async fn authenticate(&mut self) -> Result<Caller, ApiError> {
+        let authenticating = authenticate(&*self.ingestion.keys, &self.headers);
+        let caller = timeout_at(self.deadline, authenticating)
+            .await
+            .unwrap_or_else(|_| Err(ApiError::ingest_timeout()))?;
+        self.caller = Some(caller);
+        self.report.caller(caller);
+        Ok(caller)
+    }
+
+    /// The body of so many payloads.
+    pub(super) async fn read(
+        &mut self,
+        caller: &Caller,
+        payloads: usize,
+    ) -> Result<Bytes, ApiError> {
+        let payload_len_max = caller.plan.payload_len_max;
+        let len_max = payload_len_max
+            .saturating_add(self.ingestion.settings.envelope_len_max)
+            .saturating_mul(payloads);
+        let read = self.body.read(len_max, self.deadline).await;
+        self.is_read = read.is_ok();
+        read.map_err(|error| match error {
+            ReadError::Broken => ApiError::validation("the body could not be read to its end"),
+            ReadError::TooLate => ApiError::request_timeout(),
+            ReadError::TooLong => ApiError::payload_too_large(payload_len_max),
+        })
+    }
+
+    /// Answers what the steps have come to. Every answer to somebody who is known shows how they stand.
+    pub(super) async fn answer(
+        mut self,
+        outcome: Result<(StatusCode, Vec<u8>), ApiError>,
+    ) -> Response {
+        let is_limited =
+            matches!(&outcome, Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS);
+        let mut response = match outcome {
+            Ok((status, json)) => {
+                self.report.accepted(status);
+                let content_type = HeaderValue::from_static("application/json");
+                (status, [(header::CONTENT_TYPE, content_type)], json).into_response()
+            }
+            Err(error) => {
+                self.report.refused(&error);
+                error.into_response()
+            }
+        };
+        let headers = response.headers_mut();
+        if let Some(caller) = self.caller {
+            let standing = self.ingestion.engine.standing_by(self.deadline, &caller);
+            show(standing.await, is_limited, headers);
+        }
+        if !self.is_read {
+            let len_max = self.ingestion.settings.discard_len_max;
+            // Left unread, the rest would be taken for the connection's next request.
+            if !self.body.discard(len_max, self.deadline).await {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        response
+    }
+}
+
+fn show(standing: Allowance, is_limited: bool, headers: &mut HeaderMap) {
+    // One token may have come back since this caller was refused.
+    let remaining = if is_limited { 0 } else { standing.remaining };
+    let nanos = standing.reset_at.as_nanos();
+    headers.insert(LIMIT, standing.limit.into());
+    headers.insert(REMAINING, remaining.into());
+    headers.insert(RESET, nanos.div_ceil(1_000_000_000).into());
+}
+
+/// The path's one parameter, percent-decoded once by the router; absent if that is not UTF-8.
+pub(super) fn parameter(path: Result<RawPathParams, RawPathParamsRejection>) -> Option<String> {
+    let path = path.ok()?;
+    let mut path = path.iter();
+    path.next().map(|(_, value)| value.to_owned())
+}
