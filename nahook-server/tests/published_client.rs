@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use nahook::error::ApiError;
-use nahook::types::TriggerOptions;
+use nahook::types::{
+    BatchResultItem, SendBatchItem, SendOptions, SendResult, TriggerBatchItem, TriggerOptions,
+};
 use nahook::{NahookClient, NahookError};
 use serde_json::{Value, json};
 
@@ -237,4 +239,147 @@ async fn a_client_that_obeys_retry_after_gets_through() {
     assert!(began.elapsed() >= Duration::from_secs(1));
     // A refusal costs nothing and queues nothing: two were accepted, two arrive.
     receiver.exactly(2).await;
+}
+
+/// Sends to an endpoint, with a key if one is given.
+async fn send(
+    client: &NahookClient,
+    endpoint: &str,
+    payload: Value,
+    key: Option<&str>,
+) -> Result<SendResult, ApiError> {
+    let options = SendOptions {
+        payload,
+        idempotency_key: key.map(str::to_owned),
+    };
+    match client.send(endpoint, options).await {
+        Ok(sent) => Ok(sent),
+        Err(NahookError::Api(error)) => Err(error),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_reaches_its_endpoint_once_for_its_key() {
+    let receiver = Receiver::start().await;
+    let server = server(&receiver).await;
+    let client = client(&server, KEY, 0);
+    let payload = json!({ "orderId": "ord_123", "amount": 49.99 });
+
+    let first = send(&client, "ep_1", payload.clone(), Some("order 123"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (first.idempotency_key.as_str(), first.status.as_str()),
+        ("order 123", "accepted")
+    );
+    for other in [payload.clone(), json!({ "another": true })] {
+        let again = send(&client, "ep_1", other, Some("order 123")).await;
+        assert_eq!(again.unwrap().delivery_id, first.delivery_id);
+    }
+    let arrival = receiver.exactly(1).await.remove(0);
+    arrival.assert_signed(SECRET);
+    assert_eq!(arrival.header("nahook-delivery-id"), first.delivery_id);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&arrival.body).unwrap(),
+        payload
+    );
+
+    // Without a key the client makes one of its own for each call.
+    let one = send(&client, "ep_1", payload.clone(), None).await.unwrap();
+    let two = send(&client, "ep_1", payload, None).await.unwrap();
+    assert_ne!(one.delivery_id, two.delivery_id);
+    receiver.exactly(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_is_refused_is_refused_with_its_code() {
+    let receiver = Receiver::start().await;
+    let server = server(&receiver).await;
+    let payload = || json!({ "orderId": "ord_123" });
+    for (key, endpoint, payload, status, code) in [
+        (KEY, "ep_none", payload(), 404, "not_found"),
+        (KEY, "ep_throttled", payload(), 404, "not_found"),
+        (BOUND_KEY, "ep_2", payload(), 404, "not_found"),
+        (UNKNOWN_KEY, "ep_1", payload(), 401, "unauthorized"),
+        (DISABLED_KEY, "ep_1", payload(), 403, "token_disabled"),
+        (
+            KEY,
+            "ep_1",
+            json!({ "blob": "x".repeat(PAYLOAD_LEN_MAX) }),
+            413,
+            "payload_too_large",
+        ),
+        (KEY, "ep_1", json!(null), 400, "validation_error"),
+    ] {
+        let refused = send(&client(&server, key, 0), endpoint, payload, None).await;
+        assert_refused(&refused.unwrap_err(), status, code);
+    }
+    send(&client(&server, BOUND_KEY, 0), "ep_1", payload(), None)
+        .await
+        .unwrap();
+    receiver.exactly(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_answered_item_by_item() {
+    let receiver = Receiver::start().await;
+    let server = server(&receiver).await;
+    let client = client(&server, KEY, 0);
+    let item = |endpoint: &str, key: &str| SendBatchItem {
+        endpoint_id: endpoint.to_owned(),
+        payload: json!({ "key": key }),
+        idempotency_key: Some(key.to_owned()),
+    };
+    let items = || {
+        vec![
+            item("ep_1", "a"),
+            item("ep_none", "b"),
+            item("ep_2", "a"),
+            item("ep_1", "a"),
+        ]
+    };
+
+    let sent = client.send_batch(items()).await.unwrap().items;
+    let again = client.send_batch(items()).await.unwrap().items;
+    let codes = |items: &[BatchResultItem]| -> Vec<_> {
+        let errors = items.iter().map(|item| item.error.as_ref());
+        errors
+            .map(|error| error.map(|error| error.code.clone()))
+            .collect()
+    };
+    let gone = Some("not_found".to_owned());
+    assert_eq!(codes(&sent), [None, gone.clone(), None, None]);
+    assert_eq!(sent[0].delivery_id, sent[3].delivery_id);
+    for (first, second) in sent.iter().zip(&again) {
+        assert_eq!(first.index, second.index);
+        assert_eq!(first.delivery_id, second.delivery_id);
+        assert_eq!(first.idempotency_key, second.idempotency_key);
+    }
+    receiver.exactly(2).await;
+
+    let event = |name: &str| TriggerBatchItem {
+        event_type: name.to_owned(),
+        payload: json!({ "event": name }),
+        metadata: None,
+    };
+    let events = vec![
+        event(EVENT_TYPE),
+        event("un.known"),
+        event("a..b"),
+        event(EVENT_TYPE),
+    ];
+    let triggered = client.trigger_batch(events).await.unwrap().items;
+    let bad = Some("validation_error".to_owned());
+    assert_eq!(codes(&triggered), [None, gone, bad, None]);
+    for at in [0, 3] {
+        assert_eq!(triggered[at].index as usize, at);
+        assert_eq!(
+            triggered[at].event_type_id.as_deref(),
+            Some("evt_order_paid")
+        );
+        assert_eq!(triggered[at].delivery_ids.as_ref().unwrap().len(), 2);
+        assert_eq!(triggered[at].status.as_deref(), Some("accepted"));
+    }
+    receiver.exactly(6).await;
 }

@@ -119,9 +119,13 @@ fn show(standing: Allowance, is_limited: bool, headers: &mut HeaderMap) {
     headers.insert(RESET, nanos.div_ceil(1_000_000_000).into());
 }
 
-/// The path's one parameter, percent-decoded once by the router; absent if that is not UTF-8.
-pub(super) fn parameter(path: Result<RawPathParams, RawPathParamsRejection>) -> Option<String> {
+/// The path's parameter of that name, percent-decoded once by the router; absent if that is not UTF-8. An application
+/// that these routes are nested in may have parameters of its own.
+pub(super) fn parameter(
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    name: &str,
+) -> Option<String> {
     let path = path.ok()?;
     let mut path = path.iter();
-    path.next().map(|(_, value)| value.to_owned())
+    path.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
 }

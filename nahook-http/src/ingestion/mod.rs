@@ -23,9 +23,9 @@ use nahook_core::{
 pub(crate) use self::authenticate::bearer;
 pub(crate) use self::body::{ReadError, Unread};
 pub use self::creating::CreatingSubscriptions;
-use self::send::{send, send_batch};
+use self::send::{ENDPOINT, send, send_batch};
 pub(crate) use self::tally::Tally;
-use self::trigger::{trigger, trigger_batch};
+use self::trigger::{EVENT_TYPE, trigger, trigger_batch};
 use crate::{EdgeLayer, method_not_allowed};
 
 /// The engine over back ends that are chosen at run time.
@@ -107,9 +107,9 @@ pub fn ingestion_router(ingestion: Ingestion) -> Router {
     let mut router = Router::new();
     for base in ["/api/ingest", "/ingest"] {
         router = router
-            .route(&format!("{base}/{{endpointId}}"), post(send))
+            .route(&format!("{base}/{{{ENDPOINT}}}"), post(send))
             .route(&format!("{base}/batch"), post(send_batch))
-            .route(&format!("{base}/event/{{eventType}}"), post(trigger))
+            .route(&format!("{base}/event/{{{EVENT_TYPE}}}"), post(trigger))
             .route(&format!("{base}/event/batch"), post(trigger_batch));
     }
     router

@@ -15,13 +15,16 @@ use crate::cause::Causes;
 use crate::metric::Route;
 use crate::wire::{ITEMS_MAX, parse_batch, parse_send, parse_send_item, write_sent};
 
+/// The path parameter.
+pub(super) const ENDPOINT: &str = "endpointId";
+
 /// Sends to one endpoint.
 pub(super) async fn send(
     State(ingestion): State<Ingestion>,
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Response {
-    let endpoint = parameter(path);
+    let endpoint = parameter(path, ENDPOINT);
     if endpoint.as_deref() == Some(BATCH) {
         return send_batch(State(ingestion), request).await;
     }

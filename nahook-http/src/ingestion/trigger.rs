@@ -14,6 +14,9 @@ use crate::cause::Causes;
 use crate::metric::Route;
 use crate::wire::{ITEMS_MAX, parse_batch, parse_trigger, parse_trigger_item, write_receipt};
 
+/// The path parameter.
+pub(super) const EVENT_TYPE: &str = "eventType";
+
 /// The segment that names another route, however it is spelled.
 pub(super) const BATCH: &str = "batch";
 
@@ -23,7 +26,7 @@ pub(super) async fn trigger(
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Response {
-    let name = parameter(path);
+    let name = parameter(path, EVENT_TYPE);
     if name.as_deref() == Some(BATCH) {
         return trigger_batch(State(ingestion), request).await;
     }

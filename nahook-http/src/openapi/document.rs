@@ -63,7 +63,8 @@ fn tags() -> Value {
 fn show(operation: Operation) -> Value {
     let mut responses = BTreeMap::new();
     for (status, schema) in &operation.answers {
-        responses.insert(status.to_string(), success(*status, schema.as_ref()));
+        let answer = success(*status, schema.as_ref());
+        responses.insert(status.to_string(), limited(answer, operation.api));
     }
     let mut by_status = BTreeMap::<u16, Vec<Problem>>::new();
     let mut problems = operation.problems;
@@ -73,7 +74,15 @@ fn show(operation: Operation) -> Value {
         by_status.entry(problem.status()).or_default().push(problem);
     }
     for (status, problems) in by_status {
-        responses.insert(status.to_string(), failure(&problems));
+        let answer = failure(&problems);
+        // Nobody is known yet who is refused with these.
+        let is_known = !matches!(status, 401 | 403);
+        let answer = if is_known {
+            limited(answer, operation.api)
+        } else {
+            answer
+        };
+        responses.insert(status.to_string(), answer);
     }
     let scheme = match operation.api {
         Api::Ingestion => "apiKey",
@@ -138,6 +147,29 @@ fn failure(problems: &[Problem]) -> Value {
             "examples": examples,
         } },
     })
+}
+
+/// Every answer of the Ingestion API to somebody who is known shows how they stand.
+fn limited(mut answer: Value, api: Api) -> Value {
+    if api == Api::Ingestion {
+        for (name, description) in [
+            (
+                "X-RateLimit-Limit",
+                "How many requests there may be at once.",
+            ),
+            ("X-RateLimit-Remaining", "How many there may be now."),
+            (
+                "X-RateLimit-Reset",
+                "When there may be as many as the limit again, in seconds since 1970.",
+            ),
+        ] {
+            answer["headers"][name] = json!({
+                "description": description,
+                "schema": { "type": "integer", "minimum": 0 },
+            });
+        }
+    }
+    answer
 }
 
 fn headers() -> Value {

@@ -6,14 +6,17 @@
     reason = "what tests share may fail like a test"
 )]
 
+mod batches;
 mod edge;
 mod errors;
 mod operations;
 mod order;
 mod properties;
 mod receipt;
+mod send;
 mod serving;
 mod slow;
+mod standing;
 mod support;
 mod told;
 mod trigger;

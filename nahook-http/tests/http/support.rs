@@ -12,10 +12,11 @@ use nahook_core::memory::MemoryStore;
 use nahook_core::{
     Allowance, ApplyMode, Caller, Catalog, Delivery, DeliveryPublisher, DeliveryQueue, DirectSend,
     DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynRateLimiter,
-    DynSubscriptionStore, Event, EventTypeName, FailureKind, FanOut, FanOutScope, FanOutSettings,
-    GcraLimiter, Grant, KeyEntry, KeyHash, KeyStore, LeaseRequest, LeasedDelivery,
-    ManagementTokenId, Manifest, Outcome, RateLimiter, StoreError, Subscribers, SubscriptionStore,
-    SystemClock, Timestamp, Verdict, WorkerId, WorkspaceId,
+    DynSubscriptionStore, EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeName,
+    FailureKind, FanOut, FanOutScope, FanOutSettings, GcraLimiter, Grant, HealthReport, KeyEntry,
+    KeyHash, KeyStore, LeaseRequest, LeasedDelivery, ManagementTokenId, Manifest, Outcome,
+    RateLimiter, StoreError, Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict,
+    WorkerId, WorkspaceId,
 };
 use nahook_http::{Ingestion, ingestion_router, with_fallbacks};
 use serde_json::{Value, json};
@@ -29,6 +30,10 @@ pub(crate) const DISABLED: &str = "nhk_us_disabled";
 pub(crate) const BOUND: &str = "nhk_us_bound";
 /// A key of a workspace that lets in one event an hour, of at most 64 bytes.
 pub(crate) const POOR: &str = "nhk_us_poor";
+/// A key that is bound to an environment other than the default one.
+pub(crate) const STAGING: &str = "nhk_us_staging";
+/// A key of a workspace that lets in three events at once.
+pub(crate) const SOME: &str = "nhk_us_some";
 /// The payload cap of the poor workspace.
 pub(crate) const POOR_LEN_MAX: usize = 64;
 /// The path of an event type with two subscribers.
@@ -57,11 +62,15 @@ impl Bench {
                     {"id": "ep_1", "url": "https://one.example/", "event_types": ["order.paid"]},
                     {"id": "ep_2", "url": "https://two.example/", "event_types": ["order.paid"]},
                     {"id": "ep_3", "url": "https://three.example/"},
+                    {"id": "ep_off", "url": "https://off.example/", "is_active": false},
+                    {"id": "ep_staged", "url": "https://staged.example/", "environment": "staging"},
                 ],
+                "environments": [{"slug": "staging"}],
                 "api_keys": [
                     {"name": "open", "key": KEY},
                     {"name": "disabled", "key": DISABLED, "disabled": true},
                     {"name": "bound", "key": BOUND, "endpoint": "ep_1"},
+                    {"name": "staging", "key": STAGING, "environment": "staging"},
                 ],
                 "management_tokens": [{"name": "manager", "token": "nhm_manager"}],
             },
@@ -72,7 +81,19 @@ impl Bench {
                     "key_rate": {"count": 1, "period_secs": 3600},
                 },
                 "event_types": [{"name": "order.paid"}],
+                "endpoints": [{"id": "ep_poor", "url": "https://poor.example/"}],
                 "api_keys": [{"name": "poor", "key": POOR}],
+            },
+            {
+                "id": "ws_some", "name": "some",
+                "plan": {
+                    "payload_len_max": POOR_LEN_MAX,
+                    "key_rate": {"count": 1, "period_secs": 3600, "burst": 3},
+                    "workspace_rate": {"count": 1, "period_secs": 3600, "burst": 9},
+                },
+                "event_types": [{"name": "order.paid"}],
+                "endpoints": [{"id": "ep_some", "url": "https://some.example/", "event_types": ["order.paid"]}],
+                "api_keys": [{"name": "some", "key": SOME}],
             },
         ]}))
         .unwrap();
@@ -221,6 +242,19 @@ impl RateLimiter for Fault {
     }
 
     async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
+        self.strike().await
+    }
+}
+
+impl EndpointDirectory for Fault {
+    async fn targets(
+        &self,
+        _: &[EndpointId],
+    ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError> {
+        self.strike().await
+    }
+
+    async fn report(&self, _: &[HealthReport]) -> Result<(), StoreError> {
         self.strike().await
     }
 }
