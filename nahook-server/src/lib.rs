@@ -8,6 +8,7 @@ pub mod demo;
 mod error;
 pub mod first_start;
 pub mod inbox;
+mod keyless;
 pub mod keys;
 pub mod listen;
 pub mod serve;
