@@ -8,7 +8,9 @@ mod support;
 
 use std::time::Duration;
 
-use nahook_core::{ApplyMode, Catalog, Clock, DeliveryPublisher, DeliveryQueue, Next, Settlement};
+use nahook_core::{
+    ApplyMode, Attempt, Catalog, Clock, DeliveryPublisher, DeliveryQueue, Next, Settlement,
+};
 use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{deliveries, endpoint_id, event};
@@ -115,7 +117,12 @@ async fn what_is_old_and_settled_is_forgotten() {
         .iter()
         .map(|leased| Settlement {
             lease: leased.lease,
-            attempt: None,
+            attempt: Some(Attempt {
+                started_at: clock.now(),
+                duration: Duration::from_millis(1),
+                status_code: Some(200),
+                error: None,
+            }),
             next: Next::Delivered,
         })
         .collect();
@@ -144,6 +151,7 @@ async fn what_is_old_and_settled_is_forgotten() {
     })
     .await;
     assert_eq!(count("delivery").await, 4);
+    assert_eq!(count("attempt").await, 0);
     assert_eq!(
         leasable(&store).await,
         [waiting[1].id(), young[0].id(), young[1].id()]

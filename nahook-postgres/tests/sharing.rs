@@ -1,5 +1,6 @@
 //! Several stores on one database, as several processes have them.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"
 )]
@@ -10,9 +11,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, ApiKeySpec, ApplyMode, Catalog, DeliveryQueue, KeyHash, KeyState, KeyStore,
-    LeaseRequest, Settled, Settlement, SubscriptionStore, WorkerId,
+    ApiKeyId, ApiKeySpec, ApplyMode, Catalog, Clock, DeliveryId, DeliveryQueue, KeyHash, KeyState,
+    KeyStore, LeaseRequest, Next, Settled, Settlement, SubscriptionStore, SystemClock, WorkerId,
 };
+use nahook_postgres::PostgresStore;
 use nahook_testkit::declare::{Workspace, event_type_name, scope};
 use support::proxy::Proxy;
 use support::{connect, publish, request, settings, shop, shop_store, until};
@@ -68,7 +70,7 @@ async fn a_lease_made_by_one_is_settled_by_another() {
     let settlement = Settlement {
         lease,
         attempt: None,
-        next: nahook_core::Next::Delivered,
+        next: Next::Delivered,
     };
     assert_eq!(
         other
@@ -207,4 +209,81 @@ async fn a_backlog_of_one_endpoint_holds_no_other_back() {
         .map(|leased| leased.lease.delivery)
         .collect();
     assert_eq!(leased, HashSet::from([fresh[1].id(), fresh[2].id()]));
+}
+
+/// Puts so many deliveries for `ep_0` into the queue that have been due for long.
+async fn backlog(url: &str, status: i16, count: u32) {
+    let client = support::client(url).await;
+    client
+        .batch_execute(&format!(
+            "SET search_path = nahook;
+             INSERT INTO event (seq, id, workspace, event_type, accepted_at, payload)
+                 SELECT nextval('event_seq'), '00000000-0000-0000-0000-000000000001', 1, 1, 0, '{{}}';
+             INSERT INTO delivery (key, endpoint, due_at, attempts, status)
+                 SELECT (e.seq << 20) | n, (SELECT row FROM endpoint WHERE id = 'ep_0'), n, {status}, {status}
+                 FROM event e, generate_series(0, {count} - 1) n
+                 WHERE e.id = '00000000-0000-0000-0000-000000000001'"
+        ))
+        .await
+        .unwrap();
+}
+
+/// In how many leases of ten, each settled as delivered, these are found.
+async fn leases_until_found(store: &PostgresStore, wanted: &[DeliveryId]) -> usize {
+    let mut left: HashSet<_> = wanted.iter().copied().collect();
+    for turn in 1..=500 {
+        let batch = store.lease(&request(10)).await.unwrap();
+        assert_eq!(batch.deliveries.len(), 10, "there is more than enough");
+        let settlements: Vec<_> = batch
+            .deliveries
+            .iter()
+            .map(|leased| Settlement {
+                lease: leased.lease,
+                attempt: None,
+                next: Next::Delivered,
+            })
+            .collect();
+        for leased in &batch.deliveries {
+            left.remove(&leased.lease.delivery);
+        }
+        store.settle(&settlements).await.unwrap();
+        if left.is_empty() {
+            return turn;
+        }
+    }
+    panic!("{} of {} are not found", left.len(), wanted.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_due_retries_and_fresh_deliveries_take_turns() {
+    // Five thousand retries that have been due for long, and twenty fresh deliveries: half of each lease is theirs.
+    let (url, store) = shop_store(1).await;
+    backlog(&url, 1, 5_000).await;
+    let mut fresh = Vec::new();
+    for number in 1..=20 {
+        fresh.extend(publish(&store, number, 1).await);
+    }
+    let ids: Vec<_> = fresh.iter().map(nahook_core::Delivery::id).collect();
+    let turns = leases_until_found(&store, &ids).await;
+    assert!(
+        turns <= 5,
+        "{turns} leases of ten until twenty fresh ones were found"
+    );
+
+    // And the other way round.
+    let (url, store) = shop_store(1).await;
+    publish(&store, 1, 1).await;
+    let leased = store.lease(&request(1)).await.unwrap().deliveries[0].lease;
+    let retry = Settlement {
+        lease: leased,
+        attempt: None,
+        next: Next::Retry(SystemClock.now()),
+    };
+    store.settle(&[retry]).await.unwrap();
+    backlog(&url, 0, 5_000).await;
+    let turns = leases_until_found(&store, &[leased.delivery]).await;
+    assert!(
+        turns <= 1,
+        "{turns} leases of ten until the retry was found"
+    );
 }
