@@ -18,7 +18,7 @@ const PAYLOADS: [&str; 3] = [
     "{\"text\":\"\u{1f980} \u{fc}\"}",
 ];
 const WIDTH: usize = 1_200;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_delivery_is_read_once_with_its_payload_as_it_was() {

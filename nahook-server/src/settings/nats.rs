@@ -232,6 +232,7 @@ fn seed(path: &Path) -> Result<SecretText, ServerError> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "what every caller needs")]
     fn text(text: &str) -> Option<String> {
         Some(text.to_owned())
     }

@@ -9,6 +9,7 @@ use nahook_testserver::{NatsServer, NatsVersion};
 
 use crate::support::SOON;
 use crate::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
+use crate::support::process::Nahook;
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::server::{ALLOW_LOOPBACK, Server};
 
@@ -115,4 +116,29 @@ async fn a_restart_goes_on_where_it_was() {
     server.start_again().await;
     let (record, attempts) = logged(server.dir(), &id[0], DeliveryStatus::Delivered).await;
     assert_eq!((record.attempts, attempts.len()), (2, 2));
+}
+
+/// Whoever moves the queue to NATS leaves nothing behind in the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_the_store_is_delivered_beside_it() {
+    let nats = NatsServer::start(NatsVersion::Newest);
+    let receiver = Receiver::start().await;
+    receiver.reply("/ep_1", [Reply::Status(503), Reply::Status(200)]);
+    let manifest = shop(vec![endpoint("ep_1", &receiver.url("/ep_1"))]);
+    let mut before = Server::with(&manifest).await;
+    let id = before
+        .api()
+        .trigger(EVENT_TYPE, PAYLOAD)
+        .await
+        .delivery_ids();
+    logged(before.dir(), &id[0], DeliveryStatus::ScheduledRetry).await;
+    before.process.terminate();
+    assert!(before.process.exit(SOON).await.success());
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--sample", "false"];
+    let url = nats.url();
+    let arguments = [&arguments[..], &ALLOW_LOOPBACK, &["--queue", &url]].concat();
+    let _after = Nahook::start(before.dir(), &arguments);
+    let (record, attempts) = logged(before.dir(), &id[0], DeliveryStatus::Delivered).await;
+    assert_eq!((record.attempts, attempts.len()), (2, 2));
+    assert_eq!(nats.messages("NAHOOK_DELIVERIES"), Some(0));
 }

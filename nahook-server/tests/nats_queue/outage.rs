@@ -50,9 +50,9 @@ async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
 
         block_in_place(|| {
             if is_frozen {
-                nats.freeze()
+                nats.freeze();
             } else {
-                nats.kill()
+                nats.kill();
             }
         });
         let said = wait_for_readiness(&server, 503).await;
@@ -78,9 +78,9 @@ async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
 
         block_in_place(|| {
             if is_frozen {
-                nats.thaw()
+                nats.thaw();
             } else {
-                nats.start_again()
+                nats.start_again();
             }
         });
         wait_for_readiness(&server, 200).await;

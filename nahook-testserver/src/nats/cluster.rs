@@ -98,7 +98,7 @@ impl NatsCluster {
         let leaders: Vec<_> = self
             .nodes
             .iter()
-            .map(|node| monitor::meta_leader(node.monitor(), SIZE as u64))
+            .map(|node| monitor::meta_leader(node.monitor(), SIZE))
             .collect();
         leaders[0].is_some()
             && leaders.iter().all(|leader| *leader == leaders[0])

@@ -27,14 +27,25 @@ pub(super) fn is_healthy(port: u16) -> bool {
     get(port, "/healthz").is_some_and(|health| health["status"] == "ok")
 }
 
-/// The name of the cluster's leader, once the server knows `size` members.
-pub(super) fn meta_leader(port: u16, size: u64) -> Option<String> {
-    let meta = get(port, "/jsz")?["meta_cluster"].take();
+/// The name of the cluster's leader, once the server knows `size` members; and the leader itself only once all others are
+/// known to be there and to have caught up.
+pub(super) fn meta_leader(port: u16, size: usize) -> Option<String> {
+    let jetstream = get(port, "/jsz")?;
+    let meta = &jetstream["meta_cluster"];
     if meta["cluster_size"] != size {
         return None;
     }
-    let leader = meta["leader"].as_str()?;
-    (!leader.is_empty()).then(|| leader.to_owned())
+    let leader = meta["leader"]
+        .as_str()
+        .filter(|leader| !leader.is_empty())?;
+    // Told by the leader alone.
+    if let Some(others) = meta["replicas"].as_array() {
+        let is_there = |other: &Value| other["current"] == true && other["offline"] != true;
+        if others.len() + 1 != size || !others.iter().all(is_there) {
+            return None;
+        }
+    }
+    Some(leader.to_owned())
 }
 
 /// The name of the server that leads a stream, as this server knows it.
