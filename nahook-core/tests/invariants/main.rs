@@ -1,4 +1,4 @@
-//! What holds for any widths, faults, scopes, latencies and orders: the nine invariants of the architecture, one named
+//! What holds for any widths, faults, scopes, latencies and orders: the ten invariants of the architecture, one named
 //! property each, in paused time.
 //!
 //! `PROPTEST_CASES` sets the number of cases of each (256 unless set). A case that has failed once is written to
@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod accounting;
+#[cfg(test)]
+mod batches;
 #[cfg(test)]
 mod boundaries;
 #[cfg(test)]

@@ -82,26 +82,27 @@ impl Report {
     pub(super) fn triggered(&mut self, receipt: &Receipt) {
         self.fan_out = Some(Told {
             width: receipt.deliveries().len(),
-            tally: self.triggered_item(receipt),
+            tally: Self::triggered_item(receipt),
             limiter_bypassed: receipt.limiter_bypassed(),
         });
         self.message = Some(receipt.message());
     }
 
-    pub(super) fn triggered_item(&mut self, receipt: &Receipt) -> Tally {
+    /// Counts an item's receipt.
+    pub(super) fn triggered_item(receipt: &Receipt) -> Tally {
         let tally = Tally::of(receipt);
         metric::count_receipt(&tally, receipt.limiter_bypassed());
         tally
     }
 
     pub(super) fn sent(&mut self, sent: &Sent) {
-        self.sent_item(sent);
+        Self::sent_item(sent);
         self.is_replay = Some(sent.is_replay);
         self.message = (!sent.is_replay).then_some(sent.message);
     }
 
-    #[expect(clippy::unused_self, reason = "a report is told of every item")]
-    pub(super) fn sent_item(&mut self, sent: &Sent) {
+    /// Counts an item that was sent.
+    pub(super) fn sent_item(sent: &Sent) {
         metric::count_sent(sent.is_replay, sent.limiter_bypassed);
     }
 

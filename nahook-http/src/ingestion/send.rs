@@ -9,6 +9,7 @@ use nahook_core::{EndpointId, NewSend, SendError};
 use super::Ingestion;
 use super::call::{Call, parameter};
 use super::items::Items;
+use super::report::Report;
 use super::trigger::BATCH;
 use crate::ApiError;
 use crate::cause::Causes;
@@ -51,13 +52,13 @@ impl Call<'_> {
         let endpoint = endpoint.and_then(|id| EndpointId::new(id).ok());
         let endpoint = endpoint.ok_or_else(endpoint_not_found)?;
         self.report.endpoint(endpoint);
-        let send = NewSend {
+        let asked = NewSend {
             endpoint,
             payload: body.payload,
             idempotency_key: body.idempotency_key,
         };
         let engine = &self.ingestion.sends;
-        let sent = engine.send_by(self.deadline, send, &caller).await;
+        let sent = engine.send_by(self.deadline, asked, &caller).await;
         let sent = sent.map_err(|error| refused(&error))?;
         self.report.sent(&sent);
         let mut json = Vec::with_capacity(160);
@@ -90,7 +91,7 @@ impl Call<'_> {
         for (place, answer) in places.into_iter().zip(answers) {
             match answer {
                 Ok(sent) => {
-                    self.report.sent_item(&sent);
+                    Report::sent_item(&sent);
                     items.sent(place, sent);
                 }
                 Err(error) => items.refused(place, refused(&error)),

@@ -9,6 +9,7 @@ use nahook_core::{EventTypeName, FanOutScope, NewEvent, TriggerError};
 use super::Ingestion;
 use super::call::{Call, parameter};
 use super::items::Items;
+use super::report::Report;
 use crate::ApiError;
 use crate::cause::Causes;
 use crate::metric::Route;
@@ -96,7 +97,7 @@ impl Call<'_> {
         for (place, answer) in places.into_iter().zip(answers) {
             match answer {
                 Ok(receipt) => {
-                    self.report.triggered_item(&receipt);
+                    Report::triggered_item(&receipt);
                     items.triggered(place, receipt);
                 }
                 Err(error) => items.refused(place, refused(&error)),
