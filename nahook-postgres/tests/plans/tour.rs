@@ -152,16 +152,16 @@ async fn queue(tour: &mut Tour<'_>, store: &PostgresStore, other: &PostgresStore
     let targets = tour.stop(title, (endpoints.len(), 4), targets).await;
     assert!(targets.unwrap().iter().all(Option::is_some));
     let extend = store.extend(&leases, Duration::from_mins(2));
-    let extended = tour.stop("Extending 100 leases", (100, 20), extend).await;
+    let extended = tour.stop("Extending 100 leases", (100, 24), extend).await;
     assert!(extended.unwrap().into_iter().all(|is_held| is_held));
     let (ours, others) = (settlements(&leases[..50]), settlements(&leases[50..]));
     let settle = store.settle(&ours);
-    tour.stop("Settling 50 deliveries", (50, 36), settle)
+    tour.stop("Settling 50 deliveries", (50, 44), settle)
         .await
         .unwrap();
     let settle = other.settle(&others);
     let title = "Settling 50 deliveries that another process has leased";
-    tour.stop(title, (50, 42), settle).await.unwrap();
+    tour.stop(title, (50, 48), settle).await.unwrap();
     for state in [
         HealthState::FailingSince(SystemClock.now()),
         HealthState::Healthy,
