@@ -20,7 +20,7 @@ use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_sqlite::{Role, SqliteLimiter, SqliteSettings, SqliteStore};
 
 use crate::ServerError;
-use crate::keyless::Keyless;
+use crate::by_key::ByKey;
 
 /// How often the metrics are told how the delivery log gets on.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
@@ -168,8 +168,10 @@ impl Backend {
         let accepted = RecorderBuffer::new(RecorderBufferSettings::default());
         let publisher = nats.publisher.clone();
         let publisher = Arc::new(LoggedPublisher::new(publisher, accepted.clone()));
-        // The store's own way leads to the store's queue, which nobody serves then.
-        self.direct = Arc::new(Keyless(Arc::clone(&publisher)));
+        self.direct = Arc::new(ByKey {
+            store: Arc::clone(&self.direct),
+            publisher: Arc::clone(&publisher),
+        });
         self.publisher = publisher;
         self.queue = Arc::new(nats.queue.clone());
         self.nats = Some(NatsBackend { nats, accepted });

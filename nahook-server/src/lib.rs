@@ -2,13 +2,13 @@
 
 pub mod apply;
 pub mod backend;
+mod by_key;
 pub mod cli;
 pub mod client;
 pub mod demo;
 mod error;
 pub mod first_start;
 pub mod inbox;
-mod keyless;
 pub mod keys;
 pub mod listen;
 pub mod serve;

@@ -142,3 +142,34 @@ async fn what_waits_in_the_store_is_delivered_beside_it() {
     assert_eq!((record.attempts, attempts.len()), (2, 2));
     assert_eq!(nats.messages("NAHOOK_DELIVERIES"), Some(0));
 }
+
+/// With a key the store sees to it that there is one delivery; without, it goes over NATS as a fan-out does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_directly_arrives_and_with_a_key_only_once() {
+    let nats = NatsServer::start(NatsVersion::Newest);
+    let receiver = Receiver::start().await;
+    let server = server(&nats.url(), &receiver, &["ep_1"]).await;
+    let mut ids = Vec::new();
+    for key in [Some("order 17"), Some("order 17"), None, None] {
+        let mut body = serde_json::json!({ "payload": {} });
+        if let Some(key) = key {
+            body["idempotencyKey"] = key.into();
+        }
+        let answer = server
+            .api()
+            .post("/api/ingest/ep_1", body.to_string())
+            .await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        ids.push(answer.json()["deliveryId"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids[0], ids[1], "the same delivery");
+    let mut arrived: Vec<_> = receiver.exactly(3).await;
+    arrived.sort_by_key(|arrival| arrival.header("nahook-delivery-id").to_owned());
+    let arrived: Vec<_> = arrived
+        .iter()
+        .map(|arrival| arrival.header("nahook-delivery-id"))
+        .collect();
+    let mut expected = vec![&ids[0], &ids[2], &ids[3]];
+    expected.sort();
+    assert_eq!(arrived, expected);
+}
