@@ -39,7 +39,7 @@ struct Batch<'a> {
     type_names: Vec<Option<&'a str>>,
     accepted: Vec<i64>,
     labels: Vec<Option<String>>,
-    payloads: Vec<&'a [u8]>,
+    payloads: Vec<Option<&'a [u8]>>,
     keys: Vec<Option<&'a [u8]>>,
     rounds: Vec<i32>,
     events: Vec<i32>,
@@ -112,7 +112,9 @@ impl<'a> Batch<'a> {
         self.type_names.push(event_type.map(|of| of.name.as_str()));
         self.accepted.push(nanos(event.accepted_at));
         self.labels.push(labels);
-        self.payloads.push(event.payload.as_bytes());
+        let payload = event.payload.is_kept();
+        self.payloads
+            .push(payload.then_some(event.payload.as_bytes()));
         let key = event.idempotency_key.as_ref();
         self.keys.push(key.map(|key| key.as_str().as_bytes()));
         let number = i32::try_from(self.messages.len()).unwrap_or(i32::MAX);

@@ -252,7 +252,10 @@ pub(crate) fn insert_event(
             nanos(event.accepted_at),
             width,
             metadata,
-            event.payload.as_bytes().as_ref(),
+            event
+                .payload
+                .is_kept()
+                .then_some(event.payload.as_bytes().as_ref()),
             event
                 .idempotency_key
                 .as_ref()

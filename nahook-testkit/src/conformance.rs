@@ -289,6 +289,8 @@ macro_rules! recorder_conformance {
             what_is_recorded_is_shown,
             a_retry_and_a_success_are_shown,
             every_standing_has_its_status,
+            a_payload_that_is_not_kept_is_not_shown,
+            given_ids_are_kept,
             repeats_change_nothing,
             order_does_not_matter,
             attempts_at_once_agree,

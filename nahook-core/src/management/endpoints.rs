@@ -324,6 +324,13 @@ fn incomplete_auth() -> ManagementError {
     ManagementError::invalid("authUsername and authPassword go together")
 }
 
+/// Whether one of the two is enough depends on what is there.
+fn no_auth() -> ManagementError {
+    ManagementError::conflict(
+        "the endpoint has no basic authentication: give authUsername and authPassword",
+    )
+}
+
 fn patched_auth(
     before: Option<BasicAuth>,
     patch: &EndpointPatch,
@@ -334,11 +341,11 @@ fn patched_auth(
         (Some(Some(username)), Some(Some(password))) => auth(username, password.clone()).map(Some),
         (Some(Some(username)), None) => match before {
             Some(before) => auth(username, before.password).map(Some),
-            None => Err(incomplete_auth()),
+            None => Err(no_auth()),
         },
         (None, Some(Some(password))) => match before {
             Some(before) => auth(&before.username, password.clone()).map(Some),
-            None => Err(incomplete_auth()),
+            None => Err(no_auth()),
         },
         (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(incomplete_auth()),
     }

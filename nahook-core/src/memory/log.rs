@@ -38,7 +38,8 @@ impl DeliveryLog for MemoryStore {
         Ok(self
             .state()
             .row(id, workspace)
-            .map(|row| row.event.payload.clone()))
+            .map(|row| row.event.payload.clone())
+            .filter(Payload::is_kept))
     }
 }
 
@@ -68,7 +69,7 @@ impl State {
                 .min(),
             delivered_at: row.delivered_at,
             next_retry_at: row.next_retry_at(),
-            has_payload: true,
+            has_payload: row.event.payload.is_kept(),
             created_at: row.event.accepted_at,
             updated_at: row.updated_at,
         }

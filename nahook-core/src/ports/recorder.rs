@@ -85,6 +85,8 @@ pub trait DeliveryRecorder: Send + Sync {
     ///   with the same number the one that began first; the earliest first attempt, and the latest change.
     /// * What belongs to a workspace or an endpoint that the store has never had is dropped, and its siblings are recorded.
     ///   An endpoint that was deleted, and an event type, are remembered.
+    /// * An event whose payload is [not kept](crate::Payload::not_kept) is shown without one.
+    /// * Given ids are kept: a delivery that is the first of its message is found by its id, whatever its bits.
     /// * A delivery of the store's own queue is left alone.
     ///
     /// An error means that nothing is known: record them again.

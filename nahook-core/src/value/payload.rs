@@ -60,6 +60,17 @@ impl Payload {
         Self(json)
     }
 
+    /// What stands for the payload of an event whose payload is not kept: no bytes, which nobody can send. Only a
+    /// [`DeliveryRecorder`](crate::DeliveryRecorder) is given it.
+    pub const fn not_kept() -> Self {
+        Self(Bytes::new())
+    }
+
+    /// Whether this is a payload, and not what [stands for one](Self::not_kept) that is not kept.
+    pub fn is_kept(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
@@ -70,7 +81,7 @@ impl Payload {
         self.0.len()
     }
 
-    /// Whether there are no bytes: never, a payload is at least `{}`.
+    /// Whether there are no bytes: never of one that is kept, which is at least `{}`.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -8,7 +8,7 @@ use nahook_core::{
 };
 use serde_json::json;
 
-use crate::{Shop, expect_invalid, expect_not_found, webhook};
+use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};
 
 fn labels(count: usize) -> BTreeMap<String, String> {
     (0..count).map(|n| (n.to_string(), String::new())).collect()
@@ -213,14 +213,8 @@ async fn authentication_is_changed_in_parts_and_removed_whole() {
         auth_password: password.map(|it| it.map(SecretText::new)),
         ..EndpointPatch::default()
     };
-    expect_invalid(
-        patched(&shop, &row, patch(Some(Some("u")), None)).await,
-        "go together",
-    );
-    expect_invalid(
-        patched(&shop, &row, patch(None, Some(Some("p")))).await,
-        "go together",
-    );
+    expect_conflict(patched(&shop, &row, patch(Some(Some("u")), None)).await);
+    expect_conflict(patched(&shop, &row, patch(None, Some(Some("p")))).await);
     let row = patched(&shop, &row, patch(Some(Some("u")), Some(Some("p"))))
         .await
         .unwrap();

@@ -5,8 +5,8 @@ mod story;
 use std::time::Duration;
 
 use nahook_core::{
-    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, EventTypeRef, IdempotencyKey,
-    Next, Settled, Settlement, Standing,
+    DeliveryId, DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, EventTypeRef,
+    IdempotencyKey, Next, Payload, Settled, Settlement, Standing,
 };
 
 use self::story::{Shown, Story, orders, record, shown};
@@ -56,6 +56,48 @@ pub async fn what_is_recorded_is_shown<H: RecorderHarness>() {
             "the payload, byte for byte"
         );
     }
+}
+
+/// An event whose payload is not kept is shown without one.
+pub async fn a_payload_that_is_not_kept_is_not_shown<H: RecorderHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let mut event = shop.event();
+    event.payload = Payload::not_kept();
+    let story = Story::of(event, &[0]);
+    record(&shop, &story.whole(0)).await;
+    let shown = shown(&shop, story.id(0)).await;
+    assert!(!shown.record.has_payload, "there is none");
+    assert_eq!(shown.attempts.len(), 3, "the rest is shown");
+    let workspace = workspace_id("ws_shop");
+    let payload = shop.harness.log().payload(story.id(0), &workspace).await;
+    assert_eq!(
+        payload.expect("the log can be asked"),
+        None,
+        "there is none"
+    );
+}
+
+/// A delivery with an id that was given, the first of its message, is found by that id, beside its neighbours.
+pub async fn given_ids_are_kept<H: RecorderHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let ids = ["del_fixture_001", "del_fixture_002", "del_z", "del_0"];
+    let ids = ids.map(|id| id.parse::<DeliveryId>().expect("a given id"));
+    for id in ids {
+        let mut event = shop.event();
+        event.id = id.message_if_first();
+        let story = Story::of(event, &[0]);
+        assert_eq!(story.id(0), id, "the first of its message");
+        record(&shop, &story.whole(0)).await;
+    }
+    let (log, workspace) = (shop.harness.log(), workspace_id("ws_shop"));
+    for id in ids {
+        let shown = log.delivery(id, &workspace).await;
+        let shown = shown.expect("the log can be asked");
+        assert_eq!(shown.map(|record| record.id), Some(id), "found by its id");
+    }
+    let absent = "del_fixture_003".parse().expect("a given id");
+    let shown = log.delivery(absent, &workspace).await;
+    assert_eq!(shown.expect("the log can be asked"), None, "nobody's id");
 }
 
 /// Attempts, a retry that is due and the success are shown with their instants.

@@ -112,6 +112,9 @@ mod recorder {
     catches! { recorder:
         counts_repeats in With<{ CountsRepeats as usize }> =>
             repeats_change_nothing, order_does_not_matter;
+        invents_payloads in With<{ InventsPayloads as usize }> =>
+            a_payload_that_is_not_kept_is_not_shown;
+        draws_given_ids_anew in With<{ DrawsGivenIdsAnew as usize }> => given_ids_are_kept;
         drops_what_comes_late in With<{ DropsWhatComesLate as usize }> => order_does_not_matter;
         forgets_recorded_attempts in With<{ ForgetsRecordedAttempts as usize }> =>
             a_retry_and_a_success_are_shown, attempts_at_once_agree;

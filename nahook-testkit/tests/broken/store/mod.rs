@@ -80,6 +80,8 @@ bugs! {
     ReEnsures
     RevivesKeys
     ListsOtherKeys
+    InventsPayloads
+    DrawsGivenIdsAnew
     CountsRepeats
     DropsWhatComesLate
     ForgetsRecordedAttempts

@@ -1,8 +1,10 @@
 //! Broken recording.
 
+use std::sync::Arc;
+
 use nahook_core::{
-    DeliveryPublisher, DeliveryQueue, DeliveryRecorder, EndpointDirectory, LeaseRequest, LogEntry,
-    Next, Settlement, StoreError, WorkerId,
+    DeliveryId, DeliveryPublisher, DeliveryQueue, DeliveryRecorder, EndpointDirectory, Event,
+    LeaseRequest, LogEntry, MessageId, Next, Payload, Settlement, StoreError, WorkerId,
 };
 use nahook_testkit::declare::{deliveries, endpoint_id};
 
@@ -18,6 +20,24 @@ impl DeliveryRecorder for Broken {
                     let count = memory.recorded.entry(entry.delivery).or_default();
                     *count += u32::from(entry.attempt.is_some());
                     entry.attempts = *count;
+                }
+            }
+            InventsPayloads => {
+                for entry in &mut entries {
+                    if !entry.event.payload.is_kept() {
+                        let mut event = Event::clone(&entry.event);
+                        event.payload = Payload::from_stored("{}".into());
+                        entry.event = Arc::new(event);
+                    }
+                }
+            }
+            DrawsGivenIdsAnew => {
+                for entry in &mut entries {
+                    let mut event = Event::clone(&entry.event);
+                    event.id = MessageId::from_bits(event.id.as_bits() & (u128::MAX >> 8));
+                    let ordinal = entry.delivery.ordinal(entry.event.id).unwrap_or_default();
+                    entry.delivery = DeliveryId::nth(event.id, ordinal);
+                    entry.event = Arc::new(event);
                 }
             }
             DropsWhatComesLate => {
