@@ -19,7 +19,9 @@ pub use self::ingestion::{
     CreatingSubscriptions, Ingestion, IngestionEngine, IngestionSettings, SendEngine,
     ingestion_router,
 };
-pub use self::management::{ManagementApi, ManagementPorts, ManagementSettings, management_router};
+pub use self::management::{
+    ManagementApi, ManagementPorts, ManagementSettings, management_router, parse_instant,
+};
 pub use self::openapi::{openapi_document, openapi_router};
 pub use self::operations::{Operations, Probe, operations_router};
 pub use self::serve::{ServeSettings, serve};

@@ -16,7 +16,7 @@ use super::body::{NoBody, given};
 use super::call::Call;
 use super::endpoint_body::{EndpointCreation, EndpointView};
 use super::instant::show;
-use super::labels::Labels;
+use super::labels::{Labels, Whole};
 use super::query::{NoQuery, QueryArgs, parameter};
 use super::routes::{About, Routes};
 use crate::ApiError;
@@ -139,7 +139,8 @@ struct NewApplication {
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
     /// How many endpoints it may have, inactive ones counted; null is no limit.
-    max_endpoints: Option<u32>,
+    #[schema(value_type = Option<u32>)]
+    max_endpoints: Option<Whole>,
     /// Whether its portal shows the event types; true if absent.
     show_event_types: Option<bool>,
 }
@@ -157,7 +158,7 @@ struct ApplicationUpdate {
     /// How many endpoints it may have; null lifts the limit.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
-    max_endpoints: Option<Option<u32>>,
+    max_endpoints: Option<Option<Whole>>,
     /// Whether its portal shows the event types.
     show_event_types: Option<bool>,
 }
@@ -205,7 +206,7 @@ async fn create(call: Call<(), NoQuery, NewApplication>) -> Result<Made<Applicat
         name: call.body.name,
         external_id: call.body.external_id,
         metadata: call.body.metadata.unwrap_or_default().0,
-        max_endpoints: call.body.max_endpoints,
+        max_endpoints: call.body.max_endpoints.map(|whole| whole.0),
         show_event_types: call.body.show_event_types.unwrap_or(true),
     };
     let management = &call.api.management;
@@ -227,7 +228,7 @@ async fn update(
     let patch = ApplicationPatch {
         name: call.body.name,
         metadata: call.body.metadata.map(|labels| labels.0),
-        max_endpoints: call.body.max_endpoints,
+        max_endpoints: call.body.max_endpoints.map(|cap| cap.map(|whole| whole.0)),
         show_event_types: call.body.show_event_types,
     };
     let management = &call.api.management;

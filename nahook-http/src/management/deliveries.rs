@@ -106,7 +106,7 @@ impl From<DeliveryRecord> for Delivery {
     fn from(row: DeliveryRecord) -> Self {
         Self {
             id: row.id.to_string(),
-            idempotency_key: row.message.to_string(),
+            idempotency_key: row.idempotency_key.as_str().to_owned(),
             endpoint_id: row.endpoint.to_string(),
             event_type_id: row.event_type.map(|id| id.to_string()),
             metadata: row.metadata.into(),
@@ -243,7 +243,7 @@ impl QueryArgs for Page {
         let limit = json!({
             "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT,
         });
-        let cursor = json!({ "type": "string" });
+        let cursor = json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$" });
         let statuses = DeliveryStatus::ALL.map(DeliveryStatus::as_str);
         let status = json!({ "type": "string", "enum": statuses });
         let cursor_is = "The `nextCursor` of the page before: of the same endpoint and status.";

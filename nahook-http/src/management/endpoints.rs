@@ -9,6 +9,7 @@ use super::endpoint_body::{EndpointChange, EndpointCreation, EndpointView};
 use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
+use crate::openapi::Problem;
 
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/endpoints", "listEndpoints", "List endpoints");
@@ -29,9 +30,11 @@ pub(super) fn add(routes: &mut Routes) {
         "Change an endpoint",
     );
     routes.add(
-        &about.describe(
-            "What is absent stays. One that is switched on again starts without failures.",
-        ),
+        &about
+            .describe(
+                "What is absent stays. One that is switched on again starts without failures.",
+            )
+            .refuses(&[Problem::Conflict]),
         update,
     );
     let about = About::delete(

@@ -12,7 +12,7 @@ pub(super) fn show(at: Timestamp) -> String {
 
 /// Reads an instant with its offset from UTC, or a date as its first instant in UTC. What is before 1970 reads as 1970, and
 /// what is too late as the last instant there is.
-pub(super) fn read(text: &str) -> Option<Timestamp> {
+pub fn read(text: &str) -> Option<Timestamp> {
     // A text with a time but no offset leaves open which instant is meant.
     let midnight = (text.len() == DATE_LEN).then(|| format!("{text}T00:00:00Z"));
     let text = midnight.as_deref().unwrap_or(text);

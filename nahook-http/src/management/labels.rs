@@ -1,4 +1,4 @@
-//! Objects in bodies. PHP writes an empty map as `[]`, which stands for an empty object (contract, section 1).
+//! Objects and numbers in bodies. PHP writes an empty map as `[]`, which stands for an empty object (contract, section 1).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +14,28 @@ pub(super) struct Labels(pub(super) BTreeMap<String, String>);
 /// The settings of a kind of endpoint.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Config(pub(super) Map<String, Value>);
+
+/// A whole number from 0 on, also one that is written with a fraction of zero: to JSON that is the same number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expecting = "a whole number from 0 to 4294967295";
+        let number = serde_json::Number::deserialize(deserializer).map_err(|_| {
+            serde::de::Error::custom(format_args!("no number, expected {expecting}"))
+        })?;
+        let exact = number.as_u64().and_then(|whole| u32::try_from(whole).ok());
+        let whole = exact.or_else(|| {
+            let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
+            // As text, since a cast would cut off what does not fit.
+            format!("{float:.0}").parse().ok()
+        });
+        whole.map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format_args!("another number, expected {expecting}"))
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -31,6 +31,7 @@ mod visibility;
 use axum::Router;
 
 pub use self::api::{ManagementApi, ManagementPorts, ManagementSettings};
+pub use self::instant::read as parse_instant;
 use self::routes::Routes;
 pub(crate) use self::schemas::refine;
 use crate::openapi::Operation;

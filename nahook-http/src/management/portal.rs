@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::answer::Made;
 use super::call::Call;
 use super::instant::show;
-use super::labels::Labels;
+use super::labels::{Labels, Whole};
 use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
@@ -32,8 +32,8 @@ struct PortalSessionRequest {
     /// What its holder may do; `admin` if absent.
     role: Option<Role>,
     /// How long it lasts; 60 if absent.
-    #[schema(minimum = 1, maximum = 60)]
-    expires_in_minutes: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 60)]
+    expires_in_minutes: Option<Whole>,
     /// Labels, at most ten.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
@@ -81,7 +81,7 @@ async fn create(
             Some(Role::Editor) => PortalRole::Editor,
             Some(Role::Viewer) => PortalRole::Viewer,
         },
-        expires_in_minutes: call.body.expires_in_minutes,
+        expires_in_minutes: call.body.expires_in_minutes.map(|whole| whole.0),
         metadata: call.body.metadata.unwrap_or_default().0,
     };
     let management = &call.api.management;

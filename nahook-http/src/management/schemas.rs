@@ -55,6 +55,13 @@ pub(crate) fn refine(components: &mut Components) {
             ] },
         ]);
     });
+    components.refine("EndpointUpdate", |schema| {
+        // One that is removed takes the other with it.
+        schema["anyOf"] = json!([
+            { "properties": { "authUsername": { "type": "string" }, "authPassword": { "type": "string" } } },
+            { "properties": { "authUsername": { "type": "null" }, "authPassword": { "type": "null" } } },
+        ]);
+    });
     components.refine("NewEventType", |schema| {
         let fields = &mut schema["properties"];
         fields["name"] = described(&fields["name"], json!({ "type": "string", "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", "minLength": 1, "maxLength": 128 }));

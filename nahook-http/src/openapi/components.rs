@@ -22,6 +22,18 @@ impl Components {
         json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
     }
 
+    /// Whether the object that the reference leads to must have some field: by name, or one of several.
+    pub(crate) fn requires(&self, reference: &Value) -> bool {
+        let name = reference["$ref"]
+            .as_str()
+            .and_then(|it| it.rsplit('/').next());
+        let schema = name.and_then(|name| self.0.get(name));
+        schema.is_some_and(|it| {
+            let named = it["required"].as_array();
+            named.is_some_and(|named| !named.is_empty()) || it.get("allOf").is_some()
+        })
+    }
+
     /// Takes over what `other` has.
     pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);

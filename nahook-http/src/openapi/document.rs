@@ -13,16 +13,18 @@ pub fn openapi_document() -> Value {
     operations.extend(management::operations());
     let mut components = Components::default();
     components.put("Error", error_schema());
+    for operation in &operations {
+        components.extend(operation.components.clone());
+    }
+    management::refine(&mut components);
     let mut paths = BTreeMap::<String, Map<String, Value>>::new();
     for operation in operations {
-        components.extend(operation.components.clone());
         let (path, method) = (operation.path.clone(), operation.method.to_owned());
         paths
             .entry(path)
             .or_default()
-            .insert(method, show(operation));
+            .insert(method, show(operation, &components));
     }
-    management::refine(&mut components);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -60,7 +62,7 @@ fn tags() -> Value {
     ])
 }
 
-fn show(operation: Operation) -> Value {
+fn show(operation: Operation, components: &Components) -> Value {
     let mut responses = BTreeMap::new();
     for (status, schema) in &operation.answers {
         let answer = success(*status, schema.as_ref());
@@ -100,8 +102,9 @@ fn show(operation: Operation) -> Value {
         shown["description"] = operation.description.into();
     }
     if let Some(schema) = operation.body {
+        // No body stands for an empty object.
         shown["requestBody"] = json!({
-            "required": true,
+            "required": components.requires(&schema),
             "content": { "application/json": { "schema": schema } },
         });
     }

@@ -40,6 +40,8 @@ async fn a_cap_is_set_changed_kept_and_lifted() {
         (&kept["name"], &kept["maxEndpoints"]),
         (&json!("Acme Ltd"), &json!(1))
     );
+    let float = bench.patch(&path, &json!({"maxEndpoints": 1.0})).await;
+    assert_eq!(float.json(200)["maxEndpoints"], 1);
     let lifted = bench
         .patch(&path, &json!({"maxEndpoints": null}))
         .await
@@ -57,6 +59,8 @@ async fn a_cap_is_set_changed_kept_and_lifted() {
     for bad in [
         json!({"maxEndpoints": -1}),
         json!({"maxEndpoints": "1"}),
+        json!({"maxEndpoints": 1.5}),
+        json!({"maxEndpoints": 1e300}),
         json!({"maxEndpoints": 3_000_000_000_u32}),
         json!({"name": " "}),
     ] {

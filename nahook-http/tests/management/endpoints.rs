@@ -76,7 +76,7 @@ async fn what_is_absent_stays_and_what_is_null_is_not_given_or_removed() {
     bench
         .patch("/endpoints/ep_1", &json!({"authUsername": "x"}))
         .await
-        .error(400, "validation_error");
+        .error(409, "conflict");
     let empty_map = json!({"metadata": [], "config": []});
     let emptied = bench.patch("/endpoints/ep_1", &empty_map).await.json(200);
     assert_eq!(
