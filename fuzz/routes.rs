@@ -1,0 +1,79 @@
+//! The management routes over a workspace in memory, asked without a network.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use nahook_core::memory::MemoryStore;
+use nahook_core::{ApplyMode, Catalog as _};
+use nahook_http::{ManagementApi, ManagementPorts, management_router, with_fallbacks};
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tower::ServiceExt as _;
+
+/// Routes and what runs them.
+pub struct Routes {
+    runtime: Runtime,
+    router: Router,
+}
+
+/// The routes, made once.
+pub fn routes() -> &'static Routes {
+    static ROUTES: OnceLock<Routes> = OnceLock::new();
+    ROUTES.get_or_init(Routes::new)
+}
+
+impl Routes {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let store = MemoryStore::default();
+        let manifest = serde_json::from_value(json!({ "workspaces": [{
+            "id": "ws", "name": "w",
+            "event_types": [{ "id": "evt_1", "name": "a.b" }],
+            "endpoints": [{ "id": "ep_1", "url": "https://a.example/" }],
+            "management_tokens": [{ "name": "t", "token": "nhm_t" }],
+        }]}))
+        .unwrap();
+        runtime
+            .block_on(store.apply(&manifest, ApplyMode::Commit))
+            .unwrap();
+        let store = Arc::new(store);
+        let api = ManagementApi::new(ManagementPorts {
+            keys: store.clone(),
+            log: store.clone(),
+            redelivery: store.clone(),
+            search: store.clone(),
+            store,
+        });
+        Self {
+            runtime,
+            router: with_fallbacks(management_router(api)),
+        }
+    }
+
+    /// Asks and answers the status, after checking that it is an answer that the document knows.
+    pub fn ask(&self, method: &str, path: &str, body: &[u8]) -> u16 {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/management/v1/workspaces/ws{path}"))
+            .header("authorization", "Bearer nhm_t")
+            .body(Body::from(body.to_vec()))
+            .unwrap();
+        let answering = async {
+            let answer = self.router.clone().oneshot(request).await.unwrap();
+            let status = answer.status().as_u16();
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            (status, body)
+        };
+        let (status, body) = self.runtime.block_on(answering);
+        assert!(status < 500, "{method} {path}: {status}");
+        if status != 204 {
+            let _: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        }
+        status
+    }
+}
