@@ -17,4 +17,4 @@ mod tools;
 
 pub use self::nats::{NatsCluster, NatsOptions, NatsServer, NatsVersion};
 pub use self::postgres::PostgresServer;
-pub use self::tools::python;
+pub use self::tools::{nahook_python, python};

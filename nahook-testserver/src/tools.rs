@@ -21,7 +21,13 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// A Python interpreter that has `nats-py`, for the consumers in the examples.
+/// The source distribution of Python's `nahook`, with its suites.
+pub fn nahook_python() -> PathBuf {
+    tool("nahook-python")
+}
+
+/// A Python interpreter that has `nats-py`, for the consumers in the examples, schemathesis, and what the suites of
+/// [`nahook_python`] need.
 pub fn python() -> PathBuf {
     tool("python/bin/python")
 }

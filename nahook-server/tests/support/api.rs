@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -53,13 +53,30 @@ impl Api {
         self.try_post(path, body).await.unwrap()
     }
 
+    /// Gets what is at the path.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, "").await.unwrap()
+    }
+
     /// Posts a body; an error where no whole answer came.
     pub(crate) async fn try_post(
         &self,
         path: &str,
         body: impl Into<Bytes>,
     ) -> Result<Answer, String> {
-        let request = Request::post(format!("http://{}{path}", self.address))
+        self.send(Method::POST, path, body).await
+    }
+
+    /// Sends a request; an error where no whole answer came.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, String> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body.into()))
