@@ -11,9 +11,9 @@ use metrics::{counter, gauge};
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
     DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder,
-    DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynRateLimiter, DynSubscriptionStore,
-    GcraLimiter, LoggedPublisher, RecorderBuffer, RecorderBufferSettings, SecretText, StoreError,
-    SystemClock,
+    DynDeliverySearch, DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynManagementStore,
+    DynRateLimiter, DynRedelivery, DynSubscriptionStore, GcraLimiter, LoggedPublisher, Management,
+    RecorderBuffer, RecorderBufferSettings, SecretText, StoreError, SystemClock,
 };
 use nahook_nats::{Nats, NatsSettings};
 use nahook_postgres::{PostgresSettings, PostgresStore};
@@ -110,12 +110,18 @@ pub struct Backend {
     pub limiter: Arc<dyn DynRateLimiter>,
     /// What became of deliveries.
     pub log: Arc<dyn DynDeliveryLog>,
+    /// What is in the workspaces, one decision at a time.
+    pub management: Arc<dyn DynManagementStore>,
     /// The way to the queue.
     pub publisher: Arc<dyn DynDeliveryPublisher>,
     /// The queue.
     pub queue: Arc<dyn DynDeliveryQueue>,
     /// Where a queue that is not the store's tells of its deliveries.
     pub recorder: Arc<dyn DynDeliveryRecorder>,
+    /// What can be queued again.
+    pub redelivery: Arc<dyn DynRedelivery>,
+    /// Lists of deliveries.
+    pub search: Arc<dyn DynDeliverySearch>,
     /// Who is subscribed.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
     /// The store's own queue, whether or not it is the queue.
@@ -276,6 +282,9 @@ impl Backend {
             + DynDirectPublisher
             + DynDeliveryQueue
             + DynDeliveryRecorder
+            + DynDeliverySearch
+            + DynManagementStore
+            + DynRedelivery
             + DynSubscriptionStore
             + 'static,
     {
@@ -287,14 +296,22 @@ impl Backend {
             keys: Arc::<T>::clone(&store),
             limiter,
             log: Arc::<T>::clone(&store),
+            management: Arc::<T>::clone(&store),
             publisher: Arc::<T>::clone(&store),
             queue: Arc::<T>::clone(&store),
             of_store: Arc::<T>::clone(&store),
             recorder: Arc::<T>::clone(&store),
+            redelivery: Arc::<T>::clone(&store),
+            search: Arc::<T>::clone(&store),
             subscriptions: store,
             opened,
             nats: None,
         }
+    }
+
+    /// Manages what is in the workspaces.
+    pub fn management(&self) -> Management<Arc<dyn DynManagementStore>> {
+        Management::new(Arc::clone(&self.management))
     }
 
     /// Whether the store answers.

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::apply::ApplyArgs;
+use crate::import::ImportArgs;
 use crate::keys::KeysArgs;
 use crate::listen::ListenArgs;
 use crate::serve;
 use crate::settings::SettingsArgs;
+use crate::tokens::TokensArgs;
 use crate::trigger::TriggerArgs;
-use crate::{ServerError, apply, demo, keys, listen, trigger};
+use crate::{ServerError, apply, demo, import, keys, listen, tokens, trigger};
 
 /// Webhook fan-out: one event in, one signed delivery for every subscribed endpoint out.
 #[derive(Debug, Parser)]
@@ -33,12 +35,16 @@ pub enum Command {
     Apply(Box<ApplyArgs>),
     /// Show everything in a few seconds: a server, receivers, one of them failing, a trigger.
     Demo,
+    /// Bring the history of another server along: deliveries with their attempts.
+    Import(Box<ImportArgs>),
     /// Make, list, disable and revoke ingestion keys.
     Keys(Box<KeysArgs>),
     /// Receive webhooks, check their signatures and print them.
     Listen(ListenArgs),
     /// Take events in and deliver them.
     Serve(Box<SettingsArgs>),
+    /// Make, list, disable and revoke management tokens.
+    Tokens(Box<TokensArgs>),
     /// Trigger an event at a running server.
     Trigger(TriggerArgs),
 }
@@ -60,8 +66,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, ServerError> {
         Some(Command::Serve(settings)) => serve::run(*settings).await,
         Some(Command::Apply(args)) => apply::run(*args).await,
         Some(Command::Demo) => demo::run().await,
+        Some(Command::Import(args)) => import::run(*args).await,
         Some(Command::Keys(args)) => keys::run(*args).await,
         Some(Command::Listen(args)) => listen::run(args).await,
+        Some(Command::Tokens(args)) => tokens::run(*args).await,
         Some(Command::Trigger(args)) => trigger::run(args).await,
     }
 }

@@ -48,6 +48,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         allow_endpoint_ranges: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
         create_unknown_event_types: false,
         limiter_down: nahook_core::LimiterDown::Admit,
+        portal_url: None,
         log_format: None,
         sample: false,
         nats: nahook_nats::NatsSettings::default(),

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nahook_core::{CatalogError, StoreError};
+use nahook_core::{CatalogError, ManagementError, StoreError};
 use thiserror::Error;
 
 /// Why a command failed.
@@ -57,6 +57,9 @@ pub enum ServerError {
     /// The catalog refused or failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// What was asked for is not possible, or the store failed.
+    #[error(transparent)]
+    Management(#[from] ManagementError),
     /// The store failed.
     #[error(transparent)]
     StoreFailed(#[from] StoreError),

@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nahook_core::{
-    ApiKeyId, ApiKeySpec, ApplyMode, Catalog as _, EndpointId, KeyState, Manifest, Record,
-    WorkspaceRecord, WorkspaceSpec,
-};
+use nahook_core::{Actor, ApiKeyId, EndpointId, KeyState, ManagementError, NewApiKey};
 
 use crate::ServerError;
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
+use crate::workspaces::{chosen, only, state_text};
 
 /// What `nahook keys` is told.
 #[derive(Args, Debug)]
@@ -87,14 +85,9 @@ async fn dispatch(backend: &Backend, command: KeysCommand) -> Result<String, Ser
             endpoint,
         } => {
             let endpoint = endpoint.map(|id| EndpointId::new(&id)).transpose();
-            let endpoint = endpoint.map_err(|error| usage(error.to_string()))?;
-            let spec = ApiKeySpec {
-                name,
-                environment,
-                endpoint,
-                ..ApiKeySpec::default()
-            };
-            create(backend, workspace.as_deref(), spec).await
+            let endpoint = endpoint.map_err(|error| ServerError::Usage(error.to_string()))?;
+            let workspace = workspace.as_deref();
+            create(backend, workspace, name, environment.as_deref(), endpoint).await
         }
         KeysCommand::List { workspace } => list(backend, workspace.as_deref()).await,
         KeysCommand::Disable { id } => set_state(backend, &id, KeyState::Disabled).await,
@@ -106,41 +99,35 @@ async fn dispatch(backend: &Backend, command: KeysCommand) -> Result<String, Ser
 async fn create(
     backend: &Backend,
     workspace: Option<&str>,
-    spec: ApiKeySpec,
+    name: String,
+    slug: Option<&str>,
+    endpoint: Option<EndpointId>,
 ) -> Result<String, ServerError> {
-    let workspaces = chosen(backend, workspace).await?;
-    let [workspace] = workspaces.as_slice() else {
-        return Err(usage(
-            "there are several workspaces: choose one with --workspace".to_owned(),
-        ));
-    };
-    let name = spec.name.clone();
-    let manifest = Manifest {
-        workspaces: vec![WorkspaceSpec {
-            id: Some(workspace.id),
-            name: workspace.name.clone(),
-            api_keys: vec![spec],
-            ..WorkspaceSpec::default()
-        }],
-    };
-    let changes = backend.catalog.apply(&manifest, ApplyMode::Commit).await?;
-    for change in changes {
-        if let (Record::ApiKey(row), Some(secret)) = (change.record, change.drawn_secret) {
-            return Ok(format!("{}  {}\n", row.id, secret.expose()));
+    let workspace = only(backend, workspace).await?.id;
+    let management = backend.management();
+    let environment = match slug {
+        Some(slug) => {
+            let environments = management.environments(&workspace).await?;
+            let found = environments.into_iter().find(|row| row.slug == slug);
+            let unknown = || ServerError::Usage(format!("there is no environment {slug:?}"));
+            Some(found.ok_or_else(unknown)?.id)
         }
-    }
-    Err(usage(format!("there is a key {name:?} already")))
+        None => None,
+    };
+    let new = NewApiKey {
+        name,
+        environment,
+        endpoint,
+    };
+    let actor = Actor::operator();
+    let (row, secret) = management.create_api_key(&workspace, &actor, new).await?;
+    Ok(format!("{}  {}\n", row.id, secret.expose()))
 }
 
 async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, ServerError> {
     let mut text = String::new();
     for workspace in chosen(backend, workspace).await? {
-        for key in backend.catalog.api_keys(&workspace.id).await? {
-            let state = match key.state {
-                KeyState::Active => "active",
-                KeyState::Disabled => "disabled",
-                KeyState::Revoked => "revoked",
-            };
+        for key in backend.management().api_keys(&workspace.id).await? {
             let reach = match (key.environment, key.endpoint) {
                 (_, Some(endpoint)) => endpoint.to_string(),
                 (Some(environment), None) => environment.to_string(),
@@ -149,8 +136,11 @@ async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, Serv
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{}  {state:8}  {}  {reach}  {}",
-                key.id, workspace.id, key.name
+                "{}  {:8}  {}  {reach}  {}",
+                key.id,
+                state_text(key.state),
+                workspace.id,
+                key.name
             );
         }
     }
@@ -158,26 +148,16 @@ async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, Serv
 }
 
 async fn set_state(backend: &Backend, id: &str, state: KeyState) -> Result<String, ServerError> {
-    let id = ApiKeyId::new(id).map_err(|error| usage(error.to_string()))?;
-    backend.catalog.set_api_key_state(&id, state).await?;
-    Ok(String::new())
-}
-
-/// The workspace with that id or name, or all of them.
-async fn chosen(
-    backend: &Backend,
-    workspace: Option<&str>,
-) -> Result<Vec<WorkspaceRecord>, ServerError> {
-    let mut workspaces = backend.catalog.workspaces().await?;
-    if let Some(wanted) = workspace {
-        workspaces.retain(|row| row.id.as_str() == wanted || row.name == wanted);
+    let id = ApiKeyId::new(id).map_err(|error| ServerError::Usage(error.to_string()))?;
+    let management = backend.management();
+    for workspace in chosen(backend, None).await? {
+        let actor = Actor::operator();
+        let set = management.set_api_key_state(&workspace.id, &actor, id, state);
+        match set.await {
+            // It is another workspace's, or nobody's.
+            Err(ManagementError::NotFound(_)) => {}
+            set => return Ok(set.map(|_| String::new())?),
+        }
     }
-    if workspaces.is_empty() {
-        return Err(usage("there is no such workspace".to_owned()));
-    }
-    Ok(workspaces)
-}
-
-fn usage(reason: String) -> ServerError {
-    ServerError::Usage(reason)
+    Err(ManagementError::NotFound("API key").into())
 }

@@ -8,12 +8,15 @@ pub mod client;
 pub mod demo;
 mod error;
 pub mod first_start;
+pub mod import;
 pub mod inbox;
 pub mod keys;
 pub mod listen;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;
+pub mod tokens;
 pub mod trigger;
+mod workspaces;
 
 pub use self::error::ServerError;

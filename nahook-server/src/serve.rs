@@ -12,7 +12,10 @@ use nahook_core::{
     SecretText,
 };
 use nahook_delivery::{AddressPolicy, HttpTransport, Signer, TransportSettings, Worker};
-use nahook_http::{CreatingSubscriptions, Ingestion, Operations, Probe, ServeSettings};
+use nahook_http::{
+    CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
+    Operations, Probe, ServeSettings,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -92,7 +95,7 @@ impl Server {
         let (logged, log_stop) = (backend.clone(), stopped(&stop_log));
         let log = tokio::spawn(async move { logged.keep_log(log_stop).await });
 
-        let router = router(&settings, &backend, metrics.clone());
+        let router = router(&settings, address, &backend, metrics.clone());
         let front_stop = stopped(&stop);
         let front = tokio::spawn(async move {
             let serving =
@@ -157,6 +160,7 @@ impl Server {
 
 fn router(
     settings: &Settings,
+    address: SocketAddr,
     backend: &Backend,
     metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 ) -> Router {
@@ -189,9 +193,28 @@ fn router(
     if let Some(metrics) = metrics {
         operations = operations.with_metrics(move || metrics.render());
     }
-    nahook_http::with_fallbacks(
-        nahook_http::ingestion_router(ingestion).merge(nahook_http::operations_router(operations)),
-    )
+    let routes = nahook_http::ingestion_router(ingestion)
+        .merge(nahook_http::management_router(management(
+            settings, address, backend,
+        )))
+        .merge(nahook_http::openapi_router())
+        .merge(nahook_http::operations_router(operations));
+    nahook_http::with_fallbacks(routes)
+}
+
+fn management(settings: &Settings, address: SocketAddr, backend: &Backend) -> ManagementApi {
+    let ports = ManagementPorts {
+        keys: Arc::clone(&backend.keys),
+        log: Arc::clone(&backend.log),
+        redelivery: Arc::clone(&backend.redelivery),
+        search: Arc::clone(&backend.search),
+        store: Arc::clone(&backend.management),
+    };
+    let portal_url = settings.portal_url.clone();
+    ManagementApi::new(ports).with_settings(ManagementSettings {
+        portal_url: portal_url.unwrap_or_else(|| format!("http://{address}/portal")),
+        ..ManagementSettings::default()
+    })
 }
 
 /// Makes the first start's rows if the store is empty, and the inbox if the sample endpoints are there.

@@ -49,6 +49,9 @@ pub struct SettingsArgs {
     /// What to do with a trigger when the rate limiter does not answer [default: admit].
     #[arg(long, env = "NAHOOK_LIMITER_DOWN", value_name = "CHOICE")]
     pub limiter_down: Option<LimiterDownChoice>,
+    /// Where the portal's pages are: what the URL of a portal session begins with [default: /portal on this server].
+    #[arg(long, env = "NAHOOK_PORTAL_URL", value_name = "URL")]
+    pub portal_url: Option<String>,
     /// How logs are written [default: human on a terminal, else json].
     #[arg(long, env = "NAHOOK_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -71,6 +74,7 @@ struct SettingsFile {
     allow_endpoint_ranges: Option<Vec<String>>,
     create_unknown_event_types: Option<bool>,
     limiter_down: Option<LimiterDownChoice>,
+    portal_url: Option<String>,
     log_format: Option<LogFormat>,
     sample: Option<bool>,
     #[serde(default)]
@@ -115,6 +119,8 @@ pub struct Settings {
     pub create_unknown_event_types: bool,
     /// What to do when the rate limiter does not answer.
     pub limiter_down: LimiterDown,
+    /// Where the portal's pages are; `/portal` at the address that is listened on if absent.
+    pub portal_url: Option<String>,
     /// How logs are written; by the kind of the output if absent.
     pub log_format: Option<LogFormat>,
     /// Whether a first start makes sample endpoints.
@@ -181,6 +187,7 @@ impl SettingsArgs {
                 .or(file.create_unknown_event_types)
                 .unwrap_or(false),
             limiter_down,
+            portal_url: portal_url(self.portal_url.or(file.portal_url))?,
             log_format: self.log_format.or(file.log_format),
             sample: can_have_sample && self.sample.or(file.sample).unwrap_or(true),
             nats: self.nats.or(file.nats).resolve()?,
@@ -193,6 +200,21 @@ fn wrong(name: &'static str, reason: impl Into<String>) -> ServerError {
         name,
         reason: reason.into(),
     }
+}
+
+/// An absolute URL to which a query can be added.
+fn portal_url(given: Option<String>) -> Result<Option<String>, ServerError> {
+    let Some(given) = given else { return Ok(None) };
+    let is_fine = given.parse::<url::Url>().is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if !is_fine {
+        let reason = format!("{given:?} is not an http or https URL without query and fragment");
+        return Err(wrong("--portal-url", reason));
+    }
+    Ok(Some(given))
 }
 
 /// A range, or a single address as the range that holds only it.
@@ -298,6 +320,13 @@ mod tests {
                     ..args()
                 },
                 "--allow-endpoint-range",
+            ),
+            (
+                SettingsArgs {
+                    portal_url: text("portal"),
+                    ..args()
+                },
+                "--portal-url",
             ),
             (
                 SettingsArgs {

@@ -15,4 +15,5 @@ mod logs;
 mod settings;
 mod start;
 mod stop;
+mod tokens;
 mod tools;

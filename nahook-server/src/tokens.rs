@@ -1,0 +1,131 @@
+//! `nahook tokens`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use nahook_core::{Actor, KeyState, ManagementError, ManagementTokenId};
+
+use crate::ServerError;
+use crate::backend::Backend;
+use crate::settings::SettingsArgs;
+use crate::workspaces::{chosen, only, state_text};
+
+/// What `nahook tokens` is told.
+#[derive(Args, Debug)]
+#[non_exhaustive]
+pub struct TokensArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TokensCommand,
+    /// Where the store is.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum TokensCommand {
+    /// Make a management token and print it, this once.
+    Create {
+        /// A name for people, unique in the workspace.
+        name: String,
+        /// The workspace's id or name; not needed if there is only one.
+        #[arg(long)]
+        workspace: Option<String>,
+    },
+    /// List the management tokens, without their secrets.
+    List {
+        /// The workspace's id or name; all workspaces if absent.
+        #[arg(long)]
+        workspace: Option<String>,
+    },
+    /// Switch a token off until it is enabled again.
+    Disable {
+        /// The token's id, as `list` shows it.
+        id: String,
+    },
+    /// Switch a token on again.
+    Enable {
+        /// The token's id, as `list` shows it.
+        id: String,
+    },
+    /// End a token for good.
+    Revoke {
+        /// The token's id, as `list` shows it.
+        id: String,
+    },
+}
+
+/// Does it.
+pub async fn run(args: TokensArgs) -> Result<ExitCode, ServerError> {
+    let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
+    let done = dispatch(&backend, args.command).await;
+    let shown = done.map(|text| print!("{text}"));
+    // Shown first: a token that was drawn must not be lost to an error in closing.
+    backend.close().await?;
+    shown?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does it and answers what to print.
+async fn dispatch(backend: &Backend, command: TokensCommand) -> Result<String, ServerError> {
+    match command {
+        TokensCommand::Create { name, workspace } => {
+            create(backend, workspace.as_deref(), name).await
+        }
+        TokensCommand::List { workspace } => list(backend, workspace.as_deref()).await,
+        TokensCommand::Disable { id } => set_state(backend, &id, KeyState::Disabled).await,
+        TokensCommand::Enable { id } => set_state(backend, &id, KeyState::Active).await,
+        TokensCommand::Revoke { id } => set_state(backend, &id, KeyState::Revoked).await,
+    }
+}
+
+async fn create(
+    backend: &Backend,
+    workspace: Option<&str>,
+    name: String,
+) -> Result<String, ServerError> {
+    let workspace = only(backend, workspace).await?.id;
+    let (management, actor) = (backend.management(), Actor::operator());
+    let made = management.create_management_token(&workspace, &actor, name);
+    let (row, secret) = made.await?;
+    Ok(format!("{}  {}\n", row.id, secret.expose()))
+}
+
+async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, ServerError> {
+    let mut text = String::new();
+    for workspace in chosen(backend, workspace).await? {
+        for token in backend
+            .management()
+            .management_tokens(&workspace.id)
+            .await?
+        {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{}  {:8}  {}  {}",
+                token.id,
+                state_text(token.state),
+                workspace.id,
+                token.name
+            );
+        }
+    }
+    Ok(text)
+}
+
+async fn set_state(backend: &Backend, id: &str, state: KeyState) -> Result<String, ServerError> {
+    let id = ManagementTokenId::new(id).map_err(|error| ServerError::Usage(error.to_string()))?;
+    let (management, actor) = (backend.management(), Actor::operator());
+    for workspace in chosen(backend, None).await? {
+        let set = management.set_management_token_state(&workspace.id, &actor, id, state);
+        match set.await {
+            // It is another workspace's, or nobody's.
+            Err(ManagementError::NotFound(_)) => {}
+            set => return Ok(set.map(|_| String::new())?),
+        }
+    }
+    Err(ManagementError::NotFound("management token").into())
+}

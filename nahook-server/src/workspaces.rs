@@ -1,0 +1,45 @@
+//! What the commands that manage keys and tokens share.
+
+use nahook_core::{KeyState, WorkspaceRecord};
+
+use crate::ServerError;
+use crate::backend::Backend;
+use nahook_core::Catalog as _;
+
+/// The workspace with that id or name, or all of them.
+pub(crate) async fn chosen(
+    backend: &Backend,
+    workspace: Option<&str>,
+) -> Result<Vec<WorkspaceRecord>, ServerError> {
+    let mut workspaces = backend.catalog.workspaces().await?;
+    if let Some(wanted) = workspace {
+        workspaces.retain(|row| row.id.as_str() == wanted || row.name == wanted);
+    }
+    if workspaces.is_empty() {
+        return Err(ServerError::Usage("there is no such workspace".to_owned()));
+    }
+    Ok(workspaces)
+}
+
+/// The workspace with that id or name, or the only one there is.
+pub(crate) async fn only(
+    backend: &Backend,
+    workspace: Option<&str>,
+) -> Result<WorkspaceRecord, ServerError> {
+    let mut workspaces = chosen(backend, workspace).await?;
+    match (workspaces.pop(), workspaces.is_empty()) {
+        (Some(workspace), true) => Ok(workspace),
+        _ => Err(ServerError::Usage(
+            "there are several workspaces: choose one with --workspace".to_owned(),
+        )),
+    }
+}
+
+/// What a list calls the state.
+pub(crate) const fn state_text(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Active => "active",
+        KeyState::Disabled => "disabled",
+        KeyState::Revoked => "revoked",
+    }
+}
