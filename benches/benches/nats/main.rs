@@ -39,7 +39,7 @@ fn main() {
     for (name, options) in settings {
         println!("\n## {name}\n");
         publish::print_header();
-        for callers in [1, 64] {
+        for callers in [1, scale.callers] {
             for width in [1, 10, 100, 1_000, 10_000] {
                 let server = options.start();
                 runtime.block_on(publish::measure(&server, callers, width, scale));

@@ -65,18 +65,24 @@ pub(crate) async fn measure(server: &NatsServer, callers: usize, width: usize, s
         let (rate, _) = run(callers, scale.round, || send(&context, &records)).await;
         raw.push(rate);
         empty(&context).await;
-        let (rate, _) = run(callers, scale.round, || send(&context, &messages)).await;
-        each.push(rate);
-        empty(&context).await;
+        if callers * width <= scale.messages_max {
+            let (rate, _) = run(callers, scale.round, || send(&context, &messages)).await;
+            each.push(rate);
+            empty(&context).await;
+        }
     }
-    let (ours, raw, each) = (median(ours), median(raw), median(each));
+    let (ours, raw) = (median(ours), median(raw));
+    let each = if each.is_empty() {
+        "–".to_owned()
+    } else {
+        format!("{:.1}", ours / median(each))
+    };
     #[expect(clippy::cast_precision_loss, reason = "a number to be read")]
     let deliveries = ours * width as f64;
     println!(
-        "| {callers} | {width} | {ours:.0} | {:.2} ms | {deliveries:.0} | {:.2} | {:.1} |",
+        "| {callers} | {width} | {ours:.0} | {:.2} ms | {deliveries:.0} | {:.2} | {each} |",
         median(waits) * 1_000.0,
-        ours / raw,
-        ours / each
+        ours / raw
     );
 }
 

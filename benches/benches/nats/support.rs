@@ -15,7 +15,11 @@ use nahook_core::{
 pub(crate) struct Scale {
     pub(crate) round: Duration,
     pub(crate) rounds: usize,
-    /// How many events are drained.
+    /// How many callers there are side by side, besides one alone.
+    pub(crate) callers: usize,
+    /// How many messages a round of one message for each delivery may take at least.
+    pub(crate) messages_max: usize,
+    /// How many deliveries are drained.
     pub(crate) deliveries: usize,
 }
 
@@ -23,12 +27,16 @@ impl Scale {
     pub(crate) const FULL: Self = Self {
         round: Duration::from_millis(700),
         rounds: 3,
+        callers: 64,
+        messages_max: 10_000,
         deliveries: 60_000,
     };
     /// Every path is walked, and nothing measured.
     pub(crate) const ONCE: Self = Self {
         round: Duration::ZERO,
         rounds: 1,
+        callers: 2,
+        messages_max: 100,
         deliveries: 500,
     };
 }
