@@ -103,6 +103,8 @@ impl<B: BackEnd> QueueOn<B> {
         // The server's schedules follow its own clock: here the processes move what is due by ours.
         settings.scheduled_messages = false;
         settings.ack_wait = ACK_WAIT;
+        // A busy machine takes its time with ten thousand records.
+        settings.answer_timeout = Duration::from_secs(30);
         let nats = connected(&servers.url(), settings).await;
         Self {
             servers,
