@@ -10,7 +10,7 @@ use crate::SqliteStore;
 use crate::error::{Closed, WriteError};
 use crate::log::{find, record, shown};
 use crate::queue::QueueState;
-use crate::row::{Status, nanos};
+use crate::row::{Elsewhere, Status, nanos};
 use crate::search::{endpoint_ever, first_key_since};
 use crate::writer::{Job, Session};
 
@@ -93,7 +93,7 @@ impl SqliteStore {
 
 type Candidate = (i64, nahook_core::DeliveryStatus, bool);
 
-/// The delivery's key, its status in the file, and whether its payload is kept; none if a queue elsewhere carries it.
+/// The delivery's key, its status in the file, and whether its payload is kept.
 fn candidate(
     connection: &Connection,
     id: DeliveryId,
@@ -102,11 +102,7 @@ fn candidate(
     let Some(key) = find(connection, id, workspace)? else {
         return Ok(None);
     };
-    let is_own: Option<bool> = connection
-        .prepare_cached("SELECT recorded_retry_at IS NULL FROM delivery WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
-    let record = record(connection, key)?.filter(|_| is_own == Some(true));
+    let record = record(connection, key)?;
     Ok(record.map(|record| (key, record.status, record.has_payload)))
 }
 
@@ -127,7 +123,9 @@ fn given_up(
     let mut keys = Vec::new();
     let mut oldest = connection.prepare_cached(GIVEN_UP)?;
     let limit = i64::try_from(max).unwrap_or(i64::MAX);
-    for status in [Status::Failed, Status::DeadLetter] {
+    let given_up = [Status::Failed, Status::DeadLetter];
+    let codes = given_up.map(|status| [status.code(), Elsewhere(status).code()]);
+    for status in codes.into_iter().flatten() {
         let params = params![endpoint, status, from, nanos(request.since), limit];
         for key in oldest.query_map(params, |row| row.get::<_, i64>(0))? {
             keys.push(key?);
@@ -159,9 +157,10 @@ impl Job for RedeliverJob {
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
         self.endpoints.clear();
         let mut queue_again = session.connection().prepare_cached(
+            // What a queue elsewhere has given up is this one's from then on.
             "UPDATE delivery SET status = CASE attempts WHEN 0 THEN 0 ELSE 1 END, due_at = ?2,
-                 updated_at = ?2
-             WHERE key = ?1 AND status IN (3, 4)
+                 recorded_retry_at = NULL, updated_at = ?2
+             WHERE key = ?1 AND status IN (3, 4, 8, 9)
                AND (SELECT payload IS NOT NULL FROM event WHERE seq = ?1 >> 20)
              RETURNING endpoint",
         )?;

@@ -321,6 +321,7 @@ macro_rules! redelivery_conformance {
             a_backlog_is_queued_again_in_steps,
             a_waiting_worker_is_woken,
             what_was_queued_again_survives_a_restart,
+            what_was_given_up_elsewhere_is_taken_over,
         ] }
     };
 }

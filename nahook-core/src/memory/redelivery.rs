@@ -13,10 +13,7 @@ impl Redelivery for MemoryStore {
     ) -> Result<Redelivered, StoreError> {
         let now = self.shared.clock.now();
         let mut state = self.state();
-        let own = state
-            .row(id, workspace)
-            .filter(|row| row.recorded.is_none());
-        let redelivered = match own.map(|row| state.shown(id, row)) {
+        let redelivered = match state.row(id, workspace).map(|row| state.shown(id, row)) {
             None => Redelivered::NotFound,
             Some(record) if !record.status.is_given_up() => Redelivered::NotGivenUp(record.status),
             Some(_) => {
@@ -37,7 +34,6 @@ impl Redelivery for MemoryStore {
                 && row.event.workspace == request.workspace
                 && row.event.accepted_at >= request.since
                 && row.status.is_given_up()
-                && row.recorded.is_none()
         });
         let ids: Vec<_> = given_up.map(|(id, _)| *id).take(request.limit).collect();
         for id in &ids {
@@ -58,6 +54,7 @@ impl State {
                 DeliveryStatus::ScheduledRetry
             };
             row.updated_at = now;
+            row.recorded = None;
         }
         self.enqueue(id, now);
     }

@@ -35,8 +35,10 @@ pub struct RedeliveryRequest {
 /// Queues deliveries again that ended as failed or dead letter.
 ///
 /// The delivery keeps its id, its message's id and its attempts, and takes up the schedule where it stood: one whose
-/// schedule had ended has one attempt more. A delivery that another queue carries and only [records](crate::DeliveryRecorder)
-/// in this store is not this queue's to deliver: it is not found.
+/// schedule had ended has one attempt more.
+///
+/// A delivery that a queue elsewhere carried, that it gave up and that is only [recorded](crate::DeliveryRecorder) in
+/// this store is this store's queue's to deliver from then on: what is recorded of it later is left out.
 pub trait Redelivery: Send + Sync {
     /// Makes the delivery due at once, if it was given up.
     fn redeliver(

@@ -66,8 +66,8 @@ pub trait SearchHarness: LogHarness {
     fn search(&self) -> Self::Search;
 }
 
-/// Starts a [`Redelivery`] together with the queue that it fills.
-pub trait RedeliveryHarness: LogHarness {
+/// Starts a [`Redelivery`] together with the queue that it fills and the log whose deliveries it queues again.
+pub trait RedeliveryHarness: RecorderHarness {
     /// The adapter under test; clones are handles to the same queue.
     type Redelivery: Redelivery + Clone + 'static;
 

@@ -1,15 +1,16 @@
 //! What every [`Redelivery`] promises.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryStatus, Next, Redelivered, Redelivery,
-    RedeliveryRequest, Settled, Timestamp,
+    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliveryStatus, LogEntry, Next,
+    Redelivered, Redelivery, RedeliveryRequest, Settled, Standing, Timestamp,
 };
 
-use super::queue::{Shop, request};
+use super::queue::{Shop, attempt, request};
 use crate::RedeliveryHarness;
-use crate::declare::{nth_endpoint_id, workspace_id};
+use crate::declare::{deliveries, nth_endpoint_id, workspace_id};
 
 async fn redeliver<H: RedeliveryHarness>(shop: &Shop<H>, id: DeliveryId) -> Redelivered {
     let redelivered = shop
@@ -277,5 +278,87 @@ pub async fn what_was_queued_again_survives_a_restart<H: RedeliveryHarness>() {
     );
     if let Some(shop) = shop.restarted().await {
         assert_eq!(shop.lease_ids(1).await, [id], "it is due after the restart");
+    }
+}
+
+/// What a queue elsewhere gave up, and only the log here knows of, is this queue's from then on: it is leased with the
+/// attempts it had, and what is recorded of it later is left out. What is still under way there is not touched.
+pub async fn what_was_given_up_elsewhere_is_taken_over<H: RedeliveryHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let event = Arc::new(shop.event());
+    let entry = |nth: usize, standing| LogEntry {
+        event: Arc::clone(&event),
+        delivery: deliveries(&event, &[nth_endpoint_id(0); 4])[nth].id(),
+        endpoint: nth_endpoint_id(0),
+        attempts: 2,
+        attempt: Some(attempt(event.accepted_at)),
+        standing,
+        at: event.accepted_at,
+    };
+    let retry = Standing::Retry(shop.now());
+    let entries = [
+        entry(0, Standing::DeadLetter),
+        entry(1, Standing::Failed),
+        entry(2, retry),
+        entry(3, Standing::Delivered),
+    ];
+    let record = async |entries: &[LogEntry]| {
+        let recorded = shop.harness.recorder().record(entries).await;
+        recorded.expect("the log can be told");
+    };
+    record(&entries).await;
+    assert_eq!(shop.lease_ids(1).await, [], "another queue's");
+    for (entry, stays) in entries[2..]
+        .iter()
+        .zip([DeliveryStatus::ScheduledRetry, DeliveryStatus::Delivered])
+    {
+        assert_eq!(
+            redeliver(&shop, entry.delivery).await,
+            Redelivered::NotGivenUp(stays),
+            "it was not given up"
+        );
+    }
+    assert_eq!(
+        redeliver(&shop, entries[0].delivery).await,
+        Redelivered::Queued,
+        "it was given up there"
+    );
+    assert_eq!(
+        redeliver_since(&shop, 0, Timestamp::default(), 10).await,
+        1,
+        "the other one that was given up there"
+    );
+    record(&entries).await;
+    for entry in &entries[..2] {
+        assert_eq!(
+            status(&shop, entry.delivery).await,
+            DeliveryStatus::ScheduledRetry,
+            "what is recorded later is left out"
+        );
+    }
+    let mut leased = shop.lease_all(1).await;
+    leased.sort_by_key(|leased| leased.lease.delivery);
+    let ids: Vec<_> = leased.iter().map(|leased| leased.lease.delivery).collect();
+    assert_eq!(
+        ids,
+        [entries[0].delivery, entries[1].delivery],
+        "both, here"
+    );
+    for leased in leased {
+        assert_eq!(
+            leased.payload, event.payload,
+            "with the payload that was recorded"
+        );
+        let id = leased.lease.delivery;
+        assert_eq!(
+            shop.settle(leased.lease, Next::Delivered).await,
+            Settled::Done,
+            "the lease is held"
+        );
+        assert_eq!(
+            status(&shop, id).await,
+            DeliveryStatus::Delivered,
+            "it ended well"
+        );
     }
 }
