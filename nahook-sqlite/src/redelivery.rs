@@ -20,7 +20,7 @@ const STEP: usize = 500;
 /// Those of one status that may be queued again, the oldest first.
 const GIVEN_UP: &str = "SELECT key FROM delivery INDEXED BY delivery_by_status
      JOIN event ON event.seq = delivery.key >> 20
-     WHERE endpoint = ?1 AND status = ?2 AND key >= ?3 AND recorded_retry_at IS NULL
+     WHERE endpoint = ?1 AND status = ?2 AND key >= ?3
        AND event.accepted_at >= ?4 AND event.payload IS NOT NULL
      ORDER BY key LIMIT ?5";
 
