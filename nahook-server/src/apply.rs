@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use nahook_core::{ApplyMode, Catalog as _, Change, Manifest, Record, Verb};
+use nahook_core::{ApplyMode, Catalog as _, Change, EndpointKind, Manifest, Record, Verb};
 
 use crate::ServerError;
 use crate::backend::Backend;
@@ -102,6 +102,10 @@ fn describe(record: &Record) -> String {
     match record {
         Record::ApiKey(row) => format!("API key {:?} ({})", row.name, row.id),
         Record::Application(row) => format!("application {:?} ({})", row.name, row.id),
+        // Its whole URL is a secret.
+        Record::Endpoint(row) if row.kind == EndpointKind::Slack => {
+            format!("endpoint {} -> Slack", row.id)
+        }
         Record::Endpoint(row) => {
             // A query may hold a token.
             let url = row.url.split('?').next().unwrap_or_default();

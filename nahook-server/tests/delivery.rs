@@ -9,6 +9,8 @@ mod support;
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use self::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
 use self::support::receiver::{Arrival, Receiver, Reply};
 use self::support::server::Server;
@@ -149,6 +151,44 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
         );
     }
     assert!(receiver.arrivals_at("/elsewhere").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slack_gets_an_unsigned_post_at_its_webhook_url_and_basic_auth_is_sent_beside_a_signature()
+{
+    let receiver = Receiver::start().await;
+    let slack = json!({
+        "id": "ep_slack", "type": "slack", "event_types": [EVENT_TYPE],
+        "config": { "webhookUrl": receiver.url("/services/T/B/x") },
+    });
+    let mut private = endpoint("ep_private", &receiver.url("/private"));
+    private["auth_username"] = "Aladdin".into();
+    private["auth_password"] = "open sesame".into();
+    let server = Server::with(&shop(vec![slack, private])).await;
+
+    let answer = server.api().trigger(EVENT_TYPE, PAYLOAD).await;
+
+    assert_eq!(answer.delivery_ids().len(), 2);
+    let slack = &receiver.wait_at("/services/T/B/x", 1).await[0];
+    assert_eq!(
+        (slack.method.as_str(), &*slack.body),
+        ("POST", PAYLOAD.as_bytes())
+    );
+    assert_eq!(slack.header("content-type"), "application/json");
+    let mut names = slack.headers.keys();
+    assert!(
+        !names.any(|name| name.as_str().starts_with("webhook-") || name == "authorization"),
+        "{slack:?}"
+    );
+    let private = &receiver.wait_at("/private", 1).await[0];
+    assert_eq!(private.body, PAYLOAD);
+    // The example of RFC 7617, section 2.
+    assert_eq!(
+        private.header("authorization"),
+        "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+    );
+    private.assert_signed(SECRET);
+    assert_eq!(receiver.exactly(2).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

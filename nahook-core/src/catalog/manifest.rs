@@ -2,7 +2,7 @@
 //!
 //! Ids may be given or left to us. Something that exists is recognised by its id if one is given, else by its natural
 //! key: a workspace, event type, key or token by its name, an environment by its slug, an endpoint by its environment and
-//! URL. A field that is absent keeps what is there; a list of subscriptions or publications that is present is
+//! URL, which a Slack endpoint has in `config.webhookUrl`. A field that is absent keeps what is there; a list of subscriptions or publications that is present is
 //! the whole list.
 
 use std::num::NonZeroU32;
@@ -115,7 +115,9 @@ pub struct EndpointSpec {
     pub id: Option<EndpointId>,
     /// The slug of its environment; the default one if absent. Fixed once the endpoint exists.
     pub environment: Option<String>,
-    /// An `http` or `https` URL.
+    /// An `http` or `https` URL. A Slack endpoint needs none: it has its URL in `config.webhookUrl`, and what stands here
+    /// is not used.
+    #[serde(default)]
     pub url: String,
     /// What kind of receiver it is; `webhook` if absent. Fixed once the endpoint exists.
     #[serde(rename = "type")]

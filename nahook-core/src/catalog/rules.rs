@@ -3,6 +3,14 @@
 /// How many environments a workspace may have (contract, section 2).
 pub(crate) const ENVIRONMENTS_MAX: usize = 10;
 
+/// What is wrong with a Slack endpoint that [`slack_url`] finds no URL for.
+pub(crate) const SLACK_URL_REQUIRED: &str = "config.webhookUrl is required for a slack endpoint";
+
+/// Where a Slack endpoint is delivered to, as its configuration says (contract, section 3).
+pub(crate) fn slack_url(config: &serde_json::Map<String, serde_json::Value>) -> Option<&str> {
+    config.get("webhookUrl").and_then(serde_json::Value::as_str)
+}
+
 /// Longest URL in bytes.
 const URL_LEN_MAX: usize = 2048;
 

@@ -18,8 +18,6 @@ use crate::{
 const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_hours(24);
 /// Longest description in characters.
 const DESCRIPTION_LEN_MAX: usize = 1024;
-/// Where a Slack endpoint's configuration has its URL (contract, section 3).
-const SLACK_URL: &str = "webhookUrl";
 
 /// An endpoint to be made.
 #[derive(Clone, Debug, Default)]
@@ -265,12 +263,8 @@ fn url_of(
         EndpointKind::Webhook => {
             url.ok_or_else(|| ManagementError::invalid("url is required for a webhook endpoint"))?
         }
-        EndpointKind::Slack => {
-            let configured = config.get(SLACK_URL).and_then(Value::as_str);
-            configured.ok_or_else(|| {
-                ManagementError::invalid("config.webhookUrl is required for a slack endpoint")
-            })?
-        }
+        EndpointKind::Slack => rules::slack_url(config)
+            .ok_or_else(|| ManagementError::invalid(rules::SLACK_URL_REQUIRED))?,
     };
     match rules::endpoint_url(url) {
         None => Ok(url.to_owned()),

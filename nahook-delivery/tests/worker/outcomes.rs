@@ -278,7 +278,6 @@ async fn a_slack_endpoint_receives_an_unsigned_post_and_basic_auth_is_sent_where
     rig.apply(vec![
         EndpointSpec {
             id: EndpointId::new("ep_slack").ok(),
-            url: "http://slack.test/T/B/x".to_owned(),
             kind: Some(EndpointKind::Slack),
             config: Some(config),
             ..EndpointSpec::default()

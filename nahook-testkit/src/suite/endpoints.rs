@@ -33,6 +33,7 @@ pub async fn a_target_is_complete<H: EndpointHarness>() {
         spec.endpoints.push(EndpointSpec {
             environment: Some("staging".to_owned()),
             kind: Some(EndpointKind::Slack),
+            config: Some(slack_config("https://slack.example/T/B/x")),
             is_active: Some(false),
             secret: Some(SECRET.to_owned()),
             ..endpoint("ep_slack", &[])
@@ -62,7 +63,7 @@ pub async fn a_target_is_complete<H: EndpointHarness>() {
         id: endpoint_id("ep_slack"),
         workspace: workspace_id("ws_shop"),
         environment: environment_id("ws_shop", "staging"),
-        url: "https://hooks.example/ep_slack".to_owned(),
+        url: "https://slack.example/T/B/x".to_owned(),
         kind: EndpointKind::Slack,
         secrets: vec![SecretText::new(SECRET)],
         auth: None,
@@ -74,6 +75,12 @@ pub async fn a_target_is_complete<H: EndpointHarness>() {
         slack,
         "a Slack endpoint that is not active"
     );
+}
+
+fn slack_config(url: &str) -> serde_json::Map<String, serde_json::Value> {
+    [("webhookUrl".to_owned(), url.into())]
+        .into_iter()
+        .collect()
 }
 
 /// An endpoint that was declared without a secret has one all the same, that can sign.

@@ -1,5 +1,7 @@
 //! Endpoints and their subscriptions.
 
+use serde_json::{Map, Value};
+
 use super::planner::{DEFAULT_SLUG, Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::catalog::manifest::EndpointSpec;
@@ -13,17 +15,18 @@ impl Planner<'_> {
         spec: &EndpointSpec,
         workspace: WorkspaceId,
     ) -> Result<EndpointId, ManifestError> {
-        let (what, name) = (
-            "endpoint",
-            spec.id.map_or_else(|| spec.url.clone(), String::from),
-        );
+        let (what, name) = ("endpoint", name_of(spec));
         let slug = spec.environment.as_deref().unwrap_or(DEFAULT_SLUG);
         let environment = self.environment_id(slug, workspace)?;
         let rows = &self.state.endpoints;
-        let found = rows.iter().position(|row| match spec.id {
-            Some(id) => row.id == id && row.workspace == workspace,
-            None => row.environment == environment && row.url == spec.url,
-        });
+        let found = if let Some(id) = spec.id {
+            let mut rows = rows.iter();
+            rows.position(|row| row.id == id && row.workspace == workspace)
+        } else {
+            let url = declared_url(spec, spec.kind.unwrap_or_default(), spec.config.as_ref());
+            let mut rows = rows.iter();
+            rows.position(|row| row.environment == environment && Some(&*row.url) == url)
+        };
         let before = found.map(|at| &rows[at]);
         if let Some(before) = before {
             let moved = spec.environment.is_some() && before.environment != environment;
@@ -39,9 +42,12 @@ impl Planner<'_> {
                 return Err(ManifestError::Fixed { what, name, field });
             }
         }
-        if let Some(rule) = broken_endpoint_rule(spec) {
-            return Err(ManifestError::Value { what, name, rule });
-        }
+        let kind = spec.kind.or(before.map(|row| row.kind)).unwrap_or_default();
+        let config = kept(spec.config.as_ref(), before.map(|row| &row.config)).unwrap_or_default();
+        let url = match checked_url(spec, kind, &config) {
+            Ok(url) => url,
+            Err(rule) => return Err(ManifestError::Value { what, name, rule }),
+        };
         let given = spec.secret.as_ref().map(SecretText::new);
         let secret = given.or_else(|| before.map(|row| row.secret.clone()));
         let drawn = secret
@@ -60,9 +66,9 @@ impl Planner<'_> {
             workspace,
             environment: before.map_or(environment, |row| row.environment),
             application: before.and_then(|row| row.application),
-            url: spec.url.clone(),
-            kind: spec.kind.or(before.map(|row| row.kind)).unwrap_or_default(),
-            config: kept(spec.config.as_ref(), before.map(|row| &row.config)).unwrap_or_default(),
+            url,
+            kind,
+            config,
             metadata: kept(
                 spec.metadata.as_ref().map(crate::Metadata::as_map),
                 before.map(|row| &row.metadata),
@@ -135,24 +141,132 @@ impl Planner<'_> {
     }
 }
 
-fn broken_endpoint_rule(spec: &EndpointSpec) -> Option<&'static str> {
-    // A Slack endpoint needs no URL of its own.
-    let is_bare = spec.url.is_empty() && spec.kind == Some(EndpointKind::Slack);
-    if !is_bare && let Some(rule) = rules::endpoint_url(&spec.url) {
-        Some(rule)
-    } else if spec
-        .secret
-        .as_deref()
-        .is_some_and(|secret| !secrets::signing_secret_is_valid(secret))
-    {
-        Some("its secret must be whsec_ followed by base64")
+/// What the endpoint is called in errors: a Slack endpoint's URL is a secret.
+pub(super) fn name_of(spec: &EndpointSpec) -> String {
+    match (spec.id, spec.kind) {
+        (Some(id), _) => id.into(),
+        (None, Some(EndpointKind::Slack)) => "of type slack".to_owned(),
+        (None, _) => spec.url.clone(),
+    }
+}
+
+/// Where an endpoint of that kind is delivered to.
+fn declared_url<'a>(
+    spec: &'a EndpointSpec,
+    kind: EndpointKind,
+    config: Option<&'a Map<String, Value>>,
+) -> Option<&'a str> {
+    match kind {
+        EndpointKind::Slack => config.and_then(rules::slack_url),
+        EndpointKind::Webhook => Some(&spec.url),
+    }
+}
+
+/// Where it is delivered to, or which rule the declaration breaks.
+fn checked_url(
+    spec: &EndpointSpec,
+    kind: EndpointKind,
+    config: &Map<String, Value>,
+) -> Result<String, &'static str> {
+    let url = declared_url(spec, kind, Some(config)).ok_or(rules::SLACK_URL_REQUIRED)?;
+    let secret = spec.secret.as_deref();
+    if let Some(rule) = rules::endpoint_url(url) {
+        Err(rule)
+    } else if secret.is_some_and(|secret| !secrets::signing_secret_is_valid(secret)) {
+        Err("its secret must be whsec_ followed by base64")
     } else if spec.auth_username.is_some() != spec.auth_password.is_some() {
-        Some("auth_username and auth_password go together")
+        Err("auth_username and auth_password go together")
     } else {
-        None
+        Ok(url.to_owned())
     }
 }
 
 fn kept<T: Clone>(declared: Option<&T>, before: Option<&T>) -> Option<T> {
     declared.or(before).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{
+        Change, EndpointRecord, Manifest, ManifestError, RandomIds, Record, Snapshot, Timestamp,
+    };
+
+    fn plan(existing: &Snapshot, endpoint: &Value) -> Result<Vec<Change>, ManifestError> {
+        let manifest =
+            json!({"workspaces": [{"id": "ws_a", "name": "a", "endpoints": [endpoint]}]});
+        let manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        manifest.changes(existing, Timestamp::default(), &RandomIds)
+    }
+
+    /// The only endpoint among the changes, and what exists once they are made.
+    fn planned(existing: &Snapshot, endpoint: &Value) -> (EndpointRecord, Snapshot) {
+        let mut after = existing.clone();
+        for change in plan(existing, endpoint).unwrap() {
+            match change.record {
+                Record::Workspace(row) => after.workspaces.push(row),
+                Record::Environment(row) => after.environments.push(row),
+                Record::Endpoint(row) => after.endpoints = vec![row],
+                other => panic!("{other:?}"),
+            }
+        }
+        (after.endpoints[0].clone(), after)
+    }
+
+    #[test]
+    fn a_slack_endpoint_has_its_url_in_its_configuration() {
+        let none = Snapshot::default();
+        let slack = |config: Value| json!({"type": "slack", "config": config});
+        let (row, after) = planned(
+            &none,
+            &slack(json!({"webhookUrl": "https://slack.example/x"})),
+        );
+        assert_eq!(row.url, "https://slack.example/x");
+        // It is recognised by that URL, so declaring it again changes nothing.
+        let again = slack(json!({"webhookUrl": "https://slack.example/x"}));
+        assert_eq!(plan(&after, &again), Ok(Vec::new()));
+        // By its id it may move; what the configuration does not say stays.
+        let moved =
+            json!({"id": row.id.as_str(), "config": {"webhookUrl": "https://slack.example/y"}});
+        let (moved, after) = planned(&after, &moved);
+        assert_eq!((moved.id, &*moved.url), (row.id, "https://slack.example/y"));
+        let same = json!({"id": row.id.as_str(), "url": "https://not-used.example/"});
+        assert_eq!(plan(&after, &same), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_slack_endpoint_without_a_url_to_post_to_is_refused_and_no_secret_is_named() {
+        let secret = "slack.example/T/B/hunter2";
+        for config in [
+            json!({}),
+            json!({"webhookUrl": null}),
+            json!({"webhookUrl": 1}),
+            json!({"webhookurl": format!("https://{secret}")}),
+            json!({"webhookUrl": ""}),
+            json!({"webhookUrl": format!("ftp://{secret}")}),
+        ] {
+            let url = format!("https://{secret}");
+            let spec = json!({"type": "slack", "url": url, "config": config});
+            let refused = plan(&Snapshot::default(), &spec).unwrap_err();
+            assert!(
+                matches!(
+                    refused,
+                    ManifestError::Value {
+                        what: "endpoint",
+                        ..
+                    }
+                ),
+                "{config}"
+            );
+            assert!(!refused.to_string().contains("hunter2"), "{refused}");
+        }
+        let bare = plan(&Snapshot::default(), &json!({"type": "slack"})).unwrap_err();
+        assert!(bare.to_string().contains("config.webhookUrl"), "{bare}");
+        let webhook = plan(
+            &Snapshot::default(),
+            &json!({"config": {"webhookUrl": "https://a/"}}),
+        );
+        webhook.unwrap_err();
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use super::endpoint::name_of;
 use super::{Change, ManifestError, Record, Snapshot, Verb};
 use crate::catalog::manifest::{EnvironmentSpec, Manifest, WorkspaceSpec};
 use crate::catalog::rules::ENVIRONMENTS_MAX;
@@ -124,7 +125,7 @@ impl<'a> Planner<'a> {
         let mut seen = HashSet::new();
         for endpoint in &spec.endpoints {
             let id = self.endpoint(endpoint, workspace)?;
-            once(&mut seen, "endpoint", id, &endpoint.url)?;
+            once(&mut seen, "endpoint", id, &name_of(endpoint))?;
             self.subscriptions(endpoint, id, workspace)?;
         }
         let mut seen = HashSet::new();
