@@ -223,18 +223,18 @@ async fn sends(batches: Vec<Vec<Item>>, tokens: u32) {
                     continue;
                 }
             }
-            let sent = answer.as_ref().unwrap();
+            let taken = answer.as_ref().unwrap();
             let original = item.key.map(|key| {
                 let scope = (item.endpoint, key);
-                *originals.entry(scope).or_insert(sent.delivery)
+                *originals.entry(scope).or_insert(taken.delivery)
             });
-            assert_eq!(sent.delivery, original.unwrap_or(sent.delivery));
-            assert_eq!(sent.is_replay, queued.contains_key(&sent.delivery));
+            assert_eq!(taken.delivery, original.unwrap_or(taken.delivery));
+            assert_eq!(taken.is_replay, queued.contains_key(&taken.delivery));
             if let Some(key) = &send.idempotency_key {
-                assert_eq!(sent.idempotency_key, *key);
+                assert_eq!(taken.idempotency_key, *key);
             }
             queued
-                .entry(sent.delivery)
+                .entry(taken.delivery)
                 .or_insert((send.endpoint, send.payload));
         }
     }
