@@ -186,7 +186,7 @@ struct Silent;
 
 impl DirectPublisher for Silent {
     async fn publish_direct(&self, _: &mut [DirectDelivery]) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
