@@ -14,6 +14,7 @@ mod order;
 mod properties;
 mod receipt;
 mod send;
+mod send_properties;
 mod serving;
 mod slow;
 mod standing;

@@ -7,14 +7,14 @@ use tokio::runtime::Runtime;
 
 use crate::support::{Answer, Bench, KEY, ORDER_PAID, ask, post};
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap()
 }
 
-fn is_documented(answer: &Answer) -> bool {
+pub(crate) fn is_documented(answer: &Answer) -> bool {
     if answer.status == StatusCode::ACCEPTED {
         return answer.json()["status"] == "accepted";
     }
@@ -29,7 +29,7 @@ fn is_documented(answer: &Answer) -> bool {
 }
 
 /// JSON with all sorts of spellings.
-fn json() -> impl Strategy<Value = String> {
+pub(crate) fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
         Just("true".to_owned()),
@@ -48,7 +48,7 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+pub(crate) fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let key = any::<String>().prop_map(|key| Value::from(key).to_string());
     proptest::collection::vec((key, value), 0..5).prop_map(|fields| {
         let fields: Vec<_> = fields.iter().map(|(k, v)| format!("{k} :{v}")).collect();
