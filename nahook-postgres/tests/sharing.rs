@@ -7,17 +7,18 @@
 
 mod support;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use nahook_core::{
-    ApiKeyId, ApiKeySpec, ApplyMode, Catalog, Clock, DeliveryId, DeliveryQueue, KeyHash, KeyState,
-    KeyStore, LeaseRequest, Next, Settled, Settlement, SubscriptionStore, SystemClock, WorkerId,
+    ApiKeyId, ApiKeySpec, ApplyMode, Catalog, Clock, DeliveryId, DeliveryQueue, DirectOutcome,
+    DirectPublisher, KeyHash, KeyState, KeyStore, LeaseRequest, Next, Settled, Settlement,
+    SubscriptionStore, SystemClock, WorkerId,
 };
 use nahook_postgres::PostgresStore;
-use nahook_testkit::declare::{Workspace, event_type_name, scope};
+use nahook_testkit::declare::{Workspace, direct, endpoint_id, event_type_name, scope};
 use support::proxy::Proxy;
-use support::{connect, publish, request, settings, shop, shop_store, until};
+use support::{connect, leasable, publish, request, rows, settings, shop, shop_store, until};
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,6 +53,66 @@ async fn no_delivery_is_leased_twice() {
         }
     }
     assert_eq!(seen.len(), 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_sent_through_several_at_once_has_one_delivery() {
+    const KEYS: usize = 25;
+    let (url, store) = shop_store(2).await;
+    let other = connect(&url, settings(2)).await;
+    let mut sending = Vec::new();
+    // Calls of one slot and of all keys, in orders of their own, through both at once.
+    for call in 0..40 {
+        let store = if call % 2 == 0 { &store } else { &other }.clone();
+        let step = if call % 8 < 4 { KEYS } else { 1 };
+        let mut slots: Vec<_> = (0..KEYS)
+            .map(|at| {
+                let key = (at * (call % 4 + 1) + call) % KEYS;
+                let endpoint = endpoint_id(&format!("ep_{}", key % 2));
+                let (key, number) = (format!("key {key}"), call * KEYS + at);
+                direct(
+                    "ws_shop",
+                    endpoint,
+                    Some(&key),
+                    number as u64,
+                    SystemClock.now(),
+                )
+            })
+            .collect();
+        sending.push(tokio::spawn(async move {
+            for part in slots.chunks_mut(step) {
+                store.publish_direct(part).await;
+            }
+            slots
+        }));
+    }
+    let (mut published, mut answers) = (HashSet::new(), HashMap::new());
+    for task in sending {
+        for slot in task.await.unwrap() {
+            let id = match slot.outcome() {
+                DirectOutcome::Published => {
+                    published.insert(slot.id());
+                    slot.id()
+                }
+                DirectOutcome::Replayed(original) => original,
+                DirectOutcome::Failed(kind) => panic!("a healthy database has failed: {kind:?}"),
+            };
+            let key = slot.idempotency_key().unwrap().as_str().to_owned();
+            answers.entry(key).or_insert_with(HashSet::new).insert(id);
+        }
+    }
+    assert_eq!(answers.len(), KEYS);
+    for (key, ids) in &answers {
+        assert_eq!(ids.len(), 1, "{key} stands for {ids:?}");
+    }
+    // The one that every answer names was acknowledged to one caller, and is what is queued.
+    let named: HashSet<_> = answers.into_values().flatten().collect();
+    assert_eq!(named, published);
+    assert_eq!(
+        leasable(&store).await.into_iter().collect::<HashSet<_>>(),
+        named
+    );
+    assert_eq!(usize::try_from(rows(&url).await).unwrap(), KEYS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
