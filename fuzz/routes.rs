@@ -43,6 +43,8 @@ impl Routes {
             .unwrap();
         let store = Arc::new(store);
         let api = ManagementApi::new(ManagementPorts {
+            direct: store.clone(),
+            endpoints: store.clone(),
             keys: store.clone(),
             log: store.clone(),
             redelivery: store.clone(),

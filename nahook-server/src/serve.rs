@@ -204,6 +204,8 @@ fn router(
 
 fn management(settings: &Settings, address: SocketAddr, backend: &Backend) -> ManagementApi {
     let ports = ManagementPorts {
+        direct: Arc::clone(&backend.direct),
+        endpoints: Arc::clone(&backend.endpoints),
         keys: Arc::clone(&backend.keys),
         log: Arc::clone(&backend.log),
         redelivery: Arc::clone(&backend.redelivery),

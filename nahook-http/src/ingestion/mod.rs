@@ -23,6 +23,7 @@ use nahook_core::{
 pub(crate) use self::authenticate::bearer;
 pub(crate) use self::body::{ReadError, Unread};
 pub use self::creating::CreatingSubscriptions;
+pub(crate) use self::send::refused;
 use self::send::{ENDPOINT, send, send_batch};
 pub(crate) use self::tally::Tally;
 use self::trigger::{EVENT_TYPE, trigger, trigger_batch};

@@ -107,7 +107,7 @@ fn endpoint_not_found() -> ApiError {
 }
 
 /// The engine's refusal in the words of the API. Whoever runs the server hears of what is ours to mend.
-fn refused(error: &SendError) -> ApiError {
+pub(crate) fn refused(error: &SendError) -> ApiError {
     if matches!(
         error,
         SendError::LimiterUnavailable(_) | SendError::StoreUnavailable(_)

@@ -30,6 +30,9 @@ pub(super) struct Listed<T>(pub(super) Vec<T>);
 /// 201 with what was made.
 pub(super) struct Made<T>(pub(super) T);
 
+/// 202 with what will be done.
+pub(super) struct Accepted<T>(pub(super) T);
+
 /// 204, nothing to say.
 pub(super) struct Gone;
 
@@ -59,6 +62,18 @@ impl<T: Serialize + ToSchema + Send> Answer for Listed<T> {
 
 impl<T: Serialize + ToSchema + Send> Answer for Made<T> {
     const STATUS: StatusCode = StatusCode::CREATED;
+
+    fn schema(components: &mut Components) -> Option<Value> {
+        Some(components.reference::<T>())
+    }
+
+    fn into_answer(self) -> Response {
+        json_answer(Self::STATUS, &self.0)
+    }
+}
+
+impl<T: Serialize + ToSchema + Send> Answer for Accepted<T> {
+    const STATUS: StatusCode = StatusCode::ACCEPTED;
 
     fn schema(components: &mut Components) -> Option<Value> {
         Some(components.reference::<T>())

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    Clock, DynDeliveryLog, DynDeliverySearch, DynKeyStore, DynManagementStore, DynRedelivery,
-    Management, ManagementStore as _, StoreError, SystemClock, Timestamp,
+    Clock, DynDeliveryLog, DynDeliverySearch, DynDirectPublisher, DynEndpointDirectory,
+    DynKeyStore, DynManagementStore, DynRedelivery, Management, ManagementStore as _, StoreError,
+    SystemClock, Timestamp,
 };
 use tokio::sync::OnceCell;
 
@@ -16,6 +17,10 @@ use super::cursor::Seal;
 #[derive(Clone)]
 #[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct ManagementPorts {
+    /// The way to the queue for test events.
+    pub direct: Arc<dyn DynDirectPublisher>,
+    /// Where test events can go.
+    pub endpoints: Arc<dyn DynEndpointDirectory>,
     /// Who a token belongs to.
     pub keys: Arc<dyn DynKeyStore>,
     /// What became of deliveries.
@@ -65,7 +70,7 @@ pub struct ManagementApi {
     pub(super) management: Management<Arc<dyn DynManagementStore>>,
     pub(super) ports: ManagementPorts,
     pub(super) settings: Arc<ManagementSettings>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     seal: Arc<OnceCell<Seal>>,
 }
 

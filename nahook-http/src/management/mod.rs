@@ -25,6 +25,7 @@ mod refusal;
 mod routes;
 mod schemas;
 mod subscriptions;
+mod test_event;
 mod tokens;
 mod visibility;
 
@@ -71,5 +72,6 @@ fn routes() -> Routes {
     tokens::add(&mut routes);
     redelivery::add(&mut routes);
     dry_run::add(&mut routes);
+    test_event::add(&mut routes);
     routes
 }

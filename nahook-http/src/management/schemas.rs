@@ -108,6 +108,15 @@ pub(crate) fn refine(components: &mut Components) {
         let fields = &mut schema["properties"];
         fields["metadata"] = described(&fields["metadata"], labels(10));
     });
+    refine_operators(components, &name);
+}
+
+/// The bodies that operators alone send.
+fn refine_operators(components: &mut Components, name: &Value) {
+    components.refine("TestEvent", |schema| {
+        let fields = &mut schema["properties"];
+        fields["payload"] = described(&fields["payload"], object(&json!({ "type": "object" })));
+    });
     for body in ["ApiKeyCreation", "ManagementTokenCreation"] {
         components.refine(body, |schema| {
             let fields = &mut schema["properties"];

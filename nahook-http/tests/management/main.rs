@@ -15,3 +15,4 @@ mod operators;
 mod secrets;
 mod support;
 mod tenants;
+mod test_event;

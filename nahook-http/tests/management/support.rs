@@ -8,7 +8,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use bytes::Bytes;
 use nahook_core::memory::MemoryStore;
-use nahook_core::{ApplyMode, Catalog as _, Clock, IdSource, Manifest, RandomIds, Timestamp};
+use nahook_core::{
+    ApplyMode, Catalog as _, Clock, DynDirectPublisher, IdSource, Manifest, RandomIds, Timestamp,
+};
 use nahook_http::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, with_fallbacks,
 };
@@ -81,6 +83,11 @@ pub(crate) fn manifest() -> Value {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
+        Self::over(None).await
+    }
+
+    /// With this way to the queue for test events.
+    pub(crate) async fn over(direct: Option<Arc<dyn DynDirectPublisher>>) -> Self {
         let clock = Arc::new(StandingClock(AtomicU64::new(1_795_680_000_000)));
         let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
         let memory = MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>, ids);
@@ -88,6 +95,8 @@ impl Bench {
         memory.apply(&manifest, ApplyMode::Commit).await.unwrap();
         let store = Arc::new(memory.clone());
         let ports = ManagementPorts {
+            direct: direct.unwrap_or_else(|| Arc::<MemoryStore>::clone(&store)),
+            endpoints: Arc::<MemoryStore>::clone(&store),
             keys: Arc::<MemoryStore>::clone(&store),
             log: Arc::<MemoryStore>::clone(&store),
             redelivery: Arc::<MemoryStore>::clone(&store),
