@@ -6,6 +6,10 @@ use nahook_fuzz::routes;
 
 fuzz_target!(|data: &[u8]| {
     let escaped: String = data.iter().map(|byte| format!("%{byte:02x}")).collect();
-    let status = routes().ask("GET", &format!("/endpoints/ep_1/deliveries?cursor={escaped}"), b"");
+    let status = routes().ask(
+        "GET",
+        &format!("/endpoints/ep_1/deliveries?cursor={escaped}"),
+        b"",
+    );
     assert_eq!(status, 400);
 });
