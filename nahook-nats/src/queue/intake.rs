@@ -71,7 +71,8 @@ impl Intake {
             asked: 0,
             drawn: 0,
             not_before: Instant::now(),
-            suspicious_until: Instant::now(),
+            // The server may have been killed just before this process came, and have forgotten what was acknowledged.
+            suspicious_until: Instant::now() + 2 * hub.settings.ack_wait,
         })
     }
 
