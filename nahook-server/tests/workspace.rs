@@ -27,7 +27,12 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Who may depend on everything.
-const COMPOSERS: &[&str] = &["nahook-server", "nahook-examples", "nahook-benches"];
+const COMPOSERS: &[&str] = &[
+    "nahook-server",
+    "nahook-examples",
+    "nahook-benches",
+    "nahook-load",
+];
 
 /// What core may use of the outside: no runtime with I/O, no HTTP, no database.
 const CORE_USES: &[&str] = &[

@@ -1,0 +1,201 @@
+//! The compositions, each started from nothing: back ends, workspace, server, sink.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use nahook_testserver::{NatsOptions, NatsServer, NatsVersion, PostgresServer};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::Failure;
+use crate::process::{Process, bytes_below, pause};
+use crate::sink;
+
+/// The ingestion key of the workspace that is measured.
+pub(crate) const KEY: &str =
+    "nhk_us_6c6f61646c6f61646c6f61646c6f61646c6f61646c6f61646c6f61646c6f6164";
+/// The event type that is triggered.
+pub(crate) const EVENT_TYPE: &str = "load.measured";
+/// Any signing secret.
+const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
+
+/// What the server runs on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Composition {
+    /// The core's own adapters; nothing is kept.
+    Memory,
+    /// One file: `synchronous=FULL`, so a 202 is on disk.
+    Sqlite,
+    /// Postgres with `fsync` and `synchronous_commit` on.
+    Postgres,
+    /// State in the file, deliveries on JetStream.
+    SqliteNats,
+    /// State in Postgres, deliveries on JetStream.
+    PostgresNats,
+}
+
+impl Composition {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::SqliteNats => "sqlite-nats",
+            Self::PostgresNats => "postgres-nats",
+        }
+    }
+
+    pub(crate) const fn has_postgres(self) -> bool {
+        matches!(self, Self::Postgres | Self::PostgresNats)
+    }
+
+    pub(crate) const fn has_nats(self) -> bool {
+        matches!(self, Self::SqliteNats | Self::PostgresNats)
+    }
+}
+
+/// A composition that runs. Everything ends when it is dropped.
+pub(crate) struct Running {
+    pub(crate) server: Process,
+    pub(crate) address: String,
+    pub(crate) sink_address: String,
+    _sink: Process,
+    postgres: Option<(&'static PostgresServer, String)>,
+    nats: Option<NatsServer>,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Starts it with so many subscribed endpoints.
+    pub(crate) fn start(
+        composition: Composition,
+        width: usize,
+        sync_always: bool,
+    ) -> Result<Self, Failure> {
+        let folder = TempDir::with_prefix("nahook-load-")?;
+        let (sink, sink_address) = Process::listening(&["sink".to_owned()], folder.path())?;
+        let postgres = composition.has_postgres().then(|| {
+            let server = PostgresServer::shared();
+            (server, server.create_database())
+        });
+        let nats = composition.has_nats().then(|| start_nats(sync_always));
+        let manifest = folder.path().join("manifest.toml");
+        fs::write(&manifest, manifest_of(&sink_address, width))?;
+        let mut args = vec!["nahook".to_owned()];
+        if composition == Composition::Memory {
+            args = vec!["memory".to_owned(), path(&manifest)];
+        } else {
+            let store = match &postgres {
+                Some((_, url)) => url.clone(),
+                None => format!("sqlite://{}", path(&folder.path().join("nahook.db"))),
+            };
+            apply(&manifest, &store, folder.path())?;
+            args.extend(server_args(&store, nats.as_ref()));
+        }
+        let (server, address) = Process::listening(&args, folder.path())?;
+        Ok(Self {
+            server,
+            address,
+            sink_address,
+            _sink: sink,
+            postgres,
+            nats,
+            folder,
+        })
+    }
+
+    /// How many bytes the queue takes on disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        if let Some(nats) = &self.nats {
+            return bytes_below(&nats.store());
+        }
+        match &self.postgres {
+            Some((server, url)) => {
+                let size = server.query(url, "SELECT pg_database_size(current_database())");
+                size.trim().parse().unwrap_or(0)
+            }
+            None => bytes_below(self.folder.path()),
+        }
+    }
+
+    /// Waits until nothing has arrived at the sink for a moment, at most so long.
+    pub(crate) fn settle(&self, milliseconds_max: u64) -> Result<(), Failure> {
+        let mut before = sink::stats(&self.sink_address)?.arrivals;
+        let mut waited = 0;
+        while waited < milliseconds_max {
+            pause(100);
+            waited += 100;
+            let now = sink::stats(&self.sink_address)?.arrivals;
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+}
+
+fn start_nats(sync_always: bool) -> NatsServer {
+    let options = NatsOptions::new(NatsVersion::Newest);
+    if sync_always {
+        options.sync_always().start()
+    } else {
+        options.start()
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn apply(manifest: &Path, store: &str, folder: &Path) -> Result<(), Failure> {
+    let args = ["nahook", "apply", "--store", store];
+    let mut args: Vec<_> = args.map(str::to_owned).to_vec();
+    args.push(path(manifest));
+    Process::start(&args, folder)?.finish()?;
+    Ok(())
+}
+
+fn server_args(store: &str, nats: Option<&NatsServer>) -> Vec<String> {
+    let mut args = vec![
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        store,
+        "--allow-endpoint-range",
+        "127.0.0.0/8",
+        "--sample",
+        "false",
+    ];
+    let url = nats.map(NatsServer::url);
+    if let Some(url) = &url {
+        args.extend(["--queue", url]);
+    }
+    args.into_iter().map(str::to_owned).collect()
+}
+
+/// A workspace with so many endpoints at the sink, all subscribed.
+pub(crate) fn manifest_of(sink: &str, width: usize) -> String {
+    use std::fmt::Write as _;
+    let mut manifest = format!(
+        "[[workspaces]]\nid = \"ws_load\"\nname = \"Load\"\n\n[[workspaces.event_types]]\nname = \"{EVENT_TYPE}\"\n\n\
+         [[workspaces.api_keys]]\nname = \"load\"\nkey = \"{KEY}\"\n"
+    );
+    for nth in 0..width {
+        // Writing to a string does not fail.
+        let _ = write!(
+            manifest,
+            "\n[[workspaces.endpoints]]\nid = \"ep_{nth}\"\nurl = \"http://{sink}/{nth}\"\nsecret = \"{SECRET}\"\n\
+             event_types = [\"{EVENT_TYPE}\"]\n"
+        );
+    }
+    manifest
+}
+
+/// Where the report goes unless said otherwise.
+pub(crate) fn output_default() -> PathBuf {
+    PathBuf::from("target/load")
+}

@@ -1,0 +1,59 @@
+//! The composition that keeps nothing: the core's in-memory adapters behind the same HTTP front end and worker.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use nahook_core::memory::MemoryStore;
+use nahook_core::{
+    ApplyMode, Catalog as _, DirectSend, DynRateLimiter, FanOut, GcraLimiter, Manifest, SystemClock,
+};
+use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
+use nahook_http::{
+    Ingestion, IngestionEngine, SendEngine, ServeSettings, ingestion_router, with_fallbacks,
+};
+use tokio::net::TcpListener;
+
+use crate::Failure;
+
+/// What exists.
+#[derive(Args)]
+pub(crate) struct MemoryArgs {
+    manifest: PathBuf,
+}
+
+/// Serves until it is killed.
+pub(crate) fn serve(args: &MemoryArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let store = MemoryStore::default();
+        let manifest: Manifest = toml::from_str(&fs::read_to_string(&args.manifest)?)?;
+        store.apply(&manifest, ApplyMode::Commit).await?;
+        let policy = AddressPolicy::new().allow_range("127.0.0.0/8".parse()?);
+        let transport = HttpTransport::new(policy, &TransportSettings::default())?;
+        let worker = Worker::new(store.clone(), store.clone(), transport);
+        tokio::spawn(worker.run(std::future::pending()));
+        let handle = || Arc::new(store.clone());
+        let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
+        let limiter = || Arc::clone(&limiter) as Arc<dyn DynRateLimiter>;
+        let sends: SendEngine = DirectSend::new(handle(), handle(), limiter());
+        let engine: IngestionEngine = FanOut::new(handle(), handle(), limiter());
+        let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), handle());
+        let router = ingestion_router(ingestion);
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        println!("listening on {}", listener.local_addr()?);
+        let settings = ServeSettings::default();
+        nahook_http::serve(
+            listener,
+            with_fallbacks(router),
+            settings,
+            std::future::pending(),
+        )
+        .await;
+        Ok(())
+    })
+}

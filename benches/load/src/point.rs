@@ -1,0 +1,189 @@
+//! One point of the sweep, measured.
+
+use serde::Serialize;
+
+use crate::Failure;
+use crate::composition::{Composition, EVENT_TYPE, KEY, Running};
+use crate::generator::{GenerateArgs, Load};
+use crate::limits::{self, Limit};
+use crate::process::{Cost, pause};
+use crate::sink::{self, now_nanos};
+
+/// How long deliveries are waited for after the load, in milliseconds.
+const DRAIN_MAX: u64 = 10_000;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Point {
+    pub(crate) composition: Composition,
+    /// How many endpoints are subscribed.
+    pub(crate) width: usize,
+    /// How many requests are in flight.
+    pub(crate) connections: usize,
+    /// In bytes.
+    pub(crate) payload_len: usize,
+}
+
+/// How it is measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Method {
+    pub(crate) seconds: f64,
+    pub(crate) warm_up: f64,
+    pub(crate) nats_sync_always: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measured {
+    pub(crate) point: Point,
+    /// With every connection asking again as soon as it is answered.
+    pub(crate) closed: Load,
+    /// At half of that rate, whether answered or not.
+    pub(crate) half: Load,
+    /// What the queue could take.
+    pub(crate) queue_limit: Limit,
+    /// What HTTP could take.
+    pub(crate) http_limit: Limit,
+    /// How many webhooks a second arrived, from the first request of the load until nothing more did.
+    pub(crate) deliveries_per_second: f64,
+    /// Between the answer to a trigger alone and the arrival of its last webhook, in milliseconds.
+    pub(crate) last_arrival_after_ms: f64,
+    /// What the server cost during the load.
+    pub(crate) server: Cost,
+    /// How many bytes the queue grew for each delivery that it took.
+    pub(crate) disk_bytes_per_delivery: f64,
+    /// How often a second the disk could be synced, then.
+    pub(crate) syncs_per_second: f64,
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts far below 2^52, shown with a few digits"
+)]
+pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure> {
+    let Point {
+        composition,
+        width,
+        connections,
+        payload_len,
+    } = point;
+    let syncs_per_second = limits::syncs_per_second()?;
+    let http_limit = limits::of_http(width, payload_len, connections)?;
+    let always = method.nats_sync_always;
+    let queue_limit = limits::of_queue(composition, width, payload_len, connections, always)?;
+
+    let running = Running::start(composition, width, always)?;
+    let last_arrival_after_ms = alone(&running, width, payload_len)?;
+    let arrivals_before = sink::stats(&running.sink_address)?.arrivals;
+    let (disk_before, cost_before) = (running.disk_bytes(), running.server.cost());
+    let began = now_nanos();
+    let closed = limits::generate(&load(&running, point, method, None))?;
+    let (disk_after, cost_after) = (running.disk_bytes(), running.server.cost());
+    running.settle(DRAIN_MAX)?;
+    let stats = sink::stats(&running.sink_address)?;
+    let arrived = (stats.arrivals - arrivals_before) as f64;
+    let seconds = stats.last_at.saturating_sub(began) as f64 / 1e9;
+    let accepted = (closed.succeeded as f64) * (width as f64);
+    drop(running);
+
+    // Afresh, so that what the first load left behind does not weigh on this one.
+    let running = Running::start(composition, width, always)?;
+    let rate = (closed.per_second / 2.0).max(1.0);
+    let half = limits::generate(&load(&running, point, method, Some(rate)))?;
+    Ok(Measured {
+        point,
+        closed,
+        half,
+        queue_limit,
+        http_limit,
+        deliveries_per_second: if arrived > 0.0 {
+            arrived / seconds
+        } else {
+            0.0
+        },
+        last_arrival_after_ms,
+        server: Cost {
+            cpu_seconds: cost_after.cpu_seconds - cost_before.cpu_seconds,
+            memory_peak: cost_after.memory_peak,
+        },
+        disk_bytes_per_delivery: if accepted > 0.0 {
+            disk_after.saturating_sub(disk_before) as f64 / accepted
+        } else {
+            0.0
+        },
+        syncs_per_second,
+    })
+}
+
+fn load(running: &Running, point: Point, method: Method, rate: Option<f64>) -> GenerateArgs {
+    GenerateArgs {
+        address: running.address.clone(),
+        path: format!("/api/ingest/event/{EVENT_TYPE}"),
+        key: KEY.to_owned(),
+        payload_len: point.payload_len,
+        connections: point.connections,
+        seconds: method.seconds,
+        warm_up: method.warm_up,
+        rate,
+        expected: 202,
+    }
+}
+
+/// Triggers once on an idle server, a few times over; the median of how long after its answer the last webhook arrived.
+fn alone(running: &Running, width: usize, payload_len: usize) -> Result<f64, Failure> {
+    if width == 0 {
+        return Ok(0.0);
+    }
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let before = sink::stats(&running.sink_address)?.arrivals;
+        trigger(&running.address, payload_len)?;
+        let answered = now_nanos();
+        let mut stats = sink::stats(&running.sink_address)?;
+        let mut polls = 0;
+        while stats.arrivals < before + width as u64 {
+            pause(5);
+            polls += 1;
+            if polls > 6_000 {
+                return Err(format!(
+                    "of {width} webhooks only {} arrived",
+                    stats.arrivals - before
+                )
+                .into());
+            }
+            stats = sink::stats(&running.sink_address)?;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a few seconds")]
+        waits.push(stats.last_at.saturating_sub(answered) as f64 / 1e6);
+        pause(50);
+    }
+    waits.sort_by(f64::total_cmp);
+    Ok(waits[waits.len() / 2])
+}
+
+fn trigger(address: &str, payload_len: usize) -> Result<(), Failure> {
+    use std::io::{Read as _, Write as _};
+    let body = format!(
+        r#"{{"payload":{}}}"#,
+        crate::generator::payload(payload_len)
+    );
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let head = format!(
+        "POST /api/ingest/event/{EVENT_TYPE} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    if &status[9..] == b"202" {
+        Ok(())
+    } else {
+        Err(format!(
+            "the trigger was answered {}",
+            String::from_utf8_lossy(&status)
+        )
+        .into())
+    }
+}
