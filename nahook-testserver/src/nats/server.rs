@@ -30,7 +30,10 @@ while read -r order; do
     case $order in
         kill) kill -KILL "$server"; wait "$server" ;;
         stop) kill -TERM "$server"; wait "$server" ;;
-        freeze) kill -STOP "$server" ;;
+        freeze)
+            kill -STOP "$server"
+            # Each of its threads stops when it comes to it: an answer may still be under way until then.
+            while cat /proc/"$server"/task/*/stat 2>/dev/null | grep -vq ') T '; do sleep 0.01; done ;;
         thaw) kill -CONT "$server" ;;
         start) start "$1" "$2" ;;
     esac
