@@ -85,7 +85,7 @@ impl Actor {
     reason = "made by every adapter with a literal"
 )]
 pub struct AuditEntry {
-    /// Its id; entries sort by it.
+    /// Its id. A log is in the order of writing, which ids drawn in one millisecond do not tell.
     pub id: AuditEntryId,
     /// The workspace that was changed.
     pub workspace: WorkspaceId,
