@@ -1,7 +1,8 @@
 //! The Postgres adapter beside the plainest statements that do the same, on a real server that this starts: looking up,
 //! publishing, alone and in a crowd, and taking deliveries out of the queue.
 //!
-//! After criterion's own report both are run in turn once more, and their ratio is printed: a busy machine slows both.
+//! After criterion's own report both are run in turn once more, and their ratio is printed: a busy machine slows both. A
+//! filter holds for both: `postgres/publish alone/10/`. With `NAHOOK_RATIOS_ONLY=1` criterion does nothing.
 #![expect(
     clippy::expect_used,
     reason = "a bench whose inputs are wrong has nothing to measure"
@@ -10,6 +11,7 @@
 mod ours;
 mod plain;
 mod ratio;
+mod uuid;
 
 use std::time::Duration;
 
@@ -40,17 +42,25 @@ fn main() {
     let ours = runtime.block_on(Ours::new(&url));
     let plain = runtime.block_on(Plain::new(&url));
     let cases = cases(&runtime, &ours, &plain);
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
-    for case in &cases {
-        measure(&mut criterion, case);
+    if std::env::var_os("NAHOOK_RATIOS_ONLY").is_none() {
+        let mut criterion = Criterion::default()
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(500))
+            .measurement_time(Duration::from_secs(2))
+            .configure_from_args();
+        for case in &cases {
+            measure(&mut criterion, case);
+        }
+        criterion.final_summary();
     }
-    criterion.final_summary();
+    let filter = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
     for case in &cases {
-        case.print_ratios(is_measured);
+        let id = format!("postgres/{}/", case.name);
+        if filter.as_ref().is_none_or(|filter| id.contains(filter)) {
+            case.print_ratios(is_measured);
+        }
     }
 }
 
@@ -75,6 +85,24 @@ fn cases<'a>(runtime: &'a Runtime, ours: &'a Ours, plain: &'a Plain) -> Vec<Case
                 name: "plain",
                 at_most: 1.0 / 0.85,
                 run: Box::new(move |times| runtime.block_on(plain.look_up(*width, times))),
+            }],
+        });
+    }
+    // Both steps of one trigger, as where nothing is cached.
+    for width in WIDTHS {
+        cases.push(Case {
+            name: format!("trigger alone/{width}"),
+            run: Box::new(move |times| {
+                runtime.block_on(ours.look_up(width, times))
+                    + runtime.block_on(ours.publish(width, 1, times))
+            }),
+            others: vec![Other {
+                name: "plain",
+                at_most: 1.25,
+                run: Box::new(move |times| {
+                    runtime.block_on(plain.look_up(width, times))
+                        + runtime.block_on(plain.publish(width, 1, times))
+                }),
             }],
         });
     }

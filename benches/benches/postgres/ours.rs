@@ -9,8 +9,8 @@ use nahook_benches::event;
 use nahook_core::{
     ApplyMode, Attempt, Catalog, Clock, Delivery, DeliveryPublisher, DeliveryQueue, EndpointId,
     EndpointSpec, Event, EventTypeId, EventTypeName, EventTypeSpec, FanOutScope, LeaseRequest,
-    LeasedDelivery, Manifest, MessageId, Next, Outcome, Settlement, SubscriptionStore, SystemClock,
-    WorkerId, WorkspaceId, WorkspaceSpec,
+    LeasedDelivery, Manifest, MessageId, NewEvent, Next, Outcome, Settlement, SubscriptionStore,
+    SystemClock, WorkerId, WorkspaceId, WorkspaceSpec,
 };
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use tokio_postgres::NoTls;
@@ -117,9 +117,11 @@ impl Ours {
             let (store, numbers) = (self.store.clone(), Arc::clone(&self.numbers));
             let (workspace, endpoints) = (self.workspace, self.endpoints[..width].to_vec());
             tasks.push(tokio::spawn(async move {
+                let new = event(200).expect("an event");
                 for _ in 0..times {
                     let number = numbers.fetch_add(1, Ordering::Relaxed);
-                    let (event, mut slots) = order(workspace, width, number, &endpoints);
+                    let (event, mut slots) =
+                        order(new.clone(), workspace, width, number, &endpoints);
                     store.publish(&event, &mut slots).await;
                     assert!(
                         slots
@@ -185,6 +187,7 @@ impl Ours {
 }
 
 fn order(
+    new: NewEvent,
     workspace: WorkspaceId,
     width: usize,
     number: u64,
@@ -192,7 +195,6 @@ fn order(
 ) -> (Event, Vec<Delivery>) {
     let now = SystemClock.now();
     let id = MessageId::from_parts(now, u128::from(number) << 33);
-    let new = event(200).expect("an event");
     let event = Event::new(new, id, event_type(width), workspace, now);
     let slots = (0..)
         .zip(endpoints)

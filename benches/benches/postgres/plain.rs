@@ -1,5 +1,6 @@
-//! The same by hand, as plainly as it goes: no endpoint is checked, nothing is kept of an attempt, nobody is told, one
-//! endpoint may keep everybody waiting.
+//! The same by hand, as plainly as it goes. It keeps what ours keeps of an event and its deliveries and finds what is due by an
+//! index; ids are those that the API shows, and as uuid where that is what they are. What ours alone does: it looks whether each
+//! endpoint is still there, keeps attempts, tells workers, lists, and lets no endpoint keep the others waiting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,6 +10,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Statement};
 
+use crate::uuid::Uuid;
 use crate::{BATCH, CROWD, WIDTHS};
 
 /// More connections slow a server on two cores down.
@@ -19,11 +21,13 @@ const JOBS_MAX: usize = 128;
 
 const TABLES: &str = "
 CREATE SCHEMA plain;
-CREATE TABLE plain.event (id bigint PRIMARY KEY, accepted_at bigint NOT NULL, payload bytea NOT NULL);
+CREATE TABLE plain.event (
+    id uuid PRIMARY KEY, workspace text NOT NULL, event_type text NOT NULL, accepted_at bigint NOT NULL, metadata text,
+    payload bytea NOT NULL);
 CREATE TABLE plain.delivery (
-    event bigint NOT NULL, ordinal integer NOT NULL, endpoint text NOT NULL, due_at bigint NOT NULL,
-    PRIMARY KEY (event, ordinal));
-CREATE INDEX ON plain.delivery (due_at)";
+    event uuid NOT NULL, ordinal integer NOT NULL, endpoint text NOT NULL, status smallint NOT NULL,
+    attempts integer NOT NULL, due_at bigint, PRIMARY KEY (event, ordinal));
+CREATE INDEX ON plain.delivery (due_at) WHERE due_at IS NOT NULL";
 
 const LOOK_UP: &str = "
 SELECT e.id FROM nahook.event_type t
@@ -31,12 +35,17 @@ JOIN nahook.subscription s ON s.event_type = t.row JOIN nahook.endpoint e ON e.r
 WHERE t.name = $1 AND t.workspace = 1 AND t.deleted_at IS NULL AND e.is_active ORDER BY s.row";
 
 const PUBLISH: &str = "
-WITH e AS (INSERT INTO plain.event VALUES ($1, $2, $3))
-INSERT INTO plain.delivery SELECT $1, u.n, u.endpoint, $2 FROM unnest($4::text[]) WITH ORDINALITY AS u (endpoint, n)";
+WITH e AS (INSERT INTO plain.event VALUES ($1, $2, $3, $4, NULL, $5))
+INSERT INTO plain.delivery
+SELECT $1, u.n, u.endpoint, 0, 0, $4 FROM unnest($6::text[]) WITH ORDINALITY AS u (endpoint, n)";
 
 const PUBLISH_TOGETHER: &str = "
-WITH e AS (INSERT INTO plain.event SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]))
-INSERT INTO plain.delivery SELECT * FROM unnest($4::bigint[], $5::integer[], $6::text[], $7::bigint[])";
+WITH e AS (
+    INSERT INTO plain.event
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[]))
+INSERT INTO plain.delivery
+SELECT u.event, u.ordinal, u.endpoint, 0, 0, u.due_at
+FROM unnest($7::uuid[], $8::integer[], $9::text[], $10::bigint[]) AS u (event, ordinal, endpoint, due_at)";
 
 const CLAIM: &str = "
 UPDATE plain.delivery SET due_at = $1 WHERE (event, ordinal) IN (
@@ -44,8 +53,11 @@ UPDATE plain.delivery SET due_at = $1 WHERE (event, ordinal) IN (
 RETURNING event, ordinal, endpoint";
 
 const DELETE: &str = "
-DELETE FROM plain.delivery d USING unnest($1::bigint[], $2::integer[]) AS u (event, ordinal)
+DELETE FROM plain.delivery d USING unnest($1::uuid[], $2::integer[]) AS u (event, ordinal)
 WHERE d.event = u.event AND d.ordinal = u.ordinal";
+
+const WORKSPACE: &str = "ws_00000000000000000000000001";
+const EVENT_TYPE: &str = "evt_00000000000000000000000001";
 
 pub(crate) struct Plain {
     connections: Vec<Arc<Connection>>,
@@ -150,8 +162,14 @@ impl Plain {
                 for _ in 0..times {
                     let id = numbers.fetch_add(1, Ordering::Relaxed);
                     let _turn = connection.turn.lock().await;
-                    let parameters: [&(dyn ToSql + Sync); 4] =
-                        [&id, &id, &*payload, &&endpoints[..width]];
+                    let parameters: [&(dyn ToSql + Sync); 6] = [
+                        &Uuid::of(id),
+                        &WORKSPACE,
+                        &EVENT_TYPE,
+                        &id,
+                        &*payload,
+                        &&endpoints[..width],
+                    ];
                     connection.run(&connection.publish, &parameters).await;
                 }
             }));
@@ -189,7 +207,8 @@ impl Plain {
         let first = self.numbers.fetch_add(1_000_000, Ordering::Relaxed);
         let fill = format!(
             "TRUNCATE plain.delivery;
-            INSERT INTO plain.delivery SELECT {first} + n, o, 'ep_' || lpad(o::text, 26, '0'), n
+            INSERT INTO plain.delivery
+                SELECT lpad(to_hex({first} + n), 32, '0')::uuid, o, 'ep_' || lpad(o::text, 26, '0'), 0, 0, n
                 FROM generate_series(1::bigint, {}) n, generate_series(1, {}) o;
             ANALYZE plain.delivery",
             times.div_ceil(10) + 1,
@@ -212,7 +231,7 @@ impl Plain {
                 .expect("rows");
             let claimed = began.elapsed();
             assert_eq!(rows.len(), BATCH);
-            let events: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+            let events: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
             let ordinals: Vec<i32> = rows.iter().map(|row| row.get(1)).collect();
             let began = Instant::now();
             connection
@@ -241,19 +260,38 @@ async fn write(
         if jobs.lock().await.recv_many(&mut group, JOBS_MAX).await == 0 {
             return;
         }
-        let ids: Vec<_> = group.iter().map(|job| job.id).collect();
+        let accepted: Vec<_> = group.iter().map(|job| job.id).collect();
+        let ids: Vec<_> = accepted.iter().map(|id| Uuid::of(*id)).collect();
+        let workspaces = vec![WORKSPACE; group.len()];
+        let event_types = vec![EVENT_TYPE; group.len()];
+        let labels = vec![None::<&str>; group.len()];
         let payloads = vec![payload.as_slice(); group.len()];
-        let (mut events, mut ordinals, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+        let deliveries = group.iter().map(|job| job.width).sum();
+        let mut events = Vec::with_capacity(deliveries);
+        let mut ordinals = Vec::with_capacity(deliveries);
+        let mut texts = Vec::with_capacity(deliveries);
+        let mut due = Vec::with_capacity(deliveries);
         for job in &group {
             for (ordinal, endpoint) in (0i32..).zip(&endpoints[..job.width]) {
-                events.push(job.id);
+                events.push(Uuid::of(job.id));
                 ordinals.push(ordinal);
                 texts.push(endpoint);
+                due.push(job.id);
             }
         }
         let _turn = connection.turn.lock().await;
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&ids, &ids, &payloads, &events, &ordinals, &texts, &events];
+        let parameters: [&(dyn ToSql + Sync); 10] = [
+            &ids,
+            &workspaces,
+            &event_types,
+            &accepted,
+            &labels,
+            &payloads,
+            &events,
+            &ordinals,
+            &texts,
+            &due,
+        ];
         connection
             .run(&connection.publish_together, &parameters)
             .await;
