@@ -9,9 +9,11 @@ use nahook_core::{Clock, EndpointId, FailureKind, Outcome};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::direct::SEND;
+use super::lone::PUBLISH_LONE;
+use super::together::PUBLISH;
 use super::{Job, PublishJob, Written};
 use crate::PostgresSettings;
 use crate::connection::Connector;
@@ -20,35 +22,9 @@ use crate::listener::Signals;
 use crate::metric;
 use crate::row::{Bits, nanos};
 
-/// Writes events and deliveries of endpoints that exist; answers which deliveries, counted from 1, it did not write.
-const PUBLISH: &str = "
-WITH e AS MATERIALIZED (
-    SELECT u.n, nextval('event_seq') AS seq, u.id, w.row AS workspace, t.row AS event_type,
-        u.accepted_at, u.metadata, u.payload
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[])
-        WITH ORDINALITY AS u (id, workspace, event_type, accepted_at, metadata, payload, n)
-    JOIN workspace w ON w.id = u.workspace
-    LEFT JOIN event_type t ON t.id = u.event_type
-    WHERE u.event_type IS NULL OR t.row IS NOT NULL
-), d AS MATERIALIZED (
-    SELECT u.place, u.event, (e.seq << 20) | u.ordinal AS key, p.row AS endpoint, e.accepted_at
-    FROM unnest($7::bigint[], $8::integer[], $9::text[])
-        WITH ORDINALITY AS u (event, ordinal, endpoint, place)
-    JOIN e ON e.n = u.event
-    JOIN endpoint p ON p.id = u.endpoint AND p.workspace = e.workspace AND p.deleted_at IS NULL
-), written AS (
-    INSERT INTO event (seq, id, workspace, event_type, accepted_at, metadata, payload)
-    SELECT e.seq, e.id, e.workspace, e.event_type, e.accepted_at, e.metadata, e.payload
-    FROM e WHERE e.n IN (SELECT d.event FROM d)
-), queued AS (
-    INSERT INTO delivery (key, endpoint, due_at, attempts, status)
-    SELECT d.key, d.endpoint, d.accepted_at, 0, 0 FROM d
-)
-SELECT u.place FROM generate_series(1, cardinality($7::bigint[])) AS u (place)
-WHERE u.place NOT IN (SELECT d.place FROM d)";
-
-/// The same for one event, of which a part may be there already; answers endpoint by endpoint whether it exists.
-const PUBLISH_ONE: &str = "SELECT publish($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+/// Writes a part of an event's deliveries, of which others may be there already; answers endpoint by endpoint whether it
+/// exists.
+const PUBLISH_PART: &str = "SELECT publish($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 /// By then everything is answered: after it, nothing is tried again. Well within the engine's deadline of 5 s.
 pub(super) const BUDGET: Duration = Duration::from_secs(4);
@@ -68,8 +44,9 @@ pub(super) struct Session {
 
 pub(super) struct Open {
     pub(super) client: Client,
-    publish: Statement,
-    publish_one: Statement,
+    pub(super) publish: Statement,
+    pub(super) publish_lone: Statement,
+    publish_part: Statement,
     pub(super) send: Statement,
 }
 
@@ -110,17 +87,20 @@ impl Session {
         let client = self.connector.connect().await?;
         let preparing = async {
             let publish = client.prepare(PUBLISH).await?;
-            let publish_one = client.prepare(PUBLISH_ONE).await?;
+            let publish_lone = client.prepare(PUBLISH_LONE).await?;
+            let publish_part = client.prepare(PUBLISH_PART).await?;
             let send = client.prepare(SEND).await?;
-            Ok::<_, PgError>((publish, publish_one, send))
+            Ok::<_, PgError>((publish, publish_lone, publish_part, send))
         };
-        let (publish, publish_one, send) = timeout(self.statement_timeout + GRACE, preparing)
-            .await
-            .map_err(|_| PgError::NoConnection)??;
+        let (publish, publish_lone, publish_part, send) =
+            timeout(self.statement_timeout + GRACE, preparing)
+                .await
+                .map_err(|_| PgError::NoConnection)??;
         self.open = Some(Open {
             client,
             publish,
-            publish_one,
+            publish_lone,
+            publish_part,
             send,
         });
         Ok(())
@@ -148,8 +128,10 @@ impl Session {
         if jobs.is_empty() {
             return;
         }
-        let deliveries = jobs.iter().map(|job| job.slots.len()).sum::<usize>();
-        let outcome = self.write_together(&jobs, deliveries).await;
+        let outcome = match jobs.as_slice() {
+            [job] => self.write_lone(job).await,
+            jobs => self.write_together(jobs).await,
+        };
         #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
         histogram!(metric::PUBLISH_GROUP).record(jobs.len() as f64);
         match outcome {
@@ -205,61 +187,6 @@ impl Session {
                 });
             }
         }
-    }
-
-    async fn write_together(
-        &mut self,
-        jobs: &[PublishJob],
-        deliveries: usize,
-    ) -> Result<HashSet<i32>, Failed> {
-        let mut events = Vec::with_capacity(deliveries);
-        let mut ordinals = Vec::with_capacity(deliveries);
-        let mut endpoints = Vec::with_capacity(deliveries);
-        for (number, job) in (1i64..).zip(jobs) {
-            for (ordinal, endpoint, _) in &job.slots {
-                events.push(number);
-                ordinals.push(*ordinal);
-                endpoints.push(endpoint.as_str());
-            }
-        }
-        let column = |of: fn(&PublishJob) -> i64| jobs.iter().map(of).collect::<Vec<_>>();
-        let text = |of: fn(&PublishJob) -> &str| jobs.iter().map(of).collect::<Vec<_>>();
-        let ids: Vec<_> = jobs
-            .iter()
-            .map(|job| Bits(job.event.id.as_bits()))
-            .collect();
-        let workspaces = text(|job| job.event.workspace.as_str());
-        let event_types: Vec<_> = jobs.iter().map(PublishJob::event_type).collect();
-        let accepted = column(|job| nanos(job.event.accepted_at));
-        let labels: Vec<_> = jobs.iter().map(|job| job.metadata.as_deref()).collect();
-        let payloads: Vec<&[u8]> = jobs
-            .iter()
-            .map(|job| &job.event.payload.as_bytes()[..])
-            .collect();
-        let Some(open) = &self.open else {
-            return Err(unsent());
-        };
-        let parameters: [&(dyn ToSql + Sync); 9] = [
-            &ids,
-            &workspaces,
-            &event_types,
-            &accepted,
-            &labels,
-            &payloads,
-            &events,
-            &ordinals,
-            &endpoints,
-        ];
-        let asked = open.client.query(&open.publish, &parameters);
-        let rows = self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?;
-        rows.iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()
-            // It was written, which of it cannot be said.
-            .map_err(|_| Failed {
-                outcome: Outcome::Failed(FailureKind::Internal),
-                retry: None,
-            })
     }
 
     /// Writes one job by itself, and in ever smaller parts where that fails, as long as there is time to wait for what
@@ -325,7 +252,7 @@ impl Session {
             &ordinals,
             &endpoints,
         ];
-        let asked = open.client.query_one(&open.publish_one, &parameters);
+        let asked = open.client.query_one(&open.publish_part, &parameters);
         let row = self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?;
         row.try_get(0).map_err(|_| Failed {
             outcome: Outcome::Failed(FailureKind::Internal),
@@ -370,6 +297,18 @@ impl Session {
             }
         }
     }
+}
+
+/// The numbers that a statement has answered with.
+pub(super) fn places(rows: &[Row]) -> Result<HashSet<i32>, Failed> {
+    rows.iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()
+        // It was written, which of it cannot be said.
+        .map_err(|_| Failed {
+            outcome: Outcome::Failed(FailureKind::Internal),
+            retry: None,
+        })
 }
 
 /// The server has refused the statement and goes on.

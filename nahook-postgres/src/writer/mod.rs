@@ -5,6 +5,8 @@ mod direct_job;
 mod group;
 mod inbox;
 mod job;
+mod lone;
+mod together;
 
 use std::sync::Arc;
 

@@ -123,6 +123,20 @@ async fn publishing(tour: &mut Tour<'_>, store: &PostgresStore, round: u64) {
                 .all(|slot| slot.outcome() == Outcome::Published)
         );
     }
+    // The first one goes by itself, and while it does the others wait for each other.
+    let mut orders: Vec<_> = (5..9).map(|n| order(round * 10 + n, WIDTHS[2])).collect();
+    let publishing = orders
+        .iter_mut()
+        .map(|(event, slots)| store.publish(event, slots));
+    let publishing = futures_util::future::join_all(publishing);
+    let title = "Publishing several events to the same 100";
+    tour.stop(title, (4 * WIDTHS[2], 12), publishing).await;
+    let stop = tour.stops.last_mut().unwrap();
+    let is_shared = |explained: &Explained| explained.query().contains("array_agg(e.seq");
+    stop.explained.retain(is_shared);
+    assert!(!stop.explained.is_empty(), "they shared a statement");
+    let mut slots = orders.iter().flat_map(|(_, slots)| slots);
+    assert!(slots.all(|slot| slot.outcome() == Outcome::Published));
     let caller = limited(round);
     let limiter = store.limiter();
     let checked = tour
