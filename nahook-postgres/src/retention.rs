@@ -5,6 +5,7 @@ use std::sync::Weak;
 
 use metrics::counter;
 use tokio::sync::watch;
+use tokio_postgres::types::ToSql;
 
 use crate::error::PgError;
 use crate::metric;
@@ -19,15 +20,37 @@ const EVENTS_PER_STATEMENT: i64 = 500;
 /// What the server says when a statement took too long.
 const TIMED_OUT: &str = "57014";
 
-/// Deletes old events between two ids, and answers how many were looked at, how many went, and the last one.
-///
-/// Ids begin with the time, so that the oldest are found by the index; `accepted_at` decides. A fan-out goes whole: as
-/// long as one of its deliveries waits, all of it stays. Attempts go by their deliveries' numbers, which are the event's
-/// and what follows it.
-const FORGET: &str = "
+/// Those whose ids were drawn. Ids begin with the time, so that the oldest are found by it.
+const DRAWN: Passage = Passage {
+    events: "e.id > $1 AND e.id < $2",
+    order: "id",
+};
+
+/// Those that were brought along with ids of their own, which say nothing of the time. They have an index by it.
+const GIVEN: Passage = Passage {
+    events: "e.id >= 'ff000000-0000-0000-0000-000000000000' AND (e.accepted_at, e.id) > ($2, $1) AND e.accepted_at < $4",
+    order: "accepted_at, id",
+};
+
+/// A way through old events, from behind one that was looked at.
+struct Passage {
+    /// Which ones, behind the id $1.
+    events: &'static str,
+    order: &'static str,
+}
+
+impl Passage {
+    /// Deletes old events, and answers how many were looked at, how many went, and the last one.
+    ///
+    /// `accepted_at` decides. A fan-out goes whole: as long as one of its deliveries waits, all of it stays. Attempts go
+    /// by their deliveries' numbers, which are the event's and what follows it.
+    fn forget(&self) -> String {
+        let Self { events, order } = self;
+        format!(
+            "
 WITH looked_at AS MATERIALIZED (
-    SELECT e.seq, e.id, e.accepted_at FROM event e
-    WHERE e.id > $1 AND e.id < $2 ORDER BY e.id LIMIT $3
+    SELECT e.seq, e.id, e.accepted_at, row_number() OVER (ORDER BY {order}) AS place FROM event e
+    WHERE {events} ORDER BY {order} LIMIT $3
 ), old AS MATERIALIZED (
     SELECT l.seq FROM looked_at l
     WHERE l.accepted_at < $4 AND NOT EXISTS (
@@ -43,8 +66,11 @@ WITH looked_at AS MATERIALIZED (
     DELETE FROM event e USING old o WHERE e.seq = o.seq
     RETURNING e.seq
 )
-SELECT count(*), (SELECT count(*) FROM gone), (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1)
-FROM looked_at";
+SELECT n.looked_at, (SELECT count(*) FROM gone), l.id, l.accepted_at
+FROM (SELECT count(*) AS looked_at FROM looked_at) n LEFT JOIN looked_at l ON l.place = n.looked_at"
+        )
+    }
+}
 
 /// How many keys, entries or sessions are forgotten by one statement.
 const ROWS_PER_STATEMENT: i64 = 1_000;
@@ -137,9 +163,28 @@ impl Shared {
         // Ids begin with milliseconds.
         let end = Bits(u128::from(before / 1_000_000 + 1) << 80);
         let before = nanos(nahook_core::Timestamp::from_nanos(before));
-        let (mut after, mut limit, mut forgotten) = (Bits(0), EVENTS_PER_STATEMENT, 0);
+        let drawn = self.forget_along(&DRAWN, Some(end), before).await?;
+        let given = self.forget_along(&GIVEN, None, before).await?;
+        counter!(metric::FORGOTTEN_EVENTS).increment(drawn + given);
+        Ok(drawn + given)
+    }
+
+    /// Goes all the way, up to the id `end` where ids are in the order of time.
+    async fn forget_along(
+        &self,
+        passage: &Passage,
+        end: Option<Bits>,
+        before: i64,
+    ) -> Result<u64, PgError> {
+        let statement = passage.forget();
+        let (mut after, mut limit, mut forgotten) = (Last::default(), EVENTS_PER_STATEMENT, 0);
         loop {
-            let step = match self.forget_some(after, end, limit, before).await {
+            let bound: &(dyn ToSql + Sync) = match &end {
+                Some(end) => end,
+                None => &after.accepted_at,
+            };
+            let parameters = [&after.id as &(dyn ToSql + Sync), bound, &limit, &before];
+            let step = match self.forget_some(&statement, &parameters).await {
                 Err(error) if error.code() == Some(TIMED_OUT) && limit > 1 => {
                     limit = (limit / 8).max(1);
                     continue;
@@ -148,21 +193,17 @@ impl Shared {
             };
             forgotten += step.forgotten;
             let Some(last) = step.last.filter(|_| step.looked_at == limit) else {
-                break;
+                return Ok(forgotten);
             };
             after = last;
         }
-        counter!(metric::FORGOTTEN_EVENTS).increment(forgotten);
-        Ok(forgotten)
     }
 
     /// One statement's worth; nothing if another process is at it.
     async fn forget_some(
         &self,
-        after: Bits,
-        end: Bits,
-        limit: i64,
-        before: i64,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Step, PgError> {
         let mut lent = self.lender.lend().await?;
         lent.begin()?.batch_execute("BEGIN").await?;
@@ -174,12 +215,16 @@ impl Shared {
             .first()
             .is_some_and(|row| row.try_get(0).unwrap_or(false))
         {
-            let rows = lent.query(FORGET, &[&after, &end, &limit, &before]).await?;
+            let rows = lent.query(statement, parameters).await?;
             if let Some(row) = rows.first() {
+                let id: Option<Bits> = value_at(row, 2)?;
+                let accepted_at: Option<i64> = value_at(row, 3)?;
                 step = Step {
                     looked_at: value_at(row, 0)?,
                     forgotten: u64::try_from(value_at::<i64>(row, 1)?).unwrap_or(0),
-                    last: value_at(row, 2)?,
+                    last: id
+                        .zip(accepted_at)
+                        .map(|(id, accepted_at)| Last { id, accepted_at }),
                 };
             }
         }
@@ -194,5 +239,21 @@ impl Shared {
 struct Step {
     looked_at: i64,
     forgotten: u64,
-    last: Option<Bits>,
+    last: Option<Last>,
+}
+
+/// The last event that was looked at.
+struct Last {
+    id: Bits,
+    accepted_at: i64,
+}
+
+impl Default for Last {
+    /// Before any.
+    fn default() -> Self {
+        Self {
+            id: Bits(0),
+            accepted_at: i64::MIN,
+        }
+    }
 }

@@ -6,10 +6,12 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    ApplyMode, Attempt, Catalog, Clock, DeliveryPublisher, DeliveryQueue, Next, Settlement,
+    ApplyMode, Attempt, Catalog, Clock, DeliveryId, DeliveryPublisher, DeliveryQueue,
+    DeliveryRecorder, LogEntry, Next, Settlement, Standing,
 };
 use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_testkit::ManualClock;
@@ -156,4 +158,51 @@ async fn what_is_old_and_settled_is_forgotten() {
         leasable(&store).await,
         [waiting[1].id(), young[0].id(), young[1].id()]
     );
+}
+
+/// Their ids say nothing of the time, so that they sort behind all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_brought_along_is_forgotten_when_it_is_old() {
+    let url = PostgresServer::shared().create_database();
+    let clock = ManualClock::default();
+    let mut settings = settings(2).with_clock(clock.clone());
+    settings.retention_interval = Duration::from_millis(20);
+    let store = connect(&url, settings).await;
+    store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    let entry = |id: String| {
+        let delivery: DeliveryId = id.parse().unwrap();
+        let mut event = event("ws_shop", "order.paid", 1, clock.now());
+        event.id = delivery.message_if_first();
+        LogEntry {
+            event: Arc::new(event),
+            delivery,
+            endpoint: endpoint_id("ep_0"),
+            attempts: 0,
+            attempt: None,
+            standing: Standing::Delivered,
+            at: clock.now(),
+        }
+    };
+    // More than one statement looks at, all of the same instant.
+    let old: Vec<_> = (0..1_201)
+        .map(|number| entry(format!("del_old_{number:04}")))
+        .collect();
+    store.record(&old).await.unwrap();
+    clock.advance(Duration::from_hours(7 * 24 + 1));
+    let young = [entry("del_0".to_owned())];
+    store.record(&young).await.unwrap();
+    let client = client(&url).await;
+    let count = async |table: &str| {
+        let query = format!("SELECT count(*) FROM nahook.{table}");
+        client
+            .query_one(&query, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+    };
+    until("the old ones are gone", || async {
+        count("event").await == 1
+    })
+    .await;
+    assert_eq!(count("delivery").await, 1);
 }

@@ -121,16 +121,18 @@ impl Forgetting {
     }
 
     fn forget_events(&self, before: Timestamp) -> Result<(), Ended> {
-        let mut after = Cursor::default();
-        while let Some(page) = old_events(&self.connection, &after, before)? {
-            let mut rest = page.settled;
-            while !rest.is_empty() {
-                let seqs = rest.clone();
-                let done = self.step(move |session| forget_some(session.connection(), &seqs))?;
-                rest.drain(..done.looked_at);
-                counter!(metric::FORGOTTEN_EVENTS).increment(done.gone);
+        for mut after in Cursor::beginnings() {
+            while let Some(page) = old_events(&self.connection, &after, before)? {
+                let mut rest = page.settled;
+                while !rest.is_empty() {
+                    let seqs = rest.clone();
+                    let done =
+                        self.step(move |session| forget_some(session.connection(), &seqs))?;
+                    rest.drain(..done.looked_at);
+                    counter!(metric::FORGOTTEN_EVENTS).increment(done.gone);
+                }
+                after = page.last;
             }
-            after = page.last;
         }
         Ok(())
     }

@@ -200,6 +200,8 @@ CREATE TABLE event (
     -- The caller's, for a delivery to an endpoint directly; absent if there is none.
     idempotency_key BLOB
 ) STRICT;
+-- Those that were brought along with ids of their own, which do not begin with the time.
+CREATE INDEX event_given ON event (accepted_at, id) WHERE id >= x'ff';
 
 -- What a key stands for, until it has run out.
 CREATE TABLE idempotency_key (

@@ -7,12 +7,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
     Actor, ApplyMode, Attempt, AuditQuery, Catalog, Clock, Delivery, DeliveryId, DeliveryLog,
-    DeliveryPublisher, DeliveryQuery, DeliveryQueue, DeliverySearch, Management, ManagementStore,
-    NewApplication, NewPortalSession, Next, Redelivered, Redelivery, Settlement,
+    DeliveryPublisher, DeliveryQuery, DeliveryQueue, DeliveryRecorder, DeliverySearch, LogEntry,
+    Management, ManagementStore, NewApplication, NewPortalSession, Next, Redelivered, Redelivery,
+    Settlement, Standing,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
@@ -208,6 +210,36 @@ async fn a_wide_event_goes_in_steps_and_pages_go_on() {
     };
     let page = shop.store.deliveries(&query).await.unwrap();
     assert_eq!(page.iter().map(|it| it.id).collect::<Vec<_>>(), [kept[0]]);
+}
+
+/// Their ids say nothing of the time, so that they sort behind all others.
+#[tokio::test]
+async fn what_was_brought_along_goes_when_it_is_old() {
+    let shop = Shop::with_endpoints(1).await;
+    let entry = |id: String| {
+        let delivery: DeliveryId = id.parse().unwrap();
+        let mut event = event(WORKSPACE, EVENT_TYPE, 1, shop.clock.now());
+        event.id = delivery.message_if_first();
+        LogEntry {
+            event: Arc::new(event),
+            delivery,
+            endpoint: nth_endpoint_id(0),
+            attempts: 0,
+            attempt: None,
+            standing: Standing::Delivered,
+            at: shop.clock.now(),
+        }
+    };
+    // More than one query looks at, all of the same instant.
+    let old: Vec<_> = (0..600)
+        .map(|number| entry(format!("del_old_{number:04}")))
+        .collect();
+    shop.store.record(&old).await.unwrap();
+    shop.clock.advance(7 * DAY + Duration::from_hours(1));
+    let young = [entry("del_0".to_owned())];
+    shop.store.record(&young).await.unwrap();
+    shop.becomes([1, 1, 0]).await;
+    assert!(shop.is_there(young[0].delivery).await, "the young one");
 }
 
 #[tokio::test]

@@ -193,6 +193,8 @@ CREATE TABLE {schema}.event (
     -- The caller's, for a delivery to an endpoint directly; absent if there is none.
     idempotency_key bytea
 );
+-- Those that were brought along with ids of their own, which do not begin with the time.
+CREATE INDEX event_given ON {schema}.event (accepted_at, id) WHERE id >= 'ff000000-0000-0000-0000-000000000000';
 
 -- What a key stands for, until it has run out. Claimed in the transaction that queues its delivery.
 CREATE TABLE {schema}.idempotency_key (

@@ -1,6 +1,7 @@
 //! The statements by which old rows are found and removed, a bounded number at a time.
 
 use nahook_core::Timestamp;
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::row::nanos;
@@ -11,17 +12,49 @@ const EVENTS: usize = 256;
 /// How many deliveries, or rows of another kind, are removed in one step.
 pub(super) const ROWS: i64 = 200;
 
-/// Ids begin with the time, so that the oldest come first; when the event was accepted decides. What is left of a forgotten
-/// event that is still the newest is passed over.
+/// Drawn ids begin with the time, so that the oldest come first; when the event was accepted decides. What is left of
+/// a forgotten event that is still the newest is passed over.
 const OLD_EVENTS: &str =
-    "SELECT id, seq, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
+    "SELECT id, seq, accepted_at, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
          AND NOT EXISTS (SELECT 1 FROM delivery
              WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
      FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?4";
 
-/// The id of the last event that was looked at.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Cursor(Vec<u8>);
+/// The same among events that were brought along with ids of their own, which have an index by time.
+const OLD_GIVEN_EVENTS: &str =
+    "SELECT id, seq, accepted_at, NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
+         AND NOT EXISTS (SELECT 1 FROM delivery
+             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
+     FROM event WHERE id >= x'ff' AND (accepted_at, id) > (?2, ?1) AND accepted_at < ?3
+     ORDER BY accepted_at, id LIMIT ?4";
+
+/// The last event that was looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    order: Order,
+    id: Vec<u8>,
+    accepted_at: i64,
+}
+
+/// How events are gone through.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// Those whose ids were drawn, by them.
+    Drawn,
+    /// Those that were brought along, by when they were accepted.
+    Given,
+}
+
+impl Cursor {
+    /// Before all of either order.
+    pub(super) fn beginnings() -> [Self; 2] {
+        [Order::Drawn, Order::Given].map(|order| Self {
+            order,
+            id: Vec::new(),
+            accepted_at: i64::MIN,
+        })
+    }
+}
 
 /// Events that were looked at.
 pub(super) struct Page {
@@ -37,23 +70,27 @@ pub(super) fn old_events(
     before: Timestamp,
 ) -> rusqlite::Result<Option<Page>> {
     // Ids begin with milliseconds, in 48 bits.
-    let end = u128::from(before.as_millis() + 1) << 80;
+    let end = (u128::from(before.as_millis() + 1) << 80).to_be_bytes();
+    let (statement, bound) = match after.order {
+        Order::Drawn => (OLD_EVENTS, ToSqlOutput::from(end.as_slice())),
+        Order::Given => (OLD_GIVEN_EVENTS, ToSqlOutput::from(after.accepted_at)),
+    };
     let mut page = Page {
         last: after.clone(),
         settled: Vec::new(),
     };
     let mut looked_at = 0;
-    let mut statement = connection.prepare_cached(OLD_EVENTS)?;
+    let mut statement = connection.prepare_cached(statement)?;
     let mut rows = statement.query(params![
-        after.0,
-        end.to_be_bytes().as_slice(),
+        after.id,
+        bound,
         nanos(before),
         i64::try_from(EVENTS).unwrap_or(i64::MAX),
     ])?;
     while let Some(row) = rows.next()? {
         looked_at += 1;
-        page.last = Cursor(row.get(0)?);
-        if row.get(2)? {
+        (page.last.id, page.last.accepted_at) = (row.get(0)?, row.get(2)?);
+        if row.get(3)? {
             page.settled.push(row.get(1)?);
         }
     }
