@@ -204,6 +204,7 @@ macro_rules! management_conformance {
             a_removed_environment_is_gone,
             a_removed_application_takes_its_endpoints,
             a_name_may_be_used_again,
+            a_removed_id_may_be_declared_again,
             a_changed_endpoint_fans_out_at_once,
             visibility_gates_the_fan_out,
             a_rotated_secret_signs_beside_the_new_one,

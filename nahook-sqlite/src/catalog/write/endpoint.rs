@@ -1,11 +1,11 @@
-//! Applications, endpoints and their subscriptions.
+//! Applications, endpoints and their subscriptions. A new row may take the place of a deleted one of its workspace with its id.
 
 use nahook_core::{ApplicationRecord, EndpointRecord, SubscriptionRecord, Timestamp, Verb};
 use rusqlite::{Connection, params};
 
 use super::{
-    Written, application_row, endpoint_row, environment_row, event_type_row, json, one, remove,
-    workspace_row,
+    Written, application_row, endpoint_row, environment_row, event_type_row, json, one, put,
+    remove, workspace_row,
 };
 use crate::row::{endpoint_kind_code, nanos};
 
@@ -20,7 +20,11 @@ pub(super) fn application(
         Verb::Create => {
             "INSERT INTO application (id, workspace, external_id, name, metadata, max_endpoints,
                  show_event_types, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (id) DO UPDATE SET external_id = ?3, name = ?4, metadata = ?5,
+                 max_endpoints = ?6, show_event_types = ?7, created_at = ?8, updated_at = ?9,
+                 deleted_at = NULL
+             WHERE deleted_at IS NOT NULL AND workspace = excluded.workspace"
         }
         Verb::Update => {
             "UPDATE application SET external_id = ?3, name = ?4, metadata = ?5, max_endpoints = ?6,
@@ -29,8 +33,9 @@ pub(super) fn application(
         }
         Verb::Remove => return remove::application(connection, row.id.as_str(), workspace, now),
     };
-    one(
+    put(
         connection,
+        verb,
         "application",
         statement,
         params![
@@ -59,7 +64,13 @@ pub(super) fn endpoint(
             "INSERT INTO endpoint (id, workspace, environment, application, url, kind, config,
                  metadata, description, auth_username, auth_password, secret, previous_secret,
                  previous_secret_until, is_active, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             ON CONFLICT (id) DO UPDATE SET environment = ?3, application = ?4, url = ?5, kind = ?6,
+                 config = ?7, metadata = ?8, description = ?9, auth_username = ?10,
+                 auth_password = ?11, secret = ?12, previous_secret = ?13,
+                 previous_secret_until = ?14, failing_since = NULL, disabled_reason = NULL,
+                 is_active = ?15, created_at = ?16, updated_at = ?17, deleted_at = NULL
+             WHERE deleted_at IS NOT NULL AND workspace = excluded.workspace"
         }
         // Switched on again, it starts with a clean sheet.
         Verb::Update => {
@@ -80,8 +91,9 @@ pub(super) fn endpoint(
         .map(|id| application_row(connection, id.as_str(), workspace))
         .transpose()?;
     let previous = row.previous_secret.as_ref();
-    one(
+    put(
         connection,
+        verb,
         "endpoint",
         statement,
         params![

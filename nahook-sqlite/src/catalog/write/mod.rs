@@ -40,6 +40,8 @@ pub(super) enum Refusal {
 enum Failure {
     /// It, or one it refers to, does not exist.
     Missing(&'static str),
+    /// Its id is that of another row.
+    Taken,
     Sqlite(rusqlite::Error),
 }
 
@@ -81,6 +83,7 @@ pub(super) fn write_all(
         match write(session.connection(), change, now) {
             Ok(()) => {}
             Err(Failure::Missing(what)) => return Ok(Err(Refusal::Missing(what))),
+            Err(Failure::Taken) => return Ok(Err(Refusal::Taken(taken(&change.record)))),
             Err(Failure::Sqlite(error)) if is_taken(&error) => {
                 return Ok(Err(Refusal::Taken(taken(&change.record))));
             }
@@ -143,6 +146,8 @@ pub(super) fn ensure_event_type(
     match tenant::event_type(session.connection(), Verb::Create, drawn, now) {
         Ok(()) => {}
         Err(Failure::Missing(_)) => return Ok(None),
+        // Two drawn ids are never the same.
+        Err(Failure::Taken) => return Err(rusqlite::Error::StatementChangedRows(0)),
         Err(Failure::Sqlite(error)) => return Err(error),
     }
     session.touch_catalog()?;
@@ -195,6 +200,20 @@ fn one(
         0 => Err(Failure::Missing(what)),
         1 => Ok(()),
         other => Err(rusqlite::Error::StatementChangedRows(other).into()),
+    }
+}
+
+/// Executes a statement that has to concern exactly one row; one that creates it concerns none if its id is taken.
+fn put(
+    connection: &Connection,
+    verb: Verb,
+    what: &'static str,
+    statement: &str,
+    params: impl rusqlite::Params,
+) -> Written {
+    match one(connection, what, statement, params) {
+        Err(Failure::Missing(_)) if verb == Verb::Create => Err(Failure::Taken),
+        written => written,
     }
 }
 

@@ -1,11 +1,11 @@
-//! Workspaces, their environments and event types.
+//! Workspaces, their environments and event types. A new row may take the place of a deleted one of its workspace with its id.
 
 use nahook_core::{
     EnvironmentRecord, EventTypeRecord, PublicationRecord, Timestamp, Verb, WorkspaceRecord,
 };
 use rusqlite::{Connection, params};
 
-use super::{Written, environment_row, event_type_row, one, remove, workspace_row};
+use super::{Written, environment_row, event_type_row, one, put, remove, workspace_row};
 use crate::row::{nanos, rate_parts};
 
 /// Nothing removes a workspace: it is written like one that has changed.
@@ -53,7 +53,10 @@ pub(super) fn environment(
     let statement = match verb {
         Verb::Create => {
             "INSERT INTO environment (id, workspace, name, slug, is_default, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET name = ?3, slug = ?4, is_default = ?5, created_at = ?6,
+                 updated_at = ?7, deleted_at = NULL
+             WHERE deleted_at IS NOT NULL AND workspace = excluded.workspace"
         }
         Verb::Update => {
             "UPDATE environment SET name = ?3, slug = ?4, is_default = ?5, created_at = ?6,
@@ -62,8 +65,9 @@ pub(super) fn environment(
         }
         Verb::Remove => return remove::environment(connection, row.id.as_str(), workspace, now),
     };
-    one(
+    put(
         connection,
+        verb,
         "environment",
         statement,
         params![
@@ -88,7 +92,10 @@ pub(super) fn event_type(
     let statement = match verb {
         Verb::Create => {
             "INSERT INTO event_type (id, workspace, name, description, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5)"
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET name = ?3, description = ?4, created_at = ?5,
+                 deleted_at = NULL
+             WHERE deleted_at IS NOT NULL AND workspace = excluded.workspace"
         }
         Verb::Update => {
             "UPDATE event_type SET name = ?3, description = ?4, created_at = ?5
@@ -96,8 +103,9 @@ pub(super) fn event_type(
         }
         Verb::Remove => return remove::event_type(connection, row.id.as_str(), workspace, now),
     };
-    one(
+    put(
         connection,
+        verb,
         "event type",
         statement,
         params![

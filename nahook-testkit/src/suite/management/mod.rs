@@ -23,7 +23,7 @@ pub use self::reading::{
 pub use self::removing::{
     a_name_may_be_used_again, a_removed_application_takes_its_endpoints,
     a_removed_endpoint_is_gone_everywhere, a_removed_environment_is_gone,
-    a_removed_event_type_is_gone,
+    a_removed_event_type_is_gone, a_removed_id_may_be_declared_again,
 };
 pub use self::seen::{
     a_changed_endpoint_fans_out_at_once, a_created_key_is_let_in_until_revoked,

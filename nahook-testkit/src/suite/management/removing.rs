@@ -1,11 +1,15 @@
 //! Clauses about removing rows.
 
 use nahook_core::{
-    KeyHash, KeyStore, NewApiKey, NewEndpoint, NewPortalSession, SecretText, Select,
+    ApplyMode, Catalog, CatalogError, KeyHash, KeyStore, Manifest, NewApiKey, NewEndpoint,
+    NewPortalSession, SecretText, Select, SubscriptionStore,
 };
 
 use super::shop::Shop;
 use crate::ManagementHarness;
+use crate::declare::{
+    Workspace, endpoint_id, environment_id, event_type_id, event_type_name, scope,
+};
 
 /// A removed endpoint is gone from every port: not read, not subscribed, no target; keys that are bound to it are revoked.
 /// Its neighbours stay.
@@ -232,6 +236,76 @@ pub async fn a_name_may_be_used_again<H: ManagementHarness>() {
                 .await,
         );
     }
+}
+
+/// The id of a removed row may be declared again by its own workspace, and not by another while that has it.
+pub async fn a_removed_id_may_be_declared_again<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let declared = Workspace::new("ws_shop")
+        .event_type("order.paid")
+        .environment("staging", &["order.paid"])
+        .endpoint_in("staging", "ep_fixed", &["order.paid"])
+        .manifest();
+    let apply = async |manifest: Manifest| {
+        let catalog = shop.harness.catalog();
+        catalog.apply(&manifest, ApplyMode::Commit).await
+    };
+    let scope = scope("ws_shop", Some("staging"));
+    let subscribers = async || {
+        let store = shop.harness.subscriptions();
+        let name = event_type_name("order.paid");
+        let found = store.subscribers(&name, &scope).await;
+        let found = found.expect("the store can be asked");
+        found.map(|found| found.endpoints.to_vec())
+    };
+    let (endpoint, paid) = (
+        endpoint_id("ep_fixed"),
+        event_type_id("ws_shop", "order.paid"),
+    );
+    let staging = environment_id("ws_shop", "staging");
+    for round in 0..3 {
+        let applied = apply(declared.clone()).await;
+        let applied = applied.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(!applied.is_empty(), "it was not there, round {round}");
+        assert_eq!(
+            subscribers().await,
+            Some(vec![endpoint]),
+            "it is subscribed, round {round}"
+        );
+        let target = shop.target(endpoint).await.expect("it is a target");
+        let secrets = target.secrets.iter().map(SecretText::expose);
+        assert!(
+            secrets.clone().count() == 1 && secrets.clone().all(|secret| !secret.is_empty()),
+            "with a secret of its own"
+        );
+        shop.made(
+            shop.management
+                .delete_endpoint(workspace, actor, endpoint)
+                .await,
+        );
+        assert_eq!(shop.target(endpoint).await, None, "it is gone");
+        shop.made(
+            shop.management
+                .delete_event_type(workspace, actor, paid)
+                .await,
+        );
+        shop.made(
+            shop.management
+                .delete_environment(workspace, actor, staging)
+                .await,
+        );
+    }
+    let applied = apply(declared).await;
+    applied.expect("it can be declared once more");
+    let other = Workspace::new("ws_other")
+        .endpoint("ep_fixed", &[])
+        .manifest();
+    let refused = apply(other).await;
+    assert!(
+        matches!(refused, Err(CatalogError::Manifest(_))),
+        "it is another workspace's: {refused:?}"
+    );
 }
 
 pub(super) async fn is_let_in<H: ManagementHarness>(shop: &Shop<H>, secret: &SecretText) -> bool {
