@@ -55,14 +55,23 @@ fn shop() -> Caller {
 /// The statements since the log was that long, without those of the connection that listens.
 fn statements(server: &PostgresServer, before: usize) -> Vec<String> {
     let log = server.log();
-    let said = log[before..]
-        .lines()
-        .filter_map(|line| line.split_once("LOG:  "));
-    let asked = said.filter_map(|(_, said)| {
-        said.strip_prefix("statement: ").or_else(|| {
-            let (_, statement) = said.strip_prefix("execute ")?.split_once(':')?;
-            Some(statement)
-        })
+    let mut lines = log[before..].lines();
+    let asked = std::iter::from_fn(|| {
+        loop {
+            let Some((_, said)) = lines.next()?.split_once("LOG:  ") else {
+                continue;
+            };
+            let asked = said.strip_prefix("statement: ").or_else(|| {
+                let (_, statement) = said.strip_prefix("execute ")?.split_once(':')?;
+                Some(statement)
+            });
+            // Many of ours begin on a line of their own.
+            match asked {
+                Some(asked) if asked.trim().is_empty() => return lines.next(),
+                Some(asked) => return Some(asked),
+                None => {}
+            }
+        }
     });
     asked
         .map(|statement| statement.trim().to_owned())
