@@ -13,7 +13,7 @@ use nahook_core::{
     Actor, ApplyMode, AuditEntry, AuditQuery, Catalog, Change, ChangePlan, DeliveryLog,
     DeliveryPublisher, FailureKind, KeyHash, KeyStore, Management, ManagementError,
     ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment, NewPortalSession,
-    Planned, Record, Select, Snapshot, SubscriptionStore, Verb,
+    Outcome, Planned, Record, Select, Snapshot, SubscriptionStore, Verb,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::SeededIds;
@@ -126,7 +126,7 @@ async fn what_is_removed_keeps_its_history_and_leaves_nothing_that_needs_it() {
         1
     );
 
-    // Names are free again, ids are not.
+    // Names are free again, as other things; ids only where they are declared, and to nobody else.
     let slug = "staging".to_owned();
     let again = NewEnvironment {
         name: slug.clone(),
@@ -146,8 +146,15 @@ async fn what_is_removed_keeps_its_history_and_leaves_nothing_that_needs_it() {
         .await
         .unwrap();
     assert_ne!(again.event_type.id, event_type);
+    let others = Workspace::new("ws_other").endpoints(1).manifest();
+    store.apply(&others, ApplyMode::Commit).await.unwrap_err();
     let declared = Workspace::new(WORKSPACE).endpoints(1).manifest();
-    store.apply(&declared, ApplyMode::Commit).await.unwrap_err();
+    store.apply(&declared, ApplyMode::Commit).await.unwrap();
+    assert!(publish(&store, 3, 1).await[0].outcome() == Outcome::Published);
+    let record = store.delivery(delivery, &shop).await.unwrap().unwrap();
+    assert_eq!(record.endpoint, endpoint);
+    let revoked = KeyHash::of(secrets[1].expose());
+    assert_eq!(store.api_key(&revoked).await.unwrap(), None);
 }
 
 #[tokio::test]
