@@ -194,8 +194,9 @@ impl Backend {
     }
 
     /// Brings what happens on a queue that is not the store's into the store's log, until `stop` resolves; returns at once
-    /// where the queue is the store's.
-    pub async fn keep_log(&self, stop: impl Future<Output = ()> + Send) {
+    /// where the queue is the store's. What this process has accepted it tells in any case; `delivers` says whether it also
+    /// brings there what workers tell, of whichever process.
+    pub async fn keep_log(&self, delivers: bool, stop: impl Future<Output = ()> + Send) {
         let Some(NatsBackend { nats, accepted }) = &self.nats else {
             return;
         };
@@ -205,7 +206,7 @@ impl Backend {
         };
         let recording = accepted.run(&self.recorder, stopped_by(stopping.clone()));
         let reading = async {
-            if let Some(log) = &nats.log {
+            if let Some(log) = nats.log.as_ref().filter(|_| delivers) {
                 log.run(&self.recorder, stopped_by(stopping)).await;
             }
         };

@@ -18,7 +18,7 @@ use crate::backend::{QueueUrl, StoreUrl};
 use crate::inbox::{Arrival, Inbox};
 use crate::listen::describe;
 use crate::serve::Server;
-use crate::settings::Settings;
+use crate::settings::{Role, Settings};
 use crate::{ServerError, client, trigger};
 
 /// How long deliveries are waited for.
@@ -45,6 +45,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         listen: any_port,
         store: StoreUrl::default_in(dir.path()),
         queue: QueueUrl::Store,
+        role: Role::All,
         allow_endpoint_ranges: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
         create_unknown_event_types: false,
         limiter_down: nahook_core::LimiterDown::Admit,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use nahook_core::{
-    Catalog as _, DirectSend, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings,
-    SecretText,
+    Catalog as _, DirectSend, DynDeliveryQueue, EndpointDirectory as _, EndpointId, FanOut,
+    FanOutSettings, SecretText,
 };
 use nahook_delivery::{AddressPolicy, HttpTransport, Signer, TransportSettings, Worker};
 use nahook_http::{
@@ -63,7 +63,12 @@ impl Server {
         let address = listener.local_addr()?;
         let backend =
             Backend::open_server(&settings.store, &settings.queue, &settings.nats).await?;
-        let (first_start, inbox) = prepare(&backend, settings.sample).await?;
+        // What a first start shows is for whoever can use it.
+        let (first_start, inbox) = if settings.role.ingests() {
+            prepare(&backend, settings.sample).await?
+        } else {
+            (None, None)
+        };
         let (stop, _) = watch::channel(false);
 
         let mut policy = AddressPolicy::new();
@@ -77,23 +82,17 @@ impl Server {
         }
         let transport = HttpTransport::new(policy, &TransportSettings::default())
             .map_err(|error| ServerError::Transport(error.into()))?;
-        let transport = Arc::new(transport);
-        let mut workers = JoinSet::new();
-        for queue in backend.queues() {
-            let endpoints = Arc::clone(&backend.endpoints);
-            let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
-            let worker_stop = stopped(&stop);
-            workers.spawn(async move { worker.run(worker_stop).await });
-        }
-        let worker = tokio::spawn(async move {
-            while let Some(ended) = workers.join_next().await {
-                tracing::info!(?ended, "worker stopped");
-            }
-        });
+        let queues = if settings.role.delivers() {
+            backend.queues()
+        } else {
+            Vec::new()
+        };
+        let worker = work(&backend, queues, transport, &stop);
 
         let (stop_log, _) = watch::channel(false);
         let (logged, log_stop) = (backend.clone(), stopped(&stop_log));
-        let log = tokio::spawn(async move { logged.keep_log(log_stop).await });
+        let delivers = settings.role.delivers();
+        let log = tokio::spawn(async move { logged.keep_log(delivers, log_stop).await });
 
         let router = router(&settings, address, &backend, metrics.clone());
         let front_stop = stopped(&stop);
@@ -158,12 +157,47 @@ impl Server {
     }
 }
 
+/// Begins to deliver what waits in these queues, until `stop` says so.
+fn work(
+    backend: &Backend,
+    queues: Vec<Arc<dyn DynDeliveryQueue>>,
+    transport: HttpTransport,
+    stop: &watch::Sender<bool>,
+) -> JoinHandle<()> {
+    let transport = Arc::new(transport);
+    let mut workers = JoinSet::new();
+    for queue in queues {
+        let endpoints = Arc::clone(&backend.endpoints);
+        let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
+        let worker_stop = stopped(stop);
+        workers.spawn(async move { worker.run(worker_stop).await });
+    }
+    tokio::spawn(async move {
+        while let Some(ended) = workers.join_next().await {
+            tracing::info!(?ended, "worker stopped");
+        }
+    })
+}
+
+/// The routes of the settings' role.
 fn router(
     settings: &Settings,
     address: SocketAddr,
     backend: &Backend,
     metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 ) -> Router {
+    let mut routes = nahook_http::operations_router(operations(backend, metrics));
+    if settings.role.ingests() {
+        let management = management(settings, address, backend);
+        routes = nahook_http::ingestion_router(ingestion(settings, backend))
+            .merge(nahook_http::management_router(management))
+            .merge(nahook_http::openapi_router())
+            .merge(routes);
+    }
+    nahook_http::with_fallbacks(routes)
+}
+
+fn ingestion(settings: &Settings, backend: &Backend) -> Ingestion {
     let mut subscriptions = Arc::clone(&backend.subscriptions);
     if settings.create_unknown_event_types {
         let catalog = Arc::clone(&backend.catalog);
@@ -179,7 +213,13 @@ fn router(
     let (endpoints, direct) = (Arc::clone(&backend.endpoints), Arc::clone(&backend.direct));
     let sends = DirectSend::new(endpoints, direct, limiter).with_settings(engine_settings);
     let keys = Arc::clone(&backend.keys);
-    let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), keys);
+    Ingestion::new(Arc::new(engine), Arc::new(sends), keys)
+}
+
+fn operations(
+    backend: &Backend,
+    metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
+) -> Operations {
     let store = backend.clone();
     let mut operations = Operations::new().with_probe(Probe::new("store", move || {
         let store = store.clone();
@@ -193,13 +233,7 @@ fn router(
     if let Some(metrics) = metrics {
         operations = operations.with_metrics(move || metrics.render());
     }
-    let routes = nahook_http::ingestion_router(ingestion)
-        .merge(nahook_http::management_router(management(
-            settings, address, backend,
-        )))
-        .merge(nahook_http::openapi_router())
-        .merge(nahook_http::operations_router(operations));
-    nahook_http::with_fallbacks(routes)
+    operations
 }
 
 fn management(settings: &Settings, address: SocketAddr, backend: &Backend) -> ManagementApi {

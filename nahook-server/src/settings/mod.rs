@@ -2,6 +2,7 @@
 //! default.
 
 mod nats;
+mod role;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use nahook_nats::NatsSettings;
 use serde::Deserialize;
 
 pub use self::nats::{NatsArgs, StorageChoice};
+pub use self::role::Role;
 use crate::ServerError;
 use crate::backend::{QueueUrl, StoreUrl};
 
@@ -35,6 +37,9 @@ pub struct SettingsArgs {
     /// The queue: `store`, or `nats://…` for JetStream, several servers separated by commas [default: the store].
     #[arg(long, env = "NAHOOK_QUEUE", value_name = "URL", hide_env_values = true)]
     pub queue: Option<String>,
+    /// Which part of the work this process takes, where several share a Postgres store [default: all].
+    #[arg(long, env = "NAHOOK_ROLE", value_name = "ROLE")]
+    pub role: Option<Role>,
     /// Address ranges that deliveries may go to although they are private, comma-separated, such as 10.0.0.0/8.
     #[arg(
         long = "allow-endpoint-range",
@@ -71,6 +76,7 @@ struct SettingsFile {
     data_dir: Option<PathBuf>,
     store: Option<String>,
     queue: Option<String>,
+    role: Option<Role>,
     allow_endpoint_ranges: Option<Vec<String>>,
     create_unknown_event_types: Option<bool>,
     limiter_down: Option<LimiterDownChoice>,
@@ -113,6 +119,8 @@ pub struct Settings {
     pub store: StoreUrl,
     /// The queue.
     pub queue: QueueUrl,
+    /// Which part of the work this process takes.
+    pub role: Role,
     /// Private ranges that deliveries may go to.
     pub allow_endpoint_ranges: Vec<IpNet>,
     /// Whether unknown event types are created when triggered.
@@ -157,6 +165,9 @@ impl SettingsArgs {
             Some(url) => QueueUrl::parse(&url).map_err(|reason| wrong("--queue", reason))?,
             None => QueueUrl::Store,
         };
+        let role = self.role.or(file.role).unwrap_or_default();
+        role.check(&store)
+            .map_err(|reason| wrong("--role", reason))?;
         let ranges = self
             .allow_endpoint_ranges
             .or(file.allow_endpoint_ranges)
@@ -176,6 +187,7 @@ impl SettingsArgs {
             })?,
             store,
             queue,
+            role,
             allow_endpoint_ranges: ranges
                 .iter()
                 .map(|range| range.trim())
@@ -253,7 +265,10 @@ mod tests {
             settings.store,
             StoreUrl::Sqlite("./nahook-data/nahook.db".into())
         );
-        assert_eq!(settings.queue, QueueUrl::Store);
+        assert_eq!(
+            (settings.queue, settings.role),
+            (QueueUrl::Store, Role::All)
+        );
         assert!(settings.allow_endpoint_ranges.is_empty() && settings.sample);
     }
 
@@ -313,6 +328,13 @@ mod tests {
                     ..args()
                 },
                 "--queue",
+            ),
+            (
+                SettingsArgs {
+                    role: Some(Role::Worker),
+                    ..args()
+                },
+                "--role: the processes",
             ),
             (
                 SettingsArgs {

@@ -31,6 +31,8 @@ async fn a_wrong_setting_is_refused_at_start_and_named_wherever_it_comes_from() 
         ),
         ("limiter-down", "LIMITER_DOWN", "perhaps"),
         ("log-format", "LOG_FORMAT", "poetry"),
+        ("role", "ROLE", "spectator"),
+        ("role", "ROLE", "worker"),
         ("sample", "SAMPLE", "some"),
         (
             "create-unknown-event-types",

@@ -59,11 +59,16 @@ impl Server {
         assert!(applied.success, "{}", applied.stderr);
         let mut servers = Vec::new();
         for _ in 0..N {
-            let dir = tempfile::tempdir().unwrap();
             let settings = [&["--sample", "false"], &ALLOW_LOOPBACK[..], settings].concat();
-            servers.push(Self::start_on(dir, &["--store", url], &settings).await);
+            servers.push(Self::join(url, &settings).await);
         }
         servers.try_into().ok().unwrap()
+    }
+
+    /// A server that joins those on the database at `url`.
+    pub(crate) async fn join(url: &str, settings: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_on(dir, &["--store", url], settings).await
     }
 
     async fn start_on(dir: TempDir, store: &[&str], settings: &[&str]) -> Self {
