@@ -1,4 +1,4 @@
-//! Connecting: credentials, TLS, and streams that are there already.
+//! Connecting: credentials, and streams that are there already.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -13,11 +13,10 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use nahook_nats::{ConnectError, Credentials, NatsSettings, Tls, connect};
+use nahook_nats::{ConnectError, Credentials, NatsSettings, connect};
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
 use nkeys::KeyPair;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
 use support::{outcomes, publish};
 
 const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
@@ -141,53 +140,6 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, kind: &str, more: &str) -> String {
     let signed = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims));
     let signature = issuer.sign(signed.as_bytes()).unwrap();
     format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
-}
-
-fn authority() -> CertifiedIssuer<'static, rcgen::KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap()
-}
-
-#[test]
-fn tls_is_checked() {
-    for version in VERSIONS {
-        run(async {
-            let (right, other) = (authority(), authority());
-            let key = rcgen::KeyPair::generate().unwrap();
-            let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-            let certificate = certificate.signed_by(&key, &right).unwrap();
-            let options = NatsOptions::new(version).tls(&certificate.pem(), &key.serialize_pem());
-            let server = options.start();
-            let folder = tempfile::tempdir().unwrap();
-            let url = format!("tls://localhost:{}", server.port());
-            let trusting = |name: &str, pem: String| {
-                let path = folder.path().join(name);
-                fs::write(&path, pem).unwrap();
-                let mut settings = NatsSettings::default();
-                settings.tls = Tls {
-                    required: true,
-                    root_certificates: Some(path),
-                    client_certificate: None,
-                };
-                settings
-            };
-            let nats = connect(&url, trusting("right", right.pem())).await.unwrap();
-            assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
-            let deceived = connect(&url, trusting("other", other.pem())).await;
-            assert!(deceived.is_err(), "somebody else's certificate");
-            let plain = NatsServer::start(version);
-            let refused = connect(&plain.url(), trusting("right", right.pem())).await;
-            assert!(refused.is_err(), "a server without TLS");
-            let mut settings = trusting("right", right.pem());
-            settings.tls.root_certificates = Some(folder.path().join("missing"));
-            let unusable = connect(&url, settings).await;
-            assert!(
-                matches!(unusable, Err(ConnectError::Credentials(_))),
-                "{unusable:?}"
-            );
-        });
-    }
 }
 
 /// A stream with other settings is neither used nor changed.

@@ -1,7 +1,7 @@
 //! Every way to say who we are, and TLS.
 
 use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::starting::refusal;
 use crate::support::server::Server;
@@ -82,4 +82,35 @@ async fn tls_is_checked_by_the_certificates_given() {
 
     let plain = NatsServer::start(NatsVersion::Newest);
     is_refused(&["--queue", &plain.url(), "--nats-tls", "--nats-tls-ca", ca]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_our_certificate_gets_it() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let signed = || {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    };
+    let (certificate, key) = signed();
+    let nats = NatsOptions::new(NatsVersion::Newest)
+        .mutual_tls(&certificate, &key, &authority.pem())
+        .start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let ca = file("ca.pem", &authority.pem());
+    let (certificate, key) = signed();
+    let (certificate, key) = (file("our.pem", &certificate), file("our.key", &key));
+    let url = nats.url().replace("nats://", "tls://");
+    let without = ["--queue", &url, "--nats-tls-ca", &ca];
+    let ours = ["--nats-tls-cert", &certificate, "--nats-tls-key", &key];
+    is_let_in(&nats, &[&without[..], &ours].concat()).await;
+    is_refused(&without).await;
 }

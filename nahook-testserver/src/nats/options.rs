@@ -110,6 +110,17 @@ impl NatsOptions {
             )
     }
 
+    /// The same, and asks clients for a certificate that this authority, in PEM, has signed.
+    #[must_use]
+    pub fn mutual_tls(self, certificate: &str, key: &str, authority: &str) -> Self {
+        self.file("server.pem", certificate)
+            .file("server.key", key)
+            .file("clients.pem", authority)
+            .settings(
+                r#"tls { cert_file: "{folder}/server.pem", key_file: "{folder}/server.key", ca_file: "{folder}/clients.pem", verify: true }"#,
+            )
+    }
+
     /// Further settings as the server reads them; `{folder}` stands for where the [files](Self::file) are.
     #[must_use]
     pub fn settings(mut self, lines: &str) -> Self {
