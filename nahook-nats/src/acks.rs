@@ -230,7 +230,9 @@ async fn listen(acks: Weak<Acks>, mut subscriber: Subscriber) {
 
 async fn watch(acks: Weak<Acks>, mut link: tokio::sync::watch::Receiver<Link>) {
     while link.changed().await.is_ok() {
-        let Link { is_up, generation } = *link.borrow_and_update();
+        let Link {
+            is_up, generation, ..
+        } = *link.borrow_and_update();
         let Some(held) = acks.upgrade() else {
             return;
         };

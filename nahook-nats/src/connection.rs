@@ -10,15 +10,23 @@ use tokio::sync::watch;
 use crate::address;
 use crate::config::{Credentials, NatsSettings};
 use crate::error::ConnectError;
-use crate::layout::{API_TIMEOUT, version_of};
+use crate::layout::{API_TIMEOUT, needs_a_look, version_of};
 
 /// How soon a lost connection is noticed if nothing else shows it: two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How soon the streams are looked at again if that was not possible.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
 /// What is known of the connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Link {
+    /// Whether messages may be sent.
     pub(crate) is_up: bool,
+    /// Whether there is a connection over which none may be sent before somebody has had a look at the streams …
+    needs_a_look: bool,
+    /// … as is so of each that is made again.
+    is_looked_at_first: bool,
     /// How many connections there were before this one.
     pub(crate) generation: u64,
 }
@@ -67,6 +75,41 @@ impl Connection {
 
     pub(crate) fn is_up(&self) -> bool {
         self.link.borrow().is_up
+    }
+
+    /// Has `look` look at the streams whenever a server that may have forgotten something is there again, before anything is
+    /// sent. The task ends with the connection.
+    pub(crate) fn look_first<F>(&self, look: impl Fn() -> Option<F> + Send + 'static)
+    where
+        F: Future<Output = bool> + Send,
+    {
+        let version = self.client.server_info().version;
+        self.link
+            .send_modify(|link| link.is_looked_at_first = needs_a_look(&version));
+        // Neither keeps the connection open.
+        let (mut changes, sender) = (self.link.subscribe(), Arc::downgrade(&self.link));
+        tokio::spawn(async move {
+            while changes.wait_for(|link| link.needs_a_look).await.is_ok() {
+                let generation = changes.borrow().generation;
+                let Some(looking) = look() else {
+                    return;
+                };
+                if !looking.await {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                    continue;
+                }
+                let Some(link) = sender.upgrade() else {
+                    return;
+                };
+                link.send_if_modified(|link| {
+                    let is_the_same = link.generation == generation && link.needs_a_look;
+                    if is_the_same {
+                        (link.is_up, link.needs_a_look) = (true, false);
+                    }
+                    is_the_same
+                });
+            }
+        });
     }
 }
 
@@ -124,12 +167,16 @@ async fn options(
 fn note(link: &watch::Sender<Link>, event: &Event) {
     match event {
         Event::Connected => {
-            link.send_modify(|link| link.is_up = true);
+            link.send_modify(|link| {
+                // The first connection, of which this may be told late, is looked at by whoever has made it.
+                link.needs_a_look = link.is_looked_at_first && link.generation > 0;
+                link.is_up = !link.needs_a_look;
+            });
         }
         Event::Disconnected | Event::Closed => {
             tracing::warn!("the connection to NATS is lost");
             link.send_modify(|link| {
-                link.is_up = false;
+                (link.is_up, link.needs_a_look) = (false, false);
                 link.generation += 1;
             });
         }

@@ -39,12 +39,18 @@ pub struct Nats {
 pub async fn connect(servers: &str, settings: NatsSettings) -> Result<Nats, ConnectError> {
     let names = Names::new(&settings.prefix)?;
     let connection = Connection::open(servers, &settings).await?;
-    let scheduled = ensure(&connection.context, &names, &settings).await?;
+    let found = ensure(&connection.context, &names, &settings).await?;
     let settings = Arc::new(settings);
     let acks = Acks::start(&connection)
         .await
         .map_err(|error| ConnectError::Unreachable(error.into()))?;
-    let mending = Arc::new(Mending::new(&connection.context, &names, &settings));
+    let mending = Arc::new(Mending::new(&connection.context, &names, &settings, found));
+    let looking = Arc::downgrade(&mending);
+    connection.look_first(move || {
+        let mending = looking.upgrade()?;
+        Some(async move { mending.look_now().await })
+    });
+    let scheduled = found.scheduled;
     let hub = Hub::new(&connection, &acks, &names, &mending, &settings, scheduled);
     Ok(Nats {
         publisher: NatsPublisher::start(&connection, &acks, &names, &mending, &settings),

@@ -4,31 +4,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use super::{Names, ensure};
+use super::{Found, Names, ensure};
 use crate::config::NatsSettings;
 
 /// How soon after a look the next one may follow.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Makes streams and consumers again that somebody has deleted while we were connected.
+/// Makes streams and consumers again that somebody has deleted while we were connected, or that a server has forgotten.
 pub(crate) struct Mending {
     context: Context,
     names: Names,
     settings: Arc<NatsSettings>,
     looked_at: Mutex<Option<Instant>>,
+    made_at: watch::Sender<[i128; 2]>,
 }
 
 impl Mending {
-    pub(crate) fn new(context: &Context, names: &Names, settings: &Arc<NatsSettings>) -> Self {
+    pub(crate) fn new(
+        context: &Context,
+        names: &Names,
+        settings: &Arc<NatsSettings>,
+        found: Found,
+    ) -> Self {
         Self {
             context: context.clone(),
             names: names.clone(),
             settings: Arc::clone(settings),
             looked_at: Mutex::new(None),
+            made_at: watch::Sender::new(found.made_at),
         }
+    }
+
+    /// By source, when the workers' consumers were made, and its changes.
+    pub(crate) fn made_at(&self) -> watch::Receiver<[i128; 2]> {
+        self.made_at.subscribe()
     }
 
     /// Nobody takes or gives messages: looks why, unless that was done a moment ago.
@@ -40,9 +52,32 @@ impl Mending {
         if looked_at.is_some_and(|at| at.elapsed() < INTERVAL) {
             return;
         }
-        if let Err(error) = ensure(&self.context, &self.names, &self.settings).await {
-            tracing::warn!(%error, "the streams cannot be used");
-        }
+        self.ensure().await;
         *looked_at = Some(Instant::now());
+    }
+
+    /// Looks in any case. `false` if that was not possible.
+    pub(crate) async fn look_now(&self) -> bool {
+        let mut looked_at = self.looked_at.lock().await;
+        let is_fine = self.ensure().await;
+        *looked_at = Some(Instant::now());
+        is_fine
+    }
+
+    async fn ensure(&self) -> bool {
+        match ensure(&self.context, &self.names, &self.settings).await {
+            Ok(found) => {
+                self.made_at.send_if_modified(|made_at| {
+                    let is_news = *made_at != found.made_at;
+                    *made_at = found.made_at;
+                    is_news
+                });
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the streams cannot be used");
+                false
+            }
+        }
     }
 }

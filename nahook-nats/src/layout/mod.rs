@@ -34,12 +34,22 @@ pub(crate) enum Source {
     Retries,
 }
 
-/// Makes what is missing and checks what is there. Answers whether retries wait as scheduled messages.
+/// What there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// Whether retries wait as scheduled messages.
+    pub(crate) scheduled: bool,
+    /// By source, when the workers' consumer was made, in nanoseconds since 1970: what an earlier one has given out, this one
+    /// knows nothing of.
+    pub(crate) made_at: [i128; 2],
+}
+
+/// Makes what is missing and checks what is there.
 pub(crate) async fn ensure(
     context: &Context,
     names: &Names,
     settings: &NatsSettings,
-) -> Result<bool, ConnectError> {
+) -> Result<Found, ConnectError> {
     ensure_stream(context, deliveries(names, settings)).await?;
     // Asked for by the stream's settings, and not by the server's version alone: a server may take the setting and ignore it.
     let version = context.client().server_info().version;
@@ -56,15 +66,17 @@ pub(crate) async fn ensure(
     }
     ensure_stream(context, progress(names, settings)).await?;
     ensure_stream(context, dead_letters(names, settings)).await?;
+    let mut made_at = [0; 2];
     for source in [Source::Deliveries, Source::Retries] {
         let wanted = workers(names, source, settings);
-        ensure_consumer(context, &names.stream(source), WORKERS, wanted).await?;
+        made_at[source as usize] =
+            ensure_consumer(context, &names.stream(source), WORKERS, wanted).await?;
     }
     if settings.log {
         ensure_stream(context, log(names, settings)).await?;
         ensure_consumer(context, &names.log_stream(), RECORDERS, recorders(names)).await?;
     }
-    Ok(scheduled)
+    Ok(Found { scheduled, made_at })
 }
 
 fn refused(code: ErrorCode, error: impl Into<Cause>) -> ConnectError {
@@ -89,6 +101,12 @@ pub(crate) fn version_of(text: &str) -> (u32, u32) {
         parts.next().unwrap_or_default(),
         parts.next().unwrap_or_default(),
     )
+}
+
+/// Whether a server of this version may have forgotten something by its next start that has to be made good before anybody
+/// publishes.
+pub(crate) fn needs_a_look(version: &str) -> bool {
+    consumers::forgets_where_it_was(version)
 }
 
 fn has_schedules(version: &str) -> bool {

@@ -169,6 +169,24 @@ impl Hub {
             || self.room() == 0
     }
 
+    /// Lets no acknowledgement that was meant for a consumer reach another that was made in its place.
+    pub(super) async fn mind_consumers(&self) {
+        let mut made_at = self.mending.made_at();
+        let mut before = *made_at.borrow_and_update();
+        while made_at.changed().await.is_ok() {
+            let now = *made_at.borrow_and_update();
+            for source in [Source::Deliveries, Source::Retries] {
+                if now[source as usize] != before[source as usize] {
+                    let mut state = self.state();
+                    state.forget_acks(source);
+                    // The new one begins to count anew.
+                    state.seen[source as usize] = 0;
+                }
+            }
+            before = now;
+        }
+    }
+
     /// Tells the server that these records are done. A word that gets lost is told again when it brings the record again.
     pub(super) async fn acknowledge(&self, acks: impl IntoIterator<Item = Subject>) {
         self.tell(acks, "+ACK").await;
@@ -185,7 +203,7 @@ impl Hub {
     }
 
     async fn tell(&self, acks: impl IntoIterator<Item = Subject>, word: &'static str) {
-        for ack in acks {
+        for ack in acks.into_iter().filter(|ack| !ack.is_empty()) {
             // Without a connection it would be told when nobody cares any more.
             if !self.connection.is_up() {
                 return;

@@ -179,7 +179,12 @@ impl Intake {
                 self.hub.mending.look().await;
                 self.not_before = Instant::now() + PAUSE;
             }
-            // Among them: a consumer that was deleted, a leader that has changed, too many requests.
+            // Somebody may have made it again, and what was given out before is to be forgotten.
+            StatusCode::REQUEST_TERMINATED if is_deleted(&message) => {
+                self.hub.mending.look().await;
+                self.not_before = Instant::now() + PAUSE;
+            }
+            // Among them: a leader that has changed, too many requests.
             _ => self.not_before = Instant::now() + PAUSE,
         }
     }
@@ -234,6 +239,12 @@ impl Intake {
             self.hub.acknowledge([ack]).await;
         }
     }
+}
+
+/// Whether the server refuses because the consumer was deleted.
+fn is_deleted(refusal: &Message) -> bool {
+    let description = refusal.description.as_deref();
+    description.is_some_and(|text| text.eq_ignore_ascii_case("consumer deleted"))
 }
 
 /// What the subject for the acknowledgement of a message tells of it.

@@ -66,6 +66,8 @@ impl NatsQueue {
                     .ok_or_else(|| StoreError::unavailable(QueueError::Closed))?;
                 tokio::spawn(intake.run(self.hub.closed.subscribe()));
             }
+            let hub = Arc::clone(&self.hub);
+            self.spawn(async move { hub.mind_consumers().await });
             self.spawn(notes::read(Arc::clone(&self.hub)));
             self.spawn(wake::run(Arc::clone(&self.hub)));
             self.spawn(keeper::run(Arc::clone(&self.hub)));

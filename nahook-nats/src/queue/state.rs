@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::progress::{Index, Kept, Progress, RecordKey};
 use super::waiting::Waiting;
+use crate::layout::Source;
 use crate::record::Entry;
 
 #[derive(Default)]
@@ -33,7 +34,7 @@ pub(super) struct State {
 
 /// A record that the stream has given to this process.
 pub(super) struct Held {
-    /// Where to acknowledge it.
+    /// Where to acknowledge it; empty where nobody would know what is meant.
     pub(super) ack: Subject,
     /// Its deliveries, by place; those that are settled included.
     pub(super) deliveries: Vec<DeliveryId>,
@@ -263,6 +264,15 @@ impl State {
             ack = ack.or(self.close(id));
         }
         ack
+    }
+
+    /// Forgets where to acknowledge the records of a stream whose consumer was made again: the new one would take it for
+    /// others, that have come to the same places. What is still there it gives out again.
+    pub(super) fn forget_acks(&mut self, source: Source) {
+        let of_source = self.records.iter_mut();
+        for (_, held) in of_source.filter(|(key, _)| key.source == source) {
+            held.ack = Subject::from_static("");
+        }
     }
 
     /// How many deliveries nobody has leased.
