@@ -16,10 +16,8 @@ use nahook_core::{
 use nahook_nats::{Nats, NatsSettings};
 use nahook_testkit::run;
 use nahook_testserver::{NatsCluster, NatsOptions, NatsVersion};
-use support::{connected, ids, order, outcomes, request, settle};
+use support::{connected, ids, order, outcomes, request, rounds, settle};
 use tokio::time::{Instant, timeout};
-
-const ROUNDS: usize = 3;
 
 /// Whichever node is lost while triggers run, the leader included: what was acknowledged is delivered, what was reported as not
 /// queued is not, and no trigger takes longer than its deadline.
@@ -32,7 +30,7 @@ fn the_loss_of_a_node_loses_nothing_that_was_acknowledged() {
         settings.ack_wait = Duration::from_secs(3);
         let nats = connected(&cluster.url(), settings.clone()).await;
         let mut slots = publish_until_taken(&nats, 0).await;
-        for round in 0..ROUNDS {
+        for round in 0..rounds(3) {
             let victim = victim(&cluster, round).await;
             slots.extend(publish_around(&nats, round, || cluster.nodes()[victim].kill()).await);
             cluster.nodes()[victim].start_again_in_the_background();

@@ -13,7 +13,7 @@ use nahook_core::{Clock as _, DeliveryQueue as _, Next, SystemClock};
 use nahook_nats::NatsSettings;
 use nahook_testkit::run;
 use nahook_testserver::{NatsServer, NatsVersion};
-use support::{connected, ids, lease_some, publish, published, reader, request, settle};
+use support::{connected, ids, lease_some, publish, published, reader, request, rounds_of, settle};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -81,7 +81,9 @@ fn a_retry_outlives_its_process_and_its_server(version: NatsVersion, scheduled: 
 
 #[test]
 fn scheduled_messages_bring_retries_back() {
-    a_retry_outlives_its_process_and_its_server(NatsVersion::Newest, true);
+    for version in rounds_of([NatsVersion::Newest]) {
+        a_retry_outlives_its_process_and_its_server(version, true);
+    }
 }
 
 #[test]
@@ -92,7 +94,9 @@ fn processes_bring_retries_back_where_schedules_are_not_wanted() {
 /// Asked for scheduled messages, Debian's server says nothing and has none.
 #[test]
 fn processes_bring_retries_back_where_there_are_no_schedules() {
-    a_retry_outlives_its_process_and_its_server(NatsVersion::Debian, true);
+    for version in rounds_of([NatsVersion::Debian]) {
+        a_retry_outlives_its_process_and_its_server(version, true);
+    }
 }
 
 /// Two processes that move the same retries do not double them.

@@ -15,7 +15,7 @@ use nahook_nats::{Nats, NatsSettings};
 use nahook_testkit::declare::nth_endpoint_id;
 use nahook_testkit::run;
 use nahook_testserver::{NatsServer, NatsVersion};
-use support::{connected, ids, lease_some, publish, published, request, settle};
+use support::{connected, ids, lease_some, publish, published, request, rounds_of, settle};
 use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,11 +31,12 @@ fn settings() -> NatsSettings {
 /// does, a kept retry with its attempt and not before its time.
 #[test]
 fn a_crash_in_the_middle_of_a_record_repeats_what_was_not_settled() {
-    for version in VERSIONS {
+    for version in rounds_of(VERSIONS) {
         run(async {
             let server = NatsServer::start(version);
             let dying = connected(&server.url(), settings()).await;
             let slots = publish(&dying, 1, 100).await;
+            assert_eq!(published(&slots).len(), 100);
             let leased = lease_some(&dying.queue, 100, PATIENCE).await;
             let due_at = SystemClock.now().saturating_add(Duration::from_secs(8));
             settle(&dying.queue, &leased[..40], Next::Delivered).await;
@@ -60,7 +61,6 @@ fn a_crash_in_the_middle_of_a_record_repeats_what_was_not_settled() {
             assert_eq!(ids(&retried), ids(&leased[50..60]));
             assert!(retried.iter().all(|leased| leased.attempts == 1));
             settle(&other.queue, &retried, Next::Delivered).await;
-            assert_eq!(published(&slots).len(), 100);
             tokio::time::sleep(2 * settings().ack_wait).await;
             let more = other
                 .queue
@@ -77,7 +77,7 @@ fn a_crash_in_the_middle_of_a_record_repeats_what_was_not_settled() {
 /// again, because the notes say that it is settled.
 #[test]
 fn what_was_settled_stays_settled_when_the_server_is_killed() {
-    for version in VERSIONS {
+    for version in rounds_of(VERSIONS) {
         run(async {
             let server = NatsServer::start(version);
             let nats = connected(&server.url(), settings()).await;
@@ -105,7 +105,7 @@ fn what_was_settled_stays_settled_when_the_server_is_killed() {
 /// A worker keeps what it has leased and settles it although the server was killed and started meanwhile.
 #[test]
 fn a_lease_outlives_the_server() {
-    for version in VERSIONS {
+    for version in rounds_of(VERSIONS) {
         run(async {
             let server = NatsServer::start(version);
             let nats = connected(&server.url(), settings()).await;

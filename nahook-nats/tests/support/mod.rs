@@ -184,6 +184,18 @@ impl DeliveryQueue for CaughtUp {
     }
 }
 
+/// Each of these as often as `NAHOOK_NATS_ROUNDS` says, or once: for what ends otherwise in a rare moment only.
+pub(crate) fn rounds_of<T: Clone>(each: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    let each: Vec<T> = each.into_iter().collect();
+    (0..rounds(1)).flat_map(move |_| each.clone())
+}
+
+/// How many rounds there are.
+pub(crate) fn rounds(default: usize) -> usize {
+    let name = "NAHOOK_NATS_ROUNDS";
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
 /// An event with this number, accepted now, and its unresolved slots.
 pub(crate) fn order(number: u64, endpoints: usize, now: Timestamp) -> (Event, Vec<Delivery>) {
     let ids: Vec<_> = (0..endpoints).map(nth_endpoint_id).collect();

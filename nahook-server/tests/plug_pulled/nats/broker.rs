@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nahook_testserver::{NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
 use tokio::task::block_in_place;
 
 use super::{judged, nats_rounds, settled};
@@ -16,6 +16,17 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How much later an answer may be seen by a client on a busy machine.
 const BOUND: Duration = Duration::from_secs(2);
 
+/// Each version, and each setting for when it syncs.
+fn kinds() -> [(&'static str, NatsOptions); 3] {
+    let [debian, newest] = [NatsVersion::Debian, NatsVersion::Newest].map(NatsOptions::new);
+    let strict = newest.clone().sync_always();
+    [
+        ("Debian", debian),
+        ("Newest", newest),
+        ("Newest, sync always", strict),
+    ]
+}
+
 async fn server(nats: &NatsServer, receiver: &Receiver) -> Server {
     let queue = nats.url();
     let settings = [&ALLOW_LOOPBACK[..], &["--queue", &queue]].concat();
@@ -24,10 +35,10 @@ async fn server(nats: &NatsServer, receiver: &Receiver) -> Server {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_outlives_the_broker() {
-    for version in [NatsVersion::Debian, NatsVersion::Newest] {
+    for (what, options) in kinds() {
         let (rounds, mut random) = nats_rounds(2);
         let receiver = Receiver::start().await;
-        let nats = NatsServer::start(version);
+        let nats = options.start();
         let mut server = server(&nats, &receiver).await;
         let load = Load::start(vec![server.address], &mut random);
         let mut outages = Vec::new();
@@ -46,7 +57,7 @@ async fn what_was_answered_outlives_the_broker() {
         assert!(server.process.is_running(), "the server has given up");
         let arrivals = settled(&nats, &receiver).await;
         judged(
-            &format!("the broker ({version:?})"),
+            &format!("the broker ({what})"),
             rounds,
             &told,
             &arrivals,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nahook_testserver::{NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
 
 use super::nats_rounds;
 use crate::support::manifest::{EVENT_TYPE, endpoint, shop};
@@ -15,11 +15,20 @@ const SLOW: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_in_the_middle_of_a_record_repeats_only_what_was_under_way() {
+    let newest = NatsOptions::new(NatsVersion::Newest);
+    for (what, options) in [
+        ("default sync", newest.clone()),
+        ("sync always", newest.sync_always()),
+    ] {
+        killed_in_the_middle_of_a_record(what, &options.start()).await;
+    }
+}
+
+async fn killed_in_the_middle_of_a_record(what: &str, nats: &NatsServer) {
     let (rounds, mut random) = nats_rounds(1);
     let receiver = Receiver::start().await;
     let ids = (0..QUICK + SLOW).map(|n| format!("ep_{n}"));
     let endpoints = ids.map(|id| endpoint(&id, &receiver.url(&format!("/{id}"))));
-    let nats = NatsServer::start(NatsVersion::Newest);
     let queue = nats.url();
     let settings = [&ALLOW_LOOPBACK[..], &["--queue", &queue]].concat();
     let mut server = Server::with_settings(&shop(endpoints.collect()), &settings).await;
@@ -57,7 +66,7 @@ async fn a_server_killed_in_the_middle_of_a_record_repeats_only_what_was_under_w
         repeated += SLOW;
     }
     println!(
-        "plug pulled in the middle of a record: {rounds} rounds, {} deliveries of which {} were settled before, \
+        "plug pulled in the middle of a record ({what}): {rounds} rounds, {} deliveries of which {} were settled before, \
          {repeated} repeated, all of them under way, lost=0",
         rounds * (QUICK + SLOW) as u64,
         rounds * QUICK as u64
