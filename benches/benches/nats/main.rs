@@ -1,7 +1,8 @@
 //! What a trigger costs on JetStream, beside the raw limit in the same run: plain publishes of the same bytes, and the layout
 //! of one message for each delivery. Both sync settings, widths from 1 to 10,000, and draining.
 //!
-//! `cargo bench -p nahook-benches --bench nats` prints a table; with `--test` everything runs once.
+//! `cargo bench -p nahook-benches --bench nats` prints a table; `-- default` or `-- always` measures one of the sync settings
+//! only, and `-- publish` or `-- drain` one of the two parts. With `--test` everything runs once.
 #![expect(
     clippy::expect_used,
     reason = "a bench whose parts do not work has nothing to measure"
@@ -33,23 +34,31 @@ fn main() {
     );
     let newest = NatsOptions::new(NatsVersion::Newest);
     let settings = [
-        ("default sync", newest.clone()),
-        ("sync always", newest.sync_always()),
+        ("default", newest.clone()),
+        ("always", newest.sync_always()),
     ];
-    for (name, options) in settings {
-        println!("\n## {name}\n");
-        publish::print_header();
-        for callers in [1, scale.callers] {
-            for width in [1, 10, 100, 1_000, 10_000] {
-                let server = options.start();
-                runtime.block_on(publish::measure(&server, callers, width, scale));
-            }
+    let is_wanted = |one: &str, other: &str| has(one) || !has(other);
+    for ((name, options), other) in settings.into_iter().zip(["always", "default"]) {
+        if !is_wanted(name, other) {
+            continue;
         }
-        println!();
-        drain::print_header();
-        for width in [1, 10, 100, 1_000] {
-            let server = options.start();
-            runtime.block_on(drain::measure(&server, width, scale));
+        println!("\n## sync: {name}\n");
+        if is_wanted("publish", "drain") {
+            publish::print_header();
+            for callers in [1, scale.callers] {
+                for width in [1, 10, 100, 1_000, 10_000] {
+                    let server = options.start();
+                    runtime.block_on(publish::measure(&server, callers, width, scale));
+                }
+            }
+            println!();
+        }
+        if is_wanted("drain", "publish") {
+            drain::print_header();
+            for width in [1, 10, 100, 1_000] {
+                let server = options.start();
+                runtime.block_on(drain::measure(&server, width, scale));
+            }
         }
     }
 }
