@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod accounting;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod deadline;
+#[cfg(test)]
+mod direct;
 #[cfg(test)]
 mod panics;
 #[cfg(test)]

@@ -79,6 +79,11 @@ impl Calls {
     pub(crate) fn note(&self, port: &'static str) {
         self.0.lock().unwrap().push(port);
     }
+
+    /// All of them so far.
+    pub(crate) fn all(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 impl Ports {
@@ -183,7 +188,7 @@ impl Ports {
         let answer = engine.trigger_by(deadline, event(), caller).await;
         Played {
             answer,
-            calls: self.calls.0.lock().unwrap().clone(),
+            calls: self.calls.all(),
             elapsed: began.elapsed(),
         }
     }
