@@ -123,7 +123,11 @@ fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) ->
                     .filter(|row| row.workspace == workspace)
                     .skip(saturating(*offset))
                     .take(saturating(*limit));
-                rows.applications.extend(page.cloned());
+                for row in page {
+                    if !rows.applications.contains(row) {
+                        rows.applications.push(row.clone());
+                    }
+                }
             }
             Select::Application(id) => take!(applications, |row| row.id == *id),
             Select::ApplicationCalled(name) => {

@@ -192,7 +192,7 @@ pub async fn each_selection_reads_its_rows<H: ManagementHarness>() {
     assert_eq!(rows.endpoints.len(), 3, "each row once");
 }
 
-/// Applications come in pages, the oldest first; behind the last one there is nothing.
+/// Applications come in pages, the oldest first; behind the last one there is nothing. Several selections read each once.
 pub async fn applications_are_paged<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let mut ids = Vec::new();
@@ -212,6 +212,12 @@ pub async fn applications_are_paged<H: ManagementHarness>() {
         let page: Vec<_> = rows.applications.iter().map(|row| row.id).collect();
         assert_eq!(page, expected, "{limit} after the first {offset}");
     }
+    let (offset, limit) = (0, 10);
+    let page = Select::Applications { offset, limit };
+    let rows = shop
+        .read(&[Select::Application(ids[3]), page.clone(), page])
+        .await;
+    assert_eq!(rows.applications.len(), 5, "each row once");
 }
 
 /// How many endpoints are subscribed is counted, event type by event type; none is none.
