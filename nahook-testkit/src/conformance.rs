@@ -207,6 +207,8 @@ macro_rules! management_conformance {
             a_removed_id_may_be_declared_again,
             a_changed_endpoint_fans_out_at_once,
             visibility_gates_the_fan_out,
+            a_declared_application_is_as_declared,
+            declaring_again_keeps_what_is_managed,
             a_rotated_secret_signs_beside_the_new_one,
             an_endpoint_enabled_by_hand_starts_afresh,
             a_created_key_is_let_in_until_revoked,

@@ -1,8 +1,9 @@
 //! The declaration of what shall exist, as people write it in TOML or JSON.
 //!
 //! Ids may be given or left to us. Something that exists is recognised by its id if one is given, else by its natural
-//! key: a workspace, event type, key or token by its name, an environment by its slug, an endpoint by its environment and
-//! URL, which a Slack endpoint has in `config.webhookUrl`. A field that is absent keeps what is there; a list of subscriptions or publications that is present is
+//! key: a workspace, event type, key or token by its name, an environment by its slug, an application by its external id or
+//! else its name, an endpoint by its environment and URL, which a Slack endpoint has in `config.webhookUrl`, among those of
+//! its application if it names one. A field that is absent keeps what is there; a list of subscriptions or publications that is present is
 //! the whole list.
 
 use std::num::NonZeroU32;
@@ -10,7 +11,7 @@ use std::num::NonZeroU32;
 use serde::Deserialize;
 
 use crate::{
-    ApiKeyId, EndpointId, EndpointKind, EnvironmentId, EventTypeId, EventTypeName,
+    ApiKeyId, ApplicationId, EndpointId, EndpointKind, EnvironmentId, EventTypeId, EventTypeName,
     ManagementTokenId, Metadata, WorkspaceId,
 };
 
@@ -41,6 +42,9 @@ pub struct WorkspaceSpec {
     /// Its event types.
     #[serde(default)]
     pub event_types: Vec<EventTypeSpec>,
+    /// Its applications.
+    #[serde(default)]
+    pub applications: Vec<ApplicationSpec>,
     /// Its endpoints.
     #[serde(default)]
     pub endpoints: Vec<EndpointSpec>,
@@ -106,6 +110,25 @@ pub struct EventTypeSpec {
     pub description: Option<String>,
 }
 
+/// An application.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
+pub struct ApplicationSpec {
+    /// Its id.
+    pub id: Option<ApplicationId>,
+    /// For people.
+    pub name: String,
+    /// What the workspace itself calls it; unique in the workspace. Fixed once the application exists.
+    pub external_id: Option<String>,
+    /// At most five labels.
+    pub metadata: Option<Metadata>,
+    /// How many endpoints it may have, inactive ones counted; unlimited if absent when it is made.
+    pub max_endpoints: Option<u32>,
+    /// Whether its portal shows the event types; true if absent.
+    pub show_event_types: Option<bool>,
+}
+
 /// An endpoint.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +138,8 @@ pub struct EndpointSpec {
     pub id: Option<EndpointId>,
     /// The slug of its environment; the default one if absent. Fixed once the endpoint exists.
     pub environment: Option<String>,
+    /// The id, external id or name of the application it belongs to; none if absent. Fixed once the endpoint exists.
+    pub application: Option<String>,
     /// An `http` or `https` URL. A Slack endpoint needs none: it has its URL in `config.webhookUrl`, and what stands here
     /// is not used.
     #[serde(default)]

@@ -10,8 +10,8 @@ mod secrets;
 pub use self::audit::{Actor, ActorKind, AuditEntry};
 pub use self::changes::{Change, ManifestError, Record, Snapshot, Verb};
 pub use self::manifest::{
-    ApiKeySpec, EndpointSpec, EnvironmentSpec, EventTypeSpec, ManagementTokenSpec, Manifest,
-    PlanSpec, RateSpec, WorkspaceSpec,
+    ApiKeySpec, ApplicationSpec, EndpointSpec, EnvironmentSpec, EventTypeSpec, ManagementTokenSpec,
+    Manifest, PlanSpec, RateSpec, WorkspaceSpec,
 };
 pub use self::record::{
     ApiKeyRecord, ApplicationRecord, EndpointKind, EndpointRecord, EnvironmentRecord,

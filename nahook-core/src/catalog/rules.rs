@@ -11,6 +11,29 @@ pub(crate) fn slack_url(config: &serde_json::Map<String, serde_json::Value>) -> 
     config.get("webhookUrl").and_then(serde_json::Value::as_str)
 }
 
+/// What is wrong with what [`is_name`] does not hold for.
+pub(crate) const NAME: &str =
+    "a name and an external id have 1 to 255 characters, not only blanks and no control characters";
+
+/// What is wrong with a number that [`is_cap`] does not hold for.
+pub(crate) const CAP: &str = "max_endpoints is 0 to 2147483647";
+
+/// Whether it can be the name or the external id of an application, or the name of a key. A control character is refused:
+/// not every store keeps each of them, and no list shows them well.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.trim().is_empty()
+        && name.chars().count() <= NAME_LEN_MAX
+        && !name.chars().any(char::is_control)
+}
+
+/// Whether an application may have so many endpoints: clients keep it in 32 bits with a sign.
+pub(crate) fn is_cap(max_endpoints: u32) -> bool {
+    i32::try_from(max_endpoints).is_ok()
+}
+
+/// Longest name and external id in characters.
+pub(crate) const NAME_LEN_MAX: usize = 255;
+
 /// Longest URL in bytes.
 const URL_LEN_MAX: usize = 2048;
 

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Management;
 use super::endpoints::check_texts;
+use crate::catalog::rules::{self, NAME_LEN_MAX};
 use crate::{
     Actor, ApplicationId, ApplicationRecord, EndpointRecord, ManagementError, ManagementStore,
     Record, Select, StoreError, WorkspaceId,
 };
-
-/// Longest name and external id in characters.
-const NAME_LEN_MAX: usize = 255;
 
 /// An application to be made.
 #[derive(Clone, Debug)]
@@ -184,12 +182,8 @@ impl<S: ManagementStore> Management<S> {
     }
 }
 
-/// A control character is refused: not every store keeps each of them, and no list shows them well.
 pub(super) fn check_name(field: &str, name: &str) -> Result<(), ManagementError> {
-    let is_fine = !name.trim().is_empty()
-        && name.chars().count() <= NAME_LEN_MAX
-        && !name.chars().any(char::is_control);
-    if !is_fine {
+    if !rules::is_name(name) {
         let rule = format!(
             "{field} has 1 to {NAME_LEN_MAX} characters, not only blanks and no control characters"
         );
@@ -198,9 +192,8 @@ pub(super) fn check_name(field: &str, name: &str) -> Result<(), ManagementError>
     Ok(())
 }
 
-/// Clients keep it in 32 bits with a sign.
 fn check_max_endpoints(max_endpoints: Option<u32>) -> Result<(), ManagementError> {
-    if max_endpoints.is_some_and(|max| i32::try_from(max).is_err()) {
+    if max_endpoints.is_some_and(|max| !rules::is_cap(max)) {
         let rule = format!("maxEndpoints is 0 to {}", i32::MAX);
         return Err(ManagementError::invalid(rule));
     }

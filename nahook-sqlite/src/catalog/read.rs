@@ -13,8 +13,12 @@ use super::select::{add, selected};
 use crate::row::parsed_at;
 
 /// What a manifest may change of a workspace, besides its subscriptions and publications.
-const MANIFEST_ROWS: [Select; 5] = [
+const MANIFEST_ROWS: [Select; 6] = [
     Select::ApiKeys,
+    Select::Applications {
+        offset: 0,
+        limit: u64::MAX,
+    },
     Select::Endpoints,
     Select::Environments,
     Select::EventTypes,

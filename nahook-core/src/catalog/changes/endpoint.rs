@@ -18,6 +18,10 @@ impl Planner<'_> {
         let (what, name) = ("endpoint", name_of(spec));
         let slug = spec.environment.as_deref().unwrap_or(DEFAULT_SLUG);
         let environment = self.environment_id(slug, workspace)?;
+        let application = match &spec.application {
+            Some(text) => Some(self.application_id(text, workspace)?),
+            None => None,
+        };
         let rows = &self.state.endpoints;
         let found = if let Some(id) = spec.id {
             let mut rows = rows.iter();
@@ -25,14 +29,21 @@ impl Planner<'_> {
         } else {
             let url = declared_url(spec, spec.kind.unwrap_or_default(), spec.config.as_ref());
             let mut rows = rows.iter();
-            rows.position(|row| row.environment == environment && Some(&*row.url) == url)
+            rows.position(|row| {
+                row.environment == environment
+                    && Some(&*row.url) == url
+                    && (application.is_none() || row.application == application)
+            })
         };
         let before = found.map(|at| &rows[at]);
         if let Some(before) = before {
             let moved = spec.environment.is_some() && before.environment != environment;
             let retyped = spec.kind.is_some_and(|kind| kind != before.kind);
+            let given_away = application.is_some() && before.application != application;
             let field = if moved {
                 Some("environment")
+            } else if given_away {
+                Some("application")
             } else if retyped {
                 Some("type")
             } else {
@@ -65,7 +76,7 @@ impl Planner<'_> {
             id: id.unwrap_or_else(|| EndpointId::from_bits(self.draw())),
             workspace,
             environment: before.map_or(environment, |row| row.environment),
-            application: before.and_then(|row| row.application),
+            application: before.map_or(application, |row| row.application),
             url,
             kind,
             config,

@@ -1,5 +1,6 @@
 //! From a declaration and what exists to what has to change: one pure function that every catalog shares.
 
+mod application;
 mod endpoint;
 mod key;
 mod planner;

@@ -8,8 +8,8 @@ use super::{Change, ManifestError, Record, Snapshot, Verb};
 use crate::catalog::manifest::{EnvironmentSpec, Manifest, WorkspaceSpec};
 use crate::catalog::rules::ENVIRONMENTS_MAX;
 use crate::{
-    EnvironmentId, EventTypeId, EventTypeName, IdSource, MessageId, SecretText, Timestamp,
-    WorkspaceId,
+    ApplicationId, EndpointRecord, EnvironmentId, EventTypeId, EventTypeName, IdSource, MessageId,
+    SecretText, Timestamp, WorkspaceId,
 };
 
 /// The environment that every workspace has.
@@ -71,6 +71,16 @@ impl<'a> Planner<'a> {
         });
     }
 
+    /// Whether an endpoint is to be made for that application.
+    pub(super) fn gives_an_endpoint_to(&self, application: ApplicationId) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|change| {
+            let is_its = |row: &EndpointRecord| row.application == Some(application);
+            change.verb == Verb::Create
+                && matches!(&change.record, Record::Endpoint(row) if is_its(row))
+        })
+    }
+
     pub(super) fn draw(&self) -> u128 {
         MessageId::from_parts(self.now, self.ids.random()).as_bits()
     }
@@ -123,11 +133,17 @@ impl<'a> Planner<'a> {
             self.publications(env, workspace)?;
         }
         let mut seen = HashSet::new();
+        for application in &spec.applications {
+            let id = self.application(application, workspace)?;
+            once(&mut seen, "application", id, &application.name)?;
+        }
+        let mut seen = HashSet::new();
         for endpoint in &spec.endpoints {
             let id = self.endpoint(endpoint, workspace)?;
             once(&mut seen, "endpoint", id, &name_of(endpoint))?;
             self.subscriptions(endpoint, id, workspace)?;
         }
+        self.check_caps(workspace)?;
         let mut seen = HashSet::new();
         for key in &spec.api_keys {
             once(&mut seen, "API key", &key.name, &key.name)?;

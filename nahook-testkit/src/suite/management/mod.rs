@@ -2,6 +2,7 @@
 
 mod auditing;
 mod changing;
+mod declaring;
 mod reading;
 mod removing;
 mod seen;
@@ -15,6 +16,9 @@ pub use self::changing::{
     a_change_is_whole_or_nothing, a_missing_row_is_not_found, a_plan_that_refuses_changes_nothing,
     a_store_keeps_its_sealing_key, concurrent_changes_keep_the_limit, taken_names_are_conflicts,
     the_plan_sees_what_it_reads, what_was_changed_survives_a_restart,
+};
+pub use self::declaring::{
+    a_declared_application_is_as_declared, declaring_again_keeps_what_is_managed,
 };
 pub use self::reading::{
     applications_are_paged, each_selection_reads_its_rows, other_workspaces_are_not_read,
