@@ -192,6 +192,7 @@ macro_rules! management_conformance {
             subscribers_are_counted,
             other_workspaces_are_not_read,
             a_change_is_whole_or_nothing,
+            a_name_that_cannot_be_is_refused,
             the_plan_sees_what_it_reads,
             a_plan_that_refuses_changes_nothing,
             a_missing_row_is_not_found,

@@ -90,18 +90,19 @@ impl<S: ManagementStore> Management<S> {
         actor: &Actor,
         new: NewApplication,
     ) -> Result<ApplicationRecord, ManagementError> {
+        // Before anything is read: not every store can look for any text.
+        check_name("name", &new.name)?;
+        if let Some(external_id) = &new.external_id {
+            check_name("externalId", external_id)?;
+        }
+        check_texts(None, Some(&new.metadata))?;
+        check_max_endpoints(new.max_endpoints)?;
         let mut reads = Vec::new();
         reads.extend(new.external_id.clone().map(Select::ApplicationCalled));
         self.change(workspace, actor, reads, move |draft| {
-            check_name("name", &new.name)?;
-            if let Some(external_id) = &new.external_id {
-                check_name("externalId", external_id)?;
-                if !draft.rows.applications.is_empty() {
-                    return Err(ManagementError::conflict("the externalId is taken"));
-                }
+            if new.external_id.is_some() && !draft.rows.applications.is_empty() {
+                return Err(ManagementError::conflict("the externalId is taken"));
             }
-            check_texts(None, Some(&new.metadata))?;
-            check_max_endpoints(new.max_endpoints)?;
             let row = ApplicationRecord {
                 id: ApplicationId::from_bits(draft.draw()),
                 workspace: draft.workspace,

@@ -1,5 +1,6 @@
 //! Clauses about changing rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nahook_core::{
@@ -52,6 +53,30 @@ fn event_type(id: &str, name: &str, workspace: WorkspaceId) -> Record {
         description: None,
         created_at: nahook_core::Timestamp::from_millis(1),
     })
+}
+
+/// A text that not every store can keep or look for is refused for what it is, by each of them.
+pub async fn a_name_that_cannot_be_is_refused<H: ManagementHarness>() {
+    let shop = Shop::<H>::empty().await;
+    for text in ["\0", "a\0b", "\u{1b}", " ", ""] {
+        for (name, external_id) in [(text, "cust-1"), ("ACME", text)] {
+            let new = NewApplication {
+                name: name.to_owned(),
+                external_id: Some(external_id.to_owned()),
+                metadata: BTreeMap::new(),
+                max_endpoints: None,
+                show_event_types: true,
+            };
+            let refused = shop
+                .management
+                .create_application(&shop.workspace, &shop.actor, new)
+                .await;
+            assert!(
+                matches!(refused, Err(ManagementError::Invalid(_))),
+                "{name:?} with {external_id:?} is not allowed: {refused:?}"
+            );
+        }
+    }
 }
 
 /// A change of several rows of which one cannot be written writes none of them.

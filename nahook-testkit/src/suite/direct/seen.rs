@@ -1,0 +1,140 @@
+//! What was sent, and what is seen of it.
+
+use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::task::Poll;
+
+use nahook_core::{
+    Clock, DeliveryId, DirectDelivery, DirectOutcome, DirectPublisher, EndpointId, IdempotencyKey,
+};
+
+use crate::declare::{Workspace, direct, nth_endpoint_id};
+use crate::{DirectHarness, HeldDelivery, ManualClock};
+
+/// A harness whose endpoints exist.
+pub(super) async fn started<H: DirectHarness>(endpoints: usize) -> H {
+    let harness = H::start().await;
+    let shop = Workspace::new("ws_shop").endpoints(endpoints);
+    harness.apply(&shop.manifest()).await;
+    harness
+}
+
+pub(super) fn now() -> nahook_core::Timestamp {
+    ManualClock::default().now()
+}
+
+/// A slot for the endpoint with that number.
+pub(super) fn slot(number: usize, endpoint: usize, key: Option<&str>) -> DirectDelivery {
+    direct(
+        "ws_shop",
+        nth_endpoint_id(endpoint),
+        key,
+        number as u64,
+        now(),
+    )
+}
+
+pub(super) async fn send<H: DirectHarness>(harness: &H, slot: DirectDelivery) -> DirectDelivery {
+    let mut slots = [slot];
+    harness.direct().publish_direct(&mut slots).await;
+    let [slot] = slots;
+    slot
+}
+
+pub(super) fn is_published(slot: &DirectDelivery) -> bool {
+    slot.outcome() == DirectOutcome::Published
+}
+
+pub(super) fn expect_published(slot: &DirectDelivery, why: &str) {
+    assert_eq!(slot.outcome(), DirectOutcome::Published, "{why}");
+}
+
+pub(super) fn expect_replay_of(slot: &DirectDelivery, original: DeliveryId, why: &str) {
+    assert_eq!(slot.outcome(), DirectOutcome::Replayed(original), "{why}");
+}
+
+/// Expects that of the slots with one key one is published and the others are its replays.
+pub(super) fn expect_one_each(slots: &[DirectDelivery]) {
+    let mut originals: HashMap<(EndpointId, &IdempotencyKey), Vec<DeliveryId>> = HashMap::new();
+    for slot in slots {
+        let id = match slot.outcome() {
+            DirectOutcome::Published => slot.id(),
+            DirectOutcome::Replayed(original) => original,
+            DirectOutcome::Failed(kind) => panic!("a healthy back end has failed: {kind:?}"),
+        };
+        if let Some(key) = slot.idempotency_key() {
+            originals
+                .entry((slot.endpoint(), key))
+                .or_default()
+                .push(id);
+        }
+    }
+    for ids in originals.values() {
+        let published: Vec<_> = slots
+            .iter()
+            .filter(|slot| is_published(slot) && ids.contains(&slot.id()))
+            .collect();
+        assert_eq!(published.len(), 1, "one of those with the key is queued");
+        assert!(
+            ids.iter().all(|id| *id == published[0].id()),
+            "all of those with the key are answered with it"
+        );
+    }
+}
+
+/// Expects that the queue holds what is marked published, as it was, and nothing else.
+pub(super) async fn expect_held<H: DirectHarness>(harness: &H, slots: &[DirectDelivery]) {
+    let mut found: HashMap<DeliveryId, HeldDelivery> = HashMap::new();
+    for delivery in harness.held().await {
+        let twice = found.insert(delivery.delivery, delivery);
+        assert_eq!(twice, None, "the queue holds a delivery twice");
+    }
+    for slot in slots.iter().filter(|slot| is_published(slot)) {
+        assert_eq!(
+            found.remove(&slot.id()),
+            Some(HeldDelivery::of_direct(slot)),
+            "what was published is in the queue, as it was"
+        );
+    }
+    assert!(
+        found.is_empty(),
+        "the queue holds what was not published: {:?}",
+        found.keys()
+    );
+}
+
+/// Expects that no slot claims what the queue contradicts.
+pub(super) async fn expect_truthful<H: DirectHarness>(harness: &H, slots: &[DirectDelivery]) {
+    let held: HashSet<_> = harness
+        .held()
+        .await
+        .into_iter()
+        .map(|held| held.delivery)
+        .collect();
+    for slot in slots {
+        let is_held = held.contains(&slot.id());
+        match slot.outcome() {
+            DirectOutcome::Published => assert!(is_held, "it is marked published"),
+            DirectOutcome::Replayed(original) => {
+                assert!(!is_held && held.contains(&original), "it is a replay");
+            }
+            DirectOutcome::Failed(kind) => {
+                assert!(kind.may_be_queued() || !is_held, "{kind:?} is definite");
+            }
+        }
+    }
+}
+
+/// Polls a future so many times, as long as it is pending, and drops it.
+pub(super) async fn poll_so_often(polls: usize, future: impl Future<Output = ()>) {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let ended =
+            std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+        if ended.is_ready() {
+            return;
+        }
+        // Gives the adapter's own tasks and threads a turn.
+        tokio::task::yield_now().await;
+    }
+}
