@@ -28,13 +28,16 @@ impl<S: ManagementStore> Management<S> {
         let selection = [
             Select::Endpoint(endpoint),
             Select::SubscriptionsOf(endpoint),
-            Select::EventTypes,
         ];
         let rows = self.read(workspace, &selection).await?;
         if rows.endpoints.is_empty() {
             return Err(ManagementError::NotFound("endpoint"));
         }
-        let names: HashMap<_, _> = rows
+        // Of a workspace's many event types one endpoint hears a few. One that is removed meanwhile takes its subscription along.
+        let ids = rows.subscriptions.iter().map(|row| row.event_type);
+        let heard = [Select::EventTypesWith(ids.collect())];
+        let heard = self.read(workspace, &heard).await?;
+        let names: HashMap<_, _> = heard
             .event_types
             .iter()
             .map(|row| (row.id, &row.name))
