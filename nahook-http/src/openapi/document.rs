@@ -102,13 +102,26 @@ fn show(operation: Operation, components: &Components) -> Value {
         shown["description"] = operation.description.into();
     }
     if let Some(schema) = operation.body {
-        // No body stands for an empty object.
+        let is_required = components.requires(&schema);
+        let taken = if is_required {
+            schema
+        } else {
+            or_empty(&schema)
+        };
         shown["requestBody"] = json!({
-            "required": components.requires(&schema),
-            "content": { "application/json": { "schema": schema } },
+            "required": is_required,
+            "content": { "application/json": { "schema": taken } },
         });
     }
     shown
+}
+
+/// A body that may be an empty object may be absent, or the empty list that PHP makes of an empty map.
+fn or_empty(schema: &Value) -> Value {
+    json!({ "anyOf": [
+        schema,
+        { "type": "array", "maxItems": 0, "description": "Stands for an empty object: PHP writes it so." },
+    ] })
 }
 
 fn success(status: u16, schema: Option<&Value>) -> Value {

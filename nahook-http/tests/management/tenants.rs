@@ -54,7 +54,7 @@ async fn delivery_of_other(bench: &Bench) -> String {
 }
 
 /// An id that nothing has, of the same kind.
-fn missing(name: &str) -> String {
+pub(crate) fn missing(name: &str) -> String {
     match name {
         "deliveryId" => "del_00000000000000000000000000".to_owned(),
         other => format!("{}_missing", &other[..2]),
@@ -62,7 +62,7 @@ fn missing(name: &str) -> String {
 }
 
 /// The path with its parameters filled in.
-fn filled(path: &str, fill: impl Fn(&str) -> String) -> String {
+pub(crate) fn filled(path: &str, fill: impl Fn(&str) -> String) -> String {
     let mut parts = path.split('{');
     let mut text = parts.next().unwrap().to_owned();
     for part in parts {
@@ -74,8 +74,10 @@ fn filled(path: &str, fill: impl Fn(&str) -> String) -> String {
 }
 
 /// A body that the operation takes: its schema's example.
-fn body(operation: &Value) -> String {
-    let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+pub(crate) fn body(operation: &Value) -> String {
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+    // Where nothing is required the empty list is as good.
+    let schema = schema.get("$ref").unwrap_or(&schema["anyOf"][0]["$ref"]);
     let Some(name) = schema.as_str().and_then(|it| it.rsplit('/').next()) else {
         return String::new();
     };
@@ -84,7 +86,7 @@ fn body(operation: &Value) -> String {
     example.to_string()
 }
 
-fn management() -> impl Iterator<Item = (Method, String, Value)> {
+pub(crate) fn management() -> impl Iterator<Item = (Method, String, Value)> {
     let all = operations().into_iter();
     let managed = all.filter(|(_, path, _)| path.starts_with("/management/"));
     managed.map(|(method, path, operation)| {
