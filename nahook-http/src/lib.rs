@@ -10,6 +10,7 @@ pub mod metric;
 mod openapi;
 mod operations;
 mod serve;
+mod unanswered;
 pub mod wire;
 
 pub use self::edge::{Edge, EdgeLayer, RequestContext, RequestId};

@@ -7,16 +7,13 @@ use tokio::time::Instant;
 use super::Tally;
 use super::items::Items;
 use crate::metric::{self, Route};
+use crate::unanswered::unanswered;
 use crate::{ApiError, RequestContext};
 
 /// The code of a success.
 const ACCEPTED: &str = "accepted";
 /// The code of a batch of which a part was refused.
 const PARTIAL: &str = "partial";
-/// The code where nobody was left to be answered.
-const CANCELED: &str = "canceled";
-/// What is logged as the status where there was no answer.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Fills up as a request proceeds and is told when dropped: also when the client goes away in the middle.
 ///
@@ -129,8 +126,7 @@ impl Drop for Report {
         let duration = self.context.arrived.elapsed();
         let (status, code) = match self.answer {
             Some((status, code)) => (status.as_u16(), code),
-            None if std::thread::panicking() => (500, "internal_error"),
-            None => (CLIENT_CLOSED_REQUEST, CANCELED),
+            None => unanswered(),
         };
         metric::count_request(self.route, status, code);
         metric::observe_ingestion(self.route, duration);

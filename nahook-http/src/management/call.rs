@@ -17,9 +17,9 @@ use super::body::BodyArgs;
 use super::path::{PathArgs, PathId as _};
 use super::query::{self, QueryArgs};
 use super::refusal::missing;
+use super::report::Report;
 use crate::cause::Causes;
 use crate::ingestion::{ReadError, Unread, bearer};
-use crate::metric::{self, Route};
 use crate::{ApiError, RequestContext};
 
 /// The code of a success.
@@ -57,9 +57,9 @@ where
     let deadline = context.arrived + api.settings.timeout;
     let (head, body) = request.into_parts();
     let mut body = Unread::new(body, &head.headers);
-    let mut token = None;
+    let mut report = Report::new(id, context);
     let calling = async {
-        let call = read(&api, &head, path, &mut body, &mut token, deadline).await?;
+        let call = read(&api, &head, path, &mut body, &mut report, deadline).await?;
         timeout_at(deadline, operation(call))
             .await
             .unwrap_or_else(|_| Err(too_late(&head.method)))
@@ -74,17 +74,7 @@ where
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    let status = response.status().as_u16();
-    metric::count_request(Route::Management, status, code);
-    tracing::info!(
-        request = %context.id,
-        operation = id,
-        token = token.map(tracing::field::display),
-        status,
-        code,
-        duration_ms = context.arrived.elapsed().as_secs_f64() * 1_000.0,
-        "management"
-    );
+    report.answered(response.status().as_u16(), code);
     response
 }
 
@@ -93,13 +83,13 @@ async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
     head: &Parts,
     path: Result<RawPathParams, RawPathParamsRejection>,
     body: &mut Unread,
-    token: &mut Option<ManagementTokenId>,
+    report: &mut Report,
     deadline: Instant,
 ) -> Result<Call<P, Q, B>, ApiError> {
     let (id, workspace) = timeout_at(deadline, authenticate(api, &head.headers))
         .await
         .unwrap_or_else(|_| Err(too_late(&Method::GET)))?;
-    *token = Some(id);
+    report.token(id);
     // What is not UTF-8 is the id of nothing.
     let path = path.map_err(|_| missing(WorkspaceId::OF))?;
     let mut ids = path.iter().map(|(_, text)| text);

@@ -22,6 +22,7 @@ mod portal;
 mod query;
 mod redelivery;
 mod refusal;
+mod report;
 mod routes;
 mod schemas;
 mod subscriptions;

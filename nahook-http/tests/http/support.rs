@@ -80,8 +80,8 @@ impl Bench {
                     "payload_len_max": POOR_LEN_MAX,
                     "key_rate": {"count": 1, "period_secs": 3600},
                 },
-                "event_types": [{"name": "order.paid"}],
-                "endpoints": [{"id": "ep_poor", "url": "https://poor.example/"}],
+                "event_types": [{"name": "order.paid"}, {"name": "poor.only"}],
+                "endpoints": [{"id": "ep_poor", "url": "https://poor.example/", "event_types": ["poor.only"]}],
                 "api_keys": [{"name": "poor", "key": POOR}],
             },
             {

@@ -1,7 +1,6 @@
 //! What operators are told of a Trigger: one line, and the metrics.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,81 +9,19 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use nahook_core::{FailureKind, Outcome};
 use nahook_http::{metric, not_found};
 use serde_json::Value;
-use tracing::Dispatch;
-use tracing::subscriber::DefaultGuard;
 
+use crate::logging::{Lines, Logging};
 use crate::support::{Bench, DISABLED, Fault, KEY, ORDER_PAID, Scripted, ask, post};
 
-/// Log lines, as JSON.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
     /// The one line of a Trigger.
     fn trigger(&self) -> Value {
-        let text = self.text();
-        let mut lines = text
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|line| line["fields"]["message"] == "trigger");
-        let line = lines.next().unwrap();
-        assert!(lines.next().is_none(), "one line a trigger");
-        assert_eq!(line["level"], "INFO");
-        line["fields"].clone()
-    }
-}
-
-/// Collects what this thread logs, until dropped.
-struct Logging {
-    lines: Lines,
-    _guard: DefaultGuard,
-    /// With a single subscriber alive, a thread that has none decides for all threads whether a line that it is the
-    /// first to reach is ever logged. With two it does not.
-    _second: Dispatch,
-}
-
-impl Logging {
-    fn start() -> Self {
-        let lines = Lines::default();
-        let subscriber = || {
-            let writer = lines.clone();
-            tracing_subscriber::fmt()
-                .json()
-                .with_max_level(tracing::Level::TRACE)
-                .with_writer(move || writer.clone())
-                .finish()
-        };
-        let second = Dispatch::new(subscriber());
-        let guard = tracing::subscriber::set_default(subscriber());
-        Self {
-            lines,
-            _guard: guard,
-            _second: second,
-        }
-    }
-
-    fn stop(self) -> Lines {
-        self.lines
+        self.only("trigger")
     }
 }
 
 /// What is logged while `request` is answered.
-async fn logged(bench: &Bench, request: Request<Body>) -> Lines {
+pub(crate) async fn logged(bench: &Bench, request: Request<Body>) -> Lines {
     let logging = Logging::start();
     ask(&bench.router(), request).await;
     logging.stop()

@@ -11,8 +11,11 @@ mod deliveries;
 mod document;
 mod endpoints;
 mod events;
+#[path = "../http/logging.rs"]
+mod logging;
 mod operators;
 mod secrets;
 mod support;
 mod tenants;
 mod test_event;
+mod told;

@@ -1,0 +1,53 @@
+//! What is told of a management request besides its answer: one line, and a metric.
+
+use nahook_core::ManagementTokenId;
+
+use crate::RequestContext;
+use crate::metric::{self, Route};
+use crate::unanswered::unanswered;
+
+/// Fills up as a request proceeds and is told when dropped: also when the client goes away in the middle, since what it
+/// asked for may have been done.
+///
+/// It names the operation and never the path, which is the client's, and holds nothing of a body or a query.
+pub(super) struct Report {
+    context: RequestContext,
+    operation: &'static str,
+    token: Option<ManagementTokenId>,
+    answer: Option<(u16, &'static str)>,
+}
+
+impl Report {
+    pub(super) fn new(operation: &'static str, context: RequestContext) -> Self {
+        Self {
+            context,
+            operation,
+            token: None,
+            answer: None,
+        }
+    }
+
+    pub(super) fn token(&mut self, token: ManagementTokenId) {
+        self.token = Some(token);
+    }
+
+    pub(super) fn answered(&mut self, status: u16, code: &'static str) {
+        self.answer = Some((status, code));
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let (status, code) = self.answer.unwrap_or_else(unanswered);
+        metric::count_request(Route::Management, status, code);
+        tracing::info!(
+            request = %self.context.id,
+            operation = self.operation,
+            token = self.token.map(tracing::field::display),
+            status,
+            code,
+            duration_ms = self.context.arrived.elapsed().as_secs_f64() * 1_000.0,
+            "management"
+        );
+    }
+}
