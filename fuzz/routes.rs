@@ -1,12 +1,12 @@
 //! The management routes over a workspace in memory, asked without a network.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use nahook_core::memory::MemoryStore;
-use nahook_core::{ApplyMode, Catalog as _};
+use nahook_core::{ApplyMode, Catalog as _, DirectDelivery, DirectPublisher, Payload};
 use nahook_http::{ManagementApi, ManagementPorts, management_router, with_fallbacks};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -16,6 +16,29 @@ use tower::ServiceExt as _;
 pub struct Routes {
     runtime: Runtime,
     router: Router,
+    queue: Queue,
+}
+
+/// A queue that keeps the last payload alone: a fuzzer would fill the memory.
+#[derive(Clone, Default)]
+struct Queue(Arc<Mutex<Option<Payload>>>);
+
+impl DirectPublisher for Queue {
+    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
+        for delivery in deliveries {
+            *self.0.lock().unwrap() = Some(delivery.event().payload.clone());
+            delivery.published();
+        }
+    }
+}
+
+/// Checks that the payload is a JSON object that stands in the body byte for byte.
+pub fn stands_in(payload: &[u8], body: &[u8]) {
+    assert!(payload.first() == Some(&b'{') && payload.last() == Some(&b'}'));
+    let stands_there = body.windows(payload.len()).any(|part| part == payload);
+    // PHP's empty list stands for an empty object.
+    assert!(stands_there || payload == b"{}");
+    let _: &serde_json::value::RawValue = serde_json::from_slice(payload).unwrap();
 }
 
 /// The routes, made once.
@@ -41,9 +64,9 @@ impl Routes {
         runtime
             .block_on(store.apply(&manifest, ApplyMode::Commit))
             .unwrap();
-        let store = Arc::new(store);
+        let (store, queue) = (Arc::new(store), Queue::default());
         let api = ManagementApi::new(ManagementPorts {
-            direct: store.clone(),
+            direct: Arc::new(queue.clone()),
             endpoints: store.clone(),
             keys: store.clone(),
             log: store.clone(),
@@ -54,7 +77,13 @@ impl Routes {
         Self {
             runtime,
             router: with_fallbacks(management_router(api)),
+            queue,
         }
+    }
+
+    /// The payload that was queued since this was asked last.
+    pub fn queued(&self) -> Option<Payload> {
+        self.queue.0.lock().unwrap().take()
     }
 
     /// Asks and answers the status, after checking that it is an answer that the document knows.
