@@ -2,7 +2,8 @@
 //!
 //! `NAHOOK_PLUG_ROUNDS`, `NAHOOK_PLUG_SERVER_ROUNDS` and `NAHOOK_PLUG_DATABASE_ROUNDS` choose how often: that of a server on
 //! a file, those of two servers that share a database, and that of the database under them; `NAHOOK_PLUG_NATS_ROUNDS` that of
-//! everything around a queue on NATS. `NAHOOK_PLUG_SEED` chooses when.
+//! everything around a queue on NATS; `NAHOOK_PLUG_KEYED_ROUNDS` and `NAHOOK_PLUG_KEYED_SERVER_ROUNDS` those between Sends with
+//! keys, on a file and on a database. `NAHOOK_PLUG_SEED` chooses when.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -15,6 +16,7 @@ mod support;
 mod account;
 mod database;
 mod file;
+mod keyed;
 mod load;
 mod nats;
 mod random;
