@@ -16,11 +16,12 @@ use nahook_core::{
     RecorderBuffer, RecorderBufferSettings, SecretText, StoreError, SystemClock,
 };
 use nahook_nats::{Nats, NatsSettings};
-use nahook_postgres::{PostgresSettings, PostgresStore};
-use nahook_sqlite::{Role, SqliteLimiter, SqliteSettings, SqliteStore};
+use nahook_postgres::PostgresStore;
+use nahook_sqlite::{SqliteLimiter, SqliteStore};
 
 use crate::ServerError;
 use crate::by_key::ByKey;
+use crate::usage::Usage;
 
 /// How often the metrics are told how the delivery log gets on.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
@@ -147,13 +148,15 @@ enum Opened {
 }
 
 impl Backend {
-    /// Opens the store and the queue for a server, which is the only one on an embedded file. Makes what does not exist yet.
+    /// Opens the store and the queue for a server, which is the only one on an embedded file and forgets what was settled and
+    /// accepted longer ago than `retention`. Makes what does not exist yet.
     pub async fn open_server(
         store: &StoreUrl,
         queue: &QueueUrl,
         nats: &NatsSettings,
+        retention: Duration,
     ) -> Result<Self, ServerError> {
-        let mut backend = Self::open(store, Role::Server).await?;
+        let mut backend = Self::open(store, Usage::Server { retention }).await?;
         if let QueueUrl::Nats(servers) = queue {
             let opened = nahook_nats::connect(servers.expose(), nats.clone()).await;
             match opened {
@@ -222,7 +225,7 @@ impl Backend {
 
     /// Opens the store for a command that runs beside a server.
     pub async fn open_tool(store: &StoreUrl) -> Result<Self, ServerError> {
-        Self::open(store, Role::Tool).await
+        Self::open(store, Usage::Tool).await
     }
 
     /// Opens a store that exists already for a command that runs beside a server: a command that only looks must not make
@@ -237,7 +240,7 @@ impl Backend {
         Self::open_tool(store).await
     }
 
-    async fn open(store: &StoreUrl, role: Role) -> Result<Self, ServerError> {
+    async fn open(store: &StoreUrl, usage: Usage) -> Result<Self, ServerError> {
         match store {
             StoreUrl::Memory => {
                 let limiter = GcraLimiter::new(Arc::new(SystemClock));
@@ -248,19 +251,18 @@ impl Backend {
                 ))
             }
             StoreUrl::Postgres(url) => {
-                let settings = PostgresSettings::default();
-                let store = PostgresStore::connect(url.expose(), settings).await;
+                let store = PostgresStore::connect(url.expose(), usage.postgres()).await;
                 let store = store.map_err(|error| ServerError::Database(error.into()))?;
                 let limiter = Arc::new(store.limiter());
                 Ok(Self::over(store.clone(), limiter, Opened::Postgres(store)))
             }
             StoreUrl::Sqlite(path) => {
                 let file = path.clone();
-                let opening = tokio::task::spawn_blocking(move || open_sqlite(&file, role));
+                let opening = tokio::task::spawn_blocking(move || open_sqlite(&file, usage));
                 let store = opening
                     .await
                     .map_err(|error| not_opened(path, error.into()))??;
-                if role == Role::Tool {
+                if usage == Usage::Tool {
                     // A tool charges nobody, and must not write down debts beside the server that does.
                     let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
                     let opened = Opened::Sqlite(store.clone(), None);
@@ -360,7 +362,7 @@ async fn measure(accepted: &RecorderBuffer) {
     }
 }
 
-fn open_sqlite(path: &Path, role: Role) -> Result<SqliteStore, ServerError> {
+fn open_sqlite(path: &Path, usage: Usage) -> Result<SqliteStore, ServerError> {
     if let Some(parent) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -379,11 +381,7 @@ fn open_sqlite(path: &Path, role: Role) -> Result<SqliteStore, ServerError> {
         .create_new(true)
         .mode(0o600)
         .open(path);
-    let settings = match role {
-        Role::Server => SqliteSettings::server(),
-        Role::Tool => SqliteSettings::tool(),
-    };
-    SqliteStore::open(path, settings).map_err(|error| not_opened(path, error.into()))
+    SqliteStore::open(path, usage.sqlite()).map_err(|error| not_opened(path, error.into()))
 }
 
 fn not_opened(path: &Path, source: Box<dyn Error + Send + Sync>) -> ServerError {

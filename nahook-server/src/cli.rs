@@ -8,11 +8,13 @@ use crate::apply::ApplyArgs;
 use crate::import::ImportArgs;
 use crate::keys::KeysArgs;
 use crate::listen::ListenArgs;
+use crate::operate::{DryRunArgs, RetryArgs, TestEventArgs};
+use crate::send::SendArgs;
 use crate::serve;
 use crate::settings::SettingsArgs;
 use crate::tokens::TokensArgs;
 use crate::trigger::TriggerArgs;
-use crate::{ServerError, apply, demo, import, keys, listen, tokens, trigger};
+use crate::{ServerError, apply, demo, import, keys, listen, operate, send, tokens, trigger};
 
 /// Webhook fan-out: one event in, one signed delivery for every subscribed endpoint out.
 #[derive(Debug, Parser)]
@@ -33,6 +35,14 @@ pub struct Cli {
 pub enum Command {
     /// Make what a manifest declares exist: workspaces, event types, endpoints, subscriptions, keys.
     Apply(Box<ApplyArgs>),
+    /// Queue what was given up again: one delivery, or all of an endpoint since a time.
+    Retry(RetryArgs),
+    /// Send to one endpoint through a running server.
+    Send(SendArgs),
+    /// Send a test event to one endpoint through a running server.
+    TestEvent(TestEventArgs),
+    /// Tell who would get an event of a type, and who would not and why.
+    DryRun(DryRunArgs),
     /// Show everything in a few seconds: a server, receivers, one of them failing, a trigger.
     Demo,
     /// Bring the history of another server along: deliveries with their attempts.
@@ -63,6 +73,10 @@ pub fn run(cli: Cli) -> Result<ExitCode, ServerError> {
 async fn dispatch(cli: Cli) -> Result<ExitCode, ServerError> {
     match cli.command {
         None => serve::run(cli.settings).await,
+        Some(Command::DryRun(args)) => operate::dry_run(args).await,
+        Some(Command::Retry(args)) => operate::retry(args).await,
+        Some(Command::Send(args)) => send::run(args).await,
+        Some(Command::TestEvent(args)) => operate::test_event(args).await,
         Some(Command::Serve(settings)) => serve::run(*settings).await,
         Some(Command::Apply(args)) => apply::run(*args).await,
         Some(Command::Demo) => demo::run().await,

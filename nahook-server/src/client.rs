@@ -1,14 +1,14 @@
-//! A small client of the Ingestion API, for the command line.
+//! A small client of the APIs, for the command line.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
+use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use nahook_core::{EventTypeName, SecretText};
+use nahook_core::{EndpointId, EventTypeName, SecretText};
 use nahook_delivery::tls;
 
 use crate::ServerError;
@@ -18,25 +18,68 @@ const ANSWER_LEN_MAX: usize = 64 * 1024 * 1024;
 /// How long a request may take: beyond the five seconds of the server's own.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Triggers an event at the server behind `base_url`. Answers the status and the body, whatever they are.
+/// Where a server is, and the secret of whoever asks it.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
+pub struct Access {
+    /// The server's base URL; a path in it is kept.
+    pub base_url: String,
+    /// An ingestion key or a management token.
+    pub secret: SecretText,
+}
+
+/// Triggers an event. Answers the status and the body, whatever they are.
 ///
 /// # Errors
-/// No answer arrived; whether the server did anything is not known.
+/// As those of [`ask`].
 pub async fn trigger(
-    base_url: &str,
-    api_key: &SecretText,
+    access: &Access,
     event_type: &EventTypeName,
     body: Bytes,
 ) -> Result<(StatusCode, Bytes), ServerError> {
+    let path = format!("/api/ingest/event/{event_type}");
+    ask(access, Method::POST, &path, body).await
+}
+
+/// Sends to one endpoint. Answers the status and the body, whatever they are.
+///
+/// # Errors
+/// As those of [`ask`].
+pub async fn send(
+    access: &Access,
+    endpoint: EndpointId,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes), ServerError> {
+    ask(
+        access,
+        Method::POST,
+        &format!("/api/ingest/{endpoint}"),
+        body,
+    )
+    .await
+}
+
+/// Asks the server for that path. Answers the status and the body, whatever they are.
+///
+/// # Errors
+/// No answer arrived; whether the server did anything is not known.
+pub async fn ask(
+    access: &Access,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes), ServerError> {
     let failed = |reason: String| ServerError::Request(reason);
-    let base_url = base_url.trim_end_matches('/');
-    let uri: Uri = format!("{base_url}/api/ingest/event/{event_type}")
+    let base_url = access.base_url.trim_end_matches('/');
+    let uri: Uri = format!("{base_url}{path}")
         .parse()
         .map_err(|_| failed("the server's URL is malformed".to_owned()))?;
-    let request = Request::post(uri)
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
         .header(
             header::AUTHORIZATION,
-            format!("Bearer {}", api_key.expose()),
+            format!("Bearer {}", access.secret.expose()),
         )
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))

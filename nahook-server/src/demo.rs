@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use crate::backend::{QueueUrl, StoreUrl};
+use crate::client::Access;
 use crate::inbox::{Arrival, Inbox};
 use crate::listen::describe;
 use crate::serve::Server;
@@ -49,6 +50,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         allow_endpoint_ranges: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
         create_unknown_event_types: false,
         limiter_down: nahook_core::LimiterDown::Admit,
+        retention: Duration::from_hours(24),
         portal_url: None,
         log_format: None,
         sample: false,
@@ -113,8 +115,11 @@ async fn trigger_event(server: &Server, key: &SecretText) -> Result<Vec<Delivery
     let event_type = EventTypeName::new(EVENT_TYPE).map_err(|error| usage(&error))?;
     let payload = Payload::new(PAYLOAD).map_err(|error| usage(&error))?;
     let body = trigger::body(&payload, &Metadata::default())?;
-    let base_url = format!("http://{}", server.address());
-    let (status, body) = client::trigger(&base_url, key, &event_type, body).await?;
+    let access = Access {
+        base_url: format!("http://{}", server.address()),
+        secret: key.clone(),
+    };
+    let (status, body) = client::trigger(&access, &event_type, body).await?;
     println!("{status}\n    {}\n", String::from_utf8_lossy(&body));
     let answer: Answer = serde_json::from_slice(&body).map_err(|error| usage(&error))?;
     Ok(answer

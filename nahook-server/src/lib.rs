@@ -12,11 +12,14 @@ pub mod import;
 pub mod inbox;
 pub mod keys;
 pub mod listen;
+pub mod operate;
+pub mod send;
 pub mod serve;
 pub mod settings;
 pub mod telemetry;
 pub mod tokens;
 pub mod trigger;
+mod usage;
 mod workspaces;
 
 pub use self::error::ServerError;

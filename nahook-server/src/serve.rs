@@ -61,8 +61,9 @@ impl Server {
             .await
             .map_err(|source| ServerError::Listen { address, source })?;
         let address = listener.local_addr()?;
-        let backend =
-            Backend::open_server(&settings.store, &settings.queue, &settings.nats).await?;
+        let (store, queue) = (&settings.store, &settings.queue);
+        let retention = settings.retention;
+        let backend = Backend::open_server(store, queue, &settings.nats, retention).await?;
         // What a first start shows is for whoever can use it.
         let (first_start, inbox) = if settings.role.ingests() {
             prepare(&backend, settings.sample).await?

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
+use http::StatusCode;
 use nahook_core::{EventTypeName, Metadata, Payload, SecretText};
 
+use crate::client::Access;
 use crate::{ServerError, client};
 
 /// What `nahook trigger` is told.
@@ -51,8 +53,15 @@ pub async fn run(args: TriggerArgs) -> Result<ExitCode, ServerError> {
         .ok_or_else(|| usage("--metadata takes KEY=VALUE".to_owned()))?;
     let metadata = Metadata::new(metadata).map_err(|e| usage(e.to_string()))?;
     let body = body(&payload, &metadata)?;
-    let key = SecretText::new(args.api_key);
-    let (status, answer) = client::trigger(&args.url, &key, &event_type, body).await?;
+    let access = Access {
+        base_url: args.url,
+        secret: SecretText::new(args.api_key),
+    };
+    show(client::trigger(&access, &event_type, body).await?)
+}
+
+/// Prints what the server has answered; anything but a success is a failure.
+pub(crate) fn show((status, answer): (StatusCode, Bytes)) -> Result<ExitCode, ServerError> {
     let mut out = std::io::stdout().lock();
     out.write_all(&answer)?;
     out.write_all(b"\n")?;
@@ -76,7 +85,8 @@ pub(crate) fn body(payload: &Payload, metadata: &Metadata) -> Result<Bytes, Serv
     Ok(body.into())
 }
 
-fn read_payload(argument: &str) -> Result<String, ServerError> {
+/// The payload that an argument says, or the file that it names.
+pub(crate) fn read_payload(argument: &str) -> Result<String, ServerError> {
     match argument.strip_prefix('@') {
         Some("-") => Ok(std::io::read_to_string(std::io::stdin())?),
         Some(path) => std::fs::read_to_string(path).map_err(|error| ServerError::File {
@@ -87,6 +97,6 @@ fn read_payload(argument: &str) -> Result<String, ServerError> {
     }
 }
 
-fn usage(reason: String) -> ServerError {
+pub(crate) fn usage(reason: String) -> ServerError {
     ServerError::Usage(reason)
 }

@@ -5,7 +5,9 @@ mod nats;
 mod role;
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
@@ -54,6 +56,10 @@ pub struct SettingsArgs {
     /// What to do with a trigger when the rate limiter does not answer [default: admit].
     #[arg(long, env = "NAHOOK_LIMITER_DOWN", value_name = "CHOICE")]
     pub limiter_down: Option<LimiterDownChoice>,
+    /// How many days the delivery log is kept after an event was accepted, 1 to 365; what is not settled is kept until it is
+    /// [default: 7].
+    #[arg(long, env = "NAHOOK_RETENTION_DAYS", value_name = "DAYS")]
+    pub retention_days: Option<u32>,
     /// Where the portal's pages are: what the URL of a portal session begins with [default: /portal on this server].
     #[arg(long, env = "NAHOOK_PORTAL_URL", value_name = "URL")]
     pub portal_url: Option<String>,
@@ -80,6 +86,7 @@ struct SettingsFile {
     allow_endpoint_ranges: Option<Vec<String>>,
     create_unknown_event_types: Option<bool>,
     limiter_down: Option<LimiterDownChoice>,
+    retention_days: Option<u32>,
     portal_url: Option<String>,
     log_format: Option<LogFormat>,
     sample: Option<bool>,
@@ -127,6 +134,8 @@ pub struct Settings {
     pub create_unknown_event_types: bool,
     /// What to do when the rate limiter does not answer.
     pub limiter_down: LimiterDown,
+    /// How long what is settled is kept after its event was accepted.
+    pub retention: Duration,
     /// Where the portal's pages are; `/portal` at the address that is listened on if absent.
     pub portal_url: Option<String>,
     /// How logs are written; by the kind of the output if absent.
@@ -199,12 +208,28 @@ impl SettingsArgs {
                 .or(file.create_unknown_event_types)
                 .unwrap_or(false),
             limiter_down,
+            retention: retention(self.retention_days.or(file.retention_days))?,
             portal_url: portal_url(self.portal_url.or(file.portal_url))?,
             log_format: self.log_format.or(file.log_format),
             sample: can_have_sample && self.sample.or(file.sample).unwrap_or(true),
             nats: self.nats.or(file.nats).resolve()?,
         })
     }
+}
+
+/// The contract's.
+const RETENTION_DAYS_DEFAULT: u32 = 7;
+/// A day is how long an idempotency key stands for its delivery, which is not forgotten before that.
+const RETENTION_DAYS: RangeInclusive<u32> = 1..=365;
+
+fn retention(days: Option<u32>) -> Result<Duration, ServerError> {
+    let days = days.unwrap_or(RETENTION_DAYS_DEFAULT);
+    if !RETENTION_DAYS.contains(&days) {
+        let (least, most) = (RETENTION_DAYS.start(), RETENTION_DAYS.end());
+        let reason = format!("{days} is not a number of days from {least} to {most}");
+        return Err(wrong("--retention-days", reason));
+    }
+    Ok(Duration::from_hours(u64::from(days) * 24))
 }
 
 fn wrong(name: &'static str, reason: impl Into<String>) -> ServerError {
@@ -269,6 +294,7 @@ mod tests {
             (settings.queue, settings.role),
             (QueueUrl::Store, Role::All)
         );
+        assert_eq!(settings.retention, Duration::from_hours(7 * 24));
         assert!(settings.allow_endpoint_ranges.is_empty() && settings.sample);
     }
 
@@ -278,7 +304,7 @@ mod tests {
         let path = dir.path().join("nahook.toml");
         std::fs::write(
             &path,
-            "listen = '127.0.0.1:1'\nstore = 'sqlite:///tmp/x.db'\n",
+            "listen = '127.0.0.1:1'\nstore = 'sqlite:///tmp/x.db'\nretention_days = 30\n",
         )
         .unwrap();
         let config = Some(path);
@@ -292,6 +318,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert_eq!(settings.store, StoreUrl::Sqlite("/tmp/x.db".into()));
+        assert_eq!(settings.retention, Duration::from_hours(30 * 24));
     }
 
     #[test]
@@ -349,6 +376,20 @@ mod tests {
                     ..args()
                 },
                 "--portal-url",
+            ),
+            (
+                SettingsArgs {
+                    retention_days: Some(0),
+                    ..args()
+                },
+                "--retention-days: 0 is not a number of days from 1 to 365",
+            ),
+            (
+                SettingsArgs {
+                    retention_days: Some(366),
+                    ..args()
+                },
+                "--retention-days: 366",
             ),
             (
                 SettingsArgs {

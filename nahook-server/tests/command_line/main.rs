@@ -12,6 +12,7 @@ mod apply;
 mod first_start;
 mod keys;
 mod logs;
+mod operate;
 mod settings;
 mod start;
 mod stop;

@@ -1,0 +1,63 @@
+//! What a store is opened for, and what that makes of its settings.
+
+use std::time::Duration;
+
+use nahook_postgres::PostgresSettings;
+use nahook_sqlite::SqliteSettings;
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Usage {
+    /// A server, which forgets what is settled and was accepted longer ago than that.
+    Server { retention: Duration },
+    /// A command that runs beside a server. It does not know for how long the server keeps what it has, and forgets nothing.
+    Tool,
+}
+
+impl Usage {
+    pub(crate) fn postgres(self) -> PostgresSettings {
+        let mut settings = PostgresSettings::default();
+        match self {
+            Self::Server { retention } => settings.retention = retention,
+            Self::Tool => settings.retention_interval = Duration::ZERO,
+        }
+        settings
+    }
+
+    pub(crate) fn sqlite(self) -> SqliteSettings {
+        match self {
+            Self::Server { retention } => {
+                let mut settings = SqliteSettings::server();
+                settings.retention = retention;
+                settings
+            }
+            Self::Tool => SqliteSettings::tool(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nahook_sqlite::Role;
+
+    use super::*;
+
+    #[test]
+    fn a_server_keeps_what_it_has_for_as_long_as_it_is_told() {
+        let retention = Duration::from_hours(24);
+        let usage = Usage::Server { retention };
+        let (postgres, sqlite) = (usage.postgres(), usage.sqlite());
+        assert_eq!([postgres.retention, sqlite.retention], [retention; 2]);
+        assert_eq!(sqlite.role, Role::Server);
+        for interval in [postgres.retention_interval, sqlite.retention_interval] {
+            assert!(!interval.is_zero(), "it does look");
+        }
+    }
+
+    #[test]
+    fn a_command_forgets_nothing_that_a_server_keeps() {
+        assert_eq!(Usage::Tool.postgres().retention_interval, Duration::ZERO);
+        // A tool on a file forgets nothing, whatever its settings say.
+        assert_eq!(Usage::Tool.sqlite().role, Role::Tool);
+    }
+}
