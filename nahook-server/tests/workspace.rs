@@ -24,6 +24,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("nahook-sqlite", &["nahook-core"], &["nahook-testkit"]),
     ("nahook-testkit", &["nahook-core"], &[]),
     ("nahook-testserver", &[], &[]),
+    // It simulates, by numbers alone.
+    ("nahook-scale", &[], &[]),
 ];
 
 /// Who may depend on everything.
