@@ -108,14 +108,23 @@ struct DirectJob {
     clock: Arc<dyn Clock>,
     handover: Handover,
     written: Vec<DirectOutcome>,
-    /// The endpoints' rows for which something was queued.
-    endpoints: Vec<i64>,
+    queued: Vec<Queued>,
     answer: oneshot::Sender<Written>,
 }
 
 struct Slot {
     event: Event,
     endpoint: EndpointId,
+}
+
+/// What the queue hears of once it is committed.
+struct Queued {
+    /// Which slot's.
+    slot: usize,
+    /// The endpoint's row.
+    endpoint: i64,
+    /// The event's number and the delivery's key, unless the delivery was there already.
+    fresh: Option<(i64, i64)>,
 }
 
 impl DirectJob {
@@ -131,7 +140,7 @@ impl DirectJob {
             clock,
             handover: handover.clone(),
             written: Vec::with_capacity(deliveries.len()),
-            endpoints: Vec::new(),
+            queued: Vec::new(),
             answer: sender,
         };
         let sending = Sending {
@@ -155,11 +164,11 @@ impl Job for DirectJob {
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
         self.written.clear();
-        self.endpoints.clear();
+        self.queued.clear();
         // Read within the transaction: keys are claimed in the order of the writer.
         let now = self.clock.now();
-        for slot in &self.slots {
-            let outcome = match slot.write(session, now, &mut self.endpoints) {
+        for (at, slot) in self.slots.iter().enumerate() {
+            let outcome = match slot.write(session, now, at, &mut self.queued) {
                 // Refused before anything of it was written.
                 Err(error) if is_too_big(&error) => {
                     DirectOutcome::Failed(FailureKind::PayloadTooLarge)
@@ -172,9 +181,21 @@ impl Job for DirectJob {
     }
 
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
-        if is_committed {
-            for endpoint in &self.endpoints {
-                queue.has_work(*endpoint);
+        if !is_committed {
+            return;
+        }
+        for Queued {
+            slot,
+            endpoint,
+            fresh,
+        } in &self.queued
+        {
+            match fresh {
+                Some((seq, key)) => {
+                    queue.has_event(*seq, 1, &self.slots[*slot].event);
+                    queue.has_fresh(*endpoint, *key);
+                }
+                None => queue.has_work(*endpoint),
             }
         }
     }
@@ -192,7 +213,8 @@ impl Slot {
         &self,
         session: &mut Session,
         now: Timestamp,
-        endpoints: &mut Vec<i64>,
+        at: usize,
+        queued: &mut Vec<Queued>,
     ) -> rusqlite::Result<DirectOutcome> {
         let gone = Ok(DirectOutcome::Failed(FailureKind::EndpointGone));
         let Some(workspace) = session.workspace(self.event.workspace)? else {
@@ -209,21 +231,26 @@ impl Slot {
         let event_type = session.event_type(&self.event, workspace)?;
         let connection = session.connection();
         let seq = insert_event(connection, &self.event, workspace, event_type, 1)?;
-        connection
+        let key = delivery_key(seq, 0);
+        let inserted = connection
             .prepare_cached(
                 "INSERT INTO delivery (key, endpoint, status, attempts, due_at)
                  VALUES (?1, ?2, 0, 0, ?3) ON CONFLICT DO NOTHING",
             )?
             // What is fresh waits for nothing, whatever clock the event was stamped by.
             .execute(params![
-                delivery_key(seq, 0),
+                key,
                 endpoint,
                 nanos(self.event.accepted_at.min(now)),
             ])?;
         if let Some(key) = &self.event.idempotency_key {
             claim(session, endpoint, key, self.event.id, now)?;
         }
-        endpoints.push(endpoint);
+        queued.push(Queued {
+            slot: at,
+            endpoint,
+            fresh: key.filter(|_| inserted == 1).map(|key| (seq, key)),
+        });
         Ok(DirectOutcome::Published)
     }
 }

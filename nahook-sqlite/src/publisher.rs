@@ -112,7 +112,19 @@ struct PublishJob {
     due_at: Timestamp,
     handover: Handover,
     written: Vec<Slot>,
+    queued: Queued,
     answer: oneshot::Sender<Written>,
+}
+
+/// What the queue hears of once it is committed.
+#[derive(Debug, Default)]
+struct Queued {
+    /// The event's number.
+    seq: i64,
+    /// The endpoints and keys of deliveries that were not there before.
+    fresh: Vec<(i64, i64)>,
+    /// Endpoints whose delivery was there already.
+    known: Vec<i64>,
 }
 
 impl PublishJob {
@@ -133,6 +145,7 @@ impl PublishJob {
             due_at: event.accepted_at.min(clock.now()),
             handover: handover.clone(),
             written: Vec::with_capacity(deliveries.len()),
+            queued: Queued::default(),
             answer: sender,
         };
         let publishing = Publishing {
@@ -156,6 +169,7 @@ impl Job for PublishJob {
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
         self.written.clear();
+        self.queued = Queued::default();
         let Some(workspace) = session.workspace(self.event.workspace)? else {
             self.written.resize(self.slots.len(), Slot::Gone);
             return Ok(());
@@ -188,12 +202,18 @@ impl Job for PublishJob {
     }
 
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
-        if is_committed {
-            for slot in &self.written {
-                if let Slot::Written(endpoint) = slot {
-                    queue.has_work(*endpoint);
-                }
-            }
+        if !is_committed {
+            return;
+        }
+        let Queued { seq, fresh, known } = &self.queued;
+        if !fresh.is_empty() {
+            queue.has_event(*seq, fresh.len(), &self.event);
+        }
+        for (endpoint, key) in fresh {
+            queue.has_fresh(*endpoint, *key);
+        }
+        for endpoint in known {
+            queue.has_work(*endpoint);
         }
     }
 
@@ -206,7 +226,9 @@ impl Job for PublishJob {
 }
 
 impl PublishJob {
-    fn insert_deliveries(&self, connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+    fn insert_deliveries(&mut self, connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+        self.queued.seq = seq;
+        self.queued.fresh.reserve_exact(self.slots.len());
         // A delivery that is there already was published before: it is queued, which is all that is asked.
         let mut insert = connection.prepare_cached(
             "INSERT INTO delivery (key, endpoint, status, attempts, due_at)
@@ -217,7 +239,11 @@ impl PublishJob {
             if let (Slot::Written(endpoint), Some(key)) =
                 (slot, ordinal.and_then(|ordinal| delivery_key(seq, ordinal)))
             {
-                insert.execute(params![key, endpoint, due_at])?;
+                if insert.execute(params![key, endpoint, due_at])? == 1 {
+                    self.queued.fresh.push((*endpoint, key));
+                } else {
+                    self.queued.known.push(*endpoint);
+                }
             }
         }
         Ok(())

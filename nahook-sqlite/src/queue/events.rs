@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nahook_core::{EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
+use nahook_core::{Event, EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
 use rusqlite::Connection;
 
 use crate::row::{instant_at, maybe_parsed_at, message_at, parsed_at};
@@ -30,6 +30,30 @@ pub(super) struct Known {
     pub(super) event_type: Option<EventTypeName>,
     pub(super) accepted_at: Timestamp,
     pub(super) payload: Payload,
+}
+
+/// Up to this length a payload is copied: it may be a slice of much more that a connection has read.
+const COPIED_LEN_MAX: usize = 4 * 1024;
+
+impl Known {
+    /// What is known of an event that was just queued.
+    pub(super) fn of(event: &Event) -> Self {
+        let payload = if event.payload.len() <= COPIED_LEN_MAX {
+            Payload::from_stored(Bytes::copy_from_slice(event.payload.as_bytes()))
+        } else {
+            event.payload.clone()
+        };
+        Self {
+            message: event.id,
+            workspace: event.workspace,
+            event_type: event
+                .event_type
+                .as_ref()
+                .map(|event_type| event_type.name.clone()),
+            accepted_at: event.accepted_at,
+            payload,
+        }
+    }
 }
 
 impl Events {

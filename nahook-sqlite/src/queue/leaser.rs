@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Queue;
 use super::events::Events;
+use super::fresh::Due;
 use super::state::{Candidate, Claim};
 use crate::connection::open_reader;
 use crate::error::store_error;
@@ -22,6 +23,9 @@ use crate::{OpenError, SqliteSettings};
 /// When an endpoint whose rows could not be read is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How many deliveries of an endpoint are read at a time, if more wait than are in mind.
+const READ_AHEAD: usize = 256;
+
 /// The one that leases, on a thread of its own: what it finds free stays free until it has leased it.
 pub(crate) struct Leaser {
     connection: Connection,
@@ -30,13 +34,6 @@ pub(crate) struct Leaser {
     events: Events,
     ids: HashMap<i64, EndpointId>,
     rows: HashMap<EndpointId, i64>,
-}
-
-/// A due row.
-#[derive(Clone, Copy)]
-struct Due {
-    key: i64,
-    attempts: u32,
 }
 
 /// The batch in the making: each delivery with its place among its endpoint's, so that the endpoints take turns in it.
@@ -156,7 +153,7 @@ impl Leaser {
         {
             let mut state = self.queue.state();
             for candidate in candidates.into_iter().chain(put_aside) {
-                state.has_work(candidate.endpoint);
+                state.enter(candidate.endpoint);
             }
         }
         match failure {
@@ -178,57 +175,84 @@ impl Leaser {
             return Ok(true);
         }
         let endpoint = candidate.endpoint;
-        // Due rows that are leased come first: they are passed by.
-        let limit = wanted + self.queue.state().leased(endpoint) + 1;
-        let fresh = self.fresh(endpoint, limit)?;
-        let retries = self.retries(endpoint, now, limit)?;
-        let was_cut = fresh.len() == limit || retries.len() == limit;
-        let chosen = self.choose(candidate, wanted, fresh, retries);
-        let has_more = was_cut || chosen.has_more;
-        if !has_more && let Some(at) = first_retry(&self.connection, endpoint, nanos(now))? {
-            self.queue.state().has_work_at(endpoint, at);
-        }
-        let found = self.read(endpoint, &chosen.rows, request, now)?;
+        let fresh = self.fresh(endpoint, wanted)?;
+        let retries = self.retries_if_any(endpoint, now, wanted)?;
+        let has_more_retries = retries.has_more;
+        let chosen = choose(candidate, wanted, fresh, retries.rows);
+        let found = self.read(endpoint, &chosen.rows, request, now);
         let mut state = self.queue.state();
-        for (claim, mut delivery) in found {
+        let has_more_retries = has_more_retries || chosen.has_more_retries;
+        if has_more_retries || found.is_err() {
+            state.has_retry(endpoint);
+        }
+        for (claim, mut delivery) in found? {
+            state.fresh(endpoint).leased(claim.key);
             delivery.lease.token = state.claim(claim);
             batch.push((candidate.leased, delivery));
             candidate.leased += 1;
             candidate.room -= 1;
         }
         state.set_turn(endpoint, candidate.retry_is_next);
-        Ok(has_more)
+        Ok(has_more_retries || state.fresh(endpoint).may_have_any())
     }
 
-    /// Takes fresh deliveries and retries by turns, passing by what is leased.
-    fn choose(
-        &self,
-        candidate: &mut Candidate,
-        wanted: usize,
-        fresh: Vec<Due>,
-        retries: Vec<Due>,
-    ) -> Chosen {
-        let state = self.queue.state();
-        let is_free = |due: &Due| state.is_free(due.key);
-        let mut fresh = fresh.into_iter().filter(is_free).peekable();
-        let mut retries = retries.into_iter().filter(is_free).peekable();
-        let mut rows = Vec::new();
-        while rows.len() < wanted {
-            let take_retry = match (fresh.peek(), retries.peek()) {
-                (None, None) => break,
-                (fresh, None) => fresh.is_none(),
-                (None, Some(_)) => true,
-                (Some(_), Some(_)) => candidate.retry_is_next,
+    /// The endpoint's first deliveries that wait for nothing, at most `max`: from memory, or else from the file.
+    fn fresh(&self, endpoint: i64, max: usize) -> rusqlite::Result<Vec<Due>> {
+        let (mark, leased) = {
+            let mut state = self.queue.state();
+            let Some(mark) = state.fresh(endpoint).must_read(max) else {
+                return Ok(state.fresh(endpoint).first(max));
             };
-            candidate.retry_is_next = !take_retry;
-            rows.extend(if take_retry {
-                retries.next()
+            (mark, state.leased(endpoint))
+        };
+        // What is leased comes first and is passed by.
+        let limit = max.max(READ_AHEAD) + leased + 1;
+        let rows = self.read_fresh(endpoint, limit)?;
+        let is_partial = rows.len() == limit;
+        let mut state = self.queue.state();
+        state.fresh_read(endpoint, mark, rows, is_partial);
+        Ok(state.fresh(endpoint).first(max))
+    }
+
+    /// The endpoint's retries that are due and free, if there may be any that no alarm will announce; sets the alarm for
+    /// those that are due later.
+    fn retries_if_any(
+        &self,
+        endpoint: i64,
+        now: Timestamp,
+        max: usize,
+    ) -> rusqlite::Result<Retries> {
+        let leased = {
+            let mut state = self.queue.state();
+            if !state.begin_looking_for_retries(endpoint) {
+                return Ok(Retries::default());
+            }
+            state.leased(endpoint)
+        };
+        let limit = max + leased + 1;
+        let found = self.retries(endpoint, now, limit).and_then(|rows| {
+            let has_more = rows.len() == limit;
+            let first = if has_more {
+                None
             } else {
-                fresh.next()
-            });
+                first_retry(&self.connection, endpoint, nanos(now))?
+            };
+            Ok((Retries { rows, has_more }, first))
+        });
+        let mut state = self.queue.state();
+        match found {
+            Ok((mut retries, first)) => {
+                if let Some(at) = first {
+                    state.has_work_at(endpoint, at);
+                }
+                retries.rows.retain(|due| state.is_free(due.key));
+                Ok(retries)
+            }
+            Err(error) => {
+                state.has_retry(endpoint);
+                Err(error)
+            }
         }
-        let has_more = fresh.peek().is_some() || retries.peek().is_some();
-        Chosen { rows, has_more }
     }
 
     /// Reads what belongs to the chosen rows; their tokens are still to be given.
@@ -241,10 +265,21 @@ impl Leaser {
     ) -> rusqlite::Result<Vec<(Claim, LeasedDelivery)>> {
         let expires_at = now.saturating_add(request.duration);
         let endpoint_id = self.id_of(endpoint)?;
+        let fresh: Vec<_> = {
+            let mut state = self.queue.state();
+            let take = |due: &Due| {
+                let is_first = due.attempts == 0;
+                is_first.then(|| state.fresh_events.take(split_key(due.key).0))?
+            };
+            rows.iter().map(take).collect()
+        };
         let mut found = Vec::with_capacity(rows.len());
-        for due in rows {
+        for (due, fresh) in rows.iter().zip(fresh) {
             let (seq, ordinal) = split_key(due.key);
-            let event = self.events.get(&self.connection, seq)?;
+            let event = match fresh {
+                Some(event) => event,
+                None => self.events.get(&self.connection, seq)?,
+            };
             let id = DeliveryId::nth(event.message, ordinal);
             let claim = Claim {
                 key: due.key,
@@ -272,8 +307,8 @@ impl Leaser {
         Ok(found)
     }
 
-    /// What has not been attempted, the oldest first: it is due.
-    fn fresh(&self, endpoint: i64, limit: usize) -> rusqlite::Result<Vec<Due>> {
+    /// What waits for nothing, the oldest first.
+    fn read_fresh(&self, endpoint: i64, limit: usize) -> rusqlite::Result<Vec<Due>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
             .prepare_cached(
@@ -332,11 +367,44 @@ fn due_at(row: &Row<'_>) -> rusqlite::Result<Due> {
     })
 }
 
+/// Retries that are due and free.
+#[derive(Default)]
+struct Retries {
+    rows: Vec<Due>,
+    /// Whether there are others.
+    has_more: bool,
+}
+
 /// Which rows to lease.
 struct Chosen {
     rows: Vec<Due>,
-    /// Whether more of those that were read could be leased.
-    has_more: bool,
+    /// Whether retries were left over.
+    has_more_retries: bool,
+}
+
+/// Takes fresh deliveries and retries by turns.
+fn choose(candidate: &mut Candidate, wanted: usize, fresh: Vec<Due>, retries: Vec<Due>) -> Chosen {
+    let mut fresh = fresh.into_iter().peekable();
+    let mut retries = retries.into_iter().peekable();
+    let mut rows = Vec::new();
+    while rows.len() < wanted {
+        let take_retry = match (fresh.peek(), retries.peek()) {
+            (None, None) => break,
+            (fresh, None) => fresh.is_none(),
+            (None, Some(_)) => true,
+            (Some(_), Some(_)) => candidate.retry_is_next,
+        };
+        candidate.retry_is_next = !take_retry;
+        rows.extend(if take_retry {
+            retries.next()
+        } else {
+            fresh.next()
+        });
+    }
+    Chosen {
+        rows,
+        has_more_retries: retries.peek().is_some(),
+    }
 }
 
 /// Notes for every endpoint that has deliveries whether one is fresh and when the first retry is due, by a few steps in the

@@ -1,6 +1,7 @@
 //! The delivery queue: due rows in the file, leases in memory, since one process serves the file.
 
 mod events;
+mod fresh;
 mod leaser;
 mod ledger;
 mod settle;

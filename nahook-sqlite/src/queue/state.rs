@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use nahook_core::{DeliveryId, Lease, LeaseToken, Timestamp, WorkerId};
+use nahook_core::{DeliveryId, Event, Lease, LeaseToken, Timestamp, WorkerId};
 
+use super::events::Known;
+use super::fresh::{Due, Fresh, FreshEvents, Mark};
 use super::ledger::{Held, Ledger};
 
 /// What is leased and what waits. Endpoints and deliveries go by their rows' numbers.
@@ -19,10 +21,14 @@ pub(crate) struct QueueState {
     settled_meanwhile: Option<HashSet<i64>>,
     /// Endpoints of which something that was settled meanwhile has become due again: it is passed by until the reading ends.
     due_again: Vec<i64>,
+    pub(super) fresh_events: FreshEvents,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
+    fresh: Fresh,
+    /// The file may have a retry that is due and that no alarm announces.
+    may_have_retry: bool,
     is_in_ring: bool,
     alarm: Option<Timestamp>,
     /// Whose turn it is: a backlog of either kind leaves every second place to the other.
@@ -60,11 +66,36 @@ impl QueueState {
             alarms: BTreeSet::new(),
             settled_meanwhile: None,
             due_again: Vec::new(),
+            fresh_events: FreshEvents::default(),
         }
     }
 
-    /// Notes that the endpoint may have something due now.
+    /// Notes that the endpoint may have something due now, whatever it is.
     pub(crate) fn has_work(&mut self, endpoint: i64) {
+        let waiting = self.endpoints.entry(endpoint).or_default();
+        waiting.fresh.doubt();
+        waiting.may_have_retry = true;
+        self.enter(endpoint);
+    }
+
+    /// Notes that a delivery was queued, which was not there before: the event with this number, to this endpoint.
+    pub(crate) fn has_fresh(&mut self, endpoint: i64, key: i64) {
+        self.endpoints
+            .entry(endpoint)
+            .or_default()
+            .fresh
+            .queued(key);
+        self.enter(endpoint);
+    }
+
+    /// Keeps the event with this number in mind until so many of its deliveries have been leased.
+    pub(crate) fn has_event(&mut self, seq: i64, deliveries: usize, event: &Event) {
+        self.fresh_events
+            .queued(seq, deliveries, || Known::of(event));
+    }
+
+    /// Puts the endpoint into the ring, whatever is known of it.
+    pub(super) fn enter(&mut self, endpoint: i64) {
         let waiting = self.endpoints.entry(endpoint).or_default();
         if !waiting.is_in_ring {
             waiting.is_in_ring = true;
@@ -118,8 +149,9 @@ impl QueueState {
             self.alarms.pop_first();
             if let Some(waiting) = self.endpoints.get_mut(&endpoint) {
                 waiting.alarm = None;
+                waiting.may_have_retry = true;
             }
-            self.has_work(endpoint);
+            self.enter(endpoint);
         }
     }
 
@@ -221,6 +253,35 @@ impl QueueState {
     /// Leases a delivery that is free.
     pub(super) fn claim(&mut self, claim: Claim) -> LeaseToken {
         self.ledger.claim(claim)
+    }
+
+    /// What is known of the endpoint's deliveries that wait for nothing.
+    pub(super) fn fresh(&mut self, endpoint: i64) -> &mut Fresh {
+        &mut self.endpoints.entry(endpoint).or_default().fresh
+    }
+
+    /// Takes what was read of them since the mark was made: the oldest ones, and whether the file has others. What is leased
+    /// may come back, which is then said; what was settled meanwhile is gone.
+    pub(super) fn fresh_read(
+        &mut self,
+        endpoint: i64,
+        mark: Mark,
+        mut rows: Vec<Due>,
+        is_partial: bool,
+    ) {
+        rows.retain(|due| self.is_free(due.key));
+        self.fresh(endpoint).read(mark, rows, is_partial);
+    }
+
+    /// Whether the endpoint's retries have to be looked for; they are taken to have been, from then on.
+    pub(super) fn begin_looking_for_retries(&mut self, endpoint: i64) -> bool {
+        let waiting = self.endpoints.entry(endpoint).or_default();
+        std::mem::take(&mut waiting.may_have_retry)
+    }
+
+    /// The endpoint has retries that are due and were not leased.
+    pub(super) fn has_retry(&mut self, endpoint: i64) {
+        self.endpoints.entry(endpoint).or_default().may_have_retry = true;
     }
 
     pub(super) fn set_turn(&mut self, endpoint: i64, retry_is_next: bool) {
