@@ -14,7 +14,8 @@ use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at};
 pub(crate) type KeyCache = Cache<i64, KeyHash, KeyEntry<Caller>>;
 
 impl KeyStore for SqliteStore {
-    /// Answers from memory as long as no process has changed the catalog, which every call makes sure of.
+    /// Answers from memory as long as no process has changed the catalog. What this process has changed is seen by the next
+    /// call, what another has within a millisecond.
     async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
         let shared = self.shared();
         let version = shared.readers().catalog_version()?;

@@ -63,7 +63,9 @@ impl SqliteStore {
             }
             Role::Tool => None,
         };
-        let writer = Writer::start(Session::new(connection, settings.role), Arc::clone(&queue))?;
+        let session = Session::new(connection, settings.role);
+        let catalog_changes = session.catalog_changes();
+        let writer = Writer::start(session, Arc::clone(&queue))?;
         let retention = match settings.role {
             Role::Server => Retention::start(path, &settings, writer.orders())?,
             Role::Tool => None,
@@ -71,7 +73,7 @@ impl SqliteStore {
         let shared = Shared {
             _retention: retention,
             leaser,
-            readers: Readers::open(path, &settings)?,
+            readers: Readers::open(path, &settings, catalog_changes)?,
             writer,
             queue,
             subscribers: SubscriberCache::new(settings.cache_len_max),

@@ -16,8 +16,8 @@ use crate::row::parsed_at;
 pub(crate) type SubscriberCache = Cache<i64, (FanOutScope, EventTypeName), Option<Subscribers>>;
 
 impl SubscriptionStore for SqliteStore {
-    /// Answers from memory as long as no process has changed the catalog, which every call makes sure of: a change that
-    /// has been answered is seen by the next call.
+    /// Answers from memory as long as no process has changed the catalog. What this process has changed and answered is
+    /// seen by the next call, what another has within a millisecond.
     async fn subscribers(
         &self,
         event_type: &EventTypeName,

@@ -1,6 +1,8 @@
 //! The writer's connection and what it remembers of the catalog.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nahook_core::{EndpointId, Event, EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -19,6 +21,10 @@ pub(crate) struct Session {
     role: Role,
     /// The version of the catalog that what is remembered belongs to.
     version: Option<i64>,
+    /// Whether this transaction changes the catalog.
+    is_catalog_touched: bool,
+    /// How often this process has.
+    catalog_changes: Arc<AtomicU64>,
     workspaces: HashMap<WorkspaceId, i64>,
     event_types: HashMap<EventTypeId, i64>,
     endpoints: HashMap<EndpointId, EndpointRow>,
@@ -36,10 +42,17 @@ impl Session {
             connection,
             role,
             version: None,
+            is_catalog_touched: false,
+            catalog_changes: Arc::default(),
             workspaces: HashMap::new(),
             event_types: HashMap::new(),
             endpoints: HashMap::new(),
         }
+    }
+
+    /// Counts this process's changes of the catalog, each before anybody is told of it.
+    pub(crate) fn catalog_changes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.catalog_changes)
     }
 
     /// The connection, within a transaction.
@@ -70,7 +83,12 @@ impl Session {
 
     /// Ends the transaction so that a power cut cannot undo it.
     pub(super) fn commit(&mut self) -> Result<(), WriteError> {
-        let Err(error) = self.execute("COMMIT") else {
+        let committed = self.execute("COMMIT");
+        // Whatever became of it: it may have taken effect.
+        if std::mem::take(&mut self.is_catalog_touched) {
+            self.catalog_changes.fetch_add(1, Ordering::Release);
+        }
+        let Err(error) = committed else {
             return Ok(());
         };
         tracing::error!(%error, "a commit failed");
@@ -130,6 +148,7 @@ impl Session {
     /// Says that this transaction changes the catalog, so that every cache reads it again.
     pub(crate) fn touch_catalog(&mut self) -> rusqlite::Result<()> {
         self.forget();
+        self.is_catalog_touched = true;
         self.execute("UPDATE catalog_state SET version = version + 1")
     }
 
