@@ -38,7 +38,8 @@ pub struct TransportSettings {
     /// How long an idle connection is kept for the next attempt to the same host. Default 4 s: many
     /// receivers close theirs after 5 s, and a close that crosses a request fails the attempt.
     pub idle_timeout: Duration,
-    /// How many idle connections are kept per scheme, host and port. Default 4; 0 keeps none.
+    /// How many idle connections are kept per scheme, host and port. Default 512, as many as a worker uses at a time: fewer
+    /// would be closed and opened again with every batch. 0 keeps none.
     pub idle_per_host_max: usize,
     /// Certificates (DER) trusted besides the system's, as for an operator's own authority.
     pub extra_roots: Vec<CertificateDer<'static>>,
@@ -51,7 +52,7 @@ impl Default for TransportSettings {
             total_timeout: Duration::from_secs(15),
             response_len_max: 16 * 1024,
             idle_timeout: Duration::from_secs(4),
-            idle_per_host_max: 4,
+            idle_per_host_max: 512,
             extra_roots: Vec::new(),
         }
     }
