@@ -39,21 +39,31 @@ pub(super) fn attempted(
             ("retry", Some(millis(at.saturating_since(ended_at))))
         }
     };
-    tracing::info!(
-        message_id = %delivery.message,
-        delivery_id = %delivery.lease.delivery,
-        endpoint_id = %delivery.endpoint,
-        workspace_id = %delivery.workspace,
-        event_type = delivery.event_type.as_ref().map(tracing::field::display),
-        attempt = number,
-        status_code = attempt.status_code,
-        duration_ms = millis(attempt.duration),
-        outcome,
-        error = attempt.error,
-        next,
-        retry_in_ms,
-        "attempt"
-    );
+    // What was delivered is in the delivery log and in the metrics; a failure is news.
+    macro_rules! tell {
+        ($level:ident) => {
+            tracing::$level!(
+                message_id = %delivery.message,
+                delivery_id = %delivery.lease.delivery,
+                endpoint_id = %delivery.endpoint,
+                workspace_id = %delivery.workspace,
+                event_type = delivery.event_type.as_ref().map(tracing::field::display),
+                attempt = number,
+                status_code = attempt.status_code,
+                duration_ms = millis(attempt.duration),
+                outcome,
+                error = attempt.error,
+                next,
+                retry_in_ms,
+                "attempt"
+            )
+        };
+    }
+    if attempted.next == Next::Delivered {
+        tell!(debug);
+    } else {
+        tell!(info);
+    }
 }
 
 /// A call of the queue or the directory failed, and what is done about it.

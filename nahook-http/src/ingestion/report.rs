@@ -39,6 +39,13 @@ struct Told {
     limiter_bypassed: bool,
 }
 
+impl Told {
+    /// Whether every delivery was queued, and by the rules.
+    fn is_whole(&self) -> bool {
+        self.tally.published == self.width && !self.limiter_bypassed
+    }
+}
+
 impl Report {
     pub(super) fn new(route: Route, context: RequestContext) -> Self {
         Self {
@@ -131,26 +138,38 @@ impl Drop for Report {
         metric::count_request(self.route, status, code);
         metric::observe_ingestion(self.route, duration);
         let (caller, fan_out) = (self.caller.as_ref(), self.fan_out.as_ref());
-        tracing::info!(
-            request = %self.context.id,
-            workspace = caller.map(|c| display(c.workspace)),
-            key = caller.map(|c| display(c.key)),
-            event_type = self.event_type.as_ref().map(display),
-            endpoint = self.endpoint.as_ref().map(display),
-            message_id = self.message.map(display),
-            status,
-            code,
-            payload_len = self.payload_len,
-            width = fan_out.map(|f| f.width),
-            queued = fan_out.map(|f| f.tally.published),
-            failures = fan_out.map(|f| display(&f.tally)),
-            replayed = self.is_replay,
-            items = self.items.map(|(len, _)| len),
-            items_refused = self.items.map(|(_, refused)| refused),
-            limiter_bypassed = fan_out.map(|f| f.limiter_bypassed),
-            duration_ms = duration.as_secs_f64() * 1_000.0,
-            "{}",
-            self.route.as_str()
-        );
+        // A refusal is news. What went well is in the delivery log and in the metrics, and at full load a line for each would
+        // cost a tenth of the request and a terabyte a day.
+        let went_well = matches!(status, 200..300) && code != PARTIAL;
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    request = %self.context.id,
+                    workspace = caller.map(|c| display(c.workspace)),
+                    key = caller.map(|c| display(c.key)),
+                    event_type = self.event_type.as_ref().map(display),
+                    endpoint = self.endpoint.as_ref().map(display),
+                    message_id = self.message.map(display),
+                    status,
+                    code,
+                    payload_len = self.payload_len,
+                    width = fan_out.map(|f| f.width),
+                    queued = fan_out.map(|f| f.tally.published),
+                    failures = fan_out.map(|f| display(&f.tally)),
+                    replayed = self.is_replay,
+                    items = self.items.map(|(len, _)| len),
+                    items_refused = self.items.map(|(_, refused)| refused),
+                    limiter_bypassed = fan_out.map(|f| f.limiter_bypassed),
+                    duration_ms = duration.as_secs_f64() * 1_000.0,
+                    "{}",
+                    self.route.as_str()
+                )
+            };
+        }
+        if went_well && self.fan_out.as_ref().is_none_or(Told::is_whole) {
+            tell!(debug);
+        } else {
+            tell!(info);
+        }
     }
 }

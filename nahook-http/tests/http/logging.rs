@@ -27,8 +27,13 @@ impl Lines {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The one line with this message.
+    /// The fields of the one line with this message.
     pub(crate) fn only(&self, message: &str) -> Value {
+        self.only_at(message).1
+    }
+
+    /// That line's level and fields.
+    pub(crate) fn only_at(&self, message: &str) -> (Value, Value) {
         let text = self.text();
         let mut lines = text
             .lines()
@@ -38,8 +43,7 @@ impl Lines {
             .next()
             .unwrap_or_else(|| panic!("no {message:?} in {text}"));
         assert!(lines.next().is_none(), "one line a request: {text}");
-        assert_eq!(line["level"], "INFO");
-        line["fields"].clone()
+        (line["level"].clone(), line["fields"].clone())
     }
 }
 

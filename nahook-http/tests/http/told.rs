@@ -57,6 +57,21 @@ async fn a_trigger_is_told_in_one_line() {
 }
 
 #[tokio::test]
+async fn what_went_well_is_told_to_those_who_ask_for_it() {
+    let mut bench = Bench::new().await;
+    let request = || post(ORDER_PAID, KEY, r#"{"payload":{"a":1}}"#);
+    let (level, line) = logged(&bench, request()).await.only_at("trigger");
+    assert_eq!(level, "DEBUG");
+    assert_eq!((&line["status"], &line["queued"]), (&202.into(), &2.into()));
+    // Whatever is not as it should be is told to everybody.
+    let failed = Outcome::Failed(FailureKind::Unconfirmed);
+    bench.publisher = Arc::new(Scripted(vec![failed]));
+    assert_eq!(logged(&bench, request()).await.only_at("trigger").0, "INFO");
+    let refused = post(ORDER_PAID, DISABLED, "");
+    assert_eq!(logged(&bench, refused).await.only_at("trigger").0, "INFO");
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_as_far_as_it_got() {
     let bench = Bench::new().await;
     let line = logged(&bench, post(ORDER_PAID, DISABLED, "")).await;

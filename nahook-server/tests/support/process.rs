@@ -88,7 +88,8 @@ impl Nahook {
             }
         }
         command
-            .env_remove("RUST_LOG")
+            // Each success too: tests wait for what is logged of it.
+            .env("RUST_LOG", "info,nahook_http=debug,nahook_delivery=debug")
             .args(arguments)
             .envs(env.iter().copied());
         command.current_dir(dir).stdin(Stdio::null());
