@@ -116,5 +116,6 @@ pub fn ingestion_router(ingestion: Ingestion) -> Router {
     router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(EdgeLayer::default())
-        .with_state(ingestion)
+        // One handle for all: a request counts a single reference.
+        .with_state(Arc::new(ingestion))
 }

@@ -1,5 +1,7 @@
 //! `POST /api/ingest/{endpointId}` and `POST /api/ingest/batch`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
@@ -21,7 +23,7 @@ pub(super) const ENDPOINT: &str = "endpointId";
 
 /// Sends to one endpoint.
 pub(super) async fn send(
-    State(ingestion): State<Ingestion>,
+    State(ingestion): State<Arc<Ingestion>>,
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Response {
@@ -35,7 +37,10 @@ pub(super) async fn send(
 }
 
 /// Sends to several endpoints.
-pub(super) async fn send_batch(State(ingestion): State<Ingestion>, request: Request) -> Response {
+pub(super) async fn send_batch(
+    State(ingestion): State<Arc<Ingestion>>,
+    request: Request,
+) -> Response {
     let mut call = Call::new(&ingestion, Route::SendBatch, request);
     let outcome = call.send_batch().await;
     call.answer(outcome).await

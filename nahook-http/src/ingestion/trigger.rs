@@ -1,5 +1,7 @@
 //! `POST /api/ingest/event/{eventType}` and `POST /api/ingest/event/batch`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
@@ -23,7 +25,7 @@ pub(super) const BATCH: &str = "batch";
 
 /// Triggers one event.
 pub(super) async fn trigger(
-    State(ingestion): State<Ingestion>,
+    State(ingestion): State<Arc<Ingestion>>,
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Response {
@@ -38,7 +40,7 @@ pub(super) async fn trigger(
 
 /// Triggers several events.
 pub(super) async fn trigger_batch(
-    State(ingestion): State<Ingestion>,
+    State(ingestion): State<Arc<Ingestion>>,
     request: Request,
 ) -> Response {
     let mut call = Call::new(&ingestion, Route::TriggerBatch, request);
