@@ -9,7 +9,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::Failure;
-use crate::process::{Process, bytes_below, pause};
+use crate::process::{Process, bytes_below, cpu_seconds_of_all, pause};
 use crate::sink;
 
 /// The ingestion key of the workspace that is measured.
@@ -56,12 +56,32 @@ impl Composition {
     }
 }
 
+/// What each process takes of the processors, in seconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Cpu {
+    pub(crate) server: f64,
+    pub(crate) database: f64,
+    pub(crate) broker: f64,
+    pub(crate) sink: f64,
+}
+
+impl Cpu {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            server: self.server - before.server,
+            database: self.database - before.database,
+            broker: self.broker - before.broker,
+            sink: self.sink - before.sink,
+        }
+    }
+}
+
 /// A composition that runs. Everything ends when it is dropped.
 pub(crate) struct Running {
     pub(crate) server: Process,
     pub(crate) address: String,
     pub(crate) sink_address: String,
-    _sink: Process,
+    sink: Process,
     postgres: Option<(&'static PostgresServer, String)>,
     nats: Option<NatsServer>,
     folder: TempDir,
@@ -99,11 +119,28 @@ impl Running {
             server,
             address,
             sink_address,
-            _sink: sink,
+            sink,
             postgres,
             nats,
             folder,
         })
+    }
+
+    /// What its processes have taken of the processors so far.
+    pub(crate) fn cpu(&self) -> Cpu {
+        let of_all = |is_there, name| {
+            if is_there {
+                cpu_seconds_of_all(name)
+            } else {
+                0.0
+            }
+        };
+        Cpu {
+            server: self.server.cost().cpu_seconds,
+            database: of_all(self.postgres.is_some(), "postgres"),
+            broker: of_all(self.nats.is_some(), "nats-server"),
+            sink: self.sink.cost().cpu_seconds,
+        }
     }
 
     /// How many bytes the queue takes on disk.

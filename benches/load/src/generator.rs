@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::Failure;
 use crate::http::Reader;
+use crate::process::cost_of;
 
 /// What is asked for, where, and how often.
 #[derive(Args, Clone)]
@@ -57,6 +58,8 @@ pub(crate) struct Load {
     pub(crate) succeeded: u64,
     /// How many did not.
     pub(crate) failed: u64,
+    /// What the load itself took of the processors, in seconds.
+    pub(crate) cpu_seconds: f64,
     /// Latencies in milliseconds.
     pub(crate) p50: f64,
     /// …
@@ -150,6 +153,7 @@ async fn generate(args: GenerateArgs) -> Result<Load, Failure> {
         per_second: latencies.len() as f64 / args.seconds,
         succeeded,
         failed,
+        cpu_seconds: cost_of(std::process::id()).cpu_seconds,
         p50: quantile(0.5),
         p99: quantile(0.99),
         p999: quantile(0.999),

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::Failure;
-use crate::composition::{Composition, EVENT_TYPE, KEY, Running};
+use crate::composition::{Composition, Cpu, EVENT_TYPE, KEY, Running};
 use crate::generator::{GenerateArgs, Load};
 use crate::limits::{self, Limit};
-use crate::process::{Cost, pause};
+use crate::process::pause;
 use crate::sink::{self, now_nanos};
 
 /// How long deliveries are waited for after the load, in milliseconds.
@@ -48,8 +48,10 @@ pub(crate) struct Measured {
     pub(crate) deliveries_per_second: f64,
     /// Between the answer to a trigger alone and the arrival of its last webhook, in milliseconds.
     pub(crate) last_arrival_after_ms: f64,
-    /// What the server cost during the load.
-    pub(crate) server: Cost,
+    /// What each process took of the processors during the load.
+    pub(crate) cpu: Cpu,
+    /// How much memory the server had at most, in bytes.
+    pub(crate) memory_peak: u64,
     /// How many bytes the queue grew for each delivery that it took.
     pub(crate) disk_bytes_per_delivery: f64,
     /// How often a second the disk could be synced, then.
@@ -75,10 +77,11 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
     let running = Running::start(composition, width, always)?;
     let last_arrival_after_ms = alone(&running, width, payload_len)?;
     let arrivals_before = sink::stats(&running.sink_address)?.arrivals;
-    let (disk_before, cost_before) = (running.disk_bytes(), running.server.cost());
+    let (disk_before, cpu_before) = (running.disk_bytes(), running.cpu());
     let began = now_nanos();
     let closed = limits::generate(&load(&running, point, method, None))?;
-    let (disk_after, cost_after) = (running.disk_bytes(), running.server.cost());
+    let (disk_after, cpu_after) = (running.disk_bytes(), running.cpu());
+    let memory_peak = running.server.cost().memory_peak;
     running.settle(DRAIN_MAX)?;
     let stats = sink::stats(&running.sink_address)?;
     let arrived = (stats.arrivals - arrivals_before) as f64;
@@ -102,10 +105,8 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
             0.0
         },
         last_arrival_after_ms,
-        server: Cost {
-            cpu_seconds: cost_after.cpu_seconds - cost_before.cpu_seconds,
-            memory_peak: cost_after.memory_peak,
-        },
+        cpu: cpu_after.since(cpu_before),
+        memory_peak,
         disk_bytes_per_delivery: if accepted > 0.0 {
             disk_after.saturating_sub(disk_before) as f64 / accepted
         } else {

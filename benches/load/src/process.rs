@@ -1,5 +1,6 @@
 //! Child processes: this program again, in another role; what they cost, and their end.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -78,27 +79,73 @@ impl Drop for Process {
     }
 }
 
-/// What the process and its children have cost so far; nothing where the kernel does not say.
+/// What the process has cost so far; nothing where the kernel does not say.
 pub(crate) fn cost_of(process: u32) -> Cost {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}"));
-    let Ok(stat) = read("stat") else {
+    let Some(stat) = Stat::read(process) else {
         return Cost::default();
     };
-    // The name may hold anything, so the fields are counted behind its closing parenthesis.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let field = |n: usize| -> u64 {
-        let field = fields.split_whitespace().nth(n);
-        field.and_then(|field| field.parse().ok()).unwrap_or(0)
-    };
-    let ticks = field(11) + field(12);
-    let peak = read("status").ok().and_then(|status| {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok();
+    let peak = status.and_then(|status| {
         let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     });
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 ticks")]
     Cost {
-        cpu_seconds: ticks as f64 / 100.0,
+        cpu_seconds: stat.cpu_seconds,
         memory_peak: peak.unwrap_or(0) * 1024,
+    }
+}
+
+/// What the processors have spent on all programs of that name that this one has started, or that those have.
+pub(crate) fn cpu_seconds_of_all(name: &str) -> f64 {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return 0.0;
+    };
+    let processes: HashMap<u32, Stat> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|process| Some((process, Stat::read(process)?)))
+        .collect();
+    let is_ours = |mut process: u32| {
+        while let Some(stat) = processes.get(&process) {
+            if stat.parent == std::process::id() {
+                return true;
+            }
+            process = stat.parent;
+        }
+        false
+    };
+    processes
+        .iter()
+        .filter(|(process, stat)| stat.name == name && is_ours(**process))
+        .map(|(_, stat)| stat.cpu_seconds)
+        .sum()
+}
+
+/// What the kernel tells of a process.
+struct Stat {
+    name: String,
+    parent: u32,
+    /// With those of its children that have ended.
+    cpu_seconds: f64,
+}
+
+impl Stat {
+    fn read(process: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name may hold anything, so the fields are counted behind its closing parenthesis.
+        let (name, fields) = stat.rsplit_once(')')?;
+        let (_, name) = name.split_once('(')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks: u64 = fields
+            .get(11..15)?
+            .iter()
+            .map(|field| field.parse().unwrap_or(0))
+            .sum();
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 ticks")]
+        Some(Self {
+            name: name.to_owned(),
+            parent: fields.get(1)?.parse().ok()?,
+            cpu_seconds: ticks as f64 / 100.0,
+        })
     }
 }
 

@@ -44,8 +44,8 @@ pub(crate) fn heading(sink_limit: &Limit) -> String {
     format!(
         "{}: {:.0}/s at 64 connections\n\n\
          | composition | endpoints | connections | payload | triggers/s | of the queue's limit | of bare HTTP | \
-         p50 / p99 / p99.9 ms | p50 / p99 / p99.9 ms at half the rate | deliveries/s | last arrival ms | server CPU s | \
-         peak MB | disk B/delivery | syncs/s |\n\
+         p50 / p99 / p99.9 ms | p50 / p99 / p99.9 ms at half the rate | deliveries/s | last arrival ms | \
+         CPU s of server, database, broker, sink, generator | peak MB | disk B/delivery | syncs/s |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         sink_limit.what, sink_limit.per_second
     )
@@ -61,11 +61,11 @@ pub(crate) fn row(measured: &Measured) -> String {
         String::new()
     };
     #[expect(clippy::cast_precision_loss, reason = "megabytes with one digit")]
-    let peak = measured.server.memory_peak as f64 / 1e6;
+    let peak = measured.memory_peak as f64 / 1e6;
     let (closed, half) = (&measured.closed, &measured.half);
     format!(
         "| {} | {} | {} | {} | {:.0}{failed} | {:.0} % of {:.0} | {:.0} % of {:.0} | {:.2} / {:.2} / {:.2} | \
-         {:.2} / {:.2} / {:.2} | {:.0} | {:.1} | {:.2} | {peak:.1} | {:.0} | {:.0} |",
+         {:.2} / {:.2} / {:.2} | {:.0} | {:.1} | {:.1}, {:.1}, {:.1}, {:.1}, {:.1} | {peak:.1} | {:.0} | {:.0} |",
         point.composition.name(),
         point.width,
         point.connections,
@@ -83,7 +83,11 @@ pub(crate) fn row(measured: &Measured) -> String {
         half.p999,
         measured.deliveries_per_second,
         measured.last_arrival_after_ms,
-        measured.server.cpu_seconds,
+        measured.cpu.server,
+        measured.cpu.database,
+        measured.cpu.broker,
+        measured.cpu.sink,
+        closed.cpu_seconds,
         measured.disk_bytes_per_delivery,
         measured.syncs_per_second,
     )
