@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backend;
+mod background;
 mod by_key;
 pub mod cli;
 pub mod client;

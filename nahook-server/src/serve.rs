@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ServerError;
 use crate::backend::Backend;
+use crate::background::Background;
 use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS};
 use crate::inbox::{Arrival, Inbox};
 use crate::settings::{Settings, SettingsArgs};
@@ -47,6 +48,8 @@ pub struct Server {
     log: JoinHandle<()>,
     /// After the worker, whose last words are to be recorded.
     stop_log: watch::Sender<bool>,
+    /// Where the workers run.
+    _background: Background,
 }
 
 impl Server {
@@ -88,7 +91,8 @@ impl Server {
         } else {
             Vec::new()
         };
-        let worker = work(&backend, queues, transport, &stop);
+        let background = Background::start()?;
+        let worker = work(&background, &backend, queues, transport, &stop);
 
         let (stop_log, _) = watch::channel(false);
         let (logged, log_stop) = (backend.clone(), stopped(&stop_log));
@@ -118,6 +122,7 @@ impl Server {
             worker,
             log,
             stop_log,
+            _background: background,
         })
     }
 
@@ -160,6 +165,7 @@ impl Server {
 
 /// Begins to deliver what waits in these queues, until `stop` says so.
 fn work(
+    background: &Background,
     backend: &Backend,
     queues: Vec<Arc<dyn DynDeliveryQueue>>,
     transport: HttpTransport,
@@ -171,7 +177,11 @@ fn work(
         let endpoints = Arc::clone(&backend.endpoints);
         let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
         let worker_stop = stopped(stop);
-        workers.spawn(async move { worker.run(worker_stop).await });
+        let running = async move { worker.run(worker_stop).await };
+        match background.handle() {
+            Some(handle) => workers.spawn_on(running, handle),
+            None => workers.spawn(running),
+        };
     }
     tokio::spawn(async move {
         while let Some(ended) = workers.join_next().await {
