@@ -157,17 +157,15 @@ impl Running {
         }
     }
 
-    /// Waits until nothing has arrived at the sink for a moment, at most so long.
-    pub(crate) fn settle(&self, milliseconds_max: u64) -> Result<(), Failure> {
+    /// Waits until so many have arrived at the sink, or nothing has for a second, at most so long.
+    pub(crate) fn settle(&self, arrivals: u64, milliseconds_max: u64) -> Result<(), Failure> {
         let mut before = sink::stats(&self.sink_address)?.arrivals;
-        let mut waited = 0;
-        while waited < milliseconds_max {
+        let (mut waited, mut silent) = (0, 0);
+        while before < arrivals && waited < milliseconds_max && silent < 1_000 {
             pause(100);
             waited += 100;
             let now = sink::stats(&self.sink_address)?.arrivals;
-            if now == before {
-                break;
-            }
+            silent = if now == before { silent + 100 } else { 0 };
             before = now;
         }
         Ok(())

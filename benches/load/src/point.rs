@@ -82,7 +82,7 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
     let closed = limits::generate(&load(&running, point, method, None))?;
     let (disk_after, cpu_after) = (running.disk_bytes(), running.cpu());
     let memory_peak = running.server.cost().memory_peak;
-    running.settle(DRAIN_MAX)?;
+    running.settle(arrivals_before + closed.succeeded * width as u64, DRAIN_MAX)?;
     let stats = sink::stats(&running.sink_address)?;
     let arrived = (stats.arrivals - arrivals_before) as f64;
     let seconds = stats.last_at.saturating_sub(began) as f64 / 1e9;
