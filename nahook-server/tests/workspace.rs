@@ -33,6 +33,7 @@ const COMPOSERS: &[&str] = &[
     "nahook-server",
     "nahook-examples",
     "nahook-benches",
+    "nahook-instructions",
     "nahook-load",
 ];
 
