@@ -15,7 +15,7 @@ use crate::queue::Queue;
 const JOBS_MAX: usize = 256;
 
 /// … or at this many rows, so that nobody waits long for others' work.
-const WEIGHT_MAX: usize = 4_096;
+const WEIGHT_MAX: usize = 16_384;
 
 /// The answer to an order to close.
 pub(super) type Closing = oneshot::Sender<Result<(), rusqlite::Error>>;
