@@ -23,17 +23,21 @@ use tokio::time::{Instant, timeout};
 /// queued is not, and no trigger takes longer than its deadline.
 #[test]
 fn the_loss_of_a_node_loses_nothing_that_was_acknowledged() {
-    let mut left = rounds(3);
-    while left > 0 {
-        // A few on each cluster: what runs has two minutes to end.
-        let some = left.min(4);
-        run(lose_nodes(some));
-        left -= some;
+    let newest = NatsOptions::new(NatsVersion::Newest);
+    // Which writes a node syncs is nothing to the others, and must be nothing to the promise.
+    for options in [newest.clone(), newest.sync_always()] {
+        let mut left = rounds(3);
+        while left > 0 {
+            // A few on each cluster: what runs has two minutes to end.
+            let some = left.min(4);
+            run(lose_nodes(&options, some));
+            left -= some;
+        }
     }
 }
 
-async fn lose_nodes(rounds: usize) {
-    let cluster = NatsOptions::new(NatsVersion::Newest).start_cluster();
+async fn lose_nodes(options: &NatsOptions, rounds: usize) {
+    let cluster = options.start_cluster();
     let mut settings = NatsSettings::default();
     settings.replicas = 3;
     settings.ack_wait = Duration::from_secs(3);
