@@ -14,8 +14,8 @@ use crate::error::store_error;
 use crate::threads::Threads;
 use crate::{OpenError, SqliteSettings};
 
-/// How long the version that was read last is taken to be that of other processes' last change. Asking the file at every
-/// request would be a tenth of what a trigger costs.
+/// How long the version that was read last is taken to be that of other processes' last change. Asking the file
+/// twice a trigger was a fortieth of the server's time.
 const SEEN_FOR: Duration = Duration::from_millis(1);
 
 /// Reads on threads of their own, and the catalog's version on the caller's.

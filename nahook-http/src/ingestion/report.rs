@@ -138,8 +138,8 @@ impl Drop for Report {
         metric::count_request(self.route, status, code);
         metric::observe_ingestion(self.route, duration);
         let (caller, fan_out) = (self.caller.as_ref(), self.fan_out.as_ref());
-        // A refusal is news. What went well is in the delivery log and in the metrics, and at full load a line for each would
-        // cost a tenth of the request and a terabyte a day.
+        // A refusal is news. What went well is in the delivery log and in the metrics, and a line for each of them and of
+        // their attempts was 7 % of the server's time, and at 50,000 a second would be a terabyte a day.
         let went_well = matches!(status, 200..300) && code != PARTIAL;
         macro_rules! tell {
             ($level:ident) => {
