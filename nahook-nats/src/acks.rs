@@ -24,6 +24,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(3);
 /// … and is not waited for any more: who leads the stream may have ended with it, and nobody will ever answer.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// How soon a record that nobody took is sent again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How often that is looked after.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -59,6 +61,7 @@ impl Refusal {
 }
 
 /// A message for a stream.
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) subject: String,
     /// By which the server knows a repeated one; absent where repeating does no harm.
@@ -169,13 +172,25 @@ impl Acks {
         receiver
     }
 
-    /// Sends a record and waits so long for what becomes of it.
+    /// Sends a record that may be sent again, because it has an id or says the same however often it is said, and waits so
+    /// long for what becomes of it. It is sent again while nobody takes it, and when its answer is overdue: a stream whose
+    /// leader changes may never give one.
     pub(crate) async fn store(&self, record: Outgoing, patience: Duration) -> Fate {
-        let answer = async { self.send(record, None).await.await };
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(fate)) => fate,
-            _ => Fate::Unclear(FailureKind::Unconfirmed),
+        let until = Instant::now() + patience;
+        let mut fate = Fate::Refused(Refusal::Nobody);
+        while Instant::now() < until {
+            let overdue = until.min(Instant::now() + SILENCE);
+            let answer = async { self.send(record.clone(), None).await.await };
+            match tokio::time::timeout_at(overdue, answer).await {
+                Ok(Ok(Fate::Refused(Refusal::Nobody))) => {
+                    tokio::time::sleep_until(until.min(Instant::now() + PAUSE)).await;
+                }
+                Ok(Ok(answered)) => return answered,
+                // It may be there all the same.
+                Ok(Err(_)) | Err(_) => fate = Fate::Unclear(FailureKind::Unconfirmed),
+            }
         }
+        fate
     }
 
     fn answer(&self, token: u64, fate: Fate) {
