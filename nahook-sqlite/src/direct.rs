@@ -14,7 +14,7 @@ use crate::error::{Fate, WriteError, is_too_big};
 use crate::handover::Handover;
 use crate::publisher::insert_event;
 use crate::queue::QueueState;
-use crate::row::{delivery_key, message_at, nanos};
+use crate::row::{Status, delivery_key, message_at, nanos};
 use crate::store::SqliteStore;
 use crate::writer::{Job, Session};
 
@@ -106,6 +106,8 @@ fn resolve_all(slots: &mut [DirectDelivery], kind: FailureKind) {
 struct DirectJob {
     slots: Vec<Slot>,
     clock: Arc<dyn Clock>,
+    /// Whether the deliveries are fresh at first, or pending at once.
+    are_fresh: bool,
     handover: Handover,
     written: Vec<DirectOutcome>,
     queued: Vec<Queued>,
@@ -124,7 +126,7 @@ struct Queued {
     /// The endpoint's row.
     endpoint: i64,
     /// The event's number and the delivery's key, unless the delivery was there already.
-    fresh: Option<(i64, i64)>,
+    new: Option<(i64, i64)>,
 }
 
 impl DirectJob {
@@ -138,6 +140,7 @@ impl DirectJob {
         let job = Self {
             slots: deliveries.iter().map(slot).collect(),
             clock,
+            are_fresh: false,
             handover: handover.clone(),
             written: Vec::with_capacity(deliveries.len()),
             queued: Vec::new(),
@@ -158,7 +161,8 @@ impl Job for DirectJob {
         3 * self.slots.len()
     }
 
-    fn take(&mut self, _queue: &mut QueueState) -> bool {
+    fn take(&mut self, queue: &mut QueueState) -> bool {
+        self.are_fresh = queue.has_room_for_fresh();
         self.handover.take()
     }
 
@@ -167,8 +171,9 @@ impl Job for DirectJob {
         self.queued.clear();
         // Read within the transaction: keys are claimed in the order of the writer.
         let now = self.clock.now();
+        let status = (!self.are_fresh).then_some(Status::Pending);
         for (at, slot) in self.slots.iter().enumerate() {
-            let outcome = match slot.write(session, now, at, &mut self.queued) {
+            let outcome = match slot.write(session, now, at, status, &mut self.queued) {
                 // Refused before anything of it was written.
                 Err(error) if is_too_big(&error) => {
                     DirectOutcome::Failed(FailureKind::PayloadTooLarge)
@@ -187,10 +192,11 @@ impl Job for DirectJob {
         for Queued {
             slot,
             endpoint,
-            fresh,
+            new,
         } in &self.queued
         {
-            match fresh {
+            match new {
+                Some(_) if !self.are_fresh => queue.has_pending(*endpoint),
                 Some((seq, key)) => {
                     queue.has_event(*seq, 1, &self.slots[*slot].event);
                     queue.has_fresh(*endpoint, *key);
@@ -214,6 +220,7 @@ impl Slot {
         session: &mut Session,
         now: Timestamp,
         at: usize,
+        status: Option<Status>,
         queued: &mut Vec<Queued>,
     ) -> rusqlite::Result<DirectOutcome> {
         let gone = Ok(DirectOutcome::Failed(FailureKind::EndpointGone));
@@ -234,22 +241,17 @@ impl Slot {
         let key = delivery_key(seq, 0);
         let inserted = connection
             .prepare_cached(
-                "INSERT INTO delivery (key, endpoint, status, attempts, due_at)
-                 VALUES (?1, ?2, 0, 0, ?3) ON CONFLICT DO NOTHING",
+                "INSERT INTO delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
+                 ON CONFLICT DO NOTHING",
             )?
-            // What is fresh waits for nothing, whatever clock the event was stamped by.
-            .execute(params![
-                key,
-                endpoint,
-                nanos(self.event.accepted_at.min(now)),
-            ])?;
+            .execute(params![key, endpoint, status])?;
         if let Some(key) = &self.event.idempotency_key {
             claim(session, endpoint, key, self.event.id, now)?;
         }
         queued.push(Queued {
             slot: at,
             endpoint,
-            fresh: key.filter(|_| inserted == 1).map(|key| (seq, key)),
+            new: key.filter(|_| inserted == 1).map(|key| (seq, key)),
         });
         Ok(DirectOutcome::Published)
     }

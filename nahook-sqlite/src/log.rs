@@ -106,7 +106,7 @@ pub(crate) fn record(
     connection
         .prepare_cached(
             "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
-                 delivery.status, attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
+                 coalesce(delivery.status, 0), attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
                  delivered_at, delivery.updated_at, event.payload IS NOT NULL,
                  event.idempotency_key
              FROM delivery JOIN event ON event.seq = delivery.key >> 20

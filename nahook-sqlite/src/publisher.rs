@@ -1,6 +1,6 @@
 //! Publishing: an event and its deliveries, in one transaction.
 
-use nahook_core::{Clock, Delivery, DeliveryPublisher, EndpointId, Event, FailureKind, Timestamp};
+use nahook_core::{Delivery, DeliveryPublisher, EndpointId, Event, FailureKind};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
@@ -8,7 +8,7 @@ use crate::Role;
 use crate::error::{Fate, WriteError};
 use crate::handover::Handover;
 use crate::queue::QueueState;
-use crate::row::{delivery_key, nanos};
+use crate::row::{Status, delivery_key, nanos};
 use crate::store::SqliteStore;
 use crate::writer::{Job, Session};
 
@@ -26,7 +26,7 @@ impl DeliveryPublisher for SqliteStore {
             resolve_all(deliveries, FailureKind::QueueUnavailable);
             return;
         }
-        let (job, publishing) = PublishJob::new(event, deliveries, self.shared().clock());
+        let (job, publishing) = PublishJob::new(event, deliveries);
         self.shared().writer().send(Box::new(job));
         publishing.answered().await;
     }
@@ -109,7 +109,8 @@ struct PublishJob {
     event: Event,
     /// Ordinal and endpoint of each slot; no ordinal if the slot is another message's.
     slots: Vec<(Option<u32>, EndpointId)>,
-    due_at: Timestamp,
+    /// Whether the deliveries are fresh at first, or pending at once.
+    are_fresh: bool,
     handover: Handover,
     written: Vec<Slot>,
     queued: Queued,
@@ -122,17 +123,13 @@ struct Queued {
     /// The event's number.
     seq: i64,
     /// The endpoints and keys of deliveries that were not there before.
-    fresh: Vec<(i64, i64)>,
+    new: Vec<(i64, i64)>,
     /// Endpoints whose delivery was there already.
     known: Vec<i64>,
 }
 
 impl PublishJob {
-    fn new<'a>(
-        event: &Event,
-        deliveries: &'a mut [Delivery],
-        clock: &dyn Clock,
-    ) -> (Self, Publishing<'a>) {
+    fn new<'a>(event: &Event, deliveries: &'a mut [Delivery]) -> (Self, Publishing<'a>) {
         let (sender, receiver) = oneshot::channel();
         let handover = Handover::default();
         let job = Self {
@@ -141,8 +138,7 @@ impl PublishJob {
                 .iter()
                 .map(|slot| (slot.id().ordinal(event.id), slot.endpoint()))
                 .collect(),
-            // What is fresh waits for nothing, whatever clock the event was stamped by.
-            due_at: event.accepted_at.min(clock.now()),
+            are_fresh: false,
             handover: handover.clone(),
             written: Vec::with_capacity(deliveries.len()),
             queued: Queued::default(),
@@ -163,7 +159,8 @@ impl Job for PublishJob {
         1 + self.slots.len()
     }
 
-    fn take(&mut self, _queue: &mut QueueState) -> bool {
+    fn take(&mut self, queue: &mut QueueState) -> bool {
+        self.are_fresh = queue.has_room_for_fresh();
         self.handover.take()
     }
 
@@ -205,12 +202,16 @@ impl Job for PublishJob {
         if !is_committed {
             return;
         }
-        let Queued { seq, fresh, known } = &self.queued;
-        if !fresh.is_empty() {
-            queue.has_event(*seq, fresh.len(), &self.event);
+        let Queued { seq, new, known } = &self.queued;
+        if !new.is_empty() && self.are_fresh {
+            queue.has_event(*seq, new.len(), &self.event);
         }
-        for (endpoint, key) in fresh {
-            queue.has_fresh(*endpoint, *key);
+        for (endpoint, key) in new {
+            if self.are_fresh {
+                queue.has_fresh(*endpoint, *key);
+            } else {
+                queue.has_pending(*endpoint);
+            }
         }
         for endpoint in known {
             queue.has_work(*endpoint);
@@ -228,19 +229,19 @@ impl Job for PublishJob {
 impl PublishJob {
     fn insert_deliveries(&mut self, connection: &Connection, seq: i64) -> rusqlite::Result<()> {
         self.queued.seq = seq;
-        self.queued.fresh.reserve_exact(self.slots.len());
+        self.queued.new.reserve_exact(self.slots.len());
         // A delivery that is there already was published before: it is queued, which is all that is asked.
         let mut insert = connection.prepare_cached(
-            "INSERT INTO delivery (key, endpoint, status, attempts, due_at)
-             VALUES (?1, ?2, 0, 0, ?3) ON CONFLICT DO NOTHING",
+            "INSERT INTO delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
+             ON CONFLICT DO NOTHING",
         )?;
-        let due_at = nanos(self.due_at);
+        let status = (!self.are_fresh).then_some(Status::Pending);
         for ((ordinal, _), slot) in self.slots.iter().zip(&self.written) {
             if let (Slot::Written(endpoint), Some(key)) =
                 (slot, ordinal.and_then(|ordinal| delivery_key(seq, ordinal)))
             {
-                if insert.execute(params![key, endpoint, due_at])? == 1 {
-                    self.queued.fresh.push((*endpoint, key));
+                if insert.execute(params![key, endpoint, status])? == 1 {
+                    self.queued.new.push((*endpoint, key));
                 } else {
                     self.queued.known.push(*endpoint);
                 }
@@ -300,7 +301,7 @@ pub(crate) fn insert_event(
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{LeaseToken, Outcome, SystemClock};
+    use nahook_core::{LeaseToken, Outcome, Timestamp};
     use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 
     use super::*;
@@ -310,8 +311,8 @@ mod tests {
     fn outcomes_after(act: impl FnOnce(Box<PublishJob>, &mut QueueState)) -> Vec<Outcome> {
         let event = event("ws", "a.b", 1, Timestamp::from_millis(1));
         let mut slots = deliveries(&event, &[nth_endpoint_id(0), nth_endpoint_id(1)]);
-        let (job, publishing) = PublishJob::new(&event, &mut slots, &SystemClock);
-        act(Box::new(job), &mut Queue::new(LeaseToken(0)).state());
+        let (job, publishing) = PublishJob::new(&event, &mut slots);
+        act(Box::new(job), &mut Queue::new(LeaseToken(0), 100).state());
         drop(publishing);
         slots.iter().map(Delivery::outcome).collect()
     }
@@ -325,7 +326,9 @@ mod tests {
         let mut left = None;
         let outcomes = outcomes_after(|job, _| left = Some(job));
         assert_eq!(outcomes, both(FailureKind::QueueUnavailable));
-        let is_taken = left.unwrap().take(&mut Queue::new(LeaseToken(0)).state());
+        let is_taken = left
+            .unwrap()
+            .take(&mut Queue::new(LeaseToken(0), 100).state());
         assert!(!is_taken);
     }
 

@@ -218,10 +218,11 @@ CREATE TABLE delivery (
     -- The event's number times 2^20, plus the ordinal.
     key INTEGER PRIMARY KEY,
     endpoint INTEGER NOT NULL,
-    -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter; 5 more where a queue elsewhere carries it.
-    status INTEGER NOT NULL,
+    -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter; 5 more where a queue elsewhere carries it. Absent
+    -- while it is fresh: pending, and nothing has become of it since it was queued.
+    status INTEGER,
     attempts INTEGER NOT NULL,
-    -- Absent once settled for good, and where a queue elsewhere carries it: what is absent is never leased.
+    -- Present where it waits for time.
     due_at INTEGER,
     -- Present where a queue elsewhere carries it: when it is to be attempted again there, else 0.
     recorded_retry_at INTEGER,
@@ -230,9 +231,11 @@ CREATE TABLE delivery (
     -- Absent while nothing has changed since the event was accepted.
     updated_at INTEGER
 ) STRICT;
--- An endpoint's deliveries of one status in the order of their keys: for the lists, and for leasing what is fresh, which is
--- due as soon as it is there. What waits for time is found by that.
-CREATE INDEX delivery_by_status ON delivery (endpoint, status);
+-- An endpoint's deliveries of one status in the order of their keys: for the lists, and for leasing what is pending. What waits
+-- for time is found by that. A wide event has fresh deliveries for many endpoints, whose places here are far apart; they enter
+-- when something becomes of them, and until then are found in an index in which all of an event's stand side by side.
+CREATE INDEX delivery_by_status ON delivery (endpoint, status) WHERE status IS NOT NULL;
+CREATE INDEX delivery_fresh ON delivery (status) WHERE status IS NULL;
 CREATE INDEX delivery_retry ON delivery (endpoint, due_at) WHERE status = 1;
 
 CREATE TABLE attempt (

@@ -20,6 +20,10 @@ const STEP: usize = 256;
 const KEYS: &str = "SELECT key FROM delivery INDEXED BY delivery_by_status
      WHERE endpoint = ?1 AND status = ?2 AND key >= ?3 AND key < ?4 ORDER BY key DESC LIMIT ?5";
 
+/// The same among those that are fresh, which no index has by endpoint: all of them are looked at.
+const FRESH_KEYS: &str = "SELECT key FROM delivery INDEXED BY delivery_fresh
+     WHERE status IS NULL AND endpoint = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4";
+
 /// An event is written that soon after it was accepted; the engine's deadline is shorter.
 const WRITTEN_WITHIN: i64 = 60 * 1_000_000_000;
 
@@ -171,6 +175,13 @@ impl Search<'_> {
                     keys.push(key?);
                 }
             }
+            if status.is_none_or(|status| status == DeliveryStatus::Pending) {
+                let mut fresh = self.connection.prepare_cached(FRESH_KEYS)?;
+                let params = params![self.endpoint, range.start, range.end, max];
+                for key in fresh.query_map(params, |row| row.get::<_, i64>(0))? {
+                    keys.push(key?);
+                }
+            }
         }
         keys.sort_unstable_by(|one, other| other.cmp(one));
         keys.truncate(max);
@@ -196,7 +207,7 @@ mod tests {
 
     const SECOND: i64 = 1_000_000_000;
 
-    /// So many events, one a second, each with a delivery of one endpoint; every fiftieth is dead, the last two wait.
+    /// So many events, one a second, each with a delivery of one endpoint; every fiftieth is dead, and of the last three others one is pending and one fresh.
     fn with_events(count: i64) -> Connection {
         let connection = empty();
         let fill = format!(
@@ -211,7 +222,7 @@ mod tests {
              INSERT INTO event (seq, id, workspace, accepted_at, width, payload)
              SELECT n, unhex(printf('%032x', n * 1048576)), 1, n * {SECOND}, 1, x'7b7d' FROM n;
              INSERT INTO delivery (key, endpoint, status, attempts)
-             SELECT n << 20, 1, CASE WHEN n % 50 = 0 THEN 4 WHEN n > {count} - 2 THEN 0 ELSE 2 END, 1 FROM n;"
+             SELECT n << 20, 1, CASE WHEN n % 50 = 0 THEN 4 WHEN n = {count} - 1 THEN NULL WHEN n = {count} - 2 THEN 0 ELSE 2 END, 1 FROM n;"
         );
         connection.execute_batch(&fill).unwrap();
         connection
@@ -300,7 +311,7 @@ mod tests {
                 (count - 49..=count).rev().collect(),
                 (count / 2 - 50..count / 2).rev().collect(),
                 vec![count, count - 50, count - 100],
-                vec![count - 1],
+                vec![count - 1, count - 2],
                 vec![],
                 (count - 5..=count).rev().collect(),
                 vec![],

@@ -55,7 +55,7 @@ impl SqliteStore {
         let path = path.as_ref();
         let (connection, lock) = prepare(path, &settings)?;
         let first_token = u64::try_from(settings.ids.random() >> 64).unwrap_or_default();
-        let queue = Arc::new(Queue::new(LeaseToken(first_token)));
+        let queue = Arc::new(Queue::new(LeaseToken(first_token), settings.fresh_max));
         let leaser = match settings.role {
             Role::Server => {
                 let leaser = Leaser::open(path, &settings, Arc::clone(&queue))?;

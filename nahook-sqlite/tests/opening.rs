@@ -139,22 +139,27 @@ async fn damage_inside_is_an_error_and_never_a_wrong_answer() {
 
 #[tokio::test]
 async fn a_damaged_index_of_what_is_due_is_an_error() {
-    let place = Place::new();
-    let store = place.open();
-    declare(&store, 3).await;
-    assert!(all_published(&publish(&store, 1, 3).await));
-    store.close().await.unwrap();
-    drop(store);
-    let root: i64 = place
-        .raw()
-        .query_row(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'delivery_by_status'",
-            [],
-            |row| row.get(0),
-        )
-        .unwrap();
-    overwrite(&place.file(), u64::try_from(root - 1).unwrap() * 4096, 4096);
-    assert!(matches!(refused(&place.file()), OpenError::Corrupt));
+    for index in ["delivery_by_status", "delivery_fresh"] {
+        let place = Place::new();
+        let store = place.open();
+        declare(&store, 3).await;
+        assert!(all_published(&publish(&store, 1, 3).await));
+        store.close().await.unwrap();
+        drop(store);
+        let root: i64 = place
+            .raw()
+            .query_row(
+                "SELECT rootpage FROM sqlite_schema WHERE name = ?1",
+                [index],
+                |row| row.get(0),
+            )
+            .unwrap();
+        overwrite(&place.file(), u64::try_from(root - 1).unwrap() * 4096, 4096);
+        assert!(
+            matches!(refused(&place.file()), OpenError::Corrupt),
+            "{index}"
+        );
+    }
 }
 
 #[tokio::test]

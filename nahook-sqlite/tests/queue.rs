@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nahook_core::{
-    Attempt, DeliveryId, DeliveryLog, DeliveryQueue, DeliveryStatus, LeaseRequest, Next, Settled,
-    Settlement, StoreErrorKind, WorkerId,
+    Attempt, DeliveryId, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus,
+    LeaseRequest, Next, Settled, Settlement, StoreErrorKind, WorkerId,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
-use nahook_testkit::declare::{nth_endpoint_id, workspace_id};
+use nahook_testkit::declare::{event, nth_endpoint_id, workspace_id};
 use support::{
-    NOW, Place, WORKSPACE, all_published, declare, first_endpoints, lease, publish, queued,
-    request, server,
+    EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, first_endpoints, lease, publish,
+    queued, request, server,
 };
 
 fn settlement(lease: nahook_core::Lease, next: Next) -> Settlement {
@@ -113,6 +113,84 @@ async fn nothing_is_handed_out_twice_while_everybody_is_busy() {
         let expected = if id.as_bits().is_multiple_of(2) { 2 } else { 1 };
         assert_eq!(*times, expected, "{id}");
     }
+}
+
+#[tokio::test]
+async fn more_than_is_kept_in_mind_is_leased_in_its_turn_listed_and_found_again() {
+    const EVENTS: u64 = 7;
+    let place = Place::new();
+    let mut settings = server();
+    settings.fresh_max = 3;
+    let store = SqliteStore::open(place.file(), settings.clone()).unwrap();
+    declare(&store, 2).await;
+    for number in 0..EVENTS {
+        assert!(all_published(&publish(&store, number, 2).await));
+    }
+    let fresh = |place: &Place| -> i64 {
+        let sql = "SELECT count(*) FROM delivery WHERE status IS NULL";
+        place.raw().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(fresh(&place), 4, "two events, the second beyond the bound");
+
+    let listed = async |store: &SqliteStore, status| {
+        let query = DeliveryQuery {
+            workspace: workspace_id(WORKSPACE),
+            endpoint: nth_endpoint_id(0),
+            status: Some(status),
+            since: None,
+            before: None,
+            limit: 100,
+        };
+        store.deliveries(&query).await.unwrap().len()
+    };
+    assert_eq!(listed(&store, DeliveryStatus::Pending).await, 7);
+    drop(store);
+    let store = SqliteStore::open(place.file(), settings).unwrap();
+
+    // What was given back keeps its place, whether it was fresh or not.
+    for leased in lease(&store, 8).await {
+        let release = settlement(leased.lease, Next::Release);
+        store.settle(&[release]).await.unwrap();
+    }
+    let leased = lease(&store, 100).await;
+    for endpoint in first_endpoints(2) {
+        let of_endpoint = leased.iter().filter(|leased| leased.endpoint == endpoint);
+        let messages: Vec<_> = of_endpoint.map(|leased| leased.message).collect();
+        let in_order = (0..EVENTS).map(|number| event(WORKSPACE, EVENT_TYPE, number, NOW).id);
+        assert_eq!(messages, in_order.collect::<Vec<_>>());
+    }
+    assert_eq!(listed(&store, DeliveryStatus::Delivering).await, 7);
+
+    let settlements: Vec<_> = leased
+        .iter()
+        .map(|leased| settlement(leased.lease, Next::Delivered))
+        .collect();
+    store.settle(&settlements).await.unwrap();
+    assert_eq!(listed(&store, DeliveryStatus::Delivered).await, 7);
+    assert_eq!((fresh(&place), queued(&store).await.len()), (0, 0));
+    // There is room again.
+    assert!(all_published(&publish(&store, EVENTS, 2).await));
+    assert_eq!(fresh(&place), 2);
+    assert_eq!(queued(&store).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_given_back_counts() {
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, 1).await;
+    assert!(all_published(&publish(&store, 1, 1).await));
+    for attempts in 0..3 {
+        let leased = lease(&store, 1).await.remove(0);
+        assert_eq!(leased.attempts, attempts);
+        let given_back = Settlement {
+            attempt: Some(failed_attempt("interrupted")),
+            ..settlement(leased.lease, Next::Release)
+        };
+        store.settle(&[given_back]).await.unwrap();
+    }
+    drop(store);
+    assert_eq!(lease(&place.open(), 1).await[0].attempts, 3);
 }
 
 #[tokio::test]

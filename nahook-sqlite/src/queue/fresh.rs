@@ -1,13 +1,10 @@
-//! What was just queued: known to the leasing thread without reading the file.
+//! Events that were just queued: known to the leasing thread without reading the file.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::events::Known;
-
-/// How many deliveries of an endpoint are kept in mind; those behind them are read when their turn comes.
-const ROWS_MAX: usize = 4_096;
 
 /// How much payload is kept in mind.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -17,75 +14,6 @@ const OVERHEAD: usize = 512;
 
 /// Events that have not been leased by then wait for an endpoint that does not keep up: they make room for others.
 const AGE_MAX: Duration = Duration::from_secs(10);
-
-/// A delivery that is due.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Due {
-    pub(super) key: i64,
-    pub(super) attempts: u32,
-}
-
-/// Deliveries of one endpoint that wait for nothing, the oldest first: all of them, or those before all others.
-#[derive(Debug, Default)]
-pub(super) struct Fresh {
-    rows: VecDeque<Due>,
-    /// The file may have some that are not among `rows`.
-    is_partial: bool,
-    /// Raised by every change, so that who reads the file notices what happened meanwhile.
-    changes: u64,
-}
-
-impl Fresh {
-    /// Notes a delivery that was just queued, behind all others.
-    pub(super) fn queued(&mut self, key: i64) {
-        self.changes += 1;
-        self.is_partial |= self.rows.len() >= ROWS_MAX;
-        if !self.is_partial {
-            self.rows.push_back(Due { key, attempts: 0 });
-        }
-    }
-
-    /// Nothing is known for certain any more: something came back, or was changed by others.
-    pub(super) fn doubt(&mut self) {
-        self.changes += 1;
-        self.is_partial = true;
-        self.rows.clear();
-    }
-
-    /// The first ones, at most `max`, as far as is known.
-    pub(super) fn first(&self, max: usize) -> Vec<Due> {
-        self.rows.iter().take(max).copied().collect()
-    }
-
-    /// What to hand to [`read`](Self::read), if finding the first `max` takes a look into the file.
-    pub(super) fn must_read(&self, max: usize) -> Option<Mark> {
-        (self.is_partial && self.rows.len() < max).then_some(Mark(self.changes))
-    }
-
-    /// Whether there may be any.
-    pub(super) fn may_have_any(&self) -> bool {
-        self.is_partial || !self.rows.is_empty()
-    }
-
-    /// Takes what was read of the file since `mark`: the first ones that are free, and whether there are others.
-    pub(super) fn read(&mut self, mark: Mark, rows: Vec<Due>, is_partial: bool) {
-        self.rows = rows.into();
-        self.is_partial = is_partial || mark.0 != self.changes;
-    }
-
-    /// The delivery is leased.
-    pub(super) fn leased(&mut self, key: i64) {
-        if self.rows.front().is_some_and(|first| first.key == key) {
-            self.rows.pop_front();
-        } else {
-            self.rows.retain(|known| known.key != key);
-        }
-    }
-}
-
-/// The state of what was known when reading began.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark(u64);
 
 /// Events of which deliveries were just queued.
 #[derive(Debug, Default)]
@@ -170,58 +98,6 @@ mod tests {
     use nahook_core::{MessageId, Payload, Timestamp, WorkspaceId};
 
     use super::*;
-
-    fn keys(fresh: &Fresh, max: usize) -> Vec<i64> {
-        fresh.first(max).iter().map(|due| due.key).collect()
-    }
-
-    fn due(keys: std::ops::Range<i64>) -> Vec<Due> {
-        keys.map(|key| Due { key, attempts: 0 }).collect()
-    }
-
-    #[test]
-    fn what_is_queued_is_known_until_it_is_leased() {
-        let mut fresh = Fresh::default();
-        fresh.queued(1);
-        fresh.queued(2);
-        assert_eq!(keys(&fresh, 1), [1]);
-        fresh.leased(1);
-        assert_eq!(keys(&fresh, 9), [2]);
-        assert!(fresh.must_read(9).is_none() && fresh.may_have_any());
-        fresh.leased(2);
-        assert!(!fresh.may_have_any());
-    }
-
-    #[test]
-    fn what_overflows_is_read_from_the_file() {
-        let mut fresh = Fresh::default();
-        let max = i64::try_from(ROWS_MAX).unwrap();
-        (0..max + 5).for_each(|key| fresh.queued(key));
-        assert!(fresh.must_read(1).is_none());
-        assert_eq!(keys(&fresh, 1), [0]);
-        (0..max).for_each(|key| fresh.leased(key));
-        // Behind what was left out nothing is noted: it would be delivered before it.
-        fresh.queued(max + 5);
-        assert!(fresh.first(1).is_empty());
-        let mark = fresh.must_read(1).unwrap();
-        fresh.read(mark, due(max..max + 6), false);
-        assert_eq!(keys(&fresh, 9).len(), 6);
-        fresh.queued(max + 6);
-        assert_eq!(keys(&fresh, 9).len(), 7);
-        assert!(fresh.must_read(9).is_none());
-    }
-
-    #[test]
-    fn what_is_queued_while_the_file_is_read_is_not_lost() {
-        let mut fresh = Fresh::default();
-        fresh.doubt();
-        let mark = fresh.must_read(1).unwrap();
-        // Committed after the reader's snapshot.
-        fresh.queued(2);
-        fresh.read(mark, due(1..2), false);
-        assert_eq!(keys(&fresh, 9), [1]);
-        assert!(fresh.must_read(2).is_some());
-    }
 
     fn known(at: u64, len: usize) -> Known {
         Known {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Queue;
 use super::events::Events;
-use super::fresh::Due;
+use super::pending::Due;
 use super::state::{Candidate, Claim};
 use crate::connection::open_reader;
 use crate::error::store_error;
@@ -175,43 +175,43 @@ impl Leaser {
             return Ok(true);
         }
         let endpoint = candidate.endpoint;
-        let fresh = self.fresh(endpoint, wanted)?;
+        let pending = self.pending(endpoint, wanted)?;
         let retries = self.retries_if_any(endpoint, now, wanted)?;
         let has_more_retries = retries.has_more;
-        let chosen = choose(candidate, wanted, fresh, retries.rows);
+        let chosen = choose(candidate, wanted, pending, retries.rows);
         let found = self.read(endpoint, &chosen.rows, request, now);
         let mut state = self.queue.state();
         let has_more_retries = has_more_retries || chosen.has_more_retries;
         if has_more_retries || found.is_err() {
             state.has_retry(endpoint);
         }
-        for (claim, mut delivery) in found? {
-            state.fresh(endpoint).leased(claim.key);
+        for ((claim, mut delivery), due) in found?.into_iter().zip(&chosen.rows) {
+            state.pending(endpoint).leased(*due);
             delivery.lease.token = state.claim(claim);
             batch.push((candidate.leased, delivery));
             candidate.leased += 1;
             candidate.room -= 1;
         }
         state.set_turn(endpoint, candidate.retry_is_next);
-        Ok(has_more_retries || state.fresh(endpoint).may_have_any())
+        Ok(has_more_retries || state.pending(endpoint).may_have_any())
     }
 
     /// The endpoint's first deliveries that wait for nothing, at most `max`: from memory, or else from the file.
-    fn fresh(&self, endpoint: i64, max: usize) -> rusqlite::Result<Vec<Due>> {
+    fn pending(&self, endpoint: i64, max: usize) -> rusqlite::Result<Vec<Due>> {
         let (mark, leased) = {
             let mut state = self.queue.state();
-            let Some(mark) = state.fresh(endpoint).must_read(max) else {
-                return Ok(state.fresh(endpoint).first(max));
+            let Some(mark) = state.pending(endpoint).must_read(max) else {
+                return Ok(state.pending(endpoint).first(max));
             };
             (mark, state.leased(endpoint))
         };
         // What is leased comes first and is passed by.
         let limit = max.max(READ_AHEAD) + leased + 1;
-        let rows = self.read_fresh(endpoint, limit)?;
+        let rows = self.read_pending(endpoint, limit)?;
         let is_partial = rows.len() == limit;
         let mut state = self.queue.state();
-        state.fresh_read(endpoint, mark, rows, is_partial);
-        Ok(state.fresh(endpoint).first(max))
+        state.pending_read(endpoint, mark, rows, is_partial);
+        Ok(state.pending(endpoint).first(max))
     }
 
     /// The endpoint's retries that are due and free, if there may be any that no alarm will announce; sets the alarm for
@@ -286,6 +286,7 @@ impl Leaser {
                 endpoint,
                 id,
                 attempts: due.attempts,
+                is_fresh: due.is_fresh,
                 worker: request.worker,
                 expires_at,
             };
@@ -307,8 +308,8 @@ impl Leaser {
         Ok(found)
     }
 
-    /// What waits for nothing, the oldest first.
-    fn read_fresh(&self, endpoint: i64, limit: usize) -> rusqlite::Result<Vec<Due>> {
+    /// What waits for nothing and is not fresh, the oldest first.
+    fn read_pending(&self, endpoint: i64, limit: usize) -> rusqlite::Result<Vec<Due>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
             .prepare_cached(
@@ -364,6 +365,7 @@ fn due_at(row: &Row<'_>) -> rusqlite::Result<Due> {
     Ok(Due {
         key: row.get(0)?,
         attempts: row.get(1)?,
+        is_fresh: false,
     })
 }
 
@@ -382,15 +384,20 @@ struct Chosen {
     has_more_retries: bool,
 }
 
-/// Takes fresh deliveries and retries by turns.
-fn choose(candidate: &mut Candidate, wanted: usize, fresh: Vec<Due>, retries: Vec<Due>) -> Chosen {
-    let mut fresh = fresh.into_iter().peekable();
+/// Takes what waits for nothing and retries by turns.
+fn choose(
+    candidate: &mut Candidate,
+    wanted: usize,
+    pending: Vec<Due>,
+    retries: Vec<Due>,
+) -> Chosen {
+    let mut pending = pending.into_iter().peekable();
     let mut retries = retries.into_iter().peekable();
     let mut rows = Vec::new();
     while rows.len() < wanted {
-        let take_retry = match (fresh.peek(), retries.peek()) {
+        let take_retry = match (pending.peek(), retries.peek()) {
             (None, None) => break,
-            (fresh, None) => fresh.is_none(),
+            (pending, None) => pending.is_none(),
             (None, Some(_)) => true,
             (Some(_), Some(_)) => candidate.retry_is_next,
         };
@@ -398,7 +405,7 @@ fn choose(candidate: &mut Candidate, wanted: usize, fresh: Vec<Due>, retries: Ve
         rows.extend(if take_retry {
             retries.next()
         } else {
-            fresh.next()
+            pending.next()
         });
     }
     Chosen {
@@ -407,25 +414,33 @@ fn choose(candidate: &mut Candidate, wanted: usize, fresh: Vec<Due>, retries: Ve
     }
 }
 
-/// Notes for every endpoint that has deliveries whether one is fresh and when the first retry is due, by a few steps in the
-/// indexes for each.
+/// Notes what is fresh, and for every endpoint that has deliveries whether one is pending and when the first retry is due, by a few
+/// steps in the indexes for each.
 fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> {
     let mut next = connection.prepare(
-        "SELECT min(endpoint) FROM delivery INDEXED BY delivery_by_status WHERE endpoint > ?1",
+        "SELECT min(endpoint) FROM delivery INDEXED BY delivery_by_status WHERE endpoint > ?1
+         AND status IS NOT NULL",
     )?;
-    let mut fresh = connection.prepare(
+    let mut pending = connection.prepare(
         "SELECT 1 FROM delivery INDEXED BY delivery_by_status
          WHERE endpoint = ?1 AND status = 0 LIMIT 1",
     )?;
     let mut last = i64::MIN;
     while let Some(endpoint) = next.query_row([last], |row| row.get::<_, Option<i64>>(0))? {
-        if fresh.exists([endpoint])? {
+        if pending.exists([endpoint])? {
             queue.state().has_work(endpoint);
         }
         if let Some(at) = first_retry(connection, endpoint, i64::MIN)? {
             queue.state().has_work_at(endpoint, at);
         }
         last = endpoint;
+    }
+    let mut fresh = connection.prepare(
+        "SELECT key, endpoint FROM delivery INDEXED BY delivery_fresh WHERE status IS NULL ORDER BY key",
+    )?;
+    let mut rows = fresh.query([])?;
+    while let Some(row) = rows.next()? {
+        queue.state().has_fresh(row.get(1)?, row.get(0)?);
     }
     Ok(())
 }

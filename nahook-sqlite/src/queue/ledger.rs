@@ -27,6 +27,8 @@ pub(crate) struct Held {
     pub(super) attempts: u32,
     pub(super) expires_at: Timestamp,
     pub(super) is_settling: bool,
+    /// Nothing has become of it since it was queued.
+    pub(super) is_fresh: bool,
     id: DeliveryId,
     token: LeaseToken,
     worker: WorkerId,
@@ -84,6 +86,7 @@ impl Ledger {
             endpoint,
             id,
             attempts,
+            is_fresh,
             worker,
             expires_at,
         } = claim;
@@ -95,6 +98,7 @@ impl Ledger {
             attempts,
             expires_at,
             is_settling: false,
+            is_fresh,
             id,
             token,
             worker,
@@ -184,6 +188,7 @@ mod tests {
             endpoint: 2,
             id,
             attempts: 0,
+            is_fresh: true,
             worker: WorkerId(3),
             expires_at: EXPIRY,
         };

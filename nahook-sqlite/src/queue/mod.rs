@@ -4,6 +4,7 @@ mod events;
 mod fresh;
 mod leaser;
 mod ledger;
+mod pending;
 mod settle;
 mod state;
 
@@ -64,10 +65,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// An empty one, whose lease tokens begin at `first_token`.
-    pub(crate) fn new(first_token: LeaseToken) -> Self {
+    /// An empty one, whose lease tokens begin at `first_token` and that keeps so many fresh deliveries in mind.
+    pub(crate) fn new(first_token: LeaseToken, fresh_max: usize) -> Self {
         Self {
-            state: Mutex::new(QueueState::new(first_token)),
+            state: Mutex::new(QueueState::new(first_token, fresh_max)),
             generation: watch::Sender::new(0),
         }
     }

@@ -67,11 +67,18 @@ impl Job for SettleJob {
                 queue.give_up_settling(held.key);
                 continue;
             }
-            queue.end(held.key);
             match settlement.next {
-                Next::Release => queue.has_work_again(held.endpoint),
-                Next::Retry(at) => queue.has_work_at(held.endpoint, at),
-                Next::DeadLetter | Next::Delivered | Next::Failed => {}
+                // As it was before it was leased.
+                Next::Release if settlement.attempt.is_none() => queue.put_back(held.key),
+                Next::Release => {
+                    queue.end(held.key);
+                    queue.has_work_again(held.endpoint);
+                }
+                Next::Retry(at) => {
+                    queue.end(held.key);
+                    queue.has_work_at(held.endpoint, at);
+                }
+                Next::DeadLetter | Next::Delivered | Next::Failed => queue.end(held.key),
             }
         }
     }
@@ -112,7 +119,7 @@ fn record(
         .prepare_cached(
             "UPDATE delivery SET
                  due_at = CASE WHEN ?2 IS NULL THEN due_at ELSE ?3 END,
-                 status = coalesce(?2, status), attempts = ?4,
+                 status = coalesce(?2, status, CASE WHEN ?5 IS NOT NULL THEN 0 END), attempts = ?4,
                  first_attempt_at = coalesce(first_attempt_at, ?5), delivered_at = ?6, updated_at = ?7
              WHERE key = ?1",
         )?

@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use nahook_core::{DeliveryId, Event, Lease, LeaseToken, Timestamp, WorkerId};
 
 use super::events::Known;
-use super::fresh::{Due, Fresh, FreshEvents, Mark};
+use super::fresh::FreshEvents;
 use super::ledger::{Held, Ledger};
+use super::pending::{Due, Mark, Pending};
 
 /// What is leased and what waits. Endpoints and deliveries go by their rows' numbers.
 #[derive(Debug)]
@@ -21,12 +22,15 @@ pub(crate) struct QueueState {
     settled_meanwhile: Option<HashSet<i64>>,
     /// Endpoints of which something that was settled meanwhile has become due again: it is passed by until the reading ends.
     due_again: Vec<i64>,
+    /// How many fresh deliveries there are, leased or not.
+    fresh_len: usize,
+    fresh_max: usize,
     pub(super) fresh_events: FreshEvents,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    fresh: Fresh,
+    pending: Pending,
     /// The file may have a retry that is due and that no alarm announces.
     may_have_retry: bool,
     is_in_ring: bool,
@@ -53,12 +57,14 @@ pub(super) struct Claim {
     pub(super) endpoint: i64,
     pub(super) id: DeliveryId,
     pub(super) attempts: u32,
+    /// Nothing has become of it since it was queued.
+    pub(super) is_fresh: bool,
     pub(super) worker: WorkerId,
     pub(super) expires_at: Timestamp,
 }
 
 impl QueueState {
-    pub(super) fn new(first_token: LeaseToken) -> Self {
+    pub(super) fn new(first_token: LeaseToken, fresh_max: usize) -> Self {
         Self {
             ledger: Ledger::new(first_token),
             endpoints: HashMap::new(),
@@ -66,6 +72,8 @@ impl QueueState {
             alarms: BTreeSet::new(),
             settled_meanwhile: None,
             due_again: Vec::new(),
+            fresh_len: 0,
+            fresh_max,
             fresh_events: FreshEvents::default(),
         }
     }
@@ -73,18 +81,26 @@ impl QueueState {
     /// Notes that the endpoint may have something due now, whatever it is.
     pub(crate) fn has_work(&mut self, endpoint: i64) {
         let waiting = self.endpoints.entry(endpoint).or_default();
-        waiting.fresh.doubt();
+        waiting.pending.doubt();
         waiting.may_have_retry = true;
         self.enter(endpoint);
     }
 
-    /// Notes that a delivery was queued, which was not there before: the event with this number, to this endpoint.
+    /// Whether there is room for more fresh deliveries. What is queued while there is none is pending from the start.
+    pub(crate) fn has_room_for_fresh(&self) -> bool {
+        self.fresh_len < self.fresh_max
+    }
+
+    /// Notes that a delivery was queued, which was not there before, and is fresh.
     pub(crate) fn has_fresh(&mut self, endpoint: i64, key: i64) {
-        self.endpoints
-            .entry(endpoint)
-            .or_default()
-            .fresh
-            .queued(key);
+        self.fresh_len += 1;
+        self.pending(endpoint).fresh(key);
+        self.enter(endpoint);
+    }
+
+    /// Notes that a delivery was queued behind all others of the endpoint, and is pending.
+    pub(crate) fn has_pending(&mut self, endpoint: i64) {
+        self.pending(endpoint).queued();
         self.enter(endpoint);
     }
 
@@ -141,7 +157,7 @@ impl QueueState {
     /// Takes back what was leased until now or before, and rings the alarms.
     pub(super) fn reclaim_expired(&mut self, now: Timestamp) {
         while let Some(held) = self.ledger.pop_expired(now) {
-            self.has_work(held.endpoint);
+            self.is_back(&held);
         }
         while let Some((at, endpoint)) = self.alarms.first().copied()
             && at <= now
@@ -169,18 +185,36 @@ impl QueueState {
         self.ledger.give_up_settling(key);
     }
 
-    /// Ends a lease that was settled, or never received.
+    /// Ends a lease of something of which something has become.
     pub(super) fn end(&mut self, key: i64) {
-        self.ledger.end(key);
+        if self.ledger.end(key).is_some_and(|held| held.is_fresh) {
+            self.fresh_len = self.fresh_len.saturating_sub(1);
+        }
         if let Some(settled) = &mut self.settled_meanwhile {
             settled.insert(key);
         }
     }
 
-    /// Ends a lease as if it had never been.
+    /// Ends a lease as if it had never been, if it is still held.
     pub(super) fn release(&mut self, lease: Lease) {
         if let Some(held) = self.ledger.begin_settling(lease) {
-            self.end(held.key);
+            self.put_back(held.key);
+        }
+    }
+
+    /// Ends a lease as if it had never been.
+    pub(super) fn put_back(&mut self, key: i64) {
+        if let Some(held) = self.ledger.end(key) {
+            self.is_back(&held);
+        }
+    }
+
+    /// Notes that what was leased may be leased again.
+    fn is_back(&mut self, held: &Held) {
+        if held.is_fresh {
+            self.pending(held.endpoint).fresh(held.key);
+            self.enter(held.endpoint);
+        } else {
             self.has_work(held.endpoint);
         }
     }
@@ -256,13 +290,13 @@ impl QueueState {
     }
 
     /// What is known of the endpoint's deliveries that wait for nothing.
-    pub(super) fn fresh(&mut self, endpoint: i64) -> &mut Fresh {
-        &mut self.endpoints.entry(endpoint).or_default().fresh
+    pub(super) fn pending(&mut self, endpoint: i64) -> &mut Pending {
+        &mut self.endpoints.entry(endpoint).or_default().pending
     }
 
     /// Takes what was read of them since the mark was made: the oldest ones, and whether the file has others. What is leased
     /// may come back, which is then said; what was settled meanwhile is gone.
-    pub(super) fn fresh_read(
+    pub(super) fn pending_read(
         &mut self,
         endpoint: i64,
         mark: Mark,
@@ -270,7 +304,7 @@ impl QueueState {
         is_partial: bool,
     ) {
         rows.retain(|due| self.is_free(due.key));
-        self.fresh(endpoint).read(mark, rows, is_partial);
+        self.pending(endpoint).read(mark, rows, is_partial);
     }
 
     /// Whether the endpoint's retries have to be looked for; they are taken to have been, from then on.
@@ -295,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_is_due_again_while_the_reader_passes_it_by_is_looked_at_again() {
-        let mut state = QueueState::new(LeaseToken(0));
+        let mut state = QueueState::new(LeaseToken(0), 100);
         let turn = |state: &mut QueueState| {
             let candidates = state.candidates(WorkerId(1), 10, |_| 10);
             candidates.iter().map(|it| it.endpoint).collect::<Vec<_>>()

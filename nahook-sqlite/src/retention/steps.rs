@@ -17,14 +17,14 @@ pub(super) const ROWS: i64 = 200;
 const OLD_EVENTS: &str =
     "SELECT id, seq, accepted_at, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
          AND NOT EXISTS (SELECT 1 FROM delivery
-             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
+             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9))
      FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?4";
 
 /// The same among events that were brought along with ids of their own, which have an index by time.
 const OLD_GIVEN_EVENTS: &str =
     "SELECT id, seq, accepted_at, NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
          AND NOT EXISTS (SELECT 1 FROM delivery
-             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
+             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9))
      FROM event WHERE id >= x'ff' AND (accepted_at, id) > (?2, ?1) AND accepted_at < ?3
      ORDER BY accepted_at, id LIMIT ?4";
 
@@ -138,7 +138,7 @@ fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::
     let waits = connection
         .prepare_cached(
             "SELECT 1 FROM delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20
-               AND status NOT IN (2, 3, 4, 7, 8, 9) LIMIT 1",
+               AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9) LIMIT 1",
         )?
         .exists([seq])?;
     if waits {

@@ -190,7 +190,7 @@ mod tests {
     fn one_that_fails_or_panics_takes_nobody_along() {
         let directory = tempfile::tempdir().unwrap();
         let mut session = session(&directory);
-        let queue = Arc::new(Queue::new(LeaseToken(0)));
+        let queue = Arc::new(Queue::new(LeaseToken(0), 100));
         let counters = Counters::default();
         let (orders, inbox) = mpsc::channel();
         let (first, mut first_answer) = insert(Some("a"), || {});
@@ -221,7 +221,7 @@ mod tests {
     fn a_group_ends_at_the_order_to_close() {
         let directory = tempfile::tempdir().unwrap();
         let mut session = session(&directory);
-        let queue = Arc::new(Queue::new(LeaseToken(0)));
+        let queue = Arc::new(Queue::new(LeaseToken(0), 100));
         let counters = Counters::default();
         let (orders, inbox) = mpsc::channel();
         let (close, _closed) = oneshot::channel();
@@ -239,7 +239,7 @@ mod tests {
     fn a_group_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let mut session = session(&directory);
-        let queue = Arc::new(Queue::new(LeaseToken(0)));
+        let queue = Arc::new(Queue::new(LeaseToken(0), 100));
         let counters = Counters::default();
         let (orders, inbox) = mpsc::channel();
         for _ in 0..JOBS_MAX {

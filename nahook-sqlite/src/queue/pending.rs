@@ -1,0 +1,179 @@
+//! An endpoint's deliveries that wait for nothing, as far as the leasing thread knows them.
+
+use std::collections::VecDeque;
+
+/// A delivery that is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Due {
+    pub(super) key: i64,
+    pub(super) attempts: u32,
+    /// Nothing has become of it since it was queued.
+    pub(super) is_fresh: bool,
+}
+
+/// What is not leased of one endpoint's deliveries that wait for nothing.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// The keys of those that are fresh, ascending. All of them: the file has no way to find one endpoint's.
+    fresh: VecDeque<i64>,
+    /// The first of the others, the oldest first.
+    read: VecDeque<Due>,
+    /// The file may have some behind those.
+    is_partial: bool,
+    /// Raised by every change of the others, so that who reads the file notices what happened meanwhile.
+    changes: u64,
+}
+
+impl Pending {
+    /// Notes one that is fresh: it was just queued, or a lease of it has ended.
+    pub(super) fn fresh(&mut self, key: i64) {
+        if self.fresh.back().is_none_or(|last| *last < key) {
+            self.fresh.push_back(key);
+        } else if let Err(place) = self.fresh.binary_search(&key) {
+            self.fresh.insert(place, key);
+        }
+    }
+
+    /// Notes one that is not fresh, behind all others.
+    pub(super) fn queued(&mut self) {
+        self.changes += 1;
+        self.is_partial = true;
+    }
+
+    /// Nothing is known for certain any more of those that are not fresh: one came back, or was changed by others.
+    pub(super) fn doubt(&mut self) {
+        self.changes += 1;
+        self.is_partial = true;
+        self.read.clear();
+    }
+
+    /// The oldest ones, at most `max`, as far as is known.
+    pub(super) fn first(&self, max: usize) -> Vec<Due> {
+        let mut read = self.read.iter().peekable();
+        let mut fresh = self.fresh.iter().peekable();
+        let mut first = Vec::with_capacity(max.min(self.read.len() + self.fresh.len()));
+        while first.len() < max {
+            let next = match (read.peek(), fresh.peek()) {
+                (Some(read), Some(fresh)) if read.key > **fresh => None,
+                (Some(_), _) => read.next().copied(),
+                (None, _) => None,
+            };
+            let of_key = |key: &i64| Due {
+                key: *key,
+                attempts: 0,
+                is_fresh: true,
+            };
+            let Some(due) = next.or_else(|| fresh.next().map(of_key)) else {
+                break;
+            };
+            first.push(due);
+        }
+        first
+    }
+
+    /// What to hand to [`read`](Self::read), if finding the first `max` takes a look into the file.
+    pub(super) fn must_read(&self, max: usize) -> Option<Mark> {
+        (self.is_partial && self.read.len() < max).then_some(Mark(self.changes))
+    }
+
+    /// Whether there may be any.
+    pub(super) fn may_have_any(&self) -> bool {
+        self.is_partial || !self.read.is_empty() || !self.fresh.is_empty()
+    }
+
+    /// Takes what was read of the file since `mark`: the first ones that are free and not fresh, and whether there are others.
+    pub(super) fn read(&mut self, mark: Mark, rows: Vec<Due>, is_partial: bool) {
+        self.read = rows.into();
+        self.is_partial = is_partial || mark.0 != self.changes;
+    }
+
+    /// The delivery is leased.
+    pub(super) fn leased(&mut self, due: Due) {
+        if due.is_fresh {
+            if self.fresh.front() == Some(&due.key) {
+                self.fresh.pop_front();
+            } else if let Ok(place) = self.fresh.binary_search(&due.key) {
+                self.fresh.remove(place);
+            }
+        } else if self.read.front().is_some_and(|first| first.key == due.key) {
+            self.read.pop_front();
+        } else {
+            self.read.retain(|known| known.key != due.key);
+        }
+    }
+}
+
+/// The state of what was known when reading began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark(u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(pending: &Pending, max: usize) -> Vec<i64> {
+        pending.first(max).iter().map(|due| due.key).collect()
+    }
+
+    fn due(keys: impl IntoIterator<Item = i64>) -> Vec<Due> {
+        let due = |key| Due {
+            key,
+            attempts: 0,
+            is_fresh: false,
+        };
+        keys.into_iter().map(due).collect()
+    }
+
+    #[test]
+    fn what_is_fresh_is_known_until_it_is_leased_and_comes_back_to_its_place() {
+        let mut pending = Pending::default();
+        (1..=4).for_each(|key| pending.fresh(key));
+        let first = pending.first(2);
+        assert_eq!(keys(&pending, 2), [1, 2]);
+        for due in first {
+            pending.leased(due);
+        }
+        assert_eq!(keys(&pending, 9), [3, 4]);
+        pending.fresh(2);
+        pending.fresh(2);
+        assert_eq!(keys(&pending, 9), [2, 3, 4]);
+        pending.leased(pending.first(3)[1]);
+        assert_eq!(keys(&pending, 9), [2, 4]);
+        assert!(pending.must_read(9).is_none());
+        pending
+            .first(9)
+            .into_iter()
+            .for_each(|due| pending.leased(due));
+        assert!(!pending.may_have_any());
+    }
+
+    #[test]
+    fn what_is_read_and_what_is_fresh_take_turns_by_age() {
+        let mut pending = Pending::default();
+        pending.fresh(2);
+        pending.fresh(5);
+        pending.doubt();
+        let mark = pending.must_read(1).unwrap();
+        pending.read(mark, due([1, 3, 9]), false);
+        assert_eq!(keys(&pending, 9), [1, 2, 3, 5, 9]);
+        assert_eq!(keys(&pending, 2), [1, 2]);
+        pending.leased(pending.first(1)[0]);
+        pending.leased(pending.first(9)[3]);
+        assert_eq!(keys(&pending, 9), [2, 3, 5]);
+    }
+
+    #[test]
+    fn what_is_queued_while_the_file_is_read_is_not_lost() {
+        let mut pending = Pending::default();
+        pending.doubt();
+        let mark = pending.must_read(1).unwrap();
+        // Committed after the reader's snapshot.
+        pending.queued();
+        pending.read(mark, due([1]), false);
+        assert_eq!(keys(&pending, 9), [1]);
+        assert!(pending.must_read(1).is_none(), "one is enough");
+        let mark = pending.must_read(2).unwrap();
+        pending.read(mark, due([1, 2]), false);
+        assert!(pending.must_read(9).is_none());
+    }
+}
