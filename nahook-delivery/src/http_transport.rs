@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{Method, Request, Uri};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -147,9 +147,9 @@ impl<R: Resolver> HttpTransport<R> {
 }
 
 impl<R: Resolver> Transport for HttpTransport<R> {
-    async fn post(&self, request: &OutboundRequest) -> Result<OutboundResponse, TransportError> {
+    async fn post(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError> {
         let deadline = Instant::now() + self.total_timeout;
-        let message = message(request)?;
+        let message = message(request);
         // Lets the runtime look at its sockets once. A close of an idle connection that has arrived
         // but was not yet noticed would else take the request with it: written, and never read.
         tokio::task::yield_now().await;
@@ -182,21 +182,16 @@ impl<R> fmt::Debug for HttpTransport<R> {
     }
 }
 
-fn message(request: &OutboundRequest) -> Result<Request<Full<Bytes>>, TransportError> {
-    let url = &request.url;
-    let http = matches!(url.scheme(), "http" | "https");
-    if !http || !url.has_host() || !url.username().is_empty() || url.password().is_some() {
-        return Err(TransportError::InvalidUrl);
-    }
-    let uri = Uri::try_from(url.as_str()).map_err(|_| TransportError::InvalidUrl)?;
-    let mut message = Request::new(Full::new(request.body.clone()));
-    *message.method_mut() = Method::POST;
-    *message.uri_mut() = uri;
-    *message.headers_mut() = request.headers.clone();
+fn message(request: OutboundRequest) -> Request<Full<Bytes>> {
+    let mut headers = request.headers;
     for name in TRANSPORT_HEADERS {
-        message.headers_mut().remove(name);
+        headers.remove(name);
     }
-    Ok(message)
+    let mut message = Request::new(Full::new(request.body));
+    *message.method_mut() = Method::POST;
+    *message.uri_mut() = request.url.as_uri().clone();
+    *message.headers_mut() = headers;
+    message
 }
 
 /// Reads to the end of the body, or until it proves longer than `len_max`. Dropping a body that is

@@ -14,6 +14,7 @@ pub use http_transport::{HttpTransport, TransportSettings, TransportSetupError};
 pub use resolver::{Resolver, SystemResolver};
 pub use signature::{SecretError, Signer};
 pub use transport::{
-    OutboundRequest, OutboundResponse, RetryAfter, TimeoutPhase, Transport, TransportError,
+    OutboundRequest, OutboundResponse, OutboundUrl, RetryAfter, TimeoutPhase, Transport,
+    TransportError,
 };
 pub use worker::{RetrySchedule, Worker, WorkerReport, WorkerSettings};

@@ -1,10 +1,11 @@
 //! The port through which one attempt is made: a request out, a status or a coarse failure back.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Uri};
 use url::Url;
 
 /// Makes attempts.
@@ -18,20 +19,20 @@ pub trait Transport: Send + Sync {
     /// received the request.
     fn post(
         &self,
-        request: &OutboundRequest,
+        request: OutboundRequest,
     ) -> impl Future<Output = Result<OutboundResponse, TransportError>> + Send;
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl<T: Transport + ?Sized> Transport for &T {
-    async fn post(&self, request: &OutboundRequest) -> Result<OutboundResponse, TransportError> {
+    async fn post(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError> {
         (**self).post(request).await
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl<T: Transport + ?Sized> Transport for Arc<T> {
-    async fn post(&self, request: &OutboundRequest) -> Result<OutboundResponse, TransportError> {
+    async fn post(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError> {
         (**self).post(request).await
     }
 }
@@ -39,8 +40,8 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 /// One request to an endpoint.
 #[derive(Clone)]
 pub struct OutboundRequest {
-    /// Where to, as the tenant wrote it: `http` or `https`, without credentials.
-    pub url: Url,
+    /// Where to.
+    pub url: OutboundUrl,
     /// The headers to send. `host`, and those that frame the message or rule the connection
     /// (`content-length`, `transfer-encoding`, `connection` …), are the transport's and ignored here.
     pub headers: HeaderMap,
@@ -48,7 +49,41 @@ pub struct OutboundRequest {
     pub body: Bytes,
 }
 
-// A URL's query and the headers hold secrets (Slack's path is one entirely), so none is shown.
+/// A URL that can be posted to, read as the standard of the web's URLs has it: `http` or `https`, with a host and without
+/// credentials, which belong in the endpoint's basic-auth settings. An address is one however it is spelt. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OutboundUrl(Uri);
+
+impl OutboundUrl {
+    /// The same as HTTP has it.
+    pub fn as_uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl FromStr for OutboundUrl {
+    type Err = TransportError;
+
+    /// Fails with [`TransportError::InvalidUrl`].
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|_| TransportError::InvalidUrl)?;
+        let is_http = matches!(url.scheme(), "http" | "https");
+        if !is_http || !url.has_host() || !url.username().is_empty() || url.password().is_some() {
+            return Err(TransportError::InvalidUrl);
+        }
+        let uri = Uri::try_from(url.as_str());
+        uri.map(Self).map_err(|_| TransportError::InvalidUrl)
+    }
+}
+
+// A URL's path and query hold secrets (Slack's path is one entirely), so none is shown.
+impl std::fmt::Debug for OutboundUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OutboundUrl").finish_non_exhaustive()
+    }
+}
+
+// Headers hold secrets, too.
 impl std::fmt::Debug for OutboundRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OutboundRequest")

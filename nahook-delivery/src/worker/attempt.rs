@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::contain::contain;
 use super::judgement::{GONE, Judgement, NoAnswer, judge};
 use super::observe;
-use super::request::request;
+use super::request::{Addressee, request};
 use super::settings::WorkerSettings;
 use crate::transport::{OutboundResponse, Transport};
 
@@ -37,11 +37,12 @@ pub(super) async fn attempt<T: Transport>(
     means: &Means<'_, T>,
     delivery: &LeasedDelivery,
     target: &EndpointTarget,
+    addressee: &Addressee,
 ) -> Attempted {
     let number = delivery.attempts.saturating_add(1);
     let begun = Instant::now();
     let started_at = means.clock.now();
-    let answer = contain(post(means, delivery, target, number, started_at))
+    let answer = contain(post(means, delivery, addressee, number, started_at))
         .await
         .unwrap_or(Err(NoAnswer::Panicked));
     let duration = begun.elapsed();
@@ -60,14 +61,14 @@ pub(super) async fn attempt<T: Transport>(
 async fn post<T: Transport>(
     means: &Means<'_, T>,
     delivery: &LeasedDelivery,
-    target: &EndpointTarget,
+    addressee: &Addressee,
     number: u32,
     now: Timestamp,
 ) -> Result<OutboundResponse, NoAnswer> {
-    let request = request(delivery, target, number, now)?;
+    let request = request(delivery, addressee, number, now)?;
     let answer = timeout(
         means.settings.attempt_timeout,
-        means.transport.post(&request),
+        means.transport.post(request),
     )
     .await;
     Ok(answer.map_err(|_| NoAnswer::GaveUp)??)

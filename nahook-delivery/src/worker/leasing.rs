@@ -262,6 +262,7 @@ where
             return;
         };
         let delivery = Arc::clone(&entry.delivery);
+        let addressee = self.addressees.of(&target);
         self.endpoints.begin(delivery.endpoint, hold.number, now);
         let worker = Arc::clone(&self.worker);
         let task = self.jobs.spawn(async move {
@@ -271,7 +272,7 @@ where
                 ids: &*worker.ids,
                 settings: &worker.settings,
             };
-            let attempted = attempt(&means, &delivery, &target).await;
+            let attempted = attempt(&means, &delivery, &target, &addressee).await;
             Done::Attempted(hold, delivery.endpoint, attempted)
         });
         self.ledger.attempting(hold, task);

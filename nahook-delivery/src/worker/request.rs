@@ -1,14 +1,18 @@
 //! The request that an endpoint receives (contract, section 3).
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
-use nahook_core::{BasicAuth, EndpointKind, EndpointTarget, LeasedDelivery, SecretText, Timestamp};
-use url::Url;
+use nahook_core::{
+    BasicAuth, EndpointId, EndpointKind, EndpointTarget, LeasedDelivery, SecretText, Timestamp,
+};
 
 use crate::signature::Signer;
-use crate::transport::OutboundRequest;
+use crate::transport::{OutboundRequest, OutboundUrl};
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -29,12 +33,56 @@ pub(super) enum RequestError {
     Url,
 }
 
+/// What is the same for all of an endpoint's requests.
+pub(super) struct Addressee {
+    url: Result<OutboundUrl, RequestError>,
+    /// `None` where nothing is signed: a Slack endpoint's requests are without `webhook-…` headers, which would promise a
+    /// signature.
+    signer: Option<Result<Signer, RequestError>>,
+    auth: Option<HeaderValue>,
+}
+
+impl Addressee {
+    pub(super) fn new(target: &EndpointTarget) -> Self {
+        let secrets = || target.secrets.iter().map(SecretText::expose);
+        let signer = || Signer::new(secrets()).map_err(|_| RequestError::Secret);
+        Self {
+            url: target.url.parse().map_err(|_| RequestError::Url),
+            signer: (target.kind == EndpointKind::Webhook).then(signer),
+            auth: target.auth.as_ref().map(basic),
+        }
+    }
+}
+
+/// How many endpoints are remembered before all are forgotten.
+const ADDRESSEES_MAX: usize = 4_096;
+
+/// The endpoints that were attempted lately.
+#[derive(Default)]
+pub(super) struct Addressees(HashMap<EndpointId, (Arc<EndpointTarget>, Arc<Addressee>)>);
+
+impl Addressees {
+    /// What requests to the endpoint have in common, as it is now.
+    pub(super) fn of(&mut self, target: &Arc<EndpointTarget>) -> Arc<Addressee> {
+        if let Some((known, addressee)) = self.0.get(&target.id)
+            && (Arc::ptr_eq(known, target) || known == target)
+        {
+            return Arc::clone(addressee);
+        }
+        if self.0.len() >= ADDRESSEES_MAX {
+            self.0.clear();
+        }
+        let addressee = Arc::new(Addressee::new(target));
+        let known = (Arc::clone(target), Arc::clone(&addressee));
+        self.0.insert(target.id, known);
+        addressee
+    }
+}
+
 /// The request of `delivery`'s attempt with this number, counted from 1, sent at `now`.
-///
-/// A Slack endpoint's is unsigned and without `webhook-…` headers, which would promise a signature.
 pub(super) fn request(
     delivery: &LeasedDelivery,
-    target: &EndpointTarget,
+    addressee: &Addressee,
     number: u32,
     now: Timestamp,
 ) -> Result<OutboundRequest, RequestError> {
@@ -46,34 +94,22 @@ pub(super) fn request(
         headers.insert(EVENT_TYPE, text(event_type));
     }
     headers.insert(ATTEMPT, number.into());
-    if target.kind == EndpointKind::Webhook {
-        sign(&mut headers, delivery, target, now)?;
+    if let Some(signer) = &addressee.signer {
+        let signer = signer.as_ref().map_err(|error| *error)?;
+        let id = delivery.message.to_string();
+        let signature = signer.sign(&id, now.as_secs(), delivery.payload.as_bytes());
+        headers.insert(WEBHOOK_ID, text(&id));
+        headers.insert(WEBHOOK_TIMESTAMP, now.as_secs().into());
+        headers.insert(WEBHOOK_SIGNATURE, text(&signature));
     }
-    if let Some(auth) = &target.auth {
-        headers.insert(AUTHORIZATION, basic(auth));
+    if let Some(auth) = &addressee.auth {
+        headers.insert(AUTHORIZATION, auth.clone());
     }
     Ok(OutboundRequest {
-        url: Url::parse(&target.url).map_err(|_| RequestError::Url)?,
+        url: addressee.url.clone()?,
         headers,
         body: delivery.payload.as_bytes().clone(),
     })
-}
-
-fn sign(
-    headers: &mut HeaderMap,
-    delivery: &LeasedDelivery,
-    target: &EndpointTarget,
-    now: Timestamp,
-) -> Result<(), RequestError> {
-    // Made anew each time: a few hundred nanoseconds, less than a shared cache of secrets is worth.
-    let signer = Signer::new(target.secrets.iter().map(SecretText::expose))
-        .map_err(|_| RequestError::Secret)?;
-    let id = delivery.message.to_string();
-    let signature = signer.sign(&id, now.as_secs(), delivery.payload.as_bytes());
-    headers.insert(WEBHOOK_ID, text(&id));
-    headers.insert(WEBHOOK_TIMESTAMP, now.as_secs().into());
-    headers.insert(WEBHOOK_SIGNATURE, text(&signature));
-    Ok(())
 }
 
 fn basic(auth: &BasicAuth) -> HeaderValue {
@@ -124,7 +160,7 @@ mod tests {
             is_active: true,
             failing_since: None,
         };
-        request(&delivery, &target, 1, Timestamp::default())
+        request(&delivery, &Addressee::new(&target), 1, Timestamp::default())
     }
 
     #[test]

@@ -21,9 +21,14 @@ use super::health::Health;
 use super::leasing::Leasing;
 use super::ledger::{Hold, Ledger};
 use super::observe::{self, InFlightGauge};
+use super::request::Addressees;
 use super::settling::{Pending, backoff, settle};
 use super::{Worker, WorkerReport};
 use crate::transport::Transport;
+
+/// How long what has ended waits for more to be settled with it, as long as most attempts still run: a commit that settles a
+/// hundred costs hardly more than one that settles ten.
+const GATHERING: Duration = Duration::from_millis(2);
 
 pub(super) struct Session<Q, D, T> {
     pub(super) id: WorkerId,
@@ -32,10 +37,13 @@ pub(super) struct Session<Q, D, T> {
     pub(super) ledger: Ledger,
     pub(super) endpoints: Endpoints,
     pub(super) leasing: Leasing,
+    pub(super) addressees: Addressees,
     pub(super) stage: Stage,
     pub(super) report: WorkerReport,
     /// To be settled with the next batch.
     outbox: Vec<Pending>,
+    /// Then at the latest.
+    outbox_until: Instant,
     settling: bool,
     /// The queue failed to take these; they are tried again at `stuck_until`.
     stuck: Vec<Pending>,
@@ -83,9 +91,11 @@ where
             ledger: Ledger::default(),
             endpoints: Endpoints::new(),
             leasing: Leasing::new(now),
+            addressees: Addressees::default(),
             stage: Stage::Working,
             report: WorkerReport::default(),
             outbox: Vec::new(),
+            outbox_until: now,
             settling: false,
             stuck: Vec::new(),
             stuck_until: now,
@@ -165,6 +175,9 @@ where
         if !self.ledger.is_empty() && !self.extending {
             consider(self.tick_at);
         }
+        if !self.outbox.is_empty() && !self.settling {
+            consider(self.outbox_until);
+        }
         if !self.stuck.is_empty() && self.settling_again == 0 {
             consider(self.stuck_until);
         }
@@ -234,6 +247,9 @@ where
     /// Puts the end of a hold on the way to the queue, unless the hold is obsolete.
     pub(super) fn finish(&mut self, hold: Hold, attempt: Option<Attempt>, next: Next) {
         if let Some(lease) = self.ledger.settling(hold) {
+            if self.outbox.is_empty() {
+                self.outbox_until = Instant::now() + GATHERING;
+            }
             let settlement = Settlement {
                 lease,
                 attempt,
@@ -248,7 +264,10 @@ where
     }
 
     fn start_settling(&mut self, now: Instant) {
-        if !self.settling && !self.outbox.is_empty() {
+        let is_time = self.stage != Stage::Working
+            || 2 * self.outbox.len() >= self.ledger.len()
+            || now >= self.outbox_until;
+        if !self.settling && !self.outbox.is_empty() && is_time {
             self.settling = true;
             let batch = std::mem::take(&mut self.outbox);
             self.spawn_settling(batch, Done::Settled);

@@ -79,7 +79,7 @@ impl Drop for Running<'_> {
 
 impl Scripted {
     fn begin(&self, request: &OutboundRequest) -> (Act, Running<'_>) {
-        let url = request.url.to_string();
+        let url = request.url.as_uri().to_string();
         let mut arrivals = self.arrivals.lock().unwrap();
         let nth = arrivals.iter().filter(|arrival| arrival.url == url).count();
         arrivals.push(Arrival {
@@ -107,8 +107,8 @@ impl Scripted {
 }
 
 impl Transport for Scripted {
-    async fn post(&self, request: &OutboundRequest) -> Result<OutboundResponse, TransportError> {
-        let (act, _running) = self.begin(request);
+    async fn post(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError> {
+        let (act, _running) = self.begin(&request);
         let answer = |status| OutboundResponse {
             status,
             retry_after: None,

@@ -1,5 +1,6 @@
 use super::receiver::Receiver;
 use super::*;
+use crate::transport::OutboundUrl;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -37,7 +38,7 @@ async fn loopback_is_refused_by_default_in_every_spelling() {
         .chain(["[::1]", "0.0.0.0", "0", "[::]"])
     {
         let result = guarded
-            .post(&request(format!("http://{host}:{port}/")))
+            .post(request(format!("http://{host}:{port}/")))
             .await;
         assert_eq!(result, Err(TransportError::RefusedAddress), "{host}");
     }
@@ -45,9 +46,7 @@ async fn loopback_is_refused_by_default_in_every_spelling() {
 
     // And they are refused for the address alone: opened, each arrives.
     for host in LOOPBACK_SPELLINGS {
-        let result = open()
-            .post(&request(format!("http://{host}:{port}/")))
-            .await;
+        let result = open().post(request(format!("http://{host}:{port}/"))).await;
         assert_eq!(result, Ok(status(200)), "{host}");
     }
 }
@@ -59,12 +58,12 @@ async fn the_systems_own_names_are_judged_like_any_other() {
     let local = request(format!("http://localhost:{}/", receiver.socket.port()));
     let guarded = HttpTransport::new(AddressPolicy::new(), &settings).unwrap();
     assert_eq!(
-        guarded.post(&local).await,
+        guarded.post(local.clone()).await,
         Err(TransportError::RefusedAddress)
     );
     assert_eq!(receiver.accepted(), 0);
     let opened = HttpTransport::new(loopback(), &settings).unwrap();
-    assert_eq!(opened.post(&local).await, Ok(status(200)));
+    assert_eq!(opened.post(local.clone()).await, Ok(status(200)));
 }
 
 #[tokio::test]
@@ -74,7 +73,7 @@ async fn of_a_mixed_name_only_the_permitted_addresses_are_dialled() {
         let names = Names::of("mixed.test", &[&answer]);
         let transport = transport(policy.clone(), &TransportSettings::default(), names);
         let url = format!("http://mixed.test:{}/", permitted.socket.port());
-        assert_eq!(transport.post(&request(url)).await, Ok(status(200)));
+        assert_eq!(transport.post(request(url)).await, Ok(status(200)));
     }
     assert_eq!((permitted.accepted(), refused.accepted()), (2, 0));
 }
@@ -88,7 +87,7 @@ async fn a_refused_address_is_not_fallen_back_to_when_the_permitted_one_fails() 
     let names = Names::of("mixed.test", &[&["127.0.0.1", "127.0.0.2"]]);
     let transport = transport(policy, &TransportSettings::default(), names);
     let result = transport
-        .post(&request(format!("http://mixed.test:{port}/")))
+        .post(request(format!("http://mixed.test:{port}/")))
         .await;
     assert_eq!(result, Err(TransportError::Connect));
     assert_eq!(refused.accepted(), 0);
@@ -104,9 +103,9 @@ async fn a_name_that_is_rebound_to_a_refused_address_is_refused() {
     };
     let transport = transport(policy, &settings, names);
     let rebound = request(format!("http://rebound.test:{}/", permitted.socket.port()));
-    assert_eq!(transport.post(&rebound).await, Ok(status(200)));
+    assert_eq!(transport.post(rebound.clone()).await, Ok(status(200)));
     assert_eq!(
-        transport.post(&rebound).await,
+        transport.post(rebound.clone()).await,
         Err(TransportError::RefusedAddress)
     );
     assert_eq!((permitted.accepted(), refused.accepted()), (1, 0));
@@ -123,28 +122,28 @@ async fn a_name_with_a_mapped_address_is_judged_as_its_v4() {
         let names = Names::of("mapped.test", &[&[ip]]);
         let transport = transport(policy.clone(), &TransportSettings::default(), names);
         let result = transport
-            .post(&request(format!("http://mapped.test:{port}/")))
+            .post(request(format!("http://mapped.test:{port}/")))
             .await;
         assert_eq!(result, expected, "{ip}");
     }
     assert_eq!((permitted.accepted(), refused.accepted()), (1, 0));
 }
 
-#[tokio::test]
-async fn a_url_that_cannot_be_posted_to_is_invalid() {
-    let receiver = Receiver::answering(OK).await;
-    let socket = receiver.socket;
+#[test]
+fn a_url_that_cannot_be_posted_to_is_invalid() {
     for url in [
-        format!("http://user:pass@{socket}/"),
-        format!("http://user@{socket}/"),
-        format!("http://:pass@{socket}/"),
-        format!("ftp://{socket}/"),
-        format!("unix://{socket}/"),
-        "file:///etc/passwd".to_owned(),
-        "data:text/plain,x".to_owned(),
+        "http://user:pass@127.0.0.1/",
+        "http://user@127.0.0.1/",
+        "http://:pass@127.0.0.1/",
+        "ftp://127.0.0.1/",
+        "unix://127.0.0.1/",
+        "file:///etc/passwd",
+        "data:text/plain,x",
+        "http://",
+        "no url",
+        "",
     ] {
-        let result = open().post(&request(&url)).await;
-        assert_eq!(result, Err(TransportError::InvalidUrl), "{url}");
+        let read = url.parse::<OutboundUrl>();
+        assert_eq!(read, Err(TransportError::InvalidUrl), "{url}");
     }
-    assert_eq!(receiver.accepted(), 0);
 }

@@ -28,7 +28,7 @@ async fn a_host_that_does_not_answer_the_connection_is_a_time_out() {
     let (socket, _listener) = unanswering("127.0.0.1:0".parse().unwrap()).await;
     let transport = transport(loopback(), &hasty(), Names::default());
     let started = Instant::now();
-    assert_eq!(transport.post(&at(socket)).await, TIMED_OUT);
+    assert_eq!(transport.post(at(socket)).await, TIMED_OUT);
     let elapsed = started.elapsed();
     assert!(
         elapsed >= hasty().connect_timeout && elapsed < hasty().total_timeout,
@@ -44,7 +44,7 @@ async fn a_silent_address_leaves_time_for_the_next() {
     let names = Names::of("half.test", &[&["127.0.0.2", "127.0.0.1"]]);
     let transport = transport(loopback(), &hasty(), names);
     let result = transport
-        .post(&request(format!("http://half.test:{port}/")))
+        .post(request(format!("http://half.test:{port}/")))
         .await;
     assert_eq!(result, Ok(status(200)));
 }
@@ -55,14 +55,14 @@ async fn a_refusing_address_is_passed_over_for_the_next() {
     let names = Names::of("half.test", &[&["127.0.0.3", "127.0.0.1"]]);
     let transport = transport(loopback(), &TransportSettings::default(), names);
     let url = format!("http://half.test:{}/", receiver.socket.port());
-    assert_eq!(transport.post(&request(url)).await, Ok(status(200)));
+    assert_eq!(transport.post(request(url)).await, Ok(status(200)));
 }
 
 #[tokio::test]
 async fn a_closed_port_is_a_failed_connection() {
     let socket = Receiver::answering(OK).await.socket;
     tokio::task::yield_now().await;
-    assert_eq!(open().post(&at(socket)).await, Err(TransportError::Connect));
+    assert_eq!(open().post(at(socket)).await, Err(TransportError::Connect));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_name_without_addresses_or_unknown_is_not_resolved() {
     let names = Names::of("empty.test", &[&[]]);
     let transport = transport(loopback(), &TransportSettings::default(), names);
     for url in ["http://empty.test/", "http://unknown.test/"] {
-        let result = transport.post(&request(url)).await;
+        let result = transport.post(request(url)).await;
         assert_eq!(result, Err(TransportError::Resolve), "{url}");
     }
 }
@@ -87,7 +87,7 @@ impl Resolver for Silent {
 async fn a_silent_name_server_is_a_time_out_while_connecting() {
     let transport = HttpTransport::with_resolver(loopback(), &hasty(), Silent).unwrap();
     assert_eq!(
-        transport.post(&request("http://slow.test/")).await,
+        transport.post(request("http://slow.test/")).await,
         TIMED_OUT
     );
 }
@@ -100,7 +100,7 @@ async fn a_silent_tls_handshake_is_a_time_out_while_connecting() {
     .await;
     let transport = transport(loopback(), &hasty(), Names::default());
     let url = format!("https://{}/", receiver.socket);
-    assert_eq!(transport.post(&request(url)).await, TIMED_OUT);
+    assert_eq!(transport.post(request(url)).await, TIMED_OUT);
 }
 
 #[tokio::test]
@@ -114,8 +114,8 @@ async fn at_most_sixteen_addresses_of_a_name_are_dialled() {
     let url = format!("http://many.test:{}/", receiver.socket.port());
     let names = Names::of("many.test", &[&answer]);
     let all = transport(loopback(), &TransportSettings::default(), names);
-    assert_eq!(all.post(&request(&url)).await, Err(TransportError::Connect));
+    assert_eq!(all.post(request(&url)).await, Err(TransportError::Connect));
     let names = Names::of("many.test", &[&answer[1..]]);
     let fewer = transport(loopback(), &TransportSettings::default(), names);
-    assert_eq!(fewer.post(&request(&url)).await, Ok(status(200)));
+    assert_eq!(fewer.post(request(&url)).await, Ok(status(200)));
 }

@@ -43,7 +43,7 @@ async fn an_endless_body_costs_no_more_than_its_bound() {
     })
     .await;
     let started = Instant::now();
-    assert_eq!(open().post(&at(receiver.socket)).await, Ok(status(200)));
+    assert_eq!(open().post(at(receiver.socket)).await, Ok(status(200)));
     assert!(started.elapsed() < PATIENCE);
     timeout(PATIENCE, end)
         .await
@@ -60,7 +60,7 @@ async fn a_body_of_ten_gigabytes_is_not_begun() {
     })
     .await;
     let started = Instant::now();
-    assert_eq!(open().post(&at(receiver.socket)).await, Ok(status(201)));
+    assert_eq!(open().post(at(receiver.socket)).await, Ok(status(201)));
     assert!(started.elapsed() < PATIENCE);
     timeout(PATIENCE, end)
         .await
@@ -82,7 +82,7 @@ async fn a_trickling_body_is_dropped_at_the_time_out_and_the_status_counts() {
     .await;
     let transport = transport(loopback(), &hasty(), Names::default());
     let started = Instant::now();
-    assert_eq!(transport.post(&at(receiver.socket)).await, Ok(status(200)));
+    assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
     let elapsed = started.elapsed();
     assert!(
         elapsed >= hasty().total_timeout && elapsed < PATIENCE,
@@ -106,7 +106,7 @@ async fn a_body_that_breaks_off_or_is_malformed_does_not_change_the_status() {
         })
         .await;
         assert_eq!(
-            open().post(&at(receiver.socket)).await,
+            open().post(at(receiver.socket)).await,
             Ok(status(200)),
             "{answer}"
         );
@@ -118,7 +118,7 @@ async fn a_silent_endpoint_is_a_time_out_and_the_connection_is_closed() {
     let (receiver, end) = once(|mut stream| async move { closed(&mut stream).await }).await;
     let transport = transport(loopback(), &hasty(), Names::default());
     let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(&at(receiver.socket)).await, Err(expected));
+    assert_eq!(transport.post(at(receiver.socket)).await, Err(expected));
     timeout(PATIENCE, end)
         .await
         .expect("the connection is closed")
@@ -136,7 +136,7 @@ async fn a_trickling_head_is_a_time_out() {
     .await;
     let transport = transport(loopback(), &hasty(), Names::default());
     let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(&at(receiver.socket)).await, Err(expected));
+    assert_eq!(transport.post(at(receiver.socket)).await, Err(expected));
     timeout(PATIENCE, end)
         .await
         .expect("the connection is closed")
@@ -155,7 +155,7 @@ async fn interim_answers_without_end_are_a_time_out() {
     .await;
     let transport = transport(loopback(), &hasty(), Names::default());
     let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(&at(receiver.socket)).await, Err(expected));
+    assert_eq!(transport.post(at(receiver.socket)).await, Err(expected));
     timeout(PATIENCE, end)
         .await
         .expect("the connection is closed")
@@ -173,14 +173,14 @@ async fn an_endpoint_that_never_reads_is_a_time_out() {
     large.body = Bytes::from(vec![b' '; 32 << 20]);
     let transport = transport(loopback(), &hasty(), Names::default());
     let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(&large).await, Err(expected));
+    assert_eq!(transport.post(large.clone()).await, Err(expected));
 }
 
 #[tokio::test]
 async fn a_connection_closed_without_an_answer_is_closed() {
     let (receiver, _end) = once(|stream| async move { drop(stream) }).await;
     assert_eq!(
-        open().post(&at(receiver.socket)).await,
+        open().post(at(receiver.socket)).await,
         Err(TransportError::Closed)
     );
 }
@@ -195,7 +195,7 @@ async fn what_is_not_http_or_has_too_large_a_head_is_a_protocol_error() {
             closed(&mut stream).await;
         })
         .await;
-        let result = open().post(&at(receiver.socket)).await;
+        let result = open().post(at(receiver.socket)).await;
         assert_eq!(result, Err(TransportError::Protocol), "{}", &answer[..20]);
     }
 }
@@ -205,7 +205,7 @@ async fn a_dropped_attempt_closes_its_connection() {
     let (receiver, end) = once(|mut stream| async move { closed(&mut stream).await }).await;
     let transport = open();
     let request = at(receiver.socket);
-    let attempt = transport.post(&request);
+    let attempt = transport.post(request.clone());
     timeout(Duration::from_millis(200), attempt)
         .await
         .expect_err("still waiting");
@@ -229,7 +229,7 @@ async fn a_body_of_the_bound_is_read_to_its_end_and_a_longer_one_is_not() {
             let receiver = Receiver::answering(answer.leak()).await;
             let transport = open();
             for _ in 0..2 {
-                assert_eq!(transport.post(&at(receiver.socket)).await, Ok(status(200)));
+                assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
             }
             assert_eq!(receiver.accepted(), connections, "{len}");
         }

@@ -65,8 +65,8 @@ async fn a_trusted_certificate_is_accepted_and_the_connection_used_again() {
     let (receiver, root) = receiver().await;
     let transport = trusting(NAME, vec![root]);
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
-    assert_eq!(transport.post(&hook).await, Ok(status(200)));
-    assert_eq!(transport.post(&hook).await, Ok(status(200)));
+    assert_eq!(transport.post(hook.clone()).await, Ok(status(200)));
+    assert_eq!(transport.post(hook.clone()).await, Ok(status(200)));
     assert_eq!(receiver.accepted(), 1);
 }
 
@@ -75,7 +75,7 @@ async fn an_unknown_authority_is_a_tls_error() {
     let (receiver, _) = receiver().await;
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
     assert_eq!(
-        trusting(NAME, vec![]).post(&hook).await,
+        trusting(NAME, vec![]).post(hook.clone()).await,
         Err(TransportError::Tls)
     );
 }
@@ -87,7 +87,7 @@ async fn a_certificate_for_another_name_is_a_tls_error() {
     for host in ["other.test", "127.0.0.1"] {
         let hook = request(format!("https://{host}:{}/", receiver.socket.port()));
         assert_eq!(
-            transport.post(&hook).await,
+            transport.post(hook.clone()).await,
             Err(TransportError::Tls),
             "{host}"
         );
@@ -103,7 +103,7 @@ async fn an_endpoint_that_does_not_speak_tls_is_a_tls_error() {
     .await;
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
     assert_eq!(
-        trusting(NAME, vec![]).post(&hook).await,
+        trusting(NAME, vec![]).post(hook.clone()).await,
         Err(TransportError::Tls)
     );
 }
@@ -119,7 +119,7 @@ async fn refused_addresses_are_refused_before_tls() {
     let guarded = transport(AddressPolicy::new(), &settings, names);
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
     assert_eq!(
-        guarded.post(&hook).await,
+        guarded.post(hook.clone()).await,
         Err(TransportError::RefusedAddress)
     );
     assert_eq!(receiver.accepted(), 0);
