@@ -237,7 +237,7 @@ impl Slot {
         }
         let event_type = session.event_type(&self.event, workspace)?;
         let connection = session.connection();
-        let seq = insert_event(connection, &self.event, workspace, event_type, 1)?;
+        let (seq, _) = insert_event(connection, &self.event, workspace, event_type, 1)?;
         let key = delivery_key(seq, 0);
         let inserted = connection
             .prepare_cached(

@@ -1,14 +1,16 @@
 //! Publishing: an event and its deliveries, in one transaction.
 
+use std::sync::LazyLock;
+
 use nahook_core::{Delivery, DeliveryPublisher, EndpointId, Event, FailureKind};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params, params_from_iter};
 use tokio::sync::oneshot;
 
 use crate::Role;
 use crate::error::{Fate, WriteError};
 use crate::handover::Handover;
 use crate::queue::QueueState;
-use crate::row::{Status, delivery_key, nanos};
+use crate::row::{delivery_key, nanos};
 use crate::store::SqliteStore;
 use crate::writer::{Job, Session};
 
@@ -188,14 +190,19 @@ impl Job for PublishJob {
             return Ok(());
         }
         let event_type = session.event_type(&self.event, workspace)?;
-        let seq = insert_event(
+        let (seq, is_new) = insert_event(
             session.connection(),
             &self.event,
             workspace,
             event_type,
             width,
         )?;
-        self.insert_deliveries(session.connection(), seq)
+        self.queued.seq = seq;
+        if is_new && self.slots.is_sorted_by(|one, next| one.0 < next.0) {
+            self.insert_all(session.connection())
+        } else {
+            self.insert_each(session.connection())
+        }
     }
 
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
@@ -226,40 +233,101 @@ impl Job for PublishJob {
     }
 }
 
+/// A statement that inserts so many deliveries at once: running one costs about as much as two of its rows.
+struct Rows {
+    len: usize,
+    fresh: String,
+    pending: String,
+}
+
+/// The widest first.
+static ROWS: LazyLock<[Rows; 3]> = LazyLock::new(|| {
+    [64, 8, 1].map(|len| {
+        let statement = |status: &str| {
+            let rows = vec![format!("(?, ?, {status}, 0)"); len].join(", ");
+            format!(
+                "INSERT INTO delivery (key, endpoint, status, attempts) VALUES {rows} ON CONFLICT DO NOTHING"
+            )
+        };
+        Rows {
+            len,
+            fresh: statement("NULL"),
+            pending: statement("0"),
+        }
+    })
+});
+
 impl PublishJob {
-    fn insert_deliveries(&mut self, connection: &Connection, seq: i64) -> rusqlite::Result<()> {
-        self.queued.seq = seq;
-        self.queued.new.reserve_exact(self.slots.len());
-        // A delivery that is there already was published before: it is queued, which is all that is asked.
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
-             ON CONFLICT DO NOTHING",
-        )?;
-        let status = (!self.are_fresh).then_some(Status::Pending);
-        for ((ordinal, _), slot) in self.slots.iter().zip(&self.written) {
-            if let (Slot::Written(endpoint), Some(key)) =
-                (slot, ordinal.and_then(|ordinal| delivery_key(seq, ordinal)))
-            {
-                if insert.execute(params![key, endpoint, status])? == 1 {
-                    self.queued.new.push((*endpoint, key));
-                } else {
-                    self.queued.known.push(*endpoint);
+    /// The endpoints and keys of what is to be written.
+    fn rows(&self) -> impl Iterator<Item = (i64, i64)> {
+        let seq = self.queued.seq;
+        let slots = self.slots.iter().zip(&self.written);
+        slots.filter_map(move |((ordinal, _), slot)| match slot {
+            Slot::Written(endpoint) => Some((*endpoint, delivery_key(seq, (*ordinal)?)?)),
+            Slot::Gone | Slot::Unfit => None,
+        })
+    }
+
+    /// Inserts deliveries of which none can be there.
+    fn insert_all(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let new: Vec<_> = self.rows().collect();
+        let mut rest = new.as_slice();
+        for rows in &*ROWS {
+            let sql = if self.are_fresh {
+                &rows.fresh
+            } else {
+                &rows.pending
+            };
+            if rest.len() < rows.len {
+                continue;
+            }
+            let mut insert = connection.prepare_cached(sql)?;
+            while let Some((chunk, others)) = rest.split_at_checked(rows.len) {
+                let numbers = chunk.iter().flat_map(|(endpoint, key)| [key, endpoint]);
+                let inserted = insert.execute(params_from_iter(numbers))?;
+                if inserted != rows.len {
+                    return Err(rusqlite::Error::StatementChangedRows(inserted));
                 }
+                rest = others;
             }
         }
+        self.queued.new = new;
+        Ok(())
+    }
+
+    /// Inserts deliveries some of which may be there already: those were published before, and are queued, which is all that
+    /// is asked.
+    fn insert_each(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let [.., one] = &*ROWS;
+        let sql = if self.are_fresh {
+            &one.fresh
+        } else {
+            &one.pending
+        };
+        let mut insert = connection.prepare_cached(sql)?;
+        let (mut new, mut known) = (Vec::new(), Vec::new());
+        for (endpoint, key) in self.rows() {
+            if insert.execute([key, endpoint])? == 1 {
+                new.push((endpoint, key));
+            } else {
+                known.push(endpoint);
+            }
+        }
+        self.queued.new = new;
+        self.queued.known = known;
         Ok(())
     }
 }
 
-/// Writes the event and answers its number; one that is there already, because its deliveries are published in several
-/// calls, keeps its number.
+/// Writes the event and answers its number and whether it is new; one that is there already, because its deliveries are
+/// published in several calls, keeps its number.
 pub(crate) fn insert_event(
     connection: &Connection,
     event: &Event,
     workspace: i64,
     event_type: Option<i64>,
     width: u32,
-) -> rusqlite::Result<i64> {
+) -> rusqlite::Result<(i64, bool)> {
     let id = event.id.as_bits().to_be_bytes();
     let metadata = if event.metadata.is_empty() {
         None
@@ -289,14 +357,14 @@ pub(crate) fn insert_event(
                 .map(|key| key.as_str().as_bytes()),
         ])?;
     if inserted == 1 {
-        return Ok(connection.last_insert_rowid());
+        return Ok((connection.last_insert_rowid(), true));
     }
     connection
         .prepare_cached("UPDATE event SET width = max(width, ?2) WHERE id = ?1")?
         .execute(params![id.as_slice(), width])?;
     connection
         .prepare_cached("SELECT seq FROM event WHERE id = ?1")?
-        .query_row([id.as_slice()], |row| row.get(0))
+        .query_row([id.as_slice()], |row| Ok((row.get(0)?, false)))
 }
 
 #[cfg(test)]

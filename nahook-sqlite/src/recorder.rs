@@ -83,7 +83,7 @@ fn record_all(session: &mut Session, entries: &[LogEntry]) -> rusqlite::Result<(
         } else {
             let event_type = session.event_type(event, workspace)?;
             let width = widths.get(&event.id).copied().unwrap_or_default();
-            let seq = insert_event(session.connection(), event, workspace, event_type, width)?;
+            let (seq, _) = insert_event(session.connection(), event, workspace, event_type, width)?;
             events.insert(event.id, seq);
             seq
         };
