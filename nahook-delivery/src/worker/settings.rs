@@ -13,7 +13,8 @@ pub struct WorkerSettings {
     /// Endpoints that lately took longer than `slow_after` share half of it, so the other half is always there for those
     /// that answer.
     pub in_flight_max: usize,
-    /// How many of them at most for one endpoint that keeps up. Default 32.
+    /// How many of them at most for one endpoint that keeps up, half of them being attempted and half settled while it is busy.
+    /// Default 64.
     pub per_endpoint_max: usize,
     /// How many of them for an endpoint of which nothing is known. Default 4; 1 while more than half of
     /// `in_flight_max` is in use.
@@ -43,7 +44,7 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             in_flight_max: 512,
-            per_endpoint_max: 32,
+            per_endpoint_max: 64,
             per_endpoint_initial: 4,
             slow_after: Duration::from_secs(1),
             lease_duration: Duration::from_mins(1),
