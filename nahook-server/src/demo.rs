@@ -47,6 +47,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         store: StoreUrl::default_in(dir.path()),
         queue: QueueUrl::Store,
         role: Role::All,
+        hold_deliveries: false,
         allow_endpoint_ranges: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
         create_unknown_event_types: false,
         limiter_down: nahook_core::LimiterDown::Admit,

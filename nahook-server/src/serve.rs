@@ -86,7 +86,13 @@ impl Server {
         }
         let transport = HttpTransport::new(policy, &TransportSettings::default())
             .map_err(|error| ServerError::Transport(error.into()))?;
-        let queues = if settings.role.delivers() {
+        let delivers = settings.role.delivers() && !settings.hold_deliveries;
+        if settings.hold_deliveries {
+            tracing::warn!(
+                "deliveries are held: what is accepted waits for a start without --hold-deliveries"
+            );
+        }
+        let queues = if delivers {
             backend.queues()
         } else {
             Vec::new()
@@ -96,7 +102,6 @@ impl Server {
 
         let (stop_log, _) = watch::channel(false);
         let (logged, log_stop) = (backend.clone(), stopped(&stop_log));
-        let delivers = settings.role.delivers();
         let log = tokio::spawn(async move { logged.keep_log(delivers, log_stop).await });
 
         let router = router(&settings, address, &backend, metrics.clone());

@@ -88,11 +88,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it with so many subscribed endpoints.
+    /// Starts it with so many subscribed endpoints; `delivering` or keeping what is accepted.
     pub(crate) fn start(
         composition: Composition,
         width: usize,
         sync_always: bool,
+        delivering: bool,
     ) -> Result<Self, Failure> {
         let folder = TempDir::with_prefix("nahook-load-")?;
         let (sink, sink_address) = Process::listening(&["sink".to_owned()], folder.path())?;
@@ -106,13 +107,16 @@ impl Running {
         let mut args = vec!["nahook".to_owned()];
         if composition == Composition::Memory {
             args = vec!["memory".to_owned(), path(&manifest)];
+            if !delivering {
+                args.push("--hold-deliveries".to_owned());
+            }
         } else {
             let store = match &postgres {
                 Some((_, url)) => url.clone(),
                 None => format!("sqlite://{}", path(&folder.path().join("nahook.db"))),
             };
             apply(&manifest, &store, folder.path())?;
-            args.extend(server_args(&store, nats.as_ref()));
+            args.extend(server_args(&store, nats.as_ref(), delivering));
         }
         let (server, address) = Process::listening(&args, folder.path())?;
         Ok(Self {
@@ -193,7 +197,7 @@ fn apply(manifest: &Path, store: &str, folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn server_args(store: &str, nats: Option<&NatsServer>) -> Vec<String> {
+fn server_args(store: &str, nats: Option<&NatsServer>, delivering: bool) -> Vec<String> {
     let mut args = vec![
         "serve",
         "--listen",
@@ -205,6 +209,9 @@ fn server_args(store: &str, nats: Option<&NatsServer>) -> Vec<String> {
         "--sample",
         "false",
     ];
+    if !delivering {
+        args.push("--hold-deliveries");
+    }
     let url = nats.map(NatsServer::url);
     if let Some(url) = &url {
         args.extend(["--queue", url]);

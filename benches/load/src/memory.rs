@@ -22,6 +22,9 @@ use crate::Failure;
 #[derive(Args)]
 pub(crate) struct MemoryArgs {
     manifest: PathBuf,
+    /// Deliver nothing.
+    #[arg(long)]
+    hold_deliveries: bool,
 }
 
 /// Serves until it is killed.
@@ -36,7 +39,9 @@ pub(crate) fn serve(args: &MemoryArgs) -> Result<(), Failure> {
         let policy = AddressPolicy::new().allow_range("127.0.0.0/8".parse()?);
         let transport = HttpTransport::new(policy, &TransportSettings::default())?;
         let worker = Worker::new(store.clone(), store.clone(), transport);
-        tokio::spawn(worker.run(std::future::pending()));
+        if !args.hold_deliveries {
+            tokio::spawn(worker.run(std::future::pending()));
+        }
         let handle = || Arc::new(store.clone());
         let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
         let limiter = || Arc::clone(&limiter) as Arc<dyn DynRateLimiter>;

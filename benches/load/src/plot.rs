@@ -16,11 +16,16 @@ struct Plot {
     value: fn(&Measured) -> f64,
 }
 
-const PLOTS: [Plot; 4] = [
+const PLOTS: [Plot; 5] = [
     Plot {
         file: "triggers.svg",
         title: "triggers a second",
         value: |measured| measured.closed.per_second,
+    },
+    Plot {
+        file: "held.svg",
+        title: "triggers a second, deliveries held",
+        value: |measured| measured.held.per_second,
     },
     Plot {
         file: "deliveries.svg",
@@ -38,7 +43,7 @@ const PLOTS: [Plot; 4] = [
         value: |measured| {
             #[expect(clippy::cast_precision_loss, reason = "widths are small")]
             let width = measured.point.width.max(1) as f64;
-            1e6 / measured.closed.per_second.max(0.001) / width
+            1e6 / measured.held.per_second.max(0.001) / width
         },
     },
 ];

@@ -38,6 +38,8 @@ pub(crate) struct Measured {
     pub(crate) point: Point,
     /// With every connection asking again as soon as it is answered.
     pub(crate) closed: Load,
+    /// The same while deliveries are held: what accepting takes alone, the deliveries being made later or elsewhere.
+    pub(crate) held: Load,
     /// At half of that rate, whether answered or not.
     pub(crate) half: Load,
     /// What the queue could take.
@@ -74,7 +76,7 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
     let always = method.nats_sync_always;
     let queue_limit = limits::of_queue(composition, width, payload_len, connections, always)?;
 
-    let running = Running::start(composition, width, always)?;
+    let running = Running::start(composition, width, always, true)?;
     let last_arrival_after_ms = alone(&running, width, payload_len)?;
     let arrivals_before = sink::stats(&running.sink_address)?.arrivals;
     let (disk_before, cpu_before) = (running.disk_bytes(), running.cpu());
@@ -89,13 +91,17 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
     let accepted = (closed.succeeded as f64) * (width as f64);
     drop(running);
 
-    // Afresh, so that what the first load left behind does not weigh on this one.
-    let running = Running::start(composition, width, always)?;
+    // Afresh each time, so that what one load left behind does not weigh on the next.
+    let running = Running::start(composition, width, always, false)?;
+    let held = limits::generate(&load(&running, point, method, None))?;
+    drop(running);
+    let running = Running::start(composition, width, always, true)?;
     let rate = (closed.per_second / 2.0).max(1.0);
     let half = limits::generate(&load(&running, point, method, Some(rate)))?;
     Ok(Measured {
         point,
         closed,
+        held,
         half,
         queue_limit,
         http_limit,

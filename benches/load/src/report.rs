@@ -43,18 +43,18 @@ impl Machine {
 pub(crate) fn heading(sink_limit: &Limit) -> String {
     format!(
         "{}: {:.0}/s at 64 connections\n\n\
-         | composition | endpoints | connections | payload | triggers/s | of the queue's limit | of bare HTTP | \
+         | composition | endpoints | connections | payload | triggers/s | the same, deliveries held | of the queue's limit | of bare HTTP | \
          p50 / p99 / p99.9 ms | p50 / p99 / p99.9 ms at half the rate | deliveries/s | last arrival ms | \
          CPU s of server, database, broker, sink, generator | peak MB | disk B/delivery | syncs/s |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         sink_limit.what, sink_limit.per_second
     )
 }
 
 pub(crate) fn row(measured: &Measured) -> String {
     let point = measured.point;
-    let share = |limit: &Limit| 100.0 * measured.closed.per_second / limit.per_second.max(1.0);
-    let failed = measured.closed.failed + measured.half.failed;
+    let share = |limit: &Limit| 100.0 * measured.held.per_second / limit.per_second.max(1.0);
+    let failed = measured.closed.failed + measured.held.failed + measured.half.failed;
     let failed = if failed > 0 {
         format!(" ({failed} failed)")
     } else {
@@ -64,13 +64,14 @@ pub(crate) fn row(measured: &Measured) -> String {
     let peak = measured.memory_peak as f64 / 1e6;
     let (closed, half) = (&measured.closed, &measured.half);
     format!(
-        "| {} | {} | {} | {} | {:.0}{failed} | {:.0} % of {:.0} | {:.0} % of {:.0} | {:.2} / {:.2} / {:.2} | \
+        "| {} | {} | {} | {} | {:.0}{failed} | {:.0} | {:.0} % of {:.0} | {:.0} % of {:.0} | {:.2} / {:.2} / {:.2} | \
          {:.2} / {:.2} / {:.2} | {:.0} | {:.1} | {:.1}, {:.1}, {:.1}, {:.1}, {:.1} | {peak:.1} | {:.0} | {:.0} |",
         point.composition.name(),
         point.width,
         point.connections,
         point.payload_len,
         closed.per_second,
+        measured.held.per_second,
         share(&measured.queue_limit),
         measured.queue_limit.per_second,
         share(&measured.http_limit),

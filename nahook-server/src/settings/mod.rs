@@ -42,6 +42,9 @@ pub struct SettingsArgs {
     /// Which part of the work this process takes, where several share a Postgres store [default: all].
     #[arg(long, env = "NAHOOK_ROLE", value_name = "ROLE")]
     pub role: Option<Role>,
+    /// Accept and queue, but deliver nothing until a start without this, as while a receiver is moved [default: false].
+    #[arg(long, env = "NAHOOK_HOLD_DELIVERIES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub hold_deliveries: Option<bool>,
     /// Address ranges that deliveries may go to although they are private, comma-separated, such as 10.0.0.0/8.
     #[arg(
         long = "allow-endpoint-range",
@@ -83,6 +86,7 @@ struct SettingsFile {
     store: Option<String>,
     queue: Option<String>,
     role: Option<Role>,
+    hold_deliveries: Option<bool>,
     allow_endpoint_ranges: Option<Vec<String>>,
     create_unknown_event_types: Option<bool>,
     limiter_down: Option<LimiterDownChoice>,
@@ -128,6 +132,8 @@ pub struct Settings {
     pub queue: QueueUrl,
     /// Which part of the work this process takes.
     pub role: Role,
+    /// Whether deliveries stay in the queue for now.
+    pub hold_deliveries: bool,
     /// Private ranges that deliveries may go to.
     pub allow_endpoint_ranges: Vec<IpNet>,
     /// Whether unknown event types are created when triggered.
@@ -197,6 +203,10 @@ impl SettingsArgs {
             store,
             queue,
             role,
+            hold_deliveries: self
+                .hold_deliveries
+                .or(file.hold_deliveries)
+                .unwrap_or(false),
             allow_endpoint_ranges: ranges
                 .iter()
                 .map(|range| range.trim())

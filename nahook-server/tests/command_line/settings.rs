@@ -37,6 +37,7 @@ async fn a_wrong_setting_is_refused_at_start_and_named_wherever_it_comes_from() 
         ("role", "ROLE", "spectator"),
         ("role", "ROLE", "worker"),
         ("sample", "SAMPLE", "some"),
+        ("hold-deliveries", "HOLD_DELIVERIES", "some"),
         (
             "create-unknown-event-types",
             "CREATE_UNKNOWN_EVENT_TYPES",

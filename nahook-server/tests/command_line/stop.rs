@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 use crate::support::receiver::{Receiver, Reply};
-use crate::support::server::Server;
+use crate::support::server::{ALLOW_LOOPBACK, Server};
 use crate::support::{SOON, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,4 +111,35 @@ async fn a_second_signal_ends_it_at_once() {
 
     let status = server.process.exit(Duration::from_secs(5)).await;
     assert!(!status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_that_are_held_are_made_by_the_next_start_without() {
+    let receiver = Receiver::start().await;
+    let manifest = shop(vec![endpoint("ep_1", &receiver.url("/1"))]);
+    let held = [&ALLOW_LOOPBACK[..], &["--hold-deliveries"]].concat();
+    let mut server = Server::with_settings(&manifest, &held).await;
+    let logged = server.process.stderr.clone();
+    until(SOON, "it is said", || logged.find("deliveries are held")).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.extend(server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids());
+    }
+    assert_eq!(server.api().get("/readyz").await.status, 200);
+    receiver.exactly(0).await;
+    server.process.terminate();
+    assert!(server.process.exit(SOON).await.success());
+
+    server
+        .arguments
+        .retain(|argument| argument != "--hold-deliveries");
+    server.start_again().await;
+    let arrived = receiver.exactly(3).await;
+    let mut arrived: Vec<_> = arrived
+        .iter()
+        .map(|arrival| arrival.header("nahook-delivery-id").to_owned())
+        .collect();
+    arrived.sort();
+    told.sort();
+    assert_eq!(arrived, told);
 }

@@ -14,7 +14,7 @@ use super::process::{Ended, Nahook};
 pub(crate) struct Server {
     pub(crate) process: Nahook,
     pub(crate) address: SocketAddr,
-    arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     store: Vec<String>,
     dir: TempDir,
 }
