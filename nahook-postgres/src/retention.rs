@@ -42,8 +42,8 @@ struct Passage {
 impl Passage {
     /// Deletes old events, and answers how many were looked at, how many went, and the last one.
     ///
-    /// `accepted_at` decides. A fan-out goes whole: as long as one of its deliveries waits, all of it stays. Attempts go
-    /// by their deliveries' numbers, which are the event's and what follows it.
+    /// `accepted_at` decides. A fan-out goes whole: as long as one of its deliveries waits, here or in a queue elsewhere, all
+    /// of it stays. Attempts go by their deliveries' numbers, which are the event's and what follows it.
     fn forget(&self) -> String {
         let Self { events, order } = self;
         format!(
@@ -55,7 +55,8 @@ WITH looked_at AS MATERIALIZED (
     SELECT l.seq FROM looked_at l
     WHERE l.accepted_at < $4 AND NOT EXISTS (
         SELECT FROM delivery d
-        WHERE d.key >= l.seq << 20 AND d.key < (l.seq + 1) << 20 AND d.due_at IS NOT NULL)
+        WHERE d.key >= l.seq << 20 AND d.key < (l.seq + 1) << 20
+            AND (d.due_at IS NOT NULL OR d.recorded_retry_at IS NOT NULL AND d.status IN (0, 1)))
 ), attempts AS (
     DELETE FROM attempt a USING old o
     WHERE a.delivery >= o.seq << 20 AND a.delivery < (o.seq + 1) << 20

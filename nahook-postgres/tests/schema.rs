@@ -206,3 +206,48 @@ async fn what_was_brought_along_is_forgotten_when_it_is_old() {
     .await;
     assert_eq!(count("delivery").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_in_a_queue_elsewhere_is_kept() {
+    let url = PostgresServer::shared().create_database();
+    let clock = ManualClock::default();
+    let mut settings = settings(2).with_clock(clock.clone());
+    settings.retention_interval = Duration::from_millis(20);
+    let store = connect(&url, settings).await;
+    store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    let accepted = clock.now();
+    let entry = |number, standing| {
+        let event = Arc::new(event("ws_shop", "order.paid", number, accepted));
+        LogEntry {
+            delivery: DeliveryId::nth(event.id, 0),
+            event,
+            endpoint: endpoint_id("ep_0"),
+            attempts: 0,
+            attempt: None,
+            standing,
+            at: accepted,
+        }
+    };
+    let later = accepted.saturating_add(Duration::from_hours(24 * 30));
+    let standings = [Standing::Pending, Standing::Retry(later), Standing::Failed];
+    let entries: Vec<_> = (1..)
+        .zip(standings)
+        .map(|(number, standing)| entry(number, standing))
+        .collect();
+    store.record(&entries).await.unwrap();
+    clock.advance(Duration::from_hours(7 * 24 + 1));
+    let client = client(&url).await;
+    let left = async || {
+        let query = "SELECT status FROM nahook.delivery ORDER BY status";
+        let rows = client.query(query, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect::<Vec<i16>>()
+    };
+    until("the settled one is gone", async || left().await.len() < 3).await;
+    assert_eq!(left().await, [0, 1]);
+    let entries = [
+        entry(1, Standing::Delivered),
+        entry(2, Standing::DeadLetter),
+    ];
+    store.record(&entries).await.unwrap();
+    until("all are gone", async || left().await.is_empty()).await;
+}
