@@ -31,7 +31,7 @@ WITH whose AS MATERIALIZED (
         WHERE d.endpoint = (SELECT o.row FROM whose o)
             AND CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END
                 = s.shown
-            AND (d.status <> 0 OR d.due_at IS NULL OR d.wake_at IS NOT NULL)
+            AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END)
             AND (SELECT e.accepted_at >= $3 AND e.payload IS NOT NULL FROM event e WHERE e.seq = d.key >> 20)
         ORDER BY d.key LIMIT $4) n
     ORDER BY n.key LIMIT $4

@@ -9,6 +9,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
     include_str!("schema/1_tables.sql"),
     include_str!("schema/2_functions.sql"),
     include_str!("schema/3_recorder.sql"),
+    include_str!("schema/4_leases.sql"),
 ]];
 
 /// The first half of the advisory locks that we take: "nahk".

@@ -21,7 +21,6 @@ const DELIVERIES: &str = concat!(
         SELECT c.key FROM (
             (SELECT d.key FROM delivery d
             WHERE 0 = ANY($3::smallint[]) AND d.endpoint = (SELECT o.row FROM whose o) AND d.status = 0
-                AND CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END = 0
                 AND d.due_at IS NOT NULL AND d.wake_at IS NULL AND d.key < $4
                 AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
             ORDER BY d.key DESC LIMIT $6)
@@ -31,7 +30,7 @@ const DELIVERIES: &str = concat!(
                 WHERE d.endpoint = (SELECT o.row FROM whose o)
                     AND CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END
                         = s.shown
-                    AND (d.status <> 0 OR d.due_at IS NULL OR d.wake_at IS NOT NULL) AND d.key < $4
+                    AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END) AND d.key < $4
                     AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
                 ORDER BY d.key DESC LIMIT $6) n)
         ) c ORDER BY c.key DESC LIMIT $6

@@ -11,98 +11,173 @@ use tokio_postgres::types::ToSql;
 
 use super::events::KnownEvent;
 use super::ledger::{Held, Room};
+use super::settle::stored;
 use crate::connection::Lent;
 use crate::error::PgError;
-use crate::row::{instant_at, nanos, parsed_at, split_key, value_at};
+use crate::row::{maybe_instant_at, nanos, parsed_at, split_key, value_at};
 use crate::store::PostgresStore;
 
-/// Makes ready what was waiting for time: retries that are due, leases that have expired. At most so many at once …
-const WAKE: &str = "
-UPDATE delivery SET wake_at = NULL
-WHERE key = ANY (ARRAY(
-    SELECT d.key FROM delivery d WHERE d.wake_at <= $1
-    ORDER BY d.wake_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
-)) AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'";
+/// Makes ready what was waiting for time, a bounded number at once …
+const WAKE: &str = "SELECT wake($1)";
 
 /// … as often as that.
 const PASSES_MAX: usize = 16;
 
-/// Leases at most $5 deliveries. Every row also says whether there may be more: an endpoint's share was cut short, or
-/// another process was faster.
-///
-/// `ring` hops from endpoint to endpoint that has something ready, behind the one served last and around: a step costs
-/// the same however much waits for an endpoint, and however many have limits of their own: those are looked up in an
-/// object, where joining them would read all of them at each step. It ends once it has found as many as deliveries are asked for. Each
-/// endpoint's share is taken from its fresh deliveries and its retries in turn. Losing a lease to a crash of the
-/// server only means that the delivery is offered again, so that nothing waits for the disk.
-const CLAIM: &str = "
-WITH RECURSIVE limits AS MATERIALIZED (
-    SELECT jsonb_object_agg(e.row, l.room) AS rooms
-    FROM unnest($1::text[], $2::bigint[]) AS l (id, room) JOIN endpoint e ON e.id = l.id
-), ring AS (
-    SELECT $3::bigint AS endpoint, false AS is_around, 0::bigint AS room, 0::bigint AS useful, 0 AS place
+/// What may be leased now and is fresh, as the index of it says …
+macro_rules! fresh {
+    () => {
+        "d.status = 0 AND d.due_at IS NOT NULL AND d.wake_at IS NULL"
+    };
+}
+
+/// … and what may be and is a retry.
+macro_rules! again {
+    () => {
+        "CASE WHEN d.status = 1 AND d.wake_at IS NULL THEN d.due_at END IS NOT NULL"
+    };
+}
+
+/// Hops from endpoint to endpoint that has something ready of a kind, behind the one served last and around, and takes the
+/// first of each along. A step costs the same however much waits for an endpoint, and however many have limits of their
+/// own: those are looked up in an object, where joining them would read all of them at each step. It ends once it has found
+/// as many as deliveries are asked for.
+macro_rules! ring {
+    ($name:literal, $kind:expr, $order:literal) => {
+        concat!(
+            $name,
+            " AS (
+    SELECT $3::bigint AS endpoint, false AS is_around, 0::bigint AS room, 0::bigint AS useful,
+        NULL::bigint AS key, NULL::tid AS place
     UNION ALL
-    SELECT next.endpoint, next.is_around, l.room, ring.useful + CASE WHEN l.room > 0 THEN 1 ELSE 0 END, ring.place + 1
-    FROM ring
+    SELECT next.endpoint, next.is_around, l.room, ring.useful + CASE WHEN l.room > 0 THEN 1 ELSE 0 END,
+        next.key, next.place
+    FROM ",
+            $name,
+            " ring
     CROSS JOIN LATERAL (
-        (SELECT d.endpoint, ring.is_around FROM delivery d
-        WHERE d.due_at IS NOT NULL AND d.wake_at IS NULL AND d.endpoint > ring.endpoint
+        (SELECT d.endpoint, ring.is_around, d.key, d.ctid AS place FROM delivery d
+        WHERE ",
+            $kind,
+            " AND d.endpoint > ring.endpoint
             AND d.endpoint <= CASE WHEN ring.is_around THEN $3 ELSE 9223372036854775807 END
-        ORDER BY d.endpoint LIMIT 1)
+        ORDER BY d.endpoint, ",
+            $order,
+            " LIMIT 1)
         UNION ALL
-        (SELECT d.endpoint, true FROM delivery d
-        WHERE NOT ring.is_around AND d.due_at IS NOT NULL AND d.wake_at IS NULL AND d.endpoint <= $3
-        ORDER BY d.endpoint LIMIT 1)
+        (SELECT d.endpoint, true, d.key, d.ctid FROM delivery d
+        WHERE NOT ring.is_around AND ",
+            $kind,
+            " AND d.endpoint <= $3
+        ORDER BY d.endpoint, ",
+            $order,
+            " LIMIT 1)
         LIMIT 1
     ) next
     CROSS JOIN LATERAL (
-        SELECT coalesce(((SELECT rooms FROM limits) ->> next.endpoint::text)::bigint, $4) AS room
+        SELECT CASE WHEN (SELECT rooms FROM limits) IS NULL THEN $4
+            ELSE coalesce(((SELECT rooms FROM limits) ->> next.endpoint::text)::bigint, $4) END AS room
     ) l
     WHERE ring.useful < $5
-), turns AS MATERIALIZED (
-    SELECT r.endpoint, r.place, r.room, least(r.room, ($5 - 1) / count(*) OVER () + 1) AS share,
-        r.endpoint = ANY ($6::bigint[]) AS retry_first
-    FROM ring r WHERE r.place > 0 AND r.room > 0
+)"
+        )
+    };
+}
+
+/// The oldest of a kind that an endpoint has, as many as its share.
+macro_rules! oldest {
+    ($is_again:literal, $kind:expr, $order:literal) => {
+        concat!(
+            "(SELECT d.key, d.ctid AS place, ",
+            $is_again,
+            " AS is_again, row_number() OVER (ORDER BY ",
+            $order,
+            ") AS nth
+            FROM delivery d WHERE d.endpoint = t.endpoint AND ",
+            $kind,
+            " ORDER BY ",
+            $order,
+            " LIMIT t.share)"
+        )
+    };
+}
+
+/// Leases at most $5 deliveries. Every row also says whether there may be more: an endpoint's share was cut short, or
+/// another process was faster.
+///
+/// One ring is of fresh deliveries, one of retries; the endpoints that come first in either are served. Each one's share is
+/// taken from its fresh deliveries and its retries in turn; where it is one, the rings have it already. What is chosen is
+/// found again by its place in the table. $8 are tokens whose leases have all been ended here. Losing a lease to a crash of
+/// the server only means that the delivery is offered again, so that nothing waits for the disk.
+const CLAIM: &str = concat!(
+    "
+WITH RECURSIVE limits AS MATERIALIZED (
+    SELECT jsonb_object_agg(e.row, l.room) AS rooms
+    FROM unnest($1::text[], $2::bigint[]) AS l (id, room) JOIN endpoint e ON e.id = l.id
+), ",
+    ring!("fresh", fresh!(), "d.key"),
+    ", ",
+    ring!("again", again!(), "d.due_at, d.key"),
+    ", turns AS MATERIALIZED (
+    SELECT t.*, least(t.room, ($5 - 1) / count(*) OVER () + 1) AS share
+    FROM (
+        SELECT endpoint, endpoint <= $3 AS is_around, coalesce(f.room, a.room) AS room,
+            f.key IS NOT NULL AND a.key IS NOT NULL AS is_contested,
+            a.key IS NOT NULL AND (f.key IS NULL OR endpoint = ANY ($6::bigint[])) AS is_again,
+            f.key AS fresh_key, f.place AS fresh_place, a.key AS again_key, a.place AS again_place
+        FROM (SELECT * FROM fresh WHERE room > 0) f FULL JOIN (SELECT * FROM again WHERE room > 0) a USING (endpoint)
+        ORDER BY 2, 1 LIMIT $5
+    ) t
 ), chosen AS MATERIALIZED (
-    SELECT t.endpoint, t.place, c.key, c.status, c.turn, c.kinds, c.turn = t.share AND t.share < t.room AS is_cut
+    SELECT t.endpoint, t.is_around, CASE WHEN t.is_again THEN t.again_key ELSE t.fresh_key END AS key,
+        CASE WHEN t.is_again THEN t.again_place ELSE t.fresh_place END AS place,
+        t.is_again, t.is_contested, 1 AS turn, t.room > 1 AS is_cut
+    FROM turns t WHERE t.share = 1
+    UNION ALL
+    SELECT t.endpoint, t.is_around, c.key, c.place, c.is_again, t.is_contested, c.turn,
+        c.turn = t.share AND t.share < t.room
     FROM turns t CROSS JOIN LATERAL (
-        SELECT w.key, w.status, count(*) FILTER (WHERE w.nth = 1) OVER () AS kinds,
-            row_number() OVER (ORDER BY w.nth, (w.status = 1) <> t.retry_first) AS turn
+        SELECT w.*, row_number() OVER (ORDER BY w.nth, w.is_again <> t.is_again) AS turn
         FROM (
-            (SELECT d.key, d.status, row_number() OVER (ORDER BY d.key) AS nth FROM delivery d
-            WHERE d.endpoint = t.endpoint AND d.status = 0 AND d.due_at IS NOT NULL AND d.wake_at IS NULL
-                AND CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END = 0
-            ORDER BY d.key LIMIT t.share)
+            ",
+    oldest!("false", fresh!(), "d.key"),
+    "
             UNION ALL
-            (SELECT d.key, d.status,
-                row_number() OVER (ORDER BY CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END, d.key) AS nth
-            FROM delivery d
-            WHERE d.endpoint = t.endpoint AND d.status = 1 AND d.due_at IS NOT NULL AND d.wake_at IS NULL
-            ORDER BY CASE d.status WHEN 0 THEN 0::bigint ELSE d.due_at END, d.key LIMIT t.share)
+            ",
+    oldest!("true", again!(), "d.due_at, d.key"),
+    "
         ) w
         ORDER BY turn LIMIT t.share
     ) c
-    ORDER BY c.turn, t.place LIMIT $5
+    WHERE t.share > 1
+    ORDER BY turn, is_around, endpoint LIMIT $5
 ), locked AS MATERIALIZED (
-    SELECT c.* FROM chosen c JOIN delivery d ON d.key = c.key
+    SELECT c.* FROM chosen c JOIN delivery d ON d.ctid = c.place
     WHERE d.due_at IS NOT NULL AND d.wake_at IS NULL
     FOR NO KEY UPDATE OF d SKIP LOCKED
-), lease AS MATERIALIZED (
+), drawn AS MATERIALIZED (
     SELECT CASE WHEN set_config('synchronous_commit', 'off', true) = 'off' THEN nextval('lease_token') END AS token
 ), leased AS (
     UPDATE delivery d SET wake_at = $7, lease_token = l.token
-    FROM locked k, lease l WHERE d.key = k.key
-    RETURNING d.key, d.lease_token, d.attempts, k.endpoint, k.place, k.turn, k.status, k.kinds
+    FROM locked k, drawn l WHERE d.ctid = k.place
+    RETURNING d.key, d.lease_token, d.attempts, k.endpoint, k.is_around, k.turn, k.is_again, k.is_contested
+), noted AS (
+    INSERT INTO lease (token, look_at, keys)
+    SELECT l.lease_token, $7, array_agg(l.key) FROM leased l GROUP BY l.lease_token
+), over AS (
+    DELETE FROM lease WHERE token = ANY ($8::bigint[])
 )
-SELECT l.key, l.lease_token, l.attempts, l.endpoint, e.id, l.status = 1, l.kinds > 1, c.is_partial
+SELECT l.key, l.lease_token, l.attempts, l.endpoint, e.id, l.is_again, l.is_contested, c.is_partial
 FROM (SELECT bool_or(c.is_cut) OR count(*) > (SELECT count(*) FROM leased) AS is_partial FROM chosen c) c
 LEFT JOIN leased l ON true LEFT JOIN endpoint e ON e.row = l.endpoint
-ORDER BY l.turn, l.place";
+ORDER BY l.turn, l.is_around, l.endpoint"
+);
 
-/// The first of those that wait for time. Not `min(wake_at)`: where statistics say that hardly any do, that is planned as
-/// reading all that do.
-const NEXT_DUE: &str =
-    "SELECT wake_at FROM delivery WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
+/// The first that waits for time, and the first leases to be looked at. Not `min(wake_at)`: where statistics say that hardly
+/// any do, that is planned as reading all that do.
+const NEXT_DUE: &str = "
+SELECT least(
+    (SELECT d.wake_at FROM delivery d WHERE d.wake_at IS NOT NULL AND d.lease_token IS NULL ORDER BY d.wake_at LIMIT 1),
+    (SELECT l.look_at FROM lease l ORDER BY l.look_at LIMIT 1))";
 
 /// What one statement has leased.
 struct Pass {
@@ -173,9 +248,15 @@ impl PostgresStore {
         let next = lent.prepare(NEXT_DUE).await?;
         let client = lent.begin()?;
         let (wake_before, wanted_any) = (nanos(now), wanted > 0);
+        let over = if wanted_any {
+            shared.ledger.over()
+        } else {
+            Vec::new()
+        };
+        let over: Vec<_> = over.into_iter().map(stored).collect();
         let claiming = async {
             if wanted_any {
-                let parameters: [&(dyn ToSql + Sync); 7] = [
+                let parameters: [&(dyn ToSql + Sync); 8] = [
                     &endpoints,
                     &rooms,
                     &after,
@@ -183,6 +264,7 @@ impl PostgresStore {
                     &wanted,
                     &retry_first,
                     &expires_at,
+                    &over,
                 ];
                 client.query(&claim, &parameters).await
             } else {
@@ -192,15 +274,15 @@ impl PostgresStore {
         // One round trip: each sees what the one before it has done.
         let wake_parameters: [&(dyn ToSql + Sync); 1] = [&wake_before];
         let (woken, rows, due) = try_join!(
-            client.execute(&wake, &wake_parameters),
+            client.query_one(&wake, &wake_parameters),
             claiming,
-            client.query_opt(&next, &[]),
+            client.query_one(&next, &[]),
         )?;
         lent.end();
         let mut pass = Pass {
             claims: Vec::with_capacity(rows.len()),
-            is_partial: woken == 1000,
-            next_due: due.as_ref().map(|row| instant_at(row, 0)).transpose()?,
+            is_partial: value_at(&woken, 0)?,
+            next_due: maybe_instant_at(&due, 0)?,
         };
         for row in &rows {
             pass.is_partial |= value_at::<Option<bool>>(row, 7)?.unwrap_or(false);
@@ -223,7 +305,8 @@ impl PostgresStore {
         }
         let numbers = claims.iter().map(|claim| split_key(claim.key).0);
         let events = ledger.events.find(lent, numbers).await?;
-        let mut deliveries = Vec::with_capacity(claims.len());
+        let (token, count) = (claims.first().map(|claim| claim.token), claims.len());
+        let mut deliveries = Vec::with_capacity(count);
         for claim in claims {
             let (seq, ordinal) = split_key(claim.key);
             let Some(event) = events.get(&seq) else {
@@ -239,6 +322,9 @@ impl PostgresStore {
             };
             ledger.hold(delivery.lease, held);
             deliveries.push(delivery);
+        }
+        if let Some(token) = token.filter(|_| deliveries.len() == count) {
+            ledger.hold_together(token, count);
         }
         Ok(deliveries)
     }

@@ -21,6 +21,10 @@ pub(crate) struct Ledger {
 struct State {
     leases: HashMap<(DeliveryId, LeaseToken), Held>,
     expiries: BTreeSet<(Timestamp, DeliveryId, LeaseToken)>,
+    /// How many of the leases that share a token have not been ended …
+    together: HashMap<LeaseToken, usize>,
+    /// … and tokens of which all have.
+    over: Vec<LeaseToken>,
     by_worker: HashMap<WorkerId, HashMap<EndpointId, usize>>,
     /// The row of the endpoint served last.
     served_last: i64,
@@ -85,6 +89,16 @@ impl Ledger {
         self.state().hold(lease, held);
     }
 
+    /// All leases with the token are held here: so many.
+    pub(super) fn hold_together(&self, token: LeaseToken, count: usize) {
+        self.state().together.insert(token, count);
+    }
+
+    /// Tokens whose leases have all been ended; each is told once.
+    pub(super) fn over(&self) -> Vec<LeaseToken> {
+        std::mem::take(&mut self.state().over)
+    }
+
     /// The row of a lease that was made here and has not been ended.
     pub(super) fn key(&self, lease: &Lease) -> Option<i64> {
         let state = self.state();
@@ -99,8 +113,12 @@ impl Ledger {
         }
     }
 
+    /// The database has said that it is settled, or nobody's.
     pub(super) fn end(&self, lease: &Lease) {
-        self.state().end(lease.delivery, lease.token);
+        let mut state = self.state();
+        if state.end(lease.delivery, lease.token).is_some() {
+            state.ended(lease.token);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,11 +152,23 @@ impl State {
         Some(held)
     }
 
+    fn ended(&mut self, token: LeaseToken) {
+        if let Some(count) = self.together.get_mut(&token) {
+            *count -= 1;
+            if *count == 0 {
+                self.together.remove(&token);
+                self.over.push(token);
+            }
+        }
+    }
+
     fn expire(&mut self, now: Timestamp) {
         while let Some((at, delivery, token)) = self.expiries.first().copied()
             && at <= now
         {
             self.end(delivery, token);
+            // The database may take it for a lease still.
+            self.together.remove(&token);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, Lease, MessageId, Next, Settled, Settlement};
+use nahook_core::{DeliveryId, Lease, LeaseToken, MessageId, Next, Settled, Settlement};
 use tokio_postgres::types::ToSql;
 
 use crate::connection::Lent;
@@ -37,7 +37,15 @@ WITH s AS MATERIALIZED (
 )
 SELECT d.key FROM done d";
 
+/// Where all that was leased together and still is lasts longer, it need not be looked at before either.
 const EXTEND: &str = "
+WITH later AS (
+    UPDATE lease e SET look_at = CASE WHEN EXISTS (
+            SELECT FROM unnest(e.keys) AS k (key) JOIN delivery d ON d.key = k.key
+            WHERE d.lease_token = e.token AND d.wake_at IS NOT NULL AND (d.wake_at <= $4 OR d.key <> ALL ($1)))
+        THEN least(e.look_at, $3) ELSE $3 END
+    FROM (SELECT DISTINCT u.token FROM unnest($2::bigint[]) AS u (token)) t WHERE e.token = t.token
+)
 UPDATE delivery d SET wake_at = $3
 FROM unnest($1::bigint[], $2::bigint[]) AS l (key, token)
 WHERE d.key = l.key AND d.lease_token = l.token AND d.wake_at > $4 AND d.due_at IS NOT NULL
@@ -115,7 +123,7 @@ impl PostgresStore {
             .zip(leases)
             .filter_map(|(key, lease)| Some(((*key)?, lease)));
         let (rows, tokens): (Vec<i64>, Vec<i64>) =
-            found.map(|(key, lease)| (key, token(lease))).unzip();
+            found.map(|(key, lease)| (key, stored(lease.token))).unzip();
         let now = shared.clock().now();
         let expires_at = now.saturating_add(duration);
         let parameters: [&(dyn ToSql + Sync); 4] =
@@ -169,9 +177,9 @@ fn key_of(delivery: DeliveryId, message: MessageId, seq: i64) -> Option<i64> {
 }
 
 /// A token as it is stored.
-fn token(lease: &Lease) -> i64 {
+pub(super) fn stored(token: LeaseToken) -> i64 {
     // One that we have not given is nobody's.
-    i64::try_from(lease.token.0).unwrap_or(-1)
+    i64::try_from(token.0).unwrap_or(-1)
 }
 
 /// Settlements by column.
@@ -190,7 +198,7 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn add(&mut self, key: i64, settlement: &'a Settlement) {
-        let token = token(&settlement.lease);
+        let token = stored(settlement.lease.token);
         if !self.added.insert((key, token)) {
             return;
         }

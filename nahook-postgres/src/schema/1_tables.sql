@@ -228,17 +228,30 @@ CREATE TABLE {schema}.delivery (
     -- 0 pending, 1 scheduled retry, 2 delivered, 3 failed, 4 dead letter.
     status smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
--- What a worker may lease now, by endpoint: fresh ones in the order of queueing, retries in that of being due.
-CREATE INDEX delivery_ready
-    ON {schema}.delivery (endpoint, status, (CASE status WHEN 0 THEN 0::bigint ELSE due_at END), key)
-    WHERE due_at IS NOT NULL AND wake_at IS NULL;
+-- What a worker may lease now, by endpoint: fresh ones in the order of queueing …
+CREATE INDEX delivery_fresh ON {schema}.delivery (endpoint, key)
+    WHERE status = 0 AND due_at IS NOT NULL AND wake_at IS NULL;
+-- … and retries in that of being due. By a CASE, here and below, where no other query is to be planned by the index: what is
+-- said plainly may follow from what that asks for, and a plan made while the index was small reads all of it later.
+CREATE INDEX delivery_again ON {schema}.delivery (endpoint, due_at, key)
+    WHERE CASE WHEN status = 1 AND wake_at IS NULL THEN due_at END IS NOT NULL;
 -- All others than the fresh ones above, by how they are shown, 5 being those that are being attempted: with the fresh ones
 -- this answers every list. Publishing writes nothing here.
 CREATE INDEX delivery_shown
     ON {schema}.delivery (endpoint, (CASE WHEN wake_at IS NOT NULL AND lease_token IS NOT NULL THEN 5::smallint ELSE status END), key)
-    WHERE status <> 0 OR due_at IS NULL OR wake_at IS NOT NULL;
--- What waits for time.
-CREATE INDEX delivery_timed ON {schema}.delivery (wake_at) WHERE wake_at IS NOT NULL;
+    WHERE status <> 0 OR due_at IS NULL OR CASE WHEN wake_at IS NULL THEN false ELSE true END;
+-- What waits for time without being leased.
+CREATE INDEX delivery_timed ON {schema}.delivery (wake_at) WHERE wake_at IS NOT NULL AND lease_token IS NULL;
+
+-- What was leased together, and when to look whether it still is: none of these leases ends before. Deliveries come and go too
+-- fast for an index by time, where what is over lies in the way of what comes next until it is vacuumed. A row may outlast its
+-- leases; none lasts without its row.
+CREATE TABLE {schema}.lease (
+    token bigint PRIMARY KEY,
+    look_at bigint NOT NULL,
+    keys bigint[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, toast_tuple_target = 8160);
+CREATE INDEX lease_by_time ON {schema}.lease (look_at);
 
 CREATE TABLE {schema}.attempt (
     delivery bigint NOT NULL,

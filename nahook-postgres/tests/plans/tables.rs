@@ -142,6 +142,8 @@ fn deliveries_of(events: u32) -> String {
                 CASE WHEN d.n % 100 = 0 THEN 4 WHEN d.n % 100 BETWEEN 1 AND 4 OR d.n % 100 = 9 THEN 0
                     WHEN d.n % 100 < 9 THEN 1 ELSE 2 END
             FROM d;
+        INSERT INTO lease (token, look_at, keys)
+            SELECT lease_token, wake_at, ARRAY[key] FROM delivery WHERE lease_token IS NOT NULL AND wake_at IS NOT NULL;
         INSERT INTO attempt (delivery, number, started_at, duration, status_code)
             SELECT key, 1, first_attempt_at, 20000000, CASE status WHEN 2 THEN 200 ELSE 500 END
             FROM delivery WHERE attempts = 1"

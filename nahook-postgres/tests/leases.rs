@@ -1,0 +1,180 @@
+//! Leases, and the rows that say when to look at them: one for each statement that has leased.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use nahook_core::{
+    ApplyMode, Catalog, Clock, DeliveryId, DeliveryQueue, Lease, LeaseRequest, Next, Settled,
+    Settlement, SystemClock, WorkerId,
+};
+use nahook_postgres::PostgresStore;
+use nahook_testkit::ManualClock;
+use nahook_testserver::PostgresServer;
+use support::{client, connect, publish, request, settings, shop};
+use tokio_postgres::Client;
+
+/// Two stores on one database, with a clock that they share.
+async fn two(endpoints: usize) -> (String, ManualClock, [PostgresStore; 2]) {
+    let url = PostgresServer::shared().create_database();
+    let clock = ManualClock::default();
+    let one = connect(&url, settings(2).with_clock(clock.clone())).await;
+    one.apply(&shop(endpoints), ApplyMode::Commit)
+        .await
+        .unwrap();
+    let other = connect(&url, settings(2).with_clock(clock.clone())).await;
+    (url, clock, [one, other])
+}
+
+async fn leases(store: &PostgresStore, max: usize) -> Vec<Lease> {
+    let batch = store.lease(&request(max)).await.unwrap();
+    batch.deliveries.iter().map(|leased| leased.lease).collect()
+}
+
+fn ids(leases: &[Lease]) -> Vec<DeliveryId> {
+    leases.iter().map(|lease| lease.delivery).collect()
+}
+
+async fn settle(store: &PostgresStore, lease: Lease, next: Next) -> Settled {
+    let settlement = Settlement {
+        lease,
+        attempt: None,
+        next,
+    };
+    store.settle(&[settlement]).await.unwrap()[0]
+}
+
+async fn count(client: &Client, what: &str) -> i64 {
+    let query = format!("SELECT count(*) FROM nahook.{what}");
+    client.query_one(&query, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_leased_together_expires_one_by_one() {
+    let (url, clock, [one, other]) = two(3).await;
+    let began = clock.now();
+    let at = |seconds| began.saturating_add(Duration::from_secs(seconds));
+    publish(&one, 1, 3).await;
+    let leased = leases(&one, 10).await;
+    assert_eq!(leased.len(), 3);
+    clock.advance(Duration::from_secs(30));
+    let extended = one.extend(&leased[..1], Duration::from_mins(1)).await;
+    assert_eq!(extended.unwrap(), [true]);
+    assert_eq!(
+        settle(&one, leased[2], Next::Delivered).await,
+        Settled::Done
+    );
+    let batch = other.lease(&request(10)).await.unwrap();
+    assert_eq!(batch.deliveries, []);
+    assert_eq!(
+        batch.next_due,
+        Some(at(60)),
+        "the second has not been extended"
+    );
+
+    clock.advance(Duration::from_secs(30));
+    let batch = other.lease(&request(10)).await.unwrap();
+    let again: Vec<_> = batch.deliveries.iter().map(|next| next.lease).collect();
+    assert_eq!(ids(&again), [leased[1].delivery]);
+    assert_eq!(batch.next_due, Some(at(90)), "the first lasts longer");
+    let late = settle(&one, leased[1], Next::Delivered).await;
+    assert_eq!(late, Settled::LeaseLost);
+
+    clock.advance(Duration::from_secs(30));
+    let last = leases(&other, 10).await;
+    assert_eq!(ids(&last), [leased[0].delivery]);
+    for lease in [again[0], last[0]] {
+        assert_eq!(settle(&other, lease, Next::Delivered).await, Settled::Done);
+    }
+    assert_eq!(other.lease(&request(10)).await.unwrap().next_due, None);
+    assert_eq!(count(&client(&url).await, "lease").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_row_is_left_of_leases_that_have_been_ended() {
+    let (url, clock, [one, _]) = two(4).await;
+    publish(&one, 1, 4).await;
+    let leased = leases(&one, 10).await;
+    let retry_at = clock.now().saturating_add(Duration::from_mins(5));
+    let nexts = [
+        Next::Delivered,
+        Next::Retry(retry_at),
+        Next::Failed,
+        Next::DeadLetter,
+    ];
+    let client = client(&url).await;
+    for (lease, next) in leased.iter().zip(nexts) {
+        assert_eq!(leases(&one, 10).await, [], "all are leased");
+        assert_eq!(count(&client, "lease").await, 1);
+        assert_eq!(settle(&one, *lease, next).await, Settled::Done);
+    }
+    let batch = one.lease(&request(10)).await.unwrap();
+    assert_eq!(batch.next_due, Some(retry_at));
+    assert_eq!(count(&client, "lease").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_of_a_process_that_is_gone_expire() {
+    let (_, clock, [one, other]) = two(5).await;
+    publish(&one, 1, 5).await;
+    let leased = [leases(&one, 3).await, leases(&one, 3).await].concat();
+    one.close().await.unwrap();
+    drop(one);
+    assert_eq!(leases(&other, 10).await, []);
+    clock.advance(Duration::from_mins(1));
+    let mut found = ids(&leases(&other, 10).await);
+    found.sort_unstable();
+    assert_eq!(found, ids(&leased));
+}
+
+/// Workers that lease for moments, extend, settle, and forget what they have leased; while somebody looks whether there is a
+/// leased delivery that nobody would look at again in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_lease_lasts_without_its_row() {
+    const UNSEEN: &str = "delivery d WHERE d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL AND NOT EXISTS (
+        SELECT FROM nahook.lease l WHERE l.token = d.lease_token AND d.key = ANY (l.keys) AND l.look_at <= d.wake_at)";
+    let url = PostgresServer::shared().create_database();
+    let store = connect(&url, settings(4)).await;
+    store.apply(&shop(5), ApplyMode::Commit).await.unwrap();
+    for number in 0..40 {
+        publish(&store, number, 5).await;
+    }
+    let mut workers = Vec::new();
+    for worker in 0..4 {
+        let store = connect(&url, settings(2)).await;
+        workers.push(tokio::spawn(async move {
+            let request = LeaseRequest {
+                worker: WorkerId(worker),
+                per_endpoint_max: 1_000,
+                duration: Duration::from_millis(20),
+                ..request(10)
+            };
+            for round in 0..60 {
+                let batch = store.lease(&request).await.unwrap();
+                let leases: Vec<_> = batch.deliveries.iter().map(|leased| leased.lease).collect();
+                tokio::time::sleep(Duration::from_millis(round % 4 * 8)).await;
+                // Some of them, so that what was leased together goes different ways.
+                let some = &leases[..leases.len() / 2];
+                store.extend(some, Duration::from_millis(30)).await.unwrap();
+                for lease in leases.iter().skip(2).step_by(3) {
+                    let now = SystemClock.now();
+                    settle(&store, *lease, Next::Retry(now)).await;
+                }
+            }
+        }));
+    }
+    let client = client(&url).await;
+    while workers.iter().any(|worker| !worker.is_finished()) {
+        assert_eq!(count(&client, UNSEEN).await, 0);
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    // Nothing is lost either: everything comes back.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(leases(&store, 1_000).await.len(), 200);
+}
