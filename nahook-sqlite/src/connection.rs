@@ -57,6 +57,8 @@ pub(crate) fn set_up_writer(
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -64 * 1024)?;
+    // What undoes part of a transaction is kept in memory and not in a file of its own.
+    connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
     // A log that a burst has grown is cut back.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;

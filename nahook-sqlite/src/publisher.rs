@@ -10,7 +10,7 @@ use crate::Role;
 use crate::error::{Fate, WriteError};
 use crate::handover::Handover;
 use crate::queue::QueueState;
-use crate::row::{delivery_key, nanos};
+use crate::row::{Status, delivery_key, nanos};
 use crate::store::SqliteStore;
 use crate::writer::{Job, Session};
 
@@ -240,14 +240,13 @@ struct Rows {
     pending: String,
 }
 
-/// The widest first.
+/// The widest first. Whatever fails rolls everything back, so that SQLite need not be able to undo one statement (`OR FAIL`): it
+/// would copy every page that the statement touches.
 static ROWS: LazyLock<[Rows; 3]> = LazyLock::new(|| {
     [64, 8, 1].map(|len| {
         let statement = |status: &str| {
             let rows = vec![format!("(?, ?, {status}, 0)"); len].join(", ");
-            format!(
-                "INSERT INTO delivery (key, endpoint, status, attempts) VALUES {rows} ON CONFLICT DO NOTHING"
-            )
+            format!("INSERT OR FAIL INTO delivery (key, endpoint, status, attempts) VALUES {rows}")
         };
         Rows {
             len,
@@ -284,10 +283,7 @@ impl PublishJob {
             let mut insert = connection.prepare_cached(sql)?;
             while let Some((chunk, others)) = rest.split_at_checked(rows.len) {
                 let numbers = chunk.iter().flat_map(|(endpoint, key)| [key, endpoint]);
-                let inserted = insert.execute(params_from_iter(numbers))?;
-                if inserted != rows.len {
-                    return Err(rusqlite::Error::StatementChangedRows(inserted));
-                }
+                insert.execute(params_from_iter(numbers))?;
                 rest = others;
             }
         }
@@ -298,16 +294,14 @@ impl PublishJob {
     /// Inserts deliveries some of which may be there already: those were published before, and are queued, which is all that
     /// is asked.
     fn insert_each(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let [.., one] = &*ROWS;
-        let sql = if self.are_fresh {
-            &one.fresh
-        } else {
-            &one.pending
-        };
-        let mut insert = connection.prepare_cached(sql)?;
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
+             ON CONFLICT DO NOTHING",
+        )?;
+        let status = (!self.are_fresh).then_some(Status::Pending);
         let (mut new, mut known) = (Vec::new(), Vec::new());
         for (endpoint, key) in self.rows() {
-            if insert.execute([key, endpoint])? == 1 {
+            if insert.execute(params![key, endpoint, status])? == 1 {
                 new.push((endpoint, key));
             } else {
                 known.push(endpoint);
