@@ -4,9 +4,9 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much nicer the threads are than those that serve requests: where both want a processor, they get a tenth of it.
+/// How much nicer the threads are than those that serve requests: where both want a processor, they get a quarter of it.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// A runtime of its own for delivering, so that a burst of deliveries does not hold up those who trigger.
 ///
