@@ -196,10 +196,13 @@ impl Job for DirectJob {
         } in &self.queued
         {
             match new {
-                Some(_) if !self.are_fresh => queue.has_pending(*endpoint),
                 Some((seq, key)) => {
                     queue.has_event(*seq, 1, &self.slots[*slot].event);
-                    queue.has_fresh(*endpoint, *key);
+                    if self.are_fresh {
+                        queue.has_fresh(*endpoint, *key);
+                    } else {
+                        queue.has_pending(*endpoint, *key);
+                    }
                 }
                 None => queue.has_work(*endpoint),
             }

@@ -210,14 +210,14 @@ impl Job for PublishJob {
             return;
         }
         let Queued { seq, new, known } = &self.queued;
-        if !new.is_empty() && self.are_fresh {
+        if !new.is_empty() {
             queue.has_event(*seq, new.len(), &self.event);
         }
         for (endpoint, key) in new {
             if self.are_fresh {
                 queue.has_fresh(*endpoint, *key);
             } else {
-                queue.has_pending(*endpoint);
+                queue.has_pending(*endpoint, *key);
             }
         }
         for endpoint in known {

@@ -9,9 +9,9 @@ use nahook_core::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::SqliteStore;
 use crate::log::{record, shown};
 use crate::row::{Elsewhere, ORDINAL_BITS, Status, delivery_key, message_at, nanos};
+use crate::{Role, SqliteStore};
 
 /// How many keys are read at once.
 const STEP: usize = 256;
@@ -20,7 +20,8 @@ const STEP: usize = 256;
 const KEYS: &str = "SELECT key FROM delivery INDEXED BY delivery_by_status
      WHERE endpoint = ?1 AND status = ?2 AND key >= ?3 AND key < ?4 ORDER BY key DESC LIMIT ?5";
 
-/// The same among those that are fresh, which no index has by endpoint: all of them are looked at.
+/// The same among those that are fresh, which no index has by endpoint: all of them are looked at. The process that serves the
+/// file knows them by heart.
 const FRESH_KEYS: &str = "SELECT key FROM delivery INDEXED BY delivery_fresh
      WHERE status IS NULL AND endpoint = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4";
 
@@ -33,24 +34,66 @@ const LOOKED_AT: i64 = 4_096;
 impl DeliverySearch for SqliteStore {
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         let shared = self.shared();
-        let (query, queue, now) = (query.clone(), shared.shared_queue(), shared.now());
-        shared
+        let (asked, now) = (query.clone(), shared.now());
+        let place = shared
             .readers()
-            .read(move |connection| {
-                let Some(endpoint) = endpoint_ever(connection, query.endpoint, query.workspace)?
-                else {
-                    return Ok(Vec::new());
-                };
-                let leased = queue.state().leased_of(endpoint, now);
+            .read(move |connection| place(connection, &asked));
+        let Some((endpoint, range)) = place.await? else {
+            return Ok(Vec::new());
+        };
+        // A few more than fit on the page: some may be passed by.
+        let mut max = query.limit.saturating_add(STEP);
+        loop {
+            // Before the file is read: what has left memory by then is found there.
+            let (leased, fresh) = {
+                let state = shared.queue().state();
+                let fresh =
+                    (shared.role() == Role::Server).then(|| state.fresh_of(endpoint, &range, max));
+                (state.leased_of(endpoint, now), fresh)
+            };
+            let (fresh, is_cut) = fresh.unzip();
+            let is_cut = is_cut.unwrap_or(false);
+            let (query, mut rest) = (query.clone(), range.clone());
+            if is_cut {
+                let lowest = fresh.as_ref().and_then(|keys: &Vec<i64>| keys.last());
+                rest.start = lowest.copied().unwrap_or(rest.end);
+            }
+            let limit = query.limit;
+            let page = shared.readers().read(move |connection| {
                 Search {
                     connection,
                     endpoint,
                     leased,
+                    fresh,
                 }
-                .page(&query)
-            })
-            .await
+                .page(&query, rest)
+            });
+            let page = page.await?;
+            if page.len() >= limit || !is_cut {
+                return Ok(page);
+            }
+            max = max.saturating_mul(8);
+        }
     }
+}
+
+/// The endpoint's row, and between which keys the deliveries are that are asked for.
+fn place(
+    connection: &Connection,
+    query: &DeliveryQuery,
+) -> rusqlite::Result<Option<(i64, Range<i64>)>> {
+    let Some(endpoint) = endpoint_ever(connection, query.endpoint, query.workspace)? else {
+        return Ok(None);
+    };
+    let first = match query.since {
+        Some(since) => first_key_since(connection, since)?,
+        None => 0,
+    };
+    let end = match query.before {
+        Some(before) => place_of(connection, before)?,
+        None => i64::MAX,
+    };
+    Ok(Some((endpoint, first..end)))
 }
 
 /// The endpoint's row, if the workspace has it or had it before it was deleted.
@@ -114,19 +157,16 @@ struct Search<'a> {
     connection: &'a Connection,
     endpoint: i64,
     leased: HashSet<i64>,
+    /// The fresh ones, if this process knows them: the highest first.
+    fresh: Option<Vec<i64>>,
 }
 
 impl Search<'_> {
-    fn page(&self, query: &DeliveryQuery) -> rusqlite::Result<Vec<DeliveryRecord>> {
-        let first = match query.since {
-            Some(since) => first_key_since(self.connection, since)?,
-            None => 0,
-        };
-        let end = match query.before {
-            Some(before) => place_of(self.connection, before)?,
-            None => i64::MAX,
-        };
-        let mut rest = first..end;
+    fn page(
+        &self,
+        query: &DeliveryQuery,
+        mut rest: Range<i64>,
+    ) -> rusqlite::Result<Vec<DeliveryRecord>> {
         let mut page = Vec::new();
         while page.len() < query.limit && !rest.is_empty() {
             let step = (query.limit - page.len()).clamp(STEP / 4, STEP);
@@ -176,16 +216,34 @@ impl Search<'_> {
                 }
             }
             if status.is_none_or(|status| status == DeliveryStatus::Pending) {
-                let mut fresh = self.connection.prepare_cached(FRESH_KEYS)?;
-                let params = params![self.endpoint, range.start, range.end, max];
-                for key in fresh.query_map(params, |row| row.get::<_, i64>(0))? {
-                    keys.push(key?);
-                }
+                self.fresh_keys(range, max, &mut keys)?;
             }
         }
+        // Something may have become of a fresh one meanwhile, so that it is found twice.
         keys.sort_unstable_by(|one, other| other.cmp(one));
+        keys.dedup();
         keys.truncate(max);
         Ok(keys)
+    }
+
+    fn fresh_keys(
+        &self,
+        range: &Range<i64>,
+        max: i64,
+        keys: &mut Vec<i64>,
+    ) -> rusqlite::Result<()> {
+        if let Some(fresh) = &self.fresh {
+            let from = fresh.partition_point(|key| *key >= range.end);
+            let in_range = fresh[from..].iter().take_while(|key| range.contains(key));
+            keys.extend(in_range.take(usize::try_from(max).unwrap_or(usize::MAX)));
+            return Ok(());
+        }
+        let mut fresh = self.connection.prepare_cached(FRESH_KEYS)?;
+        let params = params![self.endpoint, range.start, range.end, max];
+        for key in fresh.query_map(params, |row| row.get::<_, i64>(0))? {
+            keys.push(key?);
+        }
+        Ok(())
     }
 }
 
@@ -243,10 +301,12 @@ mod tests {
             connection,
             endpoint: 1,
             leased: HashSet::new(),
+            fresh: None,
         };
+        let (_, range) = place(connection, query).unwrap().unwrap();
         let keys = || connection.prepare_cached(KEYS).unwrap();
         keys().reset_status(StatementStatus::VmStep);
-        let page = search.page(query).unwrap();
+        let page = search.page(query, range).unwrap();
         let steps = keys().get_status(StatementStatus::VmStep);
         let seq = |record: &DeliveryRecord| i64::try_from(record.message.as_bits() >> 20).unwrap();
         (page.iter().map(seq).collect(), steps)

@@ -127,10 +127,6 @@ impl Shared {
         &self.queue
     }
 
-    pub(crate) fn shared_queue(&self) -> Arc<Queue> {
-        Arc::clone(&self.queue)
-    }
-
     pub(crate) fn leaser(&self) -> Result<&Threads<Leaser>, StoreError> {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Closed.into());

@@ -175,6 +175,64 @@ async fn more_than_is_kept_in_mind_is_leased_in_its_turn_listed_and_found_again(
 }
 
 #[tokio::test]
+async fn a_backlog_is_listed_page_by_page_whatever_is_leased_of_it() {
+    const EVENTS: usize = 700;
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, 2).await;
+    for number in 0..EVENTS {
+        assert!(all_published(&publish(&store, number as u64, 2).await));
+    }
+    // The newest are leased: a list of what is pending has to look far behind them.
+    let all = lease(&store, 2 * EVENTS).await;
+    let (old, new): (Vec<_>, Vec<_>) = all
+        .iter()
+        .filter(|leased| leased.endpoint == nth_endpoint_id(0))
+        .enumerate()
+        .partition(|(nth, _)| *nth < 250);
+    for (_, leased) in &old {
+        let release = settlement(leased.lease, Next::Release);
+        store.settle(&[release]).await.unwrap();
+    }
+    let lists = [
+        (Some(DeliveryStatus::Pending), old.len()),
+        (Some(DeliveryStatus::Delivering), new.len()),
+        (None, EVENTS),
+    ];
+    let beside = SqliteStore::open(place.file(), SqliteSettings::tool()).unwrap();
+    for (status, expected) in lists {
+        let mut query = DeliveryQuery {
+            workspace: workspace_id(WORKSPACE),
+            endpoint: nth_endpoint_id(0),
+            status,
+            since: None,
+            before: None,
+            limit: 40,
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = store.deliveries(&query).await.unwrap();
+            found.extend(page.iter().map(|record| record.id));
+            if page.len() < query.limit {
+                break;
+            }
+            query.before = found.last().copied();
+        }
+        assert_eq!(found.len(), expected, "{status:?}");
+        assert!(found.is_sorted_by(|one, next| one > next), "{status:?}");
+        // A tool knows nothing of leases, and finds what is fresh in the file.
+        query.before = None;
+        query.limit = EVENTS + 1;
+        let seen = beside.deliveries(&query).await.unwrap().len();
+        let seen_beside = match status {
+            Some(DeliveryStatus::Delivering) => 0,
+            _ => EVENTS,
+        };
+        assert_eq!(seen, seen_beside, "{status:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_attempt_that_was_given_back_counts() {
     let place = Place::new();
     let store = place.open();

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+/// How many of an endpoint's deliveries are kept in mind that are not fresh; those behind them are read when their turn comes.
+const READ_MAX: usize = 4_096;
+
 /// A delivery that is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Due {
@@ -10,6 +13,9 @@ pub(super) struct Due {
     /// Nothing has become of it since it was queued.
     pub(super) is_fresh: bool,
 }
+
+/// An endpoint without a backlog keeps room for so many.
+const EMPTY_CAPACITY_MAX: usize = 64;
 
 /// What is not leased of one endpoint's deliveries that wait for nothing.
 #[derive(Debug, Default)]
@@ -34,10 +40,22 @@ impl Pending {
         }
     }
 
-    /// Notes one that is not fresh, behind all others.
-    pub(super) fn queued(&mut self) {
+    /// Notes one that was just queued and is not fresh.
+    pub(super) fn queued(&mut self, key: i64) {
+        if self.read.back().is_some_and(|last| last.key >= key) {
+            // Of an event that was queued in part before: its place is among those that are known.
+            self.doubt();
+            return;
+        }
         self.changes += 1;
-        self.is_partial = true;
+        self.is_partial |= self.read.len() >= READ_MAX;
+        if !self.is_partial {
+            self.read.push_back(Due {
+                key,
+                attempts: 0,
+                is_fresh: false,
+            });
+        }
     }
 
     /// Nothing is known for certain any more of those that are not fresh: one came back, or was changed by others.
@@ -76,6 +94,11 @@ impl Pending {
         (self.is_partial && self.read.len() < max).then_some(Mark(self.changes))
     }
 
+    /// The keys of those that are fresh, ascending.
+    pub(super) fn fresh_keys(&self) -> &VecDeque<i64> {
+        &self.fresh
+    }
+
     /// Whether there may be any.
     pub(super) fn may_have_any(&self) -> bool {
         self.is_partial || !self.read.is_empty() || !self.fresh.is_empty()
@@ -94,6 +117,10 @@ impl Pending {
                 self.fresh.pop_front();
             } else if let Ok(place) = self.fresh.binary_search(&due.key) {
                 self.fresh.remove(place);
+            }
+            // What a backlog has grown is given back.
+            if self.fresh.is_empty() && self.fresh.capacity() > EMPTY_CAPACITY_MAX {
+                self.fresh = VecDeque::new();
             }
         } else if self.read.front().is_some_and(|first| first.key == due.key) {
             self.read.pop_front();
@@ -168,12 +195,39 @@ mod tests {
         pending.doubt();
         let mark = pending.must_read(1).unwrap();
         // Committed after the reader's snapshot.
-        pending.queued();
+        pending.queued(2);
         pending.read(mark, due([1]), false);
         assert_eq!(keys(&pending, 9), [1]);
         assert!(pending.must_read(1).is_none(), "one is enough");
         let mark = pending.must_read(2).unwrap();
         pending.read(mark, due([1, 2]), false);
+        assert!(pending.must_read(9).is_none());
+        // From here on nothing is read: what is queued is known, until it is too much or has its place among the others.
+        pending.queued(4);
+        assert_eq!(keys(&pending, 9), [1, 2, 4]);
+        assert!(pending.must_read(9).is_none());
+        pending.queued(3);
+        assert!(pending.must_read(1).is_some());
+    }
+
+    #[test]
+    fn what_is_too_much_to_be_kept_in_mind_is_read_in_its_turn() {
+        let mut pending = Pending::default();
+        let max = i64::try_from(READ_MAX).unwrap();
+        (0..max + 5).for_each(|key| pending.queued(key));
+        assert_eq!(keys(&pending, 1), [0]);
+        assert!(pending.must_read(1).is_none());
+        for due in pending.first(READ_MAX) {
+            pending.leased(due);
+        }
+        // Behind what was left out nothing is noted: it would be delivered before it.
+        pending.queued(max + 5);
+        assert!(pending.first(1).is_empty());
+        let mark = pending.must_read(1).unwrap();
+        pending.read(mark, due(max..max + 6), false);
+        assert_eq!(keys(&pending, 9).len(), 6);
+        pending.queued(max + 6);
+        assert_eq!(keys(&pending, 9).len(), 7);
         assert!(pending.must_read(9).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Which endpoints may have something due, and which will.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 
 use nahook_core::{DeliveryId, Event, Lease, LeaseToken, Timestamp, WorkerId};
 
@@ -98,9 +99,9 @@ impl QueueState {
         self.enter(endpoint);
     }
 
-    /// Notes that a delivery was queued behind all others of the endpoint, and is pending.
-    pub(crate) fn has_pending(&mut self, endpoint: i64) {
-        self.pending(endpoint).queued();
+    /// Notes that a delivery was queued, which was not there before, and is pending.
+    pub(crate) fn has_pending(&mut self, endpoint: i64, key: i64) {
+        self.pending(endpoint).queued(key);
         self.enter(endpoint);
     }
 
@@ -152,6 +153,34 @@ impl QueueState {
             .filter(|held| held.is_kept(now))
             .map(|held| held.key)
             .collect()
+    }
+
+    /// The highest keys of the endpoint's fresh deliveries in a range, leased or not: at most so many, and whether there are others.
+    pub(crate) fn fresh_of(
+        &self,
+        endpoint: i64,
+        range: &Range<i64>,
+        max: usize,
+    ) -> (Vec<i64>, bool) {
+        let leased = self.ledger.of(endpoint).filter(|held| held.is_fresh);
+        let mut keys: Vec<_> = leased
+            .map(|held| held.key)
+            .filter(|key| range.contains(key))
+            .collect();
+        let mut is_cut = false;
+        if let Some(waiting) = self.endpoints.get(&endpoint) {
+            let fresh = waiting.pending.fresh_keys();
+            let (first, end) = (
+                fresh.partition_point(|key| *key < range.start),
+                fresh.partition_point(|key| *key < range.end),
+            );
+            keys.extend(fresh.range(first.max(end.saturating_sub(max))..end));
+            is_cut = end.saturating_sub(first) > max;
+        }
+        keys.sort_unstable_by(|one, other| other.cmp(one));
+        is_cut |= keys.len() > max;
+        keys.truncate(max);
+        (keys, is_cut)
     }
 
     /// Takes back what was leased until now or before, and rings the alarms.
