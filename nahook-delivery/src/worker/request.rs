@@ -1,7 +1,7 @@
 //! The request that an endpoint receives (contract, section 3).
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,8 +33,13 @@ pub(super) enum RequestError {
     Url,
 }
 
-/// What is the same for all of an endpoint's requests.
+/// An endpoint, and what is the same for all of its requests: worked out with the first.
 pub(super) struct Addressee {
+    target: Arc<EndpointTarget>,
+    same: OnceLock<Same>,
+}
+
+struct Same {
     url: Result<OutboundUrl, RequestError>,
     /// `None` where nothing is signed: a Slack endpoint's requests are without `webhook-…` headers, which would promise a
     /// signature.
@@ -43,14 +48,24 @@ pub(super) struct Addressee {
 }
 
 impl Addressee {
-    pub(super) fn new(target: &EndpointTarget) -> Self {
-        let secrets = || target.secrets.iter().map(SecretText::expose);
-        let signer = || Signer::new(secrets()).map_err(|_| RequestError::Secret);
+    pub(super) fn new(target: &Arc<EndpointTarget>) -> Self {
         Self {
-            url: target.url.parse().map_err(|_| RequestError::Url),
-            signer: (target.kind == EndpointKind::Webhook).then(signer),
-            auth: target.auth.as_ref().map(basic),
+            target: Arc::clone(target),
+            same: OnceLock::new(),
         }
+    }
+
+    fn same(&self) -> &Same {
+        self.same.get_or_init(|| {
+            let target = &*self.target;
+            let secrets = || target.secrets.iter().map(SecretText::expose);
+            let signer = || Signer::new(secrets()).map_err(|_| RequestError::Secret);
+            Same {
+                url: target.url.parse().map_err(|_| RequestError::Url),
+                signer: (target.kind == EndpointKind::Webhook).then(signer),
+                auth: target.auth.as_ref().map(basic),
+            }
+        })
     }
 }
 
@@ -59,22 +74,21 @@ const ADDRESSEES_MAX: usize = 4_096;
 
 /// The endpoints that were attempted lately.
 #[derive(Default)]
-pub(super) struct Addressees(HashMap<EndpointId, (Arc<EndpointTarget>, Arc<Addressee>)>);
+pub(super) struct Addressees(HashMap<EndpointId, Arc<Addressee>>);
 
 impl Addressees {
     /// What requests to the endpoint have in common, as it is now.
     pub(super) fn of(&mut self, target: &Arc<EndpointTarget>) -> Arc<Addressee> {
-        if let Some((known, addressee)) = self.0.get(&target.id)
-            && (Arc::ptr_eq(known, target) || known == target)
+        if let Some(known) = self.0.get(&target.id)
+            && (Arc::ptr_eq(&known.target, target) || known.target == *target)
         {
-            return Arc::clone(addressee);
+            return Arc::clone(known);
         }
         if self.0.len() >= ADDRESSEES_MAX {
             self.0.clear();
         }
         let addressee = Arc::new(Addressee::new(target));
-        let known = (Arc::clone(target), Arc::clone(&addressee));
-        self.0.insert(target.id, known);
+        self.0.insert(target.id, Arc::clone(&addressee));
         addressee
     }
 }
@@ -86,6 +100,7 @@ pub(super) fn request(
     number: u32,
     now: Timestamp,
 ) -> Result<OutboundRequest, RequestError> {
+    let same = addressee.same();
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(USER_AGENT, AGENT);
@@ -94,7 +109,7 @@ pub(super) fn request(
         headers.insert(EVENT_TYPE, text(event_type));
     }
     headers.insert(ATTEMPT, number.into());
-    if let Some(signer) = &addressee.signer {
+    if let Some(signer) = &same.signer {
         let signer = signer.as_ref().map_err(|error| *error)?;
         let id = delivery.message.to_string();
         let signature = signer.sign(&id, now.as_secs(), delivery.payload.as_bytes());
@@ -102,11 +117,11 @@ pub(super) fn request(
         headers.insert(WEBHOOK_TIMESTAMP, now.as_secs().into());
         headers.insert(WEBHOOK_SIGNATURE, text(&signature));
     }
-    if let Some(auth) = &addressee.auth {
+    if let Some(auth) = &same.auth {
         headers.insert(AUTHORIZATION, auth.clone());
     }
     Ok(OutboundRequest {
-        url: addressee.url.clone()?,
+        url: same.url.clone()?,
         headers,
         body: delivery.payload.as_bytes().clone(),
     })
@@ -160,7 +175,12 @@ mod tests {
             is_active: true,
             failing_since: None,
         };
-        request(&delivery, &Addressee::new(&target), 1, Timestamp::default())
+        request(
+            &delivery,
+            &Addressee::new(&Arc::new(target)),
+            1,
+            Timestamp::default(),
+        )
     }
 
     #[test]

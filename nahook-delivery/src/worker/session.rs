@@ -30,6 +30,9 @@ use crate::transport::Transport;
 /// hundred costs hardly more than one that settles ten.
 const GATHERING: Duration = Duration::from_millis(2);
 
+/// While fewer are held than this, nothing waits to be settled with others.
+const FEW: usize = 16;
+
 pub(super) struct Session<Q, D, T> {
     pub(super) id: WorkerId,
     pub(super) worker: Arc<Worker<Q, D, T>>,
@@ -265,6 +268,7 @@ where
 
     fn start_settling(&mut self, now: Instant) {
         let is_time = self.stage != Stage::Working
+            || self.ledger.len() < FEW
             || 2 * self.outbox.len() >= self.ledger.len()
             || now >= self.outbox_until;
         if !self.settling && !self.outbox.is_empty() && is_time {

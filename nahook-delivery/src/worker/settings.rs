@@ -13,8 +13,8 @@ pub struct WorkerSettings {
     /// Endpoints that lately took longer than `slow_after` share half of it, so the other half is always there for those
     /// that answer.
     pub in_flight_max: usize,
-    /// How many of them at most for one endpoint that keeps up, half of them being attempted and half settled while it is busy.
-    /// Default 64.
+    /// How many of them at most for one endpoint that keeps up. Default 64; half of those of one that answers at once are
+    /// being settled.
     pub per_endpoint_max: usize,
     /// How many of them for an endpoint of which nothing is known. Default 4; 1 while more than half of
     /// `in_flight_max` is in use.
