@@ -24,8 +24,10 @@ const GRACE: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(3);
 /// … and is not waited for any more: who leads the stream may have ended with it, and nobody will ever answer.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// How soon a record that nobody took is sent again.
+/// How soon a record that nobody took is sent again …
 const PAUSE: Duration = Duration::from_millis(100);
+/// … and for how long: a leader is chosen within that, and a stream that is gone must not hold up what does not need it.
+const STUBBORN: Duration = Duration::from_secs(2);
 /// How often that is looked after.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -177,13 +179,18 @@ impl Acks {
     /// leader changes may never give one.
     pub(crate) async fn store(&self, record: Outgoing, patience: Duration) -> Fate {
         let until = Instant::now() + patience;
+        let stubborn_until = until.min(Instant::now() + STUBBORN);
         let mut fate = Fate::Refused(Refusal::Nobody);
         while Instant::now() < until {
             let overdue = until.min(Instant::now() + SILENCE);
             let answer = async { self.send(record.clone(), None).await.await };
             match tokio::time::timeout_at(overdue, answer).await {
                 Ok(Ok(Fate::Refused(Refusal::Nobody))) => {
-                    tokio::time::sleep_until(until.min(Instant::now() + PAUSE)).await;
+                    let again_at = Instant::now() + PAUSE;
+                    if again_at >= stubborn_until {
+                        return fate;
+                    }
+                    tokio::time::sleep_until(again_at).await;
                 }
                 Ok(Ok(answered)) => return answered,
                 // It may be there all the same.

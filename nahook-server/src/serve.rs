@@ -102,7 +102,8 @@ impl Server {
 
         let (stop_log, _) = watch::channel(false);
         let (logged, log_stop) = (backend.clone(), stopped(&stop_log));
-        let log = tokio::spawn(async move { logged.keep_log(delivers, log_stop).await });
+        let keeps_log = settings.role.delivers();
+        let log = tokio::spawn(async move { logged.keep_log(keeps_log, log_stop).await });
 
         let router = router(&settings, address, &backend, metrics.clone());
         let front_stop = stopped(&stop);

@@ -215,13 +215,19 @@ impl Intake {
                     Admission::Known => {}
                 }
             }
-            Err(error) => self.set_aside(&message, ack, &error).await,
+            Err(error) => self.set_aside(&message, ack, &delivered, &error).await,
         }
         self.hub.seen(self.source, delivered.counted);
     }
 
     /// A record that cannot be read is kept for people, and stands in nobody's way.
-    async fn set_aside(&self, message: &Message, ack: Subject, error: &Malformed) {
+    async fn set_aside(
+        &self,
+        message: &Message,
+        ack: Subject,
+        delivered: &Delivered,
+        error: &Malformed,
+    ) {
         tracing::error!(%error, stream = self.hub.names.stream(self.source), "a record cannot be read");
         if let Malformed::Newer(_) = error {
             let word = Bytes::from_static(LEFT_ALONE.as_bytes());
@@ -230,7 +236,12 @@ impl Intake {
         }
         let copy = Outgoing {
             subject: self.hub.names.dead_letters(),
-            id: None,
+            id: Some(format!(
+                "aside-{}-{}-{}",
+                self.hub.names.stream(self.source),
+                delivered.sequence,
+                delivered.stored_at
+            )),
             headers: message.headers.clone().unwrap_or_default(),
             body: message.payload.clone(),
         };

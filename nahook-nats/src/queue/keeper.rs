@@ -29,7 +29,10 @@ pub(super) async fn run(hub: Arc<Hub>) {
         tokio::time::sleep(interval).await;
         hub.show_signs_of_life(interval).await;
         hub.settle_superseded().await;
+        // Each step may take as long as a stream that is out of reach is waited for.
+        hub.show_signs_of_life(interval).await;
         hub.note_again().await;
+        hub.show_signs_of_life(interval).await;
         hub.make_room().await;
     }
 }
@@ -101,8 +104,10 @@ impl Hub {
             .collect()
         };
         for aged in aged.chunks(1_000) {
-            self.note(aged.iter().map(|(key, progress)| (key, progress)))
-                .await;
+            let noted = aged.iter().map(|(key, progress)| (key, progress));
+            if !self.note(noted).await {
+                return;
+            }
         }
     }
 
