@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::{OpenError, SqliteSettings};
 
 /// Statements that each connection keeps prepared: more than there are.
-const STATEMENTS_MAX: usize = 128;
+const STATEMENTS_MAX: usize = 256;
 
 /// Opens the connection that writes, and makes the file if there is none.
 pub(crate) fn open_writer(path: &Path, settings: &SqliteSettings) -> Result<Connection, OpenError> {

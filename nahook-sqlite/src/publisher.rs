@@ -198,7 +198,8 @@ impl Job for PublishJob {
             width,
         )?;
         self.queued.seq = seq;
-        if is_new && self.slots.is_sorted_by(|one, next| one.0 < next.0) {
+        // SQLite copies each page that a statement of several rows touches: pending ones' places in their index are far apart.
+        if is_new && self.are_fresh && self.slots.is_sorted_by(|one, next| one.0 < next.0) {
             self.insert_all(session.connection())
         } else {
             self.insert_each(session.connection())
@@ -233,27 +234,17 @@ impl Job for PublishJob {
     }
 }
 
-/// A statement that inserts so many deliveries at once: running one costs about as much as two of its rows.
-struct Rows {
-    len: usize,
-    fresh: String,
-    pending: String,
-}
+/// How many fresh deliveries are inserted by one statement: running one costs about as much as two of its rows.
+const ROWS_MAX: usize = 64;
 
-/// The widest first. Whatever fails rolls everything back, so that SQLite need not be able to undo one statement (`OR FAIL`): it
-/// would copy every page that the statement touches.
-static ROWS: LazyLock<[Rows; 3]> = LazyLock::new(|| {
-    [64, 8, 1].map(|len| {
-        let statement = |status: &str| {
-            let rows = vec![format!("(?, ?, {status}, 0)"); len].join(", ");
-            format!("INSERT OR FAIL INTO delivery (key, endpoint, status, attempts) VALUES {rows}")
-        };
-        Rows {
-            len,
-            fresh: statement("NULL"),
-            pending: statement("0"),
-        }
-    })
+/// The statements that insert 1, 2, … fresh deliveries. Whatever fails rolls everything back, so that none need be undone alone.
+static INSERT_FRESH: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let rows = vec!["(?, ?, NULL, 0)"; ROWS_MAX];
+    let statement = |len| {
+        let rows = rows[..len].join(", ");
+        format!("INSERT OR FAIL INTO delivery (key, endpoint, status, attempts) VALUES {rows}")
+    };
+    (1..=ROWS_MAX).map(statement).collect()
 });
 
 impl PublishJob {
@@ -267,25 +258,16 @@ impl PublishJob {
         })
     }
 
-    /// Inserts deliveries of which none can be there.
+    /// Inserts fresh deliveries of which none can be there.
     fn insert_all(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let new: Vec<_> = self.rows().collect();
-        let mut rest = new.as_slice();
-        for rows in &*ROWS {
-            let sql = if self.are_fresh {
-                &rows.fresh
-            } else {
-                &rows.pending
-            };
-            if rest.len() < rows.len {
+        for rows in new.chunks(ROWS_MAX) {
+            let Some(statement) = INSERT_FRESH.get(rows.len() - 1) else {
                 continue;
-            }
-            let mut insert = connection.prepare_cached(sql)?;
-            while let Some((chunk, others)) = rest.split_at_checked(rows.len) {
-                let numbers = chunk.iter().flat_map(|(endpoint, key)| [key, endpoint]);
-                insert.execute(params_from_iter(numbers))?;
-                rest = others;
-            }
+            };
+            let numbers = rows.iter().flat_map(|(endpoint, key)| [key, endpoint]);
+            let mut insert = connection.prepare_cached(statement)?;
+            insert.execute(params_from_iter(numbers))?;
         }
         self.queued.new = new;
         Ok(())
