@@ -80,7 +80,7 @@ impl Composition {
             Self::Sqlite => Grouping {
                 lanes: 1,
                 jobs_max: 256,
-                weight_max: 4_096,
+                weight_max: 16_384,
                 is_exact: false,
                 chunk: u32::MAX,
             },
