@@ -96,14 +96,21 @@ async fn a_server_that_is_not_there_is_unreachable() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_old_and_settled_is_forgotten() {
+/// A shop of so many endpoints in a store that looks all the time for what has passed its time.
+async fn forgetful(endpoints: usize) -> (String, ManualClock, PostgresStore) {
     let url = PostgresServer::shared().create_database();
     let clock = ManualClock::default();
     let mut settings = settings(2).with_clock(clock.clone());
     settings.retention_interval = Duration::from_millis(20);
     let store = connect(&url, settings).await;
-    store.apply(&shop(2), ApplyMode::Commit).await.unwrap();
+    let declared = store.apply(&shop(endpoints), ApplyMode::Commit).await;
+    declared.unwrap();
+    (url, clock, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_old_and_settled_is_forgotten() {
+    let (url, clock, store) = forgetful(2).await;
     let endpoints = [endpoint_id("ep_0"), endpoint_id("ep_1")];
     let publish_now = async |number| {
         let event = event("ws_shop", "order.paid", number, clock.now());
@@ -163,12 +170,7 @@ async fn what_is_old_and_settled_is_forgotten() {
 /// Their ids say nothing of the time, so that they sort behind all others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_brought_along_is_forgotten_when_it_is_old() {
-    let url = PostgresServer::shared().create_database();
-    let clock = ManualClock::default();
-    let mut settings = settings(2).with_clock(clock.clone());
-    settings.retention_interval = Duration::from_millis(20);
-    let store = connect(&url, settings).await;
-    store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    let (url, clock, store) = forgetful(1).await;
     let entry = |id: String| {
         let delivery: DeliveryId = id.parse().unwrap();
         let mut event = event("ws_shop", "order.paid", 1, clock.now());
@@ -209,12 +211,7 @@ async fn what_was_brought_along_is_forgotten_when_it_is_old() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_in_a_queue_elsewhere_is_kept() {
-    let url = PostgresServer::shared().create_database();
-    let clock = ManualClock::default();
-    let mut settings = settings(2).with_clock(clock.clone());
-    settings.retention_interval = Duration::from_millis(20);
-    let store = connect(&url, settings).await;
-    store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    let (url, clock, store) = forgetful(1).await;
     let accepted = clock.now();
     let entry = |number, standing| {
         let event = Arc::new(event("ws_shop", "order.paid", number, accepted));

@@ -237,12 +237,12 @@ impl Job for PublishJob {
 /// How many fresh deliveries are inserted by one statement: running one costs about as much as two of its rows.
 const ROWS_MAX: usize = 64;
 
-/// The statements that insert 1, 2, … fresh deliveries. Whatever fails rolls everything back, so that none need be undone alone.
+/// The statements that insert 1, 2, … fresh deliveries.
 static INSERT_FRESH: LazyLock<Vec<String>> = LazyLock::new(|| {
     let rows = vec!["(?, ?, NULL, 0)"; ROWS_MAX];
     let statement = |len| {
         let rows = rows[..len].join(", ");
-        format!("INSERT OR FAIL INTO delivery (key, endpoint, status, attempts) VALUES {rows}")
+        format!("INSERT INTO delivery (key, endpoint, status, attempts) VALUES {rows}")
     };
     (1..=ROWS_MAX).map(statement).collect()
 });
