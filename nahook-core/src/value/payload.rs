@@ -55,6 +55,13 @@ impl Payload {
         }
     }
 
+    /// A copy in memory of its own, where cloning shares that of the body which it was found in: for whoever keeps a payload
+    /// longer than what came with it.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Takes bytes that were a payload before, as a store gives them back: nothing is checked again.
     pub fn from_stored(json: Bytes) -> Self {
         Self(json)

@@ -40,7 +40,8 @@ impl Unread {
         }
     }
 
-    /// Reads the body to its end, holding at most `len_max` bytes and what arrived last.
+    /// Reads the body to its end, holding at most `len_max` bytes and what arrived last. What is answered lies in memory of
+    /// its own.
     ///
     /// A body that announces more is refused before any of it is read.
     pub(crate) async fn read(
@@ -95,7 +96,7 @@ impl Unread {
                 return Err(ReadError::TooLong);
             }
             if held == 0 {
-                // The usual body arrives at once and is taken as it came.
+                // The usual body arrives at once.
                 first = data;
                 continue;
             }
@@ -109,10 +110,28 @@ impl Unread {
                 })
                 .extend_from_slice(&data);
         }
-        Ok(whole.map_or(first, BytesMut::freeze))
+        // What arrived at once lies in the connection's buffer, thousands of bytes of it. A payload that is kept must not keep
+        // all of that, nor make the connection get itself another buffer for each request.
+        Ok(whole.map_or_else(|| Bytes::copy_from_slice(&first), BytesMut::freeze))
     }
 
     async fn frame(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
         std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_kept_of_a_request_does_not_keep_the_connections_buffer() {
+        let buffer = Bytes::from(vec![b' '; 8_192]);
+        let mut unread = Unread::new(Body::from(buffer.slice(100..300)), &HeaderMap::new());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let read = unread.read(1_000, deadline).await.unwrap();
+        assert_eq!(read.len(), 200);
+        assert!(read.is_unique());
+        assert!(buffer.is_unique());
     }
 }

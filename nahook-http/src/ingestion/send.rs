@@ -83,7 +83,8 @@ impl Call<'_> {
                     places.push(place);
                     sends.push(NewSend {
                         endpoint,
-                        payload: body.payload,
+                        // The others of the batch may be done with long before this one.
+                        payload: body.payload.detached(),
                         idempotency_key: body.idempotency_key,
                     });
                 }

@@ -84,7 +84,8 @@ impl Call<'_> {
                     places.push(place);
                     events.push(NewEvent {
                         event_type: item.event_type,
-                        payload: item.body.payload,
+                        // The others of the batch may be done with long before this one.
+                        payload: item.body.payload.detached(),
                         metadata: item.body.metadata,
                     });
                 }
