@@ -92,6 +92,7 @@ impl State {
         }
         self.catalog = catalog;
         self.look_ups.clear();
+        self.members.clear();
     }
 }
 

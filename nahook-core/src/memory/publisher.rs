@@ -1,10 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::MemoryStore;
 use super::state::{Row, State};
 use crate::{
     Delivery, DeliveryId, DeliveryPublisher, DeliveryStatus, EndpointId, Event, FailureKind,
+    WorkspaceId,
 };
 
 impl DeliveryPublisher for MemoryStore {
@@ -12,13 +13,7 @@ impl DeliveryPublisher for MemoryStore {
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
         let event = Arc::new(event.clone());
         let mut state = self.state();
-        let known: std::collections::HashSet<_> = state
-            .catalog
-            .endpoints
-            .iter()
-            .filter(|row| row.workspace == event.workspace)
-            .map(|row| row.id)
-            .collect();
+        let known = state.endpoints_of(event.workspace);
         for delivery in deliveries {
             if !known.contains(&delivery.endpoint()) {
                 delivery.failed(FailureKind::EndpointGone);
@@ -33,6 +28,16 @@ impl DeliveryPublisher for MemoryStore {
 }
 
 impl State {
+    /// The ids of a workspace's endpoints.
+    fn endpoints_of(&mut self, workspace: WorkspaceId) -> Arc<HashSet<EndpointId>> {
+        let known = self.members.entry(workspace).or_insert_with(|| {
+            let endpoints = self.catalog.endpoints.iter();
+            let its = endpoints.filter(|row| row.workspace == workspace);
+            Arc::new(its.map(|row| row.id).collect())
+        });
+        Arc::clone(known)
+    }
+
     /// Puts a fresh delivery on the queue.
     pub(super) fn publish(&mut self, event: Arc<Event>, id: DeliveryId, endpoint: EndpointId) {
         let accepted_at = event.accepted_at;

@@ -1,12 +1,12 @@
 //! What the store holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::idempotency::Keys;
 use crate::{
     Attempt, AuditEntry, DeliveryId, DeliveryStatus, EndpointId, Event, EventTypeName, FanOutScope,
-    LeaseToken, Snapshot, Standing, Subscribers, Timestamp, WorkerId,
+    LeaseToken, Snapshot, Standing, Subscribers, Timestamp, WorkerId, WorkspaceId,
 };
 
 /// How many settled deliveries are kept.
@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) catalog: Snapshot,
     /// Answers to earlier look-ups; emptied by every change of the catalog.
     pub(super) look_ups: HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>,
+    /// The endpoints of workspaces in which something was published; likewise.
+    pub(super) members: HashMap<WorkspaceId, Arc<HashSet<EndpointId>>>,
     pub(super) failing_since: HashMap<EndpointId, Timestamp>,
     pub(super) deliveries: BTreeMap<DeliveryId, Row>,
     pub(super) keys: Keys,
