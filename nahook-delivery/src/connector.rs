@@ -111,8 +111,7 @@ impl<R: Resolver> Service<Uri> for GuardedConnector<R> {
 }
 
 /// Puts one time-out around all of connecting, the TLS handshake included, and tells its errors
-/// apart. It belongs to the connection and not to the attempt, since the pool finishes connecting
-/// in the background when an attempt found an idle connection meanwhile.
+/// apart.
 #[derive(Clone)]
 pub(crate) struct TimedConnector<C> {
     pub(crate) connector: C,

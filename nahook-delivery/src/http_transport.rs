@@ -1,27 +1,29 @@
 //! The transport over HTTP/1.1.
 
-use std::error::Error;
+mod pool;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
+use tower_service::Service as _;
 
+use self::pool::{Connection, Message, Pool};
 use crate::address::AddressPolicy;
 use crate::connector::{GuardedConnector, TimedConnector};
 use crate::resolver::{Resolver, SystemResolver};
 use crate::tls;
 use crate::transport::{
-    OutboundRequest, OutboundResponse, RetryAfter, TimeoutPhase, Transport, TransportError,
+    OutboundRequest, OutboundResponse, OutboundUrl, RetryAfter, TimeoutPhase, Transport,
+    TransportError,
 };
 
 /// The bounds of an attempt. The defaults are the contract's (section 3) where it names a number.
@@ -67,10 +69,6 @@ pub enum TransportSetupError {
     Tls(#[from] rustls::Error),
 }
 
-/// hyper's default is 400 KiB of head; this is also the most it reads at a time of a body.
-const RESPONSE_HEAD_LEN_MAX: usize = 16 * 1024;
-const RESPONSE_HEADERS_MAX: usize = 100;
-
 /// What the transport alone may say: where the request goes, how long it is, and what becomes of
 /// the connection. From a tenant's own headers these would smuggle a second request.
 const TRANSPORT_HEADERS: [HeaderName; 8] = [
@@ -92,7 +90,8 @@ type Connector<R> = TimedConnector<HttpsConnector<GuardedConnector<R>>>;
 /// was idle is replaced by a fresh one; only a close that crosses the request on the wire is
 /// [`TransportError::Closed`], because the endpoint may have read it. Redirects are not followed, proxies of the environment are not used. Needs a tokio runtime with I/O and time.
 pub struct HttpTransport<R = SystemResolver> {
-    client: legacy::Client<Connector<R>, Full<Bytes>>,
+    connector: Connector<R>,
+    pool: Arc<Pool>,
     total_timeout: Duration,
     response_len_max: usize,
 }
@@ -106,6 +105,17 @@ impl HttpTransport {
     ) -> Result<Self, TransportSetupError> {
         Self::with_resolver(policy, settings, SystemResolver::new())
     }
+
+    /// [`new`](Self::new) where the system's certificates have been read before, by
+    /// [`client_config`](crate::tls::client_config): that takes some ten milliseconds, which a server that starts can spend on
+    /// something else meanwhile. The settings' `extra_roots` are not looked at.
+    pub fn with_tls(
+        policy: AddressPolicy,
+        settings: &TransportSettings,
+        tls: ClientConfig,
+    ) -> Self {
+        Self::build(policy, settings, SystemResolver::new(), tls)
+    }
 }
 
 impl<R: Resolver> HttpTransport<R> {
@@ -115,6 +125,16 @@ impl<R: Resolver> HttpTransport<R> {
         settings: &TransportSettings,
         resolver: R,
     ) -> Result<Self, TransportSetupError> {
+        let tls = tls::client_config(&settings.extra_roots)?;
+        Ok(Self::build(policy, settings, resolver, tls))
+    }
+
+    fn build(
+        policy: AddressPolicy,
+        settings: &TransportSettings,
+        resolver: R,
+        tls: ClientConfig,
+    ) -> Self {
         // Otherwise running out of time while connecting could be taken for a silent endpoint.
         let connect_timeout = settings.connect_timeout.min(settings.total_timeout);
         let guarded = GuardedConnector {
@@ -123,41 +143,32 @@ impl<R: Resolver> HttpTransport<R> {
             connect_timeout,
         };
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls::client_config(&settings.extra_roots)?)
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(guarded);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.idle_per_host_max)
-            .http1_max_buf_size(RESPONSE_HEAD_LEN_MAX)
-            .http1_max_headers(RESPONSE_HEADERS_MAX)
-            .retry_canceled_requests(true)
-            .build(TimedConnector {
-                connector,
-                connect_timeout,
-            });
-        Ok(Self {
-            client,
+        let connector = TimedConnector {
+            connector,
+            connect_timeout,
+        };
+        Self {
+            connector,
+            pool: Pool::new(settings.idle_timeout, settings.idle_per_host_max),
             total_timeout: settings.total_timeout,
             response_len_max: settings.response_len_max,
-        })
+        }
     }
 }
 
 impl<R: Resolver> Transport for HttpTransport<R> {
     async fn post(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError> {
-        let deadline = Instant::now() + self.total_timeout;
-        let message = message(request);
-        // Lets the runtime look at its sockets once. A close of an idle connection that has arrived
-        // but was not yet noticed would else take the request with it: written, and never read.
-        tokio::task::yield_now().await;
-        let sending = self.client.request(message);
-        let response = timeout_at(deadline, sending)
+        let now = Instant::now();
+        let deadline = now + self.total_timeout;
+        let url = request.url.clone();
+        let asking = self.ask(&url, message(request), now);
+        let (mut connection, response) = timeout_at(deadline, asking)
             .await
-            .map_err(|_| TransportError::Timeout(TimeoutPhase::Answer))?
-            .map_err(|error| classify(&error))?;
+            .unwrap_or(Err(TransportError::Timeout(TimeoutPhase::Answer)))?;
         let answer = OutboundResponse {
             status: response.status().as_u16(),
             retry_after: response
@@ -167,9 +178,50 @@ impl<R: Resolver> Transport for HttpTransport<R> {
         };
         // The status has decided. The body is read only so that the connection can be used again,
         // hence neither its failure nor its slowness changes the answer.
-        let draining = drain(response.into_body(), self.response_len_max);
-        let _ = timeout_at(deadline, draining).await;
+        let draining = connection.drain(response.into_body(), self.response_len_max);
+        if timeout_at(deadline, draining).await == Ok(true) && connection.is_ready().await {
+            self.pool.put(url.origin(), connection);
+        }
         Ok(answer)
+    }
+}
+
+impl<R: Resolver> HttpTransport<R> {
+    /// Sends the message, on a connection that is there or on a new one, and waits for the answer's head.
+    async fn ask(
+        &self,
+        url: &OutboundUrl,
+        mut message: Message,
+        now: Instant,
+    ) -> Result<(Box<Connection>, Response<Incoming>), TransportError> {
+        while let Some(mut connection) = self.pool.take(url.origin(), now) {
+            // Lets the runtime look at its sockets once. A close that has arrived but was not yet
+            // noticed would else take the message with it: written, and never read.
+            tokio::task::yield_now().await;
+            if !connection.is_ready().await {
+                continue;
+            }
+            match connection.send(message).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(mut error) => match error.take_message() {
+                    // It was closed before any of the message was sent.
+                    Some(unsent) => message = unsent,
+                    None => return Err(classify(&error.into_error())),
+                },
+            }
+        }
+        // Rare, and large: out of line.
+        let mut connection = Box::pin(self.connect(url)).await?;
+        match connection.send(message).await {
+            Ok(response) => Ok((connection, response)),
+            Err(error) => Err(classify(&error.into_error())),
+        }
+    }
+
+    async fn connect(&self, url: &OutboundUrl) -> Result<Box<Connection>, TransportError> {
+        let stream = self.connector.clone().call(url.as_uri().clone()).await?;
+        let connecting = Connection::start(stream).await;
+        connecting.map_err(|error| classify(&error))
     }
 }
 
@@ -182,44 +234,25 @@ impl<R> fmt::Debug for HttpTransport<R> {
     }
 }
 
-fn message(request: OutboundRequest) -> Request<Full<Bytes>> {
+fn message(request: OutboundRequest) -> Message {
     let mut headers = request.headers;
     for name in TRANSPORT_HEADERS {
         headers.remove(name);
     }
+    headers.insert(header::HOST, request.url.host().clone());
     let mut message = Request::new(Full::new(request.body));
     *message.method_mut() = Method::POST;
-    *message.uri_mut() = request.url.as_uri().clone();
+    *message.uri_mut() = request.url.path().clone();
     *message.headers_mut() = headers;
     message
 }
 
-/// Reads to the end of the body, or until it proves longer than `len_max`. Dropping a body that is
-/// not at its end closes its connection.
-async fn drain(mut body: Incoming, len_max: usize) {
-    let mut left = len_max;
-    // A body that announces its excess is not begun.
-    if body.size_hint().lower() > u64::try_from(left).unwrap_or(u64::MAX) {
-        return;
-    }
-    while let Some(Ok(frame)) = body.frame().await {
-        let len = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(len) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
-}
-
-fn classify(error: &legacy::Error) -> TransportError {
-    let source = error.source();
-    if let Some(connecting) = source.and_then(|source| source.downcast_ref::<TransportError>()) {
-        return *connecting;
-    }
+fn classify(error: &hyper::Error) -> TransportError {
     tracing::debug!(?error, "no answer");
-    match source.and_then(|source| source.downcast_ref::<hyper::Error>()) {
-        Some(error) if error.is_parse() => TransportError::Protocol,
-        _ => TransportError::Closed,
+    if error.is_parse() {
+        TransportError::Protocol
+    } else {
+        TransportError::Closed
     }
 }
 

@@ -9,6 +9,8 @@ use sha2::Sha256;
 
 const SECRET_PREFIX: &str = "whsec_";
 const VERSION: &str = "v1,";
+/// Of one, with the space before the next: 256 bits in base64.
+const SIGNATURE_LEN: usize = VERSION.len() + 44 + 1;
 
 /// Signs requests with an endpoint's secrets. Built once, the parsed keys are kept and each
 /// signature only copies their state.
@@ -36,7 +38,7 @@ impl Signer {
     /// `v1,<base64>` per secret, separated by a space.
     pub fn sign(&self, message_id: &str, timestamp_secs: u64, body: &[u8]) -> String {
         let head = format!("{message_id}.{timestamp_secs}.");
-        let mut signatures = String::new();
+        let mut signatures = String::with_capacity(self.keys.len() * SIGNATURE_LEN);
         for key in &self.keys {
             if !signatures.is_empty() {
                 signatures.push(' ');

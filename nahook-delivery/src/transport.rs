@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Uri};
 use url::Url;
 
@@ -52,12 +53,43 @@ pub struct OutboundRequest {
 /// A URL that can be posted to, read as the standard of the web's URLs has it: `http` or `https`, with a host and without
 /// credentials, which belong in the endpoint's basic-auth settings. An address is one however it is spelt. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OutboundUrl(Uri);
+pub struct OutboundUrl(Arc<Parts>);
+
+/// A URL, and what a request to it has of it, each where HTTP wants it.
+#[derive(PartialEq, Eq)]
+struct Parts {
+    uri: Uri,
+    path: Uri,
+    host: HeaderValue,
+    origin: Origin,
+}
+
+/// Whom a connection leads to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    is_https: bool,
+    /// Host and port, the port only where it is not the scheme's. In lower case, as URLs are read.
+    authority: Arc<str>,
+}
 
 impl OutboundUrl {
     /// The same as HTTP has it.
     pub fn as_uri(&self) -> &Uri {
-        &self.0
+        &self.0.uri
+    }
+
+    /// Path and query, as a request's first line has them.
+    pub(crate) fn path(&self) -> &Uri {
+        &self.0.path
+    }
+
+    /// The request's `host`.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.0.host
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.0.origin
     }
 }
 
@@ -71,8 +103,27 @@ impl FromStr for OutboundUrl {
         if !is_http || !url.has_host() || !url.username().is_empty() || url.password().is_some() {
             return Err(TransportError::InvalidUrl);
         }
-        let uri = Uri::try_from(url.as_str());
-        uri.map(Self).map_err(|_| TransportError::InvalidUrl)
+        Parts::of(url.as_str())
+            .map(|parts| Self(Arc::new(parts)))
+            .ok_or(TransportError::InvalidUrl)
+    }
+}
+
+impl Parts {
+    fn of(url: &str) -> Option<Self> {
+        let uri = Uri::try_from(url).ok()?;
+        // Without user and password, and the scheme's own port: those were not let in, this was left out.
+        let authority = uri.authority()?.as_str();
+        let path = uri.path_and_query()?.clone();
+        Some(Self {
+            host: HeaderValue::from_str(authority).ok()?,
+            origin: Origin {
+                is_https: uri.scheme() == Some(&Scheme::HTTPS),
+                authority: authority.into(),
+            },
+            path: Uri::from(path),
+            uri,
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Lists of deliveries, read from an index page by page.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
+use foldhash::HashSet;
 use nahook_core::{
     DeliveryId, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, EndpointId,
     StoreError, Timestamp, WorkspaceId,
@@ -300,7 +300,7 @@ mod tests {
         let search = Search {
             connection,
             endpoint: 1,
-            leased: HashSet::new(),
+            leased: HashSet::default(),
             fresh: None,
         };
         let (_, range) = place(connection, query).unwrap().unwrap();

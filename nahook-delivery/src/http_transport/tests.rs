@@ -12,6 +12,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 
+use bytes::Bytes;
+
 use super::*;
 
 /// Answers from a script: each look-up of a name takes the next of its answers, the last one stays.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::contain::contain;
 use super::judgement::{GONE, Judgement, NoAnswer, judge};
-use super::observe;
+use super::observe::{self, AttemptMetrics};
 use super::request::{Addressee, request};
 use super::settings::WorkerSettings;
 use crate::transport::{OutboundResponse, Transport};
@@ -30,6 +30,7 @@ pub(super) struct Means<'a, T> {
     pub(super) clock: &'a dyn Clock,
     pub(super) ids: &'a dyn IdSource,
     pub(super) settings: &'a WorkerSettings,
+    pub(super) metrics: &'a AttemptMetrics,
 }
 
 /// Makes the delivery's next attempt. Never panics, and ends by the settings' time-out.
@@ -54,7 +55,7 @@ pub(super) async fn attempt<T: Transport>(
         health: health(means.settings, &judgement, target, started_at, ended_at),
         attempt: record(judgement, started_at, duration),
     };
-    observe::attempted(delivery, number, &attempted, outcome);
+    observe::attempted(delivery, number, &attempted, outcome, means.metrics);
     attempted
 }
 

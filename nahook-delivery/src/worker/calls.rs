@@ -1,9 +1,9 @@
 //! Calling the queue and the directory: bounded in time, and a panic is an error.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use nahook_core::{EndpointDirectory, EndpointId, EndpointTarget, StoreError, StoreErrorKind};
 
 use super::contain::contain;

@@ -4,9 +4,10 @@
 //! the bound, a failure that took long leaves one. And endpoints that take long, succeeding or not, share half of the
 //! worker: however many hang, the other half serves those that answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::EndpointId;
 use tokio::time::Instant;
 

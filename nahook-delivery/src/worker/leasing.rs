@@ -265,16 +265,19 @@ where
         let addressee = self.addressees.of(&target);
         self.endpoints.begin(delivery.endpoint, hold.number, now);
         let worker = Arc::clone(&self.worker);
-        let task = self.jobs.spawn(async move {
+        let metrics = Arc::clone(&self.metrics);
+        // On its way into a task a future is moved about many times, and this one has thousands of bytes.
+        let task = self.jobs.spawn(Box::pin(async move {
             let means = Means {
                 transport: &worker.transport,
                 clock: &*worker.clock,
                 ids: &*worker.ids,
                 settings: &worker.settings,
+                metrics: &metrics,
             };
             let attempted = attempt(&means, &delivery, &target, &addressee).await;
             Done::Attempted(hold, delivery.endpoint, attempted)
-        });
+        }));
         self.ledger.attempting(hold, task);
     }
 }

@@ -1,9 +1,9 @@
 //! The deliveries that the worker holds a lease of.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use nahook_core::{DeliveryId, Lease, LeasedDelivery};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;

@@ -9,12 +9,50 @@ use super::judgement::NoAnswer;
 use super::metric;
 use crate::transport::OutboundResponse;
 
+/// How attempts are counted, looked up once.
+pub(super) struct AttemptMetrics {
+    delivered: OutcomeMetrics,
+    failed: OutcomeMetrics,
+    panicked: OutcomeMetrics,
+}
+
+struct OutcomeMetrics {
+    attempts: metrics::Counter,
+    seconds: metrics::Histogram,
+}
+
+impl AttemptMetrics {
+    pub(super) fn new() -> Self {
+        let of = |outcome: &'static str| OutcomeMetrics {
+            attempts: metrics::counter!(metric::ATTEMPTS, metric::OUTCOME => outcome),
+            seconds: metrics::histogram!(metric::ATTEMPT_SECONDS, metric::OUTCOME => outcome),
+        };
+        Self {
+            delivered: of(DELIVERED),
+            failed: of(FAILED),
+            panicked: of(PANICKED),
+        }
+    }
+
+    fn of(&self, outcome: &'static str) -> &OutcomeMetrics {
+        match outcome {
+            DELIVERED => &self.delivered,
+            PANICKED => &self.panicked,
+            _ => &self.failed,
+        }
+    }
+}
+
+const DELIVERED: &str = "delivered";
+const FAILED: &str = "failed";
+const PANICKED: &str = "panicked";
+
 /// The attempt's outcome as metrics count it.
 pub(super) fn outcome(answer: &Result<OutboundResponse, NoAnswer>) -> &'static str {
     match answer {
-        Ok(OutboundResponse { status, .. }) if (200..300).contains(status) => "delivered",
-        Err(NoAnswer::Panicked) => "panicked",
-        _ => "failed",
+        Ok(OutboundResponse { status, .. }) if (200..300).contains(status) => DELIVERED,
+        Err(NoAnswer::Panicked) => PANICKED,
+        _ => FAILED,
     }
 }
 
@@ -24,11 +62,12 @@ pub(super) fn attempted(
     number: u32,
     attempted: &Attempted,
     outcome: &'static str,
+    metrics: &AttemptMetrics,
 ) {
     let attempt = &attempted.attempt;
-    metrics::counter!(metric::ATTEMPTS, metric::OUTCOME => outcome).increment(1);
-    metrics::histogram!(metric::ATTEMPT_SECONDS, metric::OUTCOME => outcome)
-        .record(attempt.duration.as_secs_f64());
+    let metrics = metrics.of(outcome);
+    metrics.attempts.increment(1);
+    metrics.seconds.record(attempt.duration.as_secs_f64());
     let (next, retry_in_ms) = match attempted.next {
         Next::DeadLetter => ("dead_letter", None),
         Next::Delivered => ("delivered", None),

@@ -20,7 +20,7 @@ use super::endpoints::Endpoints;
 use super::health::Health;
 use super::leasing::Leasing;
 use super::ledger::{Hold, Ledger};
-use super::observe::{self, InFlightGauge};
+use super::observe::{self, AttemptMetrics, InFlightGauge};
 use super::request::Addressees;
 use super::settling::{Pending, backoff, settle};
 use super::{Worker, WorkerReport};
@@ -41,6 +41,7 @@ pub(super) struct Session<Q, D, T> {
     pub(super) endpoints: Endpoints,
     pub(super) leasing: Leasing,
     pub(super) addressees: Addressees,
+    pub(super) metrics: Arc<AttemptMetrics>,
     pub(super) stage: Stage,
     pub(super) report: WorkerReport,
     /// To be settled with the next batch.
@@ -95,6 +96,7 @@ where
             endpoints: Endpoints::new(),
             leasing: Leasing::new(now),
             addressees: Addressees::default(),
+            metrics: Arc::new(AttemptMetrics::new()),
             stage: Stage::Working,
             report: WorkerReport::default(),
             outbox: Vec::new(),

@@ -1,9 +1,9 @@
 //! The events that are being delivered: read once for many deliveries.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use nahook_core::{Event, EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
 use rusqlite::Connection;
 

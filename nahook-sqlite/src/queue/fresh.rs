@@ -1,10 +1,11 @@
 //! Events that were just queued: known to the leasing thread without reading the file.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::events::Known;
+use foldhash::HashMap;
 
 /// How much payload is kept in mind.
 const BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -1,10 +1,10 @@
 //! Leasing: reads due rows, endpoint after endpoint, without holding anybody up.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::{
     Clock, DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
     StoreError, Timestamp,

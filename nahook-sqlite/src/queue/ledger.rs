@@ -1,7 +1,8 @@
 //! Who has leased what, and until when.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::{DeliveryId, Lease, LeaseToken, Timestamp, WorkerId};
 
 use super::state::Claim;

@@ -1,8 +1,9 @@
 //! Which endpoints may have something due, and which will.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use nahook_core::{DeliveryId, Event, Lease, LeaseToken, Timestamp, WorkerId};
 
 use super::events::Known;

@@ -1,9 +1,9 @@
 //! The writer's connection and what it remembers of the catalog.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::{EndpointId, Event, EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 

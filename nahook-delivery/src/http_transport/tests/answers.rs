@@ -216,3 +216,108 @@ async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt
         closes.recv_timeout(Duration::from_secs(10)).unwrap();
     }
 }
+
+#[tokio::test]
+async fn what_an_endpoint_says_unasked_is_not_taken_for_an_answer() {
+    let receiver = Receiver::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // As some servers do before they close what is idle.
+        let unasked = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(unasked).await.unwrap();
+        super::receiver::closed(&mut stream).await;
+    })
+    .await;
+    let transport = open();
+    for _ in 0..3 {
+        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    assert_eq!(receiver.accepted(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_together_with_the_next_one_is_one_answer() {
+    let twice = format!("{OK}{}", OK.replace("200 OK", "500 No"));
+    let receiver = Receiver::answering(twice.leak()).await;
+    let transport = open();
+    for _ in 0..3 {
+        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+    }
+    assert_eq!(receiver.accepted(), 3);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_used_within_its_time_and_closed_after_it() {
+    let (ended, mut end) = tokio::sync::mpsc::unbounded_channel();
+    let receiver = Receiver::start(move |stream| {
+        let ended = ended.clone();
+        async move {
+            answer_all(stream, OK).await;
+            ended.send(()).unwrap();
+        }
+    })
+    .await;
+    let settings = TransportSettings {
+        idle_timeout: Duration::from_millis(200),
+        ..TransportSettings::default()
+    };
+    let transport = transport(loopback(), &settings, Names::default());
+    for _ in 0..2 {
+        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(receiver.accepted(), 1);
+    // Nobody asks for it.
+    let closed = tokio::time::timeout(Duration::from_secs(5), end.recv()).await;
+    closed.expect("the connection is closed").unwrap();
+    // And what is thrown away once is thrown away again.
+    assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+    let closed = tokio::time::timeout(Duration::from_secs(5), end.recv()).await;
+    closed.expect("the connection is closed").unwrap();
+    assert_eq!(receiver.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_for_another_host_or_port() {
+    let (one, other) = (Receiver::answering(OK).await, Receiver::answering(OK).await);
+    let names = ["127.0.0.1"];
+    let transport = transport(
+        loopback(),
+        &TransportSettings::default(),
+        Names::of("one.test", &[&names]),
+    );
+    let port = one.socket.port();
+    for _ in 0..2 {
+        for url in [
+            format!("http://127.0.0.1:{port}/"),
+            format!("http://one.test:{port}/"),
+            format!("http://{}/", other.socket),
+        ] {
+            assert_eq!(transport.post(request(url)).await, Ok(status(200)));
+        }
+    }
+    assert_eq!((one.accepted(), other.accepted()), (2, 1));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_wait_for_the_whole_request_counts() {
+    let receiver = Receiver::start(|mut stream| async move {
+        let mut some = [0; 1024];
+        tokio::io::AsyncReadExt::read(&mut stream, &mut some)
+            .await
+            .unwrap();
+        let refusal = b"HTTP/1.1 413 Too much\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(refusal).await.unwrap();
+        super::receiver::closed(&mut stream).await;
+    })
+    .await;
+    let transport = open();
+    let mut large = at(receiver.socket);
+    large.body = Bytes::from(vec![b' '; 32 << 20]);
+    for _ in 0..2 {
+        assert_eq!(transport.post(large.clone()).await, Ok(status(413)));
+    }
+    assert_eq!(receiver.accepted(), 2);
+}
