@@ -72,14 +72,14 @@ pub fn run(cli: Cli) -> Result<ExitCode, ServerError> {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, ServerError> {
     match cli.command {
-        None => serve::run(cli.settings).await,
+        None => Box::pin(serve::run(cli.settings)).await,
         Some(Command::DryRun(args)) => operate::dry_run(args).await,
         Some(Command::Retry(args)) => operate::retry(args).await,
         Some(Command::Send(args)) => send::run(args).await,
         Some(Command::TestEvent(args)) => operate::test_event(args).await,
-        Some(Command::Serve(settings)) => serve::run(*settings).await,
+        Some(Command::Serve(settings)) => Box::pin(serve::run(*settings)).await,
         Some(Command::Apply(args)) => apply::run(*args).await,
-        Some(Command::Demo) => demo::run().await,
+        Some(Command::Demo) => Box::pin(demo::run()).await,
         Some(Command::Import(args)) => import::run(*args).await,
         Some(Command::Keys(args)) => keys::run(*args).await,
         Some(Command::Listen(args)) => listen::run(args).await,

@@ -11,7 +11,9 @@ use nahook_core::{
     Catalog as _, DirectSend, DynDeliveryQueue, EndpointDirectory as _, EndpointId, FanOut,
     FanOutSettings, SecretText,
 };
-use nahook_delivery::{AddressPolicy, HttpTransport, Signer, TransportSettings, Worker};
+use nahook_delivery::{
+    AddressPolicy, HttpTransport, Signer, TransportSettings, TransportSetupError, Worker, tls,
+};
 use nahook_http::{
     CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
     Operations, Probe, ServeSettings,
@@ -64,6 +66,10 @@ impl Server {
             .await
             .map_err(|source| ServerError::Listen { address, source })?;
         let address = listener.local_addr()?;
+        // Reading and checking the system's certificates takes as long as opening the store.
+        let transport_settings = TransportSettings::default();
+        let extra_roots = transport_settings.extra_roots.clone();
+        let tls = tokio::task::spawn_blocking(move || tls::client_config(&extra_roots));
         let (store, queue) = (&settings.store, &settings.queue);
         let retention = settings.retention;
         let backend = Backend::open_server(store, queue, &settings.nats, retention).await?;
@@ -84,8 +90,11 @@ impl Server {
             policy = policy.allow_socket(inbox.address()?);
             tokio::spawn(inbox.serve(stopped(&stop)));
         }
-        let transport = HttpTransport::new(policy, &TransportSettings::default())
-            .map_err(|error| ServerError::Transport(error.into()))?;
+        let tls = tls
+            .await
+            .map_err(|error| ServerError::Transport(error.into()))?
+            .map_err(|error| ServerError::Transport(TransportSetupError::from(error).into()))?;
+        let transport = HttpTransport::with_tls(policy, &transport_settings, tls);
         let delivers = settings.role.delivers() && !settings.hold_deliveries;
         if settings.hold_deliveries {
             tracing::warn!(
