@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{OpenError, SqliteSettings};
@@ -52,11 +53,12 @@ pub(crate) fn set_up_writer(
     connection: &Connection,
     settings: &SqliteSettings,
 ) -> Result<(), OpenError> {
+    keep_plans(connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // A commit returns once the disk has it: what a 202 promises.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "cache_size", -64 * 1024)?;
+    connection.pragma_update(None, "cache_size", -16 * 1024)?;
     // What undoes part of a transaction is kept in memory and not in a file of its own.
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
@@ -72,7 +74,17 @@ pub(crate) fn set_up_writer(
 pub(crate) fn open_reader(path: &Path, settings: &SqliteSettings) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    keep_plans(&connection)?;
     connection.busy_timeout(settings.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
+}
+
+/// Plans are made without looking at what is bound: a statement whose plan could have been another for another value is
+/// prepared again each time it is given one, even where in the end it makes no difference. Reading an event by its number was
+/// such a statement, because of an index of some events.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
 }

@@ -33,6 +33,10 @@ pub(super) struct Pending {
 impl Pending {
     /// Notes one that is fresh: it was just queued, or a lease of it has ended.
     pub(super) fn fresh(&mut self, key: i64) {
+        if self.fresh.len() == self.fresh.capacity() {
+            // By a quarter and not by doubling: a backlog has millions of these.
+            self.fresh.reserve_exact((self.fresh.len() / 4).max(4));
+        }
         if self.fresh.back().is_none_or(|last| *last < key) {
             self.fresh.push_back(key);
         } else if let Err(place) = self.fresh.binary_search(&key) {
