@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -83,8 +84,44 @@ struct Shared {
     began: Instant,
     measured_from: Instant,
     until: Instant,
-    interval: Option<Duration>,
+    pace: Option<Pace>,
+}
+
+/// A fixed rate.
+struct Pace {
+    interval: Duration,
+    /// How many requests are due and have not begun.
+    due: Semaphore,
     turn: AtomicU64,
+}
+
+/// The least that the pace sleeps: fewer wake-ups leave more of the processor to what is measured.
+const PACE_SLEEP_MIN: Duration = Duration::from_micros(100);
+
+/// Says when requests are due, on a thread of its own: the runtime's timer knows whole milliseconds only, which would be in
+/// every latency.
+fn keep_pace(shared: &Shared) {
+    let Some(pace) = &shared.pace else { return };
+    let mut released: u32 = 0;
+    loop {
+        let now = Instant::now();
+        if now >= shared.until {
+            pace.due.close();
+            return;
+        }
+        let mut count = 0;
+        let next = loop {
+            let next = shared.began + pace.interval.mul_f64(f64::from(released));
+            if next > now {
+                break next;
+            }
+            released += 1;
+            count += 1;
+        };
+        pace.due.add_permits(count);
+        let wait = (next.min(shared.until) - now).max(PACE_SLEEP_MIN);
+        std::thread::sleep(wait);
+    }
 }
 
 /// Runs the load and prints what came of it.
@@ -120,9 +157,14 @@ async fn generate(args: GenerateArgs) -> Result<Load, Failure> {
         began,
         measured_from,
         until: measured_from + Duration::from_secs_f64(args.seconds),
-        interval: args.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
-        turn: AtomicU64::new(0),
+        pace: args.rate.map(|rate| Pace {
+            interval: Duration::from_secs_f64(1.0 / rate),
+            due: Semaphore::new(0),
+            turn: AtomicU64::new(0),
+        }),
     });
+    let paced = Arc::clone(&shared);
+    std::thread::spawn(move || keep_pace(&paced));
     let mut connections = JoinSet::new();
     for stream in streams {
         connections.spawn(connection(stream, Arc::clone(&shared)));
@@ -194,13 +236,13 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) -> Result<Ended, Fai
 
 /// When the next request is due, waiting for that; `None` once the time is over.
 async fn next_turn(shared: &Shared) -> Option<Instant> {
-    let due = match shared.interval {
+    let due = match &shared.pace {
         None => Instant::now(),
-        Some(interval) => {
-            let turn = shared.turn.fetch_add(1, Ordering::Relaxed);
-            let due = shared.began + interval.mul_f64(f64::from(u32::try_from(turn).ok()?));
-            tokio::time::sleep_until(due.min(shared.until)).await;
-            due
+        Some(pace) => {
+            // Closed once the time is over.
+            pace.due.acquire().await.ok()?.forget();
+            let turn = pace.turn.fetch_add(1, Ordering::Relaxed);
+            shared.began + pace.interval.mul_f64(f64::from(u32::try_from(turn).ok()?))
         }
     };
     (due < shared.until && Instant::now() < shared.until).then_some(due)

@@ -40,8 +40,10 @@ pub(crate) struct Measured {
     pub(crate) closed: Load,
     /// The same while deliveries are held: what accepting takes alone, the deliveries being made later or elsewhere.
     pub(crate) held: Load,
-    /// At half of that rate, whether answered or not.
+    /// At half of the rate of `closed`, whether answered or not.
     pub(crate) half: Load,
+    /// At half of the rate of `held`, likewise, while deliveries are held.
+    pub(crate) held_half: Load,
     /// What the queue could take.
     pub(crate) queue_limit: Limit,
     /// What HTTP could take.
@@ -95,14 +97,19 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
     let running = Running::start(composition, width, always, false)?;
     let held = limits::generate(&load(&running, point, method, None))?;
     drop(running);
-    let running = Running::start(composition, width, always, true)?;
-    let rate = (closed.per_second / 2.0).max(1.0);
-    let half = limits::generate(&load(&running, point, method, Some(rate)))?;
+    let at_half_of = |load_before: &Load, delivering| {
+        let running = Running::start(composition, width, always, delivering)?;
+        let rate = (load_before.per_second / 2.0).max(1.0);
+        limits::generate(&load(&running, point, method, Some(rate)))
+    };
+    let half = at_half_of(&closed, true)?;
+    let held_half = at_half_of(&held, false)?;
     Ok(Measured {
         point,
         closed,
         held,
         half,
+        held_half,
         queue_limit,
         http_limit,
         deliveries_per_second: if arrived > 0.0 {

@@ -44,9 +44,9 @@ pub(crate) fn heading(sink_limit: &Limit) -> String {
     format!(
         "{}: {:.0}/s at 64 connections\n\n\
          | composition | endpoints | connections | payload | triggers/s | the same, deliveries held | of the queue's limit | of bare HTTP | \
-         p50 / p99 / p99.9 ms | p50 / p99 / p99.9 ms at half the rate | deliveries/s | last arrival ms | \
+         p50 / p99 / p99.9 ms | p50 / p99 / p99.9 ms at half the rate | the same, deliveries held | deliveries/s | last arrival ms | \
          CPU s of server, database, broker, sink, generator | peak MB | disk B/delivery | syncs/s |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         sink_limit.what, sink_limit.per_second
     )
 }
@@ -54,7 +54,13 @@ pub(crate) fn heading(sink_limit: &Limit) -> String {
 pub(crate) fn row(measured: &Measured) -> String {
     let point = measured.point;
     let share = |limit: &Limit| 100.0 * measured.held.per_second / limit.per_second.max(1.0);
-    let failed = measured.closed.failed + measured.held.failed + measured.half.failed;
+    let loads = [
+        &measured.closed,
+        &measured.held,
+        &measured.half,
+        &measured.held_half,
+    ];
+    let failed: u64 = loads.iter().map(|load| load.failed).sum();
     let failed = if failed > 0 {
         format!(" ({failed} failed)")
     } else {
@@ -62,10 +68,10 @@ pub(crate) fn row(measured: &Measured) -> String {
     };
     #[expect(clippy::cast_precision_loss, reason = "megabytes with one digit")]
     let peak = measured.memory_peak as f64 / 1e6;
-    let (closed, half) = (&measured.closed, &measured.half);
+    let [closed, _, half, held_half] = loads;
     format!(
         "| {} | {} | {} | {} | {:.0}{failed} | {:.0} | {:.0} % of {:.0} | {:.0} % of {:.0} | {:.2} / {:.2} / {:.2} | \
-         {:.2} / {:.2} / {:.2} | {:.0} | {:.1} | {:.1}, {:.1}, {:.1}, {:.1}, {:.1} | {peak:.1} | {:.0} | {:.0} |",
+         {:.2} / {:.2} / {:.2} | {:.2} / {:.2} / {:.2} | {:.0} | {:.1} | {:.1}, {:.1}, {:.1}, {:.1}, {:.1} | {peak:.1} | {:.0} | {:.0} |",
         point.composition.name(),
         point.width,
         point.connections,
@@ -82,6 +88,9 @@ pub(crate) fn row(measured: &Measured) -> String {
         half.p50,
         half.p99,
         half.p999,
+        held_half.p50,
+        held_half.p99,
+        held_half.p999,
         measured.deliveries_per_second,
         measured.last_arrival_after_ms,
         measured.cpu.server,
