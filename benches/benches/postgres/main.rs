@@ -2,7 +2,9 @@
 //! publishing, alone and in a crowd, and taking deliveries out of the queue.
 //!
 //! After criterion's own report both are run in turn once more, and their ratio is printed: a busy machine slows both. A
-//! filter holds for both: `postgres/publish alone/10/`. With `NAHOOK_RATIOS_ONLY=1` criterion does nothing.
+//! filter holds for both: `postgres/publish alone/10/`. With `NAHOOK_RATIOS_ONLY=1` criterion does nothing; with
+//! `NAHOOK_SHARES=1` it is printed instead where the time of both goes. `NAHOOK_SERVER_SETTINGS` are further settings of the
+//! server, with `;` between them.
 #![expect(
     clippy::expect_used,
     reason = "a bench whose inputs are wrong has nothing to measure"
@@ -11,6 +13,7 @@
 mod ours;
 mod plain;
 mod ratio;
+mod shares;
 mod uuid;
 
 use std::time::Duration;
@@ -22,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::ours::Ours;
 use self::plain::Plain;
 use self::ratio::{Case, Other};
+use self::shares::Meter;
 
 /// How many triggers a crowd makes at once.
 const CROWD: usize = 64;
@@ -32,7 +36,8 @@ const WIDTHS: [usize; 4] = [1, 10, 100, 1_000];
 fn main() {
     // Without this argument criterion runs everything once, as a test.
     let is_measured = std::env::args().any(|argument| argument == "--bench");
-    let server = PostgresServer::start();
+    let settings = std::env::var("NAHOOK_SERVER_SETTINGS").unwrap_or_default();
+    let server = PostgresServer::start_with(&settings.replace(';', "\n"), &[]);
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -42,7 +47,10 @@ fn main() {
     let ours = runtime.block_on(Ours::new(&url));
     let plain = runtime.block_on(Plain::new(&url));
     let cases = cases(&runtime, &ours, &plain);
-    if std::env::var_os("NAHOOK_RATIOS_ONLY").is_none() {
+    let criterion_is_wanted = ["NAHOOK_RATIOS_ONLY", "NAHOOK_SHARES"]
+        .into_iter()
+        .all(|name| std::env::var_os(name).is_none());
+    if criterion_is_wanted {
         let mut criterion = Criterion::default()
             .sample_size(10)
             .warm_up_time(Duration::from_millis(500))
@@ -53,13 +61,17 @@ fn main() {
         }
         criterion.final_summary();
     }
+    let meter = std::env::var_os("NAHOOK_SHARES").map(|_| Meter::new(&runtime, &url));
     let filter = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
     for case in &cases {
         let id = format!("postgres/{}/", case.name);
         if filter.as_ref().is_none_or(|filter| id.contains(filter)) {
-            case.print_ratios(is_measured);
+            match &meter {
+                Some(meter) => meter.print_shares(case),
+                None => case.print_ratios(is_measured),
+            }
         }
     }
 }
