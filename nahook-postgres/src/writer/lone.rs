@@ -11,29 +11,29 @@ use crate::row::{Bits, nanos};
 
 /// The same as [`PUBLISH`](super::together::PUBLISH) for one event, in fewer steps: most of what a narrow one costs is
 /// setting up the plan.
+///
+/// Without its workspace or its event type there is no `k`, and no endpoint is found either: then all places are answered.
 pub(super) const PUBLISH_LONE: &str = "
-WITH p AS MATERIALIZED (
-    SELECT u.place, u.ordinal, p.row
-    FROM unnest($7::integer[], $8::text[]) WITH ORDINALITY AS u (ordinal, id, place)
-    LEFT JOIN LATERAL (
+WITH k AS MATERIALIZED (
+    SELECT w.row AS workspace, t.row AS event_type, nextval('event_seq') AS seq
+    FROM workspace w LEFT JOIN event_type t ON t.id = $3::text
+    WHERE w.id = $2::text AND ($3::text IS NULL OR t.row IS NOT NULL)
+), p AS MATERIALIZED (
+    SELECT u.place, u.ordinal, (
         SELECT p.row FROM endpoint p WHERE p.id = u.id AND p.deleted_at IS NULL
-            AND p.workspace + 0 = (SELECT w.row FROM workspace w WHERE w.id = $2::text)
-        LIMIT 1
-    ) p ON true
+            AND p.workspace + 0 = (SELECT k.workspace FROM k)
+    ) AS row
+    FROM unnest($7::integer[], $8::text[]) WITH ORDINALITY AS u (ordinal, id, place)
 ), written AS (
     INSERT INTO event (seq, id, workspace, event_type, accepted_at, metadata, payload)
-    SELECT nextval('event_seq'), $1::uuid, w.row, (SELECT t.row FROM event_type t WHERE t.id = $3::text),
-        $4::bigint, $5::text, $6::bytea
-    FROM workspace w
-    WHERE w.id = $2::text AND EXISTS (SELECT FROM p WHERE p.row IS NOT NULL)
-        AND ($3::text IS NULL OR EXISTS (SELECT FROM event_type t WHERE t.id = $3::text))
-    RETURNING seq
+    SELECT k.seq, $1::uuid, k.workspace, k.event_type, $4::bigint, $5::text, $6::bytea
+    FROM k WHERE EXISTS (SELECT FROM p WHERE p.row IS NOT NULL)
 ), queued AS (
     INSERT INTO delivery (key, endpoint, due_at, attempts, status)
-    SELECT w.seq << 20 | p.ordinal, p.row, $4::bigint, 0, 0
-    FROM written w CROSS JOIN p WHERE p.row IS NOT NULL
+    SELECT k.seq << 20 | p.ordinal, p.row, $4::bigint, 0, 0
+    FROM k CROSS JOIN p WHERE p.row IS NOT NULL
 )
-SELECT p.place::integer FROM p WHERE p.row IS NULL OR NOT EXISTS (SELECT FROM written)";
+SELECT p.place::integer FROM p WHERE p.row IS NULL";
 
 impl Session {
     /// Writes the job; answers the places, counted from 1 among its deliveries, of those that it has left out.
