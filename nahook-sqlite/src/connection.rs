@@ -61,6 +61,7 @@ pub(crate) fn set_up_writer(
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     // What undoes part of a transaction is kept in memory and not in a file of its own.
     connection.pragma_update(None, "temp_store", "memory")?;
+    // Where no thread does it.
     connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
     // A log that a burst has grown is cut back.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
@@ -77,6 +78,19 @@ pub(crate) fn open_reader(path: &Path, settings: &SqliteSettings) -> Result<Conn
     keep_plans(&connection)?;
     connection.busy_timeout(settings.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+/// Opens the connection that puts the log into the file beside the writer.
+pub(crate) fn open_checkpointer(
+    path: &Path,
+    settings: &SqliteSettings,
+) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(settings.busy_timeout)?;
+    // The file is on the disk before the log begins anew.
+    connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
 }
 

@@ -63,7 +63,10 @@ impl SqliteStore {
             }
             Role::Tool => None,
         };
-        let session = Session::new(connection, settings.role);
+        let mut session = Session::new(connection, settings.role);
+        if settings.role == Role::Server {
+            session.start_checkpointer(path, &settings)?;
+        }
         let catalog_changes = session.catalog_changes();
         let writer = Writer::start(session, Arc::clone(&queue))?;
         let retention = match settings.role {

@@ -50,6 +50,7 @@ pub(super) fn commit_group(
         Err(error) => outcomes.rolled_back(jobs, error),
     }
     counters.waiting.fetch_sub(count, Ordering::Relaxed);
+    session.tidy_up();
     closing
 }
 

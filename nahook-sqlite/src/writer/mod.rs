@@ -1,5 +1,6 @@
 //! The one thread that writes: what arrives together is committed together.
 
+mod checkpoint;
 mod group;
 mod job;
 mod session;
@@ -12,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use nahook_core::StoreError;
 use tokio::sync::oneshot;
 
+pub(crate) use self::checkpoint::{Checkpointer, Lengths};
 pub(crate) use self::job::Job;
 use self::job::Task;
 pub(crate) use self::session::Session;

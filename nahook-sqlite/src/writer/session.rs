@@ -1,5 +1,6 @@
 //! The writer's connection and what it remembers of the catalog.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,9 +8,10 @@ use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::{EndpointId, Event, EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::Role;
+use super::{Checkpointer, Lengths};
 use crate::error::{Fate, WriteError, is_full};
 use crate::row::nanos;
+use crate::{OpenError, Role, SqliteSettings};
 
 /// How many rows are remembered before all are forgotten.
 const ROWS_MAX: usize = 200_000;
@@ -19,6 +21,8 @@ const ROWS_MAX: usize = 200_000;
 pub(crate) struct Session {
     connection: Connection,
     role: Role,
+    /// Ends before the connection does.
+    checkpointer: Option<Checkpointer>,
     /// The version of the catalog that what is remembered belongs to.
     version: Option<i64>,
     /// Whether this transaction changes the catalog.
@@ -41,6 +45,7 @@ impl Session {
         Self {
             connection,
             role,
+            checkpointer: None,
             version: None,
             is_catalog_touched: false,
             catalog_changes: Arc::default(),
@@ -48,6 +53,18 @@ impl Session {
             event_types: HashMap::new(),
             endpoints: HashMap::new(),
         }
+    }
+
+    /// Leaves putting the log into the file to a thread.
+    pub(crate) fn start_checkpointer(
+        &mut self,
+        path: &Path,
+        settings: &SqliteSettings,
+    ) -> Result<(), OpenError> {
+        let lengths = Lengths::default();
+        let started = Checkpointer::start(path, settings, &mut self.connection, lengths)?;
+        self.checkpointer = Some(started);
+        Ok(())
     }
 
     /// Counts this process's changes of the catalog, each before anybody is told of it.
@@ -109,6 +126,13 @@ impl Session {
         Err(WriteError::new(error, fate))
     }
 
+    /// To be called once everybody knows that what was committed is.
+    pub(super) fn tidy_up(&self) {
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.committed(&self.connection);
+        }
+    }
+
     /// Undoes the transaction. Answers whether that is certain.
     pub(super) fn roll_back(&mut self) -> bool {
         self.forget();
@@ -133,7 +157,8 @@ impl Session {
     }
 
     /// Puts the log into the file and closes it.
-    pub(super) fn close(self) -> rusqlite::Result<()> {
+    pub(super) fn close(mut self) -> rusqlite::Result<()> {
+        self.checkpointer = None;
         // A tool that closes must not hold up the server that writes beside it. Another process that reads makes this
         // incomplete, which is no error: the log stays.
         let statement = match self.role {
