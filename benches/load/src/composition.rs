@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use nahook_testserver::{NatsOptions, NatsServer, NatsVersion, PostgresServer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -21,7 +21,7 @@ pub(crate) const EVENT_TYPE: &str = "load.measured";
 const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
 
 /// What the server runs on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Composition {
     /// The core's own adapters; nothing is kept.
@@ -57,7 +57,7 @@ impl Composition {
 }
 
 /// What each process takes of the processors, in seconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Cpu {
     pub(crate) server: f64,
     pub(crate) database: f64,

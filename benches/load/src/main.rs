@@ -60,6 +60,8 @@ enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Draws what several sweeps have measured together.
+    Plot(plot::PlotArgs),
     /// The receiver of webhooks.
     #[command(hide = true)]
     Sink,
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Some(Role::Generate(args)) => generator::run(args),
         Some(Role::Memory(args)) => memory::serve(&args),
         Some(Role::Nahook { args }) => return nahook(args),
+        Some(Role::Plot(args)) => plot::draw_together(&args),
         Some(Role::Sink) => sink::serve(),
         None => plan::sweep(&cli.sweep),
     };

@@ -1,9 +1,11 @@
 //! Plots over the width, at 64 connections and 200 bytes: one line a composition, both axes logarithmic.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use plotters::prelude::*;
+use serde::Deserialize;
 
 use crate::Failure;
 use crate::composition::Composition;
@@ -47,6 +49,31 @@ const PLOTS: [Plot; 5] = [
         },
     },
 ];
+
+/// What is drawn together.
+#[derive(Args)]
+pub(crate) struct PlotArgs {
+    /// The `load.json` of each sweep.
+    reports: Vec<PathBuf>,
+    /// Where the plots go.
+    #[arg(long)]
+    output: PathBuf,
+}
+
+/// What is read of a report.
+#[derive(Deserialize)]
+struct Report {
+    measured: Vec<Measured>,
+}
+
+pub(crate) fn draw_together(args: &PlotArgs) -> Result<(), Failure> {
+    let mut measured = Vec::new();
+    for report in &args.reports {
+        let report: Report = serde_json::from_slice(&fs::read(report)?)?;
+        measured.extend(report.measured);
+    }
+    write(&args.output, &measured)
+}
 
 pub(crate) fn write(folder: &Path, measured: &[Measured]) -> Result<(), Failure> {
     for plot in &PLOTS {

@@ -1,6 +1,6 @@
 //! One point of the sweep, measured.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 use crate::composition::{Composition, Cpu, EVENT_TYPE, KEY, Running};
@@ -13,7 +13,7 @@ use crate::sink::{self, now_nanos};
 const DRAIN_MAX: u64 = 10_000;
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Point {
     pub(crate) composition: Composition,
     /// How many endpoints are subscribed.
@@ -33,7 +33,7 @@ pub(crate) struct Method {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Measured {
     pub(crate) point: Point,
     /// With every connection asking again as soon as it is answered.
