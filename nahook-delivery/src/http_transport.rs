@@ -162,10 +162,9 @@ impl<R: Resolver> HttpTransport<R> {
 
 impl<R: Resolver> Transport for HttpTransport<R> {
     async fn post(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError> {
-        let now = Instant::now();
-        let deadline = now + self.total_timeout;
+        let deadline = Instant::now() + self.total_timeout;
         let url = request.url.clone();
-        let asking = self.ask(&url, message(request), now);
+        let asking = self.ask(&url, message(request));
         let (mut connection, response) = timeout_at(deadline, asking)
             .await
             .unwrap_or(Err(TransportError::Timeout(TimeoutPhase::Answer)))?;
@@ -181,6 +180,8 @@ impl<R: Resolver> Transport for HttpTransport<R> {
         let draining = connection.drain(response.into_body(), self.response_len_max);
         if timeout_at(deadline, draining).await == Ok(true) && connection.is_ready().await {
             self.pool.put(url.origin(), connection);
+        } else {
+            connection.close();
         }
         Ok(answer)
     }
@@ -192,12 +193,16 @@ impl<R: Resolver> HttpTransport<R> {
         &self,
         url: &OutboundUrl,
         mut message: Message,
-        now: Instant,
     ) -> Result<(Box<Connection>, Response<Incoming>), TransportError> {
-        while let Some(mut connection) = self.pool.take(url.origin(), now) {
-            // Lets the runtime look at its sockets once. A close that has arrived but was not yet
-            // noticed would else take the message with it: written, and never read.
-            tokio::task::yield_now().await;
+        let mut tried = 0_u32;
+        while let Some(mut connection) = self.pool.take(url.origin(), Instant::now()) {
+            // Lets the runtime look at its sockets. A close that has arrived but was not yet noticed
+            // would else take the message with it: written, and never read. Once is enough for many,
+            // as where an endpoint was started anew; but a task may only look so often in one go.
+            if tried.is_multiple_of(16) {
+                tokio::task::yield_now().await;
+            }
+            tried += 1;
             if !connection.is_ready().await {
                 continue;
             }

@@ -4,13 +4,13 @@
 //! each attempt two changes of task. The price: nobody watches a connection while it is idle, so that a close by the endpoint
 //! is noticed when the connection is taken up again, or thrown away with others that were idle for too long.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foldhash::HashMap;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
@@ -65,6 +65,13 @@ impl Connection {
             connection: Some(connection),
         };
         Ok(Box::new(Self { sender, driver }))
+    }
+
+    /// Ends it as TLS wants it ended, as far as that needs no waiting: dropped, it would look cut off to the endpoint.
+    pub(super) fn close(self) {
+        let Self { sender, mut driver } = self;
+        drop(sender);
+        driver.drive(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Whether another message can be sent, as far as is known here.
@@ -154,9 +161,15 @@ impl Pool {
 
     /// The connection to `origin` that was used last, unless that is too long ago at `now`.
     pub(super) fn take(&self, origin: &Origin, now: Instant) -> Option<Box<Connection>> {
-        let mut idle = self.idle();
-        let kept = idle.connections.get_mut(origin)?.pop()?;
-        (now < kept.since + self.idle_timeout).then_some(kept.connection)
+        let kept = {
+            let mut idle = self.idle();
+            idle.connections.get_mut(origin)?.pop()?
+        };
+        if now < kept.since + self.idle_timeout {
+            return Some(kept.connection);
+        }
+        kept.connection.close();
+        None
     }
 
     /// Keeps a connection on which another message can be sent, if there is room.
@@ -169,7 +182,10 @@ impl Pool {
             None if self.per_origin_max > 0 => {
                 idle.connections.insert(origin.clone(), vec![kept]);
             }
-            _ => return,
+            _ => {
+                drop(idle);
+                return kept.connection.close();
+            }
         }
         if !std::mem::replace(&mut idle.is_swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
@@ -192,14 +208,16 @@ impl Pool {
 
 /// Throws away what is idle for too long, until nothing is idle.
 async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
-    // Not more often than is of use, however short it is.
-    let interval = idle_timeout.max(Duration::from_millis(100));
+    // Not more often than is of use, and often enough that what endpoints have closed does not pile up.
+    let interval = idle_timeout.clamp(Duration::from_millis(100), Duration::from_secs(1));
     loop {
         tokio::time::sleep(interval).await;
         let Some(pool) = pool.upgrade() else { return };
         let (over, is_any_left) = pool.sweep(Instant::now());
-        // Closed outside of the lock.
-        drop(over);
+        // Outside of the lock.
+        for kept in over {
+            kept.connection.close();
+        }
         if !is_any_left {
             return;
         }

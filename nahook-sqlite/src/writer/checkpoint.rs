@@ -5,13 +5,14 @@
 //! when all of it is in the file, which while it is always written to nobody but the writer can bring about: it does the little
 //! that the thread has left when the log has grown long.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::connection::open_checkpointer;
 use crate::{OpenError, SqliteSettings};
@@ -39,13 +40,47 @@ impl Default for Lengths {
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     lengths: Lengths,
-    /// How many pages the log had after the latest commit.
-    pages: Arc<AtomicU32>,
-    /// How many of them the thread has put into the file.
-    done: Arc<AtomicU32>,
+    log: Arc<Log>,
+    /// The writer does not try again before the log has so many pages.
+    not_before: Cell<u32>,
     /// `None` once it is to end.
     orders: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What is known of the log.
+#[derive(Debug, Default)]
+struct Log {
+    /// How many pages it had after the latest commit.
+    pages: AtomicU32,
+    /// How many of them the thread has put into the file, or has tried to.
+    done: AtomicU32,
+    /// The disk has refused to take what was written to the file, and may have forgotten it: the log is all that is certain, and stays
+    /// as it is. Who opens the file next begins with the log from its start.
+    is_kept: AtomicBool,
+}
+
+impl Log {
+    /// Puts the log into the file as far as that goes. Answers how many of its pages are there; `None` if somebody else is at it, or
+    /// it is not to be done.
+    fn put_into_file(&self, connection: &Connection) -> Option<u32> {
+        if self.is_kept.load(Ordering::Acquire) {
+            return None;
+        }
+        match checkpoint(connection) {
+            Ok(done) => done,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+                self.is_kept.store(true, Ordering::Release);
+                tracing::error!(%error, "the disk fails: the log is kept, and grows until the next start");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the log could not be put into the file");
+                // Not again before there is more to do.
+                Some(self.pages.load(Ordering::Relaxed))
+            }
+        }
+    }
 }
 
 impl Checkpointer {
@@ -57,23 +92,24 @@ impl Checkpointer {
         lengths: Lengths,
     ) -> Result<Self, OpenError> {
         let connection = open_checkpointer(path, settings)?;
-        let (pages, done) = (Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default());
-        let counted = Arc::clone(&pages);
+        let log = Arc::<Log>::default();
+        let counted = Arc::clone(&log);
         // It takes the place of SQLite's own, which would make the checkpoint.
         writer.wal_hook(Some(move |_: &mut _, pages| {
-            counted.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            let pages = u32::try_from(pages).unwrap_or(0);
+            counted.pages.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
         // One order is as good as many.
         let (orders, inbox) = sync_channel(1);
-        let told = Arc::clone(&done);
+        let its_log = Arc::clone(&log);
         let thread = thread::Builder::new()
             .name("nahook-log".to_owned())
-            .spawn(move || work(&connection, &inbox, &told))?;
+            .spawn(move || work(&connection, &inbox, &its_log))?;
         Ok(Self {
             lengths,
-            pages,
-            done,
+            log,
+            not_before: Cell::default(),
             orders: Some(orders),
             thread: Some(thread),
         })
@@ -81,25 +117,33 @@ impl Checkpointer {
 
     /// To be called by the writer after each commit.
     pub(super) fn committed(&self, writer: &Connection) {
-        let pages = self.pages.load(Ordering::Relaxed);
-        let mut done = self.done.load(Ordering::Relaxed);
+        let pages = self.log.pages.load(Ordering::Relaxed);
+        let mut done = self.log.done.load(Ordering::Relaxed);
         if pages < done {
             // The log has begun anew.
-            self.done.store(0, Ordering::Relaxed);
+            self.log.done.store(0, Ordering::Relaxed);
+            self.not_before.set(0);
             done = 0;
         }
-        if pages >= self.lengths.max {
-            // The thread may be at it: then after one of the next commits.
-            match checkpoint(writer) {
-                Ok(Some(pages)) => self.done.store(pages, Ordering::Relaxed),
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "the log could not be put into the file"),
+        if pages >= self.lengths.max.max(self.not_before.get()) {
+            // While the thread is at it nothing comes of this: then after one of the next commits.
+            if let Some(done) = self.log.put_into_file(writer) {
+                self.log.done.store(done, Ordering::Relaxed);
+                // Somebody still reads what is in the log, or it failed.
+                self.not_before.set(pages.saturating_add(self.lengths.step));
             }
-        } else if pages - done >= self.lengths.step
+        } else if pages.saturating_sub(done) >= self.lengths.step
             && let Some(orders) = &self.orders
         {
             let _ = orders.try_send(());
         }
+    }
+
+    /// Ends the thread. Answers whether the log must stay as it is.
+    pub(super) fn end(self) -> bool {
+        let log = Arc::clone(&self.log);
+        drop(self);
+        log.is_kept.load(Ordering::Acquire)
     }
 }
 
@@ -112,12 +156,10 @@ impl Drop for Checkpointer {
     }
 }
 
-fn work(connection: &Connection, orders: &Receiver<()>, done: &AtomicU32) {
+fn work(connection: &Connection, orders: &Receiver<()>, log: &Log) {
     while orders.recv().is_ok() {
-        match checkpoint(connection) {
-            Ok(Some(pages)) => done.store(pages, Ordering::Relaxed),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the log could not be put into the file"),
+        if let Some(done) = log.put_into_file(connection) {
+            log.done.store(done, Ordering::Relaxed);
         }
     }
 }
@@ -167,12 +209,12 @@ mod tests {
             assert!(looks < 1_000, "nobody puts the log into the file");
             thread::sleep(std::time::Duration::from_millis(10));
         }
-        assert!(checkpointer.pages.load(Ordering::Relaxed) < LENGTHS.max);
+        assert!(checkpointer.log.pages.load(Ordering::Relaxed) < LENGTHS.max);
         // Without a pause: it begins anew all the same.
         let mut written = 10;
         let mut longest = 0;
-        while checkpointer.pages.load(Ordering::Relaxed) >= longest {
-            longest = checkpointer.pages.load(Ordering::Relaxed);
+        while checkpointer.log.pages.load(Ordering::Relaxed) >= longest {
+            longest = checkpointer.log.pages.load(Ordering::Relaxed);
             assert!(written < 5_000, "the log has {longest} pages");
             write(&writer, &checkpointer);
             written += 1;
@@ -185,5 +227,31 @@ mod tests {
         drop(checkpointer);
         writer.close().unwrap();
         assert_eq!(len_of("db-wal"), 0);
+    }
+
+    /// Earlier versions can lose a commit where one connection puts into the file a log that another begins anew.
+    #[test]
+    fn the_version_of_sqlite_is_one_that_may_be_used_so() {
+        assert!(rusqlite::version_number() >= 3_051_003);
+    }
+
+    #[test]
+    fn what_the_disk_may_have_forgotten_stays_in_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let settings = SqliteSettings::server();
+        let mut writer = open_writer(&path, &settings).unwrap();
+        set_up_writer(&writer, &settings).unwrap();
+        writer.execute_batch("CREATE TABLE word (word)").unwrap();
+        let checkpointer = Checkpointer::start(&path, &settings, &mut writer, LENGTHS).unwrap();
+        checkpointer.log.is_kept.store(true, Ordering::Release);
+        let len = |name| std::fs::metadata(directory.path().join(name)).map_or(0, |m| m.len());
+        let before = len("db");
+        for _ in 0..40 {
+            write(&writer, &checkpointer);
+        }
+        assert_eq!(len("db"), before);
+        assert!(checkpointer.log.pages.load(Ordering::Relaxed) > LENGTHS.max);
+        assert!(checkpointer.end());
     }
 }

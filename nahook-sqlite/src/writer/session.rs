@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::{EndpointId, Event, EventTypeId, WorkspaceId};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Checkpointer, Lengths};
@@ -19,10 +20,10 @@ const ROWS_MAX: usize = 200_000;
 /// The connection that writes, used by the writer's thread alone.
 #[derive(Debug)]
 pub(crate) struct Session {
-    connection: Connection,
-    role: Role,
     /// Ends before the connection does.
     checkpointer: Option<Checkpointer>,
+    connection: Connection,
+    role: Role,
     /// The version of the catalog that what is remembered belongs to.
     version: Option<i64>,
     /// Whether this transaction changes the catalog.
@@ -158,7 +159,11 @@ impl Session {
 
     /// Puts the log into the file and closes it.
     pub(super) fn close(mut self) -> rusqlite::Result<()> {
-        self.checkpointer = None;
+        if self.checkpointer.take().is_some_and(Checkpointer::end) {
+            let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            self.connection.set_db_config(no_checkpoint, true)?;
+            return self.connection.close().map_err(|(_, error)| error);
+        }
         // A tool that closes must not hold up the server that writes beside it. Another process that reads makes this
         // incomplete, which is no error: the log stays.
         let statement = match self.role {

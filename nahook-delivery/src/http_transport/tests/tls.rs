@@ -2,6 +2,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
 use super::receiver::Receiver;
@@ -9,8 +10,15 @@ use super::*;
 
 const NAME: &str = "receiver.test";
 
-/// A receiver with a certificate for [`NAME`] by an authority of its own, and that authority.
 async fn receiver() -> (Receiver, CertificateDer<'static>) {
+    let (receiver, root, _) = telling_receiver().await;
+    (receiver, root)
+}
+
+/// A receiver with a certificate for [`NAME`] by an authority of its own, that authority, and how its connections end:
+/// `true` if as TLS wants it.
+async fn telling_receiver() -> (Receiver, CertificateDer<'static>, UnboundedReceiver<bool>) {
+    let (tell, ends) = unbounded_channel();
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new([]).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,22 +42,28 @@ async fn receiver() -> (Receiver, CertificateDer<'static>) {
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let receiver = Receiver::start(move |stream| {
-        let acceptor = acceptor.clone();
+        let (acceptor, tell) = (acceptor.clone(), tell.clone());
         async move {
             let Ok(mut stream) = acceptor.accept(stream).await else {
                 return;
             };
             let mut request = vec![0; 4096];
-            while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+            let end = loop {
+                match stream.read(&mut request).await {
+                    Ok(0) => break true,
+                    Ok(_) => {}
+                    Err(_) => break false,
+                }
                 stream
                     .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                     .await
                     .unwrap();
-            }
+            };
+            let _ = tell.send(end);
         }
     })
     .await;
-    (receiver, root.der().clone())
+    (receiver, root.der().clone(), ends)
 }
 
 fn trusting(name: &str, extra_roots: Vec<CertificateDer<'static>>) -> HttpTransport<Names> {
@@ -68,6 +82,21 @@ async fn a_trusted_certificate_is_accepted_and_the_connection_used_again() {
     assert_eq!(transport.post(hook.clone()).await, Ok(status(200)));
     assert_eq!(transport.post(hook.clone()).await, Ok(status(200)));
     assert_eq!(receiver.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_needed_any_more_is_ended_and_not_cut_off() {
+    let (receiver, root, mut ends) = telling_receiver().await;
+    let settings = TransportSettings {
+        idle_timeout: Duration::from_millis(100),
+        extra_roots: vec![root],
+        ..TransportSettings::default()
+    };
+    let transport = transport(loopback(), &settings, Names::of(NAME, &[&["127.0.0.1"]]));
+    let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
+    assert_eq!(transport.post(hook).await, Ok(status(200)));
+    let end = tokio::time::timeout(Duration::from_secs(5), ends.recv()).await;
+    assert_eq!(end.expect("it ends"), Some(true));
 }
 
 #[tokio::test]
