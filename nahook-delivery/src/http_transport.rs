@@ -195,7 +195,7 @@ impl<R: Resolver> HttpTransport<R> {
         mut message: Message,
     ) -> Result<(Box<Connection>, Response<Incoming>), TransportError> {
         let mut tried = 0_u32;
-        while let Some(mut connection) = self.pool.take(url.origin(), Instant::now()) {
+        while let Some(mut connection) = self.pool.take(url.origin()) {
             // Lets the runtime look at its sockets. A close that has arrived but was not yet noticed
             // would else take the message with it: written, and never read. Once is enough for many,
             // as where an endpoint was started anew; but a task may only look so often in one go.

@@ -20,7 +20,7 @@ pub struct SqliteSettings {
     pub cache_len_max: usize,
     /// Largest number of pages of 4 KiB in the file: writes that need more fail as on a full disk.
     pub pages_max: Option<u32>,
-    /// How many deliveries of which nothing has become yet are kept in mind, 8 to 16 bytes each, whatever their endpoints: four million. Those
+    /// How many deliveries of which nothing has become yet are kept in mind, 8 to 10 bytes each, whatever their endpoints: four million. Those
     /// cost least to write; beyond that, each enters at once the index by which its endpoint's are found.
     pub fresh_max: usize,
     /// How long what is settled is kept, from when its event was accepted.

@@ -20,8 +20,7 @@ impl DirectPublisher for MemoryStore {
 impl State {
     fn send(&mut self, slot: &mut DirectDelivery, now: Timestamp) {
         let (id, endpoint, workspace) = (slot.id(), slot.endpoint(), slot.event().workspace);
-        let mut endpoints = self.catalog.endpoints.iter();
-        if !endpoints.any(|row| row.id == endpoint && row.workspace == workspace) {
+        if !self.endpoints_of(workspace).contains(&endpoint) {
             return slot.failed(FailureKind::EndpointGone);
         }
         let key = slot.idempotency_key().cloned();

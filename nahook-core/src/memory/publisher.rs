@@ -29,7 +29,7 @@ impl DeliveryPublisher for MemoryStore {
 
 impl State {
     /// The ids of a workspace's endpoints.
-    fn endpoints_of(&mut self, workspace: WorkspaceId) -> Arc<HashSet<EndpointId>> {
+    pub(super) fn endpoints_of(&mut self, workspace: WorkspaceId) -> Arc<HashSet<EndpointId>> {
         let known = self.members.entry(workspace).or_insert_with(|| {
             let endpoints = self.catalog.endpoints.iter();
             let its = endpoints.filter(|row| row.workspace == workspace);

@@ -36,7 +36,8 @@ impl Payload {
         Self::new(serde_json::to_vec(value).map_err(|_| PayloadError::Malformed)?)
     }
 
-    /// Takes a value that a parser has found inside `body`, without copying it.
+    /// Takes a value that a parser has found inside `body`, without copying it: it keeps what `body` lies in, which is for
+    /// whoever read that to know, and to [detach](Self::detached) from where it is much more.
     ///
     /// An empty array stands for an empty object, because PHP encodes an empty map as `[]` (contract, section 1).
     pub fn from_raw(raw: &RawValue, body: &Bytes) -> Result<Self, PayloadError> {

@@ -30,7 +30,7 @@ const RESPONSE_HEADERS_MAX: usize = 100;
 /// What is sent.
 pub(super) type Message = Request<Full<Bytes>>;
 
-pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// One connection.
 pub(super) struct Connection {
@@ -159,13 +159,13 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection to `origin` that was used last, unless that is too long ago at `now`.
-    pub(super) fn take(&self, origin: &Origin, now: Instant) -> Option<Box<Connection>> {
+    /// The connection to `origin` that was used last, unless that is too long ago.
+    pub(super) fn take(&self, origin: &Origin) -> Option<Box<Connection>> {
         let kept = {
             let mut idle = self.idle();
             idle.connections.get_mut(origin)?.pop()?
         };
-        if now < kept.since + self.idle_timeout {
+        if Instant::now() < kept.since + self.idle_timeout {
             return Some(kept.connection);
         }
         kept.connection.close();

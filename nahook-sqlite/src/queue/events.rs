@@ -32,17 +32,9 @@ pub(super) struct Known {
     pub(super) payload: Payload,
 }
 
-/// Up to this length a payload is copied: it may be a slice of much more that a connection has read.
-const COPIED_LEN_MAX: usize = 4 * 1024;
-
 impl Known {
     /// What is known of an event that was just queued.
     pub(super) fn of(event: &Event) -> Self {
-        let payload = if event.payload.len() <= COPIED_LEN_MAX {
-            Payload::from_stored(Bytes::copy_from_slice(event.payload.as_bytes()))
-        } else {
-            event.payload.clone()
-        };
         Self {
             message: event.id,
             workspace: event.workspace,
@@ -51,7 +43,7 @@ impl Known {
                 .as_ref()
                 .map(|event_type| event_type.name.clone()),
             accepted_at: event.accepted_at,
-            payload,
+            payload: event.payload.clone(),
         }
     }
 }

@@ -183,6 +183,16 @@ mod tests {
     const PAGE: u64 = 4_096;
     const LENGTHS: Lengths = Lengths { step: 20, max: 200 };
 
+    fn opened(directory: &Path) -> (Connection, Checkpointer) {
+        let path = directory.join("db");
+        let settings = SqliteSettings::server();
+        let mut writer = open_writer(&path, &settings).unwrap();
+        set_up_writer(&writer, &settings).unwrap();
+        writer.execute_batch("CREATE TABLE word (word)").unwrap();
+        let checkpointer = Checkpointer::start(&path, &settings, &mut writer, LENGTHS).unwrap();
+        (writer, checkpointer)
+    }
+
     fn write(connection: &Connection, checkpointer: &Checkpointer) {
         let statement = "INSERT INTO word VALUES (zeroblob(40000))";
         connection.execute(statement, []).unwrap();
@@ -192,12 +202,7 @@ mod tests {
     #[test]
     fn the_log_is_put_into_the_file_beside_the_writer_and_stays_short() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("db");
-        let settings = SqliteSettings::server();
-        let mut writer = open_writer(&path, &settings).unwrap();
-        set_up_writer(&writer, &settings).unwrap();
-        writer.execute_batch("CREATE TABLE word (word)").unwrap();
-        let checkpointer = Checkpointer::start(&path, &settings, &mut writer, LENGTHS).unwrap();
+        let (writer, checkpointer) = opened(directory.path());
         let len_of = |name| std::fs::metadata(directory.path().join(name)).map_or(0, |m| m.len());
         // By the thread alone: fewer than the writer would do anything about.
         for _ in 0..10 {
@@ -238,12 +243,7 @@ mod tests {
     #[test]
     fn what_the_disk_may_have_forgotten_stays_in_the_log() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("db");
-        let settings = SqliteSettings::server();
-        let mut writer = open_writer(&path, &settings).unwrap();
-        set_up_writer(&writer, &settings).unwrap();
-        writer.execute_batch("CREATE TABLE word (word)").unwrap();
-        let checkpointer = Checkpointer::start(&path, &settings, &mut writer, LENGTHS).unwrap();
+        let (writer, checkpointer) = opened(directory.path());
         checkpointer.log.is_kept.store(true, Ordering::Release);
         let len = |name| std::fs::metadata(directory.path().join(name)).map_or(0, |m| m.len());
         let before = len("db");
