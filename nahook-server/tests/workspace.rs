@@ -9,19 +9,33 @@ use serde_json::Value;
 /// For each library of the workspace: what it may depend on, and what it may besides in its own tests.
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("nahook-core", &[], &["nahook-testkit"]),
-    ("nahook-delivery", &["nahook-core"], &["nahook-testkit"]),
-    ("nahook-http", &["nahook-core"], &["nahook-testkit"]),
+    // It knows nothing of webhooks.
+    ("nahook-supervision", &[], &[]),
+    (
+        "nahook-delivery",
+        &["nahook-core", "nahook-supervision"],
+        &["nahook-testkit"],
+    ),
+    (
+        "nahook-http",
+        &["nahook-core", "nahook-supervision"],
+        &["nahook-testkit"],
+    ),
     (
         "nahook-nats",
-        &["nahook-core"],
+        &["nahook-core", "nahook-supervision"],
         &["nahook-testkit", "nahook-testserver"],
     ),
     (
         "nahook-postgres",
-        &["nahook-core"],
+        &["nahook-core", "nahook-supervision"],
         &["nahook-testkit", "nahook-testserver"],
     ),
-    ("nahook-sqlite", &["nahook-core"], &["nahook-testkit"]),
+    (
+        "nahook-sqlite",
+        &["nahook-core", "nahook-supervision"],
+        &["nahook-testkit"],
+    ),
     ("nahook-testkit", &["nahook-core"], &[]),
     ("nahook-testserver", &[], &[]),
     // It simulates, by numbers alone.

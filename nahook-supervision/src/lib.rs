@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod fault;
+mod loops;
+mod restart;
+mod supervisor;
+mod task;
+mod thread;
+
+pub use self::fault::{Death, Pulse};
+pub use self::loops::Loop;
+pub use self::supervisor::{Exit, LoopStatus, Supervisor};
