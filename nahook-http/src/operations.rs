@@ -1,15 +1,18 @@
 //! What people and machines that run the server ask it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -29,13 +32,18 @@ pub struct Probe {
     check: Arc<dyn Fn() -> Checking + Send + Sync>,
 }
 
-type Checking = Pin<Box<dyn Future<Output = bool> + Send>>;
+/// The result of a check; an error is a short reason, which is shown to whoever asks.
+type Check = Result<(), Cow<'static, str>>;
+
+type Checking = Pin<Box<dyn Future<Output = Check> + Send>>;
 
 impl Probe {
-    /// Calls `check` whenever somebody asks; its name is shown to whoever asks while it answers false.
+    /// Calls `check` whenever `/readyz` is asked.
+    ///
+    /// `/readyz` needs no key: the error is a short reason without host names, credentials and texts of other programs.
     pub fn new<F>(name: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = bool> + Send + 'static,
+        F: Future<Output = Result<(), Cow<'static, str>>> + Send + 'static,
     {
         Self {
             name,
@@ -63,7 +71,7 @@ impl Operations {
         Self::default()
     }
 
-    /// Is ready only while `probe` says so, too.
+    /// Adds a probe: the server is ready while every probe succeeds.
     #[must_use]
     pub fn with_probe(mut self, probe: Probe) -> Self {
         self.probes.push(probe);
@@ -86,8 +94,9 @@ impl fmt::Debug for Operations {
     }
 }
 
-/// `/healthz`: the process answers. `/readyz`: everything it needs does too, else 503 with the names of what does not.
-/// `/metrics`: Prometheus text. None of them asks for a key.
+/// Serves `/healthz` (the process answers), `/readyz` and `/metrics` (Prometheus text) without authentication.
+///
+/// `/readyz` names every probe under `checks`, as `ok` or with the reason why not: 200 while all succeed, else 503.
 pub fn operations_router(operations: Operations) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
@@ -99,16 +108,31 @@ pub fn operations_router(operations: Operations) -> Router {
 }
 
 async fn healthz() -> Response {
-    status("alive")
+    Json(json!({ "status": "alive" })).into_response()
 }
 
 async fn readyz(State(operations): State<Operations>) -> Response {
-    let missing = not_ready(&operations.probes).await;
-    if missing.is_empty() {
-        status("ready")
-    } else {
-        ApiError::unavailable(format!("Not ready: {}", missing.join(", "))).into_response()
+    let answers = ask(&operations.probes).await;
+    let failed = |(name, check): &(&'static str, Check)| check.is_err().then_some(*name);
+    let failed: Vec<_> = answers.iter().filter_map(failed).collect();
+    let checks: BTreeMap<_, _> = answers
+        .iter()
+        .map(|(name, check)| {
+            (
+                *name,
+                check.as_ref().map_or_else(|reason| &**reason, |()| "ok"),
+            )
+        })
+        .collect();
+    if failed.is_empty() {
+        return Json(json!({ "status": "ready", "checks": checks })).into_response();
     }
+    let error = ApiError::unavailable(format!("Not ready: {}", failed.join(", ")));
+    let body = json!({
+        "error": { "code": error.code(), "message": error.message() },
+        "checks": checks,
+    });
+    error.into_response().map(|_| body.to_string().into())
 }
 
 async fn metrics(State(operations): State<Operations>) -> Response {
@@ -118,30 +142,22 @@ async fn metrics(State(operations): State<Operations>) -> Response {
     }
 }
 
-/// The names of the probes that say no, panic or say nothing in time, in their order. All are asked at once.
-async fn not_ready(probes: &[Probe]) -> Vec<&'static str> {
+/// Runs all probes at once. One that panics, or takes longer than [`PROBE_TIMEOUT`], has failed.
+async fn ask(probes: &[Probe]) -> Vec<(&'static str, Check)> {
     let mut asked = JoinSet::new();
     for (position, probe) in probes.iter().enumerate() {
         let check = Arc::clone(&probe.check);
-        asked.spawn(async move { (position, timeout(PROBE_TIMEOUT, check()).await == Ok(true)) });
+        asked.spawn(async move {
+            let answer = timeout(PROBE_TIMEOUT, async { check().await }).await;
+            (position, answer.unwrap_or(Err("no answer in time".into())))
+        });
     }
-    let mut ready = vec![false; probes.len()];
+    let panicked = |probe: &Probe| (probe.name, Err("the check failed".into()));
+    let mut answers: Vec<_> = probes.iter().map(panicked).collect();
     while let Some(answer) = asked.join_next().await {
-        if let Ok((position, is_ready)) = answer {
-            ready[position] = is_ready;
+        if let Ok((position, check)) = answer {
+            answers[position].1 = check;
         }
     }
-    let answers = probes.iter().zip(ready);
     answers
-        .filter_map(|(probe, is_ready)| (!is_ready).then_some(probe.name))
-        .collect()
-}
-
-fn status(status: &'static str) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    (
-        [(header::CONTENT_TYPE, json)],
-        format!("{{\"status\":\"{status}\"}}"),
-    )
-        .into_response()
 }

@@ -1,5 +1,6 @@
 //! `nahook serve`: the composition of all parts, and their start and stop.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -248,17 +249,21 @@ fn operations(
     let store = backend.clone();
     let mut operations = Operations::new().with_probe(Probe::new("store", move || {
         let store = store.clone();
-        async move { store.is_ready().await }
+        async move { check(store.is_ready().await, "does not answer") }
     }));
     let queue = backend.clone();
     operations = operations.with_probe(Probe::new("queue", move || {
         let queue = queue.clone();
-        async move { queue.is_queue_ready().await }
+        async move { check(queue.is_queue_ready().await, "takes nothing") }
     }));
     if let Some(metrics) = metrics {
         operations = operations.with_metrics(move || metrics.render());
     }
     operations
+}
+
+fn check(is_ready: bool, reason: &'static str) -> Result<(), Cow<'static, str>> {
+    is_ready.then_some(()).ok_or(reason.into())
 }
 
 fn management(settings: &Settings, address: SocketAddr, backend: &Backend) -> ManagementApi {

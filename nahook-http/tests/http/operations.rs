@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use nahook_http::{Operations, Probe, operations_router, with_fallbacks};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{Answer, ask};
@@ -22,10 +23,10 @@ async fn get(operations: Operations, path: &str) -> Answer {
 
 #[tokio::test]
 async fn a_live_process_says_so() {
-    let broken = Operations::new().with_probe(Probe::new("store", || ready(false)));
+    let broken = Operations::new().with_probe(Probe::new("store", || ready(Err("gone".into()))));
     let answer = get(broken, "/healthz").await;
     assert_eq!(answer.status.as_u16(), 200);
-    assert_eq!(answer.json(), serde_json::json!({"status": "alive"}));
+    assert_eq!(answer.json(), json!({"status": "alive"}));
 }
 
 #[tokio::test]
@@ -33,17 +34,32 @@ async fn readiness_follows_the_probes() {
     let up = Arc::new(AtomicBool::new(true));
     let probe = {
         let up = Arc::clone(&up);
-        Probe::new("queue", move || ready(up.load(Ordering::SeqCst)))
+        Probe::new("queue", move || {
+            let is_up = up.load(Ordering::SeqCst);
+            ready(is_up.then_some(()).ok_or("refuses writes".into()))
+        })
     };
     let operations = Operations::new()
-        .with_probe(Probe::new("store", || ready(true)))
+        .with_probe(Probe::new("store", || ready(Ok(()))))
         .with_probe(probe);
     let answer = get(operations.clone(), "/readyz").await;
     assert_eq!(answer.status.as_u16(), 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(
+        answer.json(),
+        json!({"status": "ready", "checks": {"store": "ok", "queue": "ok"}})
+    );
     up.store(false, Ordering::SeqCst);
     let answer = get(operations.clone(), "/readyz").await;
-    assert_eq!(answer.error(), (503, "unavailable".to_owned()));
-    assert_eq!(answer.json()["error"]["message"], "Not ready: queue");
+    assert_eq!(answer.status.as_u16(), 503);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(
+        answer.json(),
+        json!({
+            "error": {"code": "unavailable", "message": "Not ready: queue"},
+            "checks": {"store": "ok", "queue": "refuses writes"},
+        })
+    );
     assert_eq!(answer.header("retry-after"), Some("1"));
     up.store(true, Ordering::SeqCst);
     assert_eq!(get(operations, "/readyz").await.status.as_u16(), 200);
@@ -54,7 +70,7 @@ async fn silence_and_panics_are_not_ready_and_cost_a_bounded_time() {
     let panics = || async { panic!("planted") };
     let operations = Operations::new()
         .with_probe(Probe::new("silent", pending))
-        .with_probe(Probe::new("fine", || ready(true)))
+        .with_probe(Probe::new("fine", || ready(Ok(()))))
         .with_probe(Probe::new("panicking", panics))
         .with_probe(Probe::new("silent too", pending));
     let begun = Instant::now();
@@ -62,6 +78,15 @@ async fn silence_and_panics_are_not_ready_and_cost_a_bounded_time() {
     assert!(begun.elapsed() <= Duration::from_secs(2));
     let message = &answer.json()["error"]["message"];
     assert_eq!(message, "Not ready: silent, panicking, silent too");
+    assert_eq!(
+        answer.json()["checks"],
+        json!({
+            "silent": "no answer in time",
+            "fine": "ok",
+            "panicking": "the check failed",
+            "silent too": "no answer in time",
+        })
+    );
 }
 
 #[tokio::test]
