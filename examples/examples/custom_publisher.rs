@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run -p nahook-examples --example custom_publisher -- ./deliveries.jsonl
 //! ```
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use std::error::Error;
 use std::path::Path;

@@ -5,6 +5,7 @@
 //! ```sh
 //! curl -X POST http://127.0.0.1:3000/orders -H 'Content-Type: application/json' -d '{"item":"book"}'
 //! ```
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use std::error::Error;
 use std::sync::Arc;

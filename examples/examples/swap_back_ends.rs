@@ -4,6 +4,7 @@
 //! cargo run -p nahook-examples --example swap_back_ends -- memory
 //! cargo run -p nahook-examples --example swap_back_ends -- ./swap.db
 //! ```
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use std::error::Error;
 use std::sync::Arc;

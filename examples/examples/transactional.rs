@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run -p nahook-examples --example transactional postgres://postgres@localhost/shop
 //! ```
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use std::error::Error;
 

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use nahook_core::{ApplyMode, Catalog as _, Change, EndpointKind, Manifest, Record, Verb};
 
-use crate::ServerError;
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
+use crate::{ServerError, output};
 
 /// What `nahook apply` is told.
 #[derive(Args, Debug)]
@@ -35,7 +35,8 @@ pub async fn run(args: ApplyArgs) -> Result<ExitCode, ServerError> {
         ApplyMode::Commit
     };
     let applied = backend.catalog.apply(&manifest, mode).await;
-    let shown = applied.map(|changes| print!("{}", summary(&changes, mode)));
+    let applied = applied.map_err(ServerError::from);
+    let shown = applied.and_then(|changes| output::print(&summary(&changes, mode)));
     // Shown first: secrets that were drawn must not be lost to an error in closing.
     backend.close().await?;
     shown?;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -14,7 +15,9 @@ use crate::serve;
 use crate::settings::SettingsArgs;
 use crate::tokens::TokensArgs;
 use crate::trigger::TriggerArgs;
-use crate::{ServerError, apply, demo, import, keys, listen, operate, send, tokens, trigger};
+use crate::{
+    ServerError, apply, demo, import, keys, listen, operate, output, send, tokens, trigger,
+};
 
 /// Webhook fan-out: one event in, one signed delivery for every subscribed endpoint out.
 #[derive(Debug, Parser)]
@@ -57,6 +60,38 @@ pub enum Command {
     Tokens(Box<TokensArgs>),
     /// Trigger an event at a running server.
     Trigger(TriggerArgs),
+}
+
+/// How the shell reports a program that was ended because nobody read its output.
+const EXIT_BROKEN_PIPE: u8 = 141;
+
+/// Runs the program: reads the arguments, does what they say, reports an error.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are an error here, which goes to standard output.
+            let printed = error.print().map_err(ServerError::Output);
+            return match printed {
+                Err(failed) if !error.use_stderr() => report(&failed),
+                _ => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+            };
+        }
+    };
+    run(cli).unwrap_or_else(|error| report(&error))
+}
+
+fn report(error: &ServerError) -> ExitCode {
+    match error {
+        // Whoever read has seen enough.
+        ServerError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::from(EXIT_BROKEN_PIPE)
+        }
+        error => {
+            output::print_error(&format!("nahook: {}\n", error.report()));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs the command on a runtime of its own.

@@ -11,6 +11,7 @@ use nahook_core::{
     Payload, Record, SecretText, WorkspaceId, WorkspaceSpec,
 };
 use nahook_delivery::Signer;
+use nahook_supervision::Supervisor;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +19,7 @@ use crate::backend::{QueueUrl, StoreUrl};
 use crate::client::Access;
 use crate::inbox::{Arrival, Inbox};
 use crate::listen::describe;
+use crate::output::Printer;
 use crate::serve::Server;
 use crate::settings::{Role, Settings};
 use crate::{ServerError, client, trigger};
@@ -58,24 +60,30 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         nats: nahook_nats::NatsSettings::default(),
     };
     let signer = Signer::new([SECRET]).map_err(|error| usage(&error))?;
-    let inbox = Inbox::bind(any_port, Some(signer), Box::new(answer)).await?;
+    let (printer, ended) = Printer::start()?;
+    let shown_by = printer.clone();
+    let on_arrival = move |arrival: &Arrival| answer(arrival, &shown_by);
+    let inbox = Inbox::bind(any_port, Some(signer), Box::new(on_arrival)).await?;
     let receiver = inbox.address()?;
     let inbox = tokio::spawn(inbox.serve(std::future::pending()));
-    let server = Server::start(settings).await?;
-    println!(
-        "server     http://{}, on a temporary file",
+    let server = Server::start(settings, Supervisor::new()).await?;
+    printer.print(format!(
+        "server     http://{}, on a temporary file\n\
+         receivers  http://{receiver}: two that take what comes, one that answers 500\n\n",
         server.address()
-    );
-    println!("receivers  http://{receiver}: two that take what comes, one that answers 500\n");
-    let shown = show(&server, receiver).await;
+    ));
+    let shown = show(&server, receiver, &printer).await;
     server.stop().await;
     inbox.abort();
+    let _ = inbox.await;
     shown?;
-    println!("\nThe failing endpoint would be tried again for days. The demo ends here.");
+    printer.print("\nThe failing endpoint would be tried again for days. The demo ends here.\n");
+    drop(printer);
+    ended.wait().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(server: &Server, receiver: SocketAddr) -> Result<(), ServerError> {
+async fn show(server: &Server, receiver: SocketAddr, printer: &Printer) -> Result<(), ServerError> {
     let manifest = manifest(receiver)?;
     let changes = server
         .backend()
@@ -94,25 +102,31 @@ async fn show(server: &Server, receiver: SocketAddr) -> Result<(), ServerError> 
     let (Some(workspace), Some(key)) = (workspace, key) else {
         return Err(ServerError::Request("the manifest made no key".to_owned()));
     };
-    println!("POST /api/ingest/event/{EVENT_TYPE}  {PAYLOAD}\n");
-    let delivery_ids = trigger_event(server, &key).await?;
+    printer.print(format!(
+        "POST /api/ingest/event/{EVENT_TYPE}  {PAYLOAD}\n\n"
+    ));
+    let delivery_ids = trigger_event(server, &key, printer).await?;
     let records = attempted(server, &delivery_ids, &workspace).await?;
-    println!("\ndeliveries after a first attempt");
+    printer.print("\ndeliveries after a first attempt\n");
     for record in records {
         let next = record.next_retry_at.map_or(String::new(), |at| {
             let wait = at.saturating_since(record.updated_at).as_secs_f32();
             format!(", again in {wait:.0} s")
         });
         let (status, attempts) = (record.status.as_str(), record.attempts);
-        println!(
-            "    {}  {:12}{status} after {attempts} attempt{next}",
+        printer.print(format!(
+            "    {}  {:12}{status} after {attempts} attempt{next}\n",
             record.id, record.endpoint
-        );
+        ));
     }
     Ok(())
 }
 
-async fn trigger_event(server: &Server, key: &SecretText) -> Result<Vec<DeliveryId>, ServerError> {
+async fn trigger_event(
+    server: &Server,
+    key: &SecretText,
+    printer: &Printer,
+) -> Result<Vec<DeliveryId>, ServerError> {
     let event_type = EventTypeName::new(EVENT_TYPE).map_err(|error| usage(&error))?;
     let payload = Payload::new(PAYLOAD).map_err(|error| usage(&error))?;
     let body = trigger::body(&payload, &Metadata::default())?;
@@ -121,7 +135,8 @@ async fn trigger_event(server: &Server, key: &SecretText) -> Result<Vec<Delivery
         secret: key.clone(),
     };
     let (status, body) = client::trigger(&access, &event_type, body).await?;
-    println!("{status}\n    {}\n", String::from_utf8_lossy(&body));
+    let text = String::from_utf8_lossy(&body);
+    printer.print(format!("{status}\n    {text}\n\n"));
     let answer: Answer = serde_json::from_slice(&body).map_err(|error| usage(&error))?;
     Ok(answer
         .delivery_ids
@@ -157,13 +172,13 @@ async fn attempted(
     }
 }
 
-fn answer(arrival: &Arrival) -> StatusCode {
+fn answer(arrival: &Arrival, printer: &Printer) -> StatusCode {
     let receiver = RECEIVERS
         .iter()
         .find(|(id, _)| arrival.path.trim_start_matches('/') == *id);
     let status = receiver.and_then(|(_, status)| StatusCode::from_u16(*status).ok());
     let status = status.unwrap_or(StatusCode::NOT_FOUND);
-    println!("{}    answers {status}", describe(arrival));
+    printer.print(format!("{}    answers {status}\n", describe(arrival)));
     status
 }
 

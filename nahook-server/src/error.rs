@@ -69,6 +69,9 @@ pub enum ServerError {
     /// A request to a server failed.
     #[error("the request failed: {0}")]
     Request(String),
+    /// Standard output could not be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] std::io::Error),
     /// The operating system refused something.
     #[error(transparent)]
     Io(#[from] std::io::Error),

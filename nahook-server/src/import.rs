@@ -12,10 +12,10 @@ use nahook_core::{
 };
 
 use self::line::Line;
-use crate::ServerError;
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::only;
+use crate::{ServerError, output};
 
 /// How many entries are recorded in one step.
 const STEP: usize = 500;
@@ -40,7 +40,7 @@ pub async fn run(args: ImportArgs) -> Result<ExitCode, ServerError> {
     let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
     let done = import(&backend, args.workspace.as_deref(), &args.file, lines).await;
     backend.close().await?;
-    println!("{} deliveries imported", done?);
+    output::print(&format!("{} deliveries imported\n", done?))?;
     Ok(ExitCode::SUCCESS)
 }
 

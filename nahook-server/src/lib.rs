@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod keys;
 pub mod listen;
 pub mod operate;
+mod output;
 pub mod send;
 pub mod serve;
 pub mod settings;

@@ -9,6 +9,7 @@ use nahook_delivery::Signer;
 
 use crate::ServerError;
 use crate::inbox::{Arrival, Inbox};
+use crate::output::{Printer, briefly};
 use crate::serve::stop_signal;
 
 /// What `nahook listen` is told.
@@ -40,9 +41,15 @@ pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
     } else {
         Some(Signer::new(&args.secret).map_err(|error| settings_error(&error))?)
     };
+    let (printer, ended) = Printer::start()?;
+    let welcome = printer.clone();
     let on_arrival = move |arrival: &Arrival| {
-        print!("{}", describe(arrival));
-        status
+        if printer.print(describe(arrival)) {
+            status
+        } else {
+            // It was shown to nobody: let the sender try again.
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     let inbox = Inbox::bind(args.listen, signer, Box::new(on_arrival))
         .await
@@ -50,8 +57,15 @@ pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
             address: args.listen,
             source,
         })?;
-    println!("listening on http://{}", inbox.address()?);
-    inbox.serve(stop_signal()).await?;
+    welcome.print(format!("listening on http://{}\n", inbox.address()?));
+    drop(welcome);
+    let mut ended = std::pin::pin!(ended.wait());
+    tokio::select! {
+        served = inbox.serve(stop_signal()) => served?,
+        // Nobody reads any more.
+        result = &mut ended => return result.map(|()| ExitCode::SUCCESS),
+    }
+    briefly(ended).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -19,6 +19,7 @@ use nahook_http::{
     CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
     Operations, Probe, ServeSettings,
 };
+use nahook_supervision::Supervisor;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -28,6 +29,7 @@ use crate::backend::Backend;
 use crate::background::Background;
 use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS};
 use crate::inbox::{Arrival, Inbox};
+use crate::output::Printer;
 use crate::settings::{Settings, SettingsArgs};
 use crate::telemetry;
 
@@ -37,6 +39,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(28);
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long closing the store may take after that.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long writing the rest of the log may take at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it without [`stop`](Self::stop) leaves its tasks to the runtime.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl Server {
     ///
     /// # Errors
     /// Says what could not be opened or listened on; nothing is left running then.
-    pub async fn start(settings: Settings) -> Result<Self, ServerError> {
+    pub async fn start(settings: Settings, supervisor: Supervisor) -> Result<Self, ServerError> {
         let metrics = telemetry::install_metrics();
         let address = settings.listen;
         let listener = TcpListener::bind(address)
@@ -119,14 +123,11 @@ impl Server {
         let front = tokio::spawn(async move {
             let serving =
                 nahook_http::serve(listener, router, ServeSettings::default(), front_stop);
-            match metrics {
-                Some(metrics) => tokio::select! {
-                    () = serving => {}
-                    () = telemetry::keep_up(metrics) => {}
-                },
-                None => serving.await,
-            }
+            serving.await;
         });
+        if let Some(metrics) = metrics {
+            telemetry::keep_up(&metrics, &supervisor, &stop);
+        }
         Ok(Self {
             address,
             backend,
@@ -383,15 +384,24 @@ pub async fn stop_signal() {
 /// Serves until a signal. A second signal ends the process at once.
 pub async fn run(args: SettingsArgs) -> Result<ExitCode, ServerError> {
     let settings = args.resolve()?;
-    telemetry::install_logs(settings.log_format);
+    let supervisor = Supervisor::new();
+    let log = telemetry::install_logs(settings.log_format, &supervisor)?;
+    let ended = Box::pin(serve(settings, supervisor)).await;
+    log.flush(FLUSH_TIMEOUT);
+    ended
+}
+
+async fn serve(settings: Settings, supervisor: Supervisor) -> Result<ExitCode, ServerError> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
-    let server = Server::start(settings).await?;
-    println!("listening on http://{}", server.address());
+    let server = Server::start(settings, supervisor).await?;
+    let (printer, _) = Printer::start()?;
+    printer.print(format!("listening on http://{}\n", server.address()));
     if let Some(first_start) = server.first_start() {
-        print!("{}", first_start.text(server.address(), server.has_inbox));
+        printer.print(first_start.text(server.address(), server.has_inbox));
     }
+    drop(printer);
     stop_signal().await;
     tracing::info!("stopping");
     tokio::select! {

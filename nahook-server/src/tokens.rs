@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use nahook_core::{Actor, KeyState, ManagementError, ManagementTokenId};
 
-use crate::ServerError;
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::{chosen, only, state_text};
+use crate::{ServerError, output};
 
 /// What `nahook tokens` is told.
 #[derive(Args, Debug)]
@@ -62,7 +62,7 @@ pub enum TokensCommand {
 pub async fn run(args: TokensArgs) -> Result<ExitCode, ServerError> {
     let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
     let done = dispatch(&backend, args.command).await;
-    let shown = done.map(|text| print!("{text}"));
+    let shown = done.and_then(|text| output::print(&text));
     // Shown first: a token that was drawn must not be lost to an error in closing.
     backend.close().await?;
     shown?;

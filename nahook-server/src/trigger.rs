@@ -1,6 +1,5 @@
 //! `nahook trigger`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +9,7 @@ use http::StatusCode;
 use nahook_core::{EventTypeName, Metadata, Payload, SecretText};
 
 use crate::client::Access;
-use crate::{ServerError, client};
+use crate::{ServerError, client, output};
 
 /// What `nahook trigger` is told.
 #[derive(Args, Debug)]
@@ -62,13 +61,11 @@ pub async fn run(args: TriggerArgs) -> Result<ExitCode, ServerError> {
 
 /// Prints what the server has answered; anything but a success is a failure.
 pub(crate) fn show((status, answer): (StatusCode, Bytes)) -> Result<ExitCode, ServerError> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(&answer)?;
-    out.write_all(b"\n")?;
+    output::print(&format!("{}\n", String::from_utf8_lossy(&answer)))?;
     if status.is_success() {
         Ok(ExitCode::SUCCESS)
     } else {
-        eprintln!("nahook: the server answered {status}");
+        output::print_error(&format!("nahook: the server answered {status}\n"));
         Ok(ExitCode::FAILURE)
     }
 }

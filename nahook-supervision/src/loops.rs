@@ -29,6 +29,8 @@ macro_rules! loops {
 loops! {
     /// Accepts connections.
     HttpAccept = "http_accept",
+    /// Writes the log.
+    LogWriter = "log_writer",
     /// Folds recorded metrics together.
     MetricsUpkeep = "metrics_upkeep",
     /// Receives the sample endpoints' webhooks.

@@ -3,6 +3,7 @@
 //!
 //! `cargo bench -p nahook-benches --bench nats` prints a table; `-- default` or `-- always` measures one of the sync settings
 //! only, and `-- publish` or `-- drain` one of the two parts. With `--test` everything runs once.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![expect(
     clippy::expect_used,
     reason = "a bench whose parts do not work has nothing to measure"

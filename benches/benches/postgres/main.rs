@@ -5,6 +5,7 @@
 //! filter holds for both: `postgres/publish alone/10/`. With `NAHOOK_RATIOS_ONLY=1` criterion does nothing; with
 //! `NAHOOK_SHARES=1` it is printed instead where the time of both goes. `NAHOOK_SERVER_SETTINGS` are further settings of the
 //! server, with `;` between them.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![expect(
     clippy::expect_used,
     reason = "a bench whose inputs are wrong has nothing to measure"

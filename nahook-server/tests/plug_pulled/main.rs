@@ -4,6 +4,7 @@
 //! a file, those of two servers that share a database, and that of the database under them; `NAHOOK_PLUG_NATS_ROUNDS` that of
 //! everything around a queue on NATS; `NAHOOK_PLUG_KEYED_ROUNDS` and `NAHOOK_PLUG_KEYED_SERVER_ROUNDS` those between Sends with
 //! keys, on a file and on a database. `NAHOOK_PLUG_SEED` chooses when.
+#![expect(clippy::print_stdout, reason = "a run says how often it did what")]
 #![expect(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
 //! The real `nahook` program as a child process that never outlives its test.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +43,7 @@ impl Lines {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn follow(&self, output: impl Read + Send + 'static) {
+    pub(crate) fn follow(&self, output: impl Read + Send + 'static) {
         let lines = self.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(output).split(b'\n') {
@@ -81,6 +81,18 @@ impl Nahook {
 
     /// Starts the program with these environment variables.
     pub(crate) fn start_with(dir: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
+        Self::start_onto(dir, arguments, env, stdout, stderr)
+    }
+
+    /// Starts the program with these environment variables and outputs; of those, what is a pipe of ours is read.
+    pub(crate) fn start_onto(
+        dir: &Path,
+        arguments: &[&str],
+        env: &[(&str, &str)],
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nahook"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("NAHOOK_") {
@@ -93,14 +105,14 @@ impl Nahook {
             .args(arguments)
             .envs(env.iter().copied());
         command.current_dir(dir).stdin(Stdio::null());
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(stdout).stderr(stderr).spawn().unwrap();
         let (stdout, stderr) = (Lines::default(), Lines::default());
-        stdout.follow(child.stdout.take().unwrap());
-        stderr.follow(child.stderr.take().unwrap());
+        if let Some(output) = child.stdout.take() {
+            stdout.follow(output);
+        }
+        if let Some(output) = child.stderr.take() {
+            stderr.follow(output);
+        }
         Self {
             child,
             arguments: arguments.join(" "),
@@ -206,11 +218,9 @@ impl Drop for Nahook {
         if std::thread::panicking() {
             let lines = self.stderr.all();
             let last = &lines[lines.len().saturating_sub(60)..];
-            eprintln!(
-                "--- the end of what nahook {} logged:\n{}",
-                self.arguments,
-                last.join("\n")
-            );
+            let (arguments, last) = (&self.arguments, last.join("\n"));
+            let text = format!("--- the end of what nahook {arguments} logged:\n{last}\n");
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
 }

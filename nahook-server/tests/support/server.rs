@@ -129,7 +129,7 @@ pub(crate) async fn apply(dir: &Path, manifest: &Value) -> Ended {
 }
 
 /// Applies `manifest` to the store that these arguments name.
-async fn apply_to(dir: &Path, store: &[&str], manifest: &Value) -> Ended {
+pub(crate) async fn apply_to(dir: &Path, store: &[&str], manifest: &Value) -> Ended {
     let path = dir.join("manifest.json");
     std::fs::write(&path, manifest.to_string()).unwrap();
     let path = path.to_str().unwrap().to_owned();

@@ -1,12 +1,10 @@
-//! Logs and metrics.
+//! Metrics for Prometheus.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
-
-use crate::settings::LogFormat;
+use nahook_supervision::{Exit, Loop, Supervisor};
+use tokio::sync::watch;
 
 /// The upper bounds of the histograms' buckets, in seconds: from a fan-out on an idle machine to an attempt's time-out.
 const BUCKETS: [f64; 13] = [
@@ -16,31 +14,6 @@ const BUCKETS: [f64; 13] = [
 const GROUP_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// How often what has been recorded is folded together; it takes up memory until then.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Sends logs to standard error: for people on a terminal, else one JSON object a line, unless `format` says otherwise.
-///
-/// `RUST_LOG` chooses what is logged; `info` if absent. A second call does nothing.
-pub fn install_logs(format: Option<LogFormat>) {
-    let terminal = std::io::stderr().is_terminal();
-    let format = format.unwrap_or(if terminal {
-        LogFormat::Human
-    } else {
-        LogFormat::Json
-    });
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // It fails only where logs are installed already, by a test or an embedder: theirs stay.
-    let _ = match format {
-        LogFormat::Human => logs.with_ansi(terminal).with_target(false).try_init(),
-        LogFormat::Json => logs
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .try_init(),
-    };
-}
 
 /// Collects metrics for the whole process; hands out another handle to the same when called again.
 ///
@@ -64,11 +37,23 @@ pub fn install_metrics() -> Option<PrometheusHandle> {
         .clone()
 }
 
-/// Keeps the metrics small, until dropped.
-pub async fn keep_up(handle: PrometheusHandle) {
-    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
-    loop {
-        ticks.tick().await;
-        handle.run_upkeep();
-    }
+/// Keeps the metrics small, until told to stop.
+pub(crate) fn keep_up(
+    handle: &PrometheusHandle,
+    supervisor: &Supervisor,
+    stop: &watch::Sender<bool>,
+) {
+    let (handle, stop) = (handle.clone(), stop.subscribe());
+    supervisor.spawn(Loop::MetricsUpkeep, move || {
+        let (handle, mut stop) = (handle.clone(), stop.clone());
+        async move {
+            let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => handle.run_upkeep(),
+                    _ = stop.wait_for(|stop| *stop) => return Exit::Stopped,
+                }
+            }
+        }
+    });
 }

@@ -1,0 +1,121 @@
+//! Standard error that cannot be written: nobody who asks the server notices.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use nahook_testserver::PostgresServer;
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::support::api::Api;
+use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
+use crate::support::process::{Lines, Nahook};
+use crate::support::receiver::{Receiver, Reply};
+use crate::support::server::{ALLOW_LOOPBACK, announced_address, apply_to};
+use crate::support::{SOON, until};
+
+/// The default, and what the README gives for a line for each success.
+const FILTERS: [&str; 2] = ["", "info,nahook_http=debug,nahook_delivery=debug"];
+
+async fn start(
+    dir: &std::path::Path,
+    store: &[&str],
+    filter: &str,
+    stderr: Stdio,
+) -> (Nahook, SocketAddr) {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--sample", "false"];
+    let arguments = [&serve[..], &ALLOW_LOOPBACK, store].concat();
+    let env = [("RUST_LOG", filter)];
+    let mut process = Nahook::start_onto(dir, &arguments, &env, Stdio::piped(), stderr);
+    let address = announced_address(&mut process).await;
+    (process, address)
+}
+
+/// Shows that everything is answered, delivered, retried and stopped as if the log were read.
+async fn works_without_a_log(store: &[&str], fault: Fault, filter: &str) {
+    let receiver = Receiver::start().await;
+    receiver.reply("/1", [Reply::Status(500)]);
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = shop(vec![endpoint("ep_1", &receiver.url("/1"))]);
+    let applied = apply_to(dir.path(), store, &manifest).await;
+    assert!(applied.success, "{}", applied.stderr);
+    let (stderr, _reader) = fault.output();
+    let (mut process, address) = start(dir.path(), store, filter, stderr).await;
+    let api = Api::new(address, KEY);
+
+    let told = api.trigger(EVENT_TYPE, "{\"n\":1}").await.delivery_ids();
+    assert_eq!(told.len(), 1);
+    let trigger = format!("/api/ingest/event/{EVENT_TYPE}");
+    for _ in 0..100 {
+        let malformed = api.post(&trigger, "nonsense").await;
+        malformed.assert_error(400, "validation_error");
+        let stranger = Api::new(address, "nhk_us_stranger");
+        let refused = stranger.trigger(EVENT_TYPE, "{}").await;
+        refused.assert_error(401, "unauthorized");
+    }
+    assert_eq!(api.get("/readyz").await.status, 200);
+    let arrivals = receiver.exactly(2).await;
+    assert_eq!(arrivals[1].header("nahook-attempt"), "2");
+
+    let metrics = String::from_utf8(api.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(!metrics.contains("nahook_loop_failures_total"), "{metrics}");
+    let lost = metrics.contains("nahook_log_lines_lost_total ");
+    assert_eq!(lost, fault != Fault::Stalled, "{metrics}");
+    process.terminate();
+    assert!(process.exit(SOON).await.success(), "{fault:?}, {filter:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_that_cannot_be_written_changes_nothing_on_a_file() {
+    let cases = Fault::ALL
+        .into_iter()
+        .flat_map(|fault| FILTERS.map(|filter| works_without_a_log(&[], fault, filter)));
+    futures_util::future::join_all(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_that_cannot_be_written_changes_nothing_on_a_database() {
+    let url = || PostgresServer::shared().create_database();
+    for filter in FILTERS {
+        let urls = Fault::ALL.map(|fault| (fault, url()));
+        let cases = urls.iter().map(|(fault, url)| async move {
+            works_without_a_log(&["--store", url], *fault, filter).await;
+        });
+        futures_util::future::join_all(cases).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reader_that_returns_gets_whole_lines_and_the_number_of_those_lost() {
+    const REQUESTS: usize = 6_000;
+    let dir = tempfile::tempdir().unwrap();
+    let applied = apply_to(dir.path(), &[], &shop(vec![])).await;
+    assert!(applied.success, "{}", applied.stderr);
+    let (stderr, reader) = Fault::Stalled.output();
+    let (mut process, address) = start(dir.path(), &[], FILTERS[0], stderr).await;
+    let api = Api::new(address, KEY);
+    let trigger = format!("/api/ingest/event/{EVENT_TYPE}");
+    for _ in 0..REQUESTS {
+        api.post(&trigger, "nonsense")
+            .await
+            .assert_error(400, "validation_error");
+    }
+
+    let lines = Lines::default();
+    lines.follow(reader.unwrap());
+    let said = until(SOON, "the loss is told", || {
+        lines.find("log lines were lost")
+    })
+    .await;
+    process.terminate();
+    assert!(process.exit(SOON).await.success());
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let message = said["message"].as_str().unwrap();
+    let lost: usize = message.split(' ').next().unwrap().parse().unwrap();
+    let written = lines.count(&["\"status\":400"]);
+    assert_eq!(written + lost, REQUESTS, "{message}");
+    for line in lines.all().iter().filter(|line| !line.is_empty()) {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+    assert_eq!(lines.count(&["log lines were lost"]), 1);
+}
