@@ -1,29 +1,34 @@
 //! The transport over HTTP/1.1.
 
+mod answer;
+mod connection;
 mod pool;
+mod recording;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::header::{self, HeaderName};
-use http::{Method, Request, Response};
+use http::{Method, Request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service as _;
 
-use self::pool::{Connection, Message, Pool};
+use self::connection::{Answer, Connection, Draining, Message, SendError};
+use self::pool::Pool;
 use crate::address::AddressPolicy;
 use crate::connector::{GuardedConnector, TimedConnector};
 use crate::resolver::{Resolver, SystemResolver};
 use crate::tls;
 use crate::transport::{
-    OutboundRequest, OutboundResponse, OutboundUrl, RetryAfter, TimeoutPhase, Transport,
-    TransportError,
+    OutboundRequest, OutboundResponse, OutboundUrl, TimeoutPhase, Transport, TransportError,
 };
 
 /// The bounds of an attempt. The defaults are the contract's (section 3) where it names a number.
@@ -32,10 +37,10 @@ pub struct TransportSettings {
     /// For resolving, connecting and the TLS handshake together. Default 5 s; never more than
     /// `total_timeout`.
     pub connect_timeout: Duration,
-    /// For the whole attempt, from the look-up to the end of the answer. Default 15 s.
+    /// For the whole attempt, from the look-up to the end of the answer's head. Default 15 s.
     pub total_timeout: Duration,
-    /// How many bytes of an answer's body are read before the connection is dropped. Default
-    /// 16 KiB. The answer's head has the same bound, fixed.
+    /// How many bytes of an answer's body are read, and for a second at most, so that the connection can be used again;
+    /// with more to come it is closed. Default 16 KiB. The head alone is the answer: the attempt does not wait for this.
     pub response_len_max: usize,
     /// How long an idle connection is kept for the next attempt to the same host. Default 4 s: many
     /// receivers close theirs after 5 s, and a close that crosses a request fails the attempt.
@@ -81,6 +86,9 @@ const TRANSPORT_HEADERS: [HeaderName; 8] = [
     header::TRAILER,
     header::EXPECT,
 ];
+
+/// How long a body may take to end before its connection is closed rather than used again.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Connector<R> = TimedConnector<HttpsConnector<GuardedConnector<R>>>;
 
@@ -165,25 +173,14 @@ impl<R: Resolver> Transport for HttpTransport<R> {
         let deadline = Instant::now() + self.total_timeout;
         let url = request.url.clone();
         let asking = self.ask(&url, message(request));
-        let (mut connection, response) = timeout_at(deadline, asking)
+        let (connection, answer) = timeout_at(deadline, asking)
             .await
             .unwrap_or(Err(TransportError::Timeout(TimeoutPhase::Answer)))?;
-        let answer = OutboundResponse {
-            status: response.status().as_u16(),
-            retry_after: response
-                .headers()
-                .get(header::RETRY_AFTER)
-                .and_then(RetryAfter::parse),
-        };
-        // The status has decided. The body is read only so that the connection can be used again,
-        // hence neither its failure nor its slowness changes the answer.
-        let draining = connection.drain(response.into_body(), self.response_len_max);
-        if timeout_at(deadline, draining).await == Ok(true) && connection.is_ready().await {
-            self.pool.put(url.origin(), connection);
-        } else {
-            connection.close();
+        match answer.body {
+            Some(body) => self.set_aside(&url, connection, body),
+            None => connection.close(),
         }
-        Ok(answer)
+        Ok(answer.response)
     }
 }
 
@@ -193,7 +190,7 @@ impl<R: Resolver> HttpTransport<R> {
         &self,
         url: &OutboundUrl,
         mut message: Message,
-    ) -> Result<(Box<Connection>, Response<Incoming>), TransportError> {
+    ) -> Result<(Box<Connection>, Answer), TransportError> {
         let mut tried = 0_u32;
         while let Some(mut connection) = self.pool.take(url.origin()) {
             // Lets the runtime look at its sockets. A close that has arrived but was not yet noticed
@@ -207,26 +204,50 @@ impl<R: Resolver> HttpTransport<R> {
                 continue;
             }
             match connection.send(message).await {
-                Ok(response) => return Ok((connection, response)),
-                Err(mut error) => match error.take_message() {
-                    // It was closed before any of the message was sent.
-                    Some(unsent) => message = unsent,
-                    None => return Err(classify(&error.into_error())),
-                },
+                Ok(answer) => return Ok((connection, answer)),
+                Err(SendError::Unsent(unsent)) => message = unsent,
+                Err(SendError::Failed(error)) => return Err(error),
             }
         }
         // Rare, and large: out of line.
         let mut connection = Box::pin(self.connect(url)).await?;
         match connection.send(message).await {
-            Ok(response) => Ok((connection, response)),
-            Err(error) => Err(classify(&error.into_error())),
+            Ok(answer) => Ok((connection, answer)),
+            Err(SendError::Unsent(_)) => Err(TransportError::Closed),
+            Err(SendError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Reads the body to its end, within bounds, so that the connection can be used again. The head has decided: nobody waits
+    /// for this, and whatever comes of it changes nothing.
+    fn set_aside(&self, url: &OutboundUrl, connection: Box<Connection>, body: Incoming) {
+        let mut draining = Draining {
+            connection,
+            body,
+            len_left: self.response_len_max,
+        };
+        // Mostly it has come with the head.
+        match draining.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(true) => self.pool.put(url.origin(), draining.connection),
+            Poll::Ready(false) => draining.connection.close(),
+            Poll::Pending => {
+                let (pool, url) = (Arc::clone(&self.pool), url.clone());
+                tokio::spawn(async move {
+                    let drained = timeout(DRAIN_TIMEOUT, poll_fn(|cx| draining.poll(cx))).await;
+                    if drained == Ok(true) {
+                        pool.put(url.origin(), draining.connection);
+                    } else {
+                        draining.connection.close();
+                    }
+                });
+            }
         }
     }
 
     async fn connect(&self, url: &OutboundUrl) -> Result<Box<Connection>, TransportError> {
         let stream = self.connector.clone().call(url.as_uri().clone()).await?;
         let connecting = Connection::start(stream).await;
-        connecting.map_err(|error| classify(&error))
+        connecting.map_err(|_| TransportError::Closed)
     }
 }
 
@@ -250,15 +271,6 @@ fn message(request: OutboundRequest) -> Message {
     *message.uri_mut() = request.url.path().clone();
     *message.headers_mut() = headers;
     message
-}
-
-fn classify(error: &hyper::Error) -> TransportError {
-    tracing::debug!(?error, "no answer");
-    if error.is_parse() {
-        TransportError::Protocol
-    } else {
-        TransportError::Closed
-    }
 }
 
 #[cfg(test)]

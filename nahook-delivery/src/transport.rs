@@ -214,7 +214,7 @@ pub enum TransportError {
     /// The connection ended before an answer's head was complete.
     #[error("the connection was closed before an answer arrived")]
     Closed,
-    /// What arrived is not an HTTP/1 answer, or its head is too large.
+    /// What arrived does not begin like an HTTP/1 answer.
     #[error("the answer was not valid HTTP")]
     Protocol,
 }

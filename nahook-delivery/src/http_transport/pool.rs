@@ -1,129 +1,13 @@
-//! Connections to endpoints: driven by the attempt that uses them, and kept for the next one.
-//!
-//! A connection has no task of its own. What arrives on it wakes the attempt that waits for it and nobody else, which spares
-//! each attempt two changes of task. The price: nobody watches a connection while it is idle, so that a close by the endpoint
-//! is noticed when the connection is taken up again, or thrown away with others that were idle for too long.
+//! The connections that are kept for the next attempt.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::connection::Connection;
 use crate::transport::Origin;
-
-/// hyper's default is 400 KiB of head; this is also the most it reads at a time of a body.
-const RESPONSE_HEAD_LEN_MAX: usize = 16 * 1024;
-const RESPONSE_HEADERS_MAX: usize = 100;
-
-/// What is sent.
-pub(super) type Message = Request<Full<Bytes>>;
-
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-
-/// One connection.
-pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    driver: Driver,
-}
-
-struct Driver {
-    /// `None` once it has ended.
-    connection: Option<http1::Connection<Stream, Full<Bytes>>>,
-}
-
-impl Driver {
-    /// Writes and reads what can be. What comes of it, errors too, is told through the sender and the answer's body.
-    fn drive(&mut self, context: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(context).is_ready()
-        {
-            self.connection = None;
-        }
-    }
-}
-
-impl Connection {
-    pub(super) async fn start(stream: Stream) -> hyper::Result<Box<Self>> {
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(RESPONSE_HEAD_LEN_MAX)
-            .max_headers(RESPONSE_HEADERS_MAX)
-            .handshake(stream)
-            .await?;
-        let driver = Driver {
-            connection: Some(connection),
-        };
-        Ok(Box::new(Self { sender, driver }))
-    }
-
-    /// Ends it as TLS wants it ended, as far as that needs no waiting: dropped, it would look cut off to the endpoint.
-    pub(super) fn close(self) {
-        let Self { sender, mut driver } = self;
-        drop(sender);
-        driver.drive(&mut Context::from_waker(Waker::noop()));
-    }
-
-    /// Whether another message can be sent, as far as is known here.
-    pub(super) async fn is_ready(&mut self) -> bool {
-        std::future::poll_fn(|context| {
-            self.driver.drive(context);
-            Poll::Ready(self.driver.connection.is_some() && self.sender.is_ready())
-        })
-        .await
-    }
-
-    /// Sends a message and waits for the head of the answer. An error has the message if none of it was sent.
-    pub(super) async fn send(
-        &mut self,
-        message: Message,
-    ) -> Result<Response<Incoming>, TrySendError<Message>> {
-        let mut answer = std::pin::pin!(self.sender.try_send_request(message));
-        std::future::poll_fn(|context| {
-            self.driver.drive(context);
-            answer.as_mut().poll(context)
-        })
-        .await
-    }
-
-    /// Reads to the end of the body, unless it proves longer than `len_max`. Answers whether the end was reached.
-    pub(super) async fn drain(&mut self, mut body: Incoming, len_max: usize) -> bool {
-        let mut left = len_max;
-        // A body that announces its excess is not begun.
-        if body.size_hint().lower() > u64::try_from(left).unwrap_or(u64::MAX) {
-            return false;
-        }
-        while !body.is_end_stream() {
-            let frame = std::future::poll_fn(|context| {
-                if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(context) {
-                    return Poll::Ready(frame);
-                }
-                self.driver.drive(context);
-                Pin::new(&mut body).poll_frame(context)
-            });
-            let frame = match frame.await {
-                None => return true,
-                Some(Err(_)) => return false,
-                Some(Ok(frame)) => frame,
-            };
-            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
-                Some(rest) => left = rest,
-                None => return false,
-            }
-        }
-        true
-    }
-}
 
 /// The connections that are idle.
 pub(super) struct Pool {
@@ -190,6 +74,14 @@ impl Pool {
         if !std::mem::replace(&mut idle.is_swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
         }
+    }
+
+    /// Returns true if a connection to `origin` is idle.
+    #[cfg(test)]
+    pub(super) fn has_idle(&self, origin: &Origin) -> bool {
+        let idle = self.idle();
+        let kept = idle.connections.get(origin);
+        kept.is_some_and(|kept| !kept.is_empty())
     }
 
     /// Takes out what is idle for too long. Answers whether anything is left.

@@ -3,6 +3,7 @@
 mod addresses;
 mod answers;
 mod connecting;
+mod heads;
 mod hostile;
 mod receiver;
 mod tls;
@@ -15,6 +16,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 
 use super::*;
+use crate::transport::RetryAfter;
 
 /// Answers from a script: each look-up of a name takes the next of its answers, the last one stays.
 #[derive(Default)]
