@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 use crate::ApiError;
 
 /// What clients know a request by.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that is taken from a client, in bytes: it goes into every log line of the request.
 const REQUEST_ID_LEN_MAX: usize = 128;
@@ -35,10 +35,14 @@ impl RequestId {
         is_reasonable.then(|| Self(value.clone()))
     }
 
-    fn drawn(random: u128) -> Self {
+    pub(crate) fn drawn(random: u128) -> Self {
         let text = format!("req_{random:032x}");
         // Letters and digits always make a header value.
         Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("req_0")))
+    }
+
+    pub(crate) fn into_header(self) -> HeaderValue {
+        self.0
     }
 
     /// The text.

@@ -89,6 +89,15 @@ impl ApiError {
         )
     }
 
+    /// 408 `request_timeout`: the head did not arrive in time.
+    pub(crate) fn slow_head() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request's headers did not arrive in time",
+        )
+    }
+
     /// 413 `payload_too_large`: the payload, or the body around it, is over what the plan allows.
     pub fn payload_too_large(payload_len_max: usize) -> Self {
         Self::new(
@@ -193,7 +202,7 @@ impl ApiError {
     }
 
     /// The body: also what a batch shows for an item.
-    fn to_json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Envelope<'a> {
             error: Fields<'a>,

@@ -24,6 +24,8 @@ pub const SENDS: &str = "nahook_sends_total";
 pub const INGESTION_DURATION: &str = "nahook_ingestion_duration_seconds";
 /// Connections that are open.
 pub const CONNECTIONS: &str = "nahook_http_connections";
+/// Times that no connection could be accepted because of the system: no descriptors, no memory.
+pub const ACCEPT_FAILURES: &str = "nahook_http_accept_failures_total";
 
 /// Tells the installed recorder what the metrics mean. Call it once, after installing one.
 pub fn describe() {
@@ -46,6 +48,10 @@ pub fn describe() {
         "From a Send's or a batch's arrival to its answer"
     );
     describe_gauge!(CONNECTIONS, "Connections that are open");
+    describe_counter!(
+        ACCEPT_FAILURES,
+        "Times that no connection could be accepted because of the system"
+    );
 }
 
 /// Which route answered.
@@ -103,11 +109,14 @@ const fn status_text(status: u16) -> &'static str {
         408 => "408",
         409 => "409",
         413 => "413",
+        414 => "414",
         429 => "429",
+        431 => "431",
         499 => "499",
         500 => "500",
         503 => "503",
         504 => "504",
+        505 => "505",
         _ => "other",
     }
 }
@@ -157,6 +166,10 @@ pub(crate) fn connection_opened() {
 
 pub(crate) fn connection_closed() {
     gauge!(CONNECTIONS).decrement(1);
+}
+
+pub(crate) fn accept_failed() {
+    counter!(ACCEPT_FAILURES).increment(1);
 }
 
 fn count(number: usize) -> u64 {

@@ -10,6 +10,7 @@ use nahook_core::{
     FanOut, GcraLimiter, SystemClock,
 };
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
+use nahook_supervision::Supervisor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -24,7 +25,13 @@ async fn bodies_of_100_mb_are_not_held() {
     let address = listener.local_addr().unwrap();
     let settings = ServeSettings::default();
     let stop = std::future::pending();
-    tokio::spawn(serve(listener, router().await, settings, stop));
+    tokio::spawn(serve(
+        listener,
+        router().await,
+        settings,
+        Supervisor::new(),
+        stop,
+    ));
     let before = peak_bytes();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| tokio::spawn(async move { send_100_mb(address).await }))

@@ -120,11 +120,13 @@ impl Server {
 
         let router = router(&settings, address, &backend, metrics.clone());
         let front_stop = stopped(&stop);
-        let front = tokio::spawn(async move {
-            let serving =
-                nahook_http::serve(listener, router, ServeSettings::default(), front_stop);
-            serving.await;
-        });
+        let front = tokio::spawn(nahook_http::serve(
+            listener,
+            router,
+            ServeSettings::default(),
+            supervisor.clone(),
+            front_stop,
+        ));
         if let Some(metrics) = metrics {
             telemetry::keep_up(&metrics, &supervisor, &stop);
         }

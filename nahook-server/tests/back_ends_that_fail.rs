@@ -171,6 +171,7 @@ impl Staged {
             listener,
             router,
             ServeSettings::default(),
+            nahook_supervision::Supervisor::new(),
             std::future::pending(),
         ));
         Self { address, store }

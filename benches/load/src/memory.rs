@@ -56,6 +56,7 @@ pub(crate) fn serve(args: &MemoryArgs) -> Result<(), Failure> {
             listener,
             with_fallbacks(router),
             settings,
+            nahook_supervision::Supervisor::new(),
             std::future::pending(),
         )
         .await;

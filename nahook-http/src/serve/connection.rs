@@ -16,13 +16,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tower::Service as _;
 
-use super::ServeSettings;
 use super::paced::{Pace, Paced};
-use crate::metric;
+use super::refusal::{last_answer, refusal};
+use super::{Phase, ServeSettings};
+use crate::edge::X_REQUEST_ID;
+use crate::{ApiError, RequestContext, metric};
 
 /// What a connection buffers of bodies and answers, in bytes.
 const BUFFER_LEN_MAX: usize = 64 * 1024;
@@ -38,14 +40,14 @@ pub(super) struct Connections {
     http: http1::Builder,
     router: Router,
     settings: ServeSettings,
-    stopped: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
 }
 
 impl Connections {
     pub(super) fn new(
         router: Router,
         settings: ServeSettings,
-        stopped: watch::Receiver<bool>,
+        phase: watch::Receiver<Phase>,
     ) -> Self {
         let mut http = http1::Builder::new();
         // hyper's own time-out cannot tell a slow head from an idle connection; `Paced` can.
@@ -58,16 +60,40 @@ impl Connections {
             http,
             router,
             settings,
-            stopped,
+            phase,
         }
     }
 
-    /// Serves the connection until either side is done with it.
-    pub(super) fn serve(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + use<> {
+    /// The phase of the server.
+    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    /// Serves the connection until either side is done with it, or the server cuts it.
+    pub(super) fn serve(
+        &self,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let mut phase = self.phase();
+        let exchange = self.exchange(stream);
+        async move {
+            let _open = Open::new();
+            tokio::select! {
+                biased;
+                // An error: the server is gone.
+                _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
+                () = exchange => {}
+            }
+            drop(permit);
+        }
+    }
+
+    fn exchange(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + use<> {
         // Answers are written whole: there is nothing to gain from waiting for more.
         let _ = stream.set_nodelay(true);
         let settings = self.settings;
-        let mut stopped = self.stopped.clone();
+        let mut phase = self.phase();
         let pace = Arc::new(Pace::new());
         let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace), &settings));
         let service = {
@@ -76,24 +102,38 @@ impl Connections {
         };
         let mut connection = self.http.serve_connection(io, service);
         async move {
-            let _open = Open::new();
             let result = tokio::select! {
                 biased;
                 result = &mut connection => result,
-                () = async { let _ = stopped.wait_for(|stopped| *stopped).await; } => {
+                () = async { let _ = phase.wait_for(|phase| *phase != Phase::Serving).await; } => {
                     Pin::new(&mut connection).graceful_shutdown();
                     (&mut connection).await
                 }
             };
-            if let Err(error) = result {
+            let refused = result.as_ref().err().and_then(|error| {
                 tracing::debug!(%error, "connection ended");
+                let is_slow = timed_out(error) && pace.is_in_head();
+                refusal(error).or_else(|| is_slow.then(ApiError::slow_head))
+            });
+            if refused.is_none() && !pace.is_unread() {
+                return;
             }
-            if pace.is_unread() {
-                let stream = connection.into_parts().io.into_inner().into_stream();
-                linger(stream, settings.linger_timeout).await;
+            let mut stream = connection.into_parts().io.into_inner().into_stream();
+            if let Some(error) = refused {
+                let answer = last_answer(&error);
+                let _ = timeout(settings.write_timeout, stream.write_all(&answer)).await;
             }
+            linger(stream, settings.linger_timeout).await;
         }
     }
+}
+
+/// Returns true if the connection's own stream has given up on the client.
+fn timed_out(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    cause
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
@@ -106,7 +146,12 @@ fn answer(mut router: Router, pace: Arc<Pace>, request: Request<Incoming>) -> An
         pace: of_request,
     }));
     Box::pin(async move {
-        let answer = answering.await?;
+        let mut answer = answering.await?;
+        // Also where the router has no edge: only refusals of hyper's own have none.
+        if !answer.headers().contains_key(X_REQUEST_ID) {
+            let RequestContext { id, .. } = RequestContext::of(answer.extensions());
+            answer.headers_mut().insert(X_REQUEST_ID, id.into_header());
+        }
         Ok(answer.map(|body| Answer { body, pace }))
     })
 }

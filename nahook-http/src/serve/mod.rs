@@ -2,93 +2,75 @@
 //!
 //! HTTP/1.1 only: an offer to upgrade (`Upgrade: h2c`) is ignored, as RFC 9110 allows, and answered as HTTP/1.1.
 
+mod accept;
 mod connection;
 mod paced;
+mod refusal;
 mod settings;
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use nahook_supervision::Supervisor;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+use self::accept::Acceptor;
 use self::connection::Connections;
 pub use self::settings::ServeSettings;
 
-/// How long to wait before accepting again when the system has no resources for another connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What the server is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Taking connections and requests.
+    Serving,
+    /// Closing idle connections and finishing requests.
+    Stopping,
+    /// Dropping connections, whatever is in flight.
+    Cut,
+}
 
-/// Serves `router` to whoever connects to `listener`, until `stop` resolves; then refuses new connections at once, closes
-/// idle ones, and lets requests in flight finish within [`stop_timeout`](ServeSettings::stop_timeout).
+/// Serves `router` to whoever connects to `listener`, until `stop` resolves; then refuses new connections, closes idle ones,
+/// and lets requests in flight finish within [`stop_timeout`](ServeSettings::stop_timeout).
+///
+/// `supervisor` runs the loop that accepts connections and starts it again should it end, on the same listener; the connections
+/// that are open live on. Connections leave some of the process's open files to everything else, see
+/// [`files_reserved`](ServeSettings::files_reserved).
 ///
 /// # Cancellation
 /// Dropping the future closes the listener and cuts every connection.
+///
+/// # Panics
+/// Panics outside of a tokio runtime, which needs I/O and time enabled.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     settings: ServeSettings,
+    supervisor: Supervisor,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let (stopping, stopped) = watch::channel(false);
-    let mut tasks = JoinSet::new();
+    let connections_max = settings.connections_within(settings::files_max());
+    if connections_max < settings.connections_max {
+        tracing::info!(
+            connections_max,
+            "the limit of open files bounds the connections"
+        );
+    }
+    let (phases, phase) = watch::channel(Phase::Serving);
+    let connections = Connections::new(router, settings, phase);
+    let acceptor = Arc::new(Acceptor::new(listener, connections, connections_max));
+    let accepting = acceptor.run(&supervisor);
+    stop.await;
+    phases.send_replace(Phase::Stopping);
+    accepting.ended().await;
+    // Closed once nobody listens to the phases: the acceptor and all connections have ended.
+    if timeout(settings.stop_timeout, phases.closed())
+        .await
+        .is_err()
     {
-        let connections = Connections::new(router, settings, stopped);
-        tokio::pin!(stop);
-        let permits = Arc::new(Semaphore::new(settings.connections_max));
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut stop => break,
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-                (stream, permit) = next(&listener, &permits) => {
-                    let serving = connections.serve(stream);
-                    tasks.spawn(async move {
-                        serving.await;
-                        drop(permit);
-                    });
-                }
-            }
-        }
+        tracing::warn!("connections are cut");
+        phases.send_replace(Phase::Cut);
+        phases.closed().await;
     }
-    drop(listener);
-    let _ = stopping.send(true);
-    let finished = timeout(settings.stop_timeout, async {
-        while tasks.join_next().await.is_some() {}
-    });
-    if finished.await.is_err() {
-        tracing::warn!(connections = tasks.len(), "connections are cut");
-        tasks.shutdown().await;
-    }
-}
-
-/// The next connection, once there is room for it.
-async fn next(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed, so there always is a permit.
-    let permit = Arc::clone(permits).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
-            Err(error) if concerns_one_connection(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "no connection could be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Whether the error is about the connection that was being accepted, and says nothing about the next one.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
 }

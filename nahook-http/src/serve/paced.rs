@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ServeSettings;
+use super::refusal::bare_len;
 
 /// Where a connection is between its requests: what is waited for decides how long.
 pub(super) struct Pace(Mutex<State>);
@@ -58,6 +59,11 @@ impl Pace {
         self.state().is_unread
     }
 
+    /// Returns true if a head has begun to arrive and has not ended.
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(self.phase(), Phase::Head(_))
+    }
+
     fn bytes_arrived(&self) {
         let mut state = self.state();
         if let Phase::Idle(_) = state.phase {
@@ -77,6 +83,8 @@ impl Pace {
 
 /// A stream that fails with [`TimedOut`](io::ErrorKind::TimedOut) when its client is idle for too long, dawdles over a
 /// request's head, or does not take its answer.
+///
+/// Withholds the refusal that hyper writes by itself, which has no body, and leaves the connection open for a better one.
 pub(super) struct Paced {
     stream: TcpStream,
     pace: Arc<Pace>,
@@ -87,6 +95,7 @@ pub(super) struct Paced {
     writing: Alarm,
     /// Since when the client has taken nothing.
     stuck_since: Option<Instant>,
+    has_withheld: bool,
 }
 
 impl Paced {
@@ -100,6 +109,7 @@ impl Paced {
             reading: Alarm::default(),
             writing: Alarm::default(),
             stuck_since: None,
+            has_withheld: false,
         }
     }
 
@@ -152,6 +162,12 @@ impl AsyncWrite for Paced {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let withheld = bare_len(bytes);
+        self.has_withheld |= withheld > 0;
+        if withheld > 0 && withheld == bytes.len() {
+            return Poll::Ready(Ok(withheld));
+        }
+        let bytes = &bytes[..bytes.len() - withheld];
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.written(context, written)
     }
@@ -161,6 +177,12 @@ impl AsyncWrite for Paced {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let last = parts.iter().rev().find(|part| !part.is_empty());
+        if last.is_some_and(|part| bare_len(part) > 0) {
+            // One part at a time, until the last is alone.
+            let first = parts.iter().find(|part| !part.is_empty());
+            return self.poll_write(context, first.map_or(&[], |part| part));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.written(context, written)
     }
@@ -174,6 +196,9 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_withheld {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -9,8 +9,12 @@ use std::time::Duration;
     reason = "settings are made with a literal"
 )]
 pub struct ServeSettings {
-    /// How many connections are open at most; further clients wait to be accepted.
+    /// Upper bound on open connections; further clients wait to be accepted. The process's limit of open files may lower it,
+    /// see [`files_reserved`](Self::files_reserved).
     pub connections_max: usize,
+    /// How many of the files that the process may have open are never taken by connections, so that the store, the queue and
+    /// the connections to receivers always get theirs: a quarter of the limit, and at least 64, if absent.
+    pub files_reserved: Option<usize>,
     /// How long a request's head may take from its first byte to its last; the connection is closed then.
     pub head_timeout: Duration,
     /// How many bytes a request's head may have; 431 above.
@@ -31,12 +35,70 @@ impl Default for ServeSettings {
     fn default() -> Self {
         Self {
             connections_max: 4096,
+            files_reserved: None,
             head_timeout: Duration::from_secs(10),
             head_len_max: 32 * 1024,
-            idle_timeout: Duration::from_mins(2),
+            idle_timeout: Duration::from_secs(150),
             linger_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+/// The reserve of a process with few files.
+const FILES_RESERVED_MIN: usize = 64;
+
+impl ServeSettings {
+    /// The upper bound on open connections in a process that may have `files_max` files open; at least one.
+    pub(super) fn connections_within(&self, files_max: usize) -> usize {
+        let reserved = self.files_reserved;
+        let reserved = reserved.unwrap_or((files_max / 4).max(FILES_RESERVED_MIN));
+        let left = files_max.saturating_sub(reserved);
+        self.connections_max.min(left).max(1)
+    }
+}
+
+/// How many files this process may have open.
+pub(super) fn files_max() -> usize {
+    #[cfg(unix)]
+    let limit = rlimit::Resource::NOFILE.get_soft().ok();
+    #[cfg(not(unix))]
+    let limit = None::<u64>;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_a_quarter_of_the_files_and_at_least_64() {
+        let settings = ServeSettings::default();
+        for (files_max, connections) in [
+            (usize::MAX, 4096),
+            (65_536, 4096),
+            (4_096, 3_072),
+            (1_024, 768),
+            (256, 192),
+            (128, 64),
+            (65, 1),
+            (64, 1),
+            (0, 1),
+        ] {
+            assert_eq!(settings.connections_within(files_max), connections);
+        }
+    }
+
+    #[test]
+    fn reserve_can_be_set() {
+        let settings = ServeSettings {
+            files_reserved: Some(1_000),
+            ..ServeSettings::default()
+        };
+        assert_eq!(settings.connections_within(1_024), 24);
+        assert_eq!(settings.connections_within(10_000), 4_096);
     }
 }

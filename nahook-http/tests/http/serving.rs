@@ -2,6 +2,8 @@
 
 mod clients;
 mod limits;
+mod refusals;
+mod restarts;
 mod stopping;
 
 use std::net::SocketAddr;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use nahook_http::{ServeSettings, serve, with_fallbacks};
+use nahook_supervision::Supervisor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -20,6 +23,7 @@ use crate::support::KEY;
 /// A server that stops when told.
 struct Server {
     address: SocketAddr,
+    supervisor: Supervisor,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -29,13 +33,16 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(serve(listener, router, settings, async {
+        let supervisor = Supervisor::new();
+        let stop_or_drop = async {
             let _ = stopped.await;
-        }));
+        };
+        let serving = serve(listener, router, settings, supervisor.clone(), stop_or_drop);
         Self {
             address,
+            supervisor,
             stop: Some(stop),
-            serving,
+            serving: tokio::spawn(serving),
         }
     }
 

@@ -46,7 +46,8 @@ async fn a_slow_head_is_cut_off_and_others_are_not_held_up() {
         begun.elapsed()
     };
     let (slow, prompt) = tokio::join!(timeout(SOON, dawdling), prompt);
-    assert_eq!(slow, Ok(None));
+    // The 408 is lost if the client has sent more by the time the connection closes.
+    assert!(matches!(slow, Ok(None | Some(408))), "{slow:?}");
     assert!(begun.elapsed() >= settings.head_timeout);
     assert!(prompt < SOON);
 }
@@ -76,7 +77,7 @@ async fn an_idle_connection_outlives_the_head_timeout_and_not_its_own() {
 
 #[tokio::test]
 async fn the_default_idle_timeout_is_longer_than_clients_keep_connections() {
-    assert!(ServeSettings::default().idle_timeout > Duration::from_secs(90));
+    assert!(ServeSettings::default().idle_timeout > Duration::from_mins(2));
 }
 
 #[tokio::test]
