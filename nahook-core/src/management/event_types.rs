@@ -61,6 +61,13 @@ impl<S: ManagementStore> Management<S> {
             })
         })
         .await
+        // Its id has just been drawn: only the name can be taken.
+        .map_err(|error| match error {
+            ManagementError::Conflict(_) => {
+                ManagementError::conflict("an event type of that name exists")
+            }
+            other => other,
+        })
     }
 
     /// Changes the event type's description; `None` keeps it, `Some(None)` removes it.

@@ -19,10 +19,11 @@ async fn event_types_have_a_name_of_their_own() {
         "createdAt": "2026-11-26T08:00:00.000Z",
     });
     assert_eq!(made, expected);
-    bench
+    let message = bench
         .post("/event-types", &json!({"name": "order.lost"}))
         .await
         .error(409, "conflict");
+    assert_eq!(message, "an event type of that name exists");
     for bad in [
         json!({"name": "a b"}),
         json!({"name": ""}),
