@@ -1,15 +1,18 @@
 //! `nahook apply`.
 
 use std::fmt::Write as _;
+use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use nahook_core::{ApplyMode, Catalog as _, Change, EndpointKind, Manifest, Record, Verb};
+use nahook_core::{
+    ApplyMode, Catalog as _, Change, EndpointKind, Manifest, Record, SecretText, Verb,
+};
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
-use crate::{ServerError, output};
+use crate::{ServerError, drawn, output};
 
 /// What `nahook apply` is told.
 #[derive(Args, Debug)]
@@ -29,15 +32,20 @@ pub struct ApplyArgs {
 pub async fn run(args: ApplyArgs) -> Result<ExitCode, ServerError> {
     let manifest = read(&args.file)?;
     let backend = Backend::open_tool(&args.settings.resolve()?.store).await?;
+    let applied = if args.dry_run {
+        let planned = backend.catalog.apply(&manifest, ApplyMode::DryRun).await;
+        planned.map_err(ServerError::from)
+    } else {
+        let show = |drawn: Vec<Change>| ready(output::show_secrets(&secrets(&drawn)));
+        drawn::apply(&backend, manifest, show).await
+    };
     let mode = if args.dry_run {
         ApplyMode::DryRun
     } else {
         ApplyMode::Commit
     };
-    let applied = backend.catalog.apply(&manifest, mode).await;
-    let applied = applied.map_err(ServerError::from);
     let shown = applied.and_then(|changes| output::print(&summary(&changes, mode)));
-    // Shown first: secrets that were drawn must not be lost to an error in closing.
+    // Printed first: whoever reads is to know what was done even if closing fails.
     backend.close().await?;
     shown?;
     Ok(ExitCode::SUCCESS)
@@ -63,7 +71,17 @@ pub fn read(path: &Path) -> Result<Manifest, ServerError> {
     }
 }
 
-/// A line for each change, secrets that were drawn included, since nobody can see them again.
+/// A line for each key and token that was drawn. It is the only one that shows it.
+fn secrets(drawn: &[Change]) -> String {
+    let line = |change: &Change| {
+        let secret = change.drawn_secret.as_ref().map_or("", SecretText::expose);
+        let what = describe(&change.record);
+        format!("{what}  secret (shown this once): {secret}\n")
+    };
+    drawn.iter().map(line).collect()
+}
+
+/// A line for each change, with the signing secrets that were drawn.
 pub fn summary(changes: &[Change], mode: ApplyMode) -> String {
     let mut text = String::new();
     for change in changes {
@@ -80,7 +98,7 @@ pub fn summary(changes: &[Change], mode: ApplyMode) -> String {
         if let Some(secret) = &change.drawn_secret
             && mode == ApplyMode::Commit
         {
-            let _ = write!(text, "  secret (shown this once): {}", secret.expose());
+            let _ = write!(text, "  secret: {}", secret.expose());
         }
         text.push('\n');
     }

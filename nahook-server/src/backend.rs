@@ -317,6 +317,11 @@ impl Backend {
         Management::new(Arc::clone(&self.management))
     }
 
+    /// Returns true if other servers may use the store, too.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.opened, Opened::Postgres(_))
+    }
+
     /// Whether the store answers.
     pub async fn is_ready(&self) -> bool {
         self.catalog.workspaces_dyn().await.is_ok()

@@ -72,6 +72,11 @@ pub enum ServerError {
     /// Standard output could not be written.
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
+    /// Keys and tokens that were drawn could not be shown, and were not made.
+    #[error(
+        "nothing was made, since the secrets could not be shown on standard output; run it again with one that works"
+    )]
+    NotShown(#[source] std::io::Error),
     /// The operating system refused something.
     #[error(transparent)]
     Io(#[from] std::io::Error),

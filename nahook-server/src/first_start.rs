@@ -1,62 +1,136 @@
 //! The first start on an empty store: a workspace, a key, a token, and something that receives.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use nahook_core::{
-    ApiKeySpec, ApplyMode, Catalog as _, CatalogError, EndpointId, EndpointSpec, EventTypeName,
-    EventTypeSpec, ManagementTokenSpec, Manifest, Record, SecretText, WorkspaceId, WorkspaceSpec,
+    ApiKeySpec, ApplyMode, Catalog as _, CatalogError, Change, EndpointId, EndpointSpec,
+    EventTypeName, EventTypeSpec, ManagementTokenSpec, Manifest, Record, SecretText, WorkspaceId,
+    WorkspaceRecord, WorkspaceSpec,
 };
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
-use crate::ServerError;
 use crate::backend::Backend;
+use crate::{ServerError, drawn, output};
 
 /// The event type that a first start makes.
-pub const SAMPLE_EVENT_TYPE: &str = "order.paid";
+pub(crate) const SAMPLE_EVENT_TYPE: &str = "order.paid";
 /// The endpoints that a first start subscribes to it. A server that finds them runs the inbox they point at.
-pub const SAMPLE_ENDPOINTS: [&str; 2] = ["ep_sample_1", "ep_sample_2"];
+pub(crate) const SAMPLE_ENDPOINTS: [&str; 2] = ["ep_sample_1", "ep_sample_2"];
 
-/// What a first start made, to be shown once.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct FirstStart {
-    /// The workspace.
-    pub workspace: WorkspaceId,
-    /// The ingestion key.
-    pub api_key: SecretText,
-    /// The management token.
-    pub management_token: SecretText,
+/// The name of the workspace that a first start makes, and of the key and the token in it.
+const WORKSPACE: &str = "Default";
+const KEY: &str = "default";
+/// How long a server that shares its store leaves the other, which has just made the workspace, to show its key.
+const OTHERS_FIRST: Duration = Duration::from_secs(1);
+
+/// A workspace that a first start has made, whose key and token are to be shown, and then to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct FirstStart {
+    workspace: WorkspaceRecord,
+    is_ours: bool,
 }
 
-/// Makes a workspace with its Production environment, an ingestion key and a management token, if the store is empty;
-/// with sample endpoints at `inbox`, if there is one.
-pub async fn prepare(
+/// Makes a workspace with its Production environment if the store is empty, with sample endpoints at `inbox`, if there is
+/// one. Finds it again if no start has been able to show its key and its token.
+pub(crate) async fn prepare(
     backend: &Backend,
     inbox: Option<SocketAddr>,
 ) -> Result<Option<FirstStart>, ServerError> {
-    if !backend.catalog.workspaces().await?.is_empty() {
-        return Ok(None);
+    let workspaces = backend.catalog.workspaces().await?;
+    if workspaces.is_empty() {
+        let made = manifest(inbox)?;
+        let changes = backend.catalog.apply(&made, ApplyMode::Commit).await?;
+        // Another server may have made it meanwhile.
+        return Ok(changes.into_iter().find_map(|change| match change.record {
+            Record::Workspace(workspace) => Some(FirstStart {
+                workspace,
+                is_ours: true,
+            }),
+            _ => None,
+        }));
     }
-    let changes = backend
-        .catalog
-        .apply(&manifest(inbox)?, ApplyMode::Commit)
-        .await?;
-    let (mut workspace, mut api_key, mut management_token) = (None, None, None);
-    for change in changes {
-        match change.record {
-            Record::Workspace(row) => workspace = Some(row.id),
-            Record::ApiKey(_) => api_key = change.drawn_secret,
-            Record::ManagementToken(_) => management_token = change.drawn_secret,
-            _ => {}
+    for workspace in workspaces {
+        let start = FirstStart {
+            workspace,
+            is_ours: false,
+        };
+        if start.workspace.name == WORKSPACE && start.is_unshown(backend).await? {
+            return Ok(Some(start));
         }
     }
-    let made = workspace.zip(api_key).zip(management_token);
-    Ok(
-        made.map(|((workspace, api_key), management_token)| FirstStart {
-            workspace,
-            api_key,
-            management_token,
-        }),
-    )
+    Ok(None)
+}
+
+impl FirstStart {
+    /// Returns true if the workspace is as a first start makes it, and never had a key or a token.
+    async fn is_unshown(&self, backend: &Backend) -> Result<bool, ServerError> {
+        let (management, workspace) = (backend.management(), &self.workspace.id);
+        let mut event_types = management.event_types(workspace).await?.into_iter();
+        Ok(management.api_keys(workspace).await?.is_empty()
+            && management.management_tokens(workspace).await?.is_empty()
+            && event_types.any(|view| view.event_type.name.as_str() == SAMPLE_EVENT_TYPE))
+    }
+
+    /// Prints the key and the token, makes them, and prints a line to paste.
+    ///
+    /// # Errors
+    /// They could not be shown, and were not made: another start shows others.
+    pub(crate) async fn show(
+        self,
+        backend: &Backend,
+        address: SocketAddr,
+        has_sample: bool,
+    ) -> Result<(), ServerError> {
+        if !self.is_ours && backend.is_shared() {
+            sleep(OTHERS_FIRST).await;
+            if !self.is_unshown(backend).await? {
+                return Ok(());
+            }
+        }
+        let workspace = self.workspace;
+        let spec = WorkspaceSpec {
+            id: Some(workspace.id),
+            name: workspace.name,
+            api_keys: vec![ApiKeySpec {
+                name: KEY.to_owned(),
+                ..ApiKeySpec::default()
+            }],
+            management_tokens: vec![ManagementTokenSpec {
+                name: KEY.to_owned(),
+                ..ManagementTokenSpec::default()
+            }],
+            ..WorkspaceSpec::default()
+        };
+        let manifest = Manifest {
+            workspaces: vec![spec],
+        };
+        let mut key = String::new();
+        let show = |drawn: Vec<Change>| {
+            let secret = |is: fn(&Record) -> bool| {
+                let mut drawn = drawn.iter().filter(|change| is(&change.record));
+                let secret = drawn.find_map(|change| change.drawn_secret.as_ref());
+                secret.map_or("", SecretText::expose).to_owned()
+            };
+            key = secret(|record| matches!(record, Record::ApiKey(_)));
+            let token = secret(|record| matches!(record, Record::ManagementToken(_)));
+            let text = secrets(workspace.id, &key, &token);
+            // Nobody may ever read it.
+            off_the_runtime(move || output::show_secrets(&text))
+        };
+        drawn::apply(backend, manifest, show).await?;
+        let text = line_to_paste(address, &key, has_sample);
+        off_the_runtime(move || output::print(&text)).await
+    }
+}
+
+/// Runs what may block, on a thread for that.
+pub(crate) async fn off_the_runtime(
+    print: impl FnOnce() -> Result<(), ServerError> + Send + 'static,
+) -> Result<(), ServerError> {
+    let ended = spawn_blocking(print).await;
+    ended.unwrap_or_else(|error| Err(ServerError::Io(error.into())))
 }
 
 fn manifest(inbox: Option<SocketAddr>) -> Result<Manifest, ServerError> {
@@ -76,17 +150,9 @@ fn manifest(inbox: Option<SocketAddr>) -> Result<Manifest, ServerError> {
         });
     }
     let workspace = WorkspaceSpec {
-        name: "Default".to_owned(),
+        name: WORKSPACE.to_owned(),
         event_types: vec![EventTypeSpec::named(event_type)],
         endpoints,
-        api_keys: vec![ApiKeySpec {
-            name: "default".to_owned(),
-            ..ApiKeySpec::default()
-        }],
-        management_tokens: vec![ManagementTokenSpec {
-            name: "default".to_owned(),
-            ..ManagementTokenSpec::default()
-        }],
         ..WorkspaceSpec::default()
     };
     Ok(Manifest {
@@ -94,24 +160,23 @@ fn manifest(inbox: Option<SocketAddr>) -> Result<Manifest, ServerError> {
     })
 }
 
-impl FirstStart {
-    /// The welcome: what was made, and a line to paste.
-    pub fn text(&self, address: SocketAddr, has_sample: bool) -> String {
-        let key = self.api_key.expose();
-        let aftermath = if has_sample {
-            "  Two sample endpoints are subscribed; the webhooks they receive are shown here.\n"
-        } else {
-            "  Nothing is subscribed yet: declare endpoints with `nahook apply`.\n"
-        };
-        format!(
-            "\n  This is the first start on an empty store. Shown this once:\n\n    \
-             workspace         {}\n    API key           {key}\n    management token  {}\n\n  \
-             Trigger an event:\n\n\
-             curl -X POST http://{address}/api/ingest/event/{SAMPLE_EVENT_TYPE} \
-             -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
-             -d '{{\"payload\":{{\"order_id\":\"ord_123\",\"amount\":49.99}}}}'\n\n{aftermath}",
-            self.workspace,
-            self.management_token.expose(),
-        )
-    }
+fn secrets(workspace: WorkspaceId, key: &str, token: &str) -> String {
+    format!(
+        "\n  This is the first start on an empty store. Shown this once:\n\n    \
+         workspace         {workspace}\n    API key           {key}\n    management token  {token}\n\n"
+    )
+}
+
+fn line_to_paste(address: SocketAddr, key: &str, has_sample: bool) -> String {
+    let aftermath = if has_sample {
+        "  Two sample endpoints are subscribed; the webhooks they receive are shown here.\n"
+    } else {
+        "  Nothing is subscribed yet: declare endpoints with `nahook apply`.\n"
+    };
+    format!(
+        "  Trigger an event:\n\n\
+         curl -X POST http://{address}/api/ingest/event/{SAMPLE_EVENT_TYPE} \
+         -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
+         -d '{{\"payload\":{{\"order_id\":\"ord_123\",\"amount\":49.99}}}}'\n\n{aftermath}"
+    )
 }

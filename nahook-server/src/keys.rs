@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nahook_core::{Actor, ApiKeyId, EndpointId, KeyState, ManagementError, NewApiKey};
+use nahook_core::{
+    Actor, ApiKeyId, ApiKeySpec, EndpointId, KeyState, ManagementError, WorkspaceSpec,
+};
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::{chosen, only, state_text};
-use crate::{ServerError, output};
+use crate::{ServerError, drawn, output};
 
 /// What `nahook keys` is told.
 #[derive(Args, Debug)]
@@ -69,13 +71,12 @@ pub async fn run(args: KeysArgs) -> Result<ExitCode, ServerError> {
     let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
     let done = dispatch(&backend, args.command).await;
     let shown = done.and_then(|text| output::print(&text));
-    // Shown first: a key that was drawn must not be lost to an error in closing.
     backend.close().await?;
     shown?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does it and answers what to print.
+/// Does it, and returns what else there is to print.
 async fn dispatch(backend: &Backend, command: KeysCommand) -> Result<String, ServerError> {
     match command {
         KeysCommand::Create {
@@ -87,7 +88,8 @@ async fn dispatch(backend: &Backend, command: KeysCommand) -> Result<String, Ser
             let endpoint = endpoint.map(|id| EndpointId::new(&id)).transpose();
             let endpoint = endpoint.map_err(|error| ServerError::Usage(error.to_string()))?;
             let workspace = workspace.as_deref();
-            create(backend, workspace, name, environment.as_deref(), endpoint).await
+            create(backend, workspace, name, environment.as_deref(), endpoint).await?;
+            Ok(String::new())
         }
         KeysCommand::List { workspace } => list(backend, workspace.as_deref()).await,
         KeysCommand::Disable { id } => set_state(backend, &id, KeyState::Disabled).await,
@@ -102,26 +104,34 @@ async fn create(
     name: String,
     slug: Option<&str>,
     endpoint: Option<EndpointId>,
-) -> Result<String, ServerError> {
-    let workspace = only(backend, workspace).await?.id;
+) -> Result<(), ServerError> {
+    let workspace = only(backend, workspace).await?;
     let management = backend.management();
-    let environment = match slug {
-        Some(slug) => {
-            let environments = management.environments(&workspace).await?;
-            let found = environments.into_iter().find(|row| row.slug == slug);
-            let unknown = || ServerError::Usage(format!("there is no environment {slug:?}"));
-            Some(found.ok_or_else(unknown)?.id)
+    if let Some(slug) = slug {
+        let environments = management.environments(&workspace.id).await?;
+        if !environments.iter().any(|row| row.slug == slug) {
+            return Err(ServerError::Usage(format!(
+                "there is no environment {slug:?}"
+            )));
         }
-        None => None,
-    };
-    let new = NewApiKey {
+    }
+    let keys = management.api_keys(&workspace.id).await?;
+    if keys.iter().any(|row| row.name == name) {
+        return Err(ServerError::Usage("a key of that name exists".to_owned()));
+    }
+    let key = ApiKeySpec {
         name,
-        environment,
+        environment: slug.map(str::to_owned),
         endpoint,
+        ..ApiKeySpec::default()
     };
-    let actor = Actor::operator();
-    let (row, secret) = management.create_api_key(&workspace, &actor, new).await?;
-    Ok(format!("{}  {}\n", row.id, secret.expose()))
+    let spec = WorkspaceSpec {
+        id: Some(workspace.id),
+        name: workspace.name,
+        api_keys: vec![key],
+        ..WorkspaceSpec::default()
+    };
+    drawn::make(backend, spec).await
 }
 
 async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, ServerError> {

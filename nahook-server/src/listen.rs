@@ -10,7 +10,7 @@ use nahook_delivery::Signer;
 use crate::ServerError;
 use crate::inbox::{Arrival, Inbox};
 use crate::output::{Printer, briefly};
-use crate::serve::stop_signal;
+use crate::signals::Signals;
 
 /// What `nahook listen` is told.
 #[derive(Args, Debug)]
@@ -59,9 +59,10 @@ pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
         })?;
     welcome.print(format!("listening on http://{}\n", inbox.address()?));
     drop(welcome);
+    let mut signals = Signals::catch()?;
     let mut ended = std::pin::pin!(ended.wait());
     tokio::select! {
-        served = inbox.serve(stop_signal()) => served?,
+        served = inbox.serve(async move { signals.stop().await }) => served?,
         // Nobody reads any more.
         result = &mut ended => return result.map(|()| ExitCode::SUCCESS),
     }

@@ -3,8 +3,10 @@
 //! Writes go straight to the descriptors: an error is the caller's to handle, and nothing is buffered that the end of the
 //! process would have to flush.
 
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -28,6 +30,26 @@ pub(crate) fn print(text: &str) -> Result<(), ServerError> {
     Descriptor::Stdout
         .write_all(text.as_bytes())
         .map_err(ServerError::Output)
+}
+
+/// Prints secrets to standard output.
+///
+/// # Errors
+/// They could not be printed, or standard output is `/dev/null`, as it is for a program that was started without one:
+/// nobody has seen them.
+pub(crate) fn show_secrets(text: &str) -> Result<(), ServerError> {
+    let shown = if is_null_device(io::stdout().as_fd()).unwrap_or(false) {
+        Err(io::Error::other("it is /dev/null"))
+    } else {
+        Descriptor::Stdout.write_all(text.as_bytes())
+    };
+    shown.map_err(ServerError::NotShown)
+}
+
+fn is_null_device(descriptor: BorrowedFd<'_>) -> io::Result<bool> {
+    let output = File::from(descriptor.try_clone_to_owned()?).metadata()?;
+    let null = fs::metadata("/dev/null")?;
+    Ok(output.file_type().is_char_device() && output.rdev() == null.rdev())
 }
 
 /// Prints to standard error; gives up if that fails or takes long.

@@ -27,11 +27,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::ServerError;
 use crate::backend::Backend;
 use crate::background::Background;
-use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS};
+use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS, off_the_runtime};
 use crate::inbox::{Arrival, Inbox};
-use crate::output::Printer;
 use crate::settings::{Settings, SettingsArgs};
-use crate::telemetry;
+use crate::signals::Signals;
+use crate::{output, telemetry};
 
 /// How long a stop may take before the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
@@ -152,11 +152,6 @@ impl Server {
     /// The back end it runs on.
     pub fn backend(&self) -> &Backend {
         &self.backend
-    }
-
-    /// What the first start made, if this is one.
-    pub fn first_start(&self) -> Option<&FirstStart> {
-        self.first_start.as_ref()
     }
 
     /// Stops: takes no more requests, answers those that are there, finishes or releases what is being delivered, closes
@@ -370,16 +365,25 @@ fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'sta
     stopped_by(stop.subscribe())
 }
 
-/// Resolves at SIGTERM or Ctrl-C.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        // Without the handler the signal ends the process, which is what it asks for.
-        return std::future::pending().await;
+/// Prints where the server listens, and what a first start has to show.
+async fn announce(
+    address: SocketAddr,
+    backend: Backend,
+    first_start: Option<FirstStart>,
+    has_sample: bool,
+) {
+    let listening = format!("listening on http://{address}\n");
+    if let Err(error) = off_the_runtime(move || output::print(&listening)).await {
+        tracing::warn!(error = error.report(), "standard output cannot be written");
+    }
+    let Some(first_start) = first_start else {
+        return;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    if let Err(error) = first_start.show(&backend, address, has_sample).await {
+        tracing::error!(
+            error = error.report(),
+            "there is no key yet: start again with a standard output that works, or use `nahook keys create`"
+        );
     }
 }
 
@@ -394,20 +398,24 @@ pub async fn run(args: SettingsArgs) -> Result<ExitCode, ServerError> {
 }
 
 async fn serve(settings: Settings, supervisor: Supervisor) -> Result<ExitCode, ServerError> {
+    let mut signals = Signals::catch()?;
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
-    let server = Server::start(settings, supervisor).await?;
-    let (printer, _) = Printer::start()?;
-    printer.print(format!("listening on http://{}\n", server.address()));
-    if let Some(first_start) = server.first_start() {
-        printer.print(first_start.text(server.address(), server.has_inbox));
-    }
-    drop(printer);
-    stop_signal().await;
+    let server = tokio::select! {
+        server = Server::start(settings, supervisor) => server?,
+        () = signals.stop() => return Ok(ExitCode::SUCCESS),
+    };
+    tokio::spawn(announce(
+        server.address,
+        server.backend.clone(),
+        server.first_start.clone(),
+        server.has_inbox,
+    ));
+    signals.stop().await;
     tracing::info!("stopping");
     tokio::select! {
         () = server.stop() => Ok(ExitCode::SUCCESS),
-        () = stop_signal() => Ok(ExitCode::FAILURE),
+        () = signals.stop() => Ok(ExitCode::FAILURE),
     }
 }

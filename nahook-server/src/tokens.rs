@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nahook_core::{Actor, KeyState, ManagementError, ManagementTokenId};
+use nahook_core::{
+    Actor, KeyState, ManagementError, ManagementTokenId, ManagementTokenSpec, WorkspaceSpec,
+};
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::{chosen, only, state_text};
-use crate::{ServerError, output};
+use crate::{ServerError, drawn, output};
 
 /// What `nahook tokens` is told.
 #[derive(Args, Debug)]
@@ -63,17 +65,17 @@ pub async fn run(args: TokensArgs) -> Result<ExitCode, ServerError> {
     let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
     let done = dispatch(&backend, args.command).await;
     let shown = done.and_then(|text| output::print(&text));
-    // Shown first: a token that was drawn must not be lost to an error in closing.
     backend.close().await?;
     shown?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does it and answers what to print.
+/// Does it, and returns what else there is to print.
 async fn dispatch(backend: &Backend, command: TokensCommand) -> Result<String, ServerError> {
     match command {
         TokensCommand::Create { name, workspace } => {
-            create(backend, workspace.as_deref(), name).await
+            create(backend, workspace.as_deref(), name).await?;
+            Ok(String::new())
         }
         TokensCommand::List { workspace } => list(backend, workspace.as_deref()).await,
         TokensCommand::Disable { id } => set_state(backend, &id, KeyState::Disabled).await,
@@ -86,12 +88,26 @@ async fn create(
     backend: &Backend,
     workspace: Option<&str>,
     name: String,
-) -> Result<String, ServerError> {
-    let workspace = only(backend, workspace).await?.id;
-    let (management, actor) = (backend.management(), Actor::operator());
-    let made = management.create_management_token(&workspace, &actor, name);
-    let (row, secret) = made.await?;
-    Ok(format!("{}  {}\n", row.id, secret.expose()))
+) -> Result<(), ServerError> {
+    let workspace = only(backend, workspace).await?;
+    let tokens = backend
+        .management()
+        .management_tokens(&workspace.id)
+        .await?;
+    if tokens.iter().any(|row| row.name == name) {
+        return Err(ServerError::Usage("a token of that name exists".to_owned()));
+    }
+    let token = ManagementTokenSpec {
+        name,
+        ..ManagementTokenSpec::default()
+    };
+    let spec = WorkspaceSpec {
+        id: Some(workspace.id),
+        name: workspace.name,
+        management_tokens: vec![token],
+        ..WorkspaceSpec::default()
+    };
+    drawn::make(backend, spec).await
 }
 
 async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, ServerError> {

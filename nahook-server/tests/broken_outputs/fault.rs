@@ -18,14 +18,17 @@ pub(crate) enum Fault {
     Stalled,
     /// The descriptor cannot be written to.
     NotWritable,
+    /// There is no descriptor, in whose place the standard library opens `/dev/null`.
+    Closed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::ReaderGone,
         Self::DiskFull,
         Self::Stalled,
         Self::NotWritable,
+        Self::Closed,
     ];
 
     /// Such an output. What else there is of it has to live as long as the fault.
@@ -42,6 +45,7 @@ impl Fault {
                 (writer.into(), Some(reader))
             }
             Self::NotWritable => (File::open("/dev/null").unwrap().into(), None),
+            Self::Closed => (Stdio::null(), None),
         }
     }
 }

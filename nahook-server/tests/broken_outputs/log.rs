@@ -60,7 +60,8 @@ async fn works_without_a_log(store: &[&str], fault: Fault, filter: &str) {
     let metrics = String::from_utf8(api.get("/metrics").await.body.to_vec()).unwrap();
     assert!(!metrics.contains("nahook_loop_failures_total"), "{metrics}");
     let lost = metrics.contains("nahook_log_lines_lost_total ");
-    assert_eq!(lost, fault != Fault::Stalled, "{metrics}");
+    let is_noticed = !matches!(fault, Fault::Stalled | Fault::Closed);
+    assert_eq!(lost, is_noticed, "{metrics}");
     process.terminate();
     assert!(process.exit(SOON).await.success(), "{fault:?}, {filter:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -142,4 +143,15 @@ async fn deliveries_that_are_held_are_made_by_the_next_start_without() {
     arrived.sort();
     told.sort();
     assert_eq!(arrived, told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_to_reload_is_logged_and_nothing_else() {
+    let mut server = Server::with(&shop(vec![])).await;
+    server.process.signal(Signal::HUP);
+    let logged = server.process.stderr.clone();
+    until(SOON, "it is logged", || logged.find("SIGHUP is ignored")).await;
+    assert_eq!(server.api().trigger(EVENT_TYPE, "{}").await.status, 202);
+    server.process.signal(Signal::INT);
+    assert!(server.process.exit(SOON).await.success());
 }

@@ -2,12 +2,12 @@
 
 use nahook_testserver::PostgresServer;
 
-use super::support::SOON;
 use super::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
 use super::support::process::Nahook;
 use super::support::receiver::Receiver;
 use super::support::server::{ALLOW_LOOPBACK, announced_address};
 use super::support::shell::shell;
+use super::support::{SOON, until};
 use super::two;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,13 +20,14 @@ async fn two_first_starts_at_once_make_one_workspace() {
     for process in &mut processes {
         announced_address(process).await;
     }
+    let welcome = |process: &Nahook| process.stdout.find("curl -X POST").is_some();
+    let is_shown = || processes.iter().any(welcome).then_some(());
+    until(SOON, "one shows its key", is_shown).await;
     let rows =
         "SELECT (SELECT count(*) FROM nahook.workspace), (SELECT count(*) FROM nahook.api_key),
         (SELECT count(*) FROM nahook.subscription)";
     assert_eq!(server.query(&url, rows), "1|1|0");
-    let welcomes = processes
-        .iter()
-        .filter(|process| process.stdout.find("curl -X POST").is_some());
+    let welcomes = processes.iter().filter(|process| welcome(process));
     assert_eq!(welcomes.count(), 1, "who made it shows it, once");
 }
 

@@ -1,0 +1,40 @@
+//! The signals that stop the program.
+
+use std::io::{self, IsTerminal as _};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Catches SIGTERM, SIGINT and SIGHUP from now on.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal to stop: SIGTERM, SIGINT, and SIGHUP if it says that our terminal is gone. Elsewhere SIGHUP
+    /// asks a program to reload its settings, and nothing happens but a line in the log.
+    pub(crate) async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    if io::stdin().is_terminal() {
+                        return;
+                    }
+                    tracing::info!("SIGHUP is ignored: settings are read at the start only");
+                }
+            }
+        }
+    }
+}
