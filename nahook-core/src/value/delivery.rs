@@ -128,3 +128,42 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_the_contracts_code_and_says_whether_it_may_arrive() {
+        let told = |kind: FailureKind| (kind.code(), kind.may_be_queued());
+        assert_eq!(
+            FailureKind::ALL.map(told),
+            [
+                ("endpoint_gone", false),
+                ("internal_error", true),
+                ("payload_too_large", false),
+                ("queue_unavailable", false),
+                ("unconfirmed", true),
+            ]
+        );
+        for kind in FailureKind::ALL {
+            let says = |words| kind.message().contains(words);
+            assert_eq!(says("may still arrive"), kind.may_be_queued(), "{kind:?}");
+            assert_eq!(
+                says("nothing was queued"),
+                !kind.may_be_queued(),
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unresolved_or_published_delivery_may_be_queued() {
+        let mut delivery = Delivery::new(MessageId::from_bits(7), 0, EndpointId::from_bits(1));
+        assert!(delivery.may_be_queued());
+        delivery.failed(FailureKind::QueueUnavailable);
+        assert!(!delivery.may_be_queued());
+        delivery.published();
+        assert!(delivery.may_be_queued());
+    }
+}

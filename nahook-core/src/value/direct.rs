@@ -75,15 +75,6 @@ impl DirectDelivery {
     pub fn outcome(&self) -> DirectOutcome {
         self.outcome
     }
-
-    /// Whether the queue holds a delivery of this slot's own, or may hold one.
-    pub fn may_be_queued(&self) -> bool {
-        match self.outcome {
-            DirectOutcome::Failed(kind) => kind.may_be_queued(),
-            DirectOutcome::Published => true,
-            DirectOutcome::Replayed(_) => false,
-        }
-    }
 }
 
 /// What became of a Send.

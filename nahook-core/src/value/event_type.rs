@@ -96,4 +96,13 @@ mod tests {
             assert_eq!(EventTypeName::new(bad), Err(EventTypeNameError), "{bad}");
         }
     }
+
+    #[test]
+    fn a_name_survives_its_json() {
+        let name = EventTypeName::new("order.paid").unwrap();
+        let json = serde_json::to_string(&name).unwrap();
+        assert_eq!(json, "\"order.paid\"");
+        assert_eq!(serde_json::from_str::<EventTypeName>(&json).unwrap(), name);
+        assert!(serde_json::from_str::<EventTypeName>("\"a..b\"").is_err());
+    }
 }

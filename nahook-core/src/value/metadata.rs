@@ -54,3 +54,31 @@ impl From<Metadata> for BTreeMap<String, String> {
         metadata.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(count: usize) -> BTreeMap<String, String> {
+        (0..count).map(|n| (n.to_string(), String::new())).collect()
+    }
+
+    #[test]
+    fn an_event_has_at_most_five_labels() {
+        for count in [0, 1, 5] {
+            let metadata = Metadata::new(labels(count)).unwrap();
+            assert_eq!(metadata.as_map().len(), count);
+            assert_eq!(metadata.is_empty(), count == 0);
+        }
+        assert_eq!(Metadata::new(labels(6)), Err(MetadataError));
+    }
+
+    #[test]
+    fn labels_survive_their_json_and_are_counted_there_too() {
+        let metadata = Metadata::new(labels(5)).unwrap();
+        let json = serde_json::to_string(&metadata).unwrap();
+        assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
+        let six = serde_json::to_string(&labels(6)).unwrap();
+        assert!(serde_json::from_str::<Metadata>(&six).is_err());
+    }
+}

@@ -154,4 +154,44 @@ mod tests {
             assert_eq!(parse(json), Err(PayloadError::Malformed));
         }
     }
+
+    #[test]
+    fn a_part_of_a_body_shares_its_memory_and_is_copied_when_detached() {
+        let body = Bytes::from_static(b" [{\"a\":1},{\"b\":2}] ");
+        let items: Vec<&RawValue> = serde_json::from_slice(&body).unwrap();
+        let inside = body.as_ptr_range();
+        for (item, text) in items.into_iter().zip(["{\"a\":1}", "{\"b\":2}"]) {
+            let payload = Payload::from_raw(item, &body).unwrap();
+            assert_eq!(payload.as_bytes(), text);
+            assert!(inside.contains(&payload.as_bytes().as_ptr()));
+            let detached = payload.detached();
+            assert_eq!(detached, payload);
+            assert!(!inside.contains(&detached.as_bytes().as_ptr()));
+        }
+    }
+
+    #[test]
+    fn a_value_from_elsewhere_is_copied() {
+        let body = Bytes::from_static(b"{\"c\":3}");
+        let elsewhere = RawValue::from_string("{\"a\":1}".to_owned()).unwrap();
+        let payload = Payload::from_raw(&elsewhere, &body).unwrap();
+        assert_eq!(payload.as_bytes(), "{\"a\":1}");
+        // The body may be no more than the first bytes of where the value lies.
+        let text = Bytes::from_static(b"{\"a\":1}");
+        let whole: &RawValue = serde_json::from_slice(&text).unwrap();
+        for len in [0, 1, text.len() - 1] {
+            let payload = Payload::from_raw(whole, &text.slice(..len)).unwrap();
+            assert_eq!(payload.as_bytes(), &text, "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_kept_has_no_bytes() {
+        let smallest = parse(b" {} ").unwrap();
+        assert!(smallest.is_kept() && !smallest.is_empty());
+        assert_eq!(smallest.len(), 2);
+        let gone = Payload::not_kept();
+        assert!(!gone.is_kept() && gone.is_empty());
+        assert_eq!(gone.len(), 0);
+    }
 }

@@ -77,3 +77,43 @@ impl Clock for SystemClock {
         Timestamp::default().saturating_add(since)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_milliseconds_seconds_and_nanoseconds() {
+        let at = Timestamp::from_millis(1_234_567);
+        assert_eq!(at.as_nanos(), 1_234_567_000_000);
+        assert_eq!((at.as_millis(), at.as_secs()), (1_234_567, 1_234));
+        assert_eq!(
+            Timestamp::from_nanos(1_234_567_999_999).as_millis(),
+            1_234_567
+        );
+        assert_eq!(Timestamp::from_millis(u64::MAX).as_nanos(), u64::MAX);
+    }
+
+    #[test]
+    fn sums_and_differences_stop_at_the_ends() {
+        let at = Timestamp::from_nanos;
+        assert_eq!(at(5).saturating_add(Duration::from_nanos(7)), at(12));
+        assert_eq!(at(5).saturating_add(Duration::MAX), at(u64::MAX));
+        assert_eq!(at(12).saturating_since(at(5)), Duration::from_nanos(7));
+        assert_eq!(at(5).saturating_since(at(12)), Duration::ZERO);
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the ambient clock is what it is compared with"
+    )]
+    fn the_systems_clock_shows_the_time_of_day() {
+        let nanos = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            u64::try_from(since.as_nanos()).unwrap()
+        };
+        let (before, now, after) = (nanos(), SystemClock.now().as_nanos(), nanos());
+        assert!((before..=after).contains(&now));
+    }
+}
