@@ -93,6 +93,32 @@ async fn what_comes_together_is_recorded_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_are_some_milliseconds_apart_unless_a_whole_batch_waits() {
+    const MS: Duration = Duration::from_millis(1);
+    for (batch_len_max, calls_at_once) in [(3, 1), (2, 2)] {
+        let recorder = Arc::new(Faulty::new(store().await, CallScript::default()));
+        let buffer = RecorderBuffer::new(RecorderBufferSettings {
+            batch_len_max,
+            ..RecorderBufferSettings::default()
+        });
+        let running = tokio::spawn({
+            let (buffer, recorder) = (buffer.clone(), Arc::clone(&recorder));
+            async move { buffer.run(recorder, never()).await }
+        });
+        buffer.push(accepted(1));
+        sleep(MS).await;
+        assert_eq!(recorder.calls(), 1, "the first one does not wait");
+        buffer.push(accepted(2));
+        sleep(MS).await;
+        assert_eq!(recorder.calls(), calls_at_once, "of {batch_len_max}");
+        sleep(10 * MS).await;
+        assert_eq!(recorder.calls(), 2);
+        assert!(buffer.is_empty());
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_waits_for_a_store_that_is_down_and_catches_up() {
     let store = store().await;
     let down = vec![failing(StoreErrorKind::Unavailable); 12];

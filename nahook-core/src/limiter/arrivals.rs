@@ -118,3 +118,47 @@ impl<K: Copy + Eq + Hash> Shard<K> {
         self.times.shrink_to(self.sweep_at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
+    }
+
+    fn shard() -> Shard<u64> {
+        Shard {
+            times: HashMap::new(),
+            sweep_at: SWEEP_MIN,
+        }
+    }
+
+    #[test]
+    fn a_piece_full_of_debtors_is_swept_seldom() {
+        let mut shard = shard();
+        let mut thresholds = vec![shard.sweep_at];
+        for key in 0..10_000 {
+            shard.set(key, at(1), at(0));
+            if thresholds.last() != Some(&shard.sweep_at) {
+                thresholds.push(shard.sweep_at);
+            }
+        }
+        assert_eq!(shard.times.len(), 10_000);
+        assert!(thresholds.len() <= 10, "swept at {thresholds:?}");
+    }
+
+    #[test]
+    fn a_crowd_that_has_recovered_is_forgotten() {
+        let mut shard = shard();
+        for key in 0..10_000 {
+            shard.set(key, at(1), at(0));
+        }
+        // At the very instant at which all of them have recovered; each newcomer owes.
+        for key in 10_000..30_000 {
+            shard.set(key, at(2), at(1));
+        }
+        assert_eq!(shard.times.len(), 20_000);
+        assert!((10_000..30_000).all(|key| shard.get(&key) == Some(at(2))));
+    }
+}

@@ -206,6 +206,64 @@ fn a_snapshot_restores_what_is_owed_and_never_less() {
 }
 
 #[test]
+fn whoever_recovers_this_instant_is_not_in_the_snapshot() {
+    let (limiter, clock) = limiter();
+    let both = caller(1, 1, Some(rate(MS, 1)), Some(rate(MS, 1)));
+    assert_eq!(check(&limiter, &both), Verdict::Admit);
+    clock.set(DAY_ONE + 999_999);
+    assert_eq!(limiter.snapshot().len(), 2);
+    clock.set(DAY_ONE + 1_000_000);
+    assert_eq!(limiter.snapshot(), []);
+}
+
+#[test]
+fn the_later_time_holds_whichever_is_restored() {
+    let (spent_once, clock) = limiter();
+    let spent_thrice = limiter_on(&clock);
+    let busy = caller(1, 1, None, Some(rate(MS, 3)));
+    assert_eq!(check(&spent_once, &busy), Verdict::Admit);
+    assert_eq!(admitted_in_a_row(&spent_thrice, &busy), 3);
+    let (less, more) = (spent_once.snapshot(), spent_thrice.snapshot());
+    spent_once.restore(more.clone());
+    assert_eq!(spent_once.snapshot(), more);
+    assert_eq!(refusal(&spent_once, &busy), MS);
+    spent_thrice.restore(less);
+    assert_eq!(spent_thrice.snapshot(), more);
+}
+
+#[test]
+fn what_is_left_is_told_of_the_tighter_level_and_nothing_is_spent() {
+    let (limiter, clock) = limiter();
+    let peek = |caller: &Caller| {
+        let peeking = std::pin::pin!(limiter.peek(caller));
+        match peeking.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(allowance) => allowance.unwrap(),
+            Poll::Pending => panic!("the limiter waits"),
+        }
+    };
+    let told = |limit, remaining, wait| Allowance {
+        limit,
+        remaining,
+        reset_at: Timestamp::from_nanos(DAY_ONE).saturating_add(wait),
+    };
+    let both = caller(1, 1, Some(rate(MS, 5)), Some(rate(MS * 7, 3)));
+    assert_eq!(peek(&both), told(3, 3, Duration::ZERO));
+    assert_eq!(check(&limiter, &both), Verdict::Admit);
+    assert_eq!(peek(&both), told(3, 2, MS * 7));
+    assert_eq!(peek(&both), told(3, 2, MS * 7));
+    // Another key of the same workspace finds the shared level spent.
+    let shared = |key| caller(1, key, Some(rate(MS, 5)), None);
+    for _ in 0..3 {
+        assert_eq!(check(&limiter, &shared(2)), Verdict::Admit);
+    }
+    assert_eq!(peek(&shared(2)), told(5, 1, MS * 4));
+    assert_eq!(peek(&both), told(5, 1, MS * 4));
+    clock.advance(MS * 4);
+    assert_eq!(peek(&shared(2)), told(5, 5, MS * 4));
+    assert_eq!(peek(&caller(1, 1, None, None)).limit, u32::MAX);
+}
+
+#[test]
 fn clones_share_their_state() {
     let (limiter, _) = limiter();
     let caller = caller(1, 1, None, Some(rate(MS, 1)));

@@ -9,8 +9,12 @@ mod deadline;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod own_timeout;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod ports;
+#[cfg(test)]
+mod standing;
 #[cfg(test)]
 mod steps;

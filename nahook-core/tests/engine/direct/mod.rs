@@ -2,5 +2,5 @@
 
 mod accounting;
 mod deadline;
-mod ports;
+pub(crate) mod ports;
 mod steps;

@@ -200,7 +200,7 @@ pub(super) fn reached(id: EndpointId) -> EndpointTarget {
 }
 
 /// A payload for that endpoint, without a key.
-pub(super) fn send_to(endpoint: u128) -> NewSend {
+pub(crate) fn send_to(endpoint: u128) -> NewSend {
     NewSend {
         endpoint: EndpointId::from_bits(endpoint),
         payload: Payload::new(format!("{{\"to\":{endpoint}}}")).unwrap(),
@@ -208,7 +208,7 @@ pub(super) fn send_to(endpoint: u128) -> NewSend {
     }
 }
 
-pub(super) fn send() -> NewSend {
+pub(crate) fn send() -> NewSend {
     NewSend {
         idempotency_key: Some(IdempotencyKey::new("k").unwrap()),
         ..send_to(1)
