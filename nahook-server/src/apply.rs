@@ -12,7 +12,7 @@ use nahook_core::{
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
-use crate::{ServerError, drawn, output};
+use crate::{ServerError, drawn, output, text_file};
 
 /// What `nahook apply` is told.
 #[derive(Args, Debug)]
@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Result<Manifest, ServerError> {
         path: path.to_owned(),
         reason,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = text_file::read(path)?;
     if path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))

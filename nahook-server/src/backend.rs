@@ -18,9 +18,12 @@ use nahook_core::{
 use nahook_nats::{Nats, NatsSettings};
 use nahook_postgres::PostgresStore;
 use nahook_sqlite::{SqliteLimiter, SqliteStore};
+use nahook_supervision::{Exit, Loop, Supervisor};
+use tokio::sync::watch;
 
 use crate::ServerError;
 use crate::by_key::ByKey;
+use crate::readiness::{Outcomes, Watched};
 use crate::usage::Usage;
 
 /// How often the metrics are told how the delivery log gets on.
@@ -125,6 +128,8 @@ pub struct Backend {
     pub search: Arc<dyn DynDeliverySearch>,
     /// Who is subscribed.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
+    /// What the latest calls of the publishers and of each queue came to.
+    pub(crate) outcomes: Vec<Outcomes>,
     /// The store's own queue, whether or not it is the queue.
     of_store: Arc<dyn DynDeliveryQueue>,
     opened: Opened,
@@ -157,10 +162,15 @@ impl Backend {
         retention: Duration,
     ) -> Result<Self, ServerError> {
         let mut backend = Self::open(store, Usage::Server { retention }).await?;
+        backend.of_store = backend.watch_queue(Arc::clone(&backend.of_store));
+        backend.queue = Arc::clone(&backend.of_store);
         if let QueueUrl::Nats(servers) = queue {
             let opened = nahook_nats::connect(servers.expose(), nats.clone()).await;
             match opened {
-                Ok(nats) => backend.put_queue_on(nats),
+                Ok(nats) => {
+                    backend.put_queue_on(nats);
+                    backend.queue = backend.watch_queue(Arc::clone(&backend.queue));
+                }
                 Err(error) => {
                     if let Err(error) = backend.close().await {
                         tracing::error!(%error, "the store did not close cleanly");
@@ -169,7 +179,32 @@ impl Backend {
                 }
             }
         }
+        backend.watch_publishers();
         Ok(backend)
+    }
+
+    /// From here on readiness knows what calls of this queue come to.
+    fn watch_queue(&mut self, queue: Arc<dyn DynDeliveryQueue>) -> Arc<dyn DynDeliveryQueue> {
+        let outcomes = Outcomes::default();
+        self.outcomes.push(outcomes.clone());
+        Arc::new(Watched {
+            inner: queue,
+            outcomes,
+        })
+    }
+
+    /// The same for what is published.
+    fn watch_publishers(&mut self) {
+        let outcomes = Outcomes::default();
+        self.outcomes.push(outcomes.clone());
+        self.publisher = Arc::new(Watched {
+            inner: Arc::clone(&self.publisher),
+            outcomes: outcomes.clone(),
+        });
+        self.direct = Arc::new(Watched {
+            inner: Arc::clone(&self.direct),
+            outcomes,
+        });
     }
 
     /// From here on deliveries wait on NATS, and the store keeps their log.
@@ -196,31 +231,35 @@ impl Backend {
         queues
     }
 
-    /// Brings what happens on a queue that is not the store's into the store's log, until `stop` resolves; returns at once
+    /// Brings what happens on a queue that is not the store's into the store's log, until `stop` says so; returns at once
     /// where the queue is the store's. What this process has accepted it tells in any case; `delivers` says whether it also
     /// brings there what workers tell, of whichever process.
-    pub async fn keep_log(&self, delivers: bool, stop: impl Future<Output = ()> + Send) {
+    pub async fn keep_log(
+        &self,
+        delivers: bool,
+        supervisor: &Supervisor,
+        stop: watch::Receiver<bool>,
+    ) {
         let Some(NatsBackend { nats, accepted }) = &self.nats else {
             return;
         };
-        let (stopped, stopping) = tokio::sync::watch::channel(false);
-        let stopped_by = |mut stopping: tokio::sync::watch::Receiver<bool>| async move {
-            let _ = stopping.wait_for(|stopped| *stopped).await;
-        };
-        let recording = accepted.run(&self.recorder, stopped_by(stopping.clone()));
-        let reading = async {
-            if let Some(log) = nats.log.as_ref().filter(|_| delivers) {
-                log.run(&self.recorder, stopped_by(stopping)).await;
+        let (buffer, recorder) = (accepted.clone(), Arc::clone(&self.recorder));
+        let recording_stop = stop.clone();
+        let recording = supervisor.spawn(Loop::AcceptedRecorder, move || {
+            let (buffer, recorder) = (buffer.clone(), Arc::clone(&recorder));
+            let stop = stopped_by(recording_stop.clone());
+            async move {
+                tokio::select! {
+                    () = buffer.run(&recorder, stop) => Exit::Stopped,
+                    () = measure(&buffer) => Exit::failed("nothing is measured any more"),
+                }
             }
-        };
-        let measuring = async {
-            tokio::select! {
-                () = stop => {}
-                () = measure(accepted) => {}
-            }
-            stopped.send_replace(true);
-        };
-        tokio::join!(recording, reading, measuring);
+        });
+        if let Some(log) = nats.log.as_ref().filter(|_| delivers) {
+            log.run(&self.recorder, stopped_by(stop)).await;
+        }
+        // It has been stopped.
+        let _ = recording.await;
     }
 
     /// Opens the store for a command that runs beside a server.
@@ -307,6 +346,7 @@ impl Backend {
             redelivery: Arc::<T>::clone(&store),
             search: Arc::<T>::clone(&store),
             subscriptions: store,
+            outcomes: Vec::new(),
             opened,
             nats: None,
         }
@@ -325,6 +365,11 @@ impl Backend {
     /// Whether the store answers.
     pub async fn is_ready(&self) -> bool {
         self.catalog.workspaces_dyn().await.is_ok()
+    }
+
+    /// Whether deliveries can be written to the store, where they are queued there.
+    pub(crate) async fn is_store_writable(&self) -> bool {
+        self.is_ready().await
     }
 
     /// Whether the queue takes deliveries, where it is not the store's.
@@ -355,6 +400,11 @@ impl Backend {
             }
         }
     }
+}
+
+async fn stopped_by(mut stop: watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop too.
+    let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
 /// Tells the metrics how the log gets on, for ever.

@@ -3,9 +3,10 @@
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::apply::ApplyArgs;
+use crate::arguments::without_empty;
 use crate::import::ImportArgs;
 use crate::keys::KeysArgs;
 use crate::listen::ListenArgs;
@@ -67,7 +68,10 @@ const EXIT_BROKEN_PIPE: u8 = 141;
 
 /// Runs the program: reads the arguments, does what they say, reports an error.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let (mut command, arguments) = without_empty(Cli::command(), std::env::args_os());
+    let matches = command.try_get_matches_from_mut(arguments);
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match cli.map_err(|error| error.format(&mut command)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are an error here, which goes to standard output.

@@ -65,7 +65,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
     let on_arrival = move |arrival: &Arrival| answer(arrival, &shown_by);
     let inbox = Inbox::bind(any_port, Some(signer), Box::new(on_arrival)).await?;
     let receiver = inbox.address()?;
-    let inbox = tokio::spawn(inbox.serve(std::future::pending()));
+    let inbox = tokio::spawn(async move { inbox.serve(std::future::pending()).await });
     let server = Server::start(settings, Supervisor::new()).await?;
     printer.print(format!(
         "server     http://{}, on a temporary file\n\

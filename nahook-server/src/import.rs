@@ -15,7 +15,7 @@ use self::line::Line;
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::only;
-use crate::{ServerError, output};
+use crate::{ServerError, output, text_file};
 
 /// How many entries are recorded in one step.
 const STEP: usize = 500;
@@ -94,10 +94,7 @@ async fn import(
 
 /// Every line that is not blank.
 fn read(path: &Path) -> Result<Vec<Line>, ServerError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ServerError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let text = text_file::read(path)?;
     let numbered = (1..).zip(text.lines());
     let lines = numbered.filter(|(_, line)| !line.trim().is_empty());
     let read = lines.map(|(number, line)| {

@@ -1,7 +1,7 @@
 //! A receiver of webhooks that checks signatures and tells what arrived: for trying things out.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use nahook_core::{Clock as _, SystemClock};
 use nahook_delivery::Signer;
-use tokio::net::TcpListener;
 
 /// How far a webhook's timestamp may be from now (Standard Webhooks).
 const TOLERANCE: Duration = Duration::from_mins(5);
@@ -77,7 +76,7 @@ impl Inbox {
         any_path: Option<Signer>,
         on_arrival: Box<OnArrival>,
     ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = tokio::net::TcpListener::bind(address).await?.into_std()?;
         let any_path = any_path.map(Arc::new);
         let shared = Arc::new(Shared {
             signers: Mutex::default(),
@@ -102,13 +101,15 @@ impl Inbox {
         signers.insert(path.into(), Arc::new(signer));
     }
 
-    /// Serves until `stop` resolves.
+    /// Serves until `stop` resolves. The port stays taken, so that it can be served again.
     pub async fn serve(
-        self,
+        &self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let router = Router::new().fallback(receive).with_state(self.shared);
-        axum::serve(self.listener, router)
+        let router = Router::new().fallback(receive);
+        let router = router.with_state(Arc::clone(&self.shared));
+        let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
+        axum::serve(listener, router)
             .with_graceful_shutdown(stop)
             .await
     }

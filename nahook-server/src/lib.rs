@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod apply;
+mod arguments;
 pub mod backend;
 mod background;
 mod by_key;
@@ -16,11 +17,13 @@ pub mod keys;
 pub mod listen;
 pub mod operate;
 mod output;
+mod readiness;
 pub mod send;
 pub mod serve;
 pub mod settings;
 mod signals;
 pub mod telemetry;
+mod text_file;
 pub mod tokens;
 pub mod trigger;
 mod usage;

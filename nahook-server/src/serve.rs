@@ -1,6 +1,5 @@
 //! `nahook serve`: the composition of all parts, and their start and stop.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,12 +16,13 @@ use nahook_delivery::{
 };
 use nahook_http::{
     CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
-    Operations, Probe, ServeSettings,
+    Operations, ServeSettings,
 };
-use nahook_supervision::Supervisor;
+use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::ServerError;
 use crate::backend::Backend;
@@ -31,7 +31,7 @@ use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS, off_the_runtime};
 use crate::inbox::{Arrival, Inbox};
 use crate::settings::{Settings, SettingsArgs};
 use crate::signals::Signals;
-use crate::{output, telemetry};
+use crate::{output, readiness, telemetry};
 
 /// How long a stop may take before the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
@@ -92,7 +92,7 @@ impl Server {
         let has_inbox = inbox.is_some();
         if let Some(inbox) = inbox {
             policy = policy.allow_socket(inbox.address()?);
-            tokio::spawn(inbox.serve(stopped(&stop)));
+            serve_samples(inbox, &supervisor, &stop);
         }
         let tls = tls
             .await
@@ -111,14 +111,14 @@ impl Server {
             Vec::new()
         };
         let background = Background::start()?;
-        let worker = work(&background, &backend, queues, transport, &stop);
+        let worker = work(&background, &backend, queues, transport, &supervisor, &stop);
 
         let (stop_log, _) = watch::channel(false);
-        let (logged, log_stop) = (backend.clone(), stopped(&stop_log));
-        let keeps_log = settings.role.delivers();
-        let log = tokio::spawn(async move { logged.keep_log(keeps_log, log_stop).await });
+        let (logged, log_stop) = (backend.clone(), stop_log.subscribe());
+        let (keeps_log, of_log) = (settings.role.delivers(), supervisor.clone());
+        let log = tokio::spawn(async move { logged.keep_log(keeps_log, &of_log, log_stop).await });
 
-        let router = router(&settings, address, &backend, metrics.clone());
+        let router = router(&settings, address, &backend, &supervisor, metrics.clone());
         let front_stop = stopped(&stop);
         let front = tokio::spawn(nahook_http::serve(
             listener,
@@ -182,25 +182,49 @@ fn work(
     backend: &Backend,
     queues: Vec<Arc<dyn DynDeliveryQueue>>,
     transport: HttpTransport,
+    supervisor: &Supervisor,
     stop: &watch::Sender<bool>,
 ) -> JoinHandle<()> {
     let transport = Arc::new(transport);
-    let mut workers = JoinSet::new();
-    for queue in queues {
-        let endpoints = Arc::clone(&backend.endpoints);
-        let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
-        let worker_stop = stopped(stop);
-        let running = async move { worker.run(worker_stop).await };
-        match background.handle() {
-            Some(handle) => workers.spawn_on(running, handle),
-            None => workers.spawn(running),
-        };
-    }
+    let handle = background.handle().cloned();
+    let handle = handle.unwrap_or_else(Handle::current);
+    let workers: Vec<_> = queues
+        .into_iter()
+        .map(|queue| {
+            let (endpoints, transport) = (Arc::clone(&backend.endpoints), Arc::clone(&transport));
+            let stop = stop.subscribe();
+            supervisor.spawn_on(&handle, Loop::DeliveryWorker, move || {
+                let (queue, endpoints) = (Arc::clone(&queue), Arc::clone(&endpoints));
+                let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
+                let stop = stopped_by(stop.clone());
+                async move {
+                    let report = worker.run(stop).await;
+                    tracing::info!(?report, "worker stopped");
+                    Exit::Stopped
+                }
+            })
+        })
+        .collect();
     tokio::spawn(async move {
-        while let Some(ended) = workers.join_next().await {
-            tracing::info!(?ended, "worker stopped");
+        for worker in workers {
+            // The supervisor has logged why, if it did not end by itself.
+            let _ = worker.await;
         }
     })
+}
+
+/// Receives the sample endpoints' webhooks, until `stop` says so.
+fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<bool>) {
+    let (inbox, stop) = (Arc::new(inbox), stop.subscribe());
+    supervisor.spawn(Loop::SampleInbox, move || {
+        let (inbox, stop) = (Arc::clone(&inbox), stopped_by(stop.clone()));
+        async move {
+            match inbox.serve(stop).await {
+                Ok(()) => Exit::Stopped,
+                Err(error) => Exit::failed(error.to_string()),
+            }
+        }
+    });
 }
 
 /// The routes of the settings' role.
@@ -208,9 +232,10 @@ fn router(
     settings: &Settings,
     address: SocketAddr,
     backend: &Backend,
+    supervisor: &Supervisor,
     metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 ) -> Router {
-    let mut routes = nahook_http::operations_router(operations(backend, metrics));
+    let mut routes = nahook_http::operations_router(operations(backend, supervisor, metrics));
     if settings.role.ingests() {
         let management = management(settings, address, backend);
         routes = nahook_http::ingestion_router(ingestion(settings, backend))
@@ -242,26 +267,17 @@ fn ingestion(settings: &Settings, backend: &Backend) -> Ingestion {
 
 fn operations(
     backend: &Backend,
+    supervisor: &Supervisor,
     metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 ) -> Operations {
-    let store = backend.clone();
-    let mut operations = Operations::new().with_probe(Probe::new("store", move || {
-        let store = store.clone();
-        async move { check(store.is_ready().await, "does not answer") }
-    }));
-    let queue = backend.clone();
-    operations = operations.with_probe(Probe::new("queue", move || {
-        let queue = queue.clone();
-        async move { check(queue.is_queue_ready().await, "takes nothing") }
-    }));
+    let probes = readiness::probes(backend, supervisor);
+    let mut operations = probes
+        .into_iter()
+        .fold(Operations::new(), Operations::with_probe);
     if let Some(metrics) = metrics {
         operations = operations.with_metrics(move || metrics.render());
     }
     operations
-}
-
-fn check(is_ready: bool, reason: &'static str) -> Result<(), Cow<'static, str>> {
-    is_ready.then_some(()).ok_or(reason.into())
 }
 
 fn management(settings: &Settings, address: SocketAddr, backend: &Backend) -> ManagementApi {

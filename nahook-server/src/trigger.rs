@@ -1,6 +1,6 @@
 //! `nahook trigger`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use http::StatusCode;
 use nahook_core::{EventTypeName, Metadata, Payload, SecretText};
 
 use crate::client::Access;
-use crate::{ServerError, client, output};
+use crate::{ServerError, client, output, text_file};
 
 /// What `nahook trigger` is told.
 #[derive(Args, Debug)]
@@ -85,11 +85,11 @@ pub(crate) fn body(payload: &Payload, metadata: &Metadata) -> Result<Bytes, Serv
 /// The payload that an argument says, or the file that it names.
 pub(crate) fn read_payload(argument: &str) -> Result<String, ServerError> {
     match argument.strip_prefix('@') {
-        Some("-") => Ok(std::io::read_to_string(std::io::stdin())?),
-        Some(path) => std::fs::read_to_string(path).map_err(|error| ServerError::File {
-            path: PathBuf::from(path),
-            reason: error.to_string(),
-        }),
+        Some("-") => {
+            let text = std::io::read_to_string(std::io::stdin())?;
+            Ok(text_file::without_mark(text))
+        }
+        Some(path) => text_file::read(Path::new(path)),
         None => Ok(argument.to_owned()),
     }
 }

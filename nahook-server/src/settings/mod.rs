@@ -17,8 +17,8 @@ use serde::Deserialize;
 
 pub use self::nats::{NatsArgs, StorageChoice};
 pub use self::role::Role;
-use crate::ServerError;
 use crate::backend::{QueueUrl, StoreUrl};
+use crate::{ServerError, text_file};
 
 /// The settings as given by flag or environment; each may be absent.
 #[derive(Args, Clone, Debug, Default)]
@@ -280,7 +280,7 @@ fn read_file(path: &Path) -> Result<SettingsFile, ServerError> {
         path: path.to_owned(),
         reason,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = text_file::read(path)?;
     toml::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
 

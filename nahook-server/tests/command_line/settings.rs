@@ -137,3 +137,68 @@ async fn a_store_can_be_named_by_url() {
     announced_address(&mut nahook).await;
     assert!(!dir.path().join("nahook-data").exists());
 }
+
+/// Every setting of the server, by flag and by environment variable.
+fn settings(help: &str) -> Vec<(String, String)> {
+    let setting = |line: &str| {
+        let variable = line.split("[env: ").nth(1)?;
+        let variable = variable.split(['=', ']']).next()?;
+        Some(variable.to_owned())
+    };
+    let variables = help.lines().filter_map(setting);
+    let flag = |variable: &String| {
+        let name = variable.strip_prefix("NAHOOK_").unwrap();
+        format!("--{}", name.to_lowercase().replace('_', "-"))
+    };
+    variables
+        .map(|variable| (flag(&variable).replace("-ranges", "-range"), variable))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_are_empty_are_unset() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = Nahook::run(dir.path(), &["serve", "--help"]).await;
+    let settings = settings(&help.stdout);
+    assert!(settings.len() >= 20, "{settings:?}");
+    let mut arguments = vec!["serve"];
+    let mut env = vec![("RUST_LOG", "")];
+    for (flag, variable) in &settings {
+        arguments.extend([flag.as_str(), ""]);
+        env.push((variable, ""));
+    }
+    arguments.extend(["--listen", "127.0.0.1:0"]);
+    let mut by_flag = Nahook::start_with(dir.path(), &arguments, &[]);
+    announced_address(&mut by_flag).await;
+    by_flag.kill();
+    let listen = ["serve", "--listen", "127.0.0.1:0"];
+    let mut by_variable = Nahook::start_with(dir.path(), &listen, &env);
+    announced_address(&mut by_variable).await;
+    assert!(dir.path().join("nahook-data/nahook.db").exists());
+    // Commands that need a setting say so.
+    let key = [("NAHOOK_API_KEY", "")];
+    let said = refusal(dir.path(), &["trigger", "order.paid"], &key).await;
+    assert!(said.contains("--api-key"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn byte_order_marks_are_passed_over() {
+    const MARK: char = '\u{feff}';
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), format!("{MARK}{text}")).unwrap();
+    };
+    write("m.toml", "[[workspaces]]\nname = 'a'\n");
+    write("m.json", "{\"workspaces\": []}");
+    write("n.toml", "data_dir = 'nahook-data'\n");
+    write("history", "\n");
+    let config = ["--config", "n.toml"];
+    for command in [
+        ["apply", "m.toml"],
+        ["apply", "m.json"],
+        ["import", "history"],
+    ] {
+        let ended = Nahook::run(dir.path(), &[&command[..], &config].concat()).await;
+        assert!(ended.success, "{command:?}: {}", ended.stderr);
+    }
+}

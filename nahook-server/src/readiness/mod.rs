@@ -1,0 +1,66 @@
+//! What `/readyz` asks: whether every loop lives, whether the store and the queue answer, and what the latest calls of the
+//! queue came to.
+
+mod cached;
+mod outcome;
+mod watched;
+
+use std::borrow::Cow;
+
+use nahook_http::Probe;
+use nahook_supervision::Supervisor;
+
+use self::cached::Cached;
+use self::outcome::Outcome;
+pub(crate) use self::watched::{Outcomes, Watched};
+use crate::backend::Backend;
+
+/// Every check, by the name under which `/readyz` shows it.
+pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
+    let supervisor = supervisor.clone();
+    let loops = Probe::new("loops", move || {
+        let down = supervisor.down();
+        async move { none_is_down(&down) }
+    });
+    let readable = backend.clone();
+    let store = Probe::new("store", move || {
+        let store = readable.clone();
+        async move { check(store.is_ready().await, "does not answer") }
+    });
+    let writable = Cached::new(backend.clone(), |backend| async move {
+        check(backend.is_store_writable().await, "takes nothing")
+    });
+    let store_writes = Probe::new("store_writes", move || writable.clone().get());
+    let publishable = Cached::new(backend.clone(), |backend| async move {
+        check(backend.is_queue_ready().await, "takes nothing")
+    });
+    let queue = Probe::new("queue", move || publishable.clone().get());
+    let latest = |name, of: fn(&Outcomes) -> &Outcome| {
+        let calls: Vec<_> = backend.outcomes.iter().map(|all| of(all).clone()).collect();
+        Probe::new(name, move || {
+            let failed = calls.iter().find_map(|calls| calls.check().err());
+            async move { failed.map_or(Ok(()), Err) }
+        })
+    };
+    vec![
+        loops,
+        store,
+        store_writes,
+        queue,
+        latest("publish", |outcomes| &outcomes.publish),
+        latest("lease", |outcomes| &outcomes.lease),
+        latest("extend", |outcomes| &outcomes.extend),
+        latest("settle", |outcomes| &outcomes.settle),
+    ]
+}
+
+fn none_is_down(down: &[&'static str]) -> Result<(), Cow<'static, str>> {
+    if down.is_empty() {
+        return Ok(());
+    }
+    Err(format!("down: {}", down.join(", ")).into())
+}
+
+fn check(is_ready: bool, reason: &'static str) -> Result<(), Cow<'static, str>> {
+    is_ready.then_some(()).ok_or(reason.into())
+}

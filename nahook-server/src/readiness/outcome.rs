@@ -1,0 +1,112 @@
+//! What the calls of an operation came to.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a failure counts that no success has followed. Without traffic nothing else would end it.
+const REMEMBERED: Duration = Duration::from_secs(30);
+/// A call that is dropped after so long has failed. Before, whoever asked may have gone away.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// How the latest call of an operation ended. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome(Arc<Mutex<Option<Instant>>>);
+
+impl Outcome {
+    pub(crate) fn note<T, E>(&self, result: &Result<T, E>) {
+        if result.is_ok() {
+            self.succeeded();
+        } else {
+            self.failed();
+        }
+    }
+
+    pub(crate) fn succeeded(&self) {
+        *self.failed_at() = None;
+    }
+
+    pub(crate) fn failed(&self) {
+        *self.failed_at() = Some(Instant::now());
+    }
+
+    /// Notes a failure if it is dropped after a while without having been [ended](Call::end).
+    pub(crate) fn begin(&self) -> Call<'_> {
+        Call {
+            outcome: self,
+            began: Instant::now(),
+            has_ended: false,
+        }
+    }
+
+    /// Fails with the age of the latest call, if that failed not long ago.
+    pub(crate) fn check(&self) -> Result<(), Cow<'static, str>> {
+        match self.failed_at().map(|at| at.elapsed()) {
+            Some(age) if age < REMEMBERED => Err(format!("failed {} s ago", age.as_secs()).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call under way.
+pub(crate) struct Call<'a> {
+    outcome: &'a Outcome,
+    began: Instant,
+    has_ended: bool,
+}
+
+impl Call<'_> {
+    pub(crate) fn end(mut self) {
+        self.has_ended = true;
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended && self.began.elapsed() >= SILENCE {
+            self.outcome.failed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latest_call_counts() {
+        let outcome = Outcome::default();
+        assert_eq!(outcome.check(), Ok(()));
+        outcome.note(&Err::<(), _>(()));
+        assert_eq!(outcome.check(), Err("failed 0 s ago".into()));
+        outcome.note(&Ok::<_, ()>(()));
+        assert_eq!(outcome.check(), Ok(()));
+    }
+
+    #[test]
+    fn old_failure_is_forgotten() {
+        let outcome = Outcome::default();
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(31)) else {
+            return;
+        };
+        *outcome.failed_at() = Some(long_ago);
+        assert_eq!(outcome.check(), Ok(()));
+        *outcome.failed_at() = Some(long_ago + Duration::from_secs(3));
+        assert_eq!(outcome.check(), Err("failed 28 s ago".into()));
+    }
+
+    #[test]
+    fn dropped_call_failed_if_it_was_silent_for_long() {
+        let outcome = Outcome::default();
+        drop(outcome.begin());
+        assert_eq!(outcome.check(), Ok(()));
+        let mut call = outcome.begin();
+        call.began -= SILENCE;
+        drop(call);
+        assert!(outcome.check().is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The way to the queue and the queue, with an eye on what calls come to.
+
+use std::time::Duration;
+
+use nahook_core::{
+    Delivery, DeliveryPublisher, DeliveryQueue, DirectDelivery, DirectOutcome, DirectPublisher,
+    Event, FailureKind, Lease, LeaseBatch, LeaseRequest, Outcome as Fate, Settled, Settlement,
+    StoreError,
+};
+
+use super::outcome::Outcome;
+
+/// What the latest calls came to, by operation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcomes {
+    pub(crate) publish: Outcome,
+    pub(crate) lease: Outcome,
+    pub(crate) extend: Outcome,
+    pub(crate) settle: Outcome,
+}
+
+/// Passes calls on and notes what they come to.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched<T> {
+    pub(crate) inner: T,
+    pub(crate) outcomes: Outcomes,
+}
+
+impl<P: DeliveryPublisher> DeliveryPublisher for Watched<P> {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        let publish = &self.outcomes.publish;
+        let call = publish.begin();
+        self.inner.publish(event, deliveries).await;
+        call.end();
+        note(publish, deliveries.iter().map(Delivery::outcome));
+    }
+}
+
+impl<P: DirectPublisher> DirectPublisher for Watched<P> {
+    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
+        let publish = &self.outcomes.publish;
+        let call = publish.begin();
+        self.inner.publish_direct(deliveries).await;
+        call.end();
+        let fate = |delivery: &DirectDelivery| match delivery.outcome() {
+            DirectOutcome::Failed(kind) => Fate::Failed(kind),
+            _ => Fate::Published,
+        };
+        note(publish, deliveries.iter().map(fate));
+    }
+}
+
+/// One that was queued shows that the queue works; what fails for a reason of its own says nothing of it.
+fn note(publish: &Outcome, fates: impl Iterator<Item = Fate>) {
+    let mut has_failed = false;
+    for fate in fates {
+        match fate {
+            Fate::Published => return publish.succeeded(),
+            Fate::Failed(FailureKind::EndpointGone | FailureKind::PayloadTooLarge) => {}
+            Fate::Failed(_) => has_failed = true,
+        }
+    }
+    if has_failed {
+        publish.failed();
+    }
+}
+
+impl<Q: DeliveryQueue> DeliveryQueue for Watched<Q> {
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        noted(&self.outcomes.lease, self.inner.lease(request)).await
+    }
+
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        noted(&self.outcomes.extend, self.inner.extend(leases, duration)).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        noted(&self.outcomes.settle, self.inner.settle(settlements)).await
+    }
+
+    async fn changed(&self, generation: u64) {
+        self.inner.changed(generation).await;
+    }
+}
+
+async fn noted<T>(
+    outcome: &Outcome,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let under_way = outcome.begin();
+    let result = call.await;
+    under_way.end();
+    outcome.note(&result);
+    result
+}
