@@ -7,9 +7,12 @@
 )]
 
 mod applications;
+mod audit;
 mod dry_run;
 mod endpoints;
 mod environments;
+mod event_types;
+mod key_states;
 mod keys;
 mod portal;
 mod subscriptions;
