@@ -15,6 +15,7 @@ fn id(nth: usize) -> EndpointId {
 
 const QUICK: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(15);
+const NANOSECOND: Duration = Duration::from_nanos(1);
 
 /// Gives the endpoint `count` deliveries in flight, each of which has ended that way and is not settled yet.
 fn ended(endpoints: &mut Endpoints, nth: usize, count: usize, succeeded: bool, duration: Duration) {
@@ -115,7 +116,7 @@ async fn more_slow_endpoints_than_there_is_room_for_take_turns() {
     for _ in 0..5 {
         let now = Instant::now();
         let bounds = endpoints.bounds(0, now, &settings());
-        assert_eq!(bounds.wider_at, Some(now + TURN));
+        assert_eq!(bounds.wider_at, Some(now + Duration::from_millis(50)));
         let mut turn: Vec<_> = bounds
             .exceptions
             .into_iter()
@@ -187,7 +188,100 @@ async fn endpoints_at_rest_are_forgotten() {
         known.sort_unstable();
         known
     };
+    let (grown, slow) = (Duration::from_secs(10), Duration::from_mins(10));
     assert_eq!(known(Duration::ZERO), [id(2), id(3)]);
-    assert_eq!(known(GROWN_MEMORY), [id(3)]);
-    assert_eq!(known(SLOW_MEMORY), []);
+    assert_eq!(known(grown.saturating_sub(NANOSECOND)), [id(2), id(3)]);
+    assert_eq!(known(grown), [id(3)]);
+    assert_eq!(known(slow.saturating_sub(NANOSECOND)), [id(3)]);
+    assert_eq!(known(slow), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_slow_endpoints_are_remembered_for_less_long() {
+    for (count, remembered) in [(4_096, 4_096), (4_097, 0)] {
+        let mut endpoints = Endpoints::new();
+        let now = Instant::now();
+        for nth in 0..count {
+            ended(&mut endpoints, nth, 1, false, LONG);
+            endpoints.leave(id(nth), now, &settings());
+        }
+        endpoints.bounds(0, now + Duration::from_secs(10), &settings());
+        assert_eq!(endpoints.known.len(), remembered, "of {count}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_ends_at_its_instant_also_with_deliveries_in_flight() {
+    let mut endpoints = Endpoints::new();
+    let now = Instant::now();
+    endpoints.enter(id(0), now, &settings());
+    endpoints.pause(id(0), now + QUICK);
+    let just_before = now + QUICK.saturating_sub(NANOSECOND);
+    let bounds = endpoints.bounds(0, just_before, &settings());
+    assert_eq!(bounds.exceptions, [(id(0), 0)]);
+    let bounds = endpoints.bounds(0, now + QUICK, &settings());
+    assert_eq!((bounds.exceptions, bounds.wider_at), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_pause_to_end_is_when_more_may_be_leased() {
+    let mut endpoints = Endpoints::new();
+    let now = Instant::now();
+    for (nth, pause) in [(0, 2 * LONG), (1, LONG), (2, 3 * LONG)] {
+        endpoints.enter(id(nth), now, &settings());
+        endpoints.pause(id(nth), now + pause);
+    }
+    let bounds = endpoints.bounds(0, now, &settings());
+    assert_eq!(bounds.wider_at, Some(now + LONG));
+    assert_eq!(bounds.exceptions.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_of_a_bound_in_use_counts_as_all_of_it() {
+    let mut endpoints = Endpoints::new();
+    // Of four that may be, one in flight is less than half and two are half.
+    ended(&mut endpoints, 0, 1, true, QUICK);
+    assert_eq!(bound(&mut endpoints, 0), 4);
+    ended(&mut endpoints, 1, 1, true, QUICK);
+    endpoints.enter(id(1), Instant::now(), &settings());
+    endpoints.learn(id(1), true, QUICK, &settings());
+    assert_eq!(bound(&mut endpoints, 1), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_as_long_as_the_limit_is_a_slow_one() {
+    let mut endpoints = Endpoints::new();
+    let slow_after = settings().slow_after;
+    ended(
+        &mut endpoints,
+        0,
+        1,
+        true,
+        slow_after.saturating_sub(NANOSECOND),
+    );
+    ended(&mut endpoints, 1, 1, true, slow_after);
+    assert!(!endpoints.known[&id(0)].slow && endpoints.known[&id(1)].slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_slow_endpoints_have_in_flight_is_taken_off_their_half() {
+    let mut endpoints = Endpoints::new();
+    // Two slow ones, of which one holds four: sixteen of twenty are left, eight each.
+    for nth in 0..2 {
+        ended(&mut endpoints, nth, 4, true, LONG);
+    }
+    for _ in 0..4 {
+        endpoints.leave(id(1), Instant::now(), &settings());
+    }
+    // Each is bounded by the eight that an endpoint may have.
+    assert_eq!(bound(&mut endpoints, 0), 8);
+    assert_eq!(bound(&mut endpoints, 1), 8);
+    // Eighteen more of a third one leave nothing for any of them.
+    for _ in 0..18 {
+        endpoints.enter(id(2), Instant::now(), &settings());
+    }
+    endpoints.learn(id(2), false, LONG, &settings());
+    for nth in 0..3 {
+        assert_eq!(bound(&mut endpoints, nth), 0, "{nth}");
+    }
 }
