@@ -75,7 +75,7 @@ impl NatsCluster {
         (0..SIZE).find(|i| votes[*i] > 1)
     }
 
-    /// Waits until all servers run, have caught up, and know one leader of the cluster.
+    /// Waits until all servers run, have caught up, and know one leader of the cluster, and a stream can be placed on all.
     pub fn wait_until_ready(&self) {
         assert!(self.is_ready_in_time(), "{}", self.nodes[0].failure());
     }
@@ -106,6 +106,7 @@ impl NatsCluster {
                 .nodes
                 .iter()
                 .all(|node| monitor::is_healthy(node.monitor()))
+            && self.nodes[0].places_stream(SIZE)
     }
 }
 

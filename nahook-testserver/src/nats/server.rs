@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::options::{NatsOptions, NatsVersion};
@@ -17,6 +18,9 @@ use crate::supervisor::Supervisor;
 
 /// How long a server may take to start.
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The name of a server that runs alone.
+const SINGLE: &str = "single";
 
 /// Ports that the system gives to no outgoing connection. A server that is killed leaves its port to whoever asks: from the
 /// system's own range that could be a client, even one that connects to itself.
@@ -34,6 +38,7 @@ while read -r order; do
             kill -STOP "$server"
             # Each of its threads stops when it comes to it: an answer may still be under way until then.
             while cat /proc/"$server"/task/*/stat 2>/dev/null | grep -vq ') T '; do sleep 0.01; done ;;
+        reload) kill -HUP "$server" ;;
         thaw) kill -CONT "$server" ;;
         start) start "$1" "$2" ;;
     esac
@@ -78,7 +83,7 @@ impl NatsServer {
         // Somebody else may take a port in between; then others are tried.
         for _ in 0..10 {
             let [port, monitor] = free_ports();
-            let server = Self::spawn(options, "single", port, monitor, "");
+            let server = Self::spawn(options, SINGLE, port, monitor, "");
             if server.is_ready_in_time(|| monitor::is_healthy(monitor)) {
                 return server;
             }
@@ -193,6 +198,34 @@ impl NatsServer {
     /// Lets a frozen process go on.
     pub fn thaw(&self) {
         assert_eq!(self.order("thaw"), "runs");
+    }
+
+    /// Has a server that runs alone read these settings, as an operator does, and waits until it has.
+    pub fn reload(&self, options: &NatsOptions) {
+        let reloads = || self.log().matches("Reloaded server configuration").count();
+        let before = reloads();
+        options.write(&self.folder, SINGLE, self.port, self.monitor, "");
+        self.order("reload");
+        let has_reloaded = self.is_ready_in_time(|| reloads() > before);
+        assert!(has_reloaded, "it does not reload: {}", self.log());
+    }
+
+    /// Whether a stream with so many replicas can be made now; it is removed again. What the servers say of their peers is not
+    /// enough: whoever leads may yet take one for offline. For servers that ask for no credentials.
+    pub(super) fn places_stream(&self, replicas: usize) -> bool {
+        const NAME: &str = "NAHOOK_TESTSERVER_READY";
+        let config = json!({
+            "name": NAME,
+            "subjects": ["nahook-testserver.ready"],
+            "retention": "limits",
+            "storage": "memory",
+            "num_replicas": replicas,
+        });
+        let ask = |verb: &str, body: &str| {
+            let answer = api::ask(self.port, &format!("$JS.API.STREAM.{verb}.{NAME}"), body);
+            answer.is_some_and(|answer| answer.get("error").is_none())
+        };
+        ask("CREATE", &config.to_string()) && ask("DELETE", "")
     }
 
     pub(super) fn monitor(&self) -> u16 {
