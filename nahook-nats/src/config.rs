@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
+use nahook_supervision::Supervisor;
 
 /// The queue's numbers, choices and components.
 ///
 /// What describes the streams (`prefix`, `replicas`, `storage` and the limits) must be the same in every process: a stream
 /// that exists with other settings is refused, never changed.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice independent of the others"
+)]
 #[non_exhaustive]
 pub struct NatsSettings {
     /// What every subject begins with: `nahook`. Letters, digits, `-`, `_`, and dots between them. The streams are named
@@ -34,6 +39,12 @@ pub struct NatsSettings {
     pub dead_letters_bytes_max: u64,
     /// How many bytes of notes on the progress of records are kept, the oldest going first: 64 MiB.
     pub progress_bytes_max: u64,
+    /// Whether this process publishes. Its rights to do so are checked when connecting. True by default.
+    pub publishes: bool,
+    /// Whether this process delivers, likewise.
+    pub delivers: bool,
+    /// Runs the loops; a supervisor of its own by default.
+    pub supervisor: Supervisor,
     /// Whether the workers tell a stream what became of deliveries, for [`NatsLog`](crate::NatsLog) to record. Off by default:
     /// somebody has to read it.
     pub log: bool,
@@ -167,6 +178,9 @@ impl Default for NatsSettings {
             dead_letters_age_max: Duration::from_hours(30 * 24),
             dead_letters_bytes_max: 1 << 30,
             progress_bytes_max: 64 << 20,
+            publishes: true,
+            delivers: true,
+            supervisor: Supervisor::new(),
             log: false,
             log_bytes_max: 1 << 30,
             duplicate_window: Duration::from_mins(2),

@@ -1,16 +1,20 @@
 //! The connection that publisher and queue share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
-use tokio::sync::watch;
+use nahook_supervision::{Exit, Loop, Supervisor};
+use tokio::sync::{broadcast, watch};
+use tokio::time::sleep;
 
 use crate::address;
 use crate::config::{Credentials, NatsSettings};
 use crate::error::ConnectError;
-use crate::layout::{API_TIMEOUT, needs_a_look, version_of};
+use crate::layout::{API_TIMEOUT, Mending, needs_a_look, version_of};
+use crate::record::MAX_PAYLOAD_MIN;
+use crate::violation::{Violation, ViolationLog};
 
 /// How soon a lost connection is noticed if nothing else shows it: two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -18,8 +22,21 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How soon the streams are looked at again if that was not possible.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
+/// How soon another connection is made if the answers' inbox may not be subscribed to.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least that a server should take: the largest payload of nahook's default plan, 256 KiB, with what goes with it.
+const MAX_PAYLOAD_WANTED: usize = (256 + 16) << 10;
+
+/// How many permission errors wait for a loop at most.
+const VIOLATIONS_MAX: usize = 1_024;
+
 /// What is known of the connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one is the server's version, the others change together"
+)]
 pub(crate) struct Link {
     /// Whether messages may be sent.
     pub(crate) is_up: bool,
@@ -27,6 +44,8 @@ pub(crate) struct Link {
     needs_a_look: bool,
     /// … as is so of each that is made again.
     is_looked_at_first: bool,
+    /// Whether no answer arrives over this connection, as its inbox may not be subscribed to.
+    is_deaf: bool,
     /// How many connections there were before this one.
     pub(crate) generation: u64,
 }
@@ -37,13 +56,15 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) context: Context,
     link: Arc<watch::Sender<Link>>,
+    violations: broadcast::Sender<Violation>,
 }
 
 impl Connection {
     pub(crate) async fn open(servers: &str, settings: &NatsSettings) -> Result<Self, ConnectError> {
         let link = Arc::new(watch::Sender::new(Link::default()));
+        let violations = broadcast::Sender::new(VIOLATIONS_MAX);
         let (servers, named) = address::read(servers)?;
-        let client = options(settings, named, &link)
+        let client = options(settings, named, &link, &violations)
             .await?
             .connect(servers)
             .await
@@ -57,6 +78,7 @@ impl Connection {
         if version_of(&client.server_info().version) < (2, 9) {
             return Err(ConnectError::ServerTooOld);
         }
+        check_max_payload(client.max_payload())?;
         link.send_modify(|link| link.is_up = true);
         let context = jetstream::ContextBuilder::new()
             .timeout(API_TIMEOUT)
@@ -65,7 +87,13 @@ impl Connection {
             client,
             context,
             link,
+            violations,
         })
+    }
+
+    /// The permission errors from now on, in the server's order.
+    pub(crate) fn violations(&self) -> broadcast::Receiver<Violation> {
+        self.violations.subscribe()
     }
 
     /// Whether there is a connection, and its changes.
@@ -77,46 +105,79 @@ impl Connection {
         self.link.borrow().is_up
     }
 
-    /// Has `look` look at the streams whenever a server that may have forgotten something is there again, before anything is
-    /// sent. The task ends with the connection.
-    pub(crate) fn look_first<F>(&self, look: impl Fn() -> Option<F> + Send + 'static)
-    where
-        F: Future<Output = bool> + Send,
-    {
+    /// Runs the loop that has the streams inspected before anything is sent over a connection that needs it: the server may
+    /// have forgotten something, or its answers did not arrive over the one before. It ends with `mending`.
+    pub(crate) fn look_first(&self, supervisor: &Supervisor, mending: &Arc<Mending>) {
         let version = self.client.server_info().version;
         self.link
             .send_modify(|link| link.is_looked_at_first = needs_a_look(&version));
-        // Neither keeps the connection open.
-        let (mut changes, sender) = (self.link.subscribe(), Arc::downgrade(&self.link));
-        tokio::spawn(async move {
-            while changes.wait_for(|link| link.needs_a_look).await.is_ok() {
-                let generation = changes.borrow().generation;
-                let Some(looking) = look() else {
-                    return;
-                };
-                if !looking.await {
-                    tokio::time::sleep(LOOK_PAUSE).await;
-                    continue;
-                }
-                let Some(link) = sender.upgrade() else {
-                    return;
-                };
-                link.send_if_modified(|link| {
-                    let is_the_same = link.generation == generation && link.needs_a_look;
-                    if is_the_same {
-                        (link.is_up, link.needs_a_look) = (true, false);
-                    }
-                    is_the_same
-                });
-            }
+        // None of these keeps the connection open.
+        let (changes, sender) = (self.link.subscribe(), Arc::downgrade(&self.link));
+        let mending = Arc::downgrade(mending);
+        supervisor.spawn(Loop::NatsStreamCheck, move || {
+            look(changes.clone(), Weak::clone(&sender), Weak::clone(&mending))
         });
     }
+}
+
+async fn look(
+    mut changes: watch::Receiver<Link>,
+    sender: Weak<watch::Sender<Link>>,
+    mending: Weak<Mending>,
+) -> Exit {
+    let needs_work = |link: &Link| link.needs_a_look || link.is_deaf;
+    while changes.wait_for(needs_work).await.is_ok() {
+        let before = *changes.borrow();
+        let (Some(mending), Some(link)) = (mending.upgrade(), sender.upgrade()) else {
+            return Exit::Stopped;
+        };
+        if before.is_deaf {
+            // The server does not say when the right is granted: only another subscription shows it.
+            mending.reconnect().await;
+            sleep(RECONNECT_PAUSE).await;
+            continue;
+        }
+        let is_fine = tokio::select! {
+            is_fine = mending.look_now() => is_fine,
+            _ = changes.wait_for(|link| *link != before) => continue,
+        };
+        if !is_fine {
+            sleep(LOOK_PAUSE).await;
+            continue;
+        }
+        link.send_if_modified(|link| {
+            let is_the_same = *link == before;
+            if is_the_same {
+                (link.is_up, link.needs_a_look) = (true, false);
+            }
+            is_the_same
+        });
+    }
+    Exit::Stopped
+}
+
+fn check_max_payload(found: usize) -> Result<(), ConnectError> {
+    if found < MAX_PAYLOAD_MIN {
+        return Err(ConnectError::MaxPayload {
+            found,
+            wanted: MAX_PAYLOAD_MIN,
+        });
+    }
+    if found < MAX_PAYLOAD_WANTED {
+        tracing::warn!(
+            max_payload = found,
+            wanted = MAX_PAYLOAD_WANTED,
+            "the NATS server takes smaller messages than nahook takes payloads: larger ones are refused as payload_too_large"
+        );
+    }
+    Ok(())
 }
 
 async fn options(
     settings: &NatsSettings,
     named: Credentials,
     link: &Arc<watch::Sender<Link>>,
+    violations: &broadcast::Sender<Violation>,
 ) -> Result<ConnectOptions, ConnectError> {
     let unusable = |error: std::io::Error| ConnectError::Credentials(error.into());
     let mut options = ConnectOptions::new();
@@ -147,7 +208,8 @@ async fn options(
     if let Some((certificate, key)) = &tls.client_certificate {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    let link = Arc::clone(link);
+    let (link, violations) = (Arc::clone(link), violations.clone());
+    let log = ViolationLog::default();
     Ok(options
         .name("nahook")
         .require_tls(tls.required)
@@ -159,9 +221,27 @@ async fn options(
             Duration::from_millis(50 * u64::try_from(attempts).unwrap_or(u64::MAX).min(10))
         })
         .event_callback(move |event| {
-            note(&link, &event);
+            match &event {
+                Event::ServerError(error) if let Some(violation) = Violation::of(error) => {
+                    log.log(&violation);
+                    note_violation(&link, &violation);
+                    // Nobody may listen yet.
+                    let _ = violations.send(violation);
+                }
+                event => note(&link, event),
+            }
             std::future::ready(())
         }))
+}
+
+fn note_violation(link: &watch::Sender<Link>, violation: &Violation) {
+    if violation.is_of_inbox() {
+        // Whatever was sent now would be stored, and nobody would learn it.
+        link.send_modify(|link| {
+            (link.is_up, link.needs_a_look) = (false, false);
+            link.is_deaf = true;
+        });
+    }
 }
 
 fn note(link: &watch::Sender<Link>, event: &Event) {
@@ -169,8 +249,10 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
         Event::Connected => {
             link.send_modify(|link| {
                 // The first connection, of which this may be told late, is looked at by whoever has made it.
-                link.needs_a_look = link.is_looked_at_first && link.generation > 0;
+                let is_first = link.generation == 0;
+                link.needs_a_look = !is_first && (link.is_looked_at_first || link.is_deaf);
                 link.is_up = !link.needs_a_look;
+                link.is_deaf = false;
             });
         }
         Event::Disconnected | Event::Closed => {

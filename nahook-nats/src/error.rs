@@ -1,5 +1,7 @@
 //! What can go wrong, told by codes and types, never by a message's text.
 
+use std::fmt;
+
 use thiserror::Error;
 
 pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -23,6 +25,22 @@ pub enum ConnectError {
         /// What was asked for.
         wanted: String,
     },
+    /// The NATS user lacks a right.
+    #[error("the NATS user may not {missing}; the README of nahook-nats lists the rights it needs")]
+    Forbidden {
+        /// What it may not do, such as `publish to nahook.deliveries`.
+        missing: String,
+    },
+    /// The largest message that the server takes has no room for a payload.
+    #[error(
+        "max_payload of the NATS server is {found} bytes, and nahook needs {wanted} at least; 1 MiB is the server's default"
+    )]
+    MaxPayload {
+        /// What the server takes, in bytes.
+        found: usize,
+        /// What it has to take.
+        wanted: usize,
+    },
     /// The account has no JetStream.
     #[error("JetStream is not enabled on the server or for this account")]
     NoJetStream,
@@ -45,6 +63,30 @@ pub enum ConnectError {
     Url,
 }
 
+/// Why nothing can be queued now.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum NotPublishable {
+    /// The NATS user may not publish to the stream.
+    #[error("the NATS user has no right to publish to the stream")]
+    Forbidden,
+    /// The stream or the account has no room.
+    #[error("the stream or the account is full")]
+    Full,
+    /// There is no connection, or its answers do not arrive.
+    #[error("there is no connection to a NATS server")]
+    NoConnection,
+    /// The stream is missing, or has no leader.
+    #[error("no NATS server answers for the stream")]
+    NoStream,
+    /// The answer takes longer than two seconds.
+    #[error("the NATS server does not answer in time")]
+    Silent,
+    /// The stream refuses for a reason that this version does not know.
+    #[error("the stream refuses")]
+    Refused,
+}
+
 /// Why the queue could not do what it was asked.
 #[derive(Debug, Error)]
 pub(crate) enum QueueError {
@@ -52,4 +94,38 @@ pub(crate) enum QueueError {
     Unconfirmed,
     #[error("the queue is closed")]
     Closed,
+}
+
+/// An error with its whole chain of causes, for the log.
+pub(crate) struct Causes<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut next = Some(self.0);
+        let mut told = String::new();
+        while let Some(error) = next {
+            let text = error.to_string();
+            // Some errors repeat their cause.
+            if told.is_empty() || !told.ends_with(&text) {
+                let separator = if told.is_empty() { "" } else { ": " };
+                told.push_str(separator);
+                told.push_str(&text);
+            }
+            next = error.source();
+        }
+        f.write_str(&told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let io = std::io::Error::other("no route");
+        let error = ConnectError::Unreachable(Box::new(io));
+        let told = Causes(&error).to_string();
+        assert_eq!(told, "the NATS server cannot be reached: no route");
+    }
 }

@@ -11,10 +11,12 @@ mod nats;
 mod publisher;
 mod queue;
 mod record;
+mod rights;
+mod violation;
 mod writer;
 
 pub use self::config::{Credentials, NatsSettings, Storage, Tls};
-pub use self::error::ConnectError;
+pub use self::error::{ConnectError, NotPublishable};
 pub use self::log::NatsLog;
 pub use self::nats::{Nats, connect};
 pub use self::publisher::NatsPublisher;

@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
 use tokio::sync::{Semaphore, mpsc};
@@ -7,12 +8,13 @@ use tokio::time::Instant;
 use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
+use crate::error::NotPublishable;
 use crate::layout::{Mending, Names, Source};
-use crate::record::{Item, part_len, part_of};
-use crate::writer::{Again, Cell, Chunk, Writer};
+use crate::record::{Item, Room, part_of};
+use crate::writer::{Cell, Chunk, Outlook, Writer};
 
-/// What the envelope and the headers of a record take at most.
-const OVERHEAD: usize = 16 << 10;
+/// For how long a refused record shows that the stream or the account is full.
+const FULL_FOR: Duration = Duration::from_secs(10);
 
 /// Puts deliveries on the stream; clones are handles to the same writer.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub struct NatsPublisher {
     connection: Connection,
     chunks: mpsc::UnboundedSender<Chunk>,
     settings: Arc<NatsSettings>,
+    full_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl NatsPublisher {
@@ -31,36 +34,43 @@ impl NatsPublisher {
         settings: &Arc<NatsSettings>,
     ) -> Self {
         let (chunks, waiting) = mpsc::unbounded_channel();
+        let full_at = Arc::default();
         let writer = Writer {
             connection: connection.clone(),
             acks: Arc::clone(acks),
             subject: names.due(Source::Deliveries),
             in_flight: Arc::new(Semaphore::new(settings.records_in_flight.max(1))),
             len_max: settings.record_len_max.max(1),
-            again: Again {
+            outlook: Outlook {
                 chunks: chunks.downgrade(),
                 mending: Arc::clone(mending),
+                full_at: Arc::clone(&full_at),
             },
         };
-        tokio::spawn(writer.run(waiting));
+        writer.spawn(waiting, &settings.supervisor);
         Self {
             connection: connection.clone(),
             chunks,
             settings: Arc::clone(settings),
+            full_at,
+        }
+    }
+
+    /// What the last records came to.
+    pub(crate) fn check_last(&self) -> Result<(), NotPublishable> {
+        let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match full_at {
+            Some(at) if at.elapsed() < FULL_FOR => Err(NotPublishable::Full),
+            _ => Ok(()),
         }
     }
 
     /// How many deliveries of the event go into a record; `None` if not one does.
     fn chunk_len(&self, event: &Event) -> Option<usize> {
-        let room = self
-            .connection
-            .client
-            .max_payload()
-            .saturating_sub(OVERHEAD);
-        let one = part_len(event, 1);
-        let each = part_len(event, 2) - one;
-        let more = room.checked_sub(one)? / each;
-        Some((1 + more).min(self.settings.record_len_max.max(1)))
+        match Room::of(self.connection.client.max_payload()).items(event) {
+            0 => None,
+            items => Some(items.min(self.settings.record_len_max.max(1))),
+        }
     }
 }
 
@@ -97,7 +107,7 @@ impl DeliveryPublisher for NatsPublisher {
                 patience_until,
             };
             pending.chunks.push((slots, cell));
-            // It fails only once the writer is gone, with the runtime: then the chunk is withdrawn below.
+            // It fails only once the writer is gone, with the runtime: dropping the chunk resolves it.
             let _ = self.chunks.send(chunk);
         }
         pending.resolve().await;

@@ -256,7 +256,7 @@ impl Backend {
             }
         });
         if let Some(log) = nats.log.as_ref().filter(|_| delivers) {
-            log.run(&self.recorder, stopped_by(stop)).await;
+            log.run(Arc::clone(&self.recorder), stopped_by(stop)).await;
         }
         // It has been stopped.
         let _ = recording.await;
@@ -375,7 +375,7 @@ impl Backend {
     /// Whether the queue takes deliveries, where it is not the store's.
     pub async fn is_queue_ready(&self) -> bool {
         match &self.nats {
-            Some(queue) => queue.nats.is_ready().await,
+            Some(queue) => queue.nats.check_publishable().await.is_ok(),
             None => true,
         }
     }

@@ -76,7 +76,11 @@ impl Server {
         let tls = tokio::task::spawn_blocking(|| tls::client_config(&[]));
         let (store, queue) = (&settings.store, &settings.queue);
         let retention = settings.retention;
-        let backend = Backend::open_server(store, queue, &settings.nats, retention).await?;
+        let mut nats = settings.nats.clone();
+        nats.publishes = settings.role.ingests();
+        nats.delivers = settings.role.delivers();
+        nats.supervisor = supervisor.clone();
+        let backend = Backend::open_server(store, queue, &nats, retention).await?;
         // What a first start shows is for whoever can use it.
         let (first_start, inbox) = if settings.role.ingests() {
             prepare(&backend, settings.sample).await?

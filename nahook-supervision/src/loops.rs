@@ -63,7 +63,7 @@ loops! {
     NatsWriter = "nats_writer",
     /// Receives acknowledgements of records.
     NatsAcks = "nats_acks",
-    /// Gives up the records in flight when the connection is lost.
+    /// Gives up the records in flight when the connection is lost, and refuses those that the server did not permit.
     NatsLinkWatch = "nats_link_watch",
     /// Gives up the records that were not acknowledged in time.
     NatsAckSweep = "nats_ack_sweep",
@@ -73,7 +73,7 @@ loops! {
     NatsIntake = "nats_intake",
     /// Pulls records that are due for a retry.
     NatsRetryIntake = "nats_retry_intake",
-    /// Recreates consumers that are gone.
+    /// Forgets where to acknowledge what a consumer gave out that was replaced.
     NatsConsumers = "nats_consumers",
     /// Reads the notes on what was settled.
     NatsNotes = "nats_notes",

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{Found, Names, ensure};
 use crate::config::NatsSettings;
+use crate::error::Causes;
 
 /// How soon after a look the next one may follow.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -36,6 +37,12 @@ impl Mending {
             looked_at: Mutex::new(None),
             made_at: watch::Sender::new(found.made_at),
         }
+    }
+
+    /// Makes another connection.
+    pub(crate) async fn reconnect(&self) {
+        // It fails only once the client is gone, and this with it.
+        let _ = self.context.client().force_reconnect().await;
     }
 
     /// By source, when the workers' consumers were made, and its changes.
@@ -75,7 +82,7 @@ impl Mending {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "the streams cannot be used");
+                tracing::warn!(error = %Causes(&error), "the streams cannot be used");
                 false
             }
         }

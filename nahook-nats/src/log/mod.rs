@@ -15,24 +15,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::DeliveryRecorder;
+use nahook_supervision::{Loop, Supervisor};
+use tokio::task::JoinHandle;
 
 use self::reader::Reader;
 pub(crate) use self::writer::LogWriter;
 use crate::connection::Connection;
 use crate::layout::Names;
+use crate::violation::lacking;
 
 /// The stream of what became of deliveries; clones are handles to the same.
 #[derive(Clone, Debug)]
 pub struct NatsLog {
     connection: Connection,
     names: Arc<Names>,
+    supervisor: Supervisor,
 }
 
 impl NatsLog {
-    pub(crate) fn new(connection: &Connection, names: &Names) -> Self {
+    pub(crate) fn new(connection: &Connection, names: &Names, supervisor: &Supervisor) -> Self {
         Self {
             connection: connection.clone(),
             names: Arc::new(names.clone()),
+            supervisor: supervisor.clone(),
         }
     }
 
@@ -43,15 +48,29 @@ impl NatsLog {
     /// which changes nothing.
     pub async fn run(
         &self,
-        recorder: impl DeliveryRecorder,
+        recorder: impl DeliveryRecorder + Clone + 'static,
         stop: impl Future<Output = ()> + Send,
     ) {
-        let reader = Reader::new(&self.connection, &self.names);
-        tokio::select! {
-            biased;
-            () = stop => {}
-            () = reader.run(&recorder) => {}
-        }
+        let log = self.clone();
+        let stream = self.names.log_stream();
+        let rights: Arc<[String]> = [
+            format!("$JS.API.CONSUMER.MSG.NEXT.{stream}."),
+            format!("$JS.ACK.{stream}."),
+        ]
+        .into();
+        let running = self.supervisor.spawn(Loop::NatsLog, move || {
+            let lacking = lacking(log.connection.violations(), Arc::clone(&rights));
+            let (log, recorder) = (log.clone(), recorder.clone());
+            async move {
+                let reader = Reader::new(&log.connection, &log.names);
+                tokio::select! {
+                    exit = lacking => exit,
+                    exit = reader.run(&recorder) => exit,
+                }
+            }
+        });
+        let _running = AbortOnDrop(running);
+        stop.await;
     }
 
     /// How many messages of the stream are yet to be recorded; `None` if the server does not say.
@@ -59,5 +78,14 @@ impl NatsLog {
         let patience = Duration::from_secs(5);
         let asked = tokio::time::timeout(patience, reader::lag(&self.connection, &self.names));
         asked.await.ok().flatten()
+    }
+}
+
+/// Ends a loop with whoever runs it.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

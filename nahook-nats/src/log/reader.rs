@@ -7,10 +7,12 @@ use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt as _;
 use metrics::counter;
 use nahook_core::{DeliveryRecorder, LogEntry, StoreErrorKind};
+use nahook_supervision::Exit;
 use tokio::time::sleep;
 
 use super::text::read;
 use crate::connection::Connection;
+use crate::error::Causes;
 use crate::layout::{Names, RECORDERS};
 
 /// How many messages are recorded together at most …
@@ -36,13 +38,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Goes on for ever.
-    pub(super) async fn run(&self, recorder: &impl DeliveryRecorder) {
+    pub(super) async fn run(&self, recorder: &impl DeliveryRecorder) -> Exit {
         let mut pause = PAUSE;
         loop {
             match self.work(recorder, &mut pause).await {
                 Ok(()) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the delivery log's stream cannot be read; trying again");
+                    tracing::warn!(
+                        error = %Causes(&*error),
+                        "the delivery log's stream cannot be read; trying again"
+                    );
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
@@ -105,14 +110,17 @@ async fn record(recorder: &impl DeliveryRecorder, messages: &[Message], pause: &
             Ok(()) => return,
             Err(error) if error.kind() == StoreErrorKind::Internal => {
                 tracing::error!(
-                    ?error,
+                    error = %Causes(&error),
                     "the store refuses entries of the delivery log; trying one by one"
                 );
                 break;
             }
             Err(error) => {
                 counter!("nahook_nats_log_delayed_total").increment(1);
-                tracing::warn!(?error, "the delivery log cannot be written; trying again");
+                tracing::warn!(
+                    error = %Causes(&error),
+                    "the delivery log cannot be written; trying again"
+                );
                 keep_alive(messages).await;
                 sleep(*pause).await;
                 *pause = (*pause * 2).min(PAUSE_MAX);
@@ -123,7 +131,7 @@ async fn record(recorder: &impl DeliveryRecorder, messages: &[Message], pause: &
         if let Err(error) = recorder.record(&entries).await {
             counter!("nahook_nats_log_refused_total").increment(entries.len() as u64);
             tracing::error!(
-                ?error,
+                error = %Causes(&error),
                 "the store does not take these entries of the delivery log"
             );
         }
@@ -143,6 +151,7 @@ fn entries_of(message: &Message) -> Option<Vec<LogEntry>> {
         Ok(entries) => Some(entries),
         Err(error) => {
             counter!("nahook_nats_log_refused_total").increment(1);
+            let error = Causes(&error);
             tracing::error!(%error, "a message of the delivery log cannot be read");
             None
         }

@@ -106,8 +106,10 @@ async fn open(server: &NatsServer) -> (NatsLog, LogWriter) {
     crate::layout::ensure(&connection.context, &names, &settings)
         .await
         .expect("the streams can be made");
-    let acks = Acks::start(&connection).await.expect("it can listen");
-    let log = NatsLog::new(&connection, &names);
+    let acks = Acks::start(&connection, &settings.supervisor)
+        .await
+        .expect("it can listen");
+    let log = NatsLog::new(&connection, &names, &settings.supervisor);
     (log, LogWriter::new(&acks, &names, &settings))
 }
 

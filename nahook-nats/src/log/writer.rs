@@ -13,14 +13,12 @@ use super::text::{by_event, part};
 use crate::acks::{Acks, Fate, Outgoing, Refusal};
 use crate::config::NatsSettings;
 use crate::layout::Names;
-use crate::record::{Part, body, headers};
+use crate::record::{LOG_ROW_LEN_MAX, Part, Room, body, headers};
 
 /// Parts are put together up to so many bytes; a larger one goes alone.
 const MESSAGE_LEN_MAX: usize = 256 << 10;
 /// Deliveries of one event in one part.
 const PART_LEN_MAX: usize = 500;
-/// What the envelope and the headers of a message take at most.
-const OVERHEAD: usize = 16 << 10;
 /// For how long what the stream has not taken is told again: entries may come twice, and late.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon.
@@ -65,24 +63,27 @@ impl LogWriter {
 
     /// The entries as parts, and those by message.
     fn messages(&self, entries: &[LogEntry]) -> Vec<Vec<Part>> {
-        let room = self.acks.max_payload().saturating_sub(OVERHEAD);
+        let room = Room::of(self.acks.max_payload()).len() + LOG_ROW_LEN_MAX;
         let (mut messages, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
         for group in by_event(entries) {
             let mut pieces: Vec<_> = group.chunks(PART_LEN_MAX).rev().collect();
             while let Some(piece) = pieces.pop() {
-                let Some(part) = part(piece) else {
+                let Some(mut part) = part(piece) else {
                     continue;
                 };
-                if part.json.len() > room && piece.len() > 1 {
-                    let (front, back) = piece.split_at(piece.len() / 2);
-                    pieces.extend([back, front]);
-                    continue;
+                if part.len_max() > room {
+                    if piece.len() > 1 {
+                        let (front, back) = piece.split_at(piece.len() / 2);
+                        pieces.extend([back, front]);
+                        continue;
+                    }
+                    part = part_without_errors(piece).unwrap_or(part);
                 }
-                if len + part.json.len() > MESSAGE_LEN_MAX.min(room) && !batch.is_empty() {
+                if len + part.len_max() > MESSAGE_LEN_MAX.min(room) && !batch.is_empty() {
                     messages.push(std::mem::take(&mut batch));
                     len = 0;
                 }
-                len += part.json.len();
+                len += part.len_max();
                 batch.push(part);
             }
         }
@@ -132,6 +133,21 @@ impl Telling {
             }
         }
     }
+}
+
+/// The entries without the texts of their errors, which alone have no bound.
+fn part_without_errors(entries: &[&LogEntry]) -> Option<Part> {
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let mut entry = LogEntry::clone(entry);
+            if let Some(attempt) = &mut entry.attempt {
+                attempt.error = None;
+            }
+            entry
+        })
+        .collect();
+    part(&entries.iter().collect::<Vec<_>>())
 }
 
 fn lost(parts: &[Part], why: &'static str) {

@@ -7,6 +7,7 @@ use async_nats::Subject;
 use async_nats::jetstream::consumer::pull;
 use bytes::Bytes;
 use nahook_core::Timestamp;
+use nahook_supervision::Exit;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::time::Instant;
 
@@ -62,7 +63,10 @@ impl Hub {
             closed: watch::Sender::new(false),
             position: Position::default(),
             alarm: Alarm::default(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                consumers: *mending.made_at().borrow(),
+                ..State::default()
+            }),
             generation: watch::Sender::new(0),
             room: Default::default(),
             intake_from: Mutex::new(Instant::now()),
@@ -169,24 +173,6 @@ impl Hub {
             || self.room() == 0
     }
 
-    /// Lets no acknowledgement that was meant for a consumer reach another that was made in its place.
-    pub(super) async fn mind_consumers(&self) {
-        let mut made_at = self.mending.made_at();
-        let mut before = *made_at.borrow_and_update();
-        while made_at.changed().await.is_ok() {
-            let now = *made_at.borrow_and_update();
-            for source in [Source::Deliveries, Source::Retries] {
-                if now[source as usize] != before[source as usize] {
-                    let mut state = self.state();
-                    state.forget_acks(source);
-                    // The new one begins to count anew.
-                    state.seen[source as usize] = 0;
-                }
-            }
-            before = now;
-        }
-    }
-
     /// Tells the server that these records are done. A word that gets lost is told again when it brings the record again.
     pub(super) async fn acknowledge(&self, acks: impl IntoIterator<Item = Subject>) {
         self.tell(acks, "+ACK").await;
@@ -212,4 +198,24 @@ impl Hub {
             let _ = self.connection.client.publish(ack, word).await;
         }
     }
+}
+
+/// Lets no acknowledgement that was meant for a consumer reach another that was made in its place.
+pub(super) async fn mind_consumers(hub: Arc<Hub>) -> Exit {
+    let mut made_at = hub.mending.made_at();
+    // What changed while the loop was down is made good.
+    made_at.mark_changed();
+    while made_at.changed().await.is_ok() {
+        let now = *made_at.borrow_and_update();
+        let mut state = hub.state();
+        for source in [Source::Deliveries, Source::Retries] {
+            if now[source as usize] != state.consumers[source as usize] {
+                state.forget_acks(source);
+                // The new one begins to count anew.
+                state.seen[source as usize] = 0;
+            }
+        }
+        state.consumers = now;
+    }
+    Exit::Stopped
 }

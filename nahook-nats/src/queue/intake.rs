@@ -7,13 +7,14 @@ use std::time::Duration;
 use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::watch;
+use nahook_supervision::Exit;
 use tokio::time::{Instant, sleep_until};
 
 use super::hub::Hub;
 use super::progress::RecordKey;
 use super::state::Admission;
 use crate::acks::Outgoing;
+use crate::error::Causes;
 use crate::layout::{Source, WORKERS};
 use crate::record::{self, Malformed};
 
@@ -32,7 +33,15 @@ const UNANSWERED: &str = "Nats-Pending-Messages";
 /// How long a record is left to a newer program.
 const LEFT_ALONE: &str = r#"-NAK {"delay":60000000000}"#;
 
-pub(super) struct Intake {
+/// Works for as long as the subscription lasts.
+pub(super) async fn run(hub: Arc<Hub>, source: Source) -> Exit {
+    let Some(mut intake) = Intake::open(&hub, source).await else {
+        return Exit::failed("the inbox of records cannot be subscribed to");
+    };
+    intake.work().await
+}
+
+struct Intake {
     hub: Arc<Hub>,
     source: Source,
     client: Client,
@@ -55,7 +64,7 @@ struct Request {
 }
 
 impl Intake {
-    pub(super) async fn open(hub: &Arc<Hub>, source: Source) -> Option<Self> {
+    async fn open(hub: &Arc<Hub>, source: Source) -> Option<Self> {
         let client = hub.connection.client.clone();
         let inbox = client.new_inbox();
         let subscriber = client.subscribe(format!("{inbox}.*")).await.ok()?;
@@ -76,16 +85,7 @@ impl Intake {
         })
     }
 
-    /// Works until the queue is closed; by its end the server knows that nothing more is wanted here.
-    pub(super) async fn run(mut self, mut closed: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.work() => {}
-            _ = closed.wait_for(|closed| *closed) => {}
-        }
-        let _ = self.subscriber.unsubscribe().await;
-    }
-
-    async fn work(&mut self) {
+    async fn work(&mut self) -> Exit {
         let hub = Arc::clone(&self.hub);
         let mut link = hub.connection.link();
         loop {
@@ -97,13 +97,13 @@ impl Intake {
             tokio::select! {
                 message = self.subscriber.next() => match message {
                     Some(message) => self.take(message).await,
-                    None => return,
+                    None => return Exit::failed("the subscription of records has ended"),
                 },
                 () = hub.room_of(self.source).notified() => {}
                 () = sleep_until(now + HEARTBEAT.min(PAUSE)) => {}
                 changed = link.changed() => {
                     if changed.is_err() {
-                        return;
+                        return Exit::Stopped;
                     }
                     // The server forgets requests with their connection, and after a crash whom it gave what.
                     self.requests.clear();
@@ -228,7 +228,11 @@ impl Intake {
         delivered: &Delivered,
         error: &Malformed,
     ) {
-        tracing::error!(%error, stream = self.hub.names.stream(self.source), "a record cannot be read");
+        tracing::error!(
+            error = %Causes(error),
+            stream = self.hub.names.stream(self.source),
+            "a record cannot be read"
+        );
         if let Malformed::Newer(_) = error {
             let word = Bytes::from_static(LEFT_ALONE.as_bytes());
             let _ = self.client.publish(ack, word).await;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::WorkerId;
+use nahook_core::{Lease, WorkerId};
+use nahook_supervision::Exit;
 use tokio::time::Instant;
 
 use super::hub::Hub;
@@ -23,7 +24,7 @@ const AWAY_MAX: Duration = Duration::from_mins(15);
 /// The worker that holds what is being sent away.
 const NOBODY: WorkerId = WorkerId(u64::MAX);
 
-pub(super) async fn run(hub: Arc<Hub>) {
+pub(super) async fn run(hub: Arc<Hub>) -> Exit {
     let interval = (hub.settings.ack_wait / 3).clamp(Duration::from_millis(100), NOTE_AGE / 3);
     loop {
         tokio::time::sleep(interval).await;
@@ -55,7 +56,8 @@ impl Hub {
 
     /// Settles copies of deliveries of which another record has newer news.
     async fn settle_superseded(&self) {
-        let superseded = std::mem::take(&mut self.state().superseded);
+        // Taken out once they are settled, so that none is forgotten on the way.
+        let superseded = self.state().superseded.clone();
         if superseded.is_empty() {
             return;
         }
@@ -70,15 +72,12 @@ impl Hub {
                 }
             }
         }
-        if noted.is_empty() {
-            return;
-        }
-        if !self.note(noted.iter()).await {
-            self.state().superseded.extend(superseded);
+        if !noted.is_empty() && !self.note(noted.iter()).await {
             return;
         }
         let acks: Vec<_> = {
             let mut state = self.state();
+            state.superseded.drain(..superseded.len());
             superseded
                 .into_iter()
                 .filter_map(|(key, place)| state.settle_place(key, place))
@@ -149,14 +148,26 @@ impl Hub {
             deliveries = plans.len(),
             "one endpoint's deliveries take all the room: some are put off"
         );
-        let leases: Vec<_> = plans.iter().map(|plan| plan.lease).collect();
-        let done = self.carry_out(plans).await;
-        // What could not be sent away waits on.
-        let now = self.now();
-        let mut state = self.state();
-        for (lease, _) in leases.iter().zip(&done).filter(|(_, done)| !**done) {
-            state.end_lease(lease.delivery);
-            state.enqueue(lease.delivery, now);
+        let _away = Away {
+            hub: self,
+            leases: plans.iter().map(|plan| plan.lease).collect(),
+        };
+        self.carry_out(plans).await;
+    }
+}
+
+/// What is being sent away. Dropped, whatever could not be waits on: nobody else would give it back.
+struct Away<'a> {
+    hub: &'a Hub,
+    leases: Vec<Lease>,
+}
+
+impl Drop for Away<'_> {
+    fn drop(&mut self) {
+        let now = self.hub.now();
+        let mut state = self.hub.state();
+        for lease in &self.leases {
+            state.give_up_lease(*lease, now);
         }
     }
 }

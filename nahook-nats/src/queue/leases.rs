@@ -39,6 +39,16 @@ impl State {
         }
     }
 
+    /// Ends this lease, if it is still held, and lets the delivery wait again.
+    pub(super) fn give_up_lease(&mut self, lease: Lease, now: Timestamp) {
+        let slot = self.slots.get(&lease.delivery);
+        let held = slot.and_then(|slot| slot.lease.as_ref());
+        if held.is_some_and(|held| held.token == lease.token) {
+            self.end_lease(lease.delivery);
+            self.enqueue(lease.delivery, now);
+        }
+    }
+
     /// Takes from one endpoint after the other, one each, until nothing more may be taken.
     pub(super) fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Vec<LeasedDelivery> {
         let exceptions: HashMap<_, _> = request.exceptions.iter().copied().collect();

@@ -17,11 +17,12 @@ use std::time::Duration;
 use nahook_core::{
     DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement, StoreError,
 };
+use nahook_supervision::{Exit, Loop};
 
 pub(crate) use self::hub::Hub;
-use self::intake::Intake;
 use crate::error::QueueError;
 use crate::layout::Source;
+use crate::violation::lacking;
 
 /// How long the tasks may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,30 +61,56 @@ impl NatsQueue {
             return Err(StoreError::unavailable(QueueError::Closed));
         }
         let start = async {
-            for source in [Source::Deliveries, Source::Retries] {
-                let intake = Intake::open(&self.hub, source)
-                    .await
-                    .ok_or_else(|| StoreError::unavailable(QueueError::Closed))?;
-                tokio::spawn(intake.run(self.hub.closed.subscribe()));
+            let names = &self.hub.names;
+            for (which, source) in [
+                (Loop::NatsIntake, Source::Deliveries),
+                (Loop::NatsRetryIntake, Source::Retries),
+            ] {
+                let stream = names.stream(source);
+                let rights = vec![
+                    format!("$JS.API.CONSUMER.MSG.NEXT.{stream}."),
+                    format!("$JS.ACK.{stream}."),
+                ];
+                self.spawn(which, rights, move |hub| intake::run(hub, source));
             }
-            let hub = Arc::clone(&self.hub);
-            self.spawn(async move { hub.mind_consumers().await });
-            self.spawn(notes::read(Arc::clone(&self.hub)));
-            self.spawn(wake::run(Arc::clone(&self.hub)));
-            self.spawn(keeper::run(Arc::clone(&self.hub)));
-            self.spawn(sharing::run(Arc::clone(&self.hub)));
-            Ok(())
+            let stream = names.progress_stream();
+            let of_notes = vec![
+                format!("$JS.API.CONSUMER.CREATE.{stream}"),
+                format!("$JS.API.CONSUMER.MSG.NEXT.{stream}."),
+            ];
+            self.spawn(Loop::NatsNotes, of_notes, notes::read);
+            self.spawn(Loop::NatsSharing, vec![names.workers()], sharing::run);
+            self.spawn(Loop::NatsConsumers, Vec::new(), hub::mind_consumers);
+            self.spawn(Loop::NatsWake, Vec::new(), wake::run);
+            self.spawn(Loop::NatsKeeper, Vec::new(), keeper::run);
         };
-        self.hub.started.get_or_try_init(|| start).await.copied()
+        self.hub.started.get_or_init(|| start).await;
+        Ok(())
     }
 
-    /// Runs a task until the queue is closed.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut closed = self.hub.closed.subscribe();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = task => {}
-                _ = closed.wait_for(|closed| *closed) => {}
+    /// Runs a loop until the queue is closed. It ends, to be started again, while it lacks one of these rights: subjects, or
+    /// what they begin with.
+    fn spawn<F>(
+        &self,
+        which: Loop,
+        rights: Vec<String>,
+        make: impl Fn(Arc<Hub>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Exit> + Send + 'static,
+    {
+        let hub = Arc::clone(&self.hub);
+        let rights: Arc<[String]> = rights.into();
+        self.hub.settings.supervisor.spawn(which, move || {
+            let mut closed = hub.closed.subscribe();
+            let lacking = lacking(hub.connection.violations(), Arc::clone(&rights));
+            let work = make(Arc::clone(&hub));
+            async move {
+                tokio::select! {
+                    biased;
+                    _ = closed.wait_for(|closed| *closed) => Exit::Stopped,
+                    exit = lacking => exit,
+                    exit = work => exit,
+                }
             }
         });
     }

@@ -7,6 +7,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use nahook_supervision::Exit;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -18,6 +19,9 @@ use crate::acks::{Fate, Outgoing};
 const PAUSE: Duration = Duration::from_millis(500);
 /// For so long it counts that all notes have been read.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// What the headers of a note take at most.
+const HEADERS_LEN_MAX: usize = 64;
 
 /// How far the notes have been read.
 #[derive(Default)]
@@ -35,18 +39,31 @@ impl Position {
 }
 
 impl Hub {
-    /// Writes down what has become of records. `false` if that may not be so.
+    /// Writes down what has become of records. `false` if that may not be so, of some of them.
     pub(super) async fn note<'a>(
         &self,
         records: impl Iterator<Item = (&'a RecordKey, &'a Progress)>,
     ) -> bool {
-        let note = Outgoing {
-            subject: self.names.progress(),
-            id: None,
-            headers: HeaderMap::new(),
-            body: Bytes::from(progress::write(records)),
-        };
-        self.acks.store(note, self.settings.answer_timeout).await == Fate::Stored
+        let room = self.acks.max_payload().saturating_sub(HEADERS_LEN_MAX);
+        let records: Vec<_> = records.collect();
+        let (mut left, mut notes) = (vec![&records[..]], Vec::new());
+        while let Some(records) = left.pop() {
+            let body = progress::write(records.iter().copied());
+            if body.len() > room && records.len() > 1 {
+                let (front, back) = records.split_at(records.len() / 2);
+                left.extend([back, front]);
+                continue;
+            }
+            let note = Outgoing {
+                subject: self.names.progress(),
+                id: None,
+                headers: HeaderMap::new(),
+                body: Bytes::from(body),
+            };
+            notes.push(self.acks.store(note, self.settings.answer_timeout));
+        }
+        let fates = futures_util::future::join_all(notes).await;
+        fates.iter().all(|fate| *fate == Fate::Stored)
     }
 
     /// Waits until every note that was written by now has been read, or as long as an answer may take.
@@ -79,7 +96,7 @@ impl Hub {
 }
 
 /// Reads everybody's notes, from the oldest that there is.
-pub(super) async fn read(hub: Arc<Hub>) {
+pub(super) async fn read(hub: Arc<Hub>) -> Exit {
     loop {
         if read_on(&hub).await.is_none() {
             tracing::debug!("the notes on progress are read from the beginning again");

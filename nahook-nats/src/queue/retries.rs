@@ -14,7 +14,7 @@ use super::hub::Hub;
 use super::settle::{Course, Plan, name};
 use crate::acks::{Fate, Outgoing};
 use crate::layout::Source;
-use crate::record::{Item, body, headers, part_len, part_of};
+use crate::record::{Item, Room, body, headers, part_len, part_of};
 
 /// Retries are put together that are due within so much of their wait …
 const SHARE: u32 = 64;
@@ -90,11 +90,7 @@ impl Hub {
 
     /// Puts those plans' deliveries into records, by event.
     fn records(&self, plans: &[Plan], which: &[usize]) -> Vec<(Vec<usize>, String, Outgoing)> {
-        let room = self
-            .connection
-            .client
-            .max_payload()
-            .saturating_sub(16 << 10);
+        let room = Room::of(self.connection.client.max_payload());
         let mut by_event: BTreeMap<MessageId, Vec<usize>> = BTreeMap::new();
         for n in which {
             by_event.entry(plans[*n].event.id).or_default().push(*n);
@@ -102,12 +98,13 @@ impl Hub {
         let mut batches: Vec<Vec<(Arc<Event>, Vec<usize>)>> = Vec::new();
         let (mut len, mut count) = (usize::MAX, 0);
         for members in by_event.into_values() {
-            for members in members.chunks(self.settings.record_len_max.max(1)) {
-                let event = &plans[members[0]].event;
+            let event = &plans[members[0]].event;
+            let fitting = room.items(event).min(self.settings.record_len_max).max(1);
+            for members in members.chunks(fitting) {
                 let more = part_len(event, members.len());
                 len = len.saturating_add(more);
                 count += members.len();
-                if len > room || count > self.settings.record_len_max {
+                if len > room.len() || count > self.settings.record_len_max {
                     batches.push(Vec::new());
                     (len, count) = (more, members.len());
                 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::Message;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use nahook_supervision::Exit;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -31,11 +32,11 @@ struct Told {
     waiting: usize,
 }
 
-pub(super) async fn run(hub: Arc<Hub>) {
+pub(super) async fn run(hub: Arc<Hub>) -> Exit {
     let subject = hub.names.workers();
     let client = hub.connection.client.clone();
     let Ok(mut messages) = client.subscribe(subject.clone()).await else {
-        return;
+        return Exit::failed("the other workers' subject cannot be subscribed to");
     };
     #[expect(clippy::cast_possible_truncation, reason = "64 random bits are enough")]
     let process = hub.settings.ids.random() as u64;
@@ -46,7 +47,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
         tokio::select! {
             message = messages.next() => match message {
                 Some(message) => learn(&mut others, process, &message),
-                None => return,
+                None => return Exit::failed("the subscription of the other workers' subject has ended"),
             },
             _ = ticks.tick() => {
                 others.retain(|_, (at, _)| at.elapsed() < MEMORY);

@@ -16,6 +16,8 @@ use crate::record::Entry;
 pub(super) struct State {
     /// By source, how many of the consumer's deliveries have come.
     pub(super) seen: [u64; 2],
+    /// By source, when the consumer was made that gave out what is in hand.
+    pub(super) consumers: [i128; 2],
     pub(super) records: HashMap<RecordKey, Held>,
     pub(super) slots: HashMap<DeliveryId, Slot>,
     pub(super) waiting: BTreeMap<EndpointId, Waiting>,

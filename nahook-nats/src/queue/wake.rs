@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::response::Response;
 use nahook_core::Timestamp;
+use nahook_supervision::Exit;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -66,7 +67,7 @@ struct StreamState {
 struct Purged {}
 
 /// Looks again and again for retries whose time has come.
-pub(super) async fn run(hub: Arc<Hub>) {
+pub(super) async fn run(hub: Arc<Hub>) -> Exit {
     let interval = if hub.scheduled {
         LEFT_OVER_INTERVAL
     } else {

@@ -2,6 +2,7 @@
 
 mod headers;
 mod read;
+mod room;
 mod write;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use nahook_core::{DeliveryId, EndpointId, Event, Timestamp};
 
 pub(crate) use self::headers::headers;
 pub(crate) use self::read::{Malformed, read};
+pub(crate) use self::room::{LOG_ROW_LEN_MAX, MAX_PAYLOAD_MIN, Room};
 pub(crate) use self::write::{Part, body, part_len, part_of};
 
 /// The version of the format that is written, and the newest that is read.

@@ -23,13 +23,15 @@ pub(crate) struct Part {
 }
 
 /// What a delivery takes at most: two ids, a count, an instant, and what stands between them.
-const ITEM_LEN_MAX: usize = 30 + 47 + 10 + 20 + 9;
-/// What the members of an event take at most besides its payload, its labels and its deliveries.
-const MEMBERS_LEN_MAX: usize = 1_024;
+pub(super) const ITEM_LEN_MAX: usize = 30 + 47 + 10 + 20 + 10;
+/// What the members of an event take at most besides its names, its payload, its labels and its deliveries.
+const MEMBERS_LEN_MAX: usize = 200;
+/// What the headers that tell of an event take at most besides its names.
+const HEADERS_LEN_MAX: usize = 112;
 /// What an idempotency key takes at most besides six bytes for each of its own.
 const KEY_LEN: usize = 24;
 
-/// At most so many bytes has a part of this event with so many deliveries.
+/// At most so many bytes does a part of this event take with so many deliveries, with the headers that tell of it.
 pub(crate) fn part_len(event: &Event, items: usize) -> usize {
     // A character of a label takes six bytes at most.
     let labels: usize = event
@@ -40,7 +42,24 @@ pub(crate) fn part_len(event: &Event, items: usize) -> usize {
         .sum();
     let key = event.idempotency_key.as_ref();
     let key = key.map_or(0, |key| 6 * key.as_str().len() + KEY_LEN);
-    MEMBERS_LEN_MAX + event.payload.len() + labels + key + items.saturating_mul(ITEM_LEN_MAX)
+    // The workspace and the event type's name are in the headers as well.
+    let of_type = event.event_type.as_ref();
+    let of_type = of_type.map_or(0, |of| of.id.as_str().len() + 2 * of.name.as_str().len());
+    let names = of_type + 2 * event.workspace.as_str().len();
+    let members = MEMBERS_LEN_MAX + HEADERS_LEN_MAX + names + labels + key;
+    members + event.payload.len() + items.saturating_mul(ITEM_LEN_MAX)
+}
+
+impl Part {
+    /// The bytes that the part takes of a record, at most: its own, and the headers that tell of it.
+    pub(crate) fn len_max(&self) -> usize {
+        let name = self
+            .event_type
+            .as_ref()
+            .map_or(0, |name| name.as_str().len());
+        // And the comma behind it.
+        self.json.len() + 1 + HEADERS_LEN_MAX + name + self.workspace.as_str().len()
+    }
 }
 
 /// Writes the event with these deliveries.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nahook_core::Outcome;
+use nahook_core::{FailureKind, Outcome};
 use tokio::sync::Notify;
 
 /// Where a chunk stands. Either side may ask at any time; only [`withdraw`](Self::withdraw) is the publication's.
@@ -62,6 +62,16 @@ impl Cell {
         self.resolved.notify_one();
     }
 
+    /// Resolves the chunk as far as that is known, if nobody else has and nobody will.
+    pub(super) fn abandon(&self) {
+        let kind = match *self.stage() {
+            Stage::Waiting => FailureKind::QueueUnavailable,
+            Stage::Sent => FailureKind::Unconfirmed,
+            Stage::Withdrawn | Stage::Resolved(_) => return,
+        };
+        self.resolve(Outcome::Failed(kind));
+    }
+
     pub(super) fn is_withdrawn(&self) -> bool {
         *self.stage() == Stage::Withdrawn
     }
@@ -82,7 +92,7 @@ impl Cell {
         match *stage {
             Stage::Waiting | Stage::Withdrawn => {
                 *stage = Stage::Withdrawn;
-                Some(Outcome::Failed(nahook_core::FailureKind::QueueUnavailable))
+                Some(Outcome::Failed(FailureKind::QueueUnavailable))
             }
             Stage::Sent => None,
             Stage::Resolved(outcome) => Some(outcome),
@@ -92,8 +102,6 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::FailureKind;
-
     use super::*;
 
     const NOT_QUEUED: Option<Outcome> = Some(Outcome::Failed(FailureKind::QueueUnavailable));
@@ -127,5 +135,21 @@ mod tests {
         cell.put_back();
         assert_eq!(cell.withdraw(), NOT_QUEUED);
         assert!(!cell.take());
+    }
+
+    #[test]
+    fn abandoned_chunk_is_resolved_by_what_is_known() {
+        let cell = Cell::new();
+        cell.abandon();
+        assert_eq!(cell.withdraw(), NOT_QUEUED);
+        let cell = Cell::new();
+        assert!(cell.take());
+        cell.abandon();
+        let unclear = Some(Outcome::Failed(FailureKind::Unconfirmed));
+        assert_eq!(cell.withdraw(), unclear);
+        let cell = Cell::new();
+        cell.resolve(Outcome::Published);
+        cell.abandon();
+        assert_eq!(cell.withdraw(), Some(Outcome::Published));
     }
 }

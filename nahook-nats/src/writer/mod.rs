@@ -5,12 +5,13 @@
 
 mod cell;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use nahook_core::{FailureKind, Outcome};
+use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ pub(crate) use self::cell::Cell;
 use crate::acks::{Acks, Fate, Outgoing, Refusal};
 use crate::connection::Connection;
 use crate::layout::Mending;
-use crate::record::{Part, body, headers};
+use crate::record::{Part, Room, body, headers};
 
 /// Chunks are put together up to so many bytes; a larger one goes alone.
 const SHARED_LEN_MAX: usize = 256 << 10;
@@ -26,11 +27,19 @@ const SHARED_LEN_MAX: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Deliveries of one event on their way into a record.
+///
+/// Dropped, it is resolved by what is known of it: nobody waits for what a dead task had in hand.
 pub(crate) struct Chunk {
     pub(crate) part: Part,
     pub(crate) cell: Arc<Cell>,
     /// Until then it is tried again if nobody took it.
     pub(crate) patience_until: Instant,
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.cell.abandon();
+    }
 }
 
 /// What a writer works with.
@@ -41,37 +50,57 @@ pub(crate) struct Writer {
     pub(crate) in_flight: Arc<Semaphore>,
     /// How many deliveries a record may have.
     pub(crate) len_max: usize,
-    pub(crate) again: Again,
+    pub(crate) outlook: Outlook,
 }
 
-/// The way back for what nobody took.
+/// What waits for the writer. It outlives the loop, so that nothing is lost if that ends.
+struct Waiting {
+    chunks: mpsc::UnboundedReceiver<Chunk>,
+    /// The chunk that the next record begins with.
+    next: Option<Chunk>,
+}
+
+/// What the fates of records lead to.
 #[derive(Clone)]
-pub(crate) struct Again {
+pub(crate) struct Outlook {
+    /// The way back for what nobody took.
     pub(crate) chunks: mpsc::WeakUnboundedSender<Chunk>,
     pub(crate) mending: Arc<Mending>,
+    /// When a record was last refused for lack of room, if none was stored since.
+    pub(crate) full_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Writer {
-    /// Works until the last publisher is gone.
-    pub(crate) async fn run(self, mut chunks: mpsc::UnboundedReceiver<Chunk>) {
-        let mut next = None;
+    /// Runs the loop until the last publisher is gone.
+    pub(crate) fn spawn(self, chunks: mpsc::UnboundedReceiver<Chunk>, supervisor: &Supervisor) {
+        let writer = Arc::new(self);
+        let waiting = Arc::new(tokio::sync::Mutex::new(Waiting { chunks, next: None }));
+        supervisor.spawn(Loop::NatsWriter, move || {
+            let (writer, waiting) = (Arc::clone(&writer), Arc::clone(&waiting));
+            async move { writer.run(&mut *waiting.lock().await).await }
+        });
+    }
+
+    async fn run(&self, waiting: &mut Waiting) -> Exit {
         loop {
-            let first = match next.take() {
-                Some(chunk) => chunk,
-                None => match chunks.recv().await {
-                    Some(chunk) => chunk,
-                    None => return,
-                },
+            if waiting.next.is_none() {
+                waiting.next = waiting.chunks.recv().await;
+            }
+            let Some(next) = &waiting.next else {
+                return Exit::Stopped;
             };
             let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else {
-                return;
+                return Exit::Stopped;
             };
-            if !self.is_connected(&first).await {
+            let is_connected = self.is_connected(next).await;
+            let Some(first) = waiting.next.take() else {
+                continue;
+            };
+            if !is_connected {
                 first.refuse(Refusal::Nobody);
                 continue;
             }
-            let (batch, left) = self.gather(first, &mut chunks);
-            next = left;
+            let batch = self.gather(first, waiting);
             self.send(batch, permit).await;
         }
     }
@@ -86,24 +115,22 @@ impl Writer {
         }
     }
 
-    /// What shares a record with `first`, and what does not fit any more.
-    fn gather(
-        &self,
-        first: Chunk,
-        chunks: &mut mpsc::UnboundedReceiver<Chunk>,
-    ) -> (Vec<Chunk>, Option<Chunk>) {
-        let mut len = first.part.json.len();
+    /// What shares a record with `first`. What does not fit any more begins the next.
+    fn gather(&self, first: Chunk, waiting: &mut Waiting) -> Vec<Chunk> {
+        let room = Room::of(self.acks.max_payload()).len().min(SHARED_LEN_MAX);
+        let mut len = first.part.len_max();
         let mut deliveries = first.part.len;
         let mut batch = vec![first];
-        while let Ok(chunk) = chunks.try_recv() {
-            len += chunk.part.json.len();
+        while let Ok(chunk) = waiting.chunks.try_recv() {
+            len += chunk.part.len_max();
             deliveries += chunk.part.len;
-            if len > SHARED_LEN_MAX || deliveries > self.len_max {
-                return (batch, Some(chunk));
+            if len > room || deliveries > self.len_max {
+                waiting.next = Some(chunk);
+                break;
             }
             batch.push(chunk);
         }
-        (batch, None)
+        batch
     }
 
     async fn send(&self, mut batch: Vec<Chunk>, permit: OwnedSemaphorePermit) {
@@ -124,13 +151,13 @@ impl Writer {
             body: Bytes::from(body),
         };
         let answer = self.acks.send(record, Some(permit)).await;
-        let again = self.again.clone();
+        let outlook = self.outlook.clone();
         tokio::spawn(async move {
             let fate = answer.await;
             resolve(
                 batch,
                 fate.unwrap_or(Fate::Unclear(FailureKind::Unconfirmed)),
-                &again,
+                &outlook,
             )
             .await;
         });
@@ -143,14 +170,26 @@ impl Chunk {
     }
 }
 
+impl Outlook {
+    fn note(&self, fate: Fate) {
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match fate {
+            Fate::Stored => *full_at = None,
+            Fate::Refused(Refusal::Full) => *full_at = Some(Instant::now()),
+            Fate::Refused(_) | Fate::Unclear(_) => {}
+        }
+    }
+}
+
 /// Tells the publications what became of their chunks; what nobody took goes back, as long as it may.
-async fn resolve(batch: Vec<Chunk>, fate: Fate, again: &Again) {
+async fn resolve(batch: Vec<Chunk>, fate: Fate, outlook: &Outlook) {
     let told = match fate {
         Fate::Stored => "stored",
         Fate::Refused(_) => "refused",
         Fate::Unclear(_) => "unclear",
     };
     counter!("nahook_nats_records_total", "fate" => told).increment(1);
+    outlook.note(fate);
     let outcome = match fate {
         Fate::Stored => Outcome::Published,
         Fate::Unclear(kind) => Outcome::Failed(kind),
@@ -159,11 +198,11 @@ async fn resolve(batch: Vec<Chunk>, fate: Fate, again: &Again) {
             for chunk in &batch {
                 chunk.cell.put_back();
             }
-            let mending = Arc::clone(&again.mending);
+            let mending = Arc::clone(&outlook.mending);
             tokio::spawn(async move { mending.look().await });
             tokio::time::sleep_until(pause).await;
             for chunk in batch {
-                match again.chunks.upgrade() {
+                match outlook.chunks.upgrade() {
                     _ if chunk.cell.is_withdrawn() => {}
                     Some(again) if pause < chunk.patience_until => {
                         let _ = again.send(chunk);
