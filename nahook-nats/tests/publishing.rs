@@ -15,6 +15,7 @@ use nahook_nats::{Nats, NatsSettings};
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use support::proxy::Proxy;
 use support::{connected, order, outcomes, publish, reader, rounds_of};
 use tokio::time::{Instant, timeout};
 
@@ -175,6 +176,49 @@ fn a_record_that_nobody_answers_holds_later_ones_up_for_a_while_only() {
         let later = publish_within(&nats, 10, Duration::from_secs(10)).await;
         assert_eq!(outcomes(&later), ["published"; 5]);
     });
+}
+
+/// The server takes a record, and the connection that its answer would come by is gone: it is told as unconfirmed, and never
+/// sent a second time.
+#[test]
+fn record_of_unclear_fate_is_not_sent_again() {
+    for version in VERSIONS {
+        run(async {
+            let server = NatsServer::start(version);
+            let proxy = Proxy::to(&server.url()).await;
+            let mut settings = NatsSettings::default();
+            // The server must not hide it by dropping what comes twice.
+            settings.duplicate_window = Duration::from_millis(100);
+            let nats = connected(&proxy.url, settings).await;
+            let mut slots = publish_until_taken(&nats, 0).await;
+            // The line may be cut before the record is on its way, which is then sent once it is mended.
+            let mut is_unclear_and_held = false;
+            for number in 1..10 {
+                tokio::task::block_in_place(|| server.freeze());
+                let publishing = {
+                    let nats = nats.clone();
+                    tokio::spawn(async move { publish(&nats, number << 20, 5).await })
+                };
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                proxy.cut_off();
+                tokio::task::block_in_place(|| server.thaw());
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                proxy.mend();
+                let some = publishing.await.unwrap();
+                let is_unclear = outcomes(&some) == ["unconfirmed"; 5];
+                slots.extend(publish_until_taken(&nats, (number << 20) + 1).await);
+                let held = reader::held(&server.url(), "NAHOOK_DELIVERIES").await;
+                let is_held = held.iter().any(|held| held.delivery == some[0].id());
+                slots.extend(some);
+                expect_truth(&server, &slots).await;
+                is_unclear_and_held = is_unclear && is_held;
+                if is_unclear_and_held {
+                    break;
+                }
+            }
+            assert!(is_unclear_and_held, "it was never put to the test");
+        });
+    }
 }
 
 /// The server is killed while triggers run: whatever it acknowledged is there when it is back, and what was reported as not

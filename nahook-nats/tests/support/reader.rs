@@ -15,9 +15,14 @@ pub(crate) struct Raw {
 
 /// Everything a stream holds, read without consuming it.
 pub(crate) async fn records(url: &str, stream: &str) -> Vec<Raw> {
-    let client = async_nats::connect(url.split(',').collect::<Vec<_>>())
-        .await
-        .unwrap();
+    let mut options = async_nats::ConnectOptions::new();
+    // A single server may ask who we are.
+    if let Some((credentials, _)) = url.trim_start_matches("nats://").split_once('@') {
+        let (user, password) = credentials.split_once(':').unwrap();
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    }
+    let servers: Vec<_> = url.split(',').collect();
+    let client = options.connect(servers).await.unwrap();
     let jetstream = jetstream::new(client);
     // A cluster that has just started may not answer at once.
     let mut found = jetstream.get_stream(stream).await;
