@@ -226,3 +226,62 @@ pub(super) fn remove_aged(
         .execute([before, ROWS])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::empty;
+
+    /// A settled event with one delivery, as old as time.
+    fn with_a_settled_event() -> Connection {
+        let connection = empty();
+        connection
+            .execute_batch(
+                "INSERT INTO event (seq, id, workspace, accepted_at, width, payload)
+                     VALUES (1, x'00000000000000000000000000000001', 1, 1, 1, x'7b7d'),
+                            (2, x'00000000000000000000000000000002', 1, 1, 0, NULL);
+                 INSERT INTO delivery (key, endpoint, status, attempts) VALUES (1 << 20, 1, 3, 1);
+                 INSERT INTO attempt (delivery, number, started_at, duration) VALUES (1 << 20, 1, 1, 1)",
+            )
+            .unwrap();
+        connection
+    }
+
+    fn found(connection: &Connection) -> Vec<i64> {
+        let [drawn, _] = Cursor::beginnings();
+        let page = old_events(connection, &drawn, Timestamp::from_millis(9)).unwrap();
+        page.unwrap().settled
+    }
+
+    fn rows(connection: &Connection) -> (i64, i64, i64) {
+        let count = |table: &str| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        (count("event"), count("delivery"), count("attempt"))
+    }
+
+    #[test]
+    fn event_queued_again_after_it_was_found_is_kept() {
+        // Pending, waiting for a retry, fresh, and likewise where a queue elsewhere carries it.
+        for status in ["0", "1", "NULL", "5", "6"] {
+            let connection = with_a_settled_event();
+            let seqs = found(&connection);
+            assert_eq!(seqs, [1]);
+            let queue_again = format!("UPDATE delivery SET status = {status}");
+            connection.execute_batch(&queue_again).unwrap();
+            let step = forget_some(&connection, &seqs).unwrap();
+            assert_eq!((step.looked_at, step.gone), (1, 0), "{status}");
+            assert_eq!(rows(&connection), (2, 1, 1), "{status}");
+            assert_eq!(found(&connection), [] as [i64; 0], "{status}");
+        }
+    }
+
+    #[test]
+    fn event_that_stays_settled_goes() {
+        let connection = with_a_settled_event();
+        let step = forget_some(&connection, &found(&connection)).unwrap();
+        assert_eq!((step.looked_at, step.gone), (1, 1));
+        assert_eq!(rows(&connection), (1, 0, 0));
+    }
+}
