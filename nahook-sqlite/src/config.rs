@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
+use nahook_supervision::Supervisor;
 
 /// The store's numbers, choices and components.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct SqliteSettings {
     pub retention_interval: Duration,
     /// Whether to check the whole file when opening it, which reads all of it.
     pub verify: bool,
+    /// Runs the store's threads and starts those again that end; one of its own unless set.
+    pub supervisor: Supervisor,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
 }
@@ -85,6 +88,7 @@ impl SqliteSettings {
             audit_retention: Duration::from_hours(90 * 24),
             retention_interval: Duration::from_mins(1),
             verify: false,
+            supervisor: Supervisor::new(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
         }

@@ -23,14 +23,31 @@ pub(crate) fn open_writer(path: &Path, settings: &SqliteSettings) -> Result<Conn
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(path, flags).map_err(|error| why_not(path, error))?;
-    connection.busy_timeout(settings.busy_timeout)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    let connection = connect(path, flags, settings).map_err(|error| why_not(path, error))?;
     // SQLite opens a file that may not be written to without complaint.
     if connection.is_readonly("main")? {
         return Err(OpenError::ReadOnly);
     }
+    Ok(connection)
+}
+
+/// Opens another connection that writes to a file that is there and in use.
+pub(crate) fn reopen_writer(
+    path: &Path,
+    settings: &SqliteSettings,
+) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    connect(path, flags, settings)
+}
+
+fn connect(
+    path: &Path,
+    flags: OpenFlags,
+    settings: &SqliteSettings,
+) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(settings.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
 }
 
@@ -52,7 +69,7 @@ fn why_not(path: &Path, error: rusqlite::Error) -> OpenError {
 pub(crate) fn set_up_writer(
     connection: &Connection,
     settings: &SqliteSettings,
-) -> Result<(), OpenError> {
+) -> rusqlite::Result<()> {
     keep_plans(connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // A commit returns once the disk has it: what a 202 promises.
@@ -74,10 +91,8 @@ pub(crate) fn set_up_writer(
 /// Opens a connection that reads and never blocks the writer.
 pub(crate) fn open_reader(path: &Path, settings: &SqliteSettings) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = connect(path, flags, settings)?;
     keep_plans(&connection)?;
-    connection.busy_timeout(settings.busy_timeout)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
 }
 
@@ -86,9 +101,7 @@ pub(crate) fn open_checkpointer(
     path: &Path,
     settings: &SqliteSettings,
 ) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(settings.busy_timeout)?;
+    let connection = reopen_writer(path, settings)?;
     // The file is on the disk before the log begins anew.
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)

@@ -48,7 +48,7 @@ impl EndpointDirectory for SqliteStore {
         let now = shared.now();
         // Read before the catalog: a report that comes later raises it, and what is then read is kept for nobody.
         let reports = shared.targets.reports.load(Ordering::Acquire);
-        let version = (shared.readers().catalog_version()?, reports);
+        let version = (shared.readers().catalog_version().await?, reports);
         let mut targets: Vec<Option<Known>> = ids
             .iter()
             .map(|id| shared.targets.known.get(&version, id))

@@ -95,6 +95,15 @@ impl WriteError {
         self.fate
     }
 
+    pub(crate) fn cause(&self) -> &rusqlite::Error {
+        &self.cause
+    }
+
+    /// Returns true if the job has panicked.
+    pub(crate) fn is_panic(&self) -> bool {
+        matches!(*self.cause, rusqlite::Error::UnwindingPanic)
+    }
+
     /// Whether a value was larger than SQLite keeps.
     pub(crate) fn is_too_big(&self) -> bool {
         is_too_big(&self.cause)
@@ -124,6 +133,29 @@ impl From<WriteError> for StoreError {
             Self::unavailable(error)
         }
     }
+}
+
+/// An error with the whole chain of its causes, for the log.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+/// The error of a job that was in hand when the writer's thread died.
+pub(crate) fn interrupted() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        ffi::Error::new(ffi::SQLITE_INTERRUPT),
+        Some("the writer was interrupted".to_owned()),
+    )
 }
 
 /// The store is closed, or closing.
@@ -183,6 +215,29 @@ pub(crate) fn is_taken(error: &rusqlite::Error) -> bool {
 /// Whether a value was larger than SQLite keeps.
 pub(crate) fn is_too_big(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::TooBig)
+}
+
+/// Returns true if the connection, and not just the statement, may have to be made anew.
+pub(crate) fn is_of_connection(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::CannotOpen
+                | ErrorCode::NotADatabase
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+        )
+    )
+}
+
+/// Returns true if the disk may have forgotten what was written to it.
+pub(crate) fn is_flush_failure(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        matches!(
+            error.extended_code,
+            ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR_CLOSE
+        )
+    })
 }
 
 /// Whether the disk or the file's bound is reached.

@@ -18,7 +18,7 @@ impl KeyStore for SqliteStore {
     /// call, what another has within a millisecond.
     async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
         let shared = self.shared();
-        let version = shared.readers().catalog_version()?;
+        let version = shared.readers().catalog_version().await?;
         if let Some(known) = shared.keys.get(&version, hash) {
             return Ok(Some(known));
         }

@@ -8,6 +8,7 @@ mod connection;
 mod direct;
 mod endpoints;
 mod error;
+mod file;
 mod handover;
 mod keys;
 mod limiter;
@@ -26,6 +27,7 @@ mod search;
 mod store;
 mod subscriptions;
 mod threads;
+mod writable;
 mod writer;
 
 pub use self::config::{Role, SqliteSettings};

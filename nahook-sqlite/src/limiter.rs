@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nahook_core::{
     Allowance, ApiKeyId, Caller, GcraLimiter, Grant, LimiterKey, Rate, RateLimiter, StoreError,
     Timestamp, Verdict, WorkspaceId,
 };
+use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::{Connection, Row, params};
 use tokio::sync::oneshot;
 
 use crate::SqliteStore;
-use crate::error::{Closed, WriteError};
+use crate::error::{Chain, Closed, WriteError};
 use crate::row::{instant_at, nanos, parsed_at};
+use crate::threads::PULSE_EVERY;
 use crate::writer::Session;
 
 /// Debts that take longer than this to be paid off are kept: a restart gives nobody a new daily quota. Shorter ones are
@@ -52,7 +54,7 @@ struct Signal {
     rings: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct News {
     is_changed: bool,
     is_closing: bool,
@@ -94,9 +96,13 @@ impl SqliteLimiter {
     /// Writes what has changed, and answers once that is safe.
     pub async fn save(&self) -> Result<(), StoreError> {
         for written in self.keeper.ledger.save() {
-            if let Err(error) = written.await.map_err(|_| Closed)? {
+            let outcome = match written.await {
+                Ok(outcome) => outcome.map_err(StoreError::from),
+                Err(_) => Err(Closed.into()),
+            };
+            if outcome.is_err() {
                 self.keeper.ledger.doubt();
-                return Err(error.into());
+                return outcome;
             }
         }
         Ok(())
@@ -144,15 +150,16 @@ impl Keeper {
         let signal = Arc::<Signal>::default();
         let thread = {
             let (signal, ledger) = (Arc::clone(&signal), Arc::clone(&ledger));
-            thread::Builder::new()
-                .name("nahook-limiter".to_owned())
-                .spawn(move || {
-                    let mut goes_on = true;
-                    while goes_on {
-                        goes_on = signal.wait_for_changes();
-                        ledger.save_blocking();
-                    }
-                })?
+            let supervisor = ledger.store.shared().supervisor().clone();
+            let mut has_run = false;
+            supervisor.spawn_thread(Loop::SqliteLimiter, "nahook-limiter", move |pulse| {
+                if std::mem::replace(&mut has_run, true) {
+                    // It may have taken note of debts that it did not hand over.
+                    ledger.doubt();
+                    signal.note_change();
+                }
+                ledger.keep(&signal, pulse)
+            })?
         };
         Ok(Self {
             signal,
@@ -186,19 +193,25 @@ impl Signal {
         }
     }
 
-    /// Waits for a change and for what follows it closely. False if it is time to end instead.
-    fn wait_for_changes(&self) -> bool {
+    /// Waits a while for a change.
+    fn wait(&self) -> News {
         let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = self
+        let is_quiet = |news: &mut News| !news.is_changed && !news.is_closing;
+        let (news, _) = self
             .rings
-            .wait_while(news, |news| !news.is_changed && !news.is_closing)
+            .wait_timeout_while(news, PULSE_EVERY, is_quiet)
             .unwrap_or_else(PoisonError::into_inner);
+        *news
+    }
+
+    /// Waits for what follows a change closely.
+    fn gather(&self) {
+        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut news, _) = self
             .rings
             .wait_timeout_while(news, GATHERED_FOR, |news| !news.is_closing)
             .unwrap_or_else(PoisonError::into_inner);
         news.is_changed = false;
-        !news.is_closing
     }
 }
 
@@ -233,13 +246,39 @@ impl Ledger {
             .collect()
     }
 
+    /// Writes what changes, until it is time to end.
+    fn keep(&self, signal: &Signal, pulse: &Pulse<'_>) -> Exit {
+        loop {
+            let news = signal.wait();
+            if let Some(exit) = pulse.check() {
+                return exit;
+            }
+            if news.is_changed && !news.is_closing {
+                signal.gather();
+            }
+            if news.is_changed || news.is_closing {
+                self.save_blocking();
+            }
+            if news.is_closing {
+                return Exit::Stopped;
+            }
+        }
+    }
+
     /// For threads that may block.
     fn save_blocking(&self) {
         for waiting in self.save() {
-            // Without an answer the store is closed: there is nothing more to be done.
-            if let Ok(Err(error)) = waiting.blocking_recv() {
-                tracing::warn!(%error, "what callers owe to the rate limiter could not be kept");
-                self.doubt();
+            match waiting.blocking_recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    self.doubt();
+                    tracing::warn!(
+                        error = %Chain(&error),
+                        "what callers owe to the rate limiter could not be kept"
+                    );
+                }
+                // The store is closed, or the writer was interrupted.
+                Err(_) => self.doubt(),
             }
         }
     }

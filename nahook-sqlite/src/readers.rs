@@ -1,11 +1,12 @@
 //! Connections that read: they never block the writer, nor the writer them.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nahook_core::StoreError;
+use nahook_supervision::Loop;
 use rusqlite::{Connection, Transaction};
 use tokio::time::Instant;
 
@@ -18,13 +19,12 @@ use crate::{OpenError, SqliteSettings};
 /// twice a trigger was a fortieth of the server's time.
 const SEEN_FOR: Duration = Duration::from_millis(1);
 
-/// Reads on threads of their own, and the catalog's version on the caller's.
+/// Reads on threads of their own.
 #[derive(Debug)]
 pub(crate) struct Readers {
     threads: Threads<Connection>,
-    /// For the catalog's version alone, which takes microseconds: worth no change of threads.
-    versions: Vec<Mutex<Connection>>,
-    turn: AtomicUsize,
+    /// For the catalog's version alone, so that no trigger waits behind a long list.
+    versions: Threads<Connection>,
     /// How often this process has changed the catalog.
     changes: Arc<AtomicU64>,
     seen: Mutex<Option<Seen>>,
@@ -52,10 +52,13 @@ impl Readers {
                 .take(count)
                 .collect::<Result<Vec<_>, _>>()
         };
+        let start = |name, count| {
+            let (supervisor, which) = (&settings.supervisor, Loop::SqliteReader);
+            Threads::start(supervisor, which, name, connections(count)?)
+        };
         Ok(Self {
-            threads: Threads::start("nahook-reader", connections(count)?)?,
-            versions: connections(count)?.into_iter().map(Mutex::new).collect(),
-            turn: AtomicUsize::new(0),
+            threads: start("nahook-reader", count)?,
+            versions: start("nahook-version", 1)?,
             changes,
             seen: Mutex::new(None),
         })
@@ -63,7 +66,7 @@ impl Readers {
 
     /// The version of the catalog at this moment, as far as this process has changed it; a change of another process is seen
     /// within a millisecond.
-    pub(crate) fn catalog_version(&self) -> Result<i64, StoreError> {
+    pub(crate) async fn catalog_version(&self) -> Result<i64, StoreError> {
         let at = Instant::now();
         let changes = self.changes.load(Ordering::Acquire);
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +77,11 @@ impl Readers {
             return Ok(seen.version);
         }
         // Read after both were taken: what changes from here on is not passed for older than it is.
-        let version = catalog_version(&self.version_connection()).map_err(store_error)?;
+        let version = self
+            .versions
+            .ask(|connection| catalog_version(connection))
+            .await?
+            .map_err(store_error)?;
         let seen = Seen {
             version,
             at,
@@ -93,20 +100,6 @@ impl Readers {
             .ask(move |connection| query(&connection.transaction()?))
             .await?
             .map_err(store_error)
-    }
-
-    /// One that is free, or the next in turn.
-    fn version_connection(&self) -> MutexGuard<'_, Connection> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let (behind, ahead) = self.versions.split_at(turn % self.versions.len());
-        for connection in ahead.iter().chain(behind) {
-            if let Ok(free) = connection.try_lock() {
-                return free;
-            }
-        }
-        self.versions[turn % self.versions.len()]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

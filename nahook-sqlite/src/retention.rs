@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use metrics::counter;
 use nahook_core::{Clock, Timestamp};
+use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::Connection;
 
 use self::steps::{Aged, Cursor, forget_some, has_aged, old_events, remove_aged};
 use crate::connection::open_reader;
+use crate::error::{Chain, Closed};
 use crate::row::nanos;
+use crate::threads::PULSE_EVERY;
 use crate::writer::{Orders, Session};
 use crate::{OpenError, SqliteSettings, metric};
 
@@ -55,10 +58,13 @@ impl Retention {
             stop,
         };
         let interval = settings.retention_interval;
-        let thread = thread::Builder::new().name("nahook-retention".to_owned());
+        let (supervisor, which) = (&settings.supervisor, Loop::SqliteRetention);
+        let thread = supervisor.spawn_thread(which, "nahook-retention", move |pulse| {
+            forgetting.run(interval, pulse)
+        })?;
         Ok(Some(Self {
             stop: Some(sender),
-            thread: Some(thread.spawn(move || forgetting.run(interval))?),
+            thread: Some(thread),
         }))
     }
 }
@@ -98,14 +104,25 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Ended {
 }
 
 impl Forgetting {
-    fn run(self, interval: Duration) {
-        while let Ok(()) = self.pause(interval) {
+    fn run(&self, interval: Duration, pulse: &Pulse<'_>) -> Exit {
+        loop {
+            let mut left = interval;
+            while !left.is_zero() {
+                let slice = left.min(PULSE_EVERY);
+                if self.pause(slice).is_err() {
+                    return Exit::Stopped;
+                }
+                if let Some(exit) = pulse.check() {
+                    return exit;
+                }
+                left = left.saturating_sub(slice);
+            }
             match self.look() {
                 Ok(()) => {}
-                Err(Ended::Stopped) => return,
+                Err(Ended::Stopped) => return Exit::Stopped,
                 Err(Ended::Failed(error)) => {
                     tracing::warn!(
-                        error,
+                        error = %Chain(&*error),
                         "what is old could not be forgotten; the next time will"
                     );
                 }
@@ -163,7 +180,14 @@ impl Forgetting {
             Ok((made, clock.now().as_nanos().saturating_sub(began)))
         };
         let answer = self.writer.hand_over(timed).blocking_recv();
-        let (made, took) = answer.map_err(|_| Ended::Stopped)??;
+        let Ok(answer) = answer else {
+            return Err(if self.writer.is_closed() {
+                Ended::Stopped
+            } else {
+                Closed.into()
+            });
+        };
+        let (made, took) = answer?;
         let pause = Duration::from_nanos(took).saturating_mul(PAUSE);
         self.pause(pause.clamp(PAUSE_MIN, PAUSE_MAX))?;
         Ok(made)

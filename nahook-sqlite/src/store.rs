@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nahook_core::{Clock, IdSource, LeaseToken, StoreError, Timestamp};
+use nahook_supervision::{Loop, Supervisor};
 
 use crate::connection::{open_writer, set_up_writer};
 use crate::endpoints::TargetCache;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     is_closed: AtomicBool,
     lock: Mutex<Option<ServerLock>>,
     role: Role,
+    supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -59,16 +61,23 @@ impl SqliteStore {
         let leaser = match settings.role {
             Role::Server => {
                 let leaser = Leaser::open(path, &settings, Arc::clone(&queue))?;
-                Some(Threads::start("nahook-leaser", vec![leaser])?)
+                let (supervisor, which) = (&settings.supervisor, Loop::SqliteLeaser);
+                Some(Threads::start(
+                    supervisor,
+                    which,
+                    "nahook-leaser",
+                    vec![leaser],
+                )?)
             }
             Role::Tool => None,
         };
         let mut session = Session::new(connection, settings.role);
+        session.bind_to_file(path, &settings)?;
         if settings.role == Role::Server {
             session.start_checkpointer(path, &settings)?;
         }
         let catalog_changes = session.catalog_changes();
-        let writer = Writer::start(session, Arc::clone(&queue))?;
+        let writer = Writer::start(session, Arc::clone(&queue), &settings.supervisor)?;
         let retention = match settings.role {
             Role::Server => Retention::start(path, &settings, writer.orders())?,
             Role::Tool => None,
@@ -85,6 +94,7 @@ impl SqliteStore {
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
             role: settings.role,
+            supervisor: settings.supervisor,
             clock: settings.clock,
             ids: settings.ids,
         };
@@ -141,6 +151,10 @@ impl Shared {
 
     pub(crate) fn role(&self) -> Role {
         self.role
+    }
+
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

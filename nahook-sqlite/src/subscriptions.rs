@@ -24,7 +24,7 @@ impl SubscriptionStore for SqliteStore {
         scope: &FanOutScope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let shared = self.shared();
-        let version = shared.readers().catalog_version()?;
+        let version = shared.readers().catalog_version().await?;
         let key = (*scope, event_type.clone());
         if let Some(known) = shared.subscribers.get(&version, &key) {
             return Ok(known);

@@ -1,15 +1,20 @@
 //! Threads that answer questions, so that nothing blocks the caller's: they need no particular async runtime.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nahook_core::StoreError;
+use nahook_supervision::{Exit, Loop, Pulse, Supervisor};
 use tokio::sync::oneshot;
 
 use crate::OpenError;
 use crate::error::{Closed, Panicked};
+
+/// How long a thread that has nothing to do waits before it checks its pulse.
+pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(500);
 
 type Question<S> = Box<dyn FnOnce(&mut S) + Send>;
 
@@ -21,14 +26,21 @@ pub(crate) struct Threads<S> {
 }
 
 impl<S: Send + 'static> Threads<S> {
-    pub(crate) fn start(name: &str, states: Vec<S>) -> Result<Self, OpenError> {
+    pub(crate) fn start(
+        supervisor: &Supervisor,
+        which: Loop,
+        name: &str,
+        states: Vec<S>,
+    ) -> Result<Self, OpenError> {
         let (questions, inbox) = mpsc::channel();
         let inbox = Arc::new(Mutex::new(inbox));
         let mut threads = Vec::with_capacity(states.len());
-        for state in states {
+        for mut state in states {
             let inbox = Arc::clone(&inbox);
-            let thread = thread::Builder::new().name(name.to_owned());
-            threads.push(thread.spawn(move || work(state, &inbox))?);
+            let mut in_hand = None;
+            threads.push(supervisor.spawn_thread(which, name, move |pulse| {
+                work(&mut state, &inbox, &mut in_hand, pulse)
+            })?);
         }
         Ok(Self {
             questions: Some(questions),
@@ -78,16 +90,28 @@ impl<S> Drop for Threads<S> {
     }
 }
 
-fn work<S>(mut state: S, inbox: &Mutex<Receiver<Question<S>>>) {
+/// Answers until nobody can ask any more. A question that was received and not begun outlives the loop in `in_hand`.
+fn work<S>(
+    state: &mut S,
+    inbox: &Mutex<Receiver<Question<S>>>,
+    in_hand: &mut Option<Question<S>>,
+    pulse: &Pulse<'_>,
+) -> Exit {
     loop {
-        let next = {
+        if in_hand.is_none() {
             let inbox = inbox.lock().unwrap_or_else(PoisonError::into_inner);
-            inbox.recv()
-        };
-        let Ok(question) = next else {
-            return;
-        };
-        // The state is a connection: SQLite leaves it usable, and the panic has gone to the panic hook.
-        let _ = catch_unwind(AssertUnwindSafe(|| question(&mut state)));
+            match inbox.recv_timeout(PULSE_EVERY) {
+                Ok(question) => *in_hand = Some(question),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Exit::Stopped,
+            }
+        }
+        if let Some(exit) = pulse.check() {
+            return exit;
+        }
+        if let Some(question) = in_hand.take() {
+            // The state is a connection: SQLite leaves it usable, and the panic has gone to the panic hook.
+            let _ = catch_unwind(AssertUnwindSafe(|| question(state)));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Leasing: reads due rows, endpoint after endpoint, without holding anybody up.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::events::Events;
 use super::pending::Due;
 use super::state::{Candidate, Claim};
 use crate::connection::open_reader;
-use crate::error::store_error;
+use crate::error::{Chain, Panicked, store_error};
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key};
 use crate::{OpenError, SqliteSettings};
 
@@ -38,6 +39,14 @@ pub(crate) struct Leaser {
 
 /// The batch in the making: each delivery with its place among its endpoint's, so that the endpoints take turns in it.
 type Batch = Vec<(usize, LeasedDelivery)>;
+
+/// What a lease has taken so far.
+#[derive(Default)]
+struct Taken {
+    batch: Batch,
+    /// Endpoints that were taken out of the ring.
+    endpoints: Vec<i64>,
+}
 
 impl Leaser {
     /// Finds out for which endpoints something waits.
@@ -68,7 +77,16 @@ impl Leaser {
             state.reclaim_expired(now);
             state.begin_reading();
         }
-        let outcome = self.lease_in_turn(request, &limits, now);
+        let mut taken = Taken::default();
+        let leased = catch_unwind(AssertUnwindSafe(|| {
+            self.lease_in_turn(request, &limits, now, &mut taken)
+        }));
+        let outcome = if let Ok(outcome) = leased {
+            outcome.map(|()| taken.batch)
+        } else {
+            self.abandon(taken);
+            Err(StoreError::internal(Panicked))
+        };
         let next_due = {
             let mut state = self.queue.state();
             state.end_reading();
@@ -97,6 +115,17 @@ impl Leaser {
         self.queue.wake();
     }
 
+    /// Makes leasable again what a lease that has panicked had taken.
+    fn abandon(&self, taken: Taken) {
+        let mut state = self.queue.state();
+        for (_, delivery) in taken.batch {
+            state.release(delivery.lease);
+        }
+        for endpoint in taken.endpoints {
+            state.has_work_again(endpoint);
+        }
+    }
+
     /// How many leases of an endpoint the worker may hold, where that is not the usual number.
     fn limits(&mut self, request: &LeaseRequest) -> rusqlite::Result<HashMap<i64, usize>> {
         let mut limits = HashMap::with_capacity(request.exceptions.len());
@@ -113,18 +142,20 @@ impl Leaser {
         request: &LeaseRequest,
         limits: &HashMap<i64, usize>,
         now: Timestamp,
-    ) -> Result<Batch, StoreError> {
+        taken: &mut Taken,
+    ) -> Result<(), StoreError> {
+        let Taken { batch, endpoints } = taken;
         let limit = |endpoint| {
             let limit: Option<&usize> = limits.get(&endpoint);
             limit.copied().unwrap_or(request.per_endpoint_max)
         };
-        let mut batch = Batch::new();
         let mut failure = None;
         let (mut candidates, mut put_aside) = (Vec::new(), Vec::new());
         while batch.len() < request.max {
             if candidates.is_empty() {
                 let mut state = self.queue.state();
                 candidates = state.candidates(request.worker, request.max - batch.len(), limit);
+                endpoints.extend(candidates.iter().map(|candidate| candidate.endpoint));
             }
             if candidates.is_empty() {
                 break;
@@ -134,7 +165,7 @@ impl Leaser {
             for mut candidate in std::mem::take(&mut candidates) {
                 let wanted = share.min(candidate.room).min(request.max - batch.len());
                 let before = candidate.leased;
-                match self.lease_from(&mut candidate, wanted, request, now, &mut batch) {
+                match self.lease_from(&mut candidate, wanted, request, now, batch) {
                     Ok(true) if candidate.room > 0 && candidate.leased > before => {
                         candidates.push(candidate);
                     }
@@ -142,9 +173,9 @@ impl Leaser {
                     Ok(true) => put_aside.push(candidate),
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::error!(%error, "the deliveries of an endpoint cannot be read");
                         let again_at = now.saturating_add(RETRY_AFTER);
                         self.queue.state().has_work_at(candidate.endpoint, again_at);
+                        tracing::error!(error = %Chain(&error), "the deliveries of an endpoint cannot be read");
                         failure = Some(error);
                     }
                 }
@@ -158,7 +189,7 @@ impl Leaser {
         }
         match failure {
             Some(error) if batch.is_empty() => Err(store_error(error)),
-            _ => Ok(batch),
+            _ => Ok(()),
         }
     }
 

@@ -49,8 +49,9 @@ impl Job for SettleJob {
 
     fn take(&mut self, queue: &mut QueueState) -> bool {
         // From here on the leases neither expire nor are settled by another: no delivery is leased to two.
-        let leases = self.settlements.iter().map(|settlement| settlement.lease);
-        self.held = leases.map(|lease| queue.begin_settling(lease)).collect();
+        for settlement in &self.settlements {
+            self.held.push(queue.begin_settling(settlement.lease));
+        }
         true
     }
 

@@ -9,12 +9,15 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
-use rusqlite::{Connection, ErrorCode};
+use nahook_supervision::{Exit, Loop, Pulse};
+use rusqlite::Connection;
 
 use crate::connection::open_checkpointer;
+use crate::error::{Chain, is_flush_failure};
+use crate::threads::PULSE_EVERY;
 use crate::{OpenError, SqliteSettings};
 
 /// When the log is put into the file, in its pages of 4 KiB.
@@ -69,13 +72,13 @@ impl Log {
         }
         match checkpoint(connection) {
             Ok(done) => done,
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+            Err(error) if is_flush_failure(&error) => {
                 self.is_kept.store(true, Ordering::Release);
-                tracing::error!(%error, "the disk fails: the log is kept, and grows until the next start");
+                tracing::error!(error = %Chain(&error), "the disk fails: the log is kept, and grows until the next start");
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "the log could not be put into the file");
+                tracing::warn!(error = %Chain(&error), "the log could not be put into the file");
                 // Not again before there is more to do.
                 Some(self.pages.load(Ordering::Relaxed))
             }
@@ -93,26 +96,40 @@ impl Checkpointer {
     ) -> Result<Self, OpenError> {
         let connection = open_checkpointer(path, settings)?;
         let log = Arc::<Log>::default();
-        let counted = Arc::clone(&log);
-        // It takes the place of SQLite's own, which would make the checkpoint.
-        writer.wal_hook(Some(move |_: &mut _, pages| {
-            let pages = u32::try_from(pages).unwrap_or(0);
-            counted.pages.store(pages, Ordering::Relaxed);
-            Ok(())
-        }))?;
-        // One order is as good as many.
         let (orders, inbox) = sync_channel(1);
         let its_log = Arc::clone(&log);
-        let thread = thread::Builder::new()
-            .name("nahook-log".to_owned())
-            .spawn(move || work(&connection, &inbox, &its_log))?;
-        Ok(Self {
+        let (supervisor, which) = (&settings.supervisor, Loop::SqliteCheckpoint);
+        let thread = supervisor.spawn_thread(which, "nahook-checkpoint", move |pulse| {
+            work(&connection, &inbox, &its_log, pulse)
+        })?;
+        let started = Self {
             lengths,
             log,
             not_before: Cell::default(),
             orders: Some(orders),
             thread: Some(thread),
-        })
+        };
+        started.watch(writer)?;
+        Ok(started)
+    }
+
+    /// Learns of the WAL's length by the connection that writes.
+    pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
+        let counted = Arc::clone(&self.log);
+        // It takes the place of SQLite's own, which would make the checkpoint.
+        writer.wal_hook(Some(move |_: &mut _, pages| {
+            let pages = u32::try_from(pages).unwrap_or(0);
+            counted.pages.store(pages, Ordering::Relaxed);
+            Ok(())
+        }))
+    }
+
+    /// Has the thread do it now.
+    pub(super) fn order(&self) {
+        if let Some(orders) = &self.orders {
+            // One order is as good as many.
+            let _ = orders.try_send(());
+        }
     }
 
     /// To be called by the writer after each commit.
@@ -132,10 +149,8 @@ impl Checkpointer {
                 // Somebody still reads what is in the log, or it failed.
                 self.not_before.set(pages.saturating_add(self.lengths.step));
             }
-        } else if pages.saturating_sub(done) >= self.lengths.step
-            && let Some(orders) = &self.orders
-        {
-            let _ = orders.try_send(());
+        } else if pages.saturating_sub(done) >= self.lengths.step {
+            self.order();
         }
     }
 
@@ -156,9 +171,19 @@ impl Drop for Checkpointer {
     }
 }
 
-fn work(connection: &Connection, orders: &Receiver<()>, log: &Log) {
-    while orders.recv().is_ok() {
-        if let Some(done) = log.put_into_file(connection) {
+fn work(connection: &Connection, orders: &Receiver<()>, log: &Log, pulse: &Pulse<'_>) -> Exit {
+    loop {
+        let order = orders.recv_timeout(PULSE_EVERY);
+        if order == Err(RecvTimeoutError::Disconnected) {
+            return Exit::Stopped;
+        }
+        // An order that is lost with the loop is given again by one of the next commits.
+        if let Some(exit) = pulse.check() {
+            return exit;
+        }
+        if order.is_ok()
+            && let Some(done) = log.put_into_file(connection)
+        {
             log.done.store(done, Ordering::Relaxed);
         }
     }
@@ -183,14 +208,15 @@ mod tests {
     const PAGE: u64 = 4_096;
     const LENGTHS: Lengths = Lengths { step: 20, max: 200 };
 
-    fn opened(directory: &Path) -> (Connection, Checkpointer) {
-        let path = directory.join("db");
-        let settings = SqliteSettings::server();
-        let mut writer = open_writer(&path, &settings).unwrap();
-        set_up_writer(&writer, &settings).unwrap();
-        writer.execute_batch("CREATE TABLE word (word)").unwrap();
-        let checkpointer = Checkpointer::start(&path, &settings, &mut writer, LENGTHS).unwrap();
-        (writer, checkpointer)
+    fn len_of(directory: &Path, name: &str) -> u64 {
+        std::fs::metadata(directory.join(name)).map_or(0, |file| file.len())
+    }
+
+    fn count(connection: &Connection) -> i64 {
+        let statement = "SELECT count(*) FROM word";
+        connection
+            .query_row(statement, [], |row| row.get(0))
+            .unwrap()
     }
 
     fn write(connection: &Connection, checkpointer: &Checkpointer) {
@@ -199,39 +225,61 @@ mod tests {
         checkpointer.committed(connection);
     }
 
+    fn opened_with(directory: &Path, lengths: Lengths) -> (Connection, Checkpointer) {
+        let path = directory.join("db");
+        let settings = SqliteSettings::server();
+        let mut writer = open_writer(&path, &settings).unwrap();
+        set_up_writer(&writer, &settings).unwrap();
+        writer.execute_batch("CREATE TABLE word (word)").unwrap();
+        let checkpointer = Checkpointer::start(&path, &settings, &mut writer, lengths).unwrap();
+        (writer, checkpointer)
+    }
+
     #[test]
-    fn the_log_is_put_into_the_file_beside_the_writer_and_stays_short() {
+    fn thread_checkpoints_beside_the_writer() {
         let directory = tempfile::tempdir().unwrap();
-        let (writer, checkpointer) = opened(directory.path());
-        let len_of = |name| std::fs::metadata(directory.path().join(name)).map_or(0, |m| m.len());
-        // By the thread alone: fewer than the writer would do anything about.
-        for _ in 0..10 {
+        // The writer itself never does.
+        let lengths = Lengths {
+            step: 20,
+            max: u32::MAX,
+        };
+        let (writer, checkpointer) = opened_with(directory.path(), lengths);
+        let mut written = 0;
+        while len_of(directory.path(), "db") < 200 * PAGE {
+            assert!(written < 20_000, "nobody puts the log into the file");
             write(&writer, &checkpointer);
+            written += 1;
+            if written > 40 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
         }
-        let mut looks = 0;
-        while len_of("db") < 50 * PAGE {
-            looks += 1;
-            assert!(looks < 1_000, "nobody puts the log into the file");
-            thread::sleep(std::time::Duration::from_millis(10));
-        }
-        assert!(checkpointer.log.pages.load(Ordering::Relaxed) < LENGTHS.max);
-        // Without a pause: it begins anew all the same.
-        let mut written = 10;
-        let mut longest = 0;
-        while checkpointer.log.pages.load(Ordering::Relaxed) >= longest {
-            longest = checkpointer.log.pages.load(Ordering::Relaxed);
-            assert!(written < 5_000, "the log has {longest} pages");
+        assert_eq!(count(&writer), written);
+        drop(checkpointer);
+        writer.close().unwrap();
+        assert_eq!(len_of(directory.path(), "db-wal"), 0);
+    }
+
+    #[test]
+    fn writer_checkpoints_a_wal_that_has_grown_long() {
+        let directory = tempfile::tempdir().unwrap();
+        // The thread has nothing to do before the writer has.
+        let lengths = Lengths {
+            step: 200,
+            max: 200,
+        };
+        let (writer, checkpointer) = opened_with(directory.path(), lengths);
+        let pages = || checkpointer.log.pages.load(Ordering::Relaxed);
+        let mut written = 0;
+        while pages() < lengths.max {
+            assert_eq!(len_of(directory.path(), "db"), PAGE, "not before");
             write(&writer, &checkpointer);
             written += 1;
         }
-        assert!(longest >= LENGTHS.max, "{longest}");
-        let count: i64 = writer
-            .query_row("SELECT count(*) FROM word", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(count, written);
-        drop(checkpointer);
-        writer.close().unwrap();
-        assert_eq!(len_of("db-wal"), 0);
+        assert!(len_of(directory.path(), "db") > 150 * PAGE);
+        // The WAL begins anew.
+        write(&writer, &checkpointer);
+        assert!(pages() < lengths.max / 2, "{}", pages());
+        assert_eq!(count(&writer), written + 1);
     }
 
     /// Earlier versions can lose a commit where one connection puts into the file a log that another begins anew.
@@ -243,14 +291,13 @@ mod tests {
     #[test]
     fn what_the_disk_may_have_forgotten_stays_in_the_log() {
         let directory = tempfile::tempdir().unwrap();
-        let (writer, checkpointer) = opened(directory.path());
+        let (writer, checkpointer) = opened_with(directory.path(), LENGTHS);
         checkpointer.log.is_kept.store(true, Ordering::Release);
-        let len = |name| std::fs::metadata(directory.path().join(name)).map_or(0, |m| m.len());
-        let before = len("db");
+        let before = len_of(directory.path(), "db");
         for _ in 0..40 {
             write(&writer, &checkpointer);
         }
-        assert_eq!(len("db"), before);
+        assert_eq!(len_of(directory.path(), "db"), before);
         assert!(checkpointer.log.pages.load(Ordering::Relaxed) > LENGTHS.max);
         assert!(checkpointer.end());
     }

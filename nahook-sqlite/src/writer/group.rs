@@ -1,5 +1,6 @@
 //! Group commit: one transaction, and one wait for the disk, for all who arrived while the last one was written.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -7,8 +8,8 @@ use std::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 use super::session::Session;
-use super::{Counters, Job, Order};
-use crate::error::{Fate, WriteError};
+use super::{Counters, Job, Order, Ticket};
+use crate::error::{Chain, Fate, WriteError, interrupted, is_full};
 use crate::queue::Queue;
 
 /// A group is closed at this many jobs …
@@ -20,6 +21,35 @@ const WEIGHT_MAX: usize = 16_384;
 /// The answer to an order to close.
 pub(super) type Closing = oneshot::Sender<Result<(), rusqlite::Error>>;
 
+/// The jobs in hand. They outlive a thread that dies with them.
+#[derive(Default)]
+pub(super) struct Group {
+    members: Vec<Member>,
+    /// The order to close that came behind them.
+    pub(super) closing: Option<Closing>,
+}
+
+struct Member {
+    job: Box<dyn Job>,
+    stage: Stage,
+    /// Dropped after the answer.
+    _ticket: Ticket,
+}
+
+/// How far a job has come.
+enum Stage {
+    /// Nothing of it is written, and its caller may still give it up.
+    Waiting,
+    /// Taken, and perhaps written to a transaction that is not committed.
+    Taken,
+    /// Its transaction is being committed.
+    Committing,
+    /// Its fate is known, and the queue does not know it yet.
+    Decided(Result<(), WriteError>),
+    /// The queue knows it, and the caller does not.
+    Concluded(Result<(), WriteError>),
+}
+
 /// Why a group was not committed.
 enum GroupError {
     /// All of it.
@@ -28,77 +58,210 @@ enum GroupError {
     One(usize, rusqlite::Error),
 }
 
-/// Writes `first` and whatever else has arrived by now. Answers the order to close, if one came behind it.
-pub(super) fn commit_group(
-    session: &mut Session,
-    first: Box<dyn Job>,
-    inbox: &Receiver<Order>,
-    queue: &Queue,
-    counters: &Counters,
-) -> Option<Closing> {
-    let outcomes = Outcomes { queue, counters };
-    // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
-    let begun = session.begin();
-    let (mut jobs, closing) = collect(first, inbox);
-    let count = jobs.len() as u64;
-    {
-        let mut state = queue.state();
-        jobs.retain_mut(|job| job.take(&mut state));
-    }
-    match begun {
-        Ok(()) => write(session, jobs, &outcomes),
-        Err(error) => outcomes.rolled_back(jobs, error),
-    }
-    counters.waiting.fetch_sub(count, Ordering::Relaxed);
-    session.tidy_up();
-    closing
+/// Where outcomes are told.
+#[derive(Clone, Copy)]
+pub(super) struct Outcomes<'a> {
+    pub(super) queue: &'a Queue,
+    pub(super) counters: &'a Counters,
 }
 
-fn collect(first: Box<dyn Job>, inbox: &Receiver<Order>) -> (Vec<Box<dyn Job>>, Option<Closing>) {
-    let mut weight = first.weight();
-    let mut jobs = vec![first];
-    while jobs.len() < JOBS_MAX
-        && weight < WEIGHT_MAX
-        && let Ok(order) = inbox.try_recv()
-    {
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(super) fn add(&mut self, order: Order) {
         match order {
-            Order::Close(answer) => return (jobs, Some(answer)),
-            Order::Write(job) => {
+            Order::Close(answer) => self.closing = Some(answer),
+            Order::Write(job, ticket) => self.members.push(Member {
+                job,
+                stage: Stage::Waiting,
+                _ticket: ticket,
+            }),
+        }
+    }
+
+    /// Answers what a thread that died had begun with. What it had not begun with still waits.
+    pub(super) fn recover(&mut self, session: &mut Session, outcomes: Outcomes<'_>) {
+        let was_open = session.recover();
+        for member in &mut self.members {
+            let fate = match member.stage {
+                Stage::Taken => Fate::RolledBack,
+                Stage::Committing if was_open => Fate::RolledBack,
+                Stage::Committing => Fate::Unclear,
+                Stage::Waiting | Stage::Decided(_) | Stage::Concluded(_) => continue,
+            };
+            member.stage = Stage::Decided(Err(WriteError::new(interrupted(), fate)));
+        }
+        self.tell(outcomes);
+    }
+
+    /// Writes the jobs in hand and whatever else has arrived by now, up to an order to close.
+    pub(super) fn commit(
+        &mut self,
+        session: &mut Session,
+        inbox: &Receiver<Order>,
+        outcomes: Outcomes<'_>,
+    ) {
+        // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
+        let begun = session.begin();
+        self.collect(inbox);
+        self.take(outcomes.queue);
+        match begun {
+            Ok(()) => self.write(session, outcomes),
+            Err(error) => {
+                let error = WriteError::new(error, Fate::RolledBack);
+                decide(&mut self.members, &Err(error.clone()));
+                self.tell(outcomes);
+                tracing::warn!(error = %Chain(&error), "no transaction can begin");
+            }
+        }
+        session.tidy_up();
+    }
+
+    fn collect(&mut self, inbox: &Receiver<Order>) {
+        let mut weight: usize = self.members.iter().map(|member| member.job.weight()).sum();
+        while self.closing.is_none()
+            && self.members.len() < JOBS_MAX
+            && weight < WEIGHT_MAX
+            && let Ok(order) = inbox.try_recv()
+        {
+            if let Order::Write(job, _) = &order {
                 weight += job.weight();
-                jobs.push(job);
+            }
+            self.add(order);
+        }
+    }
+
+    /// Drops what nobody wants any more.
+    fn take(&mut self, queue: &Queue) {
+        let mut state = queue.state();
+        self.members.retain_mut(|member| {
+            member.stage = Stage::Taken;
+            member.job.take(&mut state)
+        });
+    }
+
+    /// Writes the jobs in the transaction that has begun; if one of them fails, each in one of its own.
+    fn write(&mut self, session: &mut Session, outcomes: Outcomes<'_>) {
+        let (at, error) = match write_all(session, &mut self.members) {
+            Ok(()) => {
+                outcomes.counters.commits.fetch_add(1, Ordering::Relaxed);
+                decide(&mut self.members, &Ok(()));
+                return self.tell(outcomes);
+            }
+            Err(GroupError::All(error)) => {
+                decide(&mut self.members, &Err(error.clone()));
+                self.tell(outcomes);
+                return report(session, &error);
+            }
+            Err(GroupError::One(at, error)) => (at, WriteError::new(error, Fate::RolledBack)),
+        };
+        // Alone, or after a panic, it has failed on its own account. Else it may have wanted room that others took.
+        if error.is_panic() || self.members.len() == 1 {
+            decide(&mut self.members[at..=at], &Err(error.clone()));
+            self.tell(outcomes);
+        }
+        report(session, &error);
+        while let Some(at) = self.members.iter().position(Member::is_taken) {
+            let one = &mut self.members[at..=at];
+            let outcome = match session.begin() {
+                Ok(()) => write_all(session, one).map_err(GroupError::into_write_error),
+                Err(error) => Err(WriteError::new(error, Fate::RolledBack)),
+            };
+            if outcome.is_ok() {
+                outcomes.counters.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            decide(one, &outcome);
+            self.tell(outcomes);
+            if let Err(error) = outcome {
+                report(session, &error);
             }
         }
     }
-    (jobs, None)
+
+    /// Tells the queue before those who wait: what they do next finds it informed.
+    fn tell(&mut self, outcomes: Outcomes<'_>) {
+        {
+            let mut state = outcomes.queue.state();
+            for member in &mut self.members {
+                member.conclude(&mut state, outcomes.counters);
+            }
+        }
+        outcomes.queue.wake();
+        let (done, rest) = mem::take(&mut self.members)
+            .into_iter()
+            .partition(Member::is_concluded);
+        self.members = rest;
+        done.into_iter().for_each(Member::answer);
+    }
 }
 
-/// Writes the jobs in the transaction that has begun; if one of them fails, each in one of its own.
-fn write(session: &mut Session, mut jobs: Vec<Box<dyn Job>>, outcomes: &Outcomes<'_>) {
-    match write_all(session, &mut jobs) {
-        Ok(()) => outcomes.committed(jobs),
-        Err(GroupError::All(error)) => outcomes.failed(jobs, &error),
-        Err(GroupError::One(at, error)) => {
-            // Alone, or after a panic, it has failed on its own account. Else it may have wanted room that others took.
-            let panicked = matches!(error, rusqlite::Error::UnwindingPanic);
-            if panicked || jobs.len() == 1 {
-                outcomes.rolled_back(vec![jobs.remove(at)], error);
+impl Member {
+    fn is_taken(&self) -> bool {
+        matches!(self.stage, Stage::Taken)
+    }
+
+    fn is_concluded(&self) -> bool {
+        matches!(self.stage, Stage::Concluded(_))
+    }
+
+    fn conclude(&mut self, state: &mut crate::queue::QueueState, counters: &Counters) {
+        match mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Decided(outcome) => {
+                let is_committed = outcome.is_ok();
+                // Before the job is called: should it panic, it is not called again.
+                self.stage = Stage::Concluded(outcome);
+                let counter = if is_committed {
+                    &counters.jobs
+                } else {
+                    &counters.failures
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+                self.job.conclude(is_committed, state);
             }
-            for job in jobs {
-                match session.begin() {
-                    Ok(()) => write(session, vec![job], outcomes),
-                    Err(error) => outcomes.rolled_back(vec![job], error),
-                }
-            }
+            other => self.stage = other,
+        }
+    }
+
+    fn answer(self) {
+        if let Stage::Concluded(outcome) = self.stage {
+            self.job.answer(outcome);
         }
     }
 }
 
-fn write_all(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<(), GroupError> {
-    for (at, job) in jobs.iter_mut().enumerate() {
-        let written = catch_unwind(AssertUnwindSafe(|| job.write(session)))
+impl GroupError {
+    fn into_write_error(self) -> WriteError {
+        match self {
+            Self::All(error) => error,
+            Self::One(_, error) => WriteError::new(error, Fate::RolledBack),
+        }
+    }
+}
+
+fn decide(members: &mut [Member], outcome: &Result<(), WriteError>) {
+    for member in members {
+        member.stage = Stage::Decided(outcome.clone());
+    }
+}
+
+/// Logs a failure. To be called once everybody knows of it: whatever comes of logging, nobody waits for it.
+fn report(session: &Session, error: &WriteError) {
+    if is_full(error.cause()) {
+        session.make_room();
+    }
+    match error.fate() {
+        Fate::RolledBack => tracing::warn!(error = %Chain(error), "a write failed"),
+        Fate::Unclear => tracing::error!(error = %Chain(error), "a commit may have failed"),
+    }
+}
+
+fn write_all(session: &mut Session, members: &mut [Member]) -> Result<(), GroupError> {
+    for (at, member) in members.iter_mut().enumerate() {
+        let written = catch_unwind(AssertUnwindSafe(|| member.job.write(session)))
             .unwrap_or(Err(rusqlite::Error::UnwindingPanic));
         if let Err(error) = written {
-            tracing::warn!(%error, "a write failed and is rolled back");
             return Err(if session.roll_back() {
                 GroupError::One(at, error)
             } else {
@@ -106,64 +269,104 @@ fn write_all(session: &mut Session, jobs: &mut [Box<dyn Job>]) -> Result<(), Gro
             });
         }
     }
+    for member in members {
+        member.stage = Stage::Committing;
+    }
     session.commit().map_err(GroupError::All)
-}
-
-/// Where outcomes are told.
-struct Outcomes<'a> {
-    queue: &'a Queue,
-    counters: &'a Counters,
-}
-
-impl Outcomes<'_> {
-    fn committed(&self, jobs: Vec<Box<dyn Job>>) {
-        self.counters.commits.fetch_add(1, Ordering::Relaxed);
-        let count = jobs.len() as u64;
-        self.counters.jobs.fetch_add(count, Ordering::Relaxed);
-        self.tell(jobs, Ok(()));
-    }
-
-    fn rolled_back(&self, jobs: Vec<Box<dyn Job>>, error: rusqlite::Error) {
-        self.failed(jobs, &WriteError::new(error, Fate::RolledBack));
-    }
-
-    fn failed(&self, jobs: Vec<Box<dyn Job>>, error: &WriteError) {
-        let count = jobs.len() as u64;
-        self.counters.failures.fetch_add(count, Ordering::Relaxed);
-        self.tell(jobs, Err(error));
-    }
-
-    /// Tells the queue before those who wait: what they do next finds it informed.
-    fn tell(&self, mut jobs: Vec<Box<dyn Job>>, outcome: Result<(), &WriteError>) {
-        {
-            let mut state = self.queue.state();
-            for job in &mut jobs {
-                job.conclude(outcome.is_ok(), &mut state);
-            }
-        }
-        self.queue.wake();
-        for job in jobs {
-            job.answer(outcome.map_err(WriteError::clone));
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc::{self, Sender};
+    use std::sync::{Arc, Mutex};
 
     use nahook_core::LeaseToken;
 
     use super::*;
-    use crate::error::WriteError;
+    use crate::queue::QueueState;
     use crate::writer::job::Task;
 
-    fn session(directory: &tempfile::TempDir) -> Session {
-        let connection = rusqlite::Connection::open(directory.path().join("db")).unwrap();
-        let schema = "CREATE TABLE catalog_state (version); INSERT INTO catalog_state VALUES (1);
-            CREATE TABLE word (word NOT NULL)";
-        connection.execute_batch(schema).unwrap();
-        Session::new(connection, crate::Role::Server)
+    /// A writer without its thread.
+    struct Bench {
+        session: Session,
+        group: Group,
+        queue: Queue,
+        counters: Arc<Counters>,
+        orders: Sender<Order>,
+        inbox: Receiver<Order>,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let connection = rusqlite::Connection::open(directory.path().join("db")).unwrap();
+            let schema = "CREATE TABLE catalog_state (version, overwrites);
+                INSERT INTO catalog_state VALUES (1, 0);
+                CREATE TABLE word (word NOT NULL)";
+            connection.execute_batch(schema).unwrap();
+            let (orders, inbox) = mpsc::channel();
+            Self {
+                session: Session::new(connection, crate::Role::Server),
+                group: Group::default(),
+                queue: Queue::new(LeaseToken(0), 100),
+                counters: Arc::default(),
+                orders,
+                inbox,
+                _directory: directory,
+            }
+        }
+
+        fn send(&self, job: Box<dyn Job>) {
+            let order = Order::Write(job, Ticket::new(&self.counters));
+            self.orders.send(order).unwrap();
+        }
+
+        /// What the thread does with the order it receives.
+        fn commit(&mut self) {
+            self.group.add(self.inbox.try_recv().unwrap());
+            let outcomes = Outcomes {
+                queue: &self.queue,
+                counters: &self.counters,
+            };
+            self.group.commit(&mut self.session, &self.inbox, outcomes);
+        }
+
+        /// The same by a thread that dies of it and is started again.
+        fn commit_and_die(&mut self) {
+            let died = catch_unwind(AssertUnwindSafe(|| self.commit()));
+            assert!(died.is_err());
+            let outcomes = Outcomes {
+                queue: &self.queue,
+                counters: &self.counters,
+            };
+            self.group.recover(&mut self.session, outcomes);
+        }
+
+        /// The same, and it dies once more while it recovers.
+        fn commit_and_die_twice(&mut self) {
+            let died = catch_unwind(AssertUnwindSafe(|| self.commit_and_die()));
+            assert!(died.is_err());
+            let outcomes = Outcomes {
+                queue: &self.queue,
+                counters: &self.counters,
+            };
+            self.group.recover(&mut self.session, outcomes);
+        }
+
+        fn words(&self) -> Vec<String> {
+            let mut statement = self
+                .session
+                .connection()
+                .prepare("SELECT word FROM word ORDER BY 1")
+                .unwrap();
+            let words = statement.query_map([], |row| row.get(0)).unwrap();
+            words.collect::<Result<_, _>>().unwrap()
+        }
+
+        fn count(&self, counter: fn(&Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
+            counter(&self.counters).load(Ordering::Relaxed)
+        }
     }
 
     type Answer = oneshot::Receiver<Result<(), WriteError>>;
@@ -178,80 +381,164 @@ mod tests {
         (Box::new(task), answer)
     }
 
-    fn words(session: &Session) -> Vec<String> {
-        let mut statement = session
-            .connection()
-            .prepare("SELECT word FROM word ORDER BY 1")
-            .unwrap();
-        let words = statement.query_map([], |row| row.get(0)).unwrap();
-        words.collect::<Result<_, _>>().unwrap()
+    fn fate(answer: &mut Answer) -> Result<(), Fate> {
+        answer.try_recv().unwrap().map_err(|error| error.fate())
+    }
+
+    /// When a job panics outside of what the group itself catches.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Panics {
+        WhenTaken,
+        WhenConcluded,
+    }
+
+    struct Deadly {
+        job: Box<dyn Job>,
+        panics: Panics,
+        concluded: Arc<Mutex<Vec<bool>>>,
+    }
+
+    impl Job for Deadly {
+        fn weight(&self) -> usize {
+            self.job.weight()
+        }
+
+        fn take(&mut self, queue: &mut QueueState) -> bool {
+            assert!(self.panics != Panics::WhenTaken, "a defect");
+            self.job.take(queue)
+        }
+
+        fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
+            self.job.write(session)
+        }
+
+        fn conclude(&mut self, is_committed: bool, _queue: &mut QueueState) {
+            self.concluded.lock().unwrap().push(is_committed);
+            assert!(self.panics != Panics::WhenConcluded, "a defect");
+        }
+
+        fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
+            self.job.answer(outcome);
+        }
     }
 
     #[test]
-    fn one_that_fails_or_panics_takes_nobody_along() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut session = session(&directory);
-        let queue = Arc::new(Queue::new(LeaseToken(0), 100));
-        let counters = Counters::default();
-        let (orders, inbox) = mpsc::channel();
-        let (first, mut first_answer) = insert(Some("a"), || {});
+    fn death_before_the_commit_rolls_back_and_the_next_group_is_committed() {
+        let mut bench = Bench::new();
+        let concluded = Arc::<Mutex<Vec<bool>>>::default();
+        let (first, mut first_answer) = insert(Some("first"), || {});
+        let (job, mut answer) = insert(Some("never"), || {});
+        let (waiting, mut waiting_answer) = insert(Some("waiting"), || {});
+        bench.send(first);
+        bench.send(Box::new(Deadly {
+            job,
+            panics: Panics::WhenTaken,
+            concluded: Arc::clone(&concluded),
+        }));
+        bench.commit_and_die();
+        assert_eq!(fate(&mut first_answer), Err(Fate::RolledBack));
+        assert_eq!(fate(&mut answer), Err(Fate::RolledBack));
+        assert_eq!(*concluded.lock().unwrap(), [false]);
+        assert_eq!(bench.count(|counters| &counters.waiting), 0);
+        bench.send(waiting);
+        bench.commit();
+        assert_eq!(fate(&mut waiting_answer), Ok(()));
+        assert_eq!(bench.words(), ["waiting"]);
+    }
+
+    #[test]
+    fn death_after_the_commit_loses_no_answer() {
+        let mut bench = Bench::new();
+        let concluded = Arc::<Mutex<Vec<bool>>>::default();
+        let mut answers = Vec::new();
+        for word in ["a", "b"] {
+            let (job, answer) = insert(Some(word), || {});
+            answers.push(answer);
+            bench.send(Box::new(Deadly {
+                job,
+                panics: Panics::WhenConcluded,
+                concluded: Arc::clone(&concluded),
+            }));
+        }
+        bench.commit_and_die_twice();
+        for answer in &mut answers {
+            assert_eq!(fate(answer), Ok(()));
+        }
+        assert_eq!(*concluded.lock().unwrap(), [true, true], "each once");
+        assert_eq!(bench.words(), ["a", "b"]);
+        assert_eq!(bench.count(|counters| &counters.waiting), 0);
+    }
+
+    #[test]
+    fn death_in_the_commit_is_unclear_unless_the_transaction_is_open() {
+        for (is_open, expected) in [(true, Fate::RolledBack), (false, Fate::Unclear)] {
+            let mut bench = Bench::new();
+            let (job, mut answer) = insert(Some("a"), || {});
+            bench.send(job);
+            bench.group.add(bench.inbox.try_recv().unwrap());
+            bench.group.members[0].stage = Stage::Committing;
+            if is_open {
+                bench.session.begin().unwrap();
+            }
+            let outcomes = Outcomes {
+                queue: &bench.queue,
+                counters: &bench.counters,
+            };
+            bench.group.recover(&mut bench.session, outcomes);
+            assert_eq!(fate(&mut answer), Err(expected));
+        }
+    }
+
+    #[test]
+    fn job_that_fails_or_panics_takes_nobody_along() {
+        let mut bench = Bench::new();
         let mut answers = Vec::new();
         for (job, answer) in [
+            insert(Some("a"), || {}),
             insert(None, || {}),
             insert(Some("b"), || {}),
             insert(Some("never"), || panic!("a defect")),
             insert(Some("c"), || {}),
         ] {
-            orders.send(Order::Write(job)).unwrap();
+            bench.send(job);
             answers.push(answer);
         }
-        assert!(commit_group(&mut session, first, &inbox, &queue, &counters).is_none());
-        assert!(first_answer.try_recv().unwrap().is_ok());
-        let outcomes: Vec<_> = answers
-            .iter_mut()
-            .map(|answer| answer.try_recv().unwrap().map_err(|error| error.fate()))
-            .collect();
+        bench.commit();
+        assert!(bench.group.closing.is_none());
+        let outcomes: Vec<_> = answers.iter_mut().map(fate).collect();
         let refused = Err(Fate::RolledBack);
-        assert_eq!(outcomes, [refused, Ok(()), refused, Ok(())]);
-        assert_eq!(words(&session), ["a", "b", "c"]);
-        assert_eq!(counters.failures.load(Ordering::Relaxed), 2);
-        assert_eq!(counters.jobs.load(Ordering::Relaxed), 3);
+        assert_eq!(outcomes, [Ok(()), refused, Ok(()), refused, Ok(())]);
+        assert_eq!(bench.words(), ["a", "b", "c"]);
+        assert_eq!(bench.count(|counters| &counters.failures), 2);
+        assert_eq!(bench.count(|counters| &counters.jobs), 3);
+        assert_eq!(bench.count(|counters| &counters.waiting), 0);
     }
 
     #[test]
-    fn a_group_ends_at_the_order_to_close() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut session = session(&directory);
-        let queue = Arc::new(Queue::new(LeaseToken(0), 100));
-        let counters = Counters::default();
-        let (orders, inbox) = mpsc::channel();
-        let (close, _closed) = oneshot::channel();
-        orders.send(Order::Close(close)).unwrap();
-        let (late, mut late_answer) = insert(Some("late"), || {});
-        orders.send(Order::Write(late)).unwrap();
+    fn group_ends_at_the_order_to_close() {
+        let mut bench = Bench::new();
         let (first, mut first_answer) = insert(Some("first"), || {});
-        assert!(commit_group(&mut session, first, &inbox, &queue, &counters).is_some());
-        assert!(first_answer.try_recv().unwrap().is_ok());
+        let (late, mut late_answer) = insert(Some("late"), || {});
+        let (close, _closed) = oneshot::channel();
+        bench.send(first);
+        bench.orders.send(Order::Close(close)).unwrap();
+        bench.send(late);
+        bench.commit();
+        assert!(bench.group.closing.is_some());
+        assert_eq!(fate(&mut first_answer), Ok(()));
         assert!(late_answer.try_recv().is_err());
-        assert_eq!(words(&session), ["first"]);
+        assert_eq!(bench.words(), ["first"]);
     }
 
     #[test]
-    fn a_group_is_bounded() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut session = session(&directory);
-        let queue = Arc::new(Queue::new(LeaseToken(0), 100));
-        let counters = Counters::default();
-        let (orders, inbox) = mpsc::channel();
-        for _ in 0..JOBS_MAX {
-            orders
-                .send(Order::Write(insert(Some("x"), || {}).0))
-                .unwrap();
+    fn group_is_bounded() {
+        let mut bench = Bench::new();
+        for _ in 0..=256 {
+            bench.send(insert(Some("x"), || {}).0);
         }
-        let (first, _answer) = insert(Some("x"), || {});
-        commit_group(&mut session, first, &inbox, &queue, &counters);
-        assert_eq!(words(&session).len(), JOBS_MAX);
-        assert_eq!(counters.commits.load(Ordering::Relaxed), 1);
-        assert!(inbox.try_recv().is_ok());
+        bench.commit();
+        assert_eq!(bench.words().len(), 256);
+        assert_eq!(bench.count(|counters| &counters.commits), 1);
+        assert!(bench.inbox.try_recv().is_ok());
     }
 }

@@ -5,21 +5,24 @@ mod group;
 mod job;
 mod session;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nahook_core::StoreError;
+use nahook_supervision::{Exit, Loop, Pulse, Supervisor};
 use tokio::sync::oneshot;
 
 pub(crate) use self::checkpoint::{Checkpointer, Lengths};
+use self::group::{Group, Outcomes};
 pub(crate) use self::job::Job;
 use self::job::Task;
 pub(crate) use self::session::Session;
 use crate::OpenError;
-use crate::error::{Closed, WriteError};
+use crate::error::{Chain, Closed, WriteError};
 use crate::queue::Queue;
+use crate::threads::PULSE_EVERY;
 
 /// A handle to the thread.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ pub(crate) struct Orders {
 enum Order {
     /// Finish what came before, put the log into the file and end.
     Close(oneshot::Sender<Result<(), rusqlite::Error>>),
-    Write(Box<dyn Job>),
+    Write(Box<dyn Job>, Ticket),
 }
 
 /// What the writer has done since the store was opened.
@@ -61,13 +64,32 @@ struct Counters {
     failures: AtomicU64,
     /// Pieces of work that nobody has been told the outcome of.
     waiting: AtomicU64,
+    /// The thread has ended and takes nothing any more.
+    is_closed: AtomicBool,
+}
+
+/// Counts a job as waiting until it is dropped, wherever that is.
+struct Ticket(Arc<Counters>);
+
+impl Ticket {
+    fn new(counters: &Arc<Counters>) -> Self {
+        counters.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Orders {
     /// Hands a job to the thread. If there is none any more the job is dropped, and whoever waits for it is told by that.
     pub(crate) fn send(&self, job: Box<dyn Job>) {
-        self.counters.waiting.fetch_add(1, Ordering::Relaxed);
-        let _ = self.inbox.send(Order::Write(job));
+        let _ = self
+            .inbox
+            .send(Order::Write(job, Ticket::new(&self.counters)));
     }
 
     /// Runs `work` as [`Writer::run`] does, for those who wait in another way, or not at all.
@@ -84,21 +106,37 @@ impl Orders {
     pub(crate) fn is_idle(&self) -> bool {
         self.counters.waiting.load(Ordering::Relaxed) == 0
     }
+
+    /// Returns true if the thread has ended for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.counters.is_closed.load(Ordering::Acquire)
+    }
 }
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(session: Session, queue: Arc<Queue>) -> Result<Self, OpenError> {
+    pub(crate) fn start(
+        session: Session,
+        queue: Arc<Queue>,
+        supervisor: &Supervisor,
+    ) -> Result<Self, OpenError> {
         let (orders, inbox) = mpsc::channel();
-        let counted = Arc::<Counters>::default();
+        let counters = Arc::<Counters>::default();
         let orders = Orders {
             inbox: orders,
-            counters: Arc::clone(&counted),
+            counters: Arc::clone(&counters),
         };
-        let thread = thread::Builder::new()
-            .name("nahook-writer".to_owned())
-            .spawn(move || work(session, &inbox, &queue, &counted))
-            .map_err(OpenError::from)?;
+        let mut work = Work {
+            session: Some(session),
+            group: Group::default(),
+            inbox,
+            queue,
+            counters,
+        };
+        let thread =
+            supervisor.spawn_thread(Loop::SqliteWriter, "nahook-writer", move |pulse| {
+                work.run(pulse)
+            })?;
         Ok(Self {
             orders,
             thread: Mutex::new(Some(thread)),
@@ -172,23 +210,57 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut session: Session, inbox: &Receiver<Order>, queue: &Queue, counters: &Counters) {
-    let mut closing = None;
-    while closing.is_none()
-        && let Ok(order) = inbox.recv()
-    {
-        match order {
-            Order::Close(answer) => closing = Some(answer),
-            Order::Write(job) => {
-                closing = group::commit_group(&mut session, job, inbox, queue, counters);
+/// What the thread has in hand. It outlives each of its deaths.
+struct Work {
+    /// `None` once it has been closed.
+    session: Option<Session>,
+    group: Group,
+    inbox: Receiver<Order>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+}
+
+impl Work {
+    fn run(&mut self, pulse: &Pulse<'_>) -> Exit {
+        let Some(session) = &mut self.session else {
+            return Exit::Stopped;
+        };
+        let outcomes = Outcomes {
+            queue: &self.queue,
+            counters: &self.counters,
+        };
+        self.group.recover(session, outcomes);
+        loop {
+            if self.group.is_empty() {
+                if self.group.closing.is_some() {
+                    break;
+                }
+                match self.inbox.recv_timeout(PULSE_EVERY) {
+                    Ok(order) => self.group.add(order),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            }
+            // With what was received in hand: it is written after the restart.
+            if let Some(exit) = pulse.check() {
+                return exit;
+            }
+            if !self.group.is_empty() {
+                self.group.commit(session, &self.inbox, outcomes);
             }
         }
+        self.close();
+        Exit::Stopped
     }
-    let closed = session.close();
-    if let Err(error) = &closed {
-        tracing::warn!(%error, "the log could not be put into the file; the next start will");
-    }
-    if let Some(answer) = closing {
-        let _ = answer.send(closed);
+
+    fn close(&mut self) {
+        self.counters.is_closed.store(true, Ordering::Release);
+        let closed = self.session.take().map_or(Ok(()), Session::close);
+        if let Err(error) = &closed {
+            tracing::warn!(error = %Chain(error), "the log could not be put into the file; the next start will");
+        }
+        if let Some(answer) = self.group.closing.take() {
+            let _ = answer.send(closed);
+        }
     }
 }

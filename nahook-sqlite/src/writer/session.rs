@@ -10,7 +10,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Checkpointer, Lengths};
-use crate::error::{Fate, WriteError, is_full};
+use crate::connection::{reopen_writer, set_up_writer};
+use crate::error::{Fate, WriteError, is_full, is_of_connection};
+use crate::file::OpenFile;
 use crate::row::nanos;
 use crate::{OpenError, Role, SqliteSettings};
 
@@ -24,6 +26,10 @@ pub(crate) struct Session {
     checkpointer: Option<Checkpointer>,
     connection: Connection,
     role: Role,
+    /// Where the connection leads, and how it is made anew.
+    file: Option<(OpenFile, SqliteSettings)>,
+    /// The connection has failed in a way that may last.
+    is_suspect: bool,
     /// The version of the catalog that what is remembered belongs to.
     version: Option<i64>,
     /// Whether this transaction changes the catalog.
@@ -46,6 +52,8 @@ impl Session {
         Self {
             connection,
             role,
+            file: None,
+            is_suspect: false,
             checkpointer: None,
             version: None,
             is_catalog_touched: false,
@@ -54,6 +62,16 @@ impl Session {
             event_types: HashMap::new(),
             endpoints: HashMap::new(),
         }
+    }
+
+    /// Refuses from now on to commit to a file that is no longer at `path`.
+    pub(crate) fn bind_to_file(
+        &mut self,
+        path: &Path,
+        settings: &SqliteSettings,
+    ) -> Result<(), OpenError> {
+        self.file = Some((OpenFile::of(path)?, settings.clone()));
+        Ok(())
     }
 
     /// Leaves putting the log into the file to a thread.
@@ -79,7 +97,18 @@ impl Session {
     }
 
     /// Takes the write lock, and forgets what another process has changed.
+    ///
+    /// Makes the connection anew first if it has failed in a way that may last.
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        if self.is_suspect {
+            self.reopen()?;
+        }
+        let begun = self.begin_and_compare();
+        self.is_suspect |= begun.as_ref().is_err_and(is_of_connection);
+        begun
+    }
+
+    fn begin_and_compare(&mut self) -> rusqlite::Result<()> {
         self.execute("BEGIN IMMEDIATE")?;
         let version = self
             .connection
@@ -101,6 +130,12 @@ impl Session {
 
     /// Ends the transaction so that a power cut cannot undo it.
     pub(super) fn commit(&mut self) -> Result<(), WriteError> {
+        if let Some((file, _)) = &self.file
+            && let Err(error) = file.check()
+        {
+            self.roll_back();
+            return Err(WriteError::new(error, Fate::RolledBack));
+        }
         let committed = self.execute("COMMIT");
         // Whatever became of it: it may have taken effect.
         if std::mem::take(&mut self.is_catalog_touched) {
@@ -109,7 +144,7 @@ impl Session {
         let Err(error) = committed else {
             return Ok(());
         };
-        tracing::error!(%error, "a commit failed");
+        self.is_suspect |= is_of_connection(&error);
         // Still open: nothing of it is in the log. A full disk: its last page, which makes it count, did not fit.
         // Else the log may end with it although we saw it fail, until something is written over it.
         let was_open = !self.connection.is_autocommit();
@@ -134,15 +169,48 @@ impl Session {
         }
     }
 
+    /// Has the WAL checkpointed, because there is no room for it to grow.
+    pub(super) fn make_room(&self) {
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.order();
+        }
+    }
+
     /// Undoes the transaction. Answers whether that is certain.
     pub(super) fn roll_back(&mut self) -> bool {
         self.forget();
-        if !self.connection.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
-        {
-            tracing::error!(%error, "a roll-back failed");
+        self.is_catalog_touched = false;
+        if !self.connection.is_autocommit() {
+            // It fails where SQLite has rolled back by itself.
+            let _ = self.execute("ROLLBACK");
         }
-        self.connection.is_autocommit()
+        let is_undone = self.connection.is_autocommit();
+        self.is_suspect |= !is_undone;
+        is_undone
+    }
+
+    /// Ends whatever transaction a thread that died has left open. Answers whether there was one.
+    pub(super) fn recover(&mut self) -> bool {
+        let was_open = !self.connection.is_autocommit();
+        self.roll_back();
+        was_open
+    }
+
+    /// Makes the connection anew. The old one is closed, which rolls back what it has open.
+    fn reopen(&mut self) -> rusqlite::Result<()> {
+        let Some((file, settings)) = &self.file else {
+            return Ok(());
+        };
+        file.check()?;
+        let mut connection = reopen_writer(file.path(), settings)?;
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.watch(&mut connection)?;
+        }
+        set_up_writer(&connection, settings)?;
+        self.connection = connection;
+        self.forget();
+        self.is_suspect = false;
+        Ok(())
     }
 
     /// Commits something of no meaning: it takes the place of whatever a failed commit left at the log's end.
