@@ -1,5 +1,6 @@
 //! Connecting to an endpoint: resolve, judge, dial.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 use crate::address::AddressPolicy;
+use crate::reach::Reach;
 use crate::resolver::Resolver;
-use crate::transport::{TimeoutPhase, TransportError};
+use crate::tls;
+use crate::transport::{LocalCause, TimeoutPhase, TransportError};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, TransportError>> + Send>>;
@@ -27,6 +30,7 @@ const ADDRESSES_TRIED_MAX: usize = 16;
 pub(crate) struct GuardedConnector<R> {
     pub(crate) resolver: Arc<R>,
     pub(crate) policy: Arc<AddressPolicy>,
+    pub(crate) reach: Arc<Reach>,
     /// To share between the addresses of a host, so that a silent one leaves time for the next.
     pub(crate) connect_timeout: Duration,
 }
@@ -37,6 +41,7 @@ impl<R> Clone for GuardedConnector<R> {
         Self {
             resolver: Arc::clone(&self.resolver),
             policy: Arc::clone(&self.policy),
+            reach: Arc::clone(&self.reach),
             connect_timeout: self.connect_timeout,
         }
     }
@@ -46,23 +51,77 @@ impl<R: Resolver> GuardedConnector<R> {
     async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, TransportError> {
         let deadline = Instant::now() + self.connect_timeout;
         let permitted = self.permitted(&uri).await?;
-        let mut failure = TransportError::Connect;
+        let mut failure = None;
         for (tried, socket) in (0u32..).zip(&permitted) {
             let others = u32::try_from(permitted.len()).unwrap_or(u32::MAX) - tried;
             let share = deadline.saturating_duration_since(Instant::now()) / others;
-            failure = match timeout(share, TcpStream::connect(socket)).await {
+            let error = match timeout(share, TcpStream::connect(socket)).await {
                 Ok(Ok(stream)) => {
+                    self.reach.connected(socket.ip());
                     // A request is written at once; waiting to fill a segment only adds delay.
                     stream
                         .set_nodelay(true)
                         .map_err(|_| TransportError::Connect)?;
                     return Ok(TokioIo::new(stream));
                 }
-                Ok(Err(_)) => TransportError::Connect,
+                Ok(Err(error)) => self.judge(*socket, &error),
                 Err(_) => TransportError::Timeout(TimeoutPhase::Connect),
             };
+            match error {
+                TransportError::Local(cause) if cause.is_certain() => return Err(error),
+                // Another address may tell more.
+                TransportError::Local(_) => failure = failure.or(Some(error)),
+                error => failure = Some(error),
+            }
         }
-        Err(failure)
+        Err(failure.unwrap_or(TransportError::Connect))
+    }
+
+    /// What it means that connecting to `socket` failed with `error`.
+    fn judge(&self, socket: SocketAddr, error: &io::Error) -> TransportError {
+        tracing::debug!(?error, "not connected");
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            self.reach.connected(socket.ip());
+        }
+        let Some(cause) = LocalCause::of(error) else {
+            return TransportError::Connect;
+        };
+        // Without a route for its family an address is out of reach for good, while others are not.
+        let may_be_its_own =
+            cause == LocalCause::Network || (cause == LocalCause::Ports && socket.is_ipv6());
+        if may_be_its_own && self.reach.has_connected() {
+            return TransportError::Connect;
+        }
+        TransportError::Local(cause)
+    }
+
+    /// Looks `host` up, and leaves a fifth of the time for connecting.
+    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, TransportError> {
+        let answer = timeout(self.connect_timeout * 4 / 5, self.resolver.resolve(host));
+        let (error, failure) = match answer.await {
+            Ok(Ok(found)) => {
+                self.reach.resolved(&found);
+                return Ok(found);
+            }
+            Ok(Err(error)) => (error, TransportError::Resolve),
+            Err(elapsed) => (
+                io::Error::new(io::ErrorKind::NetworkDown, elapsed),
+                TransportError::Timeout(TimeoutPhase::Resolve),
+            ),
+        };
+        tracing::debug!(host, %error, "name not resolved");
+        match error.kind() {
+            io::ErrorKind::NetworkDown if self.reach.has_resolved() => Err(failure),
+            io::ErrorKind::NetworkDown => Err(TransportError::Local(LocalCause::Resolver)),
+            io::ErrorKind::WouldBlock => Err(TransportError::Local(LocalCause::Threads)),
+            _ => {
+                if let Some(cause) = LocalCause::of(&error) {
+                    return Err(TransportError::Local(cause));
+                }
+                self.reach.resolved(&[]);
+                Err(failure)
+            }
+        }
     }
 
     /// The addresses to dial, never none.
@@ -72,10 +131,7 @@ impl<R: Resolver> GuardedConnector<R> {
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
         let found = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(literal) => vec![literal],
-            Err(_) => self.resolver.resolve(host).await.map_err(|error| {
-                tracing::debug!(host, %error, "name not resolved");
-                TransportError::Resolve
-            })?,
+            Err(_) => self.resolve(host).await?,
         };
         if found.is_empty() {
             return Err(TransportError::Resolve);
@@ -147,8 +203,9 @@ fn classify(error: BoxError) -> TransportError {
     match error.downcast::<TransportError>() {
         Ok(own) => *own,
         Err(error) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            TransportError::Tls
+            let fault = tls::fault(&*error);
+            tracing::debug!(%error, ?fault, "TLS handshake failed");
+            TransportError::Tls(fault)
         }
     }
 }

@@ -16,6 +16,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use nahook_supervision::Supervisor;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -48,8 +49,14 @@ pub struct TransportSettings {
     /// How many idle connections are kept per scheme, host and port. Default 512, as many as a worker uses at a time: fewer
     /// would be closed and opened again with every batch. 0 keeps none.
     pub idle_per_host_max: usize,
+    /// How many connections may be open at a time, idle ones included; those make room for new ones. Default 640: more than a
+    /// worker uses, and less than the 1,024 files that a process may often have open. An attempt that finds no room is not
+    /// made, which is no failure of its endpoint.
+    pub connections_max: usize,
     /// Certificates (DER) trusted besides the system's, as for an operator's own authority.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Runs the loop that closes idle connections. Default: one of its own.
+    pub supervisor: Supervisor,
 }
 
 impl Default for TransportSettings {
@@ -60,7 +67,9 @@ impl Default for TransportSettings {
             response_len_max: 16 * 1024,
             idle_timeout: Duration::from_secs(4),
             idle_per_host_max: 512,
+            connections_max: 640,
             extra_roots: Vec::new(),
+            supervisor: Supervisor::new(),
         }
     }
 }
@@ -100,6 +109,9 @@ type Connector<R> = TimedConnector<HttpsConnector<GuardedConnector<R>>>;
 pub struct HttpTransport<R = SystemResolver> {
     connector: Connector<R>,
     pool: Arc<Pool>,
+    #[cfg(test)]
+    reach: Arc<crate::reach::Reach>,
+    connect_timeout: Duration,
     total_timeout: Duration,
     response_len_max: usize,
 }
@@ -145,9 +157,11 @@ impl<R: Resolver> HttpTransport<R> {
     ) -> Self {
         // Otherwise running out of time while connecting could be taken for a silent endpoint.
         let connect_timeout = settings.connect_timeout.min(settings.total_timeout);
+        let reach = Arc::default();
         let guarded = GuardedConnector {
             resolver: Arc::new(resolver),
             policy: Arc::new(policy),
+            reach: Arc::clone(&reach),
             connect_timeout,
         };
         let connector = HttpsConnectorBuilder::new()
@@ -161,7 +175,10 @@ impl<R: Resolver> HttpTransport<R> {
         };
         Self {
             connector,
-            pool: Pool::new(settings.idle_timeout, settings.idle_per_host_max),
+            pool: Pool::new(settings),
+            #[cfg(test)]
+            reach,
+            connect_timeout,
             total_timeout: settings.total_timeout,
             response_len_max: settings.response_len_max,
         }
@@ -230,6 +247,7 @@ impl<R: Resolver> HttpTransport<R> {
         match draining.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(true) => self.pool.put(url.origin(), draining.connection),
             Poll::Ready(false) => draining.connection.close(),
+            Poll::Pending if self.pool.is_full() => draining.connection.close(),
             Poll::Pending => {
                 let (pool, url) = (Arc::clone(&self.pool), url.clone());
                 tokio::spawn(async move {
@@ -245,8 +263,9 @@ impl<R: Resolver> HttpTransport<R> {
     }
 
     async fn connect(&self, url: &OutboundUrl) -> Result<Box<Connection>, TransportError> {
+        let place = self.pool.place(self.connect_timeout).await?;
         let stream = self.connector.clone().call(url.as_uri().clone()).await?;
-        let connecting = Connection::start(stream).await;
+        let connecting = Connection::start(stream, place).await;
         connecting.map_err(|_| TransportError::Closed)
     }
 }

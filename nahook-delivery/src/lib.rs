@@ -3,6 +3,7 @@
 pub mod address;
 mod connector;
 pub mod http_transport;
+mod reach;
 pub mod resolver;
 pub mod signature;
 pub mod tls;
@@ -14,7 +15,7 @@ pub use http_transport::{HttpTransport, TransportSettings, TransportSetupError};
 pub use resolver::{Resolver, SystemResolver};
 pub use signature::{SecretError, Signer};
 pub use transport::{
-    OutboundRequest, OutboundResponse, OutboundUrl, RetryAfter, TimeoutPhase, Transport,
-    TransportError,
+    LocalCause, OutboundRequest, OutboundResponse, OutboundUrl, RetryAfter, TimeoutPhase, TlsFault,
+    Transport, TransportError,
 };
 pub use worker::{RetrySchedule, Worker, WorkerReport, WorkerSettings};

@@ -1,10 +1,14 @@
 //! What a TLS connection to an endpoint trusts.
 
+use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
+
+use crate::transport::TlsFault;
 
 /// A client's settings: TLS 1.2 and 1.3 by *ring*, named explicitly: the process default depends on what else is linked.
 /// Trusts the system's roots, or Mozilla's where the system has none (a container made from
@@ -27,4 +31,76 @@ pub fn client_config(
             .with_root_certificates(roots)
             .with_no_client_auth(),
     )
+}
+
+/// What went wrong in a handshake.
+pub(crate) fn fault(error: &(dyn StdError + 'static)) -> TlsFault {
+    let mut ended = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return fault_of(error);
+        }
+        next = match error.downcast_ref::<io::Error>() {
+            Some(error) => {
+                if is_end(error.kind()) {
+                    ended = Some(TlsFault::Closed);
+                }
+                // Not its source, which leaves out the error that it wraps.
+                error
+                    .get_ref()
+                    .map(|inner| inner as &(dyn StdError + 'static))
+            }
+            None => error.source(),
+        };
+    }
+    ended.unwrap_or(TlsFault::Other)
+}
+
+fn is_end(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+fn fault_of(error: &Error) -> TlsFault {
+    match error {
+        Error::InvalidCertificate(error) => fault_of_certificate(error),
+        Error::NoCertificatesPresented => TlsFault::BadCertificate,
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(
+            AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::HandshakeFailure,
+        ) => TlsFault::Incompatible,
+        Error::AlertReceived(_) => TlsFault::Refused,
+        Error::InvalidMessage(_) => TlsFault::NotTls,
+        _ => TlsFault::Other,
+    }
+}
+
+fn fault_of_certificate(error: &CertificateError) -> TlsFault {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            TlsFault::NotYetValid
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFault::WrongName
+        }
+        // A signature that does not fit is by another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            TlsFault::UnknownAuthority
+        }
+        CertificateError::Revoked => TlsFault::Revoked,
+        // Almost always one that was made by hand and has signed itself.
+        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            TlsFault::UnknownAuthority
+        }
+        _ => TlsFault::BadCertificate,
+    }
 }

@@ -1,5 +1,7 @@
 //! The port through which one attempt is made: a request out, a status or a coarse failure back.
 
+mod error;
+
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,6 +11,8 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Uri};
 use url::Url;
 
+pub use self::error::{LocalCause, TimeoutPhase, TlsFault, TransportError};
+
 /// Makes attempts.
 ///
 /// Dropping the future cancels the attempt and closes its connection; what had been sent by then
@@ -17,7 +21,7 @@ pub trait Transport: Send + Sync {
     /// POSTs `request` and answers what the endpoint said. Any status is `Ok`, a redirect too: it
     /// is for the caller to judge, and is never followed. `Err` means that no status arrived; unless
     /// the error [precedes the connection](TransportError::is_before_sending) the endpoint may have
-    /// received the request.
+    /// received the request. [`TransportError::Local`] says that there was no attempt at all.
     fn post(
         &self,
         request: OutboundRequest,
@@ -182,74 +186,6 @@ impl RetryAfter {
             Self::Delay(delay) => delay,
             Self::At(instant) => instant.duration_since(now).unwrap_or_default(),
         }
-    }
-}
-
-/// Why an attempt brought no status.
-///
-/// The texts are shown to tenants in their attempt records. They are constants: no address, host,
-/// certificate or secret can get into one, and the kinds are too coarse to map a network with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransportError {
-    /// Not a URL that can be posted to: neither `http` nor `https`, no host, or with credentials
-    /// inside, which belong in the endpoint's basic-auth settings.
-    #[error("the URL cannot be used")]
-    InvalidUrl,
-    /// Every address of the host is one that may not be dialled.
-    #[error("the address is not permitted")]
-    RefusedAddress,
-    /// The host's name could not be resolved, or has no address.
-    #[error("the host name could not be resolved")]
-    Resolve,
-    /// No permitted address accepted a connection.
-    #[error("the connection failed")]
-    Connect,
-    /// The TLS handshake failed, by the certificate or otherwise.
-    #[error("the TLS handshake failed")]
-    Tls,
-    /// Time ran out.
-    #[error("timed out while {0}")]
-    Timeout(TimeoutPhase),
-    /// The connection ended before an answer's head was complete.
-    #[error("the connection was closed before an answer arrived")]
-    Closed,
-    /// What arrived does not begin like an HTTP/1 answer.
-    #[error("the answer was not valid HTTP")]
-    Protocol,
-}
-
-impl TransportError {
-    /// Whether the attempt certainly ended before any of the request was sent.
-    pub fn is_before_sending(self) -> bool {
-        match self {
-            Self::InvalidUrl
-            | Self::RefusedAddress
-            | Self::Resolve
-            | Self::Connect
-            | Self::Tls
-            | Self::Timeout(TimeoutPhase::Connect) => true,
-            Self::Timeout(TimeoutPhase::Answer) | Self::Closed | Self::Protocol => false,
-        }
-    }
-}
-
-/// What was going on when time ran out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TimeoutPhase {
-    /// Resolving the name, connecting, or the TLS handshake.
-    Connect,
-    /// Sending the request, or waiting for the answer's head.
-    Answer,
-}
-
-impl std::fmt::Display for TimeoutPhase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "connecting",
-            Self::Answer => "waiting for the answer",
-        })
     }
 }
 

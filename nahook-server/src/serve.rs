@@ -12,7 +12,8 @@ use nahook_core::{
     FanOutSettings, SecretText,
 };
 use nahook_delivery::{
-    AddressPolicy, HttpTransport, Signer, TransportSettings, TransportSetupError, Worker, tls,
+    AddressPolicy, HttpTransport, Signer, TransportSettings, TransportSetupError, Worker,
+    WorkerSettings, tls,
 };
 use nahook_http::{
     CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
@@ -72,7 +73,12 @@ impl Server {
             .map_err(|source| ServerError::Listen { address, source })?;
         let address = listener.local_addr()?;
         // Reading and checking the system's certificates takes as long as opening the store.
-        let transport_settings = TransportSettings::default();
+        let connections_max = connections_max();
+        let transport_settings = TransportSettings {
+            connections_max,
+            supervisor: supervisor.clone(),
+            ..TransportSettings::default()
+        };
         let tls = tokio::task::spawn_blocking(|| tls::client_config(&[]));
         let (store, queue) = (&settings.store, &settings.queue);
         let retention = settings.retention;
@@ -115,7 +121,15 @@ impl Server {
             Vec::new()
         };
         let background = Background::start()?;
-        let worker = work(&background, &backend, queues, transport, &supervisor, &stop);
+        let worker = work(
+            &supervisor,
+            &background,
+            &backend,
+            queues,
+            transport,
+            connections_max,
+            &stop,
+        );
 
         let (stop_log, _) = watch::channel(false);
         let (logged, log_stop) = (backend.clone(), stop_log.subscribe());
@@ -182,36 +196,32 @@ impl Server {
 
 /// Begins to deliver what waits in these queues, until `stop` says so.
 fn work(
+    supervisor: &Supervisor,
     background: &Background,
     backend: &Backend,
     queues: Vec<Arc<dyn DynDeliveryQueue>>,
     transport: HttpTransport,
-    supervisor: &Supervisor,
+    connections_max: usize,
     stop: &watch::Sender<bool>,
 ) -> JoinHandle<()> {
     let transport = Arc::new(transport);
-    let handle = background.handle().cloned();
-    let handle = handle.unwrap_or_else(Handle::current);
-    let workers: Vec<_> = queues
-        .into_iter()
-        .map(|queue| {
-            let (endpoints, transport) = (Arc::clone(&backend.endpoints), Arc::clone(&transport));
-            let stop = stop.subscribe();
-            supervisor.spawn_on(&handle, Loop::DeliveryWorker, move || {
-                let (queue, endpoints) = (Arc::clone(&queue), Arc::clone(&endpoints));
-                let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
-                let stop = stopped_by(stop.clone());
-                async move {
-                    let report = worker.run(stop).await;
-                    tracing::info!(?report, "worker stopped");
-                    Exit::Stopped
-                }
-            })
-        })
-        .collect();
+    let runtime = background.handle().cloned();
+    let runtime = runtime.unwrap_or_else(Handle::current);
+    let mut worker_settings = WorkerSettings::default();
+    let share = connections_max / queues.len().max(1);
+    worker_settings.in_flight_max = worker_settings.in_flight_max.min(share);
+    let mut workers = Vec::new();
+    for queue in queues {
+        let endpoints = Arc::clone(&backend.endpoints);
+        let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
+        let worker = worker.with_settings(worker_settings.clone());
+        let stop = stop.subscribe();
+        let stopping = move || stopped_by(stop.clone());
+        workers.push(worker.supervise(supervisor, &runtime, stopping));
+    }
     tokio::spawn(async move {
         for worker in workers {
-            // The supervisor has logged why, if it did not end by itself.
+            // An error says that the runtime has ended it.
             let _ = worker.await;
         }
     })
@@ -229,6 +239,15 @@ fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<boo
             }
         }
     });
+}
+
+/// How many connections to receivers may be open: half of the files that the process may open, so that the other half is left
+/// for requests and the store.
+fn connections_max() -> usize {
+    let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(1_024);
+    usize::try_from(files / 2)
+        .unwrap_or(usize::MAX)
+        .clamp(8, 4_096)
 }
 
 /// The routes of the settings' role.

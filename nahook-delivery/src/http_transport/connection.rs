@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use super::answer::{HeadReader, Progress};
+use super::pool::Place;
 use super::recording::{Recorded, Recording};
 use crate::transport::{OutboundResponse, RetryAfter, TransportError};
 
@@ -56,6 +57,7 @@ pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driver,
     recording: Recording,
+    _place: Place,
 }
 
 struct Driver {
@@ -78,7 +80,7 @@ impl Driver {
 }
 
 impl Connection {
-    pub(super) async fn start(stream: Dialled) -> hyper::Result<Box<Self>> {
+    pub(super) async fn start(stream: Dialled, place: Place) -> hyper::Result<Box<Self>> {
         let recording = Recording::default();
         let recorded = Recorded {
             stream: TokioIo::new(stream),
@@ -96,13 +98,17 @@ impl Connection {
                 ended: None,
             },
             recording,
+            _place: place,
         }))
     }
 
     /// Ends it as TLS wants it ended, as far as that needs no waiting: dropped, it would look cut off to the endpoint.
     pub(super) fn close(self) {
         let Self {
-            sender, mut driver, ..
+            sender,
+            mut driver,
+            _place,
+            ..
         } = self;
         drop(sender);
         driver.drive(&mut Context::from_waker(Waker::noop()));

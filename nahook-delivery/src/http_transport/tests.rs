@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 
 use super::*;
-use crate::transport::RetryAfter;
+use crate::transport::{LocalCause, RetryAfter, TlsFault};
 
 /// Answers from a script: each look-up of a name takes the next of its answers, the last one stays.
 #[derive(Default)]

@@ -9,11 +9,19 @@ use nahook_core::{
 use tokio::time::{Instant, timeout};
 
 use super::contain::contain;
-use super::judgement::{GONE, Judgement, NoAnswer, judge};
+use super::judgement::{GONE, GONE_STATUS, Judgement, NoAnswer, judge};
 use super::observe::{self, AttemptMetrics};
 use super::request::{Addressee, request};
 use super::settings::WorkerSettings;
-use crate::transport::{OutboundResponse, Transport};
+use crate::transport::{LocalCause, OutboundResponse, Transport, TransportError};
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Attempted(Attempted),
+    /// Nothing was sent, for a lack of this machine.
+    NotMade(LocalCause),
+}
 
 /// What came of an attempt.
 #[derive(Debug)]
@@ -34,29 +42,74 @@ pub(super) struct Means<'a, T> {
 }
 
 /// Makes the delivery's next attempt. Never panics, and ends by the settings' time-out.
+///
+/// What may be this machine's fault or the endpoint's counts as this machine's if `is_forgiven`.
 pub(super) async fn attempt<T: Transport>(
     means: &Means<'_, T>,
     delivery: &LeasedDelivery,
     target: &EndpointTarget,
     addressee: &Addressee,
-) -> Attempted {
+    is_forgiven: bool,
+) -> Ended {
     let number = delivery.attempts.saturating_add(1);
     let begun = Instant::now();
     let started_at = means.clock.now();
     let answer = contain(post(means, delivery, addressee, number, started_at))
         .await
         .unwrap_or(Err(NoAnswer::Panicked));
+    let answer = match answer {
+        Err(NoAnswer::Transport(TransportError::Local(cause))) => {
+            if cause.is_certain() || is_forgiven {
+                return Ended::NotMade(cause);
+            }
+            Err(cause.as_failure().into())
+        }
+        answer => answer,
+    };
     let duration = begun.elapsed();
     let ended_at = means.clock.now();
     let outcome = observe::outcome(&answer);
     let judgement = judge(answer, ended_at);
+    let next = next(means, number, &judgement, target, ended_at);
+    let health = health(means.settings, &judgement, target, started_at, ended_at);
+    let mut attempt = record(judgement, started_at, duration);
+    if let (Some(error), Some(end)) = (&mut attempt.error, end(attempt.status_code, next, health)) {
+        error.push_str(end);
+    }
     let attempted = Attempted {
-        next: next(means, number, &judgement, target, ended_at),
-        health: health(means.settings, &judgement, target, started_at, ended_at),
-        attempt: record(judgement, started_at, duration),
+        attempt,
+        next,
+        health,
     };
     observe::attempted(delivery, number, &attempted, outcome, means.metrics);
-    attempted
+    Ended::Attempted(attempted)
+}
+
+/// What the tenant is told of an attempt that ends more than itself.
+fn end(status_code: Option<u16>, next: Next, health: Option<HealthState>) -> Option<&'static str> {
+    match (next, health) {
+        // Its own text says so.
+        _ if status_code == Some(GONE_STATUS) => None,
+        (Next::DeadLetter, Some(HealthState::Disable)) => Some(
+            "; it was the last attempt, and the endpoint was disabled: it has failed for too long",
+        ),
+        (Next::DeadLetter, _) => Some("; it was the last attempt"),
+        (_, Some(HealthState::Disable)) => {
+            Some("; the endpoint was disabled: it has failed for too long")
+        }
+        (Next::Failed, _) => Some("; no further attempt is made"),
+        _ => None,
+    }
+}
+
+/// What the log shows of a delivery that is given up without an attempt: no request, no answer, and why.
+pub(super) fn not_attempted(now: Timestamp, reason: &str) -> Attempt {
+    Attempt {
+        started_at: now,
+        duration: Duration::ZERO,
+        status_code: None,
+        error: Some(reason.to_owned()),
+    }
 }
 
 async fn post<T: Transport>(
@@ -125,7 +178,7 @@ fn record(judgement: Judgement, started_at: Timestamp, duration: Duration) -> At
     let (status_code, error) = match judgement {
         Judgement::Accepted { status } => (Some(status), None),
         Judgement::Failed { status, error, .. } => (status, Some(error)),
-        Judgement::Gone => (Some(410), Some(GONE.to_owned())),
+        Judgement::Gone => (Some(GONE_STATUS), Some(GONE.to_owned())),
     };
     Attempt {
         started_at,

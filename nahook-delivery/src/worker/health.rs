@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use nahook_core::{EndpointId, HealthReport, HealthState, StoreError};
 use tokio::time::Instant;
 
+use super::observe;
 use super::settling::backoff;
-use super::{metric, observe};
 
 /// How often in a row reporting may fail before what was to be reported is dropped: the next attempt tells it anew.
 const FAILURES_MAX: u32 = 5;
@@ -32,8 +32,7 @@ impl Health {
     /// Notes what an attempt has told.
     pub(super) fn learn(&mut self, endpoint: EndpointId, state: HealthState) {
         if state == HealthState::Disable {
-            metrics::counter!(metric::ENDPOINTS_DISABLED).increment(1);
-            tracing::warn!(endpoint_id = %endpoint, "endpoint disabled");
+            observe::disabled(endpoint);
         }
         let known = self.unreported.get(&endpoint).copied();
         self.unreported.insert(endpoint, together(known, state));

@@ -46,7 +46,10 @@ pub(super) fn judge(answer: Result<OutboundResponse, NoAnswer>, now: Timestamp) 
         Ok(OutboundResponse { status, .. }) if (200..300).contains(&status) => {
             Judgement::Accepted { status }
         }
-        Ok(OutboundResponse { status: 410, .. }) => Judgement::Gone,
+        Ok(OutboundResponse {
+            status: GONE_STATUS,
+            ..
+        }) => Judgement::Gone,
         Ok(OutboundResponse {
             status,
             retry_after,
@@ -67,6 +70,8 @@ pub(super) fn judge(answer: Result<OutboundResponse, NoAnswer>, now: Timestamp) 
         },
     }
 }
+
+pub(super) const GONE_STATUS: u16 = 410;
 
 pub(super) const GONE: &str = "the endpoint answered 410 Gone and was disabled";
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use nahook_core::{
     DeliveryQueue, EndpointDirectory, EndpointTarget, LeaseBatch, LeaseRequest, Next, StoreError,
+    Timestamp,
 };
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::attempt::{Means, attempt};
+use super::attempt::{Means, attempt, not_attempted};
 use super::calls::{LookUp, bounded, look_up};
 use super::ledger::{Admission, Hold, Phase};
 use super::observe;
@@ -23,6 +24,10 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
 const EMPTY_MAX: u32 = 8;
 /// … and how soon it is asked again then, at the earliest.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the tenant is told of a delivery that is given up without an attempt.
+const DELETED: &str = "not attempted: the endpoint was deleted";
+const DISABLED: &str = "not attempted: the endpoint is disabled";
 
 /// When to lease.
 #[derive(Debug)]
@@ -83,6 +88,12 @@ impl Leasing {
         if let Some(watch) = self.watch.take() {
             watch.abort();
         }
+    }
+
+    /// Leases nothing until then.
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.not_before = self.not_before.max(until);
+        self.wanted = true;
     }
 
     fn pause_after_failure(&mut self, now: Instant) {
@@ -148,9 +159,9 @@ where
                 return;
             }
         };
-        self.plan_next_lease(asked, &batch, now);
         let expires_at = since + self.worker.settings.lease_duration;
-        let mut opening = Vec::with_capacity(batch.deliveries.len());
+        let leased = batch.deliveries.len();
+        let mut opening = Vec::with_capacity(leased);
         for delivery in batch.deliveries {
             let endpoint = delivery.endpoint;
             match self.ledger.admit(delivery, expires_at) {
@@ -162,6 +173,8 @@ where
                 }
             }
         }
+        self.plan_next_lease(leased < asked, leased > 0, batch.next_due, now);
+        self.watch(batch.generation);
         if self.stage == Stage::Working {
             self.start_look_up(opening);
         } else {
@@ -171,28 +184,37 @@ where
         }
     }
 
-    fn plan_next_lease(&mut self, asked: usize, batch: &LeaseBatch, now: Instant) {
+    fn plan_next_lease(
+        &mut self,
+        is_all: bool,
+        is_any: bool,
+        next_due: Option<Timestamp>,
+        now: Instant,
+    ) {
         let leasing = &mut self.leasing;
-        if self.stage != Stage::Working {
-            return;
-        }
-        if batch.deliveries.is_empty() {
+        if is_any {
+            leasing.empty_in_a_row = 0;
+        } else {
             leasing.failures = 0;
             leasing.empty_in_a_row += 1;
             if leasing.empty_in_a_row > EMPTY_MAX {
                 leasing.not_before = leasing.not_before.max(now + EMPTY_PAUSE);
             }
-        } else {
-            leasing.empty_in_a_row = 0;
         }
-        leasing.wanted |= batch.deliveries.len() >= asked;
-        if let Some(due) = batch.next_due {
+        leasing.wanted |= !is_all;
+        if let Some(due) = next_due {
             let wait = due.saturating_since(self.worker.clock.now());
             // What is due by now was within no bound: leasing again at once would change nothing.
             leasing.at = leasing.at.min(now + wait.max(Duration::from_millis(1)));
         }
+    }
+
+    /// Waits for the queue to announce something since that generation.
+    fn watch(&mut self, generation: u64) {
+        if self.stage != Stage::Working {
+            return;
+        }
         let worker = Arc::clone(&self.worker);
-        let generation = batch.generation;
         let watch = self.jobs.spawn(async move {
             // A panic leaves the poll interval.
             if super::contain::contain(async { worker.queue.changed(generation).await })
@@ -203,7 +225,7 @@ where
             }
             Done::Changed
         });
-        leasing.watch = Some(watch);
+        self.leasing.watch = Some(watch);
     }
 
     fn start_look_up(&mut self, opening: Vec<Hold>) {
@@ -252,7 +274,11 @@ where
                     let target = Arc::clone(target);
                     self.start_attempt(hold, target, now);
                 }
-                Some(_) => self.finish(hold, None, Next::Failed),
+                Some(found) => {
+                    let reason = found.as_ref().map_or(DELETED, |_| DISABLED);
+                    let attempt = not_attempted(self.worker.clock.now(), reason);
+                    self.finish(hold, Some(attempt), Next::Failed);
+                }
             }
         }
     }
@@ -266,6 +292,7 @@ where
         self.endpoints.begin(delivery.endpoint, hold.number, now);
         let worker = Arc::clone(&self.worker);
         let metrics = Arc::clone(&self.metrics);
+        let is_forgiven = self.lack.is_forgiven(delivery.endpoint, now);
         // On its way into a task a future is moved about many times, and this one has thousands of bytes.
         let task = self.jobs.spawn(Box::pin(async move {
             let means = Means {
@@ -275,8 +302,8 @@ where
                 settings: &worker.settings,
                 metrics: &metrics,
             };
-            let attempted = attempt(&means, &delivery, &target, &addressee).await;
-            Done::Attempted(hold, delivery.endpoint, attempted)
+            let ended = attempt(&means, &delivery, &target, &addressee, is_forgiven).await;
+            Done::Attempted(hold, delivery.endpoint, ended)
         }));
         self.ledger.attempting(hold, task);
     }

@@ -135,11 +135,16 @@ impl Ledger {
         }
     }
 
-    /// Cuts off what is not yet being settled.
-    pub(super) fn cut_off_all(&mut self) -> Vec<Hold> {
+    /// Cuts off every attempt.
+    pub(super) fn cut_off_attempts(&mut self) {
         for task in self.attempting.drain().map(|(_, task)| task) {
             task.abort();
         }
+    }
+
+    /// Cuts off what is not yet being settled.
+    pub(super) fn cut_off_all(&mut self) -> Vec<Hold> {
+        self.cut_off_attempts();
         let unsettled = self
             .entries
             .iter()

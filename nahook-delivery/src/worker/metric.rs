@@ -14,10 +14,15 @@ pub const BOOKKEEPING_ERRORS: &str = "nahook_delivery_bookkeeping_errors_total";
 /// Counter: endpoints reported to be disabled.
 pub const ENDPOINTS_DISABLED: &str = "nahook_delivery_endpoints_disabled_total";
 
+/// Counter: attempts that were not made for a lack of this machine, by label [`CAUSE`]; none counts as its endpoint's.
+pub const NOT_MADE: &str = "nahook_delivery_attempts_not_made_total";
+
 /// Label: `delivered`, `failed` (to be retried, dead-lettered or given up), or `panicked`.
 pub const OUTCOME: &str = "outcome";
 /// Label: `extend`, `lease`, `look_up`, `report` or `settle`.
 pub const CALL: &str = "call";
+/// Label: `connections`, `descriptors`, `memory`, `network`, `ports`, `resolver` or `threads`.
+pub const CAUSE: &str = "cause";
 
 /// Describes every metric to the recorder that is installed.
 pub fn describe() {
@@ -47,5 +52,10 @@ pub fn describe() {
         ENDPOINTS_DISABLED,
         Unit::Count,
         "Endpoints reported to be disabled"
+    );
+    describe_counter!(
+        NOT_MADE,
+        Unit::Count,
+        "Attempts not made for a lack of this machine"
     );
 }

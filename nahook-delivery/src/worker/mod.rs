@@ -8,23 +8,32 @@ mod health;
 mod judgement;
 mod leasing;
 mod ledger;
+mod local;
 pub mod metric;
 mod observe;
+mod remains;
 mod request;
 mod schedule;
 mod session;
 mod settings;
 mod settling;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
-use nahook_core::{
-    Clock, DeliveryQueue, EndpointDirectory, IdSource, RandomIds, SystemClock, WorkerId,
-};
+use nahook_core::{Clock, DeliveryQueue, EndpointDirectory, IdSource, RandomIds, SystemClock};
+use nahook_supervision::{Exit, Loop, Supervisor};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 pub use self::schedule::RetrySchedule;
 pub use self::settings::WorkerSettings;
 
+use self::contain::contain;
 use self::session::Session;
 use crate::transport::Transport;
 
@@ -37,7 +46,10 @@ use crate::transport::Transport;
 /// * **Nothing is sent again because of bookkeeping.** A settlement that the queue does not take is tried until it does,
 ///   alone if need be, and its lease is extended meanwhile. What remains is what a crash, or a queue that is out of reach
 ///   for longer than a lease, leaves: delivery at least once.
-/// * **A panic** of the transport is a failed attempt, one of the queue or the directory a failed call.
+/// * **A panic** of the transport is a failed attempt, one of the queue or the directory a failed call. Should the worker's
+///   own loop fail, it starts again, and what it held is given back.
+/// * **What this machine lacks** to make an attempt (descriptors, memory, ports, a network, a name server) is no failure of
+///   the endpoint: the delivery goes back to the queue, and the worker or the endpoint pauses.
 pub struct Worker<Q, D, T> {
     queue: Q,
     directory: D,
@@ -115,14 +127,63 @@ where
     /// Attempts run as tasks of the current tokio runtime, which needs time enabled.
     ///
     /// # Cancellation
-    /// Dropping the future cuts off everything in flight at once. What was not settled is offered again once its lease
-    /// expires, so an endpoint may receive it twice.
+    /// Dropping the future cuts off everything in flight at once. What was not settled is given back as long as the runtime
+    /// goes on, else offered again once its lease expires; an endpoint may receive it twice.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> WorkerReport {
-        #[expect(clippy::cast_possible_truncation, reason = "64 random bits are enough")]
-        let id = WorkerId(self.ids.random() as u64);
-        Session::new(id, Arc::new(self)).run(stop).await
+        let worker = Arc::new(self);
+        let mut stop = pin!(stop);
+        let mut is_stopped = false;
+        let mut report = WorkerReport::default();
+        loop {
+            // It may be asked for again after it has resolved.
+            let stop = poll_fn(|context| {
+                if !is_stopped {
+                    ready!(stop.as_mut().poll(context));
+                    is_stopped = true;
+                }
+                Poll::Ready(())
+            });
+            let mut session = Session::new(Arc::clone(&worker));
+            let ended = contain(session.run(stop)).await;
+            report.add(session.report);
+            if matches!(ended, Ok(Ok(()))) {
+                return report;
+            }
+            drop(session);
+            observe::session_failed("a panic");
+            sleep(RESTART_AFTER).await;
+        }
+    }
+
+    /// Like [`run`](Self::run), as the supervised [`Loop::DeliveryWorker`] on `runtime`: `stop` makes the future at which it
+    /// stops, for each start.
+    pub fn supervise<F>(
+        self,
+        supervisor: &Supervisor,
+        runtime: &Handle,
+        stop: impl Fn() -> F + Send + 'static,
+    ) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let worker = Arc::new(self);
+        supervisor.spawn_on(runtime, Loop::DeliveryWorker, move || {
+            let (mut session, stop) = (Session::new(Arc::clone(&worker)), stop());
+            async move {
+                match session.run(stop).await {
+                    Ok(()) => {
+                        observe::stopped(&session.report);
+                        Exit::Stopped
+                    }
+                    Err(_) => Exit::failed("a job of it panicked"),
+                }
+            }
+        })
     }
 }
+
+/// How long a worker that has failed waits before it starts again.
+const RESTART_AFTER: Duration = Duration::from_millis(100);
 
 impl<Q, D, T> std::fmt::Debug for Worker<Q, D, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

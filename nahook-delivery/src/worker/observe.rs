@@ -1,13 +1,16 @@
 //! What the worker tells logs and metrics: one wide line per attempt, no payload, no secret, no URL.
+//!
+//! A panic of whoever writes logs or metrics down ends here: observing is no part of the work.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nahook_core::{LeasedDelivery, Next};
+use nahook_core::{DeliveryId, EndpointId, LeasedDelivery, Next};
 
 use super::attempt::Attempted;
 use super::judgement::NoAnswer;
-use super::metric;
-use crate::transport::OutboundResponse;
+use super::{WorkerReport, metric};
+use crate::transport::{LocalCause, OutboundResponse};
 
 /// How attempts are counted, looked up once.
 pub(super) struct AttemptMetrics {
@@ -47,6 +50,11 @@ const DELIVERED: &str = "delivered";
 const FAILED: &str = "failed";
 const PANICKED: &str = "panicked";
 
+/// Runs `tell`, and drops a panic of it, which the panic hook has reported.
+fn quietly(tell: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(tell));
+}
+
 /// The attempt's outcome as metrics count it.
 pub(super) fn outcome(answer: &Result<OutboundResponse, NoAnswer>) -> &'static str {
     match answer {
@@ -58,6 +66,16 @@ pub(super) fn outcome(answer: &Result<OutboundResponse, NoAnswer>) -> &'static s
 
 /// An attempt is over.
 pub(super) fn attempted(
+    delivery: &LeasedDelivery,
+    number: u32,
+    attempted: &Attempted,
+    outcome: &'static str,
+    metrics: &AttemptMetrics,
+) {
+    quietly(|| tell_attempt(delivery, number, attempted, outcome, metrics));
+}
+
+fn tell_attempt(
     delivery: &LeasedDelivery,
     number: u32,
     attempted: &Attempted,
@@ -107,14 +125,48 @@ pub(super) fn attempted(
 
 /// A call of the queue or the directory failed, and what is done about it.
 pub(super) fn call_failed(call: &'static str, error: &(dyn Error + 'static), remedy: &'static str) {
-    metrics::counter!(metric::BOOKKEEPING_ERRORS, metric::CALL => call).increment(1);
-    tracing::warn!(call, error, remedy, "bookkeeping failed");
+    quietly(|| {
+        metrics::counter!(metric::BOOKKEEPING_ERRORS, metric::CALL => call).increment(1);
+        tracing::warn!(call, error, remedy, "bookkeeping failed");
+    });
 }
 
 /// Somebody else may attempt this delivery, too.
-pub(super) fn lease_lost(delivery: nahook_core::DeliveryId, when: &'static str) {
-    metrics::counter!(metric::LEASES_LOST).increment(1);
-    tracing::warn!(delivery_id = %delivery, when, "lease lost");
+pub(super) fn lease_lost(delivery: DeliveryId, when: &'static str) {
+    quietly(|| {
+        metrics::counter!(metric::LEASES_LOST).increment(1);
+        tracing::warn!(delivery_id = %delivery, when, "lease lost");
+    });
+}
+
+/// An endpoint is reported to be disabled.
+pub(super) fn disabled(endpoint: EndpointId) {
+    quietly(|| {
+        metrics::counter!(metric::ENDPOINTS_DISABLED).increment(1);
+        tracing::warn!(endpoint_id = %endpoint, "endpoint disabled");
+    });
+}
+
+/// An attempt could not be made for a lack of this machine.
+pub(super) fn count_not_made(cause: LocalCause) {
+    quietly(|| {
+        metrics::counter!(metric::NOT_MADE, metric::CAUSE => cause.name()).increment(1);
+    });
+}
+
+/// So many attempts could not be made since this was told last.
+pub(super) fn not_made(cause: LocalCause, attempts: u64) {
+    quietly(|| tracing::warn!(%cause, attempts, "attempts not made, and no endpoint is blamed"));
+}
+
+/// A worker has stopped as it was asked to.
+pub(super) fn stopped(report: &WorkerReport) {
+    quietly(|| tracing::info!(?report, "worker stopped"));
+}
+
+/// A session of the worker has ended without having been asked to.
+pub(super) fn session_failed(reason: &'static str) {
+    quietly(|| tracing::error!(reason, "the worker failed and starts again"));
 }
 
 /// One worker's part of the gauge.
@@ -126,9 +178,9 @@ pub(super) struct InFlightGauge {
 impl InFlightGauge {
     pub(super) fn show(&mut self, count: usize) {
         if count != self.shown {
-            let gauge = metrics::gauge!(metric::IN_FLIGHT);
-            gauge.increment(as_f64(count) - as_f64(self.shown));
+            let change = as_f64(count) - as_f64(self.shown);
             self.shown = count;
+            quietly(|| metrics::gauge!(metric::IN_FLIGHT).increment(change));
         }
     }
 }

@@ -11,20 +11,23 @@ use nahook_core::{
     Attempt, DeliveryQueue, EndpointDirectory, EndpointId, HealthReport, Lease, LeaseBatch, Next,
     Settled, Settlement, StoreError, WorkerId,
 };
-use tokio::task::{JoinError, JoinSet};
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
-use super::attempt::Attempted;
+use super::attempt::{Attempted, Ended};
 use super::calls::{LookUp, bounded};
 use super::endpoints::Endpoints;
 use super::health::Health;
 use super::leasing::Leasing;
 use super::ledger::{Hold, Ledger};
+use super::local::{LocalLack, Pause};
 use super::observe::{self, AttemptMetrics, InFlightGauge};
+use super::remains::Remains;
 use super::request::Addressees;
 use super::settling::{Pending, backoff, settle};
 use super::{Worker, WorkerReport};
-use crate::transport::Transport;
+use crate::transport::{LocalCause, Transport};
 
 /// How long what has ended waits for more to be settled with it, as long as most attempts still run: a commit that settles a
 /// hundred costs hardly more than one that settles ten.
@@ -33,7 +36,12 @@ const GATHERING: Duration = Duration::from_millis(2);
 /// While fewer are held than this, nothing waits to be settled with others.
 const FEW: usize = 16;
 
-pub(super) struct Session<Q, D, T> {
+pub(super) struct Session<Q, D, T>
+where
+    Q: DeliveryQueue + 'static,
+    D: EndpointDirectory + 'static,
+    T: Transport + 'static,
+{
     pub(super) id: WorkerId,
     pub(super) worker: Arc<Worker<Q, D, T>>,
     pub(super) jobs: JoinSet<Done>,
@@ -41,6 +49,7 @@ pub(super) struct Session<Q, D, T> {
     pub(super) endpoints: Endpoints,
     pub(super) leasing: Leasing,
     pub(super) addressees: Addressees,
+    pub(super) lack: LocalLack,
     pub(super) metrics: Arc<AttemptMetrics>,
     pub(super) stage: Stage,
     pub(super) report: WorkerReport,
@@ -57,11 +66,13 @@ pub(super) struct Session<Q, D, T> {
     tick_at: Instant,
     health: Health,
     gauge: InFlightGauge,
+    /// It has ended as it was asked to.
+    is_done: bool,
 }
 
 /// A job that is over.
 pub(super) enum Done {
-    Attempted(Hold, EndpointId, Attempted),
+    Attempted(Hold, EndpointId, Ended),
     Changed,
     Extended(Vec<Lease>, Instant, Result<Vec<bool>, StoreError>),
     Leased(usize, Instant, Result<LeaseBatch, StoreError>),
@@ -86,8 +97,11 @@ where
     D: EndpointDirectory + 'static,
     T: Transport + 'static,
 {
-    pub(super) fn new(id: WorkerId, worker: Arc<Worker<Q, D, T>>) -> Self {
+    /// A session under an id of its own.
+    pub(super) fn new(worker: Arc<Worker<Q, D, T>>) -> Self {
         let now = Instant::now();
+        #[expect(clippy::cast_possible_truncation, reason = "64 random bits are enough")]
+        let id = WorkerId(worker.ids.random() as u64);
         Self {
             id,
             worker,
@@ -96,6 +110,7 @@ where
             endpoints: Endpoints::new(),
             leasing: Leasing::new(now),
             addressees: Addressees::default(),
+            lack: LocalLack::default(),
             metrics: Arc::new(AttemptMetrics::new()),
             stage: Stage::Working,
             report: WorkerReport::default(),
@@ -109,26 +124,31 @@ where
             tick_at: now,
             health: Health::new(now),
             gauge: InFlightGauge::default(),
+            is_done: false,
         }
     }
 
-    pub(super) async fn run(mut self, stop: impl Future<Output = ()> + Send) -> WorkerReport {
+    /// Works until `stop` resolves and what was begun is settled.
+    pub(super) async fn run(
+        &mut self,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), JobPanicked> {
         let mut stop = pin!(stop);
         loop {
             let now = Instant::now();
             self.start_jobs(now);
             if self.is_over(now) {
-                break;
+                self.report.unsettled = self.ledger.len() as u64;
+                self.is_done = true;
+                return Ok(());
             }
             let wake_at = self.wake_at(now);
             tokio::select! {
-                Some(done) = self.jobs.join_next() => self.take_all(done),
-                () = sleep_until(wake_at) => self.on_time(),
+                Some(done) = self.jobs.join_next() => self.take_all(done)?,
+                () = sleep_until(wake_at) => self.on_time().await?,
                 () = &mut stop, if self.stage == Stage::Working => self.stop(),
             }
         }
-        self.report.unsettled = self.ledger.len() as u64;
-        self.report
     }
 
     fn start_jobs(&mut self, now: Instant) {
@@ -140,20 +160,29 @@ where
     }
 
     /// Takes what is over, all of it, so that attempts that ended together are settled together.
-    fn take_all(&mut self, first: Result<Done, JoinError>) {
+    fn take_all(&mut self, first: Result<Done, JoinError>) -> Result<(), JobPanicked> {
         let mut next = Some(first);
         while let Some(done) = next {
-            // An error is a job that was cut off: nothing else panics, ports and attempts are contained.
-            if let Ok(done) = done {
-                self.take(done);
+            match done {
+                Ok(done) => self.take(done),
+                // What it was about will never be heard of.
+                Err(error) if error.is_panic() => return Err(JobPanicked),
+                // It was cut off, by us.
+                Err(_) => {}
             }
             next = self.jobs.try_join_next();
         }
+        Ok(())
     }
 
     fn take(&mut self, done: Done) {
         match done {
-            Done::Attempted(hold, endpoint, attempted) => self.attempted(hold, endpoint, attempted),
+            Done::Attempted(hold, endpoint, Ended::Attempted(attempted)) => {
+                self.attempted(hold, endpoint, attempted);
+            }
+            Done::Attempted(hold, endpoint, Ended::NotMade(cause)) => {
+                self.not_made(hold, endpoint, cause);
+            }
             Done::Changed => self.leasing.changed(),
             Done::Extended(leases, since, answer) => self.extended(&leases, since, answer),
             Done::Leased(asked, since, answer) => self.leased(asked, since, answer),
@@ -192,15 +221,14 @@ where
         wake_at
     }
 
-    fn on_time(&mut self) {
+    async fn on_time(&mut self) -> Result<(), JobPanicked> {
         let now = Instant::now();
         match self.stage {
             Stage::Finishing(until) if now >= until => {
-                // What has just ended is settled as it went, and not given back.
-                while let Some(done) = self.jobs.try_join_next() {
-                    if let Ok(done) = done {
-                        self.take(done);
-                    }
+                // What has just ended, or is about to this instant, is settled as it went, and not given back.
+                yield_now().await;
+                if let Some(done) = self.jobs.try_join_next() {
+                    self.take_all(done)?;
                 }
                 for hold in self.ledger.cut_off_all() {
                     self.finish(hold, None, Next::Release);
@@ -212,6 +240,7 @@ where
             Stage::Working => self.leasing.on_time(now),
             _ => {}
         }
+        Ok(())
     }
 
     fn stop(&mut self) {
@@ -241,12 +270,22 @@ where
             health,
         } = attempted;
         let succeeded = next == Next::Delivered;
+        self.lack.attempted(endpoint, attempt.status_code.is_some());
         self.endpoints
             .learn(endpoint, succeeded, attempt.duration, &self.worker.settings);
         if let Some(state) = health {
             self.health.learn(endpoint, state);
         }
         self.finish(hold, Some(attempt), next);
+    }
+
+    /// Gives back what could not be attempted for a lack of this machine.
+    fn not_made(&mut self, hold: Hold, endpoint: EndpointId, cause: LocalCause) {
+        match self.lack.note(endpoint, cause, Instant::now()) {
+            Pause::Worker(until) => self.leasing.pause(until),
+            Pause::Endpoint(until) => self.endpoints.pause(endpoint, until),
+        }
+        self.finish(hold, None, Next::Release);
     }
 
     /// Puts the end of a hold on the way to the queue, unless the hold is obsolete.
@@ -410,7 +449,49 @@ where
     }
 }
 
+/// A job of the session has panicked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct JobPanicked;
+
+/// Leaves nothing to the end of its leases that can be settled now.
+impl<Q, D, T> Drop for Session<Q, D, T>
+where
+    Q: DeliveryQueue + 'static,
+    D: EndpointDirectory + 'static,
+    T: Transport + 'static,
+{
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        self.leasing.stop();
+        let mut pending = std::mem::take(&mut self.outbox);
+        pending.append(&mut self.stuck);
+        let remains = Remains {
+            worker: Arc::clone(&self.worker),
+            jobs: std::mem::take(&mut self.jobs),
+            ledger: std::mem::take(&mut self.ledger),
+            pending,
+        };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(remains.wind_up());
+        }
+    }
+}
+
 impl WorkerReport {
+    /// Adds what another session did.
+    pub(super) fn add(&mut self, other: Self) {
+        self.attempts += other.attempts;
+        self.delivered += other.delivered;
+        self.retried += other.retried;
+        self.dead_lettered += other.dead_lettered;
+        self.failed += other.failed;
+        self.released += other.released;
+        self.leases_lost += other.leases_lost;
+        self.unsettled += other.unsettled;
+    }
+
     fn count(&mut self, next: Next) {
         *match next {
             Next::DeadLetter => &mut self.dead_lettered,

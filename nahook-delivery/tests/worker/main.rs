@@ -7,9 +7,13 @@
 )]
 
 mod bookkeeping;
+mod changes;
 mod faulty;
 mod isolation;
+mod lack;
 mod model;
 mod outcomes;
+mod reasons;
+mod restarts;
 mod stopping;
 mod support;

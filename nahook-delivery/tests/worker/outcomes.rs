@@ -199,7 +199,6 @@ async fn gone_fails_the_delivery_and_disables_the_endpoint() {
 
     let late = rig.publish(&["ep_a"]).await;
     rig.until(&late, DeliveryStatus::Failed).await;
-    assert_eq!(rig.attempts(late[0]).await, []);
     worker.stop().await;
     assert_eq!(rig.arrivals_at("ep_a").len(), 1);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nahook_core::DeliveryStatus;
 use nahook_delivery::WorkerSettings;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::faulty::{Fault, Faulty};
 use crate::support::{Act, Rig};
@@ -75,6 +75,28 @@ async fn what_outlasts_the_stop_is_given_back_at_once() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
     next.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_ends_at_the_instant_of_the_time_out_is_settled() {
+    for _ in 0..20 {
+        let rig = Rig::new(&["ep_a"]).await;
+        rig.always("ep_a", Act::AnswerAfter(Duration::from_secs(9), 200));
+        let ids = rig.publish(&["ep_a"]).await;
+        let settings = WorkerSettings {
+            stop_timeout: Duration::from_secs(5),
+            ..WorkerSettings::default()
+        };
+        let worker = rig.start(settings);
+        while rig.arrivals().is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let begun = rig.transport.started + rig.arrivals()[0].at;
+        sleep_until(begun + Duration::from_secs(4)).await;
+        let report = worker.stop().await;
+        assert_eq!((report.delivered, report.released), (1, 0));
+        assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +194,9 @@ async fn what_a_crashed_worker_held_is_attempted_by_another_once_its_lease_ends(
         }
     });
     let ids = rig.publish(&["ep_a"]).await;
-    let crashing = rig.start(WorkerSettings::default());
+    // As in a process that was killed, which gives nothing back.
+    let queue = Faulty::new(&rig.store).settle(|_| Fault::Hang);
+    let crashing = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
     sleep(Duration::from_secs(1)).await;
     crashing.crash().await;
     let other = rig.start(WorkerSettings::default());
@@ -181,4 +205,45 @@ async fn what_a_crashed_worker_held_is_attempted_by_another_once_its_lease_ends(
     sleep(Duration::from_secs(15)).await;
     assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
     assert_eq!(other.stop().await.delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_held_that_was_dropped_is_given_back() {
+    let rig = Rig::new(&["ep_a"]).await;
+    rig.script("ep_a", |nth| match nth {
+        0 => Act::Hang,
+        _ => Act::Answer(200),
+    });
+    let ids = rig.publish(&["ep_a"]).await;
+    let dropped = rig.start(WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    dropped.crash().await;
+    let other = rig.start(WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
+    other.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_worker_had_delivered_is_not_sent_again() {
+    // It is dropped while the queue takes its time to settle, or does not take the settlement at first.
+    for fault in [Fault::TakeLate(Duration::from_secs(2)), Fault::Unavailable] {
+        let rig = Rig::new(&["ep_a"]).await;
+        let ids = rig.publish(&["ep_a"]).await;
+        let mut calls = 0;
+        let queue = Faulty::new(&rig.store).settle(move |_| {
+            calls += 1;
+            if calls == 1 { fault } else { Fault::None }
+        });
+        let dropped = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
+        while rig.arrivals().is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(Duration::from_millis(5)).await;
+        dropped.crash().await;
+        let other = rig.start(WorkerSettings::default());
+        rig.until(&ids, DeliveryStatus::Delivered).await;
+        assert_eq!(other.stop().await.attempts, 0, "{fault:?}");
+        assert_eq!(rig.arrivals().len(), 1, "{fault:?}");
+    }
 }

@@ -58,7 +58,7 @@ type Script = Box<dyn Fn(usize) -> Act + Send + Sync>;
 
 /// A transport whose endpoints act by script: a function of how many requests the URL has had.
 pub(crate) struct Scripted {
-    started: Instant,
+    pub(crate) started: Instant,
     scripts: Mutex<HashMap<String, Script>>,
     arrivals: Mutex<Vec<Arrival>>,
     running: Mutex<HashMap<String, usize>>,

@@ -84,11 +84,83 @@ impl Resolver for Silent {
 }
 
 #[tokio::test]
-async fn a_silent_name_server_is_a_time_out_while_connecting() {
+async fn silent_name_server_is_a_lack_of_this_machine_while_nothing_else_resolves() {
     let transport = HttpTransport::with_resolver(loopback(), &hasty(), Silent).unwrap();
+    let lack = Err(TransportError::Local(LocalCause::Resolver));
+    let post = || transport.post(request("http://slow.test/"));
+    assert_eq!(post().await, lack);
+    transport.reach.resolved(&[[203, 0, 113, 1].into()]);
+    let timed_out = Err(TransportError::Timeout(TimeoutPhase::Resolve));
+    assert_eq!(post().await, timed_out);
+}
+
+/// Fails like this each time.
+struct Failing(fn() -> io::Error);
+
+impl Resolver for Failing {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        Err(self.0())
+    }
+}
+
+#[tokio::test]
+async fn look_ups_that_fail_for_a_lack_of_this_machine_are_no_failure_of_the_endpoint() {
+    let lack = |cause| Err(TransportError::Local(cause));
+    let no_thread = || io::Error::from(io::ErrorKind::WouldBlock);
+    let no_descriptor = || io::Error::from(rustix::io::Errno::MFILE);
+    let no_server = || io::Error::from(io::ErrorKind::NetworkDown);
+    let unknown = || io::Error::other("no such name");
+    for (error, expected) in [
+        (no_thread as fn() -> io::Error, lack(LocalCause::Threads)),
+        (no_descriptor, lack(LocalCause::Descriptors)),
+        (no_server, lack(LocalCause::Resolver)),
+        (unknown, Err(TransportError::Resolve)),
+    ] {
+        let transport = HttpTransport::with_resolver(loopback(), &hasty(), Failing(error)).unwrap();
+        let outcome = transport.post(request("http://some.test/")).await;
+        assert_eq!(outcome, expected);
+    }
+    // An answer that there is no such name comes from a name server: the next one's silence is the endpoint's.
+    let transport = HttpTransport::with_resolver(loopback(), &hasty(), Failing(no_server)).unwrap();
+    transport.reach.resolved(&[]);
+    let outcome = transport.post(request("http://some.test/")).await;
+    assert_eq!(outcome, Err(TransportError::Resolve));
+}
+
+#[tokio::test]
+async fn connections_are_limited_and_idle_ones_make_room() {
+    let receivers = [
+        Receiver::answering(OK).await,
+        Receiver::answering(OK).await,
+        Receiver::answering(OK).await,
+    ];
+    let settings = TransportSettings {
+        connections_max: 1,
+        ..hasty()
+    };
+    let transport = Arc::new(transport(loopback(), &settings, Names::default()));
+    for _ in 0..2 {
+        for receiver in &receivers {
+            assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        }
+    }
+    let silent = Receiver::start(|mut stream| async move {
+        super::receiver::closed(&mut stream).await;
+    })
+    .await;
+    let holding = tokio::spawn({
+        let (transport, request) = (Arc::clone(&transport), at(silent.socket));
+        async move { transport.post(request).await }
+    });
+    while silent.accepted() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let outcome = transport.post(at(receivers[0].socket)).await;
+    assert_eq!(outcome, Err(TransportError::Local(LocalCause::Connections)));
+    assert!(holding.await.unwrap().is_err());
     assert_eq!(
-        transport.post(request("http://slow.test/")).await,
-        TIMED_OUT
+        transport.post(at(receivers[0].socket)).await,
+        Ok(status(200))
     );
 }
 

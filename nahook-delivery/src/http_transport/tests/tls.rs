@@ -18,6 +18,14 @@ async fn receiver() -> (Receiver, CertificateDer<'static>) {
 /// A receiver with a certificate for [`NAME`] by an authority of its own, that authority, and how its connections end:
 /// `true` if as TLS wants it.
 async fn telling_receiver() -> (Receiver, CertificateDer<'static>, UnboundedReceiver<bool>) {
+    receiver_with(rustls::DEFAULT_VERSIONS, |_| {}).await
+}
+
+/// The same, speaking these versions, with a certificate that was changed before it was signed.
+async fn receiver_with(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    change: impl FnOnce(&mut CertificateParams),
+) -> (Receiver, CertificateDer<'static>, UnboundedReceiver<bool>) {
     let (tell, ends) = unbounded_channel();
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new([]).unwrap();
@@ -25,14 +33,13 @@ async fn telling_receiver() -> (Receiver, CertificateDer<'static>, UnboundedRece
     let root = authority.self_signed(&authority_key).unwrap();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new([NAME.to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
+    let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
+    change(&mut params);
+    let certificate = params.signed_by(&key, &issuer).unwrap();
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
@@ -99,42 +106,119 @@ async fn a_connection_that_is_not_needed_any_more_is_ended_and_not_cut_off() {
     assert_eq!(end.expect("it ends"), Some(true));
 }
 
-#[tokio::test]
-async fn an_unknown_authority_is_a_tls_error() {
-    let (receiver, _) = receiver().await;
-    let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
-    assert_eq!(
-        trusting(NAME, vec![]).post(hook.clone()).await,
-        Err(TransportError::Tls)
-    );
+/// What comes of posting to `https://{host}`, where the receiver with the certificate for [`NAME`] is.
+async fn outcome(
+    host: &str,
+    receiver: &Receiver,
+    roots: Vec<CertificateDer<'static>>,
+) -> Result<OutboundResponse, TransportError> {
+    let hook = request(format!("https://{host}:{}/", receiver.socket.port()));
+    trusting(host, roots).post(hook).await
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_a_tls_error() {
+async fn each_fault_of_a_certificate_has_a_reason_of_its_own() {
+    let day = Duration::from_hours(24);
+    let now = std::time::SystemTime::now();
     let (receiver, root) = receiver().await;
-    let transport = trusting("other.test", vec![root]);
-    for host in ["other.test", "127.0.0.1"] {
-        let hook = request(format!("https://{host}:{}/", receiver.socket.port()));
-        assert_eq!(
-            transport.post(hook.clone()).await,
-            Err(TransportError::Tls),
-            "{host}"
-        );
+    let unknown = outcome(NAME, &receiver, vec![]).await;
+    let others = outcome("other.test", &receiver, vec![root.clone()]).await;
+    let address = outcome("127.0.0.1", &receiver, vec![root]).await;
+    let (old, root, _) = receiver_with(rustls::DEFAULT_VERSIONS, |params| {
+        params.not_after = (now - day).into();
+    })
+    .await;
+    let expired = outcome(NAME, &old, vec![root]).await;
+    let (future, root, _) = receiver_with(rustls::DEFAULT_VERSIONS, |params| {
+        params.not_before = (now + day).into();
+    })
+    .await;
+    let not_yet = outcome(NAME, &future, vec![root]).await;
+    let (authority, root, _) = receiver_with(rustls::DEFAULT_VERSIONS, |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    })
+    .await;
+    let own = outcome(NAME, &authority, vec![root]).await;
+    let (client, root, _) = receiver_with(rustls::DEFAULT_VERSIONS, |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    })
+    .await;
+    let for_clients = outcome(NAME, &client, vec![root]).await;
+    for (outcome, fault) in [
+        (unknown, TlsFault::UnknownAuthority),
+        (others, TlsFault::WrongName),
+        (address, TlsFault::WrongName),
+        (expired, TlsFault::Expired),
+        (not_yet, TlsFault::NotYetValid),
+        (own, TlsFault::UnknownAuthority),
+        (for_clients, TlsFault::BadCertificate),
+    ] {
+        assert_eq!(outcome, Err(TransportError::Tls(fault)));
+    }
+}
+
+/// What comes of a handshake that the receiver answers with these bytes, before it closes the connection.
+async fn handshake_answered(answer: &'static [u8]) -> Result<OutboundResponse, TransportError> {
+    let receiver = Receiver::start(move |mut stream| async move {
+        let mut hello = [0; 1024];
+        let _ = stream.read(&mut hello).await;
+        let _ = stream.write_all(answer).await;
+    })
+    .await;
+    outcome(NAME, &receiver, vec![]).await
+}
+
+#[tokio::test]
+async fn each_end_of_a_handshake_has_a_reason_of_its_own() {
+    let plain = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+    for (answer, fault) in [
+        (plain.as_slice(), TlsFault::NotTls),
+        (b"220 mail.example ESMTP\r\n", TlsFault::NotTls),
+        (b"", TlsFault::Closed),
+        // Alerts, fatal: protocol_version, handshake_failure, unrecognized_name.
+        (b"\x15\x03\x03\0\x02\x02\x46", TlsFault::Incompatible),
+        (b"\x15\x03\x03\0\x02\x02\x28", TlsFault::Incompatible),
+        (b"\x15\x03\x03\0\x02\x02\x70", TlsFault::Refused),
+    ] {
+        let outcome = handshake_answered(answer).await;
+        assert_eq!(outcome, Err(TransportError::Tls(fault)), "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn an_endpoint_that_does_not_speak_tls_is_a_tls_error() {
-    let receiver = Receiver::start(|mut stream| async move {
-        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        super::receiver::closed(&mut stream).await;
+async fn old_but_sound_version_is_spoken() {
+    let (receiver, root, _) = receiver_with(&[&rustls::version::TLS12], |_| {}).await;
+    let outcome = outcome(NAME, &receiver, vec![root]).await;
+    assert_eq!(outcome, Ok(status(200)));
+}
+
+#[tokio::test]
+async fn connection_in_plain_text_is_not_used_for_tls_and_the_other_way_round() {
+    // Answers in plain text and over TLS on one port, and counts what each had.
+    let (tell, mut first_bytes) = unbounded_channel();
+    let receiver = Receiver::start(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            let mut first = [0];
+            stream.peek(&mut first).await.unwrap();
+            tell.send(first[0]).unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            while super::receiver::read_request(&mut stream).await.is_some() {
+                stream.write_all(answer).await.unwrap();
+            }
+        }
     })
     .await;
-    let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
-    assert_eq!(
-        trusting(NAME, vec![]).post(hook.clone()).await,
-        Err(TransportError::Tls)
-    );
+    let transport = trusting(NAME, vec![]);
+    let port = receiver.socket.port();
+    let plain = request(format!("http://{NAME}:{port}/"));
+    assert_eq!(transport.post(plain).await, Ok(status(200)));
+    assert_eq!(first_bytes.recv().await, Some(b'P'));
+    let secret = request(format!("https://{NAME}:{port}/"));
+    // Its handshake is no request that the receiver would understand.
+    let outcome = timeout(Duration::from_secs(1), transport.post(secret)).await;
+    assert_ne!(outcome, Ok(Ok(status(200))));
+    assert_eq!(first_bytes.recv().await, Some(0x16), "a handshake");
 }
 
 #[tokio::test]

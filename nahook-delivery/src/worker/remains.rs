@@ -1,0 +1,84 @@
+//! What a session leaves that has died: its leases are ended now and not by time, so that no delivery waits for a minute.
+
+use std::sync::Arc;
+
+use nahook_core::{Attempt, DeliveryQueue, EndpointDirectory, Next, Settlement};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::Worker;
+use super::attempt::Ended;
+use super::ledger::{Hold, Ledger};
+use super::session::Done;
+use super::settling::{Pending, settle};
+use crate::transport::Transport;
+
+pub(super) struct Remains<Q, D, T> {
+    pub(super) worker: Arc<Worker<Q, D, T>>,
+    pub(super) jobs: JoinSet<Done>,
+    pub(super) ledger: Ledger,
+    pub(super) pending: Vec<Pending>,
+}
+
+impl<Q, D, T> Remains<Q, D, T>
+where
+    Q: DeliveryQueue + 'static,
+    D: EndpointDirectory + 'static,
+    T: Transport + 'static,
+{
+    /// Settles attempts that have ended as they went, and gives back everything else. Best effort: what cannot be settled
+    /// now is offered again when its lease ends.
+    pub(super) async fn wind_up(mut self) {
+        self.ledger.cut_off_attempts();
+        let timeout_of_jobs = 2 * self.worker.settings.bookkeeping_timeout;
+        // Calls that are under way are waited for: what they lease is to be given back, too.
+        let _ = timeout(timeout_of_jobs, self.take_jobs()).await;
+        for hold in self.ledger.cut_off_all() {
+            self.finish(hold, None, Next::Release);
+        }
+        for pending in &mut self.pending {
+            if let Some(entry) = self.ledger.get_mut(pending.hold) {
+                pending.settlement.lease = entry.lease;
+            }
+        }
+        if !self.pending.is_empty() {
+            let timeout = self.worker.settings.bookkeeping_timeout;
+            settle(&self.worker.queue, self.pending, timeout).await;
+        }
+    }
+
+    async fn take_jobs(&mut self) {
+        while let Some(done) = self.jobs.join_next().await {
+            match done {
+                Ok(Done::Attempted(hold, _, Ended::Attempted(attempted))) => {
+                    self.finish(hold, Some(attempted.attempt), attempted.next);
+                }
+                Ok(Done::Leased(_, _, Ok(batch))) => {
+                    for delivery in batch.deliveries {
+                        self.ledger.admit(delivery, Instant::now());
+                    }
+                }
+                Ok(Done::Settled(answers) | Done::SettledAgain(answers)) => {
+                    let failed = answers.into_iter().filter(|(_, answer)| answer.is_none());
+                    self.pending.extend(failed.map(|(pending, _)| pending));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(&mut self, hold: Hold, attempt: Option<Attempt>, next: Next) {
+        if let Some(lease) = self.ledger.settling(hold) {
+            let settlement = Settlement {
+                lease,
+                attempt,
+                next,
+            };
+            self.pending.push(Pending {
+                hold,
+                settlement,
+                failures: 0,
+            });
+        }
+    }
+}
