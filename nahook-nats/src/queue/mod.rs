@@ -11,6 +11,9 @@ mod state;
 mod waiting;
 mod wake;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

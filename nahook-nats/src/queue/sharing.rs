@@ -110,7 +110,9 @@ mod tests {
     #[test]
     fn who_is_alone_or_has_little_gives_nothing_back() {
         assert_eq!(surplus(10_000, &[]), 0);
-        assert_eq!(surplus(SLACK, &[0]), 0);
+        assert_eq!(surplus(64, &[0]), 0);
+        assert_eq!(surplus(128, &[0]), 0, "half of it is no more than 64");
+        assert_eq!(surplus(130, &[0]), 65);
         assert_eq!(surplus(1_000, &[900]), 0, "much the same");
         assert_eq!(surplus(0, &[10_000]), 0);
     }
