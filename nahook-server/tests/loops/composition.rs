@@ -1,0 +1,139 @@
+//! Servers in this process, on real back ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::{ApplyMode, Catalog as _, EndpointId, Manifest};
+use nahook_nats::NatsSettings;
+use nahook_server::backend::{QueueUrl, StoreUrl};
+use nahook_server::serve::Server;
+use nahook_server::settings::{Role, Settings};
+use nahook_server::telemetry::LogWriter;
+use nahook_supervision::Supervisor;
+use nahook_testserver::{NatsServer, NatsVersion, PostgresServer};
+use tempfile::TempDir;
+
+use crate::support::api::Api;
+use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
+use crate::support::receiver::Receiver;
+
+/// A store and a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Composition {
+    Memory,
+    Sqlite,
+    Postgres,
+    SqliteNats,
+    PostgresNats,
+}
+
+/// A server and what it runs on.
+pub(crate) struct Running {
+    pub(crate) server: Server,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) receiver: Receiver,
+    pub(crate) log: LogWriter,
+    _dir: TempDir,
+    _nats: Option<Arc<NatsServer>>,
+}
+
+impl Composition {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::Sqlite,
+        Self::Postgres,
+        Self::SqliteNats,
+        Self::PostgresNats,
+    ];
+
+    pub(crate) async fn start(self) -> Running {
+        let dir = tempfile::tempdir().unwrap();
+        let store = match self {
+            Self::Memory => StoreUrl::Memory,
+            Self::Sqlite | Self::SqliteNats => StoreUrl::default_in(dir.path()),
+            Self::Postgres | Self::PostgresNats => {
+                let url = PostgresServer::shared().create_database();
+                StoreUrl::parse(&url).unwrap()
+            }
+        };
+        let nats = matches!(self, Self::SqliteNats | Self::PostgresNats)
+            .then(|| Arc::new(NatsServer::start(NatsVersion::Newest)));
+        let queue = nats.as_ref().map_or(QueueUrl::Store, |nats| {
+            QueueUrl::parse(&nats.url()).unwrap()
+        });
+        let supervisor = Supervisor::new();
+        let log = LogWriter::start(std::io::sink(), &supervisor).unwrap();
+        let settings = settings(store, queue);
+        let server = Server::start(settings, supervisor.clone()).await.unwrap();
+        let receiver = Receiver::start().await;
+        let manifest = shop(vec![endpoint("ep_1", &receiver.url("/1"))]);
+        let manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        let catalog = &server.backend().catalog;
+        catalog.apply(&manifest, ApplyMode::Commit).await.unwrap();
+        Running {
+            server,
+            supervisor,
+            receiver,
+            log,
+            _dir: dir,
+            _nats: nats,
+        }
+    }
+}
+
+fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
+    let mut nats = NatsSettings::default();
+    nats.log = true;
+    Settings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        store,
+        queue,
+        role: Role::All,
+        hold_deliveries: false,
+        allow_endpoint_ranges: vec!["127.0.0.0/8".parse().unwrap()],
+        create_unknown_event_types: false,
+        limiter_down: nahook_core::LimiterDown::Admit,
+        retention: Duration::from_hours(24),
+        portal_url: None,
+        log_format: None,
+        sample: true,
+        nats,
+    }
+}
+
+impl Running {
+    pub(crate) fn api(&self) -> Api {
+        Api::new(self.server.address(), KEY)
+    }
+
+    /// Triggers an event. Returns the delivery that the answer promises, if it promises one; an event that might have been
+    /// queued is as good as promised.
+    pub(crate) async fn trigger(&self, number: usize) -> Option<String> {
+        let payload = format!("{{\"n\":{number}}}");
+        let answer = self.api().trigger(EVENT_TYPE, &payload).await;
+        if answer.status != 202 {
+            // An error means that nothing was queued.
+            assert!(answer.status >= 500, "{}", answer.json());
+            return None;
+        }
+        let json = answer.json();
+        let id = json["deliveryIds"][0].as_str()?;
+        Some(id.to_owned())
+    }
+
+    pub(crate) async fn readiness(&self) -> (u16, String) {
+        let answer = self.api().get("/readyz").await;
+        (answer.status, answer.json().to_string())
+    }
+
+    /// Makes every loop that waits for work look around.
+    pub(crate) async fn stir(&self, number: usize) -> Option<String> {
+        use std::io::Write as _;
+        use tracing_subscriber::fmt::MakeWriter as _;
+        self.log.make_writer().write_all(b"a line\n").unwrap();
+        let id = EndpointId::new("ep_1").unwrap();
+        let endpoints = Arc::clone(&self.server.backend().endpoints);
+        let _ = nahook_core::EndpointDirectory::targets(&endpoints, &[id]).await;
+        self.trigger(number).await
+    }
+}
