@@ -224,3 +224,36 @@ async fn resolve(batch: Vec<Chunk>, fate: Fate, outlook: &Outlook) {
 fn record_id(first: &Part, parts: usize) -> String {
     format!("{}/{}/{parts}", first.message, first.first_ordinal)
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::Timestamp;
+    use nahook_testkit::declare;
+
+    use super::*;
+    use crate::record::part_of;
+
+    /// A task that dies leaves nobody waiting for the chunks that it had in hand.
+    #[tokio::test]
+    async fn dropped_chunk_is_resolved_by_what_is_known() {
+        let event = declare::event("ws_shop", "order.paid", 1, Timestamp::from_millis(1));
+        for (is_sent, kind) in [
+            (false, FailureKind::QueueUnavailable),
+            (true, FailureKind::Unconfirmed),
+        ] {
+            let cell = Arc::new(Cell::new());
+            let chunk = Chunk {
+                part: part_of(&event, &[]),
+                cell: Arc::clone(&cell),
+                patience_until: Instant::now(),
+            };
+            assert!(!is_sent || chunk.cell.take());
+            let dying = tokio::spawn(async move {
+                let _in_hand = chunk;
+                panic!("a test ends the task");
+            });
+            assert!(dying.await.is_err());
+            assert_eq!(cell.resolved().await, Outcome::Failed(kind));
+        }
+    }
+}
