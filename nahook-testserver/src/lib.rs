@@ -10,11 +10,13 @@
 
 mod account;
 mod nats;
+mod pgbouncer;
 mod postgres;
 mod programs;
 mod supervisor;
 mod tools;
 
 pub use self::nats::{NatsCluster, NatsOptions, NatsServer, NatsVersion};
+pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::PostgresServer;
 pub use self::tools::{nahook_python, python};

@@ -141,6 +141,11 @@ impl PostgresServer {
         panic!("the Postgres server does not start: {log}");
     }
 
+    /// The port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Makes a new, empty database and answers its URL.
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
