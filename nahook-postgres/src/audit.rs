@@ -2,11 +2,11 @@
 
 use nahook_core::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery, StoreError, WorkspaceId};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::catalog::read::json_at;
 use crate::catalog::write::{Write, write_of};
 use crate::error::PgError;
+use crate::parameter::Parameter;
 use crate::row::{instant_at, nanos, parsed_at, value_at};
 use crate::store::PostgresStore;
 
@@ -70,7 +70,7 @@ impl PostgresStore {
         query: &AuditQuery,
     ) -> Result<AuditPage, StoreError> {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        let parameters: [&(dyn ToSql + Sync); 8] = [
+        let parameters: [&dyn Parameter; 8] = [
             &workspace.as_str(),
             &query.from.map_or(0, nanos),
             &query.to.map_or(i64::MAX, nanos),

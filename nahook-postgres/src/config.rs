@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
+use nahook_supervision::Supervisor;
 
 /// The store's numbers, choices and components.
 ///
 /// Connections: `pool` for look-ups, leases and the catalog, `writers` that publish, one that listens, and one of the rate
-/// limiter if it is used: eight in all by default. More seldom help and often harm.
+/// limiter if it is used: eight in all by default. More seldom help and often harm. Where the server allows fewer for the
+/// role, the database or altogether, fewer are used: three are needed.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct PostgresSettings {
@@ -21,6 +23,14 @@ pub struct PostgresSettings {
     pub pool: usize,
     /// How many connections publish side by side; at least 1.
     pub writers: usize,
+    /// Upper bound on the store's connections, three or more: for processes that share what the server allows. Without it,
+    /// what the server allows is the bound.
+    pub connections_max: Option<usize>,
+    /// Where to listen for changes, if the store's own URL leads through a pooler in transaction mode: the URL of the
+    /// server itself. Without it look-ups are not cached there, and workers poll every second.
+    pub direct_url: Option<String>,
+    /// Runs the store's loops. A server gives its own, so that its readiness check knows of them.
+    pub supervisor: Supervisor,
     /// How long to wait for a connection: for one of the pool to come free, and for a new one to be made.
     pub connect_timeout: Duration,
     /// How long a statement may run, enforced by the server. Shorter than the engine's deadline of 5 s, so that what is not
@@ -71,6 +81,9 @@ impl Default for PostgresSettings {
             migrate: true,
             pool: 4,
             writers: 2,
+            connections_max: None,
+            direct_url: None,
+            supervisor: Supervisor::new(),
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(3),
             lock_timeout: Duration::from_secs(1),
@@ -91,6 +104,8 @@ impl fmt::Debug for PostgresSettings {
             .field("migrate", &self.migrate)
             .field("pool", &self.pool)
             .field("writers", &self.writers)
+            .field("connections_max", &self.connections_max)
+            .field("has_direct_url", &self.direct_url.is_some())
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
             .field("lock_timeout", &self.lock_timeout)

@@ -10,8 +10,8 @@ use nahook_core::{
 use tokio_postgres::Row;
 
 use crate::catalog::row::kind_at;
-use crate::connection::Lent;
 use crate::error::PgError;
+use crate::lender::Lent;
 use crate::row::{maybe_instant_at, nanos, parsed_at, value_at};
 use crate::store::PostgresStore;
 

@@ -1,15 +1,23 @@
 //! What can go wrong, told by SQLSTATE and by the state of the connection, never by a message's text.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
+use deadpool_postgres::{HookError, PoolError};
 use nahook_core::{FailureKind, StoreError};
 use thiserror::Error;
 use tokio_postgres::error::{DbError, Severity};
+
+use crate::budget::NEEDED;
 
 /// Why a store could not be connected to.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// The direct URL leads to a pooler, where nothing can be listened to.
+    #[error("the direct URL leads to a pooler: it has to lead to the server itself")]
+    DirectUrl,
     /// The database does not keep its text in UTF-8.
     #[error("the database's encoding is not UTF-8")]
     Encoding,
@@ -33,27 +41,41 @@ pub enum ConnectError {
     },
     /// The server refused: no such database or user, a wrong password, a missing right.
     #[error("the server refused the connection")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Refused(#[source] Box<dyn StdError + Send + Sync>),
+    /// All connections that the server allows are in use.
+    #[error("the server has no connection left, and at least {needed} are needed", needed = NEEDED)]
+    Full(#[source] Box<dyn StdError + Send + Sync>),
     /// The name of the schema cannot be used.
     #[error("a schema's name has 1 to 63 bytes, without `$`, `{{`, `}}` and NUL")]
     SchemaName,
     /// The server is older than Postgres 13.
     #[error("the server is older than Postgres 13")]
     ServerTooOld,
+    /// The server lets this role, in this database, have fewer connections than are needed.
+    #[error(
+        "at least {needed} connections are needed, and the server allows {found} for this role and database"
+    )]
+    TooFewConnections {
+        /// How many are needed.
+        needed: usize,
+        /// How many are allowed.
+        found: usize,
+    },
     /// Certificates could not be read.
     #[error("the certificates to check the server by cannot be read")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Tls(#[source] Box<dyn StdError + Send + Sync>),
     /// The server cannot be reached, or did not answer in time.
     #[error("the server cannot be reached")]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unreachable(#[source] Box<dyn StdError + Send + Sync>),
     /// The URL cannot be understood.
     #[error("the database's URL is not valid")]
-    Url(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Url(#[source] Box<dyn StdError + Send + Sync>),
 }
 
 impl From<PgError> for ConnectError {
     fn from(error: PgError) -> Self {
         match error.code() {
+            Some(_) if error.is_full() => Self::Full(error.into()),
             // The server is there, but starting, stopping or full.
             Some(code) if is_passing(code) => Self::Unreachable(error.into()),
             Some(_) => Self::Refused(error.into()),
@@ -74,39 +96,80 @@ pub(crate) enum PgError {
     /// The store is closed, or closing.
     #[error("the store is closed")]
     Closed,
+    /// The session was not started with our options: a pooler is in between that was not there before.
+    #[error("a pooler is in between that was not there when the store connected")]
+    ForeignSession,
     /// A connection could not be made in time.
     #[error("no connection in time")]
     NoConnection,
     /// The pool gave none.
     #[error("no connection from the pool")]
-    Pool(#[from] deadpool_postgres::PoolError),
+    Pool(#[from] PoolError),
     /// The statement failed.
     #[error("a statement failed")]
     Statement(#[from] tokio_postgres::Error),
     /// The database holds what we would not have written.
     #[error("a column holds what it should not")]
-    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unreadable(#[source] Box<dyn StdError + Send + Sync>),
 }
 
 impl PgError {
     /// Says that the database holds what we would not have written.
-    pub(crate) fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(crate) fn unreadable(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Unreadable(error.into())
     }
 
     /// What the server said, if it said something.
     fn db_error(&self) -> Option<&DbError> {
         match self {
-            Self::Pool(deadpool_postgres::PoolError::Backend(error)) | Self::Statement(error) => {
-                error.as_db_error()
-            }
-            Self::Closed | Self::NoConnection | Self::Pool(_) | Self::Unreadable(_) => None,
+            Self::Pool(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            )
+            | Self::Statement(error) => error.as_db_error(),
+            Self::Closed
+            | Self::ForeignSession
+            | Self::NoConnection
+            | Self::Pool(_)
+            | Self::Unreadable(_) => None,
         }
     }
 
     /// The SQLSTATE, if the server gave one.
     pub(crate) fn code(&self) -> Option<&str> {
         self.db_error().map(|error| error.code().code())
+    }
+
+    /// Returns true if the server has no connection left for us.
+    pub(crate) fn is_full(&self) -> bool {
+        self.code() == Some("53300")
+    }
+
+    /// Returns true if a pooler may have refused our options. What it says differs, so that only what a server says of
+    /// anything else does not count: a wrong password, no such database, no connection left, a server that stops.
+    pub(crate) fn may_be_a_poolers(&self) -> bool {
+        self.code().is_some_and(|code| {
+            !["28", "3D", "53", "57"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        })
+    }
+
+    /// An error that several wait for.
+    pub(crate) fn shared(self: Arc<Self>) -> StoreError {
+        if self.is_internal() {
+            StoreError::internal(self)
+        } else {
+            StoreError::unavailable(self)
+        }
+    }
+
+    /// Returns true if trying again later does not help.
+    fn is_internal(&self) -> bool {
+        match self {
+            Self::Unreadable(_) => true,
+            Self::Closed | Self::ForeignSession | Self::NoConnection => false,
+            Self::Pool(_) | Self::Statement(_) => self.code().is_some_and(|code| !is_passing(code)),
+        }
     }
 
     /// Whether a row was refused because another has its key.
@@ -117,14 +180,7 @@ impl PgError {
 
 impl From<PgError> for StoreError {
     fn from(error: PgError) -> Self {
-        let is_internal = match &error {
-            PgError::Unreadable(_) => true,
-            PgError::Closed | PgError::NoConnection => false,
-            PgError::Pool(_) | PgError::Statement(_) => {
-                error.code().is_some_and(|code| !is_passing(code))
-            }
-        };
-        if is_internal {
+        if error.is_internal() {
             Self::internal(error)
         } else {
             Self::unavailable(error)
@@ -139,6 +195,25 @@ fn is_passing(code: &str) -> bool {
         .iter()
         .any(|class| code.starts_with(class))
         || matches!(code, "25006" | "55006" | "55P03")
+}
+
+/// An error with its whole chain of causes, for logs.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn StdError + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors tell their cause themselves.
+            if !told.ends_with(&text) {
+                told = format!("{told}: {text}");
+            }
+            cause = error.source();
+        }
+        f.write_str(&told)
+    }
 }
 
 /// What is known of a statement that failed, and that was a transaction of its own.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod audit;
+mod budget;
 mod cache;
 mod catalog;
 mod config;
@@ -10,11 +11,13 @@ mod endpoints;
 mod error;
 mod handover;
 mod keys;
+mod lender;
 mod limiter;
 mod listener;
 mod log;
 mod management;
 pub mod metric;
+mod parameter;
 mod publisher;
 mod queue;
 mod recorder;
@@ -23,10 +26,13 @@ mod retention;
 mod row;
 mod schema;
 mod search;
+mod session;
+mod statement;
 mod store;
 mod subscriptions;
 mod tls;
 mod transaction;
+mod url;
 mod writer;
 
 pub use self::config::PostgresSettings;

@@ -10,12 +10,12 @@ use nahook_core::{
     Allowance, ApiKeyId, Caller, GcraLimiter, Grant, Rate, RateLimiter, StoreError, Timestamp,
     Verdict, WorkspaceId,
 };
-use tokio_postgres::types::ToSql;
 
 use crate::PostgresSettings;
-use crate::connection::Lender;
 use crate::error::PgError;
+use crate::lender::Lender;
 use crate::metric;
+use crate::parameter::Parameter;
 use crate::row::value_at;
 
 /// A block is this part of the burst at most.
@@ -122,7 +122,7 @@ impl PostgresLimiter {
         let interval = |rate: Option<Rate>| rate.map(|rate| rate.interval().as_nanos().to_string());
         let burst = |rate: Option<Rate>| rate.map(|rate| i64::from(rate.burst().get()));
         let block = |rate: Option<Rate>| rate.map(|rate| i64::from(block_len(rate).max(wanted)));
-        let parameters: [&(dyn ToSql + Sync); 9] = [
+        let parameters: [&dyn Parameter; 9] = [
             &now.as_nanos().to_string(),
             &caller.workspace.as_str(),
             &interval(workspace_rate),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use nahook_core::WorkspaceId;
+use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -17,9 +18,11 @@ use tokio_postgres::{AsyncMessage, Client, Notification};
 
 use crate::cache::Cache;
 use crate::connection::Connector;
-use crate::error::PgError;
+use crate::error::{Chain, PgError};
+use crate::lender::Lender;
 use crate::metric;
 use crate::schema::quoted;
+use crate::{ConnectError, PostgresSettings};
 
 /// How often the connection is asked whether it still works.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -32,6 +35,13 @@ const HEARTBEATS_PER_LOOK: u32 = 5;
 
 /// At most one notification is sent in this time.
 const TELL_PAUSE: Duration = Duration::from_millis(2);
+
+/// The same behind a pooler, where each takes a transaction.
+const TELL_PAUSE_POOLED: Duration = Duration::from_millis(100);
+
+/// Nothing waits for the disk: others look for themselves, too.
+const TELL: &str =
+    "SELECT pg_notify($1, 'q') WHERE set_config('synchronous_commit', 'off', true) = 'off'";
 
 /// How long to wait before connecting again, doubled each time.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -97,39 +107,112 @@ impl Signals {
     }
 }
 
-/// Listens until told to stop.
-pub(crate) async fn listen(
-    connector: Connector,
-    schema: String,
-    signals: Arc<Signals>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut pause = RECONNECT_PAUSES.0;
-    loop {
-        let listening = async {
-            let started = Instant::now();
-            let Err(error) = session(&connector, &schema, &signals).await;
-            signals.lost();
-            counter!(metric::LISTENER_LOSSES).increment(1);
-            tracing::warn!(%error, "not listening for changes; look-ups go to the database");
-            started.elapsed()
-        };
-        let lasted = tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => break,
-            lasted = listening => lasted,
-        };
-        if lasted > RECONNECT_PAUSES.1 {
-            pause = RECONNECT_PAUSES.0;
+/// How changes are heard of.
+#[derive(Clone, Debug)]
+pub(crate) enum Ears {
+    /// On a session of our own.
+    Listen(Box<Connector>),
+    /// Not at all: only a pooler's sessions are within reach, which belong to others after each transaction.
+    Poll,
+}
+
+impl Ears {
+    /// The direct URL if there is one, and else the store's own unless it leads to a pooler.
+    pub(crate) async fn of(
+        connector: &Connector,
+        settings: &PostgresSettings,
+    ) -> Result<Self, ConnectError> {
+        if let Some(url) = &settings.direct_url {
+            let (direct, _link) = Connector::recognize(url, settings).await?;
+            return if direct.is_pooled() {
+                Err(ConnectError::DirectUrl)
+            } else {
+                Ok(Self::Listen(Box::new(direct)))
+            };
         }
-        tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => break,
-            () = tokio::time::sleep(pause) => {}
+        if connector.is_pooled() {
+            tracing::warn!(
+                "a pooler is in between and there is no direct URL: look-ups are not cached, and workers poll"
+            );
+            return Ok(Self::Poll);
         }
-        pause = (pause * 2).min(RECONNECT_PAUSES.1);
+        Ok(Self::Listen(Box::new(connector.clone())))
     }
-    signals.lost();
+}
+
+/// What the listener works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    pub(crate) ears: Ears,
+    pub(crate) lender: Lender,
+    pub(crate) schema: String,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Listener {
+    /// Listens, or polls, until told to stop.
+    pub(crate) fn start(self, supervisor: &Supervisor) -> JoinHandle<()> {
+        supervisor.spawn(Loop::PostgresListener, move || {
+            let listener = self.clone();
+            async move {
+                let mut stop = listener.stop.clone();
+                let working = async {
+                    match &listener.ears {
+                        Ears::Listen(connector) => listener.listen(connector).await,
+                        Ears::Poll => listener.poll().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => {}
+                    () = working => {}
+                }
+                Exit::Stopped
+            }
+        })
+    }
+
+    async fn listen(&self, connector: &Connector) {
+        let mut pause = RECONNECT_PAUSES.0;
+        loop {
+            let started = Instant::now();
+            let Err(error) = session(connector, &self.schema, &self.signals).await;
+            counter!(metric::LISTENER_LOSSES).increment(1);
+            tracing::warn!(error = %Chain(&error), "not listening for changes; look-ups go to the database");
+            if started.elapsed() > RECONNECT_PAUSES.1 {
+                pause = RECONNECT_PAUSES.0;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RECONNECT_PAUSES.1);
+        }
+    }
+
+    /// Wakes the workers every second, and tells others that deliveries may have become leasable.
+    async fn poll(&self) {
+        let mut looks = tokio::time::interval(HEARTBEAT);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => self.signals.wake(),
+                () = self.signals.to_tell.notified() => {
+                    if let Err(error) = self.lender.query(TELL, &[&self.schema]).await {
+                        tracing::debug!(error = %Chain(&error), "other processes are not told; they look for themselves");
+                    }
+                    tokio::time::sleep(TELL_PAUSE_POOLED).await;
+                }
+            }
+        }
+    }
+}
+
+/// Stops trusting what was heard when the session ends, however it ends.
+struct Trust<'a>(&'a Signals);
+
+impl Drop for Trust<'_> {
+    fn drop(&mut self) {
+        self.0.lost();
+    }
 }
 
 /// Listens for as long as one connection lasts.
@@ -138,6 +221,7 @@ async fn session(
     schema: &str,
     signals: &Arc<Signals>,
 ) -> Result<std::convert::Infallible, PgError> {
+    let _trust = Trust(signals);
     let connecting = timeout(ANSWER_TIMEOUT, connector.open());
     let (client, mut connection) = connecting.await.map_err(|_| PgError::NoConnection)??;
     let hearing = Arc::clone(signals);
@@ -149,8 +233,10 @@ async fn session(
             }
         }
     }));
+    timeout(ANSWER_TIMEOUT, connector.check(&client))
+        .await
+        .map_err(|_| PgError::NoConnection)??;
     // Losing a notification to a crash of the server loses its listeners, too: nothing to wait for the disk for.
-    say(&client, connector.setup()).await?;
     say(&client, "SET synchronous_commit = off").await?;
     let pid = timeout(
         ANSWER_TIMEOUT,

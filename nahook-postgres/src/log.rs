@@ -7,9 +7,9 @@ use nahook_core::{
     IdempotencyKey, MessageId, Metadata, Payload, StoreError, WorkspaceId,
 };
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::error::PgError;
+use crate::parameter::Parameter;
 use crate::row::{Bits, instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
 use crate::store::PostgresStore;
 
@@ -115,8 +115,7 @@ impl PostgresStore {
         workspace: &WorkspaceId,
     ) -> Result<Vec<Row>, PgError> {
         let low_half = i64::try_from(id.as_bits() & u128::from(u32::MAX)).unwrap_or(0);
-        let parameters: [&(dyn ToSql + Sync); 3] =
-            [&Bits(id.as_bits()), &low_half, &workspace.as_str()];
+        let parameters: [&dyn Parameter; 3] = [&Bits(id.as_bits()), &low_half, &workspace.as_str()];
         let mut rows = self.shared().lender.query(query, &parameters).await?;
         // The statement compares 32 bits of the ids; here all of them are.
         let message = rows

@@ -2,25 +2,26 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use nahook_core::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Select, Snapshot,
     StoreError, WorkspaceId,
 };
-use tokio::join;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::audit;
 use crate::catalog::select::Query;
-use crate::catalog::{BEGIN, write};
-use crate::connection::Lent;
+use crate::catalog::{CHANGE, write};
 use crate::error::PgError;
+use crate::lender::{Asked, Frame, Lent};
 use crate::row::value_at;
+use crate::statement::Opening;
 use crate::store::PostgresStore;
 
 /// All of them see one instant.
-const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const READ: Opening = Opening {
+    begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    further: "",
+};
 
 const SEALING_KEY: &str = "SELECT key FROM sealing_key";
 
@@ -40,13 +41,15 @@ impl ManagementStore for PostgresStore {
             .collect();
         let mut lent = self.shared().lender.lend().await?;
         // One alone sees one instant anyhow.
-        let (opening, closing) = if queries.len() > 1 {
-            (BEGIN_READING, "COMMIT")
+        let frame = if queries.len() > 1 {
+            Frame {
+                opening: Some(READ),
+                is_closed: true,
+            }
         } else {
-            ("", "")
+            Frame::default()
         };
-        let answers = ask(&mut lent, opening, &queries, closing).await?;
-        lent.end();
+        let answers = ask(&mut lent, &queries, frame).await?;
         Ok(snapshot(&queries, &answers)?)
     }
 
@@ -108,9 +111,11 @@ impl PostgresStore {
                 .map(|select| Query::of(workspace, select)),
         );
         // The lock first: each statement sees what was committed before it begins.
-        let answers = ask(lent, BEGIN, &queries, "")
-            .await
-            .map_err(StoreError::from)?;
+        let frame = Frame {
+            opening: Some(CHANGE),
+            is_closed: false,
+        };
+        let answers = ask(lent, &queries, frame).await.map_err(StoreError::from)?;
         let rows = snapshot(&queries, &answers).map_err(StoreError::from)?;
         let planned = plan.plan(&rows)?;
         if planned.changes.is_empty() && planned.audit.is_empty() {
@@ -129,31 +134,14 @@ impl PostgresStore {
 }
 
 /// Sends the statements without waiting for one another's answers: one round trip, once they are prepared.
-async fn ask(
-    lent: &mut Lent,
-    opening: &str,
-    queries: &[Query],
-    closing: &str,
-) -> Result<Vec<Vec<Row>>, PgError> {
-    let mut prepared = Vec::with_capacity(queries.len());
-    for query in queries {
-        prepared.push((lent.prepare(query.statement).await?, &query.parameters));
-    }
-    let client = lent.begin()?;
-    let say = async |words: &str| match words {
-        "" => Ok(()),
-        words => client.batch_execute(words).await,
-    };
-    let asking = prepared.iter().map(|(statement, parameters)| async move {
-        let parameters: Vec<&(dyn ToSql + Sync)> =
-            parameters.iter().map(|value| &**value as _).collect();
-        client.query(statement, &parameters).await
-    });
-    let (opened, answers, closed) = join!(biased; say(opening), join_all(asking), say(closing));
-    opened?;
-    let answers = answers.into_iter().collect::<Result<_, _>>()?;
-    closed?;
-    Ok(answers)
+async fn ask(lent: &mut Lent, queries: &[Query], frame: Frame) -> Result<Vec<Vec<Row>>, PgError> {
+    let asked: Vec<Asked<'_>> = queries
+        .iter()
+        .map(|query| (query.statement, write::borrowed(&query.parameters)))
+        .collect();
+    let answers = lent.ask(&asked, frame).await?;
+    let rows = answers.into_iter().map(|answer| Ok(answer?.rows));
+    rows.collect()
 }
 
 fn snapshot(queries: &[Query], answers: &[Vec<Row>]) -> Result<Snapshot, PgError> {

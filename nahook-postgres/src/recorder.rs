@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use nahook_core::{DeliveryId, DeliveryRecorder, Event, LogEntry, MessageId, Standing, StoreError};
-use tokio_postgres::types::ToSql;
 
 use crate::error::PgError;
+use crate::parameter::Parameter;
 use crate::row::{Bits, delivery_key, nanos};
 use crate::store::PostgresStore;
 
@@ -122,7 +122,7 @@ impl<'a> Batch<'a> {
         Ok(number)
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 20] {
+    fn parameters(&self) -> [&dyn Parameter; 20] {
         [
             &self.messages,
             &self.workspaces,

@@ -3,9 +3,9 @@
 use nahook_core::{
     DeliveryId, DeliveryLog, Redelivered, Redelivery, RedeliveryRequest, StoreError, WorkspaceId,
 };
-use tokio_postgres::types::ToSql;
 
 use crate::error::PgError;
+use crate::parameter::Parameter;
 use crate::row::{nanos, value_at};
 use crate::store::PostgresStore;
 
@@ -91,7 +91,7 @@ impl PostgresStore {
     ) -> Result<(usize, usize), PgError> {
         let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
         let now = nanos(self.shared().clock().now());
-        let parameters: [&(dyn ToSql + Sync); 5] = [
+        let parameters: [&dyn Parameter; 5] = [
             &request.endpoint.as_str(),
             &request.workspace.as_str(),
             &nanos(request.since),

@@ -1,16 +1,20 @@
 //! Forgetting: events that are old enough and whose deliveries are all settled, keys, portal sessions and audit entries, a
 //! bounded number at a time.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use metrics::counter;
+use nahook_supervision::{Exit, Loop};
 use tokio::sync::watch;
-use tokio_postgres::types::ToSql;
+use tokio::task::JoinHandle;
 
-use crate::error::PgError;
+use crate::error::{Chain, PgError};
 use crate::metric;
+use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
 use crate::schema::LOCK_CLASS;
+use crate::statement::Opening;
 use crate::store::Shared;
 use crate::writer::over_before;
 
@@ -101,30 +105,33 @@ WHERE p.code = old.code
 RETURNING 1";
 
 /// Looks for what has passed the retention, until told to stop or the store is gone.
-pub(crate) async fn run(store: Weak<Shared>, mut stop: watch::Receiver<bool>) {
-    let Some(interval) = store
-        .upgrade()
-        .map(|shared| shared.settings.retention_interval)
-    else {
-        return;
-    };
+pub(crate) fn start(store: &Arc<Shared>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    let interval = store.settings.retention_interval;
+    let supervisor = store.settings.supervisor.clone();
+    let store = Arc::downgrade(store);
     if interval.is_zero() {
-        return;
+        return tokio::spawn(async {});
     }
+    supervisor.spawn(Loop::PostgresRetention, move || {
+        run(Weak::clone(&store), interval, stop.clone())
+    })
+}
+
+async fn run(store: Weak<Shared>, interval: Duration, mut stop: watch::Receiver<bool>) -> Exit {
     loop {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => return Exit::Stopped,
             () = tokio::time::sleep(interval) => {}
         }
         let Some(shared) = store.upgrade() else {
-            return;
+            return Exit::Stopped;
         };
         if let Err(error) = shared.forget_small().await {
-            tracing::warn!(%error, "keys, entries and sessions that have run out could not be forgotten; the next time will");
+            tracing::warn!(error = %Chain(&error), "keys, entries and sessions that have run out could not be forgotten; the next time will");
         }
         if let Err(error) = shared.forget_old().await {
-            tracing::warn!(%error, "what is old could not be forgotten; the next time will");
+            tracing::warn!(error = %Chain(&error), "what is old could not be forgotten; the next time will");
         }
     }
 }
@@ -180,11 +187,11 @@ impl Shared {
         let statement = passage.forget();
         let (mut after, mut limit, mut forgotten) = (Last::default(), EVENTS_PER_STATEMENT, 0);
         loop {
-            let bound: &(dyn ToSql + Sync) = match &end {
+            let bound: &dyn Parameter = match &end {
                 Some(end) => end,
                 None => &after.accepted_at,
             };
-            let parameters = [&after.id as &(dyn ToSql + Sync), bound, &limit, &before];
+            let parameters = [&after.id as &dyn Parameter, bound, &limit, &before];
             let step = match self.forget_some(&statement, &parameters).await {
                 Err(error) if error.code() == Some(TIMED_OUT) && limit > 1 => {
                     limit = (limit / 8).max(1);
@@ -204,10 +211,10 @@ impl Shared {
     async fn forget_some(
         &self,
         statement: &str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[&dyn Parameter],
     ) -> Result<Step, PgError> {
         let mut lent = self.lender.lend().await?;
-        lent.begin()?.batch_execute("BEGIN").await?;
+        lent.begin(Opening::PLAIN).await?;
         let schema = self.settings.schema.as_str();
         let lock = "SELECT pg_try_advisory_xact_lock($1, hashtext($2 || ' retention'))";
         let rows = lent.query(lock, &[&LOCK_CLASS, &schema]).await?;
@@ -229,8 +236,7 @@ impl Shared {
                 };
             }
         }
-        lent.begin()?.batch_execute("COMMIT").await?;
-        lent.end();
+        lent.conclude(true).await?;
         Ok(step)
     }
 }

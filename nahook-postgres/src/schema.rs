@@ -1,7 +1,10 @@
 //! The schema and how an older one is brought up to date.
 
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
+use crate::connection::Link;
+use crate::statement::Opening;
 use crate::{ConnectError, PostgresSettings};
 
 /// Each brings the schema from one version to the next; the first makes it. Only ever appended to.
@@ -35,21 +38,39 @@ pub(crate) fn check_name(schema: &str) -> Result<(), ConnectError> {
 /// Makes the schema what this program needs, or says why it is not.
 ///
 /// Safe from any number of processes at once: all but one wait. All of it is one transaction.
-pub(crate) async fn prepare(
-    client: &Client,
-    settings: &PostgresSettings,
-) -> Result<(), ConnectError> {
-    check_server(client).await?;
-    bring_up_to_date(client, settings, MIGRATIONS).await
+pub(crate) async fn prepare(link: &Link, settings: &PostgresSettings) -> Result<(), ConnectError> {
+    // A transaction also because a pooler's session is ours for no longer.
+    link.begin(LOOK).await?;
+    check_server(&link.client).await?;
+    let is_current = is_current(&link.client, settings, MIGRATIONS).await?;
+    link.client.batch_execute("COMMIT").await?;
+    if is_current {
+        return Ok(());
+    }
+    let migrated = migrate(link, &settings.schema, MIGRATIONS).await;
+    if migrated.is_err() {
+        // The connection is given up in any case; a failed roll-back changes nothing.
+        let _ = link.client.batch_execute("ROLLBACK").await;
+    }
+    migrated
 }
 
+/// Without writing: the usual case also works on a server that only reads.
+const LOOK: Opening = Opening {
+    begin: "BEGIN READ ONLY",
+    further: "",
+};
+
+const MIGRATE: Opening = Opening {
+    begin: "BEGIN",
+    further: "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'; \
+        SET LOCAL enable_seqscan = on",
+};
+
 async fn check_server(client: &Client) -> Result<(), ConnectError> {
-    let row = client
-        .query_one(
-            "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')",
-            &[],
-        )
-        .await?;
+    let query =
+        "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')";
+    let row = client.query_typed_one(query, &[]).await?;
     if row.try_get::<_, i32>(0)? < 130_000 {
         return Err(ConnectError::ServerTooOld);
     }
@@ -59,47 +80,30 @@ async fn check_server(client: &Client) -> Result<(), ConnectError> {
     Ok(())
 }
 
-async fn bring_up_to_date(
+/// Returns true if the schema is what this program needs, and false if it has to be made so.
+async fn is_current(
     client: &Client,
     settings: &PostgresSettings,
     migrations: &[&[&str]],
-) -> Result<(), ConnectError> {
+) -> Result<bool, ConnectError> {
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
-    let schema = &settings.schema;
-    // Without a lock and without writing: the usual case also works on a server that only reads.
-    let found = version(client, schema).await?;
+    let found = version(client, &settings.schema).await?;
     if found > known {
         return Err(ConnectError::NewerSchema { found, known });
     }
-    if found == known {
-        return Ok(());
-    }
-    if !settings.migrate {
+    if found < known && !settings.migrate {
         return Err(ConnectError::OutdatedSchema { found, known });
     }
-    let migrated = migrate(client, schema, migrations).await;
-    if migrated.is_err() {
-        // The connection is given up in any case; a failed roll-back changes nothing.
-        let _ = client.batch_execute("ROLLBACK").await;
-    }
-    migrated
+    Ok(found == known)
 }
 
-async fn migrate(
-    client: &Client,
-    schema: &str,
-    migrations: &[&[&str]],
-) -> Result<(), ConnectError> {
+async fn migrate(link: &Link, schema: &str, migrations: &[&[&str]]) -> Result<(), ConnectError> {
+    link.begin(MIGRATE).await?;
+    let client = &link.client;
     client
-        .batch_execute(
-            "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'; \
-             SET LOCAL enable_seqscan = on",
-        )
-        .await?;
-    client
-        .execute(
+        .query_typed(
             "SELECT pg_advisory_xact_lock($1, hashtext($2))",
-            &[&LOCK_CLASS, &schema],
+            &[(&LOCK_CLASS, Type::INT4), (&schema, Type::TEXT)],
         )
         .await?;
     // Read under the lock: another process may just have done the same.
@@ -133,7 +137,9 @@ async fn migrate(
             client.batch_execute(&filled_in(part, schema)).await?;
         }
         let note = format!("INSERT INTO {name}.migration (version) VALUES ($1)");
-        client.execute(&note, &[&version]).await?;
+        client
+            .execute_typed(&note, &[(&version, Type::INT4)])
+            .await?;
     }
     client.batch_execute("COMMIT").await?;
     Ok(())
@@ -160,7 +166,7 @@ async fn version(client: &Client, schema: &str) -> Result<u32, tokio_postgres::E
     }
     let name = quoted(schema);
     let query = format!("SELECT coalesce(max(version), 0) FROM {name}.migration");
-    let row = client.query_one(&query, &[]).await?;
+    let row = client.query_typed_one(&query, &[]).await?;
     Ok(u32::try_from(row.try_get::<_, i32>(0)?).unwrap_or(0))
 }
 
@@ -168,7 +174,9 @@ async fn version(client: &Client, schema: &str) -> Result<u32, tokio_postgres::E
 /// remembers from before it waited for the lock.
 async fn exists(client: &Client, query: &str, schema: &str) -> Result<bool, tokio_postgres::Error> {
     let query = format!("SELECT EXISTS ({query})");
-    let row = client.query_one(&query, &[&schema]).await?;
+    let row = client
+        .query_typed_one(&query, &[(&schema, Type::TEXT)])
+        .await?;
     row.try_get(0)
 }
 

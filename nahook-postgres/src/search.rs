@@ -4,10 +4,10 @@ use nahook_core::{
     DeliveryId, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, MessageId,
     StoreError,
 };
-use tokio_postgres::types::ToSql;
 
 use crate::error::PgError;
 use crate::log::{record_at, record_columns};
+use crate::parameter::Parameter;
 use crate::row::{Bits, ORDINAL_BITS, delivery_key, nanos, split_key, value_at};
 use crate::store::PostgresStore;
 
@@ -65,7 +65,7 @@ impl PostgresStore {
             None => DeliveryStatus::ALL.map(shown).to_vec(),
         };
         let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-        let parameters: [&(dyn ToSql + Sync); 6] = [
+        let parameters: [&dyn Parameter; 6] = [
             &query.endpoint.as_str(),
             &query.workspace.as_str(),
             &shown,

@@ -6,9 +6,13 @@ use nahook_core::{Clock, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::connection::{Connector, Lender};
-use crate::listener::{self, Signals};
+use crate::budget::{self, Budget};
+use crate::connection::Connector;
+use crate::error::{Chain, PgError};
+use crate::lender::Lender;
+use crate::listener::{Ears, Listener, Signals};
 use crate::queue::Ledger;
+use crate::row::value_at;
 use crate::writer::Writer;
 use crate::{ConnectError, PostgresLimiter, PostgresSettings, retention, schema};
 
@@ -38,24 +42,39 @@ impl PostgresStore {
     /// the schema if the settings say so.
     ///
     /// `sslmode` is `disable`, `prefer`, `require`, `verify-ca` or `verify-full`, as in libpq, with `sslrootcert` a file
-    /// of certificates to trust; without it, the system's are trusted.
+    /// of certificates to trust; without it, the system's are trusted. A pooler that lends sessions for one transaction
+    /// is recognized, as it does not take start-up options; `pooler=transaction` spares it that question.
     pub async fn connect(url: &str, settings: PostgresSettings) -> Result<Self, ConnectError> {
         schema::check_name(&settings.schema)?;
-        let connector = Connector::new(url, &settings)?;
-        let client = connector.connect().await?;
-        schema::prepare(&client, &settings).await?;
-        drop(client);
-        let lender = connector.pool(settings.pool);
+        let (connector, link) = Connector::recognize(url, &settings).await?;
+        schema::prepare(&link, &settings).await?;
+        // What a pooler has of the server's connections is its own matter.
+        let allowed = if connector.is_pooled() {
+            None
+        } else {
+            budget::allowed(&link.client).await?
+        };
+        drop(link);
+        let budget = Budget::of(&settings, allowed)?;
+        let ears = Ears::of(&connector, &settings).await?;
+        let lender = Lender::new(&connector, budget.pool);
         let signals = Arc::new(Signals::new(settings.cache_len_max));
         let (stop, stopping) = watch::channel(false);
-        let (writer, mut tasks) = Writer::start(&connector, &settings, &signals);
-        tasks.push(tokio::spawn(listener::listen(
-            connector.clone(),
-            settings.schema.clone(),
-            Arc::clone(&signals),
-            stopping.clone(),
-        )));
-        let limiter = PostgresLimiter::new(connector.pool(1), &settings);
+        let (writer, mut tasks) = Writer::start(&connector, &settings, budget.writers, &signals);
+        let listener = Listener {
+            ears,
+            lender: lender.clone(),
+            schema: settings.schema.clone(),
+            signals: Arc::clone(&signals),
+            stop: stopping.clone(),
+        };
+        tasks.push(listener.start(&settings.supervisor));
+        let limiters = if budget.has_limiter {
+            Lender::new(&connector, 1)
+        } else {
+            lender.clone()
+        };
+        let limiter = PostgresLimiter::new(limiters, &settings);
         let shared = Arc::new(Shared {
             lender,
             writer,
@@ -66,10 +85,7 @@ impl PostgresStore {
             stop,
             tasks: Mutex::default(),
         });
-        tasks.push(tokio::spawn(retention::run(
-            Arc::downgrade(&shared),
-            stopping,
-        )));
+        tasks.push(retention::start(&shared, stopping));
         *shared.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
         Ok(Self { shared })
     }
@@ -96,6 +112,30 @@ impl PostgresStore {
         self.shared.lender.close();
         self.shared.limiter.close();
         Ok(())
+    }
+
+    /// Fails if nothing could be queued now: the server only reads, the role may not write, or there is no connection left.
+    ///
+    /// A writer runs the statement that publishes, for no event at all, so that this fails as publishing would. It answers
+    /// within the connection's and the statement's time-outs. The reason is logged.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        let checked = self.find_writable().await;
+        if let Err(error) = &checked {
+            tracing::warn!(error = %Chain(error), "nothing can be queued");
+        }
+        checked
+    }
+
+    async fn find_writable(&self) -> Result<(), StoreError> {
+        const MAY_NUMBER: &str = "SELECT has_sequence_privilege('event_seq', 'USAGE')";
+        let rows = self.shared.lender.query(MAY_NUMBER, &[]).await?;
+        let may_number = rows.first().map(|row| value_at(row, 0)).transpose()?;
+        if may_number != Some(true) {
+            return Err(StoreError::internal(
+                "no right to use the sequence of events",
+            ));
+        }
+        self.shared.writer.check().await.map_err(PgError::shared)
     }
 
     pub(crate) fn shared(&self) -> &Shared {

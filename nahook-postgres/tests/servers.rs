@@ -16,7 +16,8 @@ use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_testkit::declare::{caller, event_type_name, scope};
 use nahook_testserver::PostgresServer;
 use support::{
-    client, connect, leasable, outcomes, publish, request, rows, settings, shop, shop_store, until,
+    chain, client, connect, leasable, outcomes, publish, request, rows, settings, shop, shop_store,
+    until,
 };
 
 /// How many endpoints are subscribed.
@@ -219,13 +220,13 @@ async fn a_server_without_a_connection_left_is_unavailable_and_definite() {
         outcomes(&publish(&store, 1, 2).await),
         ["queue_unavailable"; 2]
     );
+    let refused = store.check_writable().await.unwrap_err();
+    assert!(chain(&refused).contains("too many connections for role"));
     let refused = store.api_key(&KeyHash::of("nhk_none")).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
-    let refused = PostgresStore::connect(&url, settings(1)).await;
-    assert!(
-        matches!(refused, Err(ConnectError::Unreachable(_))),
-        "{refused:?}"
-    );
+    let refused = PostgresStore::connect(&url, settings(1)).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Full(_)), "{refused:?}");
+    assert!(chain(&refused).contains("too many connections for role"));
     limit(-1).await;
     let published = publish(&store, 2, 2).await;
     assert_eq!(outcomes(&published), ["published"; 2]);

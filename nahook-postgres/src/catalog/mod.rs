@@ -16,17 +16,20 @@ use nahook_core::{
 
 use crate::audit;
 
-use crate::connection::Lent;
 use crate::error::PgError;
+use crate::lender::Lent;
 use crate::row::{parsed_at, value_at};
 use crate::schema::LOCK_CLASS;
+use crate::statement::Opening;
 use crate::store::PostgresStore;
 
 /// Each statement sees what was committed before it begins: what is read after a lock is what was written under it. Between
 /// its statements this process works out what a manifest changes, which for a large one on a busy machine may take longer
 /// than a connection may otherwise sit in a transaction.
-pub(crate) const BEGIN: &str =
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+pub(crate) const CHANGE: Opening = Opening {
+    begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
+    further: "SET LOCAL idle_in_transaction_session_timeout = '60s'",
+};
 
 /// Why a transaction was not committed.
 pub(crate) enum Failure {
@@ -121,8 +124,7 @@ impl Catalog for PostgresStore {
 impl PostgresStore {
     pub(crate) async fn begin(&self) -> Result<Lent, Failure> {
         let mut lent = self.shared().lender.lend().await?;
-        let begun = lent.begin()?.batch_execute(BEGIN);
-        begun.await.map_err(PgError::from)?;
+        lent.begin(CHANGE).await?;
         Ok(lent)
     }
 

@@ -10,8 +10,8 @@ use tokio_postgres::Row;
 
 use super::columns;
 use super::row::{hash_at, kind_at, plan_at, state_at};
-use crate::connection::{Lender, Lent};
 use crate::error::PgError;
+use crate::lender::{Lender, Lent};
 use crate::row::{instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
 
 const ENVIRONMENTS: &str = columns::environments!(

@@ -5,7 +5,6 @@ use std::hash::Hash;
 
 use nahook_core::{Select, Snapshot, WorkspaceId};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use super::columns;
 use super::read::{
@@ -13,6 +12,7 @@ use super::read::{
     publication_at, subscription_at, workspace_at,
 };
 use crate::error::PgError;
+use crate::parameter::Parameter;
 use crate::row::{parsed_at, value_at};
 
 /// The rows of the workspace $1 of one kind, by its table's alias, of which the rest is true.
@@ -108,7 +108,7 @@ const LOCK: &str = "SELECT w.row FROM workspace w WHERE w.id = $1 FOR NO KEY UPD
 /// A selection's statement, its parameters, and where its rows go.
 pub(crate) struct Query {
     pub(crate) statement: &'static str,
-    pub(crate) parameters: Vec<Box<dyn ToSql + Send + Sync>>,
+    pub(crate) parameters: Vec<Box<dyn Parameter + Send>>,
     take: Take,
 }
 
@@ -126,8 +126,8 @@ impl Query {
 
     /// Reads the selected rows.
     pub(crate) fn of(workspace: &WorkspaceId, select: &Select) -> Self {
-        let text = |id: &str| Some(Box::new(id.to_owned()) as Box<dyn ToSql + Send + Sync>);
-        let texts = |ids: Vec<String>| Some(Box::new(ids) as Box<dyn ToSql + Send + Sync>);
+        let text = |id: &str| Some(Box::new(id.to_owned()) as Box<dyn Parameter + Send>);
+        let texts = |ids: Vec<String>| Some(Box::new(ids) as Box<dyn Parameter + Send>);
         let (statement, parameter, take): (_, _, Take) = match select {
             Select::ApiKeys => (API_KEYS, None, take_api_keys),
             Select::Applications { offset, limit } => {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use nahook_core::{
     DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery, Timestamp,
 };
-use tokio::try_join;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use super::events::KnownEvent;
 use super::ledger::{Held, Room};
 use super::settle::stored;
-use crate::connection::Lent;
 use crate::error::PgError;
+use crate::lender::{Asked, Frame, Lent};
+use crate::parameter::Parameter;
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key, value_at};
+use crate::statement::Answer;
 use crate::store::PostgresStore;
 
 /// Makes ready what was waiting for time, a bounded number at once …
@@ -243,48 +243,46 @@ impl PostgresStore {
         let usual = i64::try_from(request.per_endpoint_max).unwrap_or(i64::MAX);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let expires_at = nanos(now.saturating_add(request.duration));
-        let wake = lent.prepare(WAKE).await?;
-        let claim = lent.prepare(CLAIM).await?;
-        let next = lent.prepare(NEXT_DUE).await?;
-        let client = lent.begin()?;
-        let (wake_before, wanted_any) = (nanos(now), wanted > 0);
+        let wake_before = nanos(now);
+        let wanted_any = wanted > 0;
         let over = if wanted_any {
             shared.ledger.over()
         } else {
             Vec::new()
         };
         let over: Vec<_> = over.into_iter().map(stored).collect();
-        let claiming = async {
-            if wanted_any {
-                let parameters: [&(dyn ToSql + Sync); 8] = [
-                    &endpoints,
-                    &rooms,
-                    &after,
-                    &usual,
-                    &wanted,
-                    &retry_first,
-                    &expires_at,
-                    &over,
-                ];
-                client.query(&claim, &parameters).await
-            } else {
-                Ok(Vec::new())
-            }
-        };
+        let mut asked: Vec<Asked<'_>> = vec![(WAKE, vec![&wake_before])];
+        if wanted_any {
+            let parameters: Vec<&dyn Parameter> = vec![
+                &endpoints,
+                &rooms,
+                &after,
+                &usual,
+                &wanted,
+                &retry_first,
+                &expires_at,
+                &over,
+            ];
+            asked.push((CLAIM, parameters));
+        }
+        asked.push((NEXT_DUE, Vec::new()));
         // One round trip: each sees what the one before it has done.
-        let wake_parameters: [&(dyn ToSql + Sync); 1] = [&wake_before];
-        let (woken, rows, due) = try_join!(
-            client.query_one(&wake, &wake_parameters),
-            claiming,
-            client.query_one(&next, &[]),
-        )?;
-        lent.end();
+        let answers = lent.ask(&asked, Frame::default()).await?;
+        let answers: Vec<_> = answers.into_iter().collect::<Result<_, _>>()?;
+        let (Some(woken), Some(due)) = (first_row(answers.first()), first_row(answers.last()))
+        else {
+            return Err(PgError::unreadable("no answer"));
+        };
+        let rows = answers
+            .get(1)
+            .filter(|_| wanted_any)
+            .map_or(&[][..], |it| &it.rows);
         let mut pass = Pass {
             claims: Vec::with_capacity(rows.len()),
-            is_partial: value_at(&woken, 0)?,
-            next_due: maybe_instant_at(&due, 0)?,
+            is_partial: value_at(woken, 0)?,
+            next_due: maybe_instant_at(due, 0)?,
         };
-        for row in &rows {
+        for row in rows {
             pass.is_partial |= value_at::<Option<bool>>(row, 7)?.unwrap_or(false);
             pass.claims.extend(claim_at(row)?);
         }
@@ -328,6 +326,10 @@ impl PostgresStore {
         }
         Ok(deliveries)
     }
+}
+
+fn first_row(answer: Option<&Answer>) -> Option<&Row> {
+    answer?.rows.first()
 }
 
 fn leased(claim: &Claim, event: &Arc<KnownEvent>, ordinal: u32) -> LeasedDelivery {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nahook_core::{EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
 
-use crate::connection::Lent;
 use crate::error::PgError;
+use crate::lender::Lent;
 use crate::row::{Bits, instant_at, maybe_parsed_at, parsed_at, value_at};
 
 const EVENTS: &str = "

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use nahook_core::{DeliveryId, Lease, LeaseToken, MessageId, Next, Settled, Settlement};
-use tokio_postgres::types::ToSql;
 
-use crate::connection::Lent;
 use crate::error::PgError;
+use crate::lender::Lent;
+use crate::parameter::Parameter;
 use crate::row::{Bits, delivery_key, nanos, value_at};
 use crate::store::PostgresStore;
 
@@ -126,8 +126,7 @@ impl PostgresStore {
             found.map(|(key, lease)| (key, stored(lease.token))).unzip();
         let now = shared.clock().now();
         let expires_at = now.saturating_add(duration);
-        let parameters: [&(dyn ToSql + Sync); 4] =
-            [&rows, &tokens, &nanos(expires_at), &nanos(now)];
+        let parameters: [&dyn Parameter; 4] = [&rows, &tokens, &nanos(expires_at), &nanos(now)];
         let rows = lent.query(EXTEND, &parameters).await?;
         let mut extended = HashSet::with_capacity(rows.len());
         for row in &rows {
@@ -225,7 +224,7 @@ impl<'a> Batch<'a> {
             .push(attempt.and_then(|attempt| attempt.error.as_deref()));
     }
 
-    fn parameters<'b>(&'b self, now: &'b i64) -> [&'b (dyn ToSql + Sync); 9] {
+    fn parameters<'b>(&'b self, now: &'b i64) -> [&'b dyn Parameter; 9] {
         [
             &self.keys,
             &self.tokens,

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::sealed::{Call, Publish, Refusal};
 use super::{RELEASE, SAVEPOINT, UNDO};
-use crate::error::Fate;
+use crate::error::{Chain, Fate};
 
 impl Publish for Transaction<'_> {
     async fn publish(&mut self, call: &Call<'_>) -> Result<Vec<bool>, Refusal> {
@@ -52,7 +52,7 @@ async fn publish(transaction: &Transaction<'_>, call: &Call<'_>) -> Result<Vec<b
                 transaction.batch_execute(RELEASE).await
             };
             undo.await.map_err(|_| Refusal::Lost)?;
-            tracing::warn!(%error, "publishing in a transaction failed");
+            tracing::warn!(error = %Chain(&error), "publishing in a transaction failed");
             Err(Fate::of(&error).into())
         }
     }

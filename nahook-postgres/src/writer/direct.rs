@@ -4,11 +4,11 @@ use nahook_core::{
     DeliveryId, DirectOutcome, FailureKind, IdempotencyKey, MessageId, Outcome, Timestamp,
 };
 use tokio::time::{Instant, timeout};
-use tokio_postgres::types::ToSql;
 
 use super::direct_job::{DirectJob, DirectSlot};
 use super::group::{BUDGET, Failed, GRACE, Session, unsent};
 use crate::error::PgError;
+use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
 
 /// Writes events and deliveries of endpoints that exist, for each key once; answers, slot by slot, counted from 1, whose
@@ -111,10 +111,14 @@ impl Session {
             .map(|slot| &slot.event.payload.as_bytes()[..])
             .collect();
         let now = self.clock.now();
-        let Some(open) = self.open.as_ref().filter(|open| !open.client.is_closed()) else {
+        let Some(open) = self
+            .open
+            .as_ref()
+            .filter(|open| !open.link.client.is_closed())
+        else {
             return Err(unsent());
         };
-        let parameters: [&(dyn ToSql + Sync); 8] = [
+        let parameters: [&dyn Parameter; 8] = [
             &messages,
             &workspaces,
             &endpoints,
@@ -124,7 +128,7 @@ impl Session {
             &nanos(now),
             &over_before(now),
         ];
-        let asked = open.client.query(&open.send, &parameters);
+        let asked = open.link.query(&open.send, &parameters);
         let rows = self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?;
         let mut outcomes = vec![DirectOutcome::Failed(FailureKind::EndpointGone); slots.len()];
         for row in &rows {

@@ -7,20 +7,22 @@ use std::time::Duration;
 use metrics::{counter, histogram};
 use nahook_core::{Clock, EndpointId, FailureKind, Outcome};
 use tokio::time::{Instant, timeout};
+use tokio_postgres::Row;
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
 
 use super::direct::SEND;
+use super::inbox::{Connected, Inbox};
 use super::lone::PUBLISH_LONE;
 use super::together::PUBLISH;
 use super::{Job, PublishJob, Written};
 use crate::PostgresSettings;
-use crate::connection::Connector;
-use crate::error::{Fate, PgError};
+use crate::connection::{Connector, Link};
+use crate::error::{Chain, Fate, PgError};
 use crate::listener::Signals;
 use crate::metric;
+use crate::parameter::Parameter;
 use crate::row::{Bits, nanos};
+use crate::statement::Prepared;
 
 /// Writes a part of an event's deliveries, of which others may be there already; answers endpoint by endpoint whether it
 /// exists.
@@ -43,11 +45,12 @@ pub(super) struct Session {
 }
 
 pub(super) struct Open {
-    pub(super) client: Client,
-    pub(super) publish: Statement,
-    pub(super) publish_lone: Statement,
-    publish_part: Statement,
-    pub(super) send: Statement,
+    pub(super) link: Link,
+    pub(super) publish: Prepared<'static>,
+    pub(super) publish_lone: Prepared<'static>,
+    publish_part: Prepared<'static>,
+    pub(super) send: Prepared<'static>,
+    _connected: Connected,
 }
 
 /// Why a statement did not write.
@@ -75,21 +78,21 @@ impl Session {
     }
 
     /// Makes sure that there is a connection, as far as one can know without asking the server.
-    pub(super) async fn connect(&mut self) -> Result<(), PgError> {
+    pub(super) async fn connect(&mut self, inbox: &Arc<Inbox>) -> Result<(), PgError> {
         if self
             .open
             .as_ref()
-            .is_some_and(|open| !open.client.is_closed())
+            .is_some_and(|open| !open.link.client.is_closed())
         {
             return Ok(());
         }
         self.open = None;
-        let client = self.connector.connect().await?;
+        let link = self.connector.connect().await?;
         let preparing = async {
-            let publish = client.prepare(PUBLISH).await?;
-            let publish_lone = client.prepare(PUBLISH_LONE).await?;
-            let publish_part = client.prepare(PUBLISH_PART).await?;
-            let send = client.prepare(SEND).await?;
+            let publish = link.prepare(PUBLISH).await?;
+            let publish_lone = link.prepare(PUBLISH_LONE).await?;
+            let publish_part = link.prepare(PUBLISH_PART).await?;
+            let send = link.prepare(SEND).await?;
             Ok::<_, PgError>((publish, publish_lone, publish_part, send))
         };
         let (publish, publish_lone, publish_part, send) =
@@ -97,11 +100,12 @@ impl Session {
                 .await
                 .map_err(|_| PgError::NoConnection)??;
         self.open = Some(Open {
-            client,
+            link,
             publish,
             publish_lone,
             publish_part,
             send,
+            _connected: Connected::to(inbox),
         });
         Ok(())
     }
@@ -113,15 +117,41 @@ impl Session {
         }
         let started = Instant::now();
         let (mut publish, mut send) = (Vec::with_capacity(jobs.len()), Vec::new());
+        let mut checks = Vec::new();
         for job in jobs {
             match job {
+                Job::Check(answer) => checks.push(answer),
                 Job::Direct(job) => send.push(job),
                 Job::Publish(job) => publish.push(job),
             }
         }
+        let is_news = !(publish.is_empty() && send.is_empty());
         self.publish(publish, started).await;
         self.send(send, started).await;
-        self.signals.queue_has_changed();
+        if is_news {
+            self.signals.queue_has_changed();
+        }
+        for answer in checks {
+            let _ = answer.send(self.check().await.map_err(Arc::new));
+        }
+    }
+
+    /// Runs the statement that publishes, for nothing.
+    async fn check(&mut self) -> Result<(), PgError> {
+        let open = self.open.as_ref().ok_or(PgError::NoConnection)?;
+        let asked = timeout(self.statement_timeout + GRACE, open.publish_all(&[]));
+        let error = match asked.await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                self.open = None;
+                return Err(PgError::NoConnection);
+            }
+        };
+        if !was_refused(&error) {
+            self.open = None;
+        }
+        Err(error.into())
     }
 
     async fn publish(&mut self, jobs: Vec<PublishJob>, started: Instant) {
@@ -235,13 +265,17 @@ impl Session {
         let ordinals: Vec<_> = slots.iter().map(|slot| slot.0).collect();
         let endpoints: Vec<_> = slots.iter().map(|slot| slot.1.as_str()).collect();
         let event = &job.event;
-        let Some(open) = self.open.as_ref().filter(|open| !open.client.is_closed()) else {
+        let Some(open) = self
+            .open
+            .as_ref()
+            .filter(|open| !open.link.client.is_closed())
+        else {
             return Err(unsent());
         };
         let (id, accepted_at) = (Bits(event.id.as_bits()), nanos(event.accepted_at));
         let (workspace, payload) = (event.workspace.as_str(), &event.payload.as_bytes()[..]);
         let (event_type, name) = (job.event_type(), job.event_type_name());
-        let parameters: [&(dyn ToSql + Sync); 9] = [
+        let parameters: [&dyn Parameter; 9] = [
             &id,
             &workspace,
             &event_type,
@@ -252,9 +286,10 @@ impl Session {
             &ordinals,
             &endpoints,
         ];
-        let asked = open.client.query_one(&open.publish_part, &parameters);
-        let row = self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?;
-        row.try_get(0).map_err(|_| Failed {
+        let asked = open.link.query(&open.publish_part, &parameters);
+        let rows = self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?;
+        let taken = rows.first().and_then(|row| row.try_get(0).ok());
+        taken.ok_or(Failed {
             outcome: Outcome::Failed(FailureKind::Internal),
             retry: None,
         })
@@ -276,7 +311,7 @@ impl Session {
         };
         let fate = Fate::of(&error);
         counter!(metric::PUBLISH_ERRORS).increment(1);
-        tracing::warn!(%error, code = error.code().map(SqlState::code), %fate, "publishing failed");
+        tracing::warn!(error = %Chain(&error), code = error.code().map(SqlState::code), %fate, "publishing failed");
         match fate {
             Fate::RolledBack { kind, is_divisible } => Err(Failed {
                 outcome: Outcome::Failed(kind),

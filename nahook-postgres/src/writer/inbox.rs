@@ -1,7 +1,8 @@
 //! What waits to be written.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -17,6 +18,25 @@ const DELIVERIES_MAX: usize = 4_096;
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
     changed: Notify,
+    /// How many writers have a connection.
+    connected: AtomicUsize,
+}
+
+/// A writer's connection, as long as it has one.
+#[derive(Debug)]
+pub(super) struct Connected(Arc<Inbox>);
+
+impl Connected {
+    pub(super) fn to(inbox: &Arc<Inbox>) -> Self {
+        inbox.connected.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(inbox))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connected.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +96,16 @@ impl Inbox {
             self.changed.notify_one();
         }
         jobs
+    }
+
+    /// Returns true if another writer may do what the caller cannot.
+    pub(super) fn has_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed) > 0
+    }
+
+    /// Wakes another writer in the caller's place.
+    pub(super) fn pass_on(&self) {
+        self.changed.notify_one();
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use tokio::time::timeout;
-use tokio_postgres::types::ToSql;
 
 use super::PublishJob;
 use super::group::{Failed, GRACE, Session, places, unsent};
+use crate::parameter::Parameter;
 use crate::row::{Bits, nanos};
 
 /// The same as [`PUBLISH`](super::together::PUBLISH) for one event, in fewer steps: most of what a narrow one costs is
@@ -44,7 +44,7 @@ impl Session {
         let Some(open) = &self.open else {
             return Err(unsent());
         };
-        let parameters: [&(dyn ToSql + Sync); 8] = [
+        let parameters: [&dyn Parameter; 8] = [
             &Bits(event.id.as_bits()),
             &event.workspace.as_str(),
             &job.event_type(),
@@ -54,7 +54,7 @@ impl Session {
             &ordinals,
             &endpoints,
         ];
-        let asked = open.client.query(&open.publish_lone, &parameters);
+        let asked = open.link.query(&open.publish_lone, &parameters);
         places(&self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?)
     }
 }

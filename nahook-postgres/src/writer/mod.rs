@@ -9,38 +9,63 @@ mod lone;
 mod together;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use nahook_supervision::{Exit, Loop};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 pub(crate) use self::direct::over_before;
 pub(crate) use self::direct_job::DirectJob;
-use self::group::Session;
+use self::group::{GRACE, Session};
 use self::inbox::Inbox;
 pub(crate) use self::job::{PublishJob, Written, metadata};
 use crate::PostgresSettings;
 use crate::connection::Connector;
+use crate::error::{Chain, PgError};
 use crate::listener::Signals;
 
 /// A handle to the tasks.
 #[derive(Debug)]
 pub(crate) struct Writer {
     inbox: Arc<Inbox>,
+    patience: Duration,
 }
 
 impl Writer {
-    /// Starts the tasks.
+    /// Starts so many tasks.
     pub(crate) fn start(
         connector: &Connector,
         settings: &PostgresSettings,
+        count: usize,
         signals: &Arc<Signals>,
     ) -> (Self, Vec<JoinHandle<()>>) {
         let inbox = Arc::<Inbox>::default();
-        let work = |_| {
-            let session = Session::new(connector.clone(), settings, Arc::clone(signals));
-            tokio::spawn(work(session, Arc::clone(&inbox)))
+        let start = |_| {
+            let (connector, settings) = (connector.clone(), settings.clone());
+            let (signals, inbox) = (Arc::clone(signals), Arc::clone(&inbox));
+            let supervisor = settings.supervisor.clone();
+            supervisor.spawn(Loop::PostgresWriter, move || {
+                let session = Session::new(connector.clone(), &settings, Arc::clone(&signals));
+                work(session, Arc::clone(&inbox))
+            })
         };
-        let tasks = (0..settings.writers.max(1)).map(work).collect();
-        (Self { inbox }, tasks)
+        let tasks = (0..count).map(start).collect();
+        let patience = settings.connect_timeout + settings.statement_timeout + GRACE;
+        (Self { inbox, patience }, tasks)
+    }
+
+    /// Runs the statement that publishes, for nothing.
+    pub(crate) async fn check(&self) -> Result<(), Arc<PgError>> {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.put(Job::Check(answer));
+        match timeout(self.patience, answered).await {
+            Ok(Ok(checked)) => checked,
+            // The writer has ended.
+            Ok(Err(_)) => Err(Arc::new(PgError::Closed)),
+            Err(_) => Err(Arc::new(PgError::NoConnection)),
+        }
     }
 
     /// Hands a job over. After closing it is dropped, and whoever waits for it is told by that.
@@ -66,6 +91,7 @@ impl Writer {
     reason = "the large one is the usual one, and is not worth an allocation"
 )]
 enum Job {
+    Check(oneshot::Sender<Result<(), Arc<PgError>>>),
     Direct(DirectJob),
     Publish(PublishJob),
 }
@@ -74,6 +100,7 @@ impl Job {
     /// Takes the job on; false if nobody wants it any more.
     fn take(&self) -> bool {
         match self {
+            Self::Check(answer) => !answer.is_closed(),
             Self::Direct(job) => job.take(),
             Self::Publish(job) => job.take(),
         }
@@ -82,33 +109,43 @@ impl Job {
     /// How many deliveries it writes.
     fn width(&self) -> usize {
         match self {
+            Self::Check(_) => 0,
             Self::Direct(job) => job.slots.len(),
             Self::Publish(job) => job.slots.len(),
         }
     }
 
-    /// Nothing of it was sent to the server.
-    fn refuse(self) {
+    /// Nothing of it was sent to the server, for this reason.
+    fn refuse(self, reason: &Arc<PgError>) {
         match self {
+            Self::Check(answer) => drop(answer.send(Err(Arc::clone(reason)))),
             Self::Direct(job) => job.refuse(),
             Self::Publish(job) => job.refuse(),
         }
     }
 }
 
-async fn work(mut session: Session, inbox: Arc<Inbox>) {
+/// How long a writer without a connection leaves everything to the others.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+async fn work(mut session: Session, inbox: Arc<Inbox>) -> Exit {
     while inbox.has_jobs().await {
         // Before jobs are taken: while this waits for a connection, whoever gives up has been promised nothing.
-        let connected = session.connect().await;
-        let jobs = inbox.take();
-        match connected {
-            Ok(()) => session.write(jobs).await,
+        match session.connect(&inbox).await {
+            Ok(()) => session.write(inbox.take()).await,
+            Err(error) if error.is_full() && inbox.has_connected() => {
+                inbox.pass_on();
+                tracing::warn!(error = %Chain(&error), "a writer has no connection; others publish");
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot publish");
-                for job in jobs {
-                    job.refuse();
+                tracing::warn!(error = %Chain(&error), "cannot publish");
+                let error = Arc::new(error);
+                for job in inbox.take() {
+                    job.refuse(&error);
                 }
             }
         }
     }
+    Exit::Stopped
 }

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use nahook_core::{EndpointId, WorkspaceId};
 use tokio::time::timeout;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::Row;
 
 use super::PublishJob;
-use super::group::{Failed, GRACE, Session, places, unsent};
+use super::group::{Failed, GRACE, Open, Session, places, unsent};
+use crate::parameter::Parameter;
 use crate::row::{Bits, nanos};
 
 /// Writes events and deliveries of endpoints that exist; answers which deliveries, counted from 1, it did not write.
@@ -146,6 +147,19 @@ impl Session {
         &mut self,
         jobs: &[PublishJob],
     ) -> Result<HashSet<i32>, Failed> {
+        let Some(open) = &self.open else {
+            return Err(unsent());
+        };
+        let asked = timeout(self.statement_timeout + GRACE, open.publish_all(jobs));
+        places(&self.concluded(asked.await)?)
+    }
+}
+
+impl Open {
+    pub(super) async fn publish_all(
+        &self,
+        jobs: &[PublishJob],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let columns = Columns::new(jobs);
         let ids: Vec<_> = jobs
             .iter()
@@ -160,10 +174,7 @@ impl Session {
             .iter()
             .map(|job| &job.event.payload.as_bytes()[..])
             .collect();
-        let Some(open) = &self.open else {
-            return Err(unsent());
-        };
-        let parameters: [&(dyn ToSql + Sync); 12] = [
+        let parameters: [&dyn Parameter; 12] = [
             &ids,
             &columns.kinds,
             &accepted,
@@ -177,8 +188,7 @@ impl Session {
             &columns.ordinals,
             &columns.endpoints,
         ];
-        let asked = open.client.query(&open.publish, &parameters);
-        places(&self.concluded(timeout(self.statement_timeout + GRACE, asked).await)?)
+        self.link.query(&self.publish, &parameters).await
     }
 }
 

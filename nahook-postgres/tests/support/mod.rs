@@ -3,6 +3,7 @@
 
 pub(crate) mod proxy;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nahook_core::{
@@ -12,7 +13,7 @@ use nahook_core::{
 use nahook_postgres::{PostgresLimiter, PostgresSettings, PostgresStore};
 use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, event};
 use nahook_testkit::{LimiterHarness, ManualClock, StoreHarness};
-use nahook_testserver::PostgresServer;
+use nahook_testserver::{PgBouncer, PostgresServer};
 use tokio_postgres::{Client, NoTls};
 
 /// A store with so many connections in its pool, and so many writers, on a database of its own.
@@ -63,6 +64,71 @@ impl<const CONNECTIONS: usize> StoreHarness for PostgresHarness<CONNECTIONS> {
     async fn restart(self) -> Option<Self> {
         self.store.close().await.unwrap();
         Some(Self::open(self.url, self.clock).await)
+    }
+}
+
+/// A store behind a pooler in transaction mode that has two sessions for it, on a database of its own.
+pub(crate) struct PooledHarness {
+    url: String,
+    store: PostgresStore,
+    clock: ManualClock,
+}
+
+/// The pooler that all tests of this process share.
+pub(crate) fn pooler() -> &'static PgBouncer {
+    static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+    POOLER.get_or_init(|| PgBouncer::start(PostgresServer::shared(), 2, ""))
+}
+
+impl PooledHarness {
+    async fn open(url: String, clock: ManualClock) -> Self {
+        let store = PostgresStore::connect(&url, settings(4).with_clock(clock.clone())).await;
+        let store = store.unwrap();
+        Self { url, store, clock }
+    }
+}
+
+impl StoreHarness for PooledHarness {
+    type Store = PostgresStore;
+
+    async fn start() -> Self {
+        let url = pooler().url(&PostgresServer::shared().create_database());
+        Self::open(url, ManualClock::default()).await
+    }
+
+    fn store(&self) -> PostgresStore {
+        self.store.clone()
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    async fn restart(self) -> Option<Self> {
+        self.store.close().await.unwrap();
+        Some(Self::open(self.url, self.clock).await)
+    }
+}
+
+/// A limiter behind the pooler.
+pub(crate) struct PooledLimiterHarness {
+    store: PooledHarness,
+}
+
+impl LimiterHarness for PooledLimiterHarness {
+    type Limiter = PostgresLimiter;
+
+    async fn start() -> Self {
+        let store = <PooledHarness as StoreHarness>::start().await;
+        Self { store }
+    }
+
+    fn limiter(&self) -> PostgresLimiter {
+        self.store.store.limiter()
+    }
+
+    fn advance(&self, by: Duration) {
+        self.store.clock.advance(by);
     }
 }
 
@@ -171,6 +237,40 @@ pub(crate) async fn rows(url: &str) -> i64 {
         .await
         .unwrap();
     row.get(0)
+}
+
+/// An error and its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let told: Vec<_> = causes.map(ToString::to_string).collect();
+    told.join(": ")
+}
+
+/// The database's name in a URL.
+pub(crate) fn database(url: &str) -> &str {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    name.split('?').next().unwrap()
+}
+
+/// A role of its own for the database at `url`, with so many connections; answers its URL.
+pub(crate) fn limited_role(server: &PostgresServer, url: &str, connections: i32) -> String {
+    let name = database(url);
+    for statement in [
+        format!("CREATE ROLE {name} LOGIN CONNECTION LIMIT {connections}"),
+        format!("ALTER DATABASE {name} OWNER TO {name}"),
+    ] {
+        server.execute("postgres", &statement);
+    }
+    url.replace("postgres@", &format!("{name}@"))
+}
+
+/// The processes of the server that listen to a store of the database.
+pub(crate) async fn listeners(observer: &Client) -> Vec<i32> {
+    // The latest of its statements: of all connections only such a one says these.
+    let query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+        AND (query = 'SELECT 1' OR query LIKE 'NOTIFY%')";
+    let rows = observer.query(query, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// A connection of the test's own.

@@ -3,13 +3,12 @@
 mod put;
 mod remove;
 
-use futures_util::future::join_all;
 use nahook_core::{CatalogError, Change, ManifestError, Record, Timestamp, Verb, WorkspaceId};
-use tokio_postgres::types::ToSql;
 
 use super::Failure;
-use crate::connection::Lent;
 use crate::error::PgError;
+use crate::lender::{Asked, Frame, Lent};
+use crate::parameter::Parameter;
 
 /// How many statements are underway at a time.
 const PIPELINE: usize = 256;
@@ -18,7 +17,7 @@ const PIPELINE: usize = 256;
 /// is missing.
 pub(crate) struct Write {
     pub(crate) statement: &'static str,
-    pub(crate) parameters: Vec<Box<dyn ToSql + Send + Sync>>,
+    pub(crate) parameters: Vec<Box<dyn Parameter + Send>>,
 }
 
 /// A statement, and its parameters in their order.
@@ -70,26 +69,24 @@ pub(crate) async fn write(
 }
 
 async fn write_chunk(lent: &mut Lent, writes: &[(Option<&Change>, Write)]) -> Result<(), Failure> {
-    let mut prepared = Vec::with_capacity(writes.len());
-    for (_, write) in writes {
-        prepared.push((lent.prepare(write.statement).await?, &write.parameters));
-    }
-    let client = lent.begin()?;
-    // Sent in this order, without waiting for one another's answers.
-    let written = join_all(prepared.iter().map(|(statement, parameters)| async move {
-        let parameters: Vec<&(dyn ToSql + Sync)> =
-            parameters.iter().map(|value| &**value as _).collect();
-        client.execute(statement, &parameters).await
-    }))
-    .await;
+    let asked: Vec<Asked<'_>> = writes
+        .iter()
+        .map(|(_, write)| (write.statement, borrowed(&write.parameters)))
+        .collect();
+    let written = lent.ask(&asked, Frame::default()).await?;
     for ((change, _), written) in writes.iter().zip(written) {
-        let written = written.map_err(PgError::from);
+        let written = written.map(|answer| answer.count).map_err(PgError::from);
         match change {
             Some(change) => check(change.verb, &change.record, written)?,
             None => drop(written?),
         }
     }
     Ok(())
+}
+
+/// Parameters as they are asked with.
+pub(crate) fn borrowed(parameters: &[Box<dyn Parameter + Send>]) -> Vec<&dyn Parameter> {
+    parameters.iter().map(|value| &**value as _).collect()
 }
 
 fn check(verb: Verb, record: &Record, written: Result<u64, PgError>) -> Result<(), Failure> {
