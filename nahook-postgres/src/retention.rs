@@ -47,7 +47,8 @@ impl Passage {
     /// Deletes old events, and answers how many were looked at, how many went, and the last one.
     ///
     /// `accepted_at` decides. A fan-out goes whole: as long as one of its deliveries waits, here or in a queue elsewhere, all
-    /// of it stays. Attempts go by their deliveries' numbers, which are the event's and what follows it.
+    /// of it stays. That is looked at again under the lock of each delivery, as one may be queued again meanwhile. Attempts
+    /// go by their deliveries' numbers, which are the event's and what follows it.
     fn forget(&self) -> String {
         let Self { events, order } = self;
         format!(
@@ -55,12 +56,18 @@ impl Passage {
 WITH looked_at AS MATERIALIZED (
     SELECT e.seq, e.id, e.accepted_at, row_number() OVER (ORDER BY {order}) AS place FROM event e
     WHERE {events} ORDER BY {order} LIMIT $3
-), old AS MATERIALIZED (
+), settled AS MATERIALIZED (
     SELECT l.seq FROM looked_at l
     WHERE l.accepted_at < $4 AND NOT EXISTS (
         SELECT FROM delivery d
         WHERE d.key >= l.seq << 20 AND d.key < (l.seq + 1) << 20
             AND (d.due_at IS NOT NULL OR d.recorded_retry_at IS NOT NULL AND d.status IN (0, 1)))
+), locked AS MATERIALIZED (
+    SELECT s.seq, d.due_at IS NOT NULL OR d.recorded_retry_at IS NOT NULL AND d.status IN (0, 1) AS waits
+    FROM settled s JOIN delivery d ON d.key >= s.seq << 20 AND d.key < (s.seq + 1) << 20
+    ORDER BY d.key FOR UPDATE OF d
+), old AS MATERIALIZED (
+    SELECT s.seq FROM settled s WHERE s.seq <> ALL (ARRAY(SELECT k.seq FROM locked k WHERE k.waits))
 ), attempts AS (
     DELETE FROM attempt a USING old o
     WHERE a.delivery >= o.seq << 20 AND a.delivery < (o.seq + 1) << 20

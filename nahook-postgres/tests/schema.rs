@@ -248,3 +248,39 @@ async fn what_waits_in_a_queue_elsewhere_is_kept() {
     store.record(&entries).await.unwrap();
     until("all are gone", async || left().await.is_empty()).await;
 }
+
+/// The statement that deletes has chosen before it waits, and has to look again after that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_queued_again_while_it_is_being_forgotten_is_kept() {
+    let (url, clock, store) = forgetful(2).await;
+    let endpoints = [endpoint_id("ep_0"), endpoint_id("ep_1")];
+    let event = event("ws_shop", "order.paid", 1, clock.now());
+    let mut slots = deliveries(&event, &endpoints);
+    store.publish(&event, &mut slots).await;
+    let batch = store.lease(&request(2)).await.unwrap();
+    let failed = batch.deliveries.iter().map(|leased| Settlement {
+        lease: leased.lease,
+        attempt: None,
+        next: Next::Failed,
+    });
+    store.settle(&failed.collect::<Vec<_>>()).await.unwrap();
+    let (mut other, observer) = (client(&url).await, client(&url).await);
+    let redelivering = other.transaction().await.unwrap();
+    // As the store does it, for one of them.
+    let again = "UPDATE nahook.delivery SET status = 0, due_at = 1, wake_at = NULL, lease_token = NULL, updated_at = 1
+        WHERE key = (SELECT max(key) FROM nahook.delivery)";
+    redelivering.batch_execute(again).await.unwrap();
+    clock.advance(Duration::from_hours(7 * 24 + 1));
+    until("it waits to forget them", || async {
+        let waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database()
+            AND wait_event_type = 'Lock' AND query LIKE '%looked_at%'";
+        !observer.query(waiting, &[]).await.unwrap().is_empty()
+    })
+    .await;
+    redelivering.commit().await.unwrap();
+    // Ends once what was underway has.
+    store.close().await.unwrap();
+    let store = connect(&url, settings(1).with_clock(clock)).await;
+    assert_eq!(leasable(&store).await, [slots[1].id()]);
+    assert_eq!(support::rows(&url).await, 2);
+}
