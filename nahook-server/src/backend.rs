@@ -369,7 +369,10 @@ impl Backend {
 
     /// Whether deliveries can be written to the store, where they are queued there.
     pub(crate) async fn is_store_writable(&self) -> bool {
-        self.is_ready().await
+        match &self.opened {
+            Opened::Postgres(store) => store.check_writable().await.is_ok(),
+            Opened::Memory | Opened::Sqlite(..) => self.is_ready().await,
+        }
     }
 
     /// Whether the queue takes deliveries, where it is not the store's.

@@ -19,7 +19,11 @@ impl Usage {
         let mut settings = PostgresSettings::default();
         match self {
             Self::Server { retention } => settings.retention = retention,
-            Self::Tool => settings.retention_interval = Duration::ZERO,
+            Self::Tool => {
+                settings.retention_interval = Duration::ZERO;
+                // As few as there can be: the server's own share may be all but one of what there is.
+                settings.connections_max = Some(3);
+            }
         }
         settings
     }
