@@ -209,3 +209,38 @@ fn classify(error: BoxError) -> TransportError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::resolver::SystemResolver;
+
+    #[tokio::test]
+    async fn address_out_of_reach_is_the_endpoints_fault_while_others_are_reached() {
+        let connector = GuardedConnector {
+            resolver: Arc::new(SystemResolver::new()),
+            policy: Arc::default(),
+            reach: Arc::default(),
+            connect_timeout: Duration::from_secs(1),
+        };
+        let v4 = SocketAddr::from(([203, 0, 113, 1], 80));
+        let v6: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
+        let local = TransportError::Local;
+        let judge = |socket, errno: Errno| connector.judge(socket, &errno.into());
+        for socket in [v4, v6] {
+            assert_eq!(judge(socket, Errno::NETUNREACH), local(LocalCause::Network));
+            assert_eq!(judge(socket, Errno::ADDRNOTAVAIL), local(LocalCause::Ports));
+        }
+        // To be refused is to reach somebody.
+        assert_eq!(judge(v4, Errno::CONNREFUSED), TransportError::Connect);
+        for socket in [v4, v6] {
+            assert_eq!(judge(socket, Errno::NETUNREACH), TransportError::Connect);
+            assert_eq!(judge(socket, Errno::MFILE), local(LocalCause::Descriptors));
+        }
+        // Ports run out for one address while others are reached.
+        assert_eq!(judge(v4, Errno::ADDRNOTAVAIL), local(LocalCause::Ports));
+        assert_eq!(judge(v6, Errno::ADDRNOTAVAIL), TransportError::Connect);
+    }
+}

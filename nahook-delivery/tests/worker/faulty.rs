@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     TakeAndFail,
     /// Does what was asked, that much later.
     TakeLate(Duration),
+    /// Fails that much later, and does nothing.
+    FailLate(Duration),
     Panic,
     Hang,
 }
@@ -115,6 +117,10 @@ async fn with<A: ?Sized + Sync, T>(
         Fault::TakeLate(late) => {
             tokio::time::sleep(late).await;
             call.await
+        }
+        Fault::FailLate(late) => {
+            tokio::time::sleep(late).await;
+            Err(StoreError::unavailable("a planted fault"))
         }
         Fault::Panic => panic!("a planted panic"),
         Fault::Hang => std::future::pending().await,

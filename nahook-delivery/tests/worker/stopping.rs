@@ -227,7 +227,12 @@ async fn what_a_worker_held_that_was_dropped_is_given_back() {
 #[tokio::test(start_paused = true)]
 async fn what_a_dropped_worker_had_delivered_is_not_sent_again() {
     // It is dropped while the queue takes its time to settle, or does not take the settlement at first.
-    for fault in [Fault::TakeLate(Duration::from_secs(2)), Fault::Unavailable] {
+    let late = Duration::from_secs(2);
+    for fault in [
+        Fault::TakeLate(late),
+        Fault::FailLate(late),
+        Fault::Unavailable,
+    ] {
         let rig = Rig::new(&["ep_a"]).await;
         let ids = rig.publish(&["ep_a"]).await;
         let mut calls = 0;
