@@ -455,3 +455,69 @@ async fn work_of_a_worker_at_its_bound_waits_for_nobody_else() {
         .unwrap();
     assert_eq!(store.lease(&bounded(1)).await.unwrap().deliveries.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lease_that_nobody_waits_for_is_given_back() {
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, 50).await;
+    let slots = publish(&store, 1, 50).await;
+    assert!(all_published(&slots));
+    let mut abandoned = 0;
+    for round in 0..300 {
+        let patience = Duration::from_micros(20 * (round % 50));
+        let wanted = request(50);
+        let lease = store.lease(&wanted);
+        let Ok(batch) = tokio::time::timeout(patience, lease).await else {
+            abandoned += 1;
+            continue;
+        };
+        let leased = batch.unwrap().deliveries;
+        let releases: Vec<_> = leased
+            .iter()
+            .map(|leased| settlement(leased.lease, Next::Release))
+            .collect();
+        store.settle(&releases).await.unwrap();
+    }
+    assert!(abandoned > 0);
+    assert_eq!(queued(&store).await, support::ids(&slots));
+}
+
+#[tokio::test]
+async fn idempotency_key_stands_for_a_day() {
+    let place = Place::new();
+    let clock = ManualClock::starting_at(NOW);
+    let store = SqliteStore::open(place.file(), server().with_clock(clock.clone())).unwrap();
+    declare(&store, 1).await;
+    let send = async |number| {
+        let mut event = event(WORKSPACE, EVENT_TYPE, number, NOW);
+        event.event_type = None;
+        event.idempotency_key = Some(nahook_testkit::declare::idempotency_key("once"));
+        let mut slots = [nahook_core::DirectDelivery::new(event, nth_endpoint_id(0))];
+        nahook_core::DirectPublisher::publish_direct(&store, &mut slots).await;
+        slots[0].outcome()
+    };
+    let is_replay = |outcome| matches!(outcome, nahook_core::DirectOutcome::Replayed(_));
+    assert!(!is_replay(send(1).await));
+    clock.advance(Duration::from_hours(24) - Duration::from_nanos(1));
+    assert!(is_replay(send(2).await));
+    clock.advance(Duration::from_nanos(1));
+    assert!(!is_replay(send(3).await));
+}
+
+#[tokio::test]
+async fn retry_is_announced_and_leased_when_it_is_due() {
+    let place = Place::new();
+    let clock = ManualClock::starting_at(NOW);
+    let store = SqliteStore::open(place.file(), server().with_clock(clock.clone())).unwrap();
+    declare(&store, 1).await;
+    assert!(all_published(&publish(&store, 1, 1).await));
+    let leased = lease(&store, 1).await[0].lease;
+    let due_at = NOW.saturating_add(Duration::from_mins(5));
+    let retry = settlement(leased, Next::Retry(due_at));
+    store.settle(&[retry]).await.unwrap();
+    let batch = store.lease(&request(1)).await.unwrap();
+    assert_eq!((batch.deliveries.len(), batch.next_due), (0, Some(due_at)));
+    clock.advance(Duration::from_mins(5));
+    assert_eq!(lease(&store, 1).await[0].lease.delivery, leased.delivery);
+}

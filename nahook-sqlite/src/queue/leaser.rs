@@ -489,3 +489,59 @@ fn first_retry(
         )?
         .query_row(params![endpoint, after], |row| maybe_instant_at(row, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::{SystemClock, WorkerId};
+
+    use super::*;
+
+    /// Two endpoints with a fresh delivery each.
+    fn leaser() -> Leaser {
+        let connection = crate::schema::empty();
+        connection
+            .execute_batch(
+                "INSERT INTO workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws', 'w', 1, 1);
+                 INSERT INTO environment VALUES (1, 'env_1', 1, 'e', 'e', 1, 1, 1, NULL);
+                 INSERT INTO endpoint (row, id, workspace, environment, url, kind, config, metadata, secret,
+                     is_active, created_at, updated_at)
+                 VALUES (1, 'ep_1', 1, 1, '', 0, '{}', '{}', '', 1, 1, 1), (2, 'ep_2', 1, 1, '', 0, '{}', '{}', '', 1, 1, 1);
+                 INSERT INTO event (seq, id, workspace, accepted_at, width, payload)
+                     VALUES (1, x'00000000000000000000000000000001', 1, 1, 2, x'7b7d');
+                 INSERT INTO delivery (key, endpoint, attempts) VALUES (1 << 20, 1, 0), ((1 << 20) + 1, 2, 0)",
+            )
+            .unwrap();
+        let queue = Arc::new(Queue::new(LeaseToken(0), 100));
+        find_waiting(&connection, &queue).unwrap();
+        Leaser {
+            connection,
+            queue,
+            clock: Arc::new(SystemClock),
+            events: Events::default(),
+            ids: HashMap::new(),
+            rows: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_lease_that_panics_had_taken_is_leased_by_the_next() {
+        let mut leaser = leaser();
+        let request = |max| LeaseRequest {
+            worker: WorkerId(1),
+            max,
+            per_endpoint_max: 10,
+            exceptions: Vec::new(),
+            duration: Duration::from_mins(1),
+        };
+        let mut batch = leaser.lease(&request(1)).unwrap().deliveries;
+        // The other endpoint is out of the ring, and nothing of it is leased.
+        let others = leaser.queue.state().candidates(WorkerId(1), 1, |_| 10);
+        assert_eq!(others.len(), 1);
+        assert!(leaser.lease(&request(2)).unwrap().deliveries.is_empty());
+        leaser.abandon(Taken {
+            batch: batch.drain(..).map(|delivery| (0, delivery)).collect(),
+            endpoints: vec![1, 2],
+        });
+        assert_eq!(leaser.lease(&request(2)).unwrap().deliveries.len(), 2);
+    }
+}

@@ -1,0 +1,103 @@
+//! What is remembered of the catalog is forgotten when it changes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod support;
+
+use nahook_core::{
+    ApiKeySpec, ApplyMode, Catalog, EndpointDirectory, EndpointSpec, HealthReport, HealthState,
+    KeyHash, KeyState, KeyStore, SubscriptionStore,
+};
+use nahook_testkit::declare::{
+    Workspace, api_key_id, endpoint, endpoint_id, event_type_name, scope,
+};
+use support::{EVENT_TYPE, NOW, Place, WORKSPACE};
+
+const SECRET: &str = "nhk_us_abc";
+
+fn shop(is_active: bool) -> Workspace {
+    let endpoint = EndpointSpec {
+        is_active: Some(is_active),
+        ..endpoint("ep_1", &[EVENT_TYPE])
+    };
+    let key = ApiKeySpec {
+        id: Some(api_key_id("key_1")),
+        name: "one".to_owned(),
+        key: Some(SECRET.to_owned()),
+        ..ApiKeySpec::default()
+    };
+    Workspace::new(WORKSPACE)
+        .event_type(EVENT_TYPE)
+        .with(|spec| {
+            spec.endpoints.push(endpoint);
+            spec.api_keys.push(key);
+        })
+}
+
+/// The time stands still, so that what was just seen of the file never grows old: a change of this store's own has to be
+/// noticed by itself.
+#[tokio::test(start_paused = true)]
+async fn own_change_is_seen_by_the_next_call() {
+    let place = Place::new();
+    let store = place.open();
+    let subscribed = async || {
+        let (name, scope) = (event_type_name(EVENT_TYPE), scope(WORKSPACE, None));
+        let found = store.subscribers(&name, &scope).await.unwrap();
+        found.unwrap().endpoints.len()
+    };
+    let is_disabled = async || {
+        let found = store.api_key(&KeyHash::of(SECRET)).await.unwrap();
+        found.map(|found| found.disabled)
+    };
+    let is_active = async || {
+        let found = store.targets(&[endpoint_id("ep_1")]).await.unwrap();
+        found[0].as_ref().unwrap().is_active
+    };
+    let apply = async |is_active| {
+        let manifest = shop(is_active).manifest();
+        store.apply(&manifest, ApplyMode::Commit).await.unwrap();
+    };
+    apply(true).await;
+    assert_eq!((subscribed().await, is_active().await), (1, true));
+    assert_eq!(is_disabled().await, Some(false));
+    apply(false).await;
+    assert_eq!((subscribed().await, is_active().await), (0, false));
+    apply(true).await;
+    assert_eq!((subscribed().await, is_active().await), (1, true));
+    let report = HealthReport {
+        endpoint: endpoint_id("ep_1"),
+        state: HealthState::Disable,
+    };
+    store.report(&[report]).await.unwrap();
+    assert_eq!((subscribed().await, is_active().await), (0, false));
+    for (state, expected) in [
+        (KeyState::Disabled, Some(true)),
+        (KeyState::Active, Some(false)),
+        (KeyState::Revoked, None),
+    ] {
+        let key = api_key_id("key_1");
+        store.set_api_key_state(&key, state).await.unwrap();
+        assert_eq!(is_disabled().await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_reported_of_an_endpoint_is_seen_by_the_next_call() {
+    let place = Place::new();
+    let store = place.open();
+    let manifest = shop(true).manifest();
+    store.apply(&manifest, ApplyMode::Commit).await.unwrap();
+    let endpoint = endpoint_id("ep_1");
+    for (state, expected) in [
+        (HealthState::Healthy, None),
+        (HealthState::FailingSince(NOW), Some(NOW)),
+        (HealthState::Healthy, None),
+    ] {
+        let report = HealthReport { endpoint, state };
+        store.report(&[report]).await.unwrap();
+        let targets = store.targets(&[endpoint]).await.unwrap();
+        assert_eq!(targets[0].as_ref().unwrap().failing_since, expected);
+    }
+}
