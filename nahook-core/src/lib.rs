@@ -4,6 +4,7 @@ mod catalog;
 mod engine;
 mod error;
 mod limiter;
+pub mod limits;
 mod management;
 pub mod memory;
 mod ports;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Uri};
-use url::Url;
+use nahook_core::EndpointUrl;
 
 pub use self::error::{LocalCause, TimeoutPhase, TlsFault, TransportError};
 
@@ -54,8 +54,7 @@ pub struct OutboundRequest {
     pub body: Bytes,
 }
 
-/// A URL that can be posted to, read as the standard of the web's URLs has it: `http` or `https`, with a host and without
-/// credentials, which belong in the endpoint's basic-auth settings. An address is one however it is spelt. Cheap to clone.
+/// A URL that can be posted to: any [`EndpointUrl`]. An address is one however it is spelt. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutboundUrl(Arc<Parts>);
 
@@ -102,11 +101,7 @@ impl FromStr for OutboundUrl {
 
     /// Fails with [`TransportError::InvalidUrl`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|_| TransportError::InvalidUrl)?;
-        let is_http = matches!(url.scheme(), "http" | "https");
-        if !is_http || !url.has_host() || !url.username().is_empty() || url.password().is_some() {
-            return Err(TransportError::InvalidUrl);
-        }
+        let url: EndpointUrl = text.parse().map_err(|_| TransportError::InvalidUrl)?;
         Parts::of(url.as_str())
             .map(|parts| Self(Arc::new(parts)))
             .ok_or(TransportError::InvalidUrl)

@@ -107,6 +107,15 @@ impl ApiError {
         )
     }
 
+    /// 413 `payload_too_large`, of a body that is longer than any payload and what goes with it.
+    pub(crate) fn body_too_large(len_max: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            format!("The request body exceeds the limit of {len_max} bytes"),
+        )
+    }
+
     /// 409 `endpoint_disabled`: nothing is sent to an endpoint that is switched off.
     pub fn endpoint_disabled() -> Self {
         Self::new(

@@ -64,6 +64,8 @@ const CORE_USES: &[&str] = &[
     "thiserror",
     "tokio",
     "ulid",
+    // One opinion of what a URL is; it does no I/O.
+    "url",
 ];
 
 fn packages() -> Vec<Value> {

@@ -1,14 +1,21 @@
 //! Which values are allowed, whoever declares them; each rule answers what is wrong.
 
-/// How many environments a workspace may have (contract, section 2).
-pub(crate) const ENVIRONMENTS_MAX: usize = 10;
+use serde_json::{Map, Value};
+
+use super::secrets;
+use crate::limits::{
+    CONFIG_DEPTH_MAX, CONFIG_KEYS_MAX, CONFIG_LEN_MAX, DESCRIPTION_LEN_MAX, NAME_LEN_MAX,
+    PASSWORD_LEN_MAX, SECRET_LEN_MAX, USERNAME_LEN_MAX,
+};
+use crate::value::check_labels;
+use crate::{EndpointUrl, EndpointUrlError, Metadata, MetadataError};
 
 /// What is wrong with a Slack endpoint that [`slack_url`] finds no URL for.
 pub(crate) const SLACK_URL_REQUIRED: &str = "config.webhookUrl is required for a slack endpoint";
 
 /// Where a Slack endpoint is delivered to, as its configuration says (contract, section 3).
-pub(crate) fn slack_url(config: &serde_json::Map<String, serde_json::Value>) -> Option<&str> {
-    config.get("webhookUrl").and_then(serde_json::Value::as_str)
+pub(crate) fn slack_url(config: &Map<String, Value>) -> Option<&str> {
+    config.get("webhookUrl").and_then(Value::as_str)
 }
 
 /// What is wrong with what [`is_name`] does not hold for.
@@ -31,32 +38,85 @@ pub(crate) fn is_cap(max_endpoints: u32) -> bool {
     i32::try_from(max_endpoints).is_ok()
 }
 
-/// Longest name and external id in characters.
-pub(crate) const NAME_LEN_MAX: usize = 255;
-
-/// Longest URL in bytes.
-const URL_LEN_MAX: usize = 2048;
-
 /// Where to POST to: something that a delivery can be attempted at.
 pub(crate) fn endpoint_url(url: &str) -> Option<&'static str> {
-    let authority = url.split_once("://").and_then(|(scheme, rest)| {
-        let is_known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-        is_known.then(|| rest.split(['/', '?', '#']).next().unwrap_or_default())
-    });
-    if url.len() > URL_LEN_MAX {
-        return Some("its URL has more than 2048 bytes");
+    url.parse::<EndpointUrl>().err().map(EndpointUrlError::rule)
+}
+
+/// The labels of an endpoint or an application, where they were read as they are stored.
+pub(crate) fn metadata(labels: &Metadata) -> Result<(), MetadataError> {
+    check_labels(labels.as_map(), Metadata::KEYS_MAX)
+}
+
+/// The settings of a kind of endpoint.
+pub(crate) fn config(config: &Map<String, Value>) -> Option<&'static str> {
+    let mut keys = 0;
+    if !is_within(config.values(), 1, &mut keys) || keys + config.len() > CONFIG_KEYS_MAX {
+        return Some("config has at most 64 fields, nested 8 deep");
     }
-    if authority.is_none_or(str::is_empty) {
-        return Some("its URL must be an http or https URL");
+    let len = serde_json::to_string(config).map_or(usize::MAX, |json| json.len());
+    (len > CONFIG_LEN_MAX).then_some("config has at most 8,192 bytes of JSON")
+}
+
+/// Counts the fields in `values`, which lie so deep; false if one lies too deep.
+fn is_within<'a>(values: impl Iterator<Item = &'a Value>, depth: usize, keys: &mut usize) -> bool {
+    if depth > CONFIG_DEPTH_MAX {
+        return false;
     }
-    if authority.is_some_and(|authority| authority.contains('@')) {
-        Some("its URL must not hold credentials: give a user name and a password")
-    } else if authority.is_some_and(has_impossible_port) {
-        Some("its URL has a port that cannot be")
-    } else if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Some("its URL contains white space")
+    let mut values = values;
+    values.all(|value| match value {
+        Value::Array(items) => is_within(items.iter(), depth + 1, keys),
+        Value::Object(fields) => {
+            *keys += fields.len();
+            is_within(fields.values(), depth + 1, keys)
+        }
+        _ => true,
+    })
+}
+
+/// A text for people. NUL is refused, since not every store can keep it.
+pub(crate) fn description(text: &str) -> Option<&'static str> {
+    if text.chars().count() > DESCRIPTION_LEN_MAX {
+        Some("description has at most 1024 characters")
     } else {
-        None
+        text.contains('\0')
+            .then_some("description must not contain the character NUL")
+    }
+}
+
+/// RFC 7617: a user name holds no colon, and neither text a control character.
+pub(crate) fn basic_auth(username: &str, password: &str) -> Option<&'static str> {
+    let is_bad = username.is_empty()
+        || username.contains(':')
+        || username
+            .chars()
+            .chain(password.chars())
+            .any(char::is_control);
+    if is_bad {
+        Some(
+            "the user name must not be empty or contain a colon, and neither it nor the password a control character",
+        )
+    } else if username.chars().count() > USERNAME_LEN_MAX {
+        Some("the user name has at most 255 characters")
+    } else {
+        let is_long = password.chars().count() > PASSWORD_LEN_MAX;
+        is_long.then_some("the password has at most 1,024 characters")
+    }
+}
+
+/// A signing secret that was given.
+pub(crate) fn signing_secret(secret: &str) -> Option<&'static str> {
+    let is_fine = secret.len() <= SECRET_LEN_MAX && secrets::signing_secret_is_valid(secret);
+    (!is_fine).then_some("its secret must be whsec_ followed by base64, 512 bytes at most")
+}
+
+/// A key or token that was given: it is sent in a header, and looked up as a whole.
+pub(crate) fn given_key(key: &str, prefix: &str) -> Option<&'static str> {
+    if key.starts_with(prefix) {
+        let is_fine = key.len() <= SECRET_LEN_MAX && key.bytes().all(|b| b.is_ascii_graphic());
+        (!is_fine).then_some("a given secret has at most 512 bytes, all of them visible ASCII")
+    } else {
+        Some("a given secret must begin with the prefix of its kind")
     }
 }
 
@@ -75,44 +135,68 @@ pub(crate) fn environment_name(name: &str) -> Option<&'static str> {
     (!is_fine).then_some("a name has 1 to 50 characters, none of them a control character")
 }
 
-/// Whether what follows the last colon, outside of an IPv6 address, is no port.
-fn has_impossible_port(authority: &str) -> bool {
-    let after_address = authority.rsplit(']').next().unwrap_or_default();
-    after_address.split_once(':').is_some_and(|(_, port)| {
-        port.parse::<u16>().is_ok_and(|port| port == 0) || port.parse::<u16>().is_err()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn object(json: Value) -> Map<String, Value> {
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// A configuration so deep, its innermost object empty.
+    fn nested(depth: usize) -> Map<String, Value> {
+        let inner = (1..depth).fold(
+            serde_json::json!({}),
+            |inner, _| serde_json::json!({"a": inner}),
+        );
+        object(inner)
+    }
+
     #[test]
-    fn urls_that_can_never_be_delivered_to_are_refused() {
-        for good in [
-            "http://a",
-            "HTTPS://a.example:443/x?y=1",
-            "http://[::1]:80/",
-            "http://[::1]",
-            "http://a/b:c@d",
+    fn configurations_are_bounded_in_bytes_depth_and_fields() {
+        let fields = |count: usize| (0..count).map(|n| (n.to_string(), Value::Null)).collect();
+        assert_eq!(config(&fields(64)), None);
+        assert!(config(&fields(65)).is_some());
+        let inner: Map<_, _> = fields(64);
+        assert!(config(&object(serde_json::json!({"a": [inner]}))).is_some());
+        assert_eq!(config(&nested(8)), None);
+        assert!(config(&nested(9)).is_some());
+        assert!(config(&object(serde_json::json!({"a": [[[[[[[[1]]]]]]]]}))).is_some());
+        let long = |len: usize| object(serde_json::json!({"a": "x".repeat(len - 8)}));
+        assert_eq!(config(&long(8_192)), None);
+        assert!(config(&long(8_193)).is_some());
+    }
+
+    #[test]
+    fn descriptions_and_authentication_have_their_lengths() {
+        assert_eq!(description(&"ä".repeat(1_024)), None);
+        assert!(description(&"x".repeat(1_025)).is_some());
+        assert!(description("a\0").is_some());
+        assert_eq!(basic_auth(&"ä".repeat(255), &"ä".repeat(1_024)), None);
+        for (username, password) in [
+            ("", "p"),
+            ("u:", "p"),
+            ("u\n", "p"),
+            ("u", "p\u{7f}"),
+            (&"x".repeat(256), "p"),
+            ("u", &"x".repeat(1_025)),
         ] {
-            assert_eq!(endpoint_url(good), None, "{good}");
+            assert!(basic_auth(username, password).is_some());
         }
-        for bad in [
-            "",
-            "ftp://a",
-            "http://",
-            "http:///x",
-            "http://u:p@a/",
-            "http://a:0/",
-            "http://a:99999",
-            "http://a:x/",
-            "http://a b",
-        ] {
-            assert!(endpoint_url(bad).is_some(), "{bad}");
+    }
+
+    #[test]
+    fn given_secrets_have_their_shapes() {
+        let secret = |len: usize| format!("whsec_{}", "AAAA".repeat((len - 6) / 4));
+        assert_eq!(signing_secret(&secret(510)), None);
+        for bad in ["whsec_", "AAAA", "whsec_*", &secret(514)] {
+            assert!(signing_secret(bad).is_some(), "{bad}");
         }
-        let long = format!("http://a/{}", "x".repeat(2048));
-        assert!(endpoint_url(&long).is_some());
+        let key = |len: usize| format!("nhk_{}", "x".repeat(len - 4));
+        assert_eq!(given_key(&key(512), "nhk_"), None);
+        for bad in ["x", "nhk_a b", "nhk_ä", "nhk_\n", &key(513)] {
+            assert!(given_key(bad, "nhk_").is_some(), "{bad}");
+        }
     }
 
     #[test]

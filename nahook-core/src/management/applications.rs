@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Management;
 use super::endpoints::check_texts;
-use crate::catalog::rules::{self, NAME_LEN_MAX};
+use crate::catalog::rules;
+use crate::limits::NAME_LEN_MAX;
 use crate::{
     Actor, ApplicationId, ApplicationRecord, EndpointRecord, ManagementError, ManagementStore,
     Record, Select, StoreError, WorkspaceId,

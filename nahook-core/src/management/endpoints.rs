@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Management;
 use super::draft::Draft;
 use crate::catalog::rules;
+use crate::value::check_labels;
 use crate::{
     Actor, ApplicationId, BasicAuth, EndpointId, EndpointKind, EndpointRecord, EnvironmentId,
     ManagementError, ManagementStore, Metadata, Record, RetiredSecret, SecretText, Select,
@@ -16,8 +17,6 @@ use crate::{
 
 /// How long a secret that was rotated out goes on signing beside the new one (contract, section 2).
 const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_hours(24);
-/// Longest description in characters.
-const DESCRIPTION_LEN_MAX: usize = 1024;
 
 /// An endpoint to be made.
 #[derive(Clone, Debug, Default)]
@@ -170,6 +169,7 @@ fn create(draft: &mut Draft<'_>, new: &NewEndpoint) -> Result<EndpointRecord, Ma
     }
     let url = url_of(new.kind, new.url.as_deref(), &new.config)?;
     check_texts(new.description.as_deref(), Some(&new.metadata))?;
+    check_config(&new.config)?;
     let auth = match (&new.auth_username, &new.auth_password) {
         (Some(username), Some(password)) => Some(auth(username, password.clone())?),
         (None, None) => None,
@@ -209,8 +209,10 @@ fn update(
     if let Some(metadata) = &patch.metadata {
         row.metadata.clone_from(metadata);
     }
-    check_texts(row.description.as_deref(), patch.metadata.as_ref())?;
+    let description = patch.description.as_ref().and_then(Option::as_deref);
+    check_texts(description, patch.metadata.as_ref())?;
     if let Some(config) = &patch.config {
+        check_config(config)?;
         row.config.clone_from(config);
     }
     if patch.url.is_some() || patch.config.is_some() {
@@ -276,37 +278,22 @@ pub(super) fn check_texts(
     description: Option<&str>,
     metadata: Option<&BTreeMap<String, String>>,
 ) -> Result<(), ManagementError> {
-    if description.is_some_and(|text| text.chars().count() > DESCRIPTION_LEN_MAX) {
-        return Err(ManagementError::invalid(format!(
-            "description has at most {DESCRIPTION_LEN_MAX} characters"
-        )));
-    }
-    // Not every store can keep it.
-    if description.is_some_and(|text| text.contains('\0')) {
-        let rule = "description must not contain the character NUL";
+    if let Some(rule) = description.and_then(rules::description) {
         return Err(ManagementError::invalid(rule));
     }
-    if metadata.is_some_and(|labels| labels.len() > Metadata::KEYS_MAX) {
-        return Err(ManagementError::invalid(format!(
-            "metadata has at most {} keys",
-            Metadata::KEYS_MAX
-        )));
-    }
-    Ok(())
+    let metadata = metadata.map_or(Ok(()), |labels| check_labels(labels, Metadata::KEYS_MAX));
+    metadata.map_err(|error| ManagementError::invalid(error.to_string()))
 }
 
-/// RFC 7617: a user name holds no colon, and neither text a control character.
+fn check_config(config: &Map<String, Value>) -> Result<(), ManagementError> {
+    let broken = rules::config(config).map(ManagementError::invalid);
+    broken.map_or(Ok(()), Err)
+}
+
 fn auth(username: &str, password: SecretText) -> Result<BasicAuth, ManagementError> {
-    let is_bad = username.is_empty()
-        || username.contains(':')
-        || username
-            .chars()
-            .chain(password.expose().chars())
-            .any(char::is_control);
-    if is_bad {
-        return Err(ManagementError::invalid(
-            "authUsername must not be empty or contain a colon, and neither it nor authPassword a control character",
-        ));
+    if let Some(rule) = rules::basic_auth(username, password.expose()) {
+        let rule = format!("authUsername and authPassword: {rule}");
+        return Err(ManagementError::invalid(rule));
     }
     Ok(BasicAuth {
         username: username.to_owned(),

@@ -2,6 +2,7 @@
 
 use super::Management;
 use crate::catalog::rules;
+use crate::limits::ENVIRONMENTS_MAX;
 use crate::{
     Actor, EnvironmentId, EnvironmentRecord, EventTypeId, EventTypeName, ManagementError,
     ManagementStore, PublicationRecord, Record, Select, StoreError, WorkspaceId,
@@ -74,11 +75,9 @@ impl<S: ManagementStore> Management<S> {
             {
                 return Err(ManagementError::conflict("the slug is taken"));
             }
-            if draft.rows.environments.len() >= rules::ENVIRONMENTS_MAX {
-                return Err(ManagementError::conflict(format!(
-                    "a workspace has at most {} environments",
-                    rules::ENVIRONMENTS_MAX
-                )));
+            if draft.rows.environments.len() >= ENVIRONMENTS_MAX {
+                let rule = format!("a workspace has at most {ENVIRONMENTS_MAX} environments");
+                return Err(ManagementError::conflict(rule));
             }
             let row = EnvironmentRecord {
                 id: EnvironmentId::from_bits(draft.draw()),

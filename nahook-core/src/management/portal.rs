@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Management;
+use crate::limits::PORTAL_METADATA_KEYS_MAX;
+use crate::value::check_labels;
 use crate::{
     Actor, ApplicationId, KeyHash, ManagementError, ManagementStore, PortalRole,
     PortalSessionRecord, Record, SecretText, Select, WorkspaceId,
@@ -15,8 +17,6 @@ const CODE_LASTS: Duration = Duration::from_mins(5);
 const MINUTES_DEFAULT: u32 = 60;
 /// How long a session lasts at most, in minutes (contract, section 2).
 const MINUTES_MAX: u32 = 60;
-/// How many labels a session has at most (contract, section 2).
-const LABELS_MAX: usize = 10;
 
 /// A portal session to be made.
 #[derive(Clone, Debug, Default)]
@@ -60,10 +60,8 @@ impl<S: ManagementStore> Management<S> {
                 let rule = format!("expiresInMinutes is 1 to {MINUTES_MAX}");
                 return Err(ManagementError::invalid(rule));
             }
-            if new.metadata.len() > LABELS_MAX {
-                let rule = format!("metadata has at most {LABELS_MAX} keys");
-                return Err(ManagementError::invalid(rule));
-            }
+            check_labels(&new.metadata, PORTAL_METADATA_KEYS_MAX)
+                .map_err(|error| ManagementError::invalid(error.to_string()))?;
             let drawn = [draft.ids.random(), draft.ids.random()];
             let code = SecretText::new(format!("{:032x}{:032x}", drawn[0], drawn[1]));
             let lasts = Duration::from_mins(minutes.into());

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::limits;
+
 /// At most five labels, text to text, attached to every delivery of an event (contract, section 1).
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(
@@ -13,22 +15,44 @@ use thiserror::Error;
 )]
 pub struct Metadata(BTreeMap<String, String>);
 
-/// More labels than an event may carry.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("metadata has at most {} keys", Metadata::KEYS_MAX)]
-pub struct MetadataError;
+/// Labels that are too many or too long. The texts name the label and repeat no value.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// A key is too long.
+    #[error(
+        "a key of metadata is longer than {} characters",
+        limits::METADATA_KEY_LEN_MAX
+    )]
+    KeyTooLong,
+    /// There are too many.
+    #[error("metadata has at most {max} keys")]
+    TooManyKeys {
+        /// How many there may be.
+        max: usize,
+    },
+    /// A value is too long.
+    #[error("metadata.{key} is longer than 1,024 characters")]
+    ValueTooLong {
+        /// Its key.
+        key: String,
+    },
+}
 
 impl Metadata {
     /// How many keys there may be.
-    pub const KEYS_MAX: usize = 5;
+    pub const KEYS_MAX: usize = limits::METADATA_KEYS_MAX;
 
-    /// Checks the number of keys.
+    /// Checks the number of labels and their lengths.
     pub fn new(labels: BTreeMap<String, String>) -> Result<Self, MetadataError> {
-        if labels.len() <= Self::KEYS_MAX {
-            Ok(Self(labels))
-        } else {
-            Err(MetadataError)
-        }
+        check_labels(&labels, Self::KEYS_MAX)?;
+        Ok(Self(labels))
+    }
+
+    /// Checks the number alone: the labels were accepted once, by the rules of then. Deserializing does the same.
+    pub fn from_stored(labels: BTreeMap<String, String>) -> Result<Self, MetadataError> {
+        check_number(&labels, Self::KEYS_MAX)?;
+        Ok(Self(labels))
     }
 
     /// The labels, by key.
@@ -42,10 +66,34 @@ impl Metadata {
     }
 }
 
+/// The rule for labels of all kinds, of which there may be `keys_max`.
+pub(crate) fn check_labels(
+    labels: &BTreeMap<String, String>,
+    keys_max: usize,
+) -> Result<(), MetadataError> {
+    check_number(labels, keys_max)?;
+    for (key, value) in labels {
+        if key.chars().count() > limits::METADATA_KEY_LEN_MAX {
+            return Err(MetadataError::KeyTooLong);
+        }
+        if value.chars().count() > limits::METADATA_VALUE_LEN_MAX {
+            return Err(MetadataError::ValueTooLong { key: key.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_number(labels: &BTreeMap<String, String>, max: usize) -> Result<(), MetadataError> {
+    if labels.len() > max {
+        return Err(MetadataError::TooManyKeys { max });
+    }
+    Ok(())
+}
+
 impl TryFrom<BTreeMap<String, String>> for Metadata {
     type Error = MetadataError;
     fn try_from(labels: BTreeMap<String, String>) -> Result<Self, MetadataError> {
-        Self::new(labels)
+        Self::from_stored(labels)
     }
 }
 
@@ -70,7 +118,10 @@ mod tests {
             assert_eq!(metadata.as_map().len(), count);
             assert_eq!(metadata.is_empty(), count == 0);
         }
-        assert_eq!(Metadata::new(labels(6)), Err(MetadataError));
+        assert_eq!(
+            Metadata::new(labels(6)),
+            Err(MetadataError::TooManyKeys { max: 5 })
+        );
     }
 
     #[test]
@@ -80,5 +131,42 @@ mod tests {
         assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
         let six = serde_json::to_string(&labels(6)).unwrap();
         assert!(serde_json::from_str::<Metadata>(&six).is_err());
+    }
+
+    fn one(key: &str, value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(key.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn lengths_count_characters() {
+        let (key, value) = ("ä".repeat(128), "ä".repeat(1024));
+        assert!(Metadata::new(one(&key, &value)).is_ok());
+        let long_key = Metadata::new(one(&format!("{key}x"), "")).unwrap_err();
+        assert_eq!(
+            long_key.to_string(),
+            "a key of metadata is longer than 128 characters"
+        );
+        let long_value = Metadata::new(one("a", &format!("{value}x"))).unwrap_err();
+        assert_eq!(
+            long_value.to_string(),
+            "metadata.a is longer than 1,024 characters"
+        );
+    }
+
+    #[test]
+    fn five_keys_are_allowed_and_six_are_not() {
+        let labels = |count: usize| (0..count).map(|n| (n.to_string(), String::new())).collect();
+        assert!(Metadata::new(labels(5)).is_ok());
+        let many = Metadata::new(labels(6)).unwrap_err();
+        assert_eq!(many.to_string(), "metadata has at most 5 keys");
+        assert_eq!(Metadata::from_stored(labels(6)), Err(many));
+    }
+
+    #[test]
+    fn stored_labels_of_any_length_stay_readable() {
+        let long = one("a", &"x".repeat(310_000));
+        assert_eq!(Metadata::from_stored(long.clone()).unwrap().as_map(), &long);
+        let json = serde_json::to_string(&long).unwrap();
+        assert!(serde_json::from_str::<Metadata>(&json).is_ok());
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Call<'a> {
         read.map_err(|error| match error {
             ReadError::Broken => ApiError::validation("the body could not be read to its end"),
             ReadError::TooLate => ApiError::request_timeout(),
-            ReadError::TooLong => ApiError::payload_too_large(payload_len_max),
+            ReadError::TooLong => ApiError::body_too_large(len_max),
         })
     }
 

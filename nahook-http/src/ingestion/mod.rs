@@ -64,7 +64,7 @@ pub struct IngestionSettings {
 impl Default for IngestionSettings {
     fn default() -> Self {
         Self {
-            envelope_len_max: 64 * 1024,
+            envelope_len_max: 128 * 1024,
             discard_len_max: 1024 * 1024,
         }
     }

@@ -1,24 +1,24 @@
 //! What is answered when all went well.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::ApiError;
 use crate::openapi::Components;
 
 /// An answer of one status.
 pub(super) trait Answer: Send {
     /// Its status.
     const STATUS: StatusCode;
+    /// Whether it is as long as the store has rows.
+    const IS_LIST: bool = false;
 
     /// The schema of its body, if it has one.
     fn schema(components: &mut Components) -> Option<Value>;
 
-    /// The answer as bytes.
-    fn into_answer(self) -> Response;
+    /// Its body as JSON, if it has one.
+    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error>;
 }
 
 /// 200 with what was asked for.
@@ -43,20 +43,30 @@ impl<T: Serialize + ToSchema + Send> Answer for Found<T> {
         Some(components.reference::<T>())
     }
 
-    fn into_answer(self) -> Response {
-        json_answer(Self::STATUS, &self.0)
+    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+        serde_json::to_vec(&self.0).map(Some)
     }
 }
 
 impl<T: Serialize + ToSchema + Send> Answer for Listed<T> {
     const STATUS: StatusCode = StatusCode::OK;
+    const IS_LIST: bool = true;
 
     fn schema(components: &mut Components) -> Option<Value> {
         Some(json!({ "type": "array", "items": components.reference::<T>() }))
     }
 
-    fn into_answer(self) -> Response {
-        json_answer(Self::STATUS, &self.0)
+    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+        let mut json = vec![b'['];
+        // Each row is dropped when it was written.
+        for (place, row) in self.0.into_iter().enumerate() {
+            if place > 0 {
+                json.push(b',');
+            }
+            serde_json::to_writer(&mut json, &row)?;
+        }
+        json.push(b']');
+        Ok(Some(json))
     }
 }
 
@@ -67,8 +77,8 @@ impl<T: Serialize + ToSchema + Send> Answer for Made<T> {
         Some(components.reference::<T>())
     }
 
-    fn into_answer(self) -> Response {
-        json_answer(Self::STATUS, &self.0)
+    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+        serde_json::to_vec(&self.0).map(Some)
     }
 }
 
@@ -79,8 +89,8 @@ impl<T: Serialize + ToSchema + Send> Answer for Accepted<T> {
         Some(components.reference::<T>())
     }
 
-    fn into_answer(self) -> Response {
-        json_answer(Self::STATUS, &self.0)
+    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+        serde_json::to_vec(&self.0).map(Some)
     }
 }
 
@@ -91,18 +101,7 @@ impl Answer for Gone {
         None
     }
 
-    fn into_answer(self) -> Response {
-        Self::STATUS.into_response()
-    }
-}
-
-fn json_answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    match serde_json::to_vec(body) {
-        Ok(bytes) => (status, [(header::CONTENT_TYPE, json)], bytes).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "an answer could not be written");
-            ApiError::internal().into_response()
-        }
+    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+        Ok(None)
     }
 }

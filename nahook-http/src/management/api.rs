@@ -12,6 +12,7 @@ use nahook_core::{
 use tokio::sync::OnceCell;
 
 use super::cursor::Seal;
+use super::lists::Lists;
 
 /// The back end of the management routes, port by port.
 #[derive(Clone)]
@@ -71,6 +72,7 @@ pub struct ManagementApi {
     pub(super) ports: ManagementPorts,
     pub(super) settings: Arc<ManagementSettings>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) lists: Lists,
     seal: Arc<OnceCell<Seal>>,
 }
 
@@ -82,6 +84,7 @@ impl ManagementApi {
             ports,
             settings: Arc::default(),
             clock: Arc::new(SystemClock),
+            lists: Lists::new(),
             seal: Arc::default(),
         }
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::ManagementApi;
 use super::answer::Answer;
 use super::body::BodyArgs;
+use super::lists::Lists;
 use super::path::{PathArgs, PathId as _};
 use super::query::{self, QueryArgs};
 use super::refusal::missing;
@@ -60,22 +61,41 @@ where
     let mut report = Report::new(id, context);
     let calling = async {
         let call = read(&api, &head, path, &mut body, &mut report, deadline).await?;
-        timeout_at(deadline, operation(call))
+        timeout_at(deadline, perform(&api.lists, operation(call)))
             .await
             .unwrap_or_else(|_| Err(too_late(&head.method)))
     };
     let answered = calling.await;
     let code = answered.as_ref().map_or_else(ApiError::code, |_| OK);
-    let mut response = match answered {
-        Ok(answer) => answer.into_answer(),
-        Err(error) => error.into_response(),
-    };
+    let mut response = answered.unwrap_or_else(ApiError::into_response);
     if !body.discard(DISCARD_LEN_MAX, deadline).await {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
     report.answered(response.status().as_u16(), code);
     response
+}
+
+/// Runs the operation and writes its answer; lists wait for their turn, and for room.
+async fn perform<A: Answer>(
+    lists: &Lists,
+    operation: impl Future<Output = Result<A, ApiError>> + Send,
+) -> Result<Response, ApiError> {
+    let _turn = if A::IS_LIST { lists.turn().await } else { None };
+    let json = operation.await?.into_json().map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        ApiError::internal()
+    })?;
+    let Some(json) = json else {
+        return Ok(A::STATUS.into_response());
+    };
+    let json = if A::IS_LIST {
+        lists.hold(json).await
+    } else {
+        json.into()
+    };
+    let content_type = HeaderValue::from_static("application/json");
+    Ok((A::STATUS, [(header::CONTENT_TYPE, content_type)], json).into_response())
 }
 
 async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(

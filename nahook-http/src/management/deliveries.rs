@@ -27,6 +27,9 @@ use crate::openapi::Problem;
 /// How many deliveries a page has unless said otherwise, and at most (contract, section 2).
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 100;
+/// How many bytes of labels and keys a page has, roughly; it ends early after that. Deliveries from before labels were
+/// bounded can have hundreds of kilobytes each.
+const PAGE_LEN_MAX: usize = 1024 * 1024;
 /// How far back a list goes (contract, section 2).
 const LISTED_FOR: Duration = Duration::from_hours(7 * 24);
 
@@ -287,17 +290,32 @@ async fn list(call: Call<EndpointId, Page, NoBody>) -> Result<Found<DeliveryPage
         // One more than is shown says whether there is a next page.
         limit: limit + 1,
     };
+    let _turn = call.api.lists.turn().await;
     let mut rows = call.api.ports.search.deliveries(&query).await?;
     if rows.is_empty() {
         is_known(&call, &query).await?;
     }
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
+    let shown = shown_of(&rows, limit);
+    let has_more = rows.len() > shown;
+    rows.truncate(shown);
     let end = rows.last().filter(|_| has_more);
     Ok(Found(DeliveryPage {
         next_cursor: end.map(|row| seal.close(&list, row.id)),
         deliveries: rows.into_iter().map(Delivery::from).collect(),
     }))
+}
+
+/// How many of the rows a page shows: at most `limit`, and one at least.
+fn shown_of(rows: &[DeliveryRecord], limit: usize) -> usize {
+    let mut left = PAGE_LEN_MAX;
+    let fits = |row: &&DeliveryRecord| {
+        let labels = row.metadata.as_map().iter();
+        let len: usize = labels.map(|(key, value)| key.len() + value.len()).sum();
+        let is_room_left = left > 0;
+        left = left.saturating_sub(len + row.idempotency_key.as_str().len());
+        is_room_left
+    };
+    rows.iter().take(limit).take_while(fits).count()
 }
 
 /// Whether there is such an endpoint, or was: the history of one that was removed stays readable.

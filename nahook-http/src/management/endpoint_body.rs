@@ -162,7 +162,7 @@ pub(super) struct EndpointCreation {
     /// Labels, at most five.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
-    /// Settings of the kind.
+    /// Settings of the kind: at most 64 fields, nested 8 deep, and 8,192 bytes of JSON.
     #[schema(value_type = Option<Object>)]
     config: Option<Config>,
     /// The user name for basic authentication.
@@ -218,7 +218,7 @@ pub(super) struct EndpointChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     auth_password: Option<Option<String>>,
-    /// Settings of the kind, all of them.
+    /// Settings of the kind, all of them: at most 64 fields, nested 8 deep, and 8,192 bytes of JSON.
     #[schema(value_type = Option<Object>)]
     config: Option<Config>,
 }

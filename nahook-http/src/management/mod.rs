@@ -17,6 +17,7 @@ mod event_types;
 mod instant;
 mod keys;
 mod labels;
+mod lists;
 mod path;
 mod portal;
 mod query;

@@ -61,13 +61,4 @@ impl ApiError {
             "This is not a cursor of this list",
         )
     }
-
-    /// 413 `payload_too_large`, of a body that is no payload.
-    pub(super) fn body_too_large(len_max: usize) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload_too_large",
-            format!("The body exceeds the limit of {len_max} bytes"),
-        )
-    }
 }

@@ -1,8 +1,9 @@
 //! What the document says more exactly than a derive can: the rules that the core checks.
 
+use nahook_core::limits;
 use serde_json::{Value, json};
 
-use crate::openapi::Components;
+use crate::openapi::{self, Components};
 
 /// Any text but NUL, which not every store can keep.
 const TEXT: &str = r"^[^\x00]*$";
@@ -10,7 +11,17 @@ const TEXT: &str = r"^[^\x00]*$";
 const NAME: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
 const USER_NAME: &str = r"^[^:\x00-\x1f\x7f-\x9f]+$";
 const PASSWORD: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
-const URL: &str = r"^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.-]+(:[1-9][0-9]{0,3})?([/?#][!-~]*)?$";
+/// A name that DNS can have, or an address; a port from 1 to 65535; visible ASCII but the backslash. Names in Unicode are accepted,
+/// too.
+const URL: &str = concat!(
+    r"^[Hh][Tt][Tt][Pp][Ss]?://",
+    r"(([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9_])?",
+    r"|((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",
+    r"|\[(([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}",
+    r"|([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4}){0,2})?::([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4}){0,2})?)\])",
+    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?",
+    r"([/?#][!-\[\]-~]*)?$",
+);
 
 /// Puts the rules into the schemas of the bodies.
 pub(crate) fn refine(components: &mut Components) {
@@ -23,18 +34,21 @@ pub(crate) fn refine(components: &mut Components) {
             );
             fields["description"] = described(
                 &fields["description"],
-                optional(&json!({ "type": "string", "pattern": TEXT, "maxLength": 1024 })),
+                optional(&json!({ "type": "string", "pattern": TEXT, "maxLength": limits::DESCRIPTION_LEN_MAX })),
             );
-            fields["metadata"] = described(&fields["metadata"], labels(5));
+            fields["metadata"] = described(&fields["metadata"], labels(limits::METADATA_KEYS_MAX));
             fields["authUsername"] = described(
                 &fields["authUsername"],
-                optional(&json!({ "type": "string", "pattern": USER_NAME })),
+                optional(&json!({ "type": "string", "pattern": USER_NAME, "maxLength": limits::USERNAME_LEN_MAX })),
             );
             fields["authPassword"] = described(
                 &fields["authPassword"],
-                optional(&json!({ "type": "string", "pattern": PASSWORD })),
+                optional(&json!({ "type": "string", "pattern": PASSWORD, "maxLength": limits::PASSWORD_LEN_MAX })),
             );
-            fields["config"] = described(&fields["config"], object(&json!({ "type": "object" })));
+            fields["config"] = described(
+                &fields["config"],
+                object(&json!({ "type": "object", "maxProperties": limits::CONFIG_KEYS_MAX })),
+            );
         });
     }
     components.refine("NewEndpoint", |schema| {
@@ -71,7 +85,7 @@ pub(crate) fn refine(components: &mut Components) {
             let fields = &mut schema["properties"];
             fields["description"] = described(
                 &fields["description"],
-                optional(&json!({ "type": "string", "pattern": TEXT, "maxLength": 1024 })),
+                optional(&json!({ "type": "string", "pattern": TEXT, "maxLength": limits::DESCRIPTION_LEN_MAX })),
             );
         });
     }
@@ -89,24 +103,27 @@ pub(crate) fn refine(components: &mut Components) {
         let fields = &mut schema["properties"];
         fields["name"] = described(&fields["name"], optional(&environment_name));
     });
-    let name = json!({ "type": "string", "pattern": NAME, "minLength": 1, "maxLength": 255 });
+    let name = json!({ "type": "string", "pattern": NAME, "minLength": 1, "maxLength": limits::NAME_LEN_MAX });
     let cap = json!({ "type": "integer", "minimum": 0, "maximum": i32::MAX });
     components.refine("NewApplication", |schema| {
         let fields = &mut schema["properties"];
         fields["name"] = described(&fields["name"], name.clone());
         fields["externalId"] = described(&fields["externalId"], optional(&name));
-        fields["metadata"] = described(&fields["metadata"], labels(5));
+        fields["metadata"] = described(&fields["metadata"], labels(limits::METADATA_KEYS_MAX));
         fields["maxEndpoints"] = described(&fields["maxEndpoints"], optional(&cap));
     });
     components.refine("ApplicationUpdate", |schema| {
         let fields = &mut schema["properties"];
         fields["name"] = described(&fields["name"], optional(&name));
-        fields["metadata"] = described(&fields["metadata"], labels(5));
+        fields["metadata"] = described(&fields["metadata"], labels(limits::METADATA_KEYS_MAX));
         fields["maxEndpoints"] = described(&fields["maxEndpoints"], optional(&cap));
     });
     components.refine("PortalSessionRequest", |schema| {
         let fields = &mut schema["properties"];
-        fields["metadata"] = described(&fields["metadata"], labels(10));
+        fields["metadata"] = described(
+            &fields["metadata"],
+            labels(limits::PORTAL_METADATA_KEYS_MAX),
+        );
     });
     refine_operators(components, &name);
 }
@@ -144,6 +161,5 @@ fn object(schema: &Value) -> Value {
 }
 
 fn labels(max: usize) -> Value {
-    let values = json!({ "type": "string" });
-    object(&json!({ "type": "object", "maxProperties": max, "additionalProperties": values }))
+    object(&openapi::labels(max))
 }

@@ -1,8 +1,9 @@
 //! What the document says of the Ingestion API.
 
+use nahook_core::limits;
 use serde_json::{Value, json};
 
-use super::{Api, Components, Operation, Problem};
+use super::{Api, Components, Operation, Problem, labels};
 
 /// What every ingestion operation may refuse.
 const COMMON: [Problem; 8] = [
@@ -284,7 +285,7 @@ fn metadata() -> Value {
     json!({
         "description": "Labels, at most five, attached to every delivery.",
         "anyOf": [
-            { "type": "object", "maxProperties": 5, "additionalProperties": { "type": "string" } },
+            labels(limits::METADATA_KEYS_MAX),
             { "type": "array", "maxItems": 0 },
             { "type": "null" },
         ],

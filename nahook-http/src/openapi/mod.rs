@@ -11,7 +11,8 @@ pub use self::document::openapi_document;
 pub(crate) use self::problem::Problem;
 pub use self::route::openapi_router;
 
-use serde_json::Value;
+use nahook_core::limits;
+use serde_json::{Value, json};
 
 /// Which of the two APIs an operation belongs to: they take different secrets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,4 +38,14 @@ pub(crate) struct Operation {
     pub(crate) problems: Vec<Problem>,
     /// The schemas that are referred to.
     pub(crate) components: Components,
+}
+
+/// Labels, at most so many.
+pub(crate) fn labels(max: usize) -> Value {
+    json!({
+        "type": "object",
+        "maxProperties": max,
+        "propertyNames": { "maxLength": limits::METADATA_KEY_LEN_MAX },
+        "additionalProperties": { "type": "string", "maxLength": limits::METADATA_VALUE_LEN_MAX },
+    })
 }

@@ -1,12 +1,12 @@
 //! Why a body is refused.
 
-use nahook_core::{EventTypeNameError, IdempotencyKey, Metadata};
+use nahook_core::{EventTypeNameError, IdempotencyKey, MetadataError};
 use thiserror::Error;
 
 use super::ITEMS_MAX;
 
-/// Why a body is refused. The text is shown to the caller and repeats nothing of the body.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+/// Why a body is refused. The text is shown to the caller and repeats no value of the body.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum BodyError {
     /// A known field occurs twice: which one was meant, nobody can tell.
@@ -29,9 +29,9 @@ pub enum BodyError {
     /// `metadata` is something else than an object.
     #[error("metadata must be an object of strings")]
     MetadataNotAnObject,
-    /// More labels than an event may carry.
-    #[error("metadata has at most {} keys", Metadata::KEYS_MAX)]
-    MetadataTooManyKeys,
+    /// Labels that are too many or too long.
+    #[error(transparent)]
+    Metadata(MetadataError),
     /// A label's value is something else than a string, or escapes what is not a character.
     #[error("metadata values must be strings")]
     MetadataValueNotAString,

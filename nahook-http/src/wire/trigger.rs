@@ -72,7 +72,7 @@ fn parse_metadata(raw: &RawValue) -> Result<Metadata, BodyError> {
     }
     // Well-formed already: what still fails is an escape in a key that is not a character.
     let labels = read(text, LabelsVisitor).map_err(|_| BodyError::MetadataNotAnObject)??;
-    Metadata::new(labels).map_err(|_| BodyError::MetadataTooManyKeys)
+    Metadata::new(labels).map_err(BodyError::Metadata)
 }
 
 /// Reads labels; what is wrong with one is a value, not an error of the text.

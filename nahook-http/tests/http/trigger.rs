@@ -173,3 +173,67 @@ async fn batch_is_a_route_and_no_event_type() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_is_too_long_is_blamed() {
+    let bench = Bench::new().await;
+    let long = |len: usize| "x".repeat(len);
+    for (body, code, message) in [
+        (
+            format!(r#"{{"payload":{{}},"metadata":{{"a":"{}"}}}}"#, long(1_025)),
+            (400, "validation_error"),
+            "metadata.a is longer than 1,024 characters",
+        ),
+        (
+            format!(
+                r#"{{"payload":{{}},"metadata":{{"a":"{}"}}}}"#,
+                long(310_000)
+            ),
+            (400, "validation_error"),
+            "metadata.a is longer than 1,024 characters",
+        ),
+        (
+            format!(r#"{{"payload":{{}},"metadata":{{"{}":""}}}}"#, long(129)),
+            (400, "validation_error"),
+            "a key of metadata is longer than 128 characters",
+        ),
+        (
+            format!(
+                r#"{{"payload":{{}},"metadata":{{"a":"{}"}}}}"#,
+                long(500_000)
+            ),
+            (413, "payload_too_large"),
+            "The request body exceeds the limit of 393216 bytes",
+        ),
+        (
+            format!(r#"{{"payload":{{"a":"{}"}}}}"#, long(262_144)),
+            (413, "payload_too_large"),
+            "The payload exceeds the limit of 262144 bytes",
+        ),
+    ] {
+        let answer = ask(&bench.router(), post(ORDER_PAID, KEY, body)).await;
+        assert_eq!(answer.error(), (code.0, code.1.to_owned()));
+        assert_eq!(answer.json()["error"]["message"], message);
+    }
+    // The most that is allowed fits, however it is written.
+    let (key, value) = ("\\ud83d\\ude00".repeat(126), "\\ud83d\\ude00".repeat(1_024));
+    let labels: Vec<_> = (0..5).map(|n| format!(r#""{n}{key}":"{value}""#)).collect();
+    let payload = format!(r#"{{"a":"{}"}}"#, long(262_144 - 8));
+    let body = format!(
+        r#"{{"payload":{payload},"metadata":{{{}}}}}"#,
+        labels.join(",")
+    );
+    let answer = ask(&bench.router(), post(ORDER_PAID, KEY, body)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let item = format!(
+        r#"{{"items":[{{"eventType":"order.paid","payload":{{}},"metadata":{{"a":"{}"}}}}]}}"#,
+        long(1_025)
+    );
+    let answer = ask(&bench.router(), post("/api/ingest/event/batch", KEY, item)).await;
+    assert_eq!(answer.status.as_u16(), 207);
+    let error = &answer.json()["items"][0]["error"];
+    assert_eq!(
+        error["message"],
+        "metadata.a is longer than 1,024 characters"
+    );
+}

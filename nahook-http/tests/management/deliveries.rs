@@ -14,15 +14,20 @@ const PAYLOAD: &str = r#"{ "b":1e400,  "a":[[[]]],"b":2 }"#;
 impl Bench {
     /// Triggers an event for the shop's endpoint; answers the delivery's id.
     pub(crate) async fn trigger(&self) -> String {
+        let labels = [("source".to_owned(), "checkout".to_owned())];
+        self.trigger_labelled(Metadata::new(labels.into()).unwrap())
+            .await
+    }
+
+    async fn trigger_labelled(&self, metadata: Metadata) -> String {
         let caller = self.memory.api_key(&KeyHash::of(KEY)).await.unwrap();
         let limiter = GcraLimiter::new(Arc::new(nahook_core::SystemClock));
         let engine = FanOut::new(self.memory.clone(), self.memory.clone(), limiter);
         let engine = engine.with_clock(Arc::clone(&self.clock));
-        let labels = [("source".to_owned(), "checkout".to_owned())];
         let event = NewEvent {
             event_type: EventTypeName::new("order.paid").unwrap(),
             payload: Payload::new(PAYLOAD).unwrap(),
-            metadata: Metadata::new(labels.into()).unwrap(),
+            metadata,
         };
         let receipt = engine
             .trigger(event, &caller.unwrap().identity)
@@ -217,4 +222,31 @@ async fn a_list_is_filtered_bounded_and_goes_back_seven_days() {
         .get("/endpoints/ep_never/deliveries")
         .await
         .error(404, "not_found");
+}
+
+#[tokio::test]
+async fn page_of_huge_labels_ends_early_and_the_next_goes_on() {
+    let bench = Bench::new().await;
+    let mut made = Vec::new();
+    for _ in 0..9 {
+        // Accepted before labels had a bound.
+        let labels = [("a".to_owned(), "x".repeat(310_000))];
+        let labels = Metadata::from_stored(labels.into()).unwrap();
+        made.push(bench.trigger_labelled(labels).await);
+    }
+    made.sort_unstable_by(|a, b| b.cmp(a));
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = bench
+            .get(&format!("/endpoints/ep_1/deliveries?limit=100{cursor}"))
+            .await;
+        let page = page.json(200);
+        assert!(page.to_string().len() < 1_500_000);
+        seen.extend(ids(&page["deliveries"]).into_iter().map(str::to_owned));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, made);
 }

@@ -194,3 +194,128 @@ async fn what_is_wrong_is_named_and_not_repeated() {
         .await;
     answer.error(413, "payload_too_large");
 }
+
+#[tokio::test]
+async fn every_field_has_a_bound_and_the_message_names_it() {
+    let bench = Bench::new().await;
+    let long = |len: usize| "x".repeat(len);
+    let fields: serde_json::Map<_, _> = (0..65).map(|n| (n.to_string(), Value::Null)).collect();
+    for (field, value, words) in [
+        (
+            "metadata",
+            json!({"a": long(1_025)}),
+            "metadata.a is longer than 1,024 characters",
+        ),
+        (
+            "metadata",
+            json!({(long(129)): ""}),
+            "a key of metadata is longer than 128 characters",
+        ),
+        (
+            "config",
+            json!({"a": long(8_192)}),
+            "config has at most 8,192 bytes of JSON",
+        ),
+        (
+            "config",
+            json!({"a": fields}),
+            "config has at most 64 fields, nested 8 deep",
+        ),
+        (
+            "config",
+            json!({"a": [[[[[[[[1]]]]]]]]}),
+            "config has at most 64 fields, nested 8 deep",
+        ),
+        (
+            "description",
+            json!(long(1_025)),
+            "description has at most 1024 characters",
+        ),
+        (
+            "url",
+            json!(format!("https://a/{}", long(2_048))),
+            "the endpoint: its URL has more than 2048 bytes",
+        ),
+        (
+            "url",
+            json!("http://a\u{200d}b.test/"),
+            "the endpoint: its URL has a host or port that cannot be",
+        ),
+        (
+            "url",
+            json!("http://[fe80::1%25eth0]/"),
+            "the endpoint: its URL has a host or port that cannot be",
+        ),
+    ] {
+        let mut new = json!({"url": "https://a.example/"});
+        new[field] = value.clone();
+        let refused = bench.post("/endpoints", &new).await;
+        assert_eq!(refused.error(400, "validation_error"), words);
+        let change = json!({(field): value});
+        let refused = bench.patch("/endpoints/ep_1", &change).await;
+        assert_eq!(refused.error(400, "validation_error"), words);
+    }
+    for (username, password) in [(long(256), long(1)), (long(1), long(1_025))] {
+        let new = json!({"url": "https://a.example/", "authUsername": username, "authPassword": password});
+        let message = bench
+            .post("/endpoints", &new)
+            .await
+            .error(400, "validation_error");
+        assert!(
+            message.contains("authUsername") && message.len() < 200,
+            "{message}"
+        );
+    }
+    let slack = json!({"type": "slack", "config": {"webhookUrl": "https://a\u{200d}b.test/"}});
+    bench
+        .post("/endpoints", &slack)
+        .await
+        .error(400, "validation_error");
+    let most = json!({
+        "url": "https://a.example/", "description": long(1_024),
+        "metadata": {(long(128)): long(1_024)}, "config": {"a": long(8_184)},
+        "authUsername": long(255), "authPassword": long(1_024),
+    });
+    bench.post("/endpoints", &most).await.json(201);
+}
+
+#[tokio::test]
+async fn labels_and_bodies_have_the_same_bounds_everywhere() {
+    let bench = Bench::new().await;
+    let long = |len: usize| "x".repeat(len);
+    let application = json!({"name": "a", "metadata": {"a": long(1_025)}});
+    let refused = bench.post("/applications", &application).await;
+    assert_eq!(
+        refused.error(400, "validation_error"),
+        "metadata.a is longer than 1,024 characters"
+    );
+    let application = bench
+        .post("/applications", &json!({"name": "a"}))
+        .await
+        .json(201);
+    let path = format!("/applications/{}", application["id"].as_str().unwrap());
+    let labels = json!({"metadata": {"a": long(1_025)}});
+    bench
+        .patch(&path, &labels)
+        .await
+        .error(400, "validation_error");
+    let portal = format!("{path}/portal");
+    bench
+        .post(&portal, &labels)
+        .await
+        .error(400, "validation_error");
+    let ten: serde_json::Map<_, _> = (0..10).map(|n| (n.to_string(), json!("v"))).collect();
+    bench
+        .post(&portal, &json!({"metadata": ten}))
+        .await
+        .json(201);
+    let body = json!({"url": "https://a.example/", "description": long(300_000)});
+    let message = bench
+        .post("/endpoints", &body)
+        .await
+        .error(413, "payload_too_large");
+    assert_eq!(
+        message,
+        "The request body exceeds the limit of 262144 bytes"
+    );
+}

@@ -122,7 +122,7 @@ fn entry(told: Told<'_>, body: &Bytes) -> Result<Entry, Malformed> {
     let accepted_at = Timestamp::from_nanos(told.accepted_at);
     let key = checked(key.transpose())?;
     let mut event = Event::direct(payload, message, workspace, key, accepted_at);
-    event.metadata = checked(Metadata::new(told.metadata))?;
+    event.metadata = checked(Metadata::from_stored(told.metadata))?;
     event.event_type = match (told.event_type, told.event_type_name) {
         (Some(id), Some(name)) => Some(EventTypeRef {
             id: checked(EventTypeId::new(id))?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_core::limits::ERROR_LEN_MAX;
 use nahook_core::{
     Attempt, DeliveryId, EndpointId, Event, EventTypeId, IdempotencyKey, LogEntry, Metadata,
     Payload, Standing, Timestamp,
@@ -86,7 +87,7 @@ impl Line {
                 .map_err(|error| format!("idempotencyKey: {error}"))?,
             created_at,
         );
-        event.metadata = self.metadata;
+        event.metadata = Metadata::new(self.metadata.into()).map_err(|error| error.to_string())?;
         event.event_type = match self.event_type_id {
             None => None,
             Some(id) => {
@@ -128,6 +129,12 @@ impl Line {
 
 impl AttemptLine {
     fn attempt(self) -> Result<Attempt, String> {
+        let error = self.error_message.as_deref().unwrap_or_default();
+        if error.chars().count() > ERROR_LEN_MAX {
+            return Err(format!(
+                "errorMessage of an attempt is longer than {ERROR_LEN_MAX} characters"
+            ));
+        }
         Ok(Attempt {
             started_at: instant("createdAt of an attempt", &self.created_at)?,
             duration: Duration::from_millis(self.response_time_ms.unwrap_or(0)),

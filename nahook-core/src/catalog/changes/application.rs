@@ -16,8 +16,8 @@ impl Planner<'_> {
         workspace: WorkspaceId,
     ) -> Result<ApplicationId, ManifestError> {
         let name = || spec.name.clone();
-        let rule = |rule| {
-            let (what, name) = (WHAT, name());
+        let rule = |rule: &str| {
+            let (what, name, rule) = (WHAT, name(), rule.to_owned().into());
             Err(ManifestError::Value { what, name, rule })
         };
         let external_id = spec.external_id.as_deref();
@@ -26,6 +26,9 @@ impl Planner<'_> {
         }
         if spec.max_endpoints.is_some_and(|max| !rules::is_cap(max)) {
             return rule(rules::CAP);
+        }
+        if let Some(Err(error)) = spec.metadata.as_ref().map(rules::metadata) {
+            return rule(&error.to_string());
         }
         let mut rows = self.state.applications.iter();
         let found = rows.position(|row| {
@@ -112,7 +115,7 @@ impl Planner<'_> {
             Some(row) => Err(ManifestError::Value {
                 what: WHAT,
                 name: row.name.clone(),
-                rule: "it has more endpoints than its max_endpoints",
+                rule: "it has more endpoints than its max_endpoints".into(),
             }),
             None => Ok(()),
         }

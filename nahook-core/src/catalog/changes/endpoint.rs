@@ -1,5 +1,7 @@
 //! Endpoints and their subscriptions.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::planner::{DEFAULT_SLUG, Planner, put};
@@ -57,8 +59,14 @@ impl Planner<'_> {
         let config = kept(spec.config.as_ref(), before.map(|row| &row.config)).unwrap_or_default();
         let url = match checked_url(spec, kind, &config) {
             Ok(url) => url,
-            Err(rule) => return Err(ManifestError::Value { what, name, rule }),
+            Err(rule) => {
+                let rule = rule.into();
+                return Err(ManifestError::Value { what, name, rule });
+            }
         };
+        if let Err(rule) = check_fields(spec) {
+            return Err(ManifestError::Value { what, name, rule });
+        }
         let given = spec.secret.as_ref().map(SecretText::new);
         let secret = given.or_else(|| before.map(|row| row.secret.clone()));
         let drawn = secret
@@ -183,13 +191,28 @@ fn checked_url(
     let secret = spec.secret.as_deref();
     if let Some(rule) = rules::endpoint_url(url) {
         Err(rule)
-    } else if secret.is_some_and(|secret| !secrets::signing_secret_is_valid(secret)) {
-        Err("its secret must be whsec_ followed by base64")
+    } else if let Some(rule) = secret.and_then(rules::signing_secret) {
+        Err(rule)
     } else if spec.auth_username.is_some() != spec.auth_password.is_some() {
         Err("auth_username and auth_password go together")
     } else {
         Ok(url.to_owned())
     }
+}
+
+/// Checks what is declared beside the URL; what is not declared was checked when it was.
+fn check_fields(spec: &EndpointSpec) -> Result<(), Cow<'static, str>> {
+    if let Some(metadata) = &spec.metadata {
+        rules::metadata(metadata).map_err(|error| error.to_string())?;
+    }
+    let auth = spec
+        .auth_username
+        .as_deref()
+        .zip(spec.auth_password.as_deref());
+    let broken = (spec.config.as_ref().and_then(rules::config))
+        .or_else(|| spec.description.as_deref().and_then(rules::description))
+        .or_else(|| auth.and_then(|(username, password)| rules::basic_auth(username, password)));
+    broken.map_or(Ok(()), |rule| Err(rule.into()))
 }
 
 fn kept<T: Clone>(declared: Option<&T>, before: Option<&T>) -> Option<T> {
@@ -279,5 +302,52 @@ mod tests {
             &json!({"config": {"webhookUrl": "https://a/"}}),
         );
         webhook.unwrap_err();
+    }
+
+    #[test]
+    fn declared_fields_have_the_bounds_of_the_api() {
+        let long = |len: usize| "x".repeat(len);
+        for (field, value) in [
+            ("metadata", json!({"a": long(1_025)})),
+            ("metadata", json!({(long(129)): ""})),
+            ("config", json!({"a": long(8_192)})),
+            ("description", json!(long(1_025))),
+            ("description", json!("a\u{0}")),
+            ("secret", json!(format!("whsec_{}", "AAAA".repeat(200)))),
+            ("url", json!("http://a\u{200d}b.test/")),
+            ("url", json!("http://localhost%00.test/")),
+        ] {
+            let mut spec = json!({"url": "https://a.example/"});
+            spec[field] = value;
+            let refused = plan(&Snapshot::default(), &spec).unwrap_err();
+            assert!(matches!(refused, ManifestError::Value { .. }), "{field}");
+        }
+        for (username, password) in [("a:b", "p"), ("", "p"), ("u", "p\n"), (&*long(256), "p")] {
+            let spec = json!({
+                "url": "https://a.example/", "auth_username": username, "auth_password": password,
+            });
+            plan(&Snapshot::default(), &spec).unwrap_err();
+        }
+        for contents in [
+            json!({"name": long(256)}),
+            json!({"event_types": [{"name": "a", "description": long(1_025)}]}),
+            json!({"applications": [{"name": "a", "metadata": {"a": long(1_025)}}]}),
+            json!({"api_keys": [{"name": long(256)}]}),
+            json!({"api_keys": [{"name": "a", "key": "nhk_a b"}]}),
+            json!({"management_tokens": [{"name": "a", "token": format!("nhm_{}", long(512))}]}),
+        ] {
+            let mut workspace = json!({"id": "ws_a", "name": "a"});
+            workspace
+                .as_object_mut()
+                .unwrap()
+                .extend(contents.as_object().unwrap().clone());
+            let manifest: Manifest =
+                serde_json::from_value(json!({"workspaces": [workspace]})).unwrap();
+            let planned = manifest.changes(&Snapshot::default(), Timestamp::default(), &RandomIds);
+            assert!(
+                matches!(planned, Err(ManifestError::Value { .. })),
+                "{planned:?}"
+            );
+        }
     }
 }

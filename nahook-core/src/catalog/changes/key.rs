@@ -4,7 +4,7 @@ use super::planner::{Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::catalog::manifest::{ApiKeySpec, ManagementTokenSpec};
 use crate::catalog::record::{ApiKeyRecord, KeyState, ManagementTokenRecord};
-use crate::catalog::secrets;
+use crate::catalog::{rules, secrets};
 use crate::{ApiKeyId, KeyHash, ManagementTokenId, SecretText, WorkspaceId};
 
 impl Planner<'_> {
@@ -127,17 +127,17 @@ fn check_secret(
     secret: Option<&str>,
     prefix: &'static str,
 ) -> Result<(), ManifestError> {
-    let rule = if name.is_empty() {
-        "a name is required"
-    } else if secret.is_some_and(|secret| !secret.starts_with(prefix)) {
-        "a given secret must begin with the prefix of its kind"
+    let broken = if rules::is_name(name) {
+        secret.and_then(|secret| rules::given_key(secret, prefix))
     } else {
-        return Ok(());
+        Some(rules::NAME)
     };
-    Err(ManifestError::Value {
-        what,
-        name: name.to_owned(),
-        rule,
+    broken.map_or(Ok(()), |rule| {
+        Err(ManifestError::Value {
+            what,
+            name: name.to_owned(),
+            rule: rule.into(),
+        })
     })
 }
 

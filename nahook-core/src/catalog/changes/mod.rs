@@ -6,6 +6,7 @@ mod key;
 mod planner;
 mod workspace;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use thiserror::Error;
@@ -155,7 +156,7 @@ pub enum ManifestError {
         /// Which one.
         name: String,
         /// The rule it breaks.
-        rule: &'static str,
+        rule: Cow<'static, str>,
     },
 }
 

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use super::endpoint::name_of;
 use super::{Change, ManifestError, Record, Snapshot, Verb};
 use crate::catalog::manifest::{EnvironmentSpec, Manifest, WorkspaceSpec};
-use crate::catalog::rules::ENVIRONMENTS_MAX;
+use crate::limits::ENVIRONMENTS_MAX;
 use crate::{
     ApplicationId, EndpointRecord, EnvironmentId, EventTypeId, EventTypeName, IdSource, MessageId,
     SecretText, Timestamp, WorkspaceId,
@@ -116,7 +116,7 @@ impl<'a> Planner<'a> {
             return Err(ManifestError::Value {
                 what,
                 name,
-                rule: "at most 10 environments",
+                rule: "at most 10 environments".into(),
             });
         }
         let mut seen = HashSet::new();

@@ -18,15 +18,15 @@ const PAYLOAD_LEN_MAX: usize = 64 * 1024 * 1024;
 
 impl Planner<'_> {
     pub(super) fn workspace(&mut self, spec: &WorkspaceSpec) -> Result<WorkspaceId, ManifestError> {
-        let rule = |rule| {
+        let rule = |rule: &'static str| {
             Err(ManifestError::Value {
                 what: "workspace",
                 name: spec.name.clone(),
-                rule,
+                rule: rule.into(),
             })
         };
-        if spec.name.is_empty() {
-            return rule("a name is required");
+        if !rules::is_name(&spec.name) {
+            return rule(rules::NAME);
         }
         let found = self.state.workspaces.iter().position(|row| match spec.id {
             Some(id) => row.id == id,
@@ -97,7 +97,7 @@ impl Planner<'_> {
             return Err(ManifestError::Value {
                 what,
                 name: slug,
-                rule,
+                rule: rule.into(),
             });
         }
         let id = before.map(|row| row.id).or(spec.id);
@@ -138,6 +138,11 @@ impl Planner<'_> {
                 name,
                 field: "id",
             });
+        }
+        if let Some(rule) = spec.description.as_deref().and_then(rules::description) {
+            let (what, name) = ("event type", spec.name.to_string());
+            let rule = rule.into();
+            return Err(ManifestError::Value { what, name, rule });
         }
         let id = before.map(|row| row.id).or(spec.id);
         let desired = EventTypeRecord {

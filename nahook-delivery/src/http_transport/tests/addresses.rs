@@ -142,8 +142,35 @@ fn a_url_that_cannot_be_posted_to_is_invalid() {
         "http://",
         "no url",
         "",
+        "http://[fe80::1%25eth0]/",
+        "http://localhost%00.test/",
+        "http://xn--a.test/",
+        "http://a\u{200d}b.test/",
+        "http://a..b/",
+        "http://a\\b/",
     ] {
         let read = url.parse::<OutboundUrl>();
         assert_eq!(read, Err(TransportError::InvalidUrl), "{url}");
+    }
+}
+
+proptest::proptest! {
+    /// One opinion: what may be declared can be made a request of.
+    #[test]
+    fn every_url_that_may_be_declared_can_be_posted_to(
+        scheme in "(http|https|HTTP)",
+        host in "([a-zA-Z0-9_.*%ßä\u{200d}\u{3002}-]{1,12}|\\[[0-9a-f:.%]{2,12}\\]|xn--[a-z0-9-]{1,6}|\\PC{1,8})",
+        port in "(:[0-9]{0,6})?",
+        rest in "([/?#]\\PC{0,12})?",
+    ) {
+        let text = format!("{scheme}://{host}{port}{rest}");
+        let declared = text.parse::<nahook_core::EndpointUrl>().is_ok();
+        let dialled = text.parse::<OutboundUrl>();
+        proptest::prop_assert_eq!(declared, dialled.is_ok(), "{}", text);
+        if let Ok(url) = dialled {
+            proptest::prop_assert!(url.host().to_str().is_ok());
+            proptest::prop_assert!(url.path().path().starts_with('/'));
+            proptest::prop_assert!(url.as_uri().port_u16() != Some(0));
+        }
     }
 }
