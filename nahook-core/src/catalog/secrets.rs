@@ -42,3 +42,28 @@ pub fn signing_secret_is_valid(secret: &str) -> bool {
 fn hex_256(random: &dyn IdSource) -> String {
     format!("{:032x}{:032x}", random.random(), random.random())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RandomIds;
+
+    #[test]
+    fn a_signing_secret_is_the_prefix_and_base64_of_something() {
+        let drawn = new_signing_secret(&RandomIds);
+        for good in [drawn.expose(), "whsec_aA==", "whsec_aHVudGVyMg=="] {
+            assert!(signing_secret_is_valid(good), "{good}");
+        }
+        for bad in [
+            "",
+            "whsec_",
+            "whsec_hunter2",
+            "whsec_aA",
+            "aHVudGVyMg==",
+            "WHSEC_aHVudGVyMg==",
+            " whsec_aHVudGVyMg==",
+        ] {
+            assert!(!signing_secret_is_valid(bad), "{bad}");
+        }
+    }
+}

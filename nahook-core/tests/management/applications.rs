@@ -137,3 +137,21 @@ async fn what_does_not_exist_is_not_found() {
         .await;
     expect_not_found(updated, "application");
 }
+
+#[tokio::test]
+async fn applications_are_listed_the_oldest_first_and_in_parts() {
+    let shop = Shop::empty().await;
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        made.push(create(&shop, named(name, None, None)).await.unwrap());
+    }
+    let listed = async |offset, limit| {
+        let listed = shop
+            .management
+            .applications(&shop.workspace, offset, limit)
+            .await;
+        listed.unwrap().iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(0, 10).await, made);
+    assert_eq!(listed(1, 1).await, made[1..2]);
+}

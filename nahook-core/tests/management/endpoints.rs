@@ -250,3 +250,18 @@ async fn a_secret_is_rotated_as_often_as_asked() {
     assert_eq!(third.previous_secret.unwrap().secret, second.secret);
     assert_ne!(third.secret, first.secret);
 }
+
+#[tokio::test]
+async fn a_url_has_at_most_2048_bytes() {
+    let shop = Shop::empty().await;
+    let create = async |len: usize| {
+        let url = format!("https://a.test/{}", "x".repeat(len - 15));
+        let new = NewEndpoint {
+            url: Some(url),
+            ..webhook()
+        };
+        shop.create(new).await
+    };
+    assert_eq!(create(2048).await.unwrap().url.len(), 2048);
+    expect_invalid(create(2049).await, "2048 bytes");
+}
