@@ -127,9 +127,20 @@ mod tests {
         for seq in 0..3 {
             events.queued(seq, 1, || known(0, BYTES_MAX / 2 - OVERHEAD));
         }
-        assert!(events.take(2).is_none());
+        assert!(events.take(2).is_none(), "there is room for two");
+        assert_eq!(events.bytes, 16 * 1024 * 1024);
+        assert!(events.take(1).is_some());
         events.queued(3, 1, || known(10_001, 1));
         assert!(events.take(0).is_none() && events.take(3).is_some());
         assert_eq!((events.bytes, events.order.len()), (0, 1));
+    }
+
+    #[test]
+    fn an_event_without_payload_takes_room_too() {
+        let mut events = FreshEvents::default();
+        events.queued(1, 1, || known(0, 0));
+        assert_eq!(events.bytes, 512);
+        events.queued(2, 1, || known(0, 10));
+        assert_eq!(events.bytes, 1_034);
     }
 }

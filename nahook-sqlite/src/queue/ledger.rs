@@ -231,4 +231,15 @@ mod tests {
         assert!(ledger.by_token.is_empty() && ledger.expiries.is_empty());
         assert!(ledger.by_worker.is_empty() && ledger.by_endpoint.is_empty());
     }
+
+    #[test]
+    fn a_lease_may_be_settled_until_it_expires() {
+        let (mut ledger, lease) = ledger_with_a_lease();
+        let is_kept = |ledger: &Ledger, at| ledger.held(1).unwrap().is_kept(at);
+        let just_before = Timestamp::from_nanos(EXPIRY.as_nanos() - 1);
+        assert!(is_kept(&ledger, just_before));
+        assert!(!is_kept(&ledger, EXPIRY));
+        ledger.begin_settling(lease);
+        assert!(is_kept(&ledger, EXPIRY));
+    }
 }

@@ -234,4 +234,61 @@ mod tests {
         assert_eq!(keys(&pending, 9).len(), 7);
         assert!(pending.must_read(9).is_none());
     }
+
+    #[test]
+    fn a_fresh_delivery_is_noted_once() {
+        let mut pending = Pending::default();
+        for key in [5, 5, 3, 3, 9, 5] {
+            pending.fresh(key);
+        }
+        assert_eq!(keys(&pending, 9), [3, 5, 9]);
+    }
+
+    #[test]
+    fn a_backlog_has_room_for_a_quarter_more_and_gives_it_back() {
+        let mut pending = Pending::default();
+        let mut rooms = Vec::new();
+        for key in 0..10_000 {
+            pending.fresh(key);
+            let room = pending.fresh.capacity();
+            let len = pending.fresh.len();
+            assert!(room <= len + len / 4 + 4, "room for {room} of {len}");
+            rooms.push(room);
+        }
+        rooms.dedup();
+        assert!(rooms.len() < 50, "grown {} times", rooms.len());
+        for due in pending.first(10_000) {
+            pending.leased(due);
+        }
+        assert_eq!(pending.fresh.capacity(), 0);
+        // Where there is no backlog the next delivery finds room.
+        pending.fresh(1);
+        pending.leased(pending.first(1)[0]);
+        assert!(pending.fresh.is_empty() && pending.fresh.capacity() > 0);
+    }
+
+    #[test]
+    fn a_change_during_the_first_reading_is_noticed() {
+        let mut pending = Pending {
+            is_partial: true,
+            ..Pending::default()
+        };
+        let mark = pending.must_read(1).unwrap();
+        pending.doubt();
+        pending.read(mark, due([1]), false);
+        assert!(pending.must_read(2).is_some());
+    }
+
+    #[test]
+    fn any_kind_of_delivery_is_one_that_may_be_there() {
+        let none = Pending::default();
+        assert!(!none.may_have_any());
+        let (mut unknown, mut fresh, mut queued) = Default::default();
+        Pending::doubt(&mut unknown);
+        Pending::fresh(&mut fresh, 1);
+        Pending::queued(&mut queued, 1);
+        for pending in [unknown, fresh, queued] {
+            assert!(pending.may_have_any(), "{pending:?}");
+        }
+    }
 }

@@ -378,4 +378,52 @@ mod tests {
         assert_eq!(turn(&mut state), [7]);
         assert!(turn(&mut state).is_empty());
     }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn the_earliest_of_an_endpoints_alarms_rings_once() {
+        let mut state = QueueState::new(LeaseToken(0), 100);
+        for millis in [20, 30, 20, 10, 15] {
+            state.has_work_at(7, at(millis));
+            assert_eq!(state.alarms.len(), 1);
+        }
+        state.has_work_at(8, at(40));
+        assert_eq!(state.next_due(), Some(at(10)));
+        state.reclaim_expired(at(9));
+        assert_eq!(state.next_due(), Some(at(10)));
+        state.reclaim_expired(at(10));
+        assert_eq!(state.next_due(), Some(at(40)));
+        // The next one may be as late as it likes.
+        state.has_work_at(7, at(50));
+        state.reclaim_expired(at(40));
+        assert_eq!(state.next_due(), Some(at(50)));
+    }
+
+    #[test]
+    fn what_is_queued_gives_its_endpoint_a_turn() {
+        let mut state = QueueState::new(LeaseToken(0), 2);
+        state.has_pending(7, 1);
+        let turn = |state: &mut QueueState| {
+            let candidates = state.candidates(WorkerId(1), 10, |_| 10);
+            candidates.iter().map(|it| it.endpoint).collect::<Vec<_>>()
+        };
+        assert_eq!(turn(&mut state), [7]);
+        assert_eq!(turn(&mut state), [0; 0]);
+        assert!(state.has_room_for_fresh());
+        state.has_fresh(8, 2);
+        assert!(state.has_room_for_fresh());
+        state.has_fresh(8, 3);
+        assert!(!state.has_room_for_fresh(), "there is room for two");
+        assert_eq!(turn(&mut state), [8]);
+    }
+
+    #[test]
+    fn what_nobody_has_leased_is_not_leased() {
+        let state = QueueState::new(LeaseToken(0), 2);
+        assert!(!state.is_leased(1, at(0)));
+        assert!(state.leased_of(7, at(0)).is_empty());
+    }
 }
