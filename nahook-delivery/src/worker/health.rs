@@ -152,12 +152,30 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::new(now);
         health.learn(EndpointId::new("ep_a").unwrap(), HealthState::Disable);
-        for _ in 0..=FAILURES_MAX {
+        // Once, and five times more.
+        for _ in 0..6 {
             let at = health.wake_at().unwrap();
             let reports = health.due(at).unwrap();
             assert!(!health.is_settled());
             health.reported(reports, Err(StoreError::internal("planted")));
         }
         assert!(health.is_settled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_after_a_failure_can_be_hurried() {
+        let now = Instant::now();
+        let mut health = Health::new(now);
+        assert_eq!((health.wake_at(), health.due(now)), (None, None));
+        health.learn(EndpointId::new("ep_a").unwrap(), HealthState::Disable);
+        let reports = health.due(now).unwrap();
+        assert_eq!(health.wake_at(), None, "it is being reported");
+        health.reported(reports.clone(), Err(StoreError::unavailable("planted")));
+        assert_eq!(health.due(now), None);
+        health.hurry(now);
+        assert_eq!(
+            (health.wake_at(), health.due(now)),
+            (Some(now), Some(reports))
+        );
     }
 }

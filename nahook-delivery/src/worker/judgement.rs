@@ -132,4 +132,25 @@ mod tests {
         assert_eq!(wait_at(940), Some(Duration::from_mins(1)));
         assert_eq!(wait_at(2_000), Some(Duration::ZERO));
     }
+
+    #[test]
+    fn the_tenant_is_told_the_status_and_that_redirects_are_not_followed() {
+        for (status, told) in [
+            (500, "the endpoint answered with status 500"),
+            (
+                300,
+                "the endpoint answered with a redirect (300), which is not followed",
+            ),
+            (
+                399,
+                "the endpoint answered with a redirect (399), which is not followed",
+            ),
+            (400, "the endpoint answered with status 400"),
+        ] {
+            let Judgement::Failed { error, .. } = answered(status) else {
+                panic!("{status} is a failure");
+            };
+            assert_eq!(error, told);
+        }
+    }
 }

@@ -284,4 +284,28 @@ async fn what_slow_endpoints_have_in_flight_is_taken_off_their_half() {
     for nth in 0..3 {
         assert_eq!(bound(&mut endpoints, nth), 0, "{nth}");
     }
+    // Only a settlement makes room, which is not to be waited for by time.
+    let bounds = endpoints.bounds(0, Instant::now(), &settings());
+    assert_eq!(bounds.wider_at, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_in_use_or_paused_are_not_forgotten() {
+    let mut endpoints = Endpoints::new();
+    let now = Instant::now();
+    for nth in 0..2 {
+        endpoints.enter(id(nth), now, &settings());
+    }
+    endpoints.pause(id(1), now + 2 * LONG);
+    endpoints.leave(id(1), now, &settings());
+    let mut is_known = |nth, later| {
+        endpoints.bounds(0, now + later, &settings());
+        endpoints.known.contains_key(&id(nth))
+    };
+    assert!(is_known(1, LONG), "as long as it is paused");
+    assert!(!is_known(1, 2 * LONG), "the pause is over");
+    assert!(
+        is_known(0, Duration::from_hours(1)),
+        "as long as it is used"
+    );
 }

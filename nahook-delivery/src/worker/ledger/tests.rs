@@ -95,3 +95,27 @@ async fn cutting_off_spares_what_is_being_settled() {
     ledger.settling(hold);
     assert_eq!(ledger.cut_off_all(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_runs_from_its_start_until_it_is_settled_or_given_up() {
+    let mut ledger = Ledger::default();
+    let hold = new(&mut ledger, 1);
+    assert!(!ledger.is_attempting(hold.number));
+    let attempt = || tokio::spawn(std::future::pending::<()>()).abort_handle();
+    ledger.attempting(hold, attempt());
+    assert!(ledger.is_attempting(hold.number));
+    assert!(!ledger.is_attempting(hold.number + 1));
+    ledger.settling(hold);
+    assert!(!ledger.is_attempting(hold.number));
+    ledger.attempting(hold, attempt());
+    ledger.remove(hold);
+    assert!(!ledger.is_attempting(hold.number));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ends_while_it_is_settled_is_no_news() {
+    let mut ledger = Ledger::default();
+    let hold = new(&mut ledger, 1);
+    ledger.settling(hold);
+    assert!(!ledger.extended(delivery(1, 0).lease, None));
+}
