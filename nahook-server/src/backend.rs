@@ -17,7 +17,7 @@ use nahook_core::{
 };
 use nahook_nats::{Nats, NatsSettings};
 use nahook_postgres::PostgresStore;
-use nahook_sqlite::{SqliteLimiter, SqliteStore};
+use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::watch;
 
@@ -160,8 +160,9 @@ impl Backend {
         queue: &QueueUrl,
         nats: &NatsSettings,
         retention: Duration,
+        supervisor: &Supervisor,
     ) -> Result<Self, ServerError> {
-        let mut backend = Self::open(store, Usage::Server { retention }).await?;
+        let mut backend = Self::open(store, Usage::Server { retention }, supervisor).await?;
         backend.of_store = backend.watch_queue(Arc::clone(&backend.of_store));
         backend.queue = Arc::clone(&backend.of_store);
         if let QueueUrl::Nats(servers) = queue {
@@ -264,7 +265,7 @@ impl Backend {
 
     /// Opens the store for a command that runs beside a server.
     pub async fn open_tool(store: &StoreUrl) -> Result<Self, ServerError> {
-        Self::open(store, Usage::Tool).await
+        Self::open(store, Usage::Tool, &Supervisor::new()).await
     }
 
     /// Opens a store that exists already for a command that runs beside a server: a command that only looks must not make
@@ -279,7 +280,11 @@ impl Backend {
         Self::open_tool(store).await
     }
 
-    async fn open(store: &StoreUrl, usage: Usage) -> Result<Self, ServerError> {
+    async fn open(
+        store: &StoreUrl,
+        usage: Usage,
+        supervisor: &Supervisor,
+    ) -> Result<Self, ServerError> {
         match store {
             StoreUrl::Memory => {
                 let limiter = GcraLimiter::new(Arc::new(SystemClock));
@@ -290,14 +295,14 @@ impl Backend {
                 ))
             }
             StoreUrl::Postgres(url) => {
-                let store = PostgresStore::connect(url.expose(), usage.postgres()).await;
+                let store = PostgresStore::connect(url.expose(), usage.postgres(supervisor)).await;
                 let store = store.map_err(|error| ServerError::Database(error.into()))?;
                 let limiter = Arc::new(store.limiter());
                 Ok(Self::over(store.clone(), limiter, Opened::Postgres(store)))
             }
             StoreUrl::Sqlite(path) => {
-                let file = path.clone();
-                let opening = tokio::task::spawn_blocking(move || open_sqlite(&file, usage));
+                let (file, settings) = (path.clone(), usage.sqlite(supervisor));
+                let opening = tokio::task::spawn_blocking(move || open_sqlite(&file, settings));
                 let store = opening
                     .await
                     .map_err(|error| not_opened(path, error.into()))??;
@@ -369,9 +374,12 @@ impl Backend {
 
     /// Whether deliveries can be written to the store, where they are queued there.
     pub(crate) async fn is_store_writable(&self) -> bool {
+        // A queue on NATS takes deliveries all the same.
         match &self.opened {
+            _ if self.nats.is_some() => true,
+            Opened::Memory => true,
             Opened::Postgres(store) => store.check_writable().await.is_ok(),
-            Opened::Memory | Opened::Sqlite(..) => self.is_ready().await,
+            Opened::Sqlite(store, _) => store.check_writable().await.is_ok(),
         }
     }
 
@@ -420,7 +428,7 @@ async fn measure(accepted: &RecorderBuffer) {
     }
 }
 
-fn open_sqlite(path: &Path, usage: Usage) -> Result<SqliteStore, ServerError> {
+fn open_sqlite(path: &Path, settings: SqliteSettings) -> Result<SqliteStore, ServerError> {
     if let Some(parent) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -439,7 +447,7 @@ fn open_sqlite(path: &Path, usage: Usage) -> Result<SqliteStore, ServerError> {
         .create_new(true)
         .mode(0o600)
         .open(path);
-    SqliteStore::open(path, usage.sqlite()).map_err(|error| not_opened(path, error.into()))
+    SqliteStore::open(path, settings).map_err(|error| not_opened(path, error.into()))
 }
 
 fn not_opened(path: &Path, source: Box<dyn Error + Send + Sync>) -> ServerError {

@@ -86,7 +86,7 @@ impl Server {
         nats.publishes = settings.role.ingests();
         nats.delivers = settings.role.delivers();
         nats.supervisor = supervisor.clone();
-        let backend = Backend::open_server(store, queue, &nats, retention).await?;
+        let backend = Backend::open_server(store, queue, &nats, retention, &supervisor).await?;
         // What a first start shows is for whoever can use it.
         let (first_start, inbox) = if settings.role.ingests() {
             prepare(&backend, settings.sample).await?

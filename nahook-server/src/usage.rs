@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nahook_postgres::PostgresSettings;
 use nahook_sqlite::SqliteSettings;
+use nahook_supervision::Supervisor;
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,8 +16,9 @@ pub(crate) enum Usage {
 }
 
 impl Usage {
-    pub(crate) fn postgres(self) -> PostgresSettings {
+    pub(crate) fn postgres(self, supervisor: &Supervisor) -> PostgresSettings {
         let mut settings = PostgresSettings::default();
+        settings.supervisor = supervisor.clone();
         match self {
             Self::Server { retention } => settings.retention = retention,
             Self::Tool => {
@@ -28,15 +30,17 @@ impl Usage {
         settings
     }
 
-    pub(crate) fn sqlite(self) -> SqliteSettings {
-        match self {
+    pub(crate) fn sqlite(self, supervisor: &Supervisor) -> SqliteSettings {
+        let mut settings = match self {
             Self::Server { retention } => {
                 let mut settings = SqliteSettings::server();
                 settings.retention = retention;
                 settings
             }
             Self::Tool => SqliteSettings::tool(),
-        }
+        };
+        settings.supervisor = supervisor.clone();
+        settings
     }
 }
 
@@ -50,7 +54,10 @@ mod tests {
     fn a_server_keeps_what_it_has_for_as_long_as_it_is_told() {
         let retention = Duration::from_hours(24);
         let usage = Usage::Server { retention };
-        let (postgres, sqlite) = (usage.postgres(), usage.sqlite());
+        let (postgres, sqlite) = (
+            usage.postgres(&Supervisor::new()),
+            usage.sqlite(&Supervisor::new()),
+        );
         assert_eq!([postgres.retention, sqlite.retention], [retention; 2]);
         assert_eq!(sqlite.role, Role::Server);
         for interval in [postgres.retention_interval, sqlite.retention_interval] {
@@ -60,8 +67,11 @@ mod tests {
 
     #[test]
     fn a_command_forgets_nothing_that_a_server_keeps() {
-        assert_eq!(Usage::Tool.postgres().retention_interval, Duration::ZERO);
+        assert_eq!(
+            Usage::Tool.postgres(&Supervisor::new()).retention_interval,
+            Duration::ZERO
+        );
         // A tool on a file forgets nothing, whatever its settings say.
-        assert_eq!(Usage::Tool.sqlite().role, Role::Tool);
+        assert_eq!(Usage::Tool.sqlite(&Supervisor::new()).role, Role::Tool);
     }
 }
