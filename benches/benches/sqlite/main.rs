@@ -2,6 +2,7 @@
 //! in a crowd, and taking deliveries out of the queue.
 //!
 //! After criterion's own report both are run in turn once more, and their ratio is printed: a busy disk slows both.
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![expect(
     clippy::expect_used,
     reason = "a bench whose inputs are wrong has nothing to measure"
