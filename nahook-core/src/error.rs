@@ -18,6 +18,36 @@ pub struct StoreError {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// Displays an error with its whole chain of causes, for logs: most errors show only what they know themselves.
+///
+/// ```
+/// use nahook_core::{Causes, StoreError};
+///
+/// let error = StoreError::unavailable("too many connections");
+/// assert_eq!(Causes(&error).to_string(), "the store is unavailable: too many connections");
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a view of one error")]
+pub struct Causes<'a>(pub &'a (dyn StdError + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.to_string();
+        f.write_str(&shown)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            let text = error.to_string();
+            // Some errors show their cause themselves.
+            if !shown.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            shown = text;
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// What a caller would do about a [`StoreError`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

@@ -13,7 +13,7 @@ mod value;
 
 pub use self::catalog::*;
 pub use self::engine::*;
-pub use self::error::{SendError, StoreError, StoreErrorKind, TriggerError};
+pub use self::error::{Causes, SendError, StoreError, StoreErrorKind, TriggerError};
 pub use self::limiter::{GcraLimiter, LimiterKey};
 pub use self::management::*;
 pub use self::ports::*;

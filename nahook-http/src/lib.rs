@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod cause;
 mod edge;
 mod error;
 mod fallback;

@@ -1,7 +1,5 @@
 //! What can go wrong, told by codes and types, never by a message's text.
 
-use std::fmt;
-
 use thiserror::Error;
 
 pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -96,29 +94,10 @@ pub(crate) enum QueueError {
     Closed,
 }
 
-/// An error with its whole chain of causes, for the log.
-pub(crate) struct Causes<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut next = Some(self.0);
-        let mut told = String::new();
-        while let Some(error) = next {
-            let text = error.to_string();
-            // Some errors repeat their cause.
-            if told.is_empty() || !told.ends_with(&text) {
-                let separator = if told.is_empty() { "" } else { ": " };
-                told.push_str(separator);
-                told.push_str(&text);
-            }
-            next = error.source();
-        }
-        f.write_str(&told)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use nahook_core::Causes;
+
     use super::*;
 
     #[test]

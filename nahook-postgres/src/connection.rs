@@ -1,5 +1,6 @@
 //! Connections: how they are made, and whose the sessions behind them are.
 
+use nahook_core::Causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, Connection, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::{Chain, PgError};
+use crate::error::PgError;
 use crate::parameter::Parameter;
 use crate::session::{Mark, for_transaction};
 use crate::statement::{Opening, Prepared};
@@ -154,7 +155,7 @@ impl Connector {
 /// Exchanges messages until the connection ends.
 pub(crate) async fn drive(connection: Connection<Socket, TlsStream>) {
     if let Err(error) = connection.await {
-        tracing::debug!(error = %Chain(&error), "a connection has ended");
+        tracing::debug!(error = %Causes(&error), "a connection has ended");
     }
 }
 

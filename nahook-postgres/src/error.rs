@@ -197,25 +197,6 @@ fn is_passing(code: &str) -> bool {
         || matches!(code, "25006" | "55006" | "55P03")
 }
 
-/// An error with its whole chain of causes, for logs.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn StdError + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut told = self.0.to_string();
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Some errors tell their cause themselves.
-            if !told.ends_with(&text) {
-                told = format!("{told}: {text}");
-            }
-            cause = error.source();
-        }
-        f.write_str(&told)
-    }
-}
-
 /// What is known of a statement that failed, and that was a transaction of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fate {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
-use nahook_core::WorkspaceId;
+use nahook_core::{Causes, WorkspaceId};
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use tokio_postgres::{AsyncMessage, Client, Notification};
 
 use crate::cache::Cache;
 use crate::connection::Connector;
-use crate::error::{Chain, PgError};
+use crate::error::PgError;
 use crate::lender::Lender;
 use crate::metric;
 use crate::schema::quoted;
@@ -179,7 +179,7 @@ impl Listener {
             let started = Instant::now();
             let Err(error) = session(connector, &self.schema, &self.signals).await;
             counter!(metric::LISTENER_LOSSES).increment(1);
-            tracing::warn!(error = %Chain(&error), "not listening for changes; look-ups go to the database");
+            tracing::warn!(error = %Causes(&error), "not listening for changes; look-ups go to the database");
             if started.elapsed() > RECONNECT_PAUSES.1 {
                 pause = RECONNECT_PAUSES.0;
             }
@@ -197,7 +197,7 @@ impl Listener {
                 _ = looks.tick() => self.signals.wake(),
                 () = self.signals.to_tell.notified() => {
                     if let Err(error) = self.lender.query(TELL, &[&self.schema]).await {
-                        tracing::debug!(error = %Chain(&error), "other processes are not told; they look for themselves");
+                        tracing::debug!(error = %Causes(&error), "other processes are not told; they look for themselves");
                     }
                     tokio::time::sleep(TELL_PAUSE_POOLED).await;
                 }

@@ -1,6 +1,7 @@
 //! Forgetting: events that are old enough and whose deliveries are all settled, keys, portal sessions and audit entries, a
 //! bounded number at a time.
 
+use nahook_core::Causes;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use nahook_supervision::{Exit, Loop};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::error::{Chain, PgError};
+use crate::error::PgError;
 use crate::metric;
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
@@ -135,10 +136,10 @@ async fn run(store: Weak<Shared>, interval: Duration, mut stop: watch::Receiver<
             return Exit::Stopped;
         };
         if let Err(error) = shared.forget_small().await {
-            tracing::warn!(error = %Chain(&error), "keys, entries and sessions that have run out could not be forgotten; the next time will");
+            tracing::warn!(error = %Causes(&error), "keys, entries and sessions that have run out could not be forgotten; the next time will");
         }
         if let Err(error) = shared.forget_old().await {
-            tracing::warn!(error = %Chain(&error), "what is old could not be forgotten; the next time will");
+            tracing::warn!(error = %Causes(&error), "what is old could not be forgotten; the next time will");
         }
     }
 }

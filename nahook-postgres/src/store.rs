@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nahook_core::{Clock, StoreError};
+use nahook_core::{Causes, Clock, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::budget::{self, Budget};
 use crate::connection::Connector;
-use crate::error::{Chain, PgError};
+use crate::error::PgError;
 use crate::lender::Lender;
 use crate::listener::{Ears, Listener, Signals};
 use crate::queue::Ledger;
@@ -121,7 +121,7 @@ impl PostgresStore {
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         let checked = self.find_writable().await;
         if let Err(error) = &checked {
-            tracing::warn!(error = %Chain(error), "nothing can be queued");
+            tracing::warn!(error = %Causes(error), "nothing can be queued");
         }
         checked
     }

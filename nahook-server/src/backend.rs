@@ -10,10 +10,11 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use nahook_core::memory::MemoryStore;
 use nahook_core::{
-    DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder,
-    DynDeliverySearch, DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynManagementStore,
-    DynRateLimiter, DynRedelivery, DynSubscriptionStore, GcraLimiter, LoggedPublisher, Management,
-    RecorderBuffer, RecorderBufferSettings, SecretText, StoreError, SystemClock,
+    Causes, DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue,
+    DynDeliveryRecorder, DynDeliverySearch, DynDirectPublisher, DynEndpointDirectory, DynKeyStore,
+    DynManagementStore, DynRateLimiter, DynRedelivery, DynSubscriptionStore, GcraLimiter,
+    LoggedPublisher, Management, RecorderBuffer, RecorderBufferSettings, SecretText, StoreError,
+    SystemClock,
 };
 use nahook_nats::{Nats, NatsSettings};
 use nahook_postgres::PostgresStore;
@@ -174,7 +175,7 @@ impl Backend {
                 }
                 Err(error) => {
                     if let Err(error) = backend.close().await {
-                        tracing::error!(%error, "the store did not close cleanly");
+                        tracing::error!(error = %Causes(&error), "the store did not close cleanly");
                     }
                     return Err(ServerError::Queue(error.into()));
                 }

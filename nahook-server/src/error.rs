@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nahook_core::{CatalogError, ManagementError, StoreError};
+use nahook_core::{CatalogError, Causes, ManagementError, StoreError};
 use thiserror::Error;
 
 /// Why a command failed.
@@ -85,17 +85,6 @@ pub enum ServerError {
 impl ServerError {
     /// The error and what caused it, in one line.
     pub fn report(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // A transparent error and its source say the same.
-            if !line.ends_with(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            cause = error.source();
-        }
-        line
+        Causes(self).to_string()
     }
 }

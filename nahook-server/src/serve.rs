@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use nahook_core::{
-    Catalog as _, DirectSend, DynDeliveryQueue, EndpointDirectory as _, EndpointId, FanOut,
+    Catalog as _, Causes, DirectSend, DynDeliveryQueue, EndpointDirectory as _, EndpointId, FanOut,
     FanOutSettings, SecretText,
 };
 use nahook_delivery::{
@@ -188,7 +188,9 @@ impl Server {
         }
         match tokio::time::timeout(CLOSE_TIMEOUT, self.backend.close()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the store did not close cleanly"),
+            Ok(Err(error)) => {
+                tracing::error!(error = %Causes(&error), "the store did not close cleanly")
+            }
             Err(_) => tracing::error!("the store did not close in time"),
         }
     }

@@ -135,21 +135,6 @@ impl From<WriteError> for StoreError {
     }
 }
 
-/// An error with the whole chain of its causes, for the log.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
-    }
-}
-
 /// The error of a job that was in hand when the writer's thread died.
 pub(crate) fn interrupted() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(

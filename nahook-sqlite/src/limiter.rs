@@ -6,15 +6,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nahook_core::{
-    Allowance, ApiKeyId, Caller, GcraLimiter, Grant, LimiterKey, Rate, RateLimiter, StoreError,
-    Timestamp, Verdict, WorkspaceId,
+    Allowance, ApiKeyId, Caller, Causes, GcraLimiter, Grant, LimiterKey, Rate, RateLimiter,
+    StoreError, Timestamp, Verdict, WorkspaceId,
 };
 use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::{Connection, Row, params};
 use tokio::sync::oneshot;
 
 use crate::SqliteStore;
-use crate::error::{Chain, Closed, WriteError};
+use crate::error::{Closed, WriteError};
 use crate::row::{instant_at, nanos, parsed_at};
 use crate::threads::PULSE_EVERY;
 use crate::writer::Session;
@@ -273,7 +273,7 @@ impl Ledger {
                 Ok(Err(error)) => {
                     self.doubt();
                     tracing::warn!(
-                        error = %Chain(&error),
+                        error = %Causes(&error),
                         "what callers owe to the rate limiter could not be kept"
                     );
                 }

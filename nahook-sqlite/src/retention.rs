@@ -10,13 +10,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use metrics::counter;
-use nahook_core::{Clock, Timestamp};
+use nahook_core::{Causes, Clock, Timestamp};
 use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::Connection;
 
 use self::steps::{Aged, Cursor, forget_some, has_aged, old_events, remove_aged};
 use crate::connection::open_reader;
-use crate::error::{Chain, Closed};
+use crate::error::Closed;
 use crate::row::nanos;
 use crate::threads::PULSE_EVERY;
 use crate::writer::{Orders, Session};
@@ -122,7 +122,7 @@ impl Forgetting {
                 Err(Ended::Stopped) => return Exit::Stopped,
                 Err(Ended::Failed(error)) => {
                     tracing::warn!(
-                        error = %Chain(&*error),
+                        error = %Causes(&*error),
                         "what is old could not be forgotten; the next time will"
                     );
                 }

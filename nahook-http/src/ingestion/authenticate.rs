@@ -1,10 +1,9 @@
 //! Who asks.
 
 use axum::http::{HeaderMap, header};
-use nahook_core::{API_KEY_PREFIX, Caller, DynKeyStore, KeyEntry, KeyHash, KeyStore};
+use nahook_core::{API_KEY_PREFIX, Caller, Causes, DynKeyStore, KeyEntry, KeyHash, KeyStore};
 
 use crate::ApiError;
-use crate::cause::Causes;
 
 /// The caller that the `Authorization` header identifies.
 pub(super) async fn authenticate(

@@ -6,7 +6,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use nahook_core::{EndpointId, NewSend, SendError};
+use nahook_core::{Causes, EndpointId, NewSend, SendError};
 
 use super::Ingestion;
 use super::call::{Call, parameter};
@@ -14,7 +14,6 @@ use super::items::Items;
 use super::report::Report;
 use super::trigger::BATCH;
 use crate::ApiError;
-use crate::cause::Causes;
 use crate::metric::Route;
 use crate::wire::{ITEMS_MAX, parse_batch, parse_send, parse_send_item, write_sent};
 

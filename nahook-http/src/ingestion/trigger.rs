@@ -6,14 +6,13 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use nahook_core::{EventTypeName, FanOutScope, NewEvent, TriggerError};
+use nahook_core::{Causes, EventTypeName, FanOutScope, NewEvent, TriggerError};
 
 use super::Ingestion;
 use super::call::{Call, parameter};
 use super::items::Items;
 use super::report::Report;
 use crate::ApiError;
-use crate::cause::Causes;
 use crate::metric::Route;
 use crate::wire::{ITEMS_MAX, parse_batch, parse_trigger, parse_trigger_item, write_receipt};
 

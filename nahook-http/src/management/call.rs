@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use nahook_core::{
-    Actor, KeyEntry, KeyHash, KeyStore as _, MANAGEMENT_TOKEN_PREFIX, ManagementStore as _,
+    Actor, Causes, KeyEntry, KeyHash, KeyStore as _, MANAGEMENT_TOKEN_PREFIX, ManagementStore as _,
     ManagementTokenId, Select, WorkspaceId,
 };
 use tokio::time::{Instant, timeout_at};
@@ -19,7 +19,6 @@ use super::path::{PathArgs, PathId as _};
 use super::query::{self, QueryArgs};
 use super::refusal::missing;
 use super::report::Report;
-use crate::cause::Causes;
 use crate::ingestion::{ReadError, Unread, bearer};
 use crate::{ApiError, RequestContext};
 

@@ -1,10 +1,9 @@
 //! What is refused, in the words of the API.
 
 use axum::http::StatusCode;
-use nahook_core::{ManagementError, StoreError};
+use nahook_core::{Causes, ManagementError, StoreError};
 
 use crate::ApiError;
-use crate::cause::Causes;
 
 /// 404: the workspace has no such thing. Other workspaces' things are not told from missing ones.
 pub(super) fn missing(what: &str) -> ApiError {

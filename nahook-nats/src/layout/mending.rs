@@ -1,5 +1,6 @@
 //! Making streams again that are gone.
 
+use nahook_core::Causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{Found, Names, ensure};
 use crate::config::NatsSettings;
-use crate::error::Causes;
 
 /// How soon after a look the next one may follow.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -6,13 +6,12 @@ use async_nats::jetstream::consumer::{Consumer, PullConsumer, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt as _;
 use metrics::counter;
-use nahook_core::{DeliveryRecorder, LogEntry, StoreErrorKind};
+use nahook_core::{Causes, DeliveryRecorder, LogEntry, StoreErrorKind};
 use nahook_supervision::Exit;
 use tokio::time::sleep;
 
 use super::text::read;
 use crate::connection::Connection;
-use crate::error::Causes;
 use crate::layout::{Names, RECORDERS};
 
 /// How many messages are recorded together at most …

@@ -1,5 +1,6 @@
 //! Pulling records from a stream into the hands of this process, as far as there is room.
 
+use nahook_core::Causes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,6 @@ use super::hub::Hub;
 use super::progress::RecordKey;
 use super::state::Admission;
 use crate::acks::Outgoing;
-use crate::error::Causes;
 use crate::layout::{Source, WORKERS};
 use crate::record::{self, Malformed};
 

@@ -1,12 +1,13 @@
 //! Transactions of `tokio-postgres` and `deadpool-postgres`.
 
+use nahook_core::Causes;
 use tokio::join;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::sealed::{Call, Publish, Refusal};
 use super::{RELEASE, SAVEPOINT, UNDO};
-use crate::error::{Chain, Fate};
+use crate::error::Fate;
 
 impl Publish for Transaction<'_> {
     async fn publish(&mut self, call: &Call<'_>) -> Result<Vec<bool>, Refusal> {
@@ -52,7 +53,7 @@ async fn publish(transaction: &Transaction<'_>, call: &Call<'_>) -> Result<Vec<b
                 transaction.batch_execute(RELEASE).await
             };
             undo.await.map_err(|_| Refusal::Lost)?;
-            tracing::warn!(error = %Chain(&error), "publishing in a transaction failed");
+            tracing::warn!(error = %Causes(&error), "publishing in a transaction failed");
             Err(Fate::of(&error).into())
         }
     }

@@ -1,11 +1,12 @@
 //! Transactions of `sqlx`.
 
+use nahook_core::Causes;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, PgConnection, PgTransaction, Row as _};
 
 use super::sealed::{Call, Publish, Refusal};
 use super::{RELEASE, SAVEPOINT, UNDO};
-use crate::error::{Chain, Fate};
+use crate::error::Fate;
 
 impl Publish for PgTransaction<'_> {
     async fn publish(&mut self, call: &Call<'_>) -> Result<Vec<bool>, Refusal> {
@@ -48,7 +49,7 @@ async fn publish(connection: &mut PgConnection, call: &Call<'_>) -> Result<Vec<b
             execute(connection, RELEASE)
                 .await
                 .map_err(|_| Refusal::Lost)?;
-            tracing::warn!(error = %Chain(&error), "publishing in a transaction failed");
+            tracing::warn!(error = %Causes(&error), "publishing in a transaction failed");
             Err(fate(&error).into())
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use nahook_core::{Clock, EndpointId, FailureKind, Outcome};
+use nahook_core::{Causes, Clock, EndpointId, FailureKind, Outcome};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::error::{Severity, SqlState};
@@ -17,7 +17,7 @@ use super::together::PUBLISH;
 use super::{Job, PublishJob, Written};
 use crate::PostgresSettings;
 use crate::connection::{Connector, Link};
-use crate::error::{Chain, Fate, PgError};
+use crate::error::{Fate, PgError};
 use crate::listener::Signals;
 use crate::metric;
 use crate::parameter::Parameter;
@@ -311,7 +311,7 @@ impl Session {
         };
         let fate = Fate::of(&error);
         counter!(metric::PUBLISH_ERRORS).increment(1);
-        tracing::warn!(error = %Chain(&error), code = error.code().map(SqlState::code), %fate, "publishing failed");
+        tracing::warn!(error = %Causes(&error), code = error.code().map(SqlState::code), %fate, "publishing failed");
         match fate {
             Fate::RolledBack { kind, is_divisible } => Err(Failed {
                 outcome: Outcome::Failed(kind),

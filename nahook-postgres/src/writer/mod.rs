@@ -8,6 +8,7 @@ mod job;
 mod lone;
 mod together;
 
+use nahook_core::Causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use self::inbox::Inbox;
 pub(crate) use self::job::{PublishJob, Written, metadata};
 use crate::PostgresSettings;
 use crate::connection::Connector;
-use crate::error::{Chain, PgError};
+use crate::error::PgError;
 use crate::listener::Signals;
 
 /// A handle to the tasks.
@@ -135,11 +136,11 @@ async fn work(mut session: Session, inbox: Arc<Inbox>) -> Exit {
             Ok(()) => session.write(inbox.take()).await,
             Err(error) if error.is_full() && inbox.has_connected() => {
                 inbox.pass_on();
-                tracing::warn!(error = %Chain(&error), "a writer has no connection; others publish");
+                tracing::warn!(error = %Causes(&error), "a writer has no connection; others publish");
                 tokio::time::sleep(FULL_PAUSE).await;
             }
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "cannot publish");
+                tracing::warn!(error = %Causes(&error), "cannot publish");
                 let error = Arc::new(error);
                 for job in inbox.take() {
                     job.refuse(&error);

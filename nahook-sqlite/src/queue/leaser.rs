@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::{
-    Clock, DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
-    StoreError, Timestamp,
+    Causes, Clock, DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken,
+    LeasedDelivery, StoreError, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -17,7 +17,7 @@ use super::events::Events;
 use super::pending::Due;
 use super::state::{Candidate, Claim};
 use crate::connection::open_reader;
-use crate::error::{Chain, Panicked, store_error};
+use crate::error::{Panicked, store_error};
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key};
 use crate::{OpenError, SqliteSettings};
 
@@ -175,7 +175,7 @@ impl Leaser {
                     Err(error) => {
                         let again_at = now.saturating_add(RETRY_AFTER);
                         self.queue.state().has_work_at(candidate.endpoint, again_at);
-                        tracing::error!(error = %Chain(&error), "the deliveries of an endpoint cannot be read");
+                        tracing::error!(error = %Causes(&error), "the deliveries of an endpoint cannot be read");
                         failure = Some(error);
                     }
                 }

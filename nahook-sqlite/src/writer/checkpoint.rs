@@ -5,6 +5,7 @@
 //! when all of it is in the file, which while it is always written to nobody but the writer can bring about: it does the little
 //! that the thread has left when the log has grown long.
 
+use nahook_core::Causes;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::Connection;
 
 use crate::connection::open_checkpointer;
-use crate::error::{Chain, is_flush_failure};
+use crate::error::is_flush_failure;
 use crate::threads::PULSE_EVERY;
 use crate::{OpenError, SqliteSettings};
 
@@ -74,11 +75,11 @@ impl Log {
             Ok(done) => done,
             Err(error) if is_flush_failure(&error) => {
                 self.is_kept.store(true, Ordering::Release);
-                tracing::error!(error = %Chain(&error), "the disk fails: the log is kept, and grows until the next start");
+                tracing::error!(error = %Causes(&error), "the disk fails: the log is kept, and grows until the next start");
                 None
             }
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "the log could not be put into the file");
+                tracing::warn!(error = %Causes(&error), "the log could not be put into the file");
                 // Not again before there is more to do.
                 Some(self.pages.load(Ordering::Relaxed))
             }

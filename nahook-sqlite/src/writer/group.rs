@@ -1,5 +1,6 @@
 //! Group commit: one transaction, and one wait for the disk, for all who arrived while the last one was written.
 
+use nahook_core::Causes;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::session::Session;
 use super::{Counters, Job, Order, Ticket};
-use crate::error::{Chain, Fate, WriteError, interrupted, is_full};
+use crate::error::{Fate, WriteError, interrupted, is_full};
 use crate::queue::Queue;
 
 /// A group is closed at this many jobs …
@@ -113,7 +114,7 @@ impl Group {
                 let error = WriteError::new(error, Fate::RolledBack);
                 decide(&mut self.members, &Err(error.clone()));
                 self.tell(outcomes);
-                tracing::warn!(error = %Chain(&error), "no transaction can begin");
+                tracing::warn!(error = %Causes(&error), "no transaction can begin");
             }
         }
         session.tidy_up();
@@ -252,8 +253,8 @@ fn report(session: &Session, error: &WriteError) {
         session.make_room();
     }
     match error.fate() {
-        Fate::RolledBack => tracing::warn!(error = %Chain(error), "a write failed"),
-        Fate::Unclear => tracing::error!(error = %Chain(error), "a commit may have failed"),
+        Fate::RolledBack => tracing::warn!(error = %Causes(error), "a write failed"),
+        Fate::Unclear => tracing::error!(error = %Causes(error), "a commit may have failed"),
     }
 }
 

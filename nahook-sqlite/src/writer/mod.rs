@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use nahook_core::StoreError;
+use nahook_core::{Causes, StoreError};
 use nahook_supervision::{Exit, Loop, Pulse, Supervisor};
 use tokio::sync::oneshot;
 
@@ -20,7 +20,7 @@ pub(crate) use self::job::Job;
 use self::job::Task;
 pub(crate) use self::session::Session;
 use crate::OpenError;
-use crate::error::{Chain, Closed, WriteError};
+use crate::error::{Closed, WriteError};
 use crate::queue::Queue;
 use crate::threads::PULSE_EVERY;
 
@@ -257,7 +257,7 @@ impl Work {
         self.counters.is_closed.store(true, Ordering::Release);
         let closed = self.session.take().map_or(Ok(()), Session::close);
         if let Err(error) = &closed {
-            tracing::warn!(error = %Chain(error), "the log could not be put into the file; the next start will");
+            tracing::warn!(error = %Causes(error), "the log could not be put into the file; the next start will");
         }
         if let Some(answer) = self.group.closing.take() {
             let _ = answer.send(closed);
