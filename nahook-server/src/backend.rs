@@ -16,7 +16,7 @@ use nahook_core::{
     LoggedPublisher, Management, RecorderBuffer, RecorderBufferSettings, SecretText, StoreError,
     SystemClock,
 };
-use nahook_nats::{Nats, NatsSettings};
+use nahook_nats::{Nats, NatsSettings, NotPublishable};
 use nahook_postgres::PostgresStore;
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Exit, Loop, Supervisor};
@@ -384,11 +384,11 @@ impl Backend {
         }
     }
 
-    /// Whether the queue takes deliveries, where it is not the store's.
-    pub async fn is_queue_ready(&self) -> bool {
+    /// Checks that the queue takes deliveries, where it is not the store's.
+    pub async fn check_queue(&self) -> Result<(), NotPublishable> {
         match &self.nats {
-            Some(queue) => queue.nats.check_publishable().await.is_ok(),
-            None => true,
+            Some(queue) => queue.nats.check_publishable().await,
+            None => Ok(()),
         }
     }
 

@@ -32,7 +32,8 @@ pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
     });
     let store_writes = Probe::new("store_writes", move || writable.clone().get());
     let publishable = Cached::new(backend.clone(), |backend| async move {
-        check(backend.is_queue_ready().await, "takes nothing")
+        let checked = backend.check_queue().await;
+        checked.map_err(|reason| reason.to_string().into())
     });
     let queue = Probe::new("queue", move || publishable.clone().get());
     let latest = |name, of: fn(&Outcomes) -> &Outcome| {

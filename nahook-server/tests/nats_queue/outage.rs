@@ -8,11 +8,12 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use nahook_testserver::{NatsServer, NatsVersion};
+use serde_json::Value;
 use tokio::task::block_in_place;
 
 use super::delivering::server;
 use crate::support::SOON;
-use crate::support::manifest::EVENT_TYPE;
+use crate::support::manifest::{EVENT_TYPE, endpoint, shop};
 use crate::support::receiver::Receiver;
 use crate::support::server::Server;
 
@@ -26,6 +27,20 @@ async fn asked(server: &Server, path: &str) -> (u16, String) {
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// Waits until the check of the queue gives this answer.
+async fn wait_for_queue_check(server: &Server, expected: &str) {
+    let give_up = Instant::now() + SOON;
+    loop {
+        let (_, body) = asked(server, "/readyz").await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        if answer["checks"]["queue"] == expected {
+            return;
+        }
+        assert!(Instant::now() < give_up, "not {expected:?}: {body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn wait_for_readiness(server: &Server, expected: u16) -> String {
@@ -83,7 +98,7 @@ async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
                 nats.start_again();
             }
         });
-        wait_for_readiness(&server, 200).await;
+        wait_for_queue_check(&server, "ok").await;
         // What was definitely not queued does not come; what was unconfirmed does, since the stream got it.
         let before = if is_frozen { 2 } else { 0 };
         receiver.exactly(before).await;
@@ -97,5 +112,31 @@ async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
             2
         );
         receiver.exactly(before + 2).await;
+        // The failed trigger no longer counts, since one has succeeded.
+        wait_for_readiness(&server, 200).await;
     }
+}
+
+/// Whoever is on call learns from the probe what to do: make room, or bring the server back.
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_names_the_reason_why_nothing_can_be_queued() {
+    let nats = NatsServer::start(NatsVersion::Newest);
+    let endpoints = vec![endpoint("ep_1", "https://receiver.example/")];
+    let url = nats.url();
+    let settings = ["--queue", &url, "--nats-bytes-max", "20000"];
+    let held = [&settings[..], &["--hold-deliveries"]].concat();
+    let server = Server::with_settings(&shop(endpoints), &held).await;
+    wait_for_queue_check(&server, "ok").await;
+    let is_queued = async || {
+        let answer = server.api().trigger(EVENT_TYPE, "{}").await;
+        !answer.delivery_ids().is_empty()
+    };
+    let mut queued = 0;
+    while is_queued().await {
+        queued += 1;
+        assert!(queued < 200, "it takes everything");
+    }
+    wait_for_queue_check(&server, "the stream or the account is full").await;
+    block_in_place(|| nats.kill());
+    wait_for_queue_check(&server, "there is no connection to a NATS server").await;
 }
