@@ -17,7 +17,7 @@ use nahook_core::{
     SystemClock,
 };
 use nahook_nats::{Nats, NatsSettings, NotPublishable};
-use nahook_postgres::PostgresStore;
+use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::watch;
@@ -158,12 +158,14 @@ impl Backend {
     /// accepted longer ago than `retention`. Makes what does not exist yet.
     pub async fn open_server(
         store: &StoreUrl,
+        postgres: PostgresSettings,
         queue: &QueueUrl,
         nats: &NatsSettings,
         retention: Duration,
         supervisor: &Supervisor,
     ) -> Result<Self, ServerError> {
-        let mut backend = Self::open(store, Usage::Server { retention }, supervisor).await?;
+        let mut backend =
+            Self::open(store, postgres, Usage::Server { retention }, supervisor).await?;
         backend.of_store = backend.watch_queue(Arc::clone(&backend.of_store));
         backend.queue = Arc::clone(&backend.of_store);
         if let QueueUrl::Nats(servers) = queue {
@@ -266,7 +268,8 @@ impl Backend {
 
     /// Opens the store for a command that runs beside a server.
     pub async fn open_tool(store: &StoreUrl) -> Result<Self, ServerError> {
-        Self::open(store, Usage::Tool, &Supervisor::new()).await
+        let postgres = PostgresSettings::default();
+        Self::open(store, postgres, Usage::Tool, &Supervisor::new()).await
     }
 
     /// Opens a store that exists already for a command that runs beside a server: a command that only looks must not make
@@ -283,6 +286,7 @@ impl Backend {
 
     async fn open(
         store: &StoreUrl,
+        postgres: PostgresSettings,
         usage: Usage,
         supervisor: &Supervisor,
     ) -> Result<Self, ServerError> {
@@ -296,7 +300,8 @@ impl Backend {
                 ))
             }
             StoreUrl::Postgres(url) => {
-                let store = PostgresStore::connect(url.expose(), usage.postgres(supervisor)).await;
+                let settings = usage.postgres(postgres, supervisor);
+                let store = PostgresStore::connect(url.expose(), settings).await;
                 let store = store.map_err(|error| ServerError::Database(error.into()))?;
                 let limiter = Arc::new(store.limiter());
                 Ok(Self::over(store.clone(), limiter, Opened::Postgres(store)))

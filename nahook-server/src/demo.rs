@@ -57,6 +57,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         portal_url: None,
         log_format: None,
         sample: false,
+        postgres: nahook_postgres::PostgresSettings::default(),
         nats: nahook_nats::NatsSettings::default(),
     };
     let signer = Signer::new([SECRET]).map_err(|error| usage(&error))?;

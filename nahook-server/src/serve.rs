@@ -86,7 +86,10 @@ impl Server {
         nats.publishes = settings.role.ingests();
         nats.delivers = settings.role.delivers();
         nats.supervisor = supervisor.clone();
-        let backend = Backend::open_server(store, queue, &nats, retention, &supervisor).await?;
+        let postgres = settings.postgres.clone();
+        let opening = Backend::open_server(store, postgres, queue, &nats, retention, &supervisor);
+        // On the heap: this is by far the largest part of a start.
+        let backend = Box::pin(opening).await?;
         // What a first start shows is for whoever can use it.
         let (first_start, inbox) = if settings.role.ingests() {
             prepare(&backend, settings.sample).await?

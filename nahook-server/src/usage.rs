@@ -16,8 +16,11 @@ pub(crate) enum Usage {
 }
 
 impl Usage {
-    pub(crate) fn postgres(self, supervisor: &Supervisor) -> PostgresSettings {
-        let mut settings = PostgresSettings::default();
+    pub(crate) fn postgres(
+        self,
+        mut settings: PostgresSettings,
+        supervisor: &Supervisor,
+    ) -> PostgresSettings {
         settings.supervisor = supervisor.clone();
         match self {
             Self::Server { retention } => settings.retention = retention,
@@ -55,7 +58,7 @@ mod tests {
         let retention = Duration::from_hours(24);
         let usage = Usage::Server { retention };
         let (postgres, sqlite) = (
-            usage.postgres(&Supervisor::new()),
+            usage.postgres(PostgresSettings::default(), &Supervisor::new()),
             usage.sqlite(&Supervisor::new()),
         );
         assert_eq!([postgres.retention, sqlite.retention], [retention; 2]);
@@ -67,10 +70,8 @@ mod tests {
 
     #[test]
     fn a_command_forgets_nothing_that_a_server_keeps() {
-        assert_eq!(
-            Usage::Tool.postgres(&Supervisor::new()).retention_interval,
-            Duration::ZERO
-        );
+        let postgres = Usage::Tool.postgres(PostgresSettings::default(), &Supervisor::new());
+        assert_eq!(postgres.retention_interval, Duration::ZERO);
         // A tool on a file forgets nothing, whatever its settings say.
         assert_eq!(Usage::Tool.sqlite(&Supervisor::new()).role, Role::Tool);
     }

@@ -2,6 +2,7 @@
 //! default.
 
 mod nats;
+mod postgres;
 mod role;
 
 use std::net::SocketAddr;
@@ -13,9 +14,11 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use nahook_core::LimiterDown;
 use nahook_nats::NatsSettings;
+use nahook_postgres::PostgresSettings;
 use serde::Deserialize;
 
 pub use self::nats::{NatsArgs, StorageChoice};
+pub use self::postgres::PostgresArgs;
 pub use self::role::Role;
 use crate::backend::{QueueUrl, StoreUrl};
 use crate::{ServerError, text_file};
@@ -72,6 +75,9 @@ pub struct SettingsArgs {
     /// Whether a first start on an empty store makes sample endpoints that print what arrives [default: true].
     #[arg(long, env = "NAHOOK_SAMPLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub sample: Option<bool>,
+    /// The settings of a store on Postgres.
+    #[command(flatten)]
+    pub postgres: PostgresArgs,
     /// What a queue on NATS needs to know.
     #[command(flatten)]
     pub nats: NatsArgs,
@@ -94,6 +100,8 @@ struct SettingsFile {
     portal_url: Option<String>,
     log_format: Option<LogFormat>,
     sample: Option<bool>,
+    #[serde(default)]
+    postgres: PostgresArgs,
     #[serde(default)]
     nats: NatsArgs,
 }
@@ -148,6 +156,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Whether a first start makes sample endpoints.
     pub sample: bool,
+    /// How a store on Postgres is set up.
+    pub postgres: PostgresSettings,
     /// How a queue on NATS is set up.
     pub nats: NatsSettings,
 }
@@ -222,6 +232,7 @@ impl SettingsArgs {
             portal_url: portal_url(self.portal_url.or(file.portal_url))?,
             log_format: self.log_format.or(file.log_format),
             sample: can_have_sample && self.sample.or(file.sample).unwrap_or(true),
+            postgres: self.postgres.or(file.postgres).resolve()?,
             nats: self.nats.or(file.nats).resolve()?,
         })
     }

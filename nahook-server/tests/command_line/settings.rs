@@ -34,6 +34,12 @@ async fn a_wrong_setting_is_refused_at_start_and_named_wherever_it_comes_from() 
         ("retention-days", "RETENTION_DAYS", "366"),
         ("retention-days", "RETENTION_DAYS", "a week"),
         ("log-format", "LOG_FORMAT", "poetry"),
+        (
+            "postgres-direct-url",
+            "POSTGRES_DIRECT_URL",
+            "mysql://root:hunter2@localhost/x",
+        ),
+        ("postgres-connections", "POSTGRES_CONNECTIONS", "2"),
         ("role", "ROLE", "spectator"),
         ("role", "ROLE", "worker"),
         ("sample", "SAMPLE", "some"),
@@ -79,6 +85,12 @@ async fn a_wrong_file_is_refused_and_named_with_the_setting() {
         ),
         ("sample = 'some'", "sample"),
         ("limiter_down = 'perhaps'", "limiter_down"),
+        (
+            "[postgres]\ndirect_url = 'nowhere'",
+            "--postgres-direct-url",
+        ),
+        ("[postgres]\nconnections = 2", "--postgres-connections"),
+        ("[postgres]\ncolour = 'red'", "colour"),
         ("colour = 'red'", "colour"),
         ("listen =", "nahook.toml"),
     ] {

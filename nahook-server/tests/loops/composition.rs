@@ -97,6 +97,7 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
         portal_url: None,
         log_format: None,
         sample: true,
+        postgres: nahook_postgres::PostgresSettings::default(),
         nats,
     }
 }
