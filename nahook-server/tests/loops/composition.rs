@@ -9,7 +9,7 @@ use nahook_server::backend::{QueueUrl, StoreUrl};
 use nahook_server::serve::Server;
 use nahook_server::settings::{Role, Settings};
 use nahook_server::telemetry::LogWriter;
-use nahook_supervision::Supervisor;
+use nahook_supervision::{Loop, Supervisor};
 use nahook_testserver::{NatsServer, NatsVersion, PostgresServer};
 use tempfile::TempDir;
 
@@ -45,6 +45,17 @@ impl Composition {
         Self::SqliteNats,
         Self::PostgresNats,
     ];
+
+    /// Whether a server on it runs the loop. The loops of a back end are named after it.
+    pub(crate) fn runs(self, which: Loop) -> bool {
+        let on_nats = matches!(self, Self::SqliteNats | Self::PostgresNats);
+        match which.name().split('_').next() {
+            Some("sqlite") => matches!(self, Self::Sqlite | Self::SqliteNats),
+            Some("postgres") => matches!(self, Self::Postgres | Self::PostgresNats),
+            Some("nats") => on_nats,
+            _ => on_nats || which != Loop::AcceptedRecorder,
+        }
+    }
 
     pub(crate) async fn start(self) -> Running {
         let dir = tempfile::tempdir().unwrap();

@@ -1,61 +1,43 @@
 //! The deaths.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use nahook_supervision::{Death, Loop};
-use tokio::sync::Mutex;
+use nahook_supervision::{Death, Loop, LoopStatus};
+use tokio::join;
 use tokio::time::sleep;
 
 use crate::composition::{Composition, Running};
-
-/// Loops of the adapters and the transport that this does not end yet; tests of their own crates do.
-const ELSEWHERE: [Loop; 10] = [
-    Loop::ConnectionSweep,
-    Loop::SqliteWriter,
-    Loop::SqliteReader,
-    Loop::SqliteLeaser,
-    Loop::SqliteCheckpoint,
-    Loop::SqliteRetention,
-    Loop::SqliteLimiter,
-    Loop::PostgresWriter,
-    Loop::PostgresListener,
-    Loop::PostgresRetention,
-];
+use crate::told::Told;
 
 /// How long a recovery may take on a busy machine: a lease of what was in flight lasts for a minute.
-const RECOVERY: Duration = Duration::from_secs(150);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(150);
+/// A loop that has ended counts as down for at least this long.
+const DOWN_FOR: Duration = Duration::from_secs(2);
+/// So many loops are killed at once: each death takes two seconds.
+const AT_ONCE: usize = 2;
 
-/// Kills the loop, and shows that it is missed, comes back, and costs nobody a delivery.
-async fn die(
-    running: &Running,
-    which: Loop,
-    death: Death,
-    told: &Mutex<(usize, BTreeSet<String>)>,
-) {
-    let what = format!("{which:?}, {death:?}");
+/// Kills the loops, and shows that they are missed, come back, and cost nobody a delivery.
+async fn die(running: &Running, loops: &[Loop], death: Death, told: &Told) {
+    let what = format!("{loops:?}, {death:?}");
     let give_up = Instant::now() + RECOVERY;
-    let failures = || {
-        let loops = running.supervisor.loops();
-        let status = loops.into_iter().find(|status| status.which == which);
-        status.map_or(0, |status| status.failures)
+    let are_missed = AtomicBool::new(false);
+    let dying = async {
+        let missed = loops
+            .iter()
+            .map(|which| is_missed(running, *which, death, give_up));
+        join_all(missed).await;
+        are_missed.store(true, Ordering::Relaxed);
     };
-    trigger(running, told).await;
-    let before = failures();
-    running.supervisor.kill(which, death);
-    while failures() == before {
-        assert!(Instant::now() < give_up, "{what}: it does not die");
-        trigger(running, told).await;
-        sleep(Duration::from_millis(5)).await;
-    }
-    // It counts as down for two seconds at least.
-    let (status, checks) = running.readiness().await;
-    assert!(
-        status == 503 && checks.contains(which.name()),
-        "{what}: {checks}"
-    );
-    trigger(running, told).await;
+    let triggering = async {
+        while !are_missed.load(Ordering::Relaxed) {
+            told.trigger(running).await;
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    join!(dying, triggering);
     loop {
         let (status, checks) = running.readiness().await;
         if status == 200 {
@@ -67,74 +49,86 @@ async fn die(
         );
         sleep(Duration::from_millis(100)).await;
     }
-    let (number, told) = &mut *told.lock().await;
-    *number += 1;
-    let promised = running.stir(*number).await;
-    told.insert(promised.unwrap_or_else(|| panic!("{what}: it does not queue again")));
+    let is_accepted = told.trigger(running).await;
+    assert!(is_accepted, "{what}: it does not queue again");
 }
 
-/// Waits until everything that was promised has arrived.
-async fn all_arrive(running: &Running, told: &BTreeSet<String>) {
-    let give_up = Instant::now() + RECOVERY;
+/// Kills the loop until readiness has named it. Once is enough, unless this test was too slow to look.
+async fn is_missed(running: &Running, which: Loop, death: Death, give_up: Instant) {
+    let what = format!("{which:?}, {death:?}");
+    let failures = || status(running, which).map_or(0, |status| status.failures);
     loop {
-        let arrived = arrived(running);
-        if told.is_subset(&arrived) {
+        let before = failures();
+        let mut alive_at = Instant::now();
+        running.supervisor.kill(which, death);
+        loop {
+            let now = Instant::now();
+            if failures() != before {
+                break;
+            }
+            assert!(now < give_up, "{what}: it does not die");
+            alive_at = now;
+            sleep(Duration::from_millis(5)).await;
+        }
+        let (status, checks) = running.readiness().await;
+        if status == 503 && checks.contains(which.name()) {
             return;
         }
-        let lost: Vec<_> = told.difference(&arrived).collect();
-        assert!(Instant::now() < give_up, "lost {lost:?} of {}", told.len());
+        let is_in_time = alive_at.elapsed() < DOWN_FOR;
+        assert!(!is_in_time, "{what}: it is not missed: {checks}");
+        assert!(Instant::now() < give_up, "{what}: it is never missed");
+    }
+}
+
+fn status(running: &Running, which: Loop) -> Option<LoopStatus> {
+    let loops = running.supervisor.loops();
+    loops.into_iter().find(|status| status.which == which)
+}
+
+/// Waits until exactly these loops run.
+async fn all_run(running: &Running, loops: &BTreeSet<Loop>) {
+    let give_up = Instant::now() + RECOVERY;
+    loop {
+        let wanted = running.supervisor.loops().into_iter();
+        let wanted = wanted.filter(|status| status.wanted > 0);
+        let wanted: BTreeSet<_> = wanted.map(|status| status.which).collect();
+        if wanted == *loops {
+            return;
+        }
+        let others: Vec<_> = wanted.symmetric_difference(loops).collect();
+        assert!(
+            Instant::now() < give_up,
+            "missing or unexpected: {others:?}"
+        );
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn trigger(running: &Running, told: &Mutex<(usize, BTreeSet<String>)>) {
-    let (number, told) = &mut *told.lock().await;
-    *number += 1;
-    told.extend(running.stir(*number).await);
-}
-
-fn arrived(running: &Running) -> BTreeSet<String> {
-    let arrivals = running.receiver.arrivals();
-    let id = |arrival: &crate::support::receiver::Arrival| {
-        arrival.header("nahook-delivery-id").to_owned()
-    };
-    arrivals.iter().map(id).collect()
-}
-
-/// Kills every loop that runs, in every way. Returns the loops.
+/// Kills every loop in every way. Returns the loops.
 async fn survives(composition: Composition) -> BTreeSet<Loop> {
-    let running = composition.start().await;
-    let told = Mutex::default();
+    let running = Box::pin(composition.start()).await;
+    let told = Told::default();
+    let loops = Loop::ALL.iter().copied();
+    let loops: BTreeSet<_> = loops.filter(|which| composition.runs(*which)).collect();
     // Some loops begin with the first delivery.
-    trigger(&running, &told).await;
-    let loops: BTreeSet<_> = running
-        .supervisor
-        .loops()
-        .iter()
-        .filter(|status| status.wanted > 0 && !ELSEWHERE.contains(&status.which))
-        .map(|status| status.which)
-        .collect();
-    for which in &loops {
-        for death in Death::ALL {
-            die(&running, *which, *death, &told).await;
+    assert!(told.trigger(&running).await);
+    all_run(&running, &loops).await;
+    let in_order: Vec<_> = loops.iter().copied().collect();
+    for death in Death::ALL {
+        for group in in_order.chunks(AT_ONCE) {
+            die(&running, group, *death, &told).await;
         }
     }
-    all_arrive(&running, &told.lock().await.1).await;
+    all_run(&running, &loops).await;
+    told.all_arrive(&running).await;
     running.server.stop().await;
     loops
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_loop_that_dies_comes_back_and_nothing_is_lost() {
-    let survivals = Composition::ALL.map(|composition| async move {
-        let loops = survives(composition).await;
-        println!("{composition:?}: {loops:?}");
-        loops
-    });
-    let seen: BTreeSet<_> = join_all(survivals).await.into_iter().flatten().collect();
-    let forgotten = Loop::ALL.iter().filter(|which| !seen.contains(which));
-    let forgotten: Vec<_> = forgotten
-        .filter(|which| !ELSEWHERE.contains(which))
-        .collect();
-    assert!(forgotten.is_empty(), "no composition runs {forgotten:?}");
+    let survivals = Composition::ALL.map(survives);
+    let killed: BTreeSet<_> = join_all(survivals).await.into_iter().flatten().collect();
+    let all: BTreeSet<_> = Loop::ALL.iter().copied().collect();
+    assert_eq!(killed, all);
 }

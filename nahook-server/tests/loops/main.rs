@@ -10,3 +10,4 @@ mod support;
 
 mod composition;
 mod dying;
+mod told;
