@@ -56,18 +56,16 @@ pub async fn run(args: ApplyArgs) -> Result<ExitCode, ServerError> {
 /// # Errors
 /// Names the file and the place in it that cannot be used.
 pub fn read(path: &Path) -> Result<Manifest, ServerError> {
-    let wrong = |reason: String| ServerError::File {
-        path: path.to_owned(),
-        reason,
-    };
-    let text = text_file::read(path)?;
     if path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
     {
-        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+        serde_json::from_str(&text_file::read(path)?).map_err(|error| ServerError::File {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
     } else {
-        toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+        text_file::read_toml(path)
     }
 }
 

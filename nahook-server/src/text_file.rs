@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::ServerError;
 
 /// Reads a file, without the byte order mark that some editors begin it with.
@@ -18,5 +20,63 @@ pub(crate) fn without_mark(text: String) -> String {
     match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
         None => text,
+    }
+}
+
+/// Reads a TOML file. Its error names the line and the key, and never quotes the line, which may hold a secret.
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ServerError> {
+    let text = read(path)?;
+    toml::from_str(&text).map_err(|error| ServerError::File {
+        path: path.to_owned(),
+        reason: place_and_message(&text, &error),
+    })
+}
+
+fn place_and_message(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let key = begun.rsplit_once('=').map_or(begun, |(key, _)| key);
+    let key = key.rsplit(['{', ',']).next().unwrap_or_default().trim();
+    let is_key = !key.is_empty()
+        && key
+            .chars()
+            .all(|it| it.is_alphanumeric() || "_-.".contains(it));
+    if is_key {
+        format!("line {line}, {key}: {}", error.message())
+    } else {
+        format!("line {line}: {}", error.message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(text: &str) -> String {
+        let parsed: Result<toml::Table, _> = toml::from_str(text);
+        place_and_message(text, &parsed.unwrap_err())
+    }
+
+    #[test]
+    fn error_names_the_line_and_the_key() {
+        let told = reason("a = 1\nnested = { secret_key = }\n");
+        assert!(told.starts_with("line 2, secret_key: "), "{told}");
+    }
+
+    #[test]
+    fn error_never_quotes_the_line() {
+        let told = reason("url = 'postgres://a:hunter2@b/\n");
+        assert!(
+            told.contains("line 1") && !told.contains("hunter2"),
+            "{told}"
+        );
+        let told = reason("password = hunter2\n");
+        assert!(
+            told.contains("line 1") && !told.contains("hunter2"),
+            "{told}"
+        );
     }
 }

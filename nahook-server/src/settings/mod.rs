@@ -7,7 +7,7 @@ mod role;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -171,7 +171,7 @@ impl SettingsArgs {
         let file = self
             .config
             .as_deref()
-            .map(read_file)
+            .map(text_file::read_toml::<SettingsFile>)
             .transpose()?
             .unwrap_or_default();
         let listen = self
@@ -284,15 +284,6 @@ fn parse_range(text: &str) -> Result<IpNet, ServerError> {
             format!("{text:?} is not a range such as 10.0.0.0/8"),
         )
     })
-}
-
-fn read_file(path: &Path) -> Result<SettingsFile, ServerError> {
-    let wrong = |reason: String| ServerError::File {
-        path: path.to_owned(),
-        reason,
-    };
-    let text = text_file::read(path)?;
-    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
 
 #[cfg(test)]
