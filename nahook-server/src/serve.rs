@@ -192,7 +192,7 @@ impl Server {
         match tokio::time::timeout(CLOSE_TIMEOUT, self.backend.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(error = %Causes(&error), "the store did not close cleanly")
+                tracing::error!(error = %Causes(&error), "the store did not close cleanly");
             }
             Err(_) => tracing::error!("the store did not close in time"),
         }
