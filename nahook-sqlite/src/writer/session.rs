@@ -203,10 +203,11 @@ impl Session {
         };
         file.check()?;
         let mut connection = reopen_writer(file.path(), settings)?;
+        // First: it sets SQLite's own hook, which the checkpointer's has to replace.
+        set_up_writer(&connection, settings)?;
         if let Some(checkpointer) = &self.checkpointer {
             checkpointer.watch(&mut connection)?;
         }
-        set_up_writer(&connection, settings)?;
         self.connection = connection;
         self.forget();
         self.is_suspect = false;
