@@ -165,11 +165,17 @@ impl Group {
         }
         report(session, &error);
         while let Some(at) = self.members.iter().position(Member::is_taken) {
+            if let Err(error) = session.begin() {
+                // Another process keeps the file locked: waiting for it once for each job would take minutes.
+                let error = WriteError::new(error, Fate::RolledBack);
+                for member in self.members.iter_mut().filter(|member| member.is_taken()) {
+                    member.stage = Stage::Decided(Err(error.clone()));
+                }
+                self.tell(outcomes);
+                return report(session, &error);
+            }
             let one = &mut self.members[at..=at];
-            let outcome = match session.begin() {
-                Ok(()) => write_all(session, one).map_err(GroupError::into_write_error),
-                Err(error) => Err(WriteError::new(error, Fate::RolledBack)),
-            };
+            let outcome = write_all(session, one).map_err(GroupError::into_write_error);
             if outcome.is_ok() {
                 outcomes.counters.commits.fetch_add(1, Ordering::Relaxed);
             }
