@@ -48,6 +48,10 @@ impl Job for SettleJob {
     }
 
     fn take(&mut self, queue: &mut QueueState) -> bool {
+        if self.answer.is_closed() {
+            // Whoever asked has given up and may be asking again.
+            return false;
+        }
         // From here on the leases neither expire nor are settled by another: no delivery is leased to two.
         for settlement in &self.settlements {
             self.held.push(queue.begin_settling(settlement.lease));
