@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::answer::HEAD_LEN_MAX;
+
 /// More than this is not kept allocated for the next answer.
 const CAPACITY_KEPT: usize = 4 * 1024;
 
@@ -67,6 +69,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
         if state.is_on {
             let arrived = buf.filled().get(before..).unwrap_or_default();
             state.bytes.extend_from_slice(arrived);
+            if state.bytes.len() > HEAD_LEN_MAX {
+                // hyper passes over any number of interim answers, so that only this bounds them.
+                state.bytes = Vec::new();
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
         }
         Poll::Ready(Ok(()))
     }
