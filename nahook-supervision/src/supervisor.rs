@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -157,13 +158,16 @@ impl Place {
             entry.failures += 1;
             entry.failed_at = Some(Instant::now());
         }
-        counter!("nahook_loop_failures_total", "loop" => self.which.name()).increment(1);
-        tracing::error!(
-            name = self.which.name(),
-            reason,
-            restart_in_ms = restart_in.as_millis(),
-            "a loop has ended and is started again"
-        );
+        // A recorder or a subscriber that panics must not end what restarts the loop.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            counter!("nahook_loop_failures_total", "loop" => self.which.name()).increment(1);
+            tracing::error!(
+                name = self.which.name(),
+                reason,
+                restart_in_ms = restart_in.as_millis(),
+                "a loop has ended and is started again"
+            );
+        }));
     }
 }
 
