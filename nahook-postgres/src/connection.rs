@@ -195,7 +195,11 @@ impl Link {
             return Ok(statement.run(&self.client, parameters).await?.rows);
         }
         // Waited for: without it the statement would run with somebody else's settings.
-        self.begin(Opening::PLAIN).await?;
+        if let Err(error) = self.begin(Opening::PLAIN).await {
+            // It may have failed after BEGIN: the next transaction must not find itself within this one.
+            let _ = self.client.batch_execute("ROLLBACK").await;
+            return Err(error);
+        }
         let (answered, committed) = tokio::join!(
             biased;
             statement.run(&self.client, parameters),

@@ -93,8 +93,8 @@ impl Lender {
                 Ok(client) => break client,
                 Err(error) => {
                     let error = PgError::from(error);
-                    let others = pool.status().size > 0;
-                    if !(others && error.is_full() && started.elapsed() < self.timeout) {
+                    // A connection that was abandoned may still exist on the server for a moment.
+                    if !(error.is_full() && started.elapsed() < self.timeout) {
                         return Err(error);
                     }
                     sleep(FULL_PAUSE).await;
