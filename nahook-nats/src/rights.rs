@@ -21,7 +21,7 @@ use crate::layout::{API_TIMEOUT, Names, RECORDERS, Source, WORKERS};
 use crate::violation::Violation;
 
 /// The name of what exists only to be asked for.
-const CHECK: &str = "nahook-check";
+pub(crate) const CHECK: &str = "nahook-check";
 /// How long a consumer of that name stays.
 const CHECK_CONSUMER_AGE: Duration = Duration::from_secs(10);
 /// A request of the API that does nothing but be answered: it cannot be read.

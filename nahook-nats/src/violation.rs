@@ -11,6 +11,8 @@ use nahook_supervision::Exit;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::rights::CHECK;
+
 /// How often the same missing right is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -58,7 +60,11 @@ impl Violation {
                 let stream = rest.split('.').next().unwrap_or_default();
                 format!("$JS.ACK.{stream}.>")
             }
-            None => subject.clone(),
+            // The name differs from one retry, or one consumer, to the next.
+            None => match subject.strip_suffix(CHECK) {
+                Some(fixed) => format!("{fixed}*"),
+                None => subject.clone(),
+            },
         }
     }
 }
