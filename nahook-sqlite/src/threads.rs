@@ -60,7 +60,7 @@ impl<S: Send + 'static> Threads<S> {
     pub(crate) async fn ask_or_undo<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut S) -> T + Send + 'static,
-        undo: impl FnOnce(&mut S, T) + Send + 'static,
+        undo: fn(&mut S, T),
     ) -> Result<T, StoreError> {
         let (sender, answer) = oneshot::channel();
         let question: Question<S> = Box::new(move |state| {
@@ -75,7 +75,33 @@ impl<S: Send + 'static> Threads<S> {
         });
         let questions = self.questions.as_ref().ok_or(Closed)?;
         questions.send(question).map_err(|_| Closed)?;
-        answer.await.map_err(|_| StoreError::internal(Panicked))
+        let mut waiting = Waiting {
+            answer,
+            questions,
+            undo,
+        };
+        let answered = (&mut waiting.answer).await;
+        answered.map_err(|_| StoreError::internal(Panicked))
+    }
+}
+
+/// Waits for an answer. Dropped when it has arrived and was not read, it has it undone.
+struct Waiting<'a, S: Send + 'static, T: Send + 'static> {
+    answer: oneshot::Receiver<T>,
+    questions: &'a Sender<Question<S>>,
+    undo: fn(&mut S, T),
+}
+
+impl<S: Send + 'static, T: Send + 'static> Drop for Waiting<'_, S, T> {
+    fn drop(&mut self) {
+        self.answer.close();
+        let undo = self.undo;
+        if let Ok(made) = self.answer.try_recv() {
+            // Without a thread there is nothing to undo any more.
+            let _ = self
+                .questions
+                .send(Box::new(move |state| undo(state, made)));
+        }
     }
 }
 
