@@ -1,8 +1,8 @@
 //! The bounds of every field, whoever writes it: the APIs, a manifest, an import.
 
-/// How many labels an event, an endpoint or an application has at most (contract, section 1).
+/// Largest number of labels of an event, an endpoint or an application (contract, section 1).
 pub const METADATA_KEYS_MAX: usize = 5;
-/// How many labels a portal session has at most (contract, section 2).
+/// Largest number of labels of a portal session (contract, section 2).
 pub const PORTAL_METADATA_KEYS_MAX: usize = 10;
 /// Longest key of a label, in characters.
 pub const METADATA_KEY_LEN_MAX: usize = 128;
@@ -10,9 +10,9 @@ pub const METADATA_KEY_LEN_MAX: usize = 128;
 pub const METADATA_VALUE_LEN_MAX: usize = 1024;
 /// Largest configuration of an endpoint, in bytes of JSON.
 pub const CONFIG_LEN_MAX: usize = 8192;
-/// How many fields the objects of a configuration have at most, all together.
+/// Largest number of fields in all objects of a configuration together.
 pub const CONFIG_KEYS_MAX: usize = 64;
-/// How deep a configuration is nested at most: 1 is a flat object.
+/// Largest depth of a configuration: 1 is a flat object.
 pub const CONFIG_DEPTH_MAX: usize = 8;
 /// Longest description, in characters.
 pub const DESCRIPTION_LEN_MAX: usize = 1024;
@@ -26,5 +26,5 @@ pub const PASSWORD_LEN_MAX: usize = 1024;
 pub const SECRET_LEN_MAX: usize = 512;
 /// Longest error of an attempt that is brought along, in characters.
 pub const ERROR_LEN_MAX: usize = 1024;
-/// How many environments a workspace may have (contract, section 2).
+/// Largest number of environments of a workspace (contract, section 2).
 pub const ENVIRONMENTS_MAX: usize = 10;
