@@ -27,7 +27,6 @@ pub struct StoreError {
 /// assert_eq!(Causes(&error).to_string(), "the store is unavailable: too many connections");
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "a view of one error")]
 pub struct Causes<'a>(pub &'a (dyn StdError + 'static));
 
 impl fmt::Display for Causes<'_> {

@@ -90,7 +90,6 @@ pub struct NatsSettings {
 
 /// What streams are kept on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "JetStream has these two")]
 pub enum Storage {
     /// Files.
     File,
@@ -117,10 +116,6 @@ pub enum Credentials {
 
 /// How the connection is protected. A URL with `tls://` asks for TLS as well.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "settings are made with a literal"
-)]
 pub struct Tls {
     /// Refuses a server without TLS.
     pub required: bool,

@@ -20,7 +20,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a server is, and the secret of whoever asks it.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct Access {
     /// The server's base URL; a path in it is kept.
     pub base_url: String,

@@ -31,10 +31,6 @@ pub struct Arrival {
 
 /// What the inbox found of a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "it is right, wrong, or there was no secret to tell by"
-)]
 pub enum SignatureCheck {
     /// It is right, and recent.
     Valid,

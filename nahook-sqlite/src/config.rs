@@ -40,10 +40,6 @@ pub struct SqliteSettings {
 
 /// What a process does with the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "one process serves, all others look on"
-)]
 pub enum Role {
     /// Publishes and delivers. One process at a time: leases live in its memory.
     Server,

@@ -7,10 +7,6 @@ use crate::{AuditEntryId, IdSource, ManagementTokenId, MessageId, Timestamp, Wor
 
 /// Who makes a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct Actor {
     /// What kind of actor it is.
     pub kind: ActorKind,
@@ -22,10 +18,6 @@ pub struct Actor {
 
 /// What kind of actor makes a change.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new kind must be answered by every adapter"
-)]
 pub enum ActorKind {
     /// Whoever holds a management token.
     ManagementToken,
@@ -80,10 +72,6 @@ impl Actor {
 
 /// One change, as the audit log keeps it. It holds names of fields, never a secret, a password or a payload.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct AuditEntry {
     /// Its id. A log is in the order of writing, which ids drawn in one millisecond do not tell.
     pub id: AuditEntryId,

@@ -18,7 +18,6 @@ use crate::{
 /// Everything that is declared.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct Manifest {
     /// The workspaces, with what is in them.
     #[serde(default)]
@@ -28,7 +27,6 @@ pub struct Manifest {
 /// A workspace and what is in it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct WorkspaceSpec {
     /// Its id.
     pub id: Option<WorkspaceId>,
@@ -59,7 +57,6 @@ pub struct WorkspaceSpec {
 /// The limits of a workspace. A plan that is present is the whole plan: an absent rate is unlimited.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct PlanSpec {
     /// Largest payload in bytes; 256 KiB if absent.
     pub payload_len_max: Option<usize>,
@@ -72,7 +69,6 @@ pub struct PlanSpec {
 /// So many in each period.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct RateSpec {
     /// How many.
     pub count: NonZeroU32,
@@ -85,7 +81,6 @@ pub struct RateSpec {
 /// An environment.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct EnvironmentSpec {
     /// Its id.
     pub id: Option<EnvironmentId>,
@@ -100,7 +95,6 @@ pub struct EnvironmentSpec {
 /// An event type.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct EventTypeSpec {
     /// Its id.
     pub id: Option<EventTypeId>,
@@ -113,7 +107,6 @@ pub struct EventTypeSpec {
 /// An application.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct ApplicationSpec {
     /// Its id.
     pub id: Option<ApplicationId>,
@@ -132,7 +125,6 @@ pub struct ApplicationSpec {
 /// An endpoint.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct EndpointSpec {
     /// Its id.
     pub id: Option<EndpointId>,
@@ -168,7 +160,6 @@ pub struct EndpointSpec {
 /// An ingestion key.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct ApiKeySpec {
     /// Its id.
     pub id: Option<ApiKeyId>,
@@ -187,7 +178,6 @@ pub struct ApiKeySpec {
 /// A management token.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct ManagementTokenSpec {
     /// Its id.
     pub id: Option<ManagementTokenId>,

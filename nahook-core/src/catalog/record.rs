@@ -11,10 +11,6 @@ use crate::{
 
 /// A tenant.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct WorkspaceRecord {
     /// Its id.
     pub id: WorkspaceId,
@@ -28,10 +24,6 @@ pub struct WorkspaceRecord {
 
 /// An environment of a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct EnvironmentRecord {
     /// Its id.
     pub id: EnvironmentId,
@@ -51,10 +43,6 @@ pub struct EnvironmentRecord {
 
 /// An event type of a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct EventTypeRecord {
     /// Its id.
     pub id: EventTypeId,
@@ -70,10 +58,6 @@ pub struct EventTypeRecord {
 
 /// A customer of the workspace, with endpoints of its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct ApplicationRecord {
     /// Its id.
     pub id: ApplicationId,
@@ -98,7 +82,6 @@ pub struct ApplicationRecord {
 /// What the holder of a portal session may do.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "the contract lists them")]
 pub enum PortalRole {
     /// Everything.
     #[default]
@@ -122,10 +105,6 @@ impl PortalRole {
 
 /// A way into an application's portal, entered with a code that is used once.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct PortalSessionRecord {
     /// The hash of its code.
     pub code: KeyHash,
@@ -148,7 +127,6 @@ pub struct PortalSessionRecord {
 /// What kind of receiver an endpoint is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "the contract lists them")]
 pub enum EndpointKind {
     /// A Slack webhook: a POST to `config.webhookUrl`, unsigned.
     Slack,
@@ -159,10 +137,6 @@ pub enum EndpointKind {
 
 /// A receiver of deliveries.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct EndpointRecord {
     /// Its id.
     pub id: EndpointId,
@@ -210,10 +184,6 @@ impl EndpointRecord {
 
 /// A secret that was rotated out: receivers may not have the new one yet.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct RetiredSecret {
     /// The `whsec_…` secret.
     pub secret: SecretText,
@@ -223,10 +193,6 @@ pub struct RetiredSecret {
 
 /// An endpoint's subscription to an event type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct SubscriptionRecord {
     /// Its id.
     pub id: SubscriptionId,
@@ -242,10 +208,6 @@ pub struct SubscriptionRecord {
 
 /// An event type is published in an environment other than the default one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct PublicationRecord {
     /// The workspace of both.
     pub workspace: WorkspaceId,
@@ -257,10 +219,6 @@ pub struct PublicationRecord {
 
 /// Whether a key or token is let in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new state must be answered by every adapter"
-)]
 pub enum KeyState {
     /// It is.
     Active,
@@ -283,10 +241,6 @@ impl KeyState {
 
 /// An ingestion key, without its secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct ApiKeyRecord {
     /// Its id.
     pub id: ApiKeyId,
@@ -308,10 +262,6 @@ pub struct ApiKeyRecord {
 
 /// A management token, without its secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct ManagementTokenRecord {
     /// Its id.
     pub id: ManagementTokenId,

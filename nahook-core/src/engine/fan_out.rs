@@ -29,10 +29,6 @@ pub struct FanOut<S, P, L> {
 
 /// The engine's numbers and choices.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "settings are made with a literal"
-)]
 pub struct FanOutSettings {
     /// How long a trigger may take (contract: 5 s).
     pub timeout: Duration,
@@ -42,7 +38,6 @@ pub struct FanOutSettings {
 
 /// What to do with a trigger when the rate limiter does not answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "it is let in, or it is not")]
 pub enum LimiterDown {
     /// Let it in; the receipt says so.
     Admit,

@@ -13,10 +13,6 @@ use crate::{
 
 /// An application to be made.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct NewApplication {
     /// For people.
     pub name: String,
@@ -32,10 +28,6 @@ pub struct NewApplication {
 
 /// What is to change in an application; what is absent stays.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct ApplicationPatch {
     /// For people.
     pub name: Option<String>,

@@ -20,7 +20,6 @@ pub struct DryRun {
 
 /// What would become of one endpoint; of several reasons the first that holds.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "every reason is another answer")]
 pub enum WouldBe {
     /// It is not subscribed to the event type.
     NotSubscribed,

@@ -20,10 +20,6 @@ const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_hours(24);
 
 /// An endpoint to be made.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct NewEndpoint {
     /// Where to POST to; a Slack endpoint has its URL in its configuration instead.
     pub url: Option<String>,
@@ -47,10 +43,6 @@ pub struct NewEndpoint {
 
 /// What is to change in an endpoint; what is absent stays.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct EndpointPatch {
     /// Where to POST to.
     pub url: Option<String>,

@@ -10,10 +10,6 @@ use crate::{
 
 /// An environment to be made.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct NewEnvironment {
     /// 1 to 50 characters.
     pub name: String,

@@ -10,10 +10,6 @@ use crate::{
 
 /// An ingestion key to be made.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct NewApiKey {
     /// For people; unique in the workspace.
     pub name: String,

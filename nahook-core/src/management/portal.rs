@@ -20,10 +20,6 @@ const MINUTES_MAX: u32 = 60;
 
 /// A portal session to be made.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct NewPortalSession {
     /// What its holder may do.
     pub role: PortalRole,

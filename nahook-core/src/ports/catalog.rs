@@ -10,7 +10,6 @@ use crate::{
 
 /// Whether a manifest is put into effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "it is, or it is not")]
 pub enum ApplyMode {
     /// Make the changes.
     Commit,

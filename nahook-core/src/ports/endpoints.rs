@@ -9,10 +9,6 @@ use crate::{
 
 /// Where and how to deliver.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every directory with a literal"
-)]
 pub struct EndpointTarget {
     /// The endpoint.
     pub id: EndpointId,
@@ -36,10 +32,6 @@ pub struct EndpointTarget {
 
 /// A user name and password for basic authentication.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every directory with a literal"
-)]
 pub struct BasicAuth {
     /// The user name.
     pub username: String,
@@ -49,10 +41,6 @@ pub struct BasicAuth {
 
 /// What a worker has learnt of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every worker with a literal"
-)]
 pub struct HealthReport {
     /// The endpoint.
     pub endpoint: EndpointId,
@@ -62,10 +50,6 @@ pub struct HealthReport {
 
 /// How an endpoint does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new state must be answered by every directory"
-)]
 pub enum HealthState {
     /// To be disabled: it said 410 Gone, or has only failed for too long.
     Disable,

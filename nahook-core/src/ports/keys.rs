@@ -5,10 +5,6 @@ use crate::{Caller, KeyHash, ManagementTokenId, StoreError, WorkspaceId};
 
 /// What a store knows of a secret that was presented.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every key store with a literal"
-)]
 pub struct KeyEntry<T> {
     /// Whom the secret identifies.
     pub identity: T,

@@ -7,7 +7,6 @@ use crate::{Allowance, Caller, StoreError};
 
 /// A rate limiter's answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "a limiter admits or refuses")]
 pub enum Verdict {
     /// One token was spent at each level.
     Admit,
@@ -20,10 +19,6 @@ pub enum Verdict {
 
 /// A rate limiter's answer to somebody who wants several tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every limiter with a literal"
-)]
 pub struct Grant {
     /// How many tokens were spent at each level: as many as were wanted, or as there were.
     pub admitted: u32,

@@ -8,7 +8,6 @@ use crate::{
 
 /// Where a delivery stands (contract, section 2).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the contract lists them")]
 pub enum DeliveryStatus {
     /// Every attempt of the schedule has failed.
     DeadLetter,
@@ -55,10 +54,6 @@ impl DeliveryStatus {
 
 /// A delivery as the log shows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every log with a literal"
-)]
 pub struct DeliveryRecord {
     /// Its id.
     pub id: DeliveryId,
@@ -92,10 +87,6 @@ pub struct DeliveryRecord {
 
 /// An attempt as the log shows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every log with a literal"
-)]
 pub struct AttemptRecord {
     /// Counted from 1.
     pub number: u32,

@@ -11,10 +11,6 @@ use crate::{
 /// Rows of one workspace that are to be read. What does not exist is absent from the answer; what was removed does not
 /// exist.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new selection must be answered by every adapter"
-)]
 pub enum Select {
     /// Its ingestion keys, revoked ones included.
     ApiKeys,
@@ -57,7 +53,6 @@ pub enum Select {
 
 /// What a [`ChangePlan`] decides.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "made by every plan")]
 pub struct Planned {
     /// The rows to write and remove, in an order in which each row's references exist before it.
     pub changes: Vec<Change>,
@@ -77,10 +72,6 @@ pub trait ChangePlan: Send + Sync {
 
 /// Which entries of a workspace's audit log are asked for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct AuditQuery {
     /// How many matching entries are passed over.
     pub offset: u64,
@@ -100,10 +91,6 @@ pub struct AuditQuery {
 
 /// The answer to an [`AuditQuery`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct AuditPage {
     /// The newest first.
     pub entries: Vec<AuditEntry>,

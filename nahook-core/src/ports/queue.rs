@@ -9,23 +9,14 @@ use crate::{
 
 /// One worker among those that share a queue; drawn at random when a worker starts.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[expect(clippy::exhaustive_structs, reason = "a plain number with a name")]
 pub struct WorkerId(pub u64);
 
 /// What distinguishes one lease of a delivery from every other.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a plain number with a name, given by the adapter"
-)]
 pub struct LeaseToken(pub u64);
 
 /// A worker's claim on a delivery.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every queue with a literal"
-)]
 pub struct Lease {
     /// The delivery.
     pub delivery: DeliveryId,
@@ -35,10 +26,6 @@ pub struct Lease {
 
 /// What a worker asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every worker with a literal"
-)]
 pub struct LeaseRequest {
     /// Who asks.
     pub worker: WorkerId,
@@ -54,10 +41,6 @@ pub struct LeaseRequest {
 
 /// A delivery that its worker, and nobody else, may now attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every queue with a literal"
-)]
 pub struct LeasedDelivery {
     /// The claim, to be shown when extending or settling.
     pub lease: Lease,
@@ -79,10 +62,6 @@ pub struct LeasedDelivery {
 
 /// The answer to a [`LeaseRequest`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every queue with a literal"
-)]
 pub struct LeaseBatch {
     /// The deliveries, now leased.
     pub deliveries: Vec<LeasedDelivery>,
@@ -95,10 +74,6 @@ pub struct LeaseBatch {
 
 /// One HTTP request of a delivery, as it went.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every worker with a literal"
-)]
 pub struct Attempt {
     /// When the request began.
     pub started_at: Timestamp,
@@ -112,10 +87,6 @@ pub struct Attempt {
 
 /// What is to become of a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new fate must be answered by every queue"
-)]
 pub enum Next {
     /// Every attempt of the schedule has failed.
     DeadLetter,
@@ -131,10 +102,6 @@ pub enum Next {
 
 /// How a worker ends a lease.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every worker with a literal"
-)]
 pub struct Settlement {
     /// The claim.
     pub lease: Lease,
@@ -146,7 +113,6 @@ pub struct Settlement {
 
 /// What a queue says of one [`Settlement`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "a lease is still held, or not")]
 pub enum Settled {
     /// Recorded.
     Done,

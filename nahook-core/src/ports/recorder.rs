@@ -7,10 +7,6 @@ use crate::{Attempt, DeliveryId, DeliveryStatus, EndpointId, Event, StoreError, 
 
 /// One thing that happened to a delivery, complete in itself: it brings its event, so that none depends on another.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every queue with a literal"
-)]
 pub struct LogEntry {
     /// The event.
     pub event: Arc<Event>,
@@ -30,10 +26,6 @@ pub struct LogEntry {
 
 /// Where a delivery stands, as far as a queue elsewhere tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new standing must be recorded by every adapter"
-)]
 pub enum Standing {
     /// Every attempt of the schedule has failed.
     DeadLetter,

@@ -5,7 +5,6 @@ use crate::{DeliveryId, DeliveryStatus, EndpointId, StoreError, Timestamp, Works
 
 /// What became of asking for a further attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "every case is another answer")]
 pub enum Redelivered {
     /// The workspace has no such delivery.
     NotFound,
@@ -17,10 +16,6 @@ pub enum Redelivered {
 
 /// Which deliveries are to be attempted again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct RedeliveryRequest {
     /// Whose endpoint it is.
     pub workspace: WorkspaceId,

@@ -7,10 +7,6 @@ use crate::{
 
 /// Which of an endpoint's deliveries are asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every front end with a literal"
-)]
 pub struct DeliveryQuery {
     /// Whose endpoint it is.
     pub workspace: WorkspaceId,

@@ -7,10 +7,6 @@ use crate::{EndpointId, EventTypeId, EventTypeName, FanOutScope, StoreError};
 
 /// The endpoints an event fans out to.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every store with a literal"
-)]
 pub struct Subscribers {
     /// The event type that the name stands for.
     pub event_type: EventTypeId,

@@ -25,10 +25,6 @@ pub struct RecorderBuffer {
 
 /// The buffer's numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "settings are made with a literal"
-)]
 pub struct RecorderBufferSettings {
     /// How many entries may wait: 100,000.
     pub entries_max: usize,

@@ -4,10 +4,6 @@ use crate::{Plan, Rate, Timestamp};
 
 /// How a caller stands with a rate: the numbers of the `X-RateLimit-…` headers (contract, section 1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every limiter with a literal"
-)]
 pub struct Allowance {
     /// How many tokens there are at most: the rate's burst.
     pub limit: u32,

@@ -9,10 +9,6 @@ use crate::{ApiKeyId, EndpointId, EnvironmentId, WorkspaceId};
 
 /// An authenticated ingestion key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every key store with a literal"
-)]
 pub struct Caller {
     /// The key's identity.
     pub key: ApiKeyId,
@@ -28,10 +24,6 @@ pub struct Caller {
 
 /// The limits of a workspace's plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every key store with a literal"
-)]
 pub struct Plan {
     /// Largest payload in bytes (contract: 256 KiB unless set).
     pub payload_len_max: usize,

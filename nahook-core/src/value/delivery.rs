@@ -13,10 +13,6 @@ pub struct Delivery {
 
 /// What is known of a delivery's way to the queue.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a delivery is queued, or there is a kind of failure"
-)]
 pub enum Outcome {
     /// Not queued, or not known to be.
     Failed(FailureKind),
@@ -27,10 +23,6 @@ pub enum Outcome {
 /// Why a delivery was not queued, or is not known to be; one kind for each thing a caller would do differently
 /// (contract, section 1, `failures`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new kind must answer every question below"
-)]
 pub enum FailureKind {
     /// The endpoint was deleted between look-up and write.
     EndpointGone,

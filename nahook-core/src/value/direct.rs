@@ -13,10 +13,6 @@ pub struct DirectDelivery {
 
 /// What is known of a direct delivery's way to the queue.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "it is queued, it was queued before, or there is a kind of failure"
-)]
 pub enum DirectOutcome {
     /// Not queued, or not known to be.
     Failed(FailureKind),

@@ -7,10 +7,6 @@ use crate::{
 
 /// What a caller asks to fan out.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the caller's own input, made with a literal"
-)]
 pub struct NewEvent {
     /// The name of its event type.
     pub event_type: EventTypeName,
@@ -22,10 +18,6 @@ pub struct NewEvent {
 
 /// What a caller asks to send to one endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the caller's own input, made with a literal"
-)]
 pub struct NewSend {
     /// Who is to receive it.
     pub endpoint: EndpointId,
@@ -37,10 +29,6 @@ pub struct NewSend {
 
 /// An event type as an event carries it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "an id and its name, made with a literal"
-)]
 pub struct EventTypeRef {
     /// Its id.
     pub id: EventTypeId,

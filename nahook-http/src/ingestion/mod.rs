@@ -48,10 +48,6 @@ pub struct Ingestion {
 
 /// The numbers of the ingestion routes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "settings are made with a literal"
-)]
 pub struct IngestionSettings {
     /// How many bytes a body may have beyond its plan's payload cap: for metadata, field names and white space. A batch's
     /// may have as many for each of its twenty items.

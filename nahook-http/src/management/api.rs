@@ -16,7 +16,6 @@ use super::lists::Lists;
 
 /// The back end of the management routes, port by port.
 #[derive(Clone)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct ManagementPorts {
     /// The way to the queue for test events.
     pub direct: Arc<dyn DynDirectPublisher>,
@@ -42,10 +41,6 @@ impl fmt::Debug for ManagementPorts {
 
 /// The numbers and names of the management routes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "settings are made with a literal"
-)]
 pub struct ManagementSettings {
     /// Largest body in bytes.
     pub body_len_max: usize,

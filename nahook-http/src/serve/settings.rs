@@ -4,10 +4,6 @@ use std::time::Duration;
 
 /// How long clients may take and how much they may take up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "settings are made with a literal"
-)]
 pub struct ServeSettings {
     /// Upper bound on open connections; further clients wait to be accepted. The process's limit of open files may lower it,
     /// see [`files_reserved`](Self::files_reserved).

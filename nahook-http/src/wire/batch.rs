@@ -16,7 +16,6 @@ pub const ITEMS_MAX: usize = 20;
 
 /// An item of a batch of Sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the contract lists the fields")]
 pub struct SendItem {
     /// Who is to receive it; absent if what is named is no id, and so no endpoint's.
     pub endpoint: Option<EndpointId>,
@@ -26,7 +25,6 @@ pub struct SendItem {
 
 /// An item of a batch of Triggers.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the contract lists the fields")]
 pub struct TriggerItem {
     /// The name of the event type.
     pub event_type: EventTypeName,

@@ -13,7 +13,6 @@ use super::trigger::parse_payload;
 
 /// What a Send's body says.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the contract lists the fields")]
 pub struct SendBody {
     /// The caller's own bytes, a slice of the body.
     pub payload: Payload,

@@ -14,7 +14,6 @@ use super::fields::{fields_of, read};
 
 /// What a Trigger's body says.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the contract lists the fields")]
 pub struct TriggerBody {
     /// The caller's own bytes, a slice of the body.
     pub payload: Payload,

@@ -25,7 +25,6 @@ use crate::{ServerError, text_file};
 
 /// The settings as given by flag or environment; each may be absent.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct SettingsArgs {
     /// A TOML file with any of these settings, named as the flags are, with underscores.
     #[arg(long, env = "NAHOOK_CONFIG", value_name = "FILE")]
@@ -109,7 +108,6 @@ struct SettingsFile {
 /// What to do with a trigger when the rate limiter does not answer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "it is let in, or it is not")]
 pub enum LimiterDownChoice {
     /// Let it in, and count it.
     Admit,
@@ -130,7 +128,6 @@ pub enum LogFormat {
 
 /// The settings, checked.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,

@@ -14,7 +14,6 @@ use crate::ServerError;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[command(next_help_heading = "With --queue nats://…")]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct NatsArgs {
     /// What every subject begins with; the streams are named after it [default: nahook].
     #[arg(
@@ -122,7 +121,6 @@ pub struct NatsArgs {
 /// What streams are kept on.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "JetStream has these two")]
 pub enum StorageChoice {
     /// Files.
     File,

@@ -16,7 +16,6 @@ const CONNECTIONS_MIN: usize = 3;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[command(next_help_heading = "With --store postgres://…")]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "made with a literal")]
 pub struct PostgresArgs {
     /// The URL of the server itself, for LISTEN, where the store's leads through a pooler in transaction mode [default: poll].
     #[arg(

@@ -8,7 +8,6 @@ use crate::backend::StoreUrl;
 /// Which part of the work a process takes. Processes of any roles, any number of each, share a database.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "one of the two parts, or both")]
 pub enum Role {
     /// Takes events in, serves the Management API, and delivers.
     #[default]

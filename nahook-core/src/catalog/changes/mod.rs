@@ -23,10 +23,6 @@ use crate::{EventTypeId, IdSource, SecretText, Timestamp};
 /// Existing rows, each kind in the order of its making: of the workspaces that a manifest names, or what a
 /// [selection](crate::Select) asked for.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "made by every adapter with a literal"
-)]
 pub struct Snapshot {
     /// The workspaces.
     pub workspaces: Vec<WorkspaceRecord>,
@@ -75,10 +71,6 @@ impl Change {
 
 /// What to do with a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new verb must be answered by every adapter"
-)]
 pub enum Verb {
     /// It is new.
     Create,
@@ -92,10 +84,6 @@ pub enum Verb {
 
 /// Any row.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a new kind of row must be answered by every adapter"
-)]
 #[expect(missing_docs, reason = "each variant is its record")]
 pub enum Record {
     ApiKey(ApiKeyRecord),
