@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use nahook_core::memory::MemoryStore;
-use nahook_core::{ApplyMode, Catalog as _, DirectDelivery, DirectPublisher, Payload};
+use nahook_memory::MemoryStore;
+use nahook_control::{ApplyMode, Catalog as _};
+
+use nahook_core::{DirectDelivery, DirectPublisher, Payload};
 use nahook_http::{ManagementApi, ManagementPorts, management_router, with_fallbacks};
 use serde_json::json;
 use tokio::runtime::Runtime;

@@ -10,11 +10,10 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use nahook_core::memory::MemoryStore;
-use nahook_core::{
-    ApplyMode, Catalog, FanOut, GcraLimiter, KeyHash, KeyStore, Manifest, Metadata, NewEvent,
-    Payload, SystemClock,
-};
+use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore, Manifest};
+use nahook_memory::MemoryStore;
+
+use nahook_core::{FanOut, GcraLimiter, Metadata, NewEvent, Payload, SystemClock};
 use nahook_examples::JsonLinesPublisher;
 
 #[tokio::main]

@@ -14,10 +14,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use nahook_core::{
-    ApplyMode, Caller, Catalog as _, DirectSend, FanOut, GcraLimiter, KeyHash, KeyStore as _,
-    Manifest, NewEvent, Payload, SystemClock,
-};
+use nahook_control::{ApplyMode, Catalog as _, KeyHash, KeyStore as _, Manifest};
+
+use nahook_core::{Caller, DirectSend, FanOut, GcraLimiter, NewEvent, Payload, SystemClock};
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
 use nahook_http::{Ingestion, IngestionEngine, ingestion_router};
 use nahook_sqlite::{SqliteSettings, SqliteStore};

@@ -9,10 +9,11 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use nahook_core::memory::MemoryStore;
+use nahook_control::{ApplyMode, Catalog, DynCatalog, DynKeyStore, KeyHash, KeyStore, Manifest};
+use nahook_memory::MemoryStore;
+
 use nahook_core::{
-    ApplyMode, Catalog, DynCatalog, DynDeliveryPublisher, DynKeyStore, DynSubscriptionStore,
-    FanOut, GcraLimiter, KeyHash, KeyStore, Manifest, NewEvent, Payload, SystemClock,
+    DynDeliveryPublisher, DynSubscriptionStore, FanOut, GcraLimiter, NewEvent, Payload, SystemClock,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 

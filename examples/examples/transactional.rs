@@ -7,10 +7,11 @@
 
 use std::error::Error;
 
-use nahook_core::{
-    ApplyMode, Caller, Catalog as _, EndpointSpec, EventTypeName, EventTypeSpec, Manifest,
-    Metadata, NewEvent, Payload, Plan, WorkspaceSpec,
+use nahook_control::{
+    ApplyMode, Catalog as _, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec,
 };
+
+use nahook_core::{Caller, EventTypeName, Metadata, NewEvent, Payload, Plan};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};

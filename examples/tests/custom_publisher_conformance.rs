@@ -1,7 +1,9 @@
 //! The custom publisher keeps its port's promises: every clause of the kit, one test each.
 #![expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 
-use nahook_core::{Manifest, Payload};
+use nahook_control::Manifest;
+
+use nahook_core::Payload;
 use nahook_examples::JsonLinesPublisher;
 use nahook_testkit::{HeldDelivery, PublisherHarness, publisher_conformance};
 use serde_json::{Value, from_str, from_value};

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Uri};
-use nahook_core::EndpointUrl;
+use nahook_control::EndpointUrl;
 
 pub use self::error::{LocalCause, TimeoutPhase, TlsFault, TransportError};
 

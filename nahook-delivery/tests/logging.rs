@@ -14,8 +14,12 @@ mod support;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use nahook_core::{DeliveryStatus, EndpointId, EndpointSpec};
+use nahook_control::EndpointSpec;
+
+use nahook_core::EndpointId;
+
 use nahook_delivery::WorkerSettings;
+use nahook_queue::DeliveryStatus;
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 

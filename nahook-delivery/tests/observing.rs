@@ -16,8 +16,8 @@ mod support;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use nahook_core::DeliveryStatus;
 use nahook_delivery::{LocalCause, TransportError, WorkerSettings};
+use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;
 
 use crate::faulty::{Fault, Faulty};

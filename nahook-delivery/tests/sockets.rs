@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use nahook_core::memory::MemoryStore;
+use nahook_control::{ApplyMode, Catalog, EndpointSpec, Manifest, WorkspaceSpec};
+use nahook_memory::MemoryStore;
+
 use nahook_core::{
-    ApplyMode, Catalog, Clock, Delivery, DeliveryId, DeliveryLog, DeliveryPublisher,
-    DeliveryStatus, EndpointId, EndpointSpec, Event, EventTypeId, EventTypeName, IdSource,
-    Manifest, MessageId, Metadata, NewEvent, Payload, RandomIds, SystemClock, WorkspaceId,
-    WorkspaceSpec,
+    Clock, Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName,
+    IdSource, MessageId, Metadata, NewEvent, Payload, RandomIds, SystemClock, WorkspaceId,
 };
+
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
+use nahook_queue::{DeliveryLog, DeliveryStatus};
 use standardwebhooks::Webhook;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -272,7 +274,9 @@ async fn receivers_that_hang_fail_close_or_never_end_cost_seventeen_healthy_ones
 
 #[tokio::test]
 async fn a_back_end_chosen_at_run_time_works_as_well() {
-    use nahook_core::{DynDeliveryQueue, DynEndpointDirectory};
+    use nahook_core::DynEndpointDirectory;
+
+    use nahook_queue::DynDeliveryQueue;
     let (address, mut arrivals) = taking().await;
     let store = store_with(&[address]).await;
     let queue: Arc<dyn DynDeliveryQueue> = Arc::new(store.clone());

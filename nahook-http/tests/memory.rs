@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use nahook_core::memory::MemoryStore;
+use nahook_control::{ApplyMode, Catalog};
+use nahook_memory::MemoryStore;
+
 use nahook_core::{
-    ApplyMode, Catalog, DirectSend, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore,
-    FanOut, GcraLimiter, SystemClock,
+    DirectSend, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, FanOut, GcraLimiter,
+    SystemClock,
 };
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
 use nahook_supervision::Supervisor;

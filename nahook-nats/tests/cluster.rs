@@ -10,10 +10,10 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nahook_core::{
-    Clock as _, Delivery, DeliveryPublisher as _, DeliveryQueue as _, Next, SystemClock,
-};
+use nahook_core::{Clock as _, Delivery, DeliveryPublisher as _, SystemClock};
+
 use nahook_nats::{Nats, NatsSettings};
+use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::{NatsCluster, NatsOptions, NatsVersion};
 use support::{connected, ids, order, outcomes, request, rounds, settle};

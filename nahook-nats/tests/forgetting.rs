@@ -11,8 +11,8 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use nahook_core::{DeliveryQueue as _, Next};
 use nahook_nats::NatsSettings;
+use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::{NatsServer, NatsVersion};
 use support::{connected, ids, lease_some, publish, published, request, settle};

@@ -10,8 +10,10 @@ mod support;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use nahook_core::{Clock as _, DeliveryPublisher as _, Next, SystemClock};
+use nahook_core::{Clock as _, DeliveryPublisher as _, SystemClock};
+
 use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
+use nahook_queue::Next;
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};

@@ -9,8 +9,10 @@ mod support;
 
 use std::time::Duration;
 
-use nahook_core::{Clock as _, DeliveryQueue as _, Next, SystemClock};
+use nahook_core::{Clock as _, SystemClock};
+
 use nahook_nats::NatsSettings;
+use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::{NatsServer, NatsVersion};
 use support::{connected, ids, lease_some, publish, published, reader, request, rounds_of, settle};

@@ -9,8 +9,8 @@ mod support;
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryQueue as _, Next};
 use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
+use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
 use support::{lease_some, outcomes, publish, published, settlement};

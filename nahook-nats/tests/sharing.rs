@@ -10,8 +10,10 @@ mod support;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nahook_core::{Clock as _, DeliveryQueue as _, LeaseRequest, Next, SystemClock};
+use nahook_core::{Clock as _, SystemClock};
+
 use nahook_nats::{Nats, NatsSettings};
+use nahook_queue::{DeliveryQueue as _, LeaseRequest, Next};
 use nahook_testkit::declare::nth_endpoint_id;
 use nahook_testkit::run;
 use nahook_testserver::{NatsServer, NatsVersion};

@@ -11,12 +11,13 @@ use std::collections::HashSet;
 use std::future::pending;
 use std::time::Duration;
 
-use nahook_core::memory::MemoryStore;
-use nahook_core::{
-    ApplyMode, Catalog as _, Clock as _, DeliveryId, DeliveryLog as _, DeliveryQueue as _,
-    DeliveryStatus, Next, Outcome, SystemClock,
-};
+use nahook_control::{ApplyMode, Catalog as _};
+use nahook_memory::MemoryStore;
+
+use nahook_core::{Clock as _, DeliveryId, Outcome, SystemClock};
+
 use nahook_nats::{Nats, NatsSettings, connect};
+use nahook_queue::{DeliveryLog as _, DeliveryQueue as _, DeliveryStatus, Next};
 use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::declare::{Workspace, workspace_id};
 use nahook_testkit::run;

@@ -1,6 +1,8 @@
 //! Who changed what: entries are written in the transaction that makes the change.
 
-use nahook_core::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery, StoreError, WorkspaceId};
+use nahook_control::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery};
+
+use nahook_core::{StoreError, WorkspaceId};
 use tokio_postgres::Row;
 
 use crate::catalog::read::json_at;

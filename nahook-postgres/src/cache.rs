@@ -10,9 +10,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use nahook_core::{
-    Caller, EventTypeName, FanOutScope, KeyEntry, KeyHash, Subscribers, WorkspaceId,
-};
+use nahook_control::{KeyEntry, KeyHash};
+
+use nahook_core::{Caller, EventTypeName, FanOutScope, Subscribers, WorkspaceId};
 use tokio::time::Instant;
 
 use crate::metric;

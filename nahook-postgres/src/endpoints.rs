@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use nahook_control::Actor;
+
 use nahook_core::{
-    Actor, BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
+    BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
     SecretText, StoreError, WorkspaceId,
 };
 use tokio_postgres::Row;

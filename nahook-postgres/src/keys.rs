@@ -1,8 +1,8 @@
 //! Who a key belongs to.
 
-use nahook_core::{
-    Caller, KeyEntry, KeyHash, KeyStore, ManagementTokenId, StoreError, WorkspaceId,
-};
+use nahook_control::{KeyEntry, KeyHash, KeyStore};
+
+use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 
 use crate::catalog::row::{plan_at, state_is_disabled};
 use crate::error::PgError;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use nahook_core::{
-    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus,
-    IdempotencyKey, MessageId, Metadata, Payload, StoreError, WorkspaceId,
+    DeliveryId, IdempotencyKey, MessageId, Metadata, Payload, StoreError, WorkspaceId,
 };
+
+use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use tokio_postgres::Row;
 
 use crate::error::PgError;

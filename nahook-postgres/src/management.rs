@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use nahook_core::{
+use nahook_control::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Select, Snapshot,
-    StoreError, WorkspaceId,
 };
+
+use nahook_core::{StoreError, WorkspaceId};
 use tokio_postgres::Row;
 
 use crate::audit;

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use nahook_core::{DeliveryId, DeliveryRecorder, Event, LogEntry, MessageId, Standing, StoreError};
+use nahook_core::{DeliveryId, Event, MessageId, StoreError};
+
+use nahook_queue::{DeliveryRecorder, LogEntry, Standing};
 
 use crate::error::PgError;
 use crate::parameter::Parameter;

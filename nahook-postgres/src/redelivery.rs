@@ -1,8 +1,8 @@
 //! Queueing again what was given up.
 
-use nahook_core::{
-    DeliveryId, DeliveryLog, Redelivered, Redelivery, RedeliveryRequest, StoreError, WorkspaceId,
-};
+use nahook_core::{DeliveryId, StoreError, WorkspaceId};
+
+use nahook_queue::{DeliveryLog, Redelivered, Redelivery, RedeliveryRequest};
 
 use crate::error::PgError;
 use crate::parameter::Parameter;

@@ -1,9 +1,8 @@
 //! Lists of deliveries: from two partial indexes, which have each delivery in one of them.
 
-use nahook_core::{
-    DeliveryId, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, MessageId,
-    StoreError,
-};
+use nahook_core::{DeliveryId, MessageId, StoreError};
+
+use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
 
 use crate::error::PgError;
 use crate::log::{record_at, record_columns};

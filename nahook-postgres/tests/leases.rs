@@ -8,11 +8,12 @@ mod support;
 
 use std::time::Duration;
 
-use nahook_core::{
-    ApplyMode, Catalog, Clock, DeliveryId, DeliveryQueue, Lease, LeaseRequest, Next, Settled,
-    Settlement, SystemClock, WorkerId,
-};
+use nahook_control::{ApplyMode, Catalog};
+
+use nahook_core::{Clock, DeliveryId, SystemClock};
+
 use nahook_postgres::PostgresStore;
+use nahook_queue::{DeliveryQueue, Lease, LeaseRequest, Next, Settled, Settlement, WorkerId};
 use nahook_testkit::ManualClock;
 use nahook_testserver::PostgresServer;
 use support::{client, connect, publish, request, settings, shop};

@@ -9,7 +9,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use nahook_core::{ApplyMode, Catalog, Delivery, DeliveryId, FailureKind, Outcome};
+use nahook_control::{ApplyMode, Catalog};
+
+use nahook_core::{Delivery, DeliveryId, FailureKind, Outcome};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::ManualClock;

@@ -8,11 +8,14 @@ mod support;
 
 use std::time::Duration;
 
-use nahook_core::{
-    Actor, ApplyMode, AuditQuery, Catalog, EventTypeId, KeyHash, KeyStore, Management,
-    ManagementError, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewPortalSession,
-    Select, StoreErrorKind, SubscriptionStore,
+use nahook_control::{
+    Actor, ApplyMode, AuditQuery, Catalog, KeyHash, KeyStore, ManagementError, ManagementStore,
+    NewApiKey, NewApplication, NewEndpoint, NewPortalSession, Select,
 };
+
+use nahook_control::Management;
+
+use nahook_core::{EventTypeId, StoreErrorKind, SubscriptionStore};
 use nahook_postgres::PostgresStore;
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{Workspace, endpoint_id, event_type_name, scope, workspace_id};
@@ -161,7 +164,7 @@ async fn what_has_an_id_of_its_own_can_be_declared_again() {
     let other = Workspace::new("ws_other").endpoint("ep_0", &[]).manifest();
     let refused = store.apply(&other, ApplyMode::Commit).await;
     assert!(
-        matches!(refused, Err(nahook_core::CatalogError::Manifest(_))),
+        matches!(refused, Err(nahook_control::CatalogError::Manifest(_))),
         "{refused:?}"
     );
 }

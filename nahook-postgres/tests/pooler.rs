@@ -8,8 +8,12 @@ mod support;
 
 use std::time::Duration;
 
-use nahook_core::{ApplyMode, Catalog, DeliveryQueue, SubscriptionStore};
+use nahook_control::{ApplyMode, Catalog};
+
+use nahook_core::SubscriptionStore;
+
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
+use nahook_queue::DeliveryQueue;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};
 use nahook_testserver::{PgBouncer, PostgresServer};
 use support::{

@@ -6,7 +6,9 @@
 
 mod support;
 
-use nahook_core::{ApplyMode, Caller, Catalog, FanOut, NewEvent, Receipt};
+use nahook_control::{ApplyMode, Catalog};
+
+use nahook_core::{Caller, FanOut, NewEvent, Receipt};
 use nahook_postgres::PostgresStore;
 use nahook_testkit::declare::{Workspace, caller, event_type_name, metadata, payload};
 use nahook_testserver::PostgresServer;

@@ -9,11 +9,14 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    ApplyMode, Attempt, Catalog, Clock, DeliveryId, DeliveryPublisher, DeliveryQueue,
-    DeliveryRecorder, LogEntry, Next, Settlement, Standing,
-};
+use nahook_control::{ApplyMode, Catalog};
+
+use nahook_core::{Clock, DeliveryId, DeliveryPublisher};
+
 use nahook_postgres::{ConnectError, PostgresStore};
+use nahook_queue::{
+    Attempt, DeliveryQueue, DeliveryRecorder, LogEntry, Next, Settlement, Standing,
+};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{deliveries, endpoint_id, event};
 use nahook_testserver::PostgresServer;

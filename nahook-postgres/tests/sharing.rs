@@ -10,12 +10,14 @@ mod support;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use nahook_control::{ApiKeySpec, ApplyMode, Catalog, KeyHash, KeyState, KeyStore};
+
 use nahook_core::{
-    ApiKeyId, ApiKeySpec, ApplyMode, Catalog, Clock, DeliveryId, DeliveryQueue, DirectOutcome,
-    DirectPublisher, KeyHash, KeyState, KeyStore, LeaseRequest, Next, Settled, Settlement,
-    SubscriptionStore, SystemClock, WorkerId,
+    ApiKeyId, Clock, DeliveryId, DirectOutcome, DirectPublisher, SubscriptionStore, SystemClock,
 };
+
 use nahook_postgres::PostgresStore;
+use nahook_queue::{DeliveryQueue, LeaseRequest, Next, Settled, Settlement, WorkerId};
 use nahook_testkit::declare::{Workspace, direct, endpoint_id, event_type_name, scope};
 use support::proxy::Proxy;
 use support::{connect, leasable, publish, request, rows, settings, shop, shop_store, until};

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use nahook_core::Catalog;
+use nahook_control::Catalog;
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_testserver::PostgresServer;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

@@ -44,7 +44,7 @@ async fn a_commit_leaves_everything_and_wakes_a_worker() {
         .await
         .unwrap();
     assert_eq!(queued(&receipt).len(), 2);
-    let batch = nahook_core::DeliveryQueue::lease(&store, &support::request(10))
+    let batch = nahook_queue::DeliveryQueue::lease(&store, &support::request(10))
         .await
         .unwrap();
     assert!(
@@ -53,7 +53,7 @@ async fn a_commit_leaves_everything_and_wakes_a_worker() {
     );
     let changed = tokio::spawn({
         let store = store.clone();
-        async move { nahook_core::DeliveryQueue::changed(&store, batch.generation).await }
+        async move { nahook_queue::DeliveryQueue::changed(&store, batch.generation).await }
     });
     transaction.commit().await.unwrap();
     tokio::time::timeout(std::time::Duration::from_secs(2), changed)
@@ -203,7 +203,7 @@ async fn plain_sql_fans_out_in_its_own_transaction() {
     client.batch_execute("BEGIN").await.unwrap();
     let rows = client.query(trigger, &[]).await.unwrap();
     client.batch_execute("COMMIT").await.unwrap();
-    let batch = nahook_core::DeliveryQueue::lease(&store, &support::request(10))
+    let batch = nahook_queue::DeliveryQueue::lease(&store, &support::request(10))
         .await
         .unwrap();
     let mut leased = batch.deliveries;

@@ -6,7 +6,11 @@
 
 mod support;
 
-use nahook_core::{ApplyMode, Catalog, DeliveryQueue, StoreErrorKind};
+use nahook_control::{ApplyMode, Catalog};
+
+use nahook_core::StoreErrorKind;
+
+use nahook_queue::DeliveryQueue;
 use nahook_supervision::{Death, Loop};
 use nahook_testserver::PostgresServer;
 use support::{

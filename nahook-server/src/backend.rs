@@ -8,16 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use nahook_core::memory::MemoryStore;
+use nahook_control::{DynCatalog, DynKeyStore, DynManagementStore};
+use nahook_memory::MemoryStore;
+
+use nahook_control::Management;
+
 use nahook_core::{
-    Causes, DynCatalog, DynDeliveryLog, DynDeliveryPublisher, DynDeliveryQueue,
-    DynDeliveryRecorder, DynDeliverySearch, DynDirectPublisher, DynEndpointDirectory, DynKeyStore,
-    DynManagementStore, DynRateLimiter, DynRedelivery, DynSubscriptionStore, GcraLimiter,
-    LoggedPublisher, Management, RecorderBuffer, RecorderBufferSettings, SecretText, StoreError,
-    SystemClock,
+    Causes, DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynRateLimiter,
+    DynSubscriptionStore, GcraLimiter, SecretText, StoreError, SystemClock,
 };
+
 use nahook_nats::{Nats, NatsSettings, NotPublishable};
 use nahook_postgres::{PostgresSettings, PostgresStore};
+use nahook_queue::{
+    DynDeliveryLog, DynDeliveryQueue, DynDeliveryRecorder, DynDeliverySearch, DynRedelivery,
+    LoggedPublisher, RecorderBuffer, RecorderBufferSettings,
+};
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::watch;

@@ -79,8 +79,10 @@ impl Drop for Publishing<'_> {
 mod tests {
     use std::time::Duration;
 
-    use nahook_core::memory::MemoryStore;
-    use nahook_core::{ApplyMode, Catalog as _, DirectOutcome, FailureKind};
+    use nahook_control::{ApplyMode, Catalog as _};
+    use nahook_memory::MemoryStore;
+
+    use nahook_core::{DirectOutcome, FailureKind};
     use nahook_testkit::declare::{Workspace, direct, nth_endpoint_id};
     use nahook_testkit::{Answer, Fault, FaultScript, FaultyPublisher, ManualClock};
 

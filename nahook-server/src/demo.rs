@@ -5,12 +5,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use nahook_core::{
-    ApiKeySpec, ApplyMode, Catalog as _, DeliveryId, DeliveryLog as _, DeliveryRecord,
-    DeliveryStatus, EndpointId, EndpointSpec, EventTypeName, EventTypeSpec, Manifest, Metadata,
-    Payload, Record, SecretText, WorkspaceId, WorkspaceSpec,
+use nahook_control::{
+    ApiKeySpec, ApplyMode, Catalog as _, EndpointSpec, EventTypeSpec, Manifest, Record,
+    WorkspaceSpec,
 };
+
+use nahook_core::{
+    DeliveryId, EndpointId, EventTypeName, Metadata, Payload, SecretText, WorkspaceId,
+};
+
 use nahook_delivery::Signer;
+use nahook_queue::{DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 use nahook_supervision::Supervisor;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};

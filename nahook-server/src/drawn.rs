@@ -2,9 +2,9 @@
 
 use std::future::ready;
 
-use nahook_core::{
-    ApplyMode, Catalog as _, Change, Manifest, Record, SecretText, WorkspaceId, WorkspaceSpec,
-};
+use nahook_control::{ApplyMode, Catalog as _, Change, Manifest, Record, WorkspaceSpec};
+
+use nahook_core::{SecretText, WorkspaceId};
 
 use crate::backend::Backend;
 use crate::{ServerError, output};

@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nahook_core::{CatalogError, Causes, ManagementError, StoreError};
+use nahook_control::{CatalogError, ManagementError};
+
+use nahook_core::{Causes, StoreError};
 use thiserror::Error;
 
 /// Why a command failed.

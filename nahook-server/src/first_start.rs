@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nahook_core::{
-    ApiKeySpec, ApplyMode, Catalog as _, CatalogError, Change, EndpointId, EndpointSpec,
-    EventTypeName, EventTypeSpec, ManagementTokenSpec, Manifest, Record, SecretText, WorkspaceId,
-    WorkspaceRecord, WorkspaceSpec,
+use nahook_control::{
+    ApiKeySpec, ApplyMode, Catalog as _, CatalogError, Change, EndpointSpec, EventTypeSpec,
+    ManagementTokenSpec, Manifest, Record, WorkspaceRecord, WorkspaceSpec,
 };
+
+use nahook_core::{EndpointId, EventTypeName, SecretText, WorkspaceId};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use nahook_core::{
-    Actor, DeliveryRecorder as _, EndpointId, EventTypeId, EventTypeRef, LogEntry, WorkspaceId,
-};
+use nahook_control::Actor;
+
+use nahook_core::{EndpointId, EventTypeId, EventTypeRef, WorkspaceId};
+
+use nahook_queue::{DeliveryRecorder as _, LogEntry};
 
 use self::line::Line;
 use crate::backend::Backend;

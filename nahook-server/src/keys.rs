@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nahook_core::{
-    Actor, ApiKeyId, ApiKeySpec, EndpointId, KeyState, ManagementError, WorkspaceSpec,
-};
+use nahook_control::{Actor, ApiKeySpec, KeyState, ManagementError, WorkspaceSpec};
+
+use nahook_core::{ApiKeyId, EndpointId};
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;

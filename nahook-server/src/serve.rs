@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use nahook_control::Catalog as _;
+
 use nahook_core::{
-    Catalog as _, Causes, DirectSend, DynDeliveryQueue, EndpointDirectory as _, EndpointId, FanOut,
-    FanOutSettings, SecretText,
+    Causes, DirectSend, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings, SecretText,
 };
+
 use nahook_delivery::{
     AddressPolicy, HttpTransport, Signer, TransportSettings, TransportSetupError, Worker,
     WorkerSettings, tls,
@@ -19,6 +21,7 @@ use nahook_http::{
     CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
     Operations, ServeSettings,
 };
+use nahook_queue::DynDeliveryQueue;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nahook_core::{
-    Actor, KeyState, ManagementError, ManagementTokenId, ManagementTokenSpec, WorkspaceSpec,
-};
+use nahook_control::{Actor, KeyState, ManagementError, ManagementTokenSpec, WorkspaceSpec};
+
+use nahook_core::ManagementTokenId;
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;

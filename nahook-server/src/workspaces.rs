@@ -1,10 +1,10 @@
 //! What the commands that manage keys and tokens share.
 
-use nahook_core::{KeyState, WorkspaceRecord};
+use nahook_control::{KeyState, WorkspaceRecord};
 
 use crate::ServerError;
 use crate::backend::Backend;
-use nahook_core::Catalog as _;
+use nahook_control::Catalog as _;
 
 /// The workspace with that id or name, or all of them.
 pub(crate) async fn chosen(

@@ -9,8 +9,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use nahook_core::{DeliveryLog as _, DeliveryStatus};
 use nahook_postgres::{PostgresSettings, PostgresStore};
+use nahook_queue::{DeliveryLog as _, DeliveryStatus};
 use nahook_testserver::{NatsServer, NatsVersion, PostgresServer};
 
 use self::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};

@@ -8,39 +8,37 @@ use serde_json::Value;
 
 /// For each library of the workspace: what it may depend on, and what it may besides in its own tests.
 const RULES: &[(&str, &[&str], &[&str])] = &[
-    ("nahook-core", &[], &["nahook-testkit"]),
+    ("nahook-core", &[], &[TESTKIT, MEMORY, CONTROL, QUEUE]),
+    (QUEUE, &["nahook-core"], &[TESTKIT, MEMORY, CONTROL]),
+    (CONTROL, &["nahook-core"], &[TESTKIT, MEMORY]),
+    (MEMORY, PORTS, &[TESTKIT]),
     // It knows nothing of webhooks.
     ("nahook-supervision", &[], &[]),
-    (
-        "nahook-delivery",
-        &["nahook-core", "nahook-supervision"],
-        &["nahook-testkit"],
-    ),
-    (
-        "nahook-http",
-        &["nahook-core", "nahook-supervision"],
-        &["nahook-testkit"],
-    ),
+    ("nahook-delivery", LIBRARIES, &[TESTKIT, MEMORY]),
+    ("nahook-http", LIBRARIES, &[TESTKIT, MEMORY]),
     (
         "nahook-nats",
-        &["nahook-core", "nahook-supervision"],
-        &["nahook-testkit", "nahook-testserver"],
+        LIBRARIES,
+        &[TESTKIT, MEMORY, "nahook-testserver"],
     ),
     (
         "nahook-postgres",
-        &["nahook-core", "nahook-supervision"],
-        &["nahook-testkit", "nahook-testserver"],
+        LIBRARIES,
+        &[TESTKIT, "nahook-testserver"],
     ),
-    (
-        "nahook-sqlite",
-        &["nahook-core", "nahook-supervision"],
-        &["nahook-testkit"],
-    ),
-    ("nahook-testkit", &["nahook-core"], &[]),
+    ("nahook-sqlite", LIBRARIES, &[TESTKIT, MEMORY]),
+    (TESTKIT, PORTS, &[MEMORY]),
     ("nahook-testserver", &[], &[]),
     // It simulates, by numbers alone.
     ("nahook-scale", &[], &[]),
 ];
+
+const QUEUE: &str = "nahook-queue";
+const CONTROL: &str = "nahook-control";
+const MEMORY: &str = "nahook-memory";
+const TESTKIT: &str = "nahook-testkit";
+const PORTS: &[&str] = &["nahook-core", QUEUE, CONTROL];
+const LIBRARIES: &[&str] = &["nahook-core", QUEUE, CONTROL, "nahook-supervision"];
 
 /// Who may depend on everything.
 const COMPOSERS: &[&str] = &[
@@ -54,18 +52,14 @@ const COMPOSERS: &[&str] = &[
 /// What core may use of the outside: no runtime with I/O, no HTTP, no database.
 const CORE_USES: &[&str] = &[
     "async-trait",
-    "base64",
     "bytes",
     "governor",
     "rand",
     "serde",
     "serde_json",
-    "sha2",
     "thiserror",
     "tokio",
     "ulid",
-    // One opinion of what a URL is; it does no I/O.
-    "url",
 ];
 
 fn packages() -> Vec<Value> {

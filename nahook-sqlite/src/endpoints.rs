@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nahook_control::{Actor, AuditEntry};
+
 use nahook_core::{
-    Actor, AuditEntry, BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport,
-    HealthState, IdSource, SecretText, StoreError, Timestamp, WorkspaceId,
+    BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, IdSource,
+    SecretText, StoreError, Timestamp, WorkspaceId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 

@@ -1,8 +1,8 @@
 //! Who a key belongs to.
 
-use nahook_core::{
-    Caller, KeyEntry, KeyHash, KeyState, KeyStore, ManagementTokenId, StoreError, WorkspaceId,
-};
+use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
+
+use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::SqliteStore;

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use nahook_core::{
-    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, EndpointId,
-    IdempotencyKey, Metadata, Payload, StoreError, WorkspaceId,
+    DeliveryId, EndpointId, IdempotencyKey, Metadata, Payload, StoreError, WorkspaceId,
 };
+
+use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::SqliteStore;

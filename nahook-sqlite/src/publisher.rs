@@ -345,7 +345,9 @@ pub(crate) fn insert_event(
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{LeaseToken, Outcome, Timestamp};
+    use nahook_core::{Outcome, Timestamp};
+
+    use nahook_queue::LeaseToken;
     use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 
     use super::*;

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use nahook_core::{Attempt, DeliveryRecorder, LogEntry, MessageId, Standing, StoreError};
+use nahook_core::{MessageId, StoreError};
+
+use nahook_queue::{Attempt, DeliveryRecorder, LogEntry, Standing};
 use rusqlite::{Connection, params};
 
 use crate::SqliteStore;

@@ -1,8 +1,8 @@
 //! Queueing again what was given up.
 
-use nahook_core::{
-    DeliveryId, Redelivered, Redelivery, RedeliveryRequest, StoreError, Timestamp, WorkspaceId,
-};
+use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
+
+use nahook_queue::{Redelivered, Redelivery, RedeliveryRequest};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -91,7 +91,7 @@ impl SqliteStore {
     }
 }
 
-type Candidate = (i64, nahook_core::DeliveryStatus, bool);
+type Candidate = (i64, nahook_queue::DeliveryStatus, bool);
 
 /// The delivery's key, its status in the file, and whether its payload is kept.
 fn candidate(

@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nahook_core::{EndpointKind, KeyState, MessageId, Plan, Rate, Timestamp};
+use nahook_control::KeyState;
+
+use nahook_core::{EndpointKind, MessageId, Plan, Rate, Timestamp};
 use rusqlite::Row;
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};

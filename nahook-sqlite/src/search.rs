@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use foldhash::HashSet;
-use nahook_core::{
-    DeliveryId, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, EndpointId,
-    StoreError, Timestamp, WorkspaceId,
-};
+use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
+
+use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::log::{record, shown};

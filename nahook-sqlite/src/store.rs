@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nahook_core::{Clock, IdSource, LeaseToken, StoreError, Timestamp};
+use nahook_core::{Clock, IdSource, StoreError, Timestamp};
+
+use nahook_queue::LeaseToken;
 use nahook_supervision::{Loop, Supervisor};
 
 use crate::connection::{open_writer, set_up_writer};

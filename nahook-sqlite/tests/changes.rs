@@ -9,12 +9,17 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nahook_core::{
-    Actor, ApplyMode, AuditEntry, AuditQuery, Catalog, Change, ChangePlan, DeliveryLog,
-    DeliveryPublisher, FailureKind, KeyHash, KeyStore, Management, ManagementError,
-    ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment, NewPortalSession,
-    Outcome, Planned, Record, Select, Snapshot, SubscriptionStore, Verb,
+use nahook_control::{
+    Actor, ApplyMode, AuditEntry, AuditQuery, Catalog, Change, ChangePlan, KeyHash, KeyStore,
+    ManagementError, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment,
+    NewPortalSession, Planned, Record, Select, Snapshot, Verb,
 };
+
+use nahook_control::Management;
+
+use nahook_core::{DeliveryPublisher, FailureKind, Outcome, SubscriptionStore};
+
+use nahook_queue::DeliveryLog;
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::SeededIds;
 use nahook_testkit::declare::{

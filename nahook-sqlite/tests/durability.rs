@@ -224,9 +224,10 @@ async fn a_full_store_refuses_whole_events_and_goes_on_when_there_is_room() {
         other = other.event_type(&format!("type.{number}"));
     }
     let manifest = other.manifest();
-    let applied = nahook_core::Catalog::apply(&store, &manifest, nahook_core::ApplyMode::Commit);
+    let applied =
+        nahook_control::Catalog::apply(&store, &manifest, nahook_control::ApplyMode::Commit);
     match applied.await {
-        Err(nahook_core::CatalogError::Store(error)) => {
+        Err(nahook_control::CatalogError::Store(error)) => {
             assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         }
         other => panic!("{other:?}"),

@@ -11,10 +11,11 @@ use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use nahook_core::{
-    Catalog, DeliveryId, DeliveryLog, DeliveryQueue, EndpointDirectory, Next, Rate, RateLimiter,
-    Settled, Settlement, SubscriptionStore,
-};
+use nahook_control::Catalog;
+
+use nahook_core::{DeliveryId, EndpointDirectory, Rate, RateLimiter, SubscriptionStore};
+
+use nahook_queue::{DeliveryLog, DeliveryQueue, Next, Settled, Settlement};
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::ManualClock;

@@ -11,12 +11,18 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::memory::MemoryStore;
+use nahook_control::{
+    Actor, ActorKind, ApplicationPatch, ApplyMode, AuditEntry, AuditQuery, Catalog, EndpointPatch,
+    KeyState, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment,
+    NewPortalSession, Select,
+};
+use nahook_memory::MemoryStore;
+
+use nahook_control::Management;
+
 use nahook_core::{
-    Actor, ActorKind, ApplicationId, ApplicationPatch, ApplyMode, AuditEntry, AuditQuery, Catalog,
-    EndpointDirectory, EndpointId, EndpointPatch, EnvironmentId, EventTypeId, HealthReport,
-    HealthState, IdSource, KeyState, Management, ManagementStore, ManagementTokenId, NewApiKey,
-    NewApplication, NewEndpoint, NewEnvironment, NewPortalSession, SecretText, Select, WorkspaceId,
+    ApplicationId, EndpointDirectory, EndpointId, EnvironmentId, EventTypeId, HealthReport,
+    HealthState, IdSource, ManagementTokenId, SecretText, WorkspaceId,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::declare::{

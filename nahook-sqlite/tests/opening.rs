@@ -14,7 +14,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nahook_core::{ApplyMode, Catalog, DeliveryQueue, FailureKind, StoreErrorKind};
+use nahook_control::{ApplyMode, Catalog};
+
+use nahook_core::{FailureKind, StoreErrorKind};
+
+use nahook_queue::DeliveryQueue;
 use nahook_sqlite::{OpenError, Role, SqliteSettings, SqliteStore};
 use nahook_testkit::declare::Workspace;
 use rusqlite::Connection;

@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, DeliveryId, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus,
-    LeaseRequest, Next, Settled, Settlement, StoreErrorKind, WorkerId,
+use nahook_core::{DeliveryId, StoreErrorKind};
+
+use nahook_queue::{
+    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus,
+    LeaseRequest, Next, Settled, Settlement, WorkerId,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
@@ -23,7 +25,7 @@ use support::{
     queued, request, server,
 };
 
-fn settlement(lease: nahook_core::Lease, next: Next) -> Settlement {
+fn settlement(lease: nahook_queue::Lease, next: Next) -> Settlement {
     Settlement {
         lease,
         attempt: None,
@@ -337,7 +339,7 @@ async fn a_settlement_that_finds_no_room_is_not_recorded_and_may_be_repeated() {
     let leased = lease(&store, 2).await;
     let too_much = "x".repeat(1_000_000);
     let settle = |error: &str| -> Vec<Settlement> {
-        let of = |leased: &nahook_core::LeasedDelivery| Settlement {
+        let of = |leased: &nahook_queue::LeasedDelivery| Settlement {
             attempt: Some(failed_attempt(error)),
             ..settlement(leased.lease, Next::Failed)
         };

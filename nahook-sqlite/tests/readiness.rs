@@ -11,9 +11,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryLog, DeliveryQueue, EndpointDirectory, FailureKind, StoreErrorKind, SubscriptionStore,
-};
+use nahook_core::{EndpointDirectory, FailureKind, StoreErrorKind, SubscriptionStore};
+
+use nahook_queue::{DeliveryLog, DeliveryQueue};
 use nahook_sqlite::SqliteStore;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};
 use support::{

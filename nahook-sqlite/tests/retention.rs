@@ -10,11 +10,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    Actor, ApplyMode, Attempt, AuditQuery, Catalog, Clock, Delivery, DeliveryId, DeliveryLog,
-    DeliveryPublisher, DeliveryQuery, DeliveryQueue, DeliveryRecorder, DeliverySearch, LogEntry,
-    Management, ManagementStore, NewApplication, NewPortalSession, Next, Redelivered, Redelivery,
-    Settlement, Standing,
+use nahook_control::{
+    Actor, ApplyMode, AuditQuery, Catalog, ManagementStore, NewApplication, NewPortalSession,
+};
+
+use nahook_control::Management;
+
+use nahook_core::{Clock, Delivery, DeliveryId, DeliveryPublisher};
+
+use nahook_queue::{
+    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecorder, DeliverySearch, LogEntry,
+    Next, Redelivered, Redelivery, Settlement, Standing,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;

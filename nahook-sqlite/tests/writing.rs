@@ -9,12 +9,15 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use nahook_control::{ApplyMode, Catalog, KeyHash, KeyState, KeyStore};
+
 use nahook_core::{
-    Allowance, ApplyMode, Caller, Catalog, DeliveryId, DeliveryLog, DeliveryPublisher,
-    EndpointDirectory, FailureKind, FanOut, Grant, HealthReport, HealthState, KeyHash, KeyState,
-    KeyStore, NewEvent, Outcome, RateLimiter, StoreError, SubscriptionStore, Timestamp,
-    TriggerError, Verdict,
+    Allowance, Caller, DeliveryId, DeliveryPublisher, EndpointDirectory, FailureKind, FanOut,
+    Grant, HealthReport, HealthState, NewEvent, Outcome, RateLimiter, StoreError,
+    SubscriptionStore, Timestamp, TriggerError, Verdict,
 };
+
+use nahook_queue::DeliveryLog;
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{
@@ -242,15 +245,15 @@ async fn another_process_changes_the_catalog_and_that_is_seen_a_moment_later() {
         Workspace::new(WORKSPACE)
             .event_type(EVENT_TYPE)
             .with(|spec| {
-                spec.endpoints.push(nahook_core::EndpointSpec {
+                spec.endpoints.push(nahook_control::EndpointSpec {
                     is_active: Some(is_active),
                     ..endpoint("ep_1", &[EVENT_TYPE])
                 });
-                spec.api_keys.push(nahook_core::ApiKeySpec {
+                spec.api_keys.push(nahook_control::ApiKeySpec {
                     id: Some(api_key_id("key_1")),
                     name: "one".to_owned(),
                     key: Some(secret.to_owned()),
-                    ..nahook_core::ApiKeySpec::default()
+                    ..nahook_control::ApiKeySpec::default()
                 });
             })
     };

@@ -21,10 +21,12 @@
     reason = "texts written into tests; said once for the module"
 )]
 
+use nahook_control::{EndpointSpec, EnvironmentSpec, EventTypeSpec, Manifest, WorkspaceSpec};
+
 use nahook_core::{
-    ApiKeyId, Caller, Delivery, DirectDelivery, EndpointId, EndpointSpec, EnvironmentId,
-    EnvironmentSpec, Event, EventTypeId, EventTypeName, EventTypeSpec, FanOutScope, IdempotencyKey,
-    Manifest, MessageId, Metadata, NewEvent, Payload, Plan, Timestamp, WorkspaceId, WorkspaceSpec,
+    ApiKeyId, Caller, Delivery, DirectDelivery, EndpointId, EnvironmentId, Event, EventTypeId,
+    EventTypeName, FanOutScope, IdempotencyKey, MessageId, Metadata, NewEvent, Payload, Plan,
+    Timestamp, WorkspaceId,
 };
 
 /// A workspace under construction.

@@ -7,19 +7,25 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_control::{
+    ApiKeyRecord, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
+    DynCatalog, DynKeyStore, DynManagementStore, KeyEntry, KeyHash, KeyState, KeyStore,
+    ManagementError, ManagementStore, Manifest, Select, Snapshot, WorkspaceRecord,
+};
+
 use nahook_core::{
-    Allowance, ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller,
-    Catalog, CatalogError, Change, ChangePlan, Delivery, DeliveryId, DeliveryLog,
-    DeliveryPublisher, DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder,
-    DeliverySearch, DirectDelivery, DirectPublisher, DynCatalog, DynDeliveryLog,
-    DynDeliveryPublisher, DynDeliveryQueue, DynDeliveryRecorder, DynDeliverySearch,
-    DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynManagementStore, DynRateLimiter,
-    DynRedelivery, DynSubscriptionStore, EndpointDirectory, EndpointId, EndpointTarget, Event,
-    EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, KeyEntry, KeyHash, KeyState,
-    KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementError, ManagementStore,
-    ManagementTokenId, Manifest, Payload, RateLimiter, Redelivered, Redelivery, RedeliveryRequest,
-    Select, Settled, Settlement, Snapshot, StoreError, Subscribers, SubscriptionStore, Timestamp,
-    Verdict, WorkspaceId, WorkspaceRecord,
+    Allowance, ApiKeyId, Caller, Delivery, DeliveryId, DeliveryPublisher, DirectDelivery,
+    DirectPublisher, DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory,
+    DynRateLimiter, DynSubscriptionStore, EndpointDirectory, EndpointId, EndpointTarget, Event,
+    EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, ManagementTokenId, Payload,
+    RateLimiter, StoreError, Subscribers, SubscriptionStore, Timestamp, Verdict, WorkspaceId,
+};
+
+use nahook_queue::{
+    AttemptRecord, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder,
+    DeliverySearch, DynDeliveryLog, DynDeliveryQueue, DynDeliveryRecorder, DynDeliverySearch,
+    DynRedelivery, Lease, LeaseBatch, LeaseRequest, LogEntry, Redelivered, Redelivery,
+    RedeliveryRequest, Settled, Settlement,
 };
 
 use crate::{

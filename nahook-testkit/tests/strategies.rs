@@ -4,8 +4,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use nahook_core::memory::MemoryStore;
-use nahook_core::{ApplyMode, Catalog, EventTypeName, IdSource, Payload};
+use nahook_control::{ApplyMode, Catalog};
+use nahook_memory::MemoryStore;
+
+use nahook_core::{EventTypeName, IdSource, Payload};
 use nahook_testkit::{ManualClock, SeededIds, strategy};
 use proptest::prelude::*;
 

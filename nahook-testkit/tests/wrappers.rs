@@ -3,11 +3,14 @@
 
 mod back_ends;
 
+use nahook_control::{Catalog, KeyStore, ManagementStore, Manifest};
+
 use nahook_core::{
-    Catalog, Delivery, DeliveryLog, DeliveryPublisher, DeliveryQueue, DeliveryRecorder,
-    DeliverySearch, DirectPublisher, EndpointDirectory, Event, KeyStore, ManagementStore, Manifest,
-    RateLimiter, Redelivery, SubscriptionStore,
+    Delivery, DeliveryPublisher, DirectPublisher, EndpointDirectory, Event, RateLimiter,
+    SubscriptionStore,
 };
+
+use nahook_queue::{DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery};
 use nahook_testkit::{
     CallScript, FaultScript, Faulty, FaultyPublisher, Form, Formed, HeldDelivery, PublisherHarness,
     RecordingPublisher,

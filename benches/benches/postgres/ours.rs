@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nahook_benches::event;
+use nahook_control::{ApplyMode, Catalog, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec};
+
 use nahook_core::{
-    ApplyMode, Attempt, Catalog, Clock, Delivery, DeliveryPublisher, DeliveryQueue, EndpointId,
-    EndpointSpec, Event, EventTypeId, EventTypeName, EventTypeSpec, FanOutScope, LeaseRequest,
-    LeasedDelivery, Manifest, MessageId, NewEvent, Next, Outcome, Settlement, SubscriptionStore,
-    SystemClock, WorkerId, WorkspaceId, WorkspaceSpec,
+    Clock, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName, FanOutScope,
+    MessageId, NewEvent, Outcome, SubscriptionStore, SystemClock, WorkspaceId,
 };
+
 use nahook_postgres::{PostgresSettings, PostgresStore};
+use nahook_queue::{
+    Attempt, DeliveryQueue, LeaseRequest, LeasedDelivery, Next, Settlement, WorkerId,
+};
 use tokio_postgres::NoTls;
 
 use crate::{BATCH, WIDTHS};

@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nahook_benches::event;
+use nahook_control::{ApplyMode, Catalog, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec};
+
 use nahook_core::{
-    ApplyMode, Attempt, Catalog, Clock, Delivery, DeliveryPublisher, DeliveryQueue, EndpointId,
-    EndpointSpec, Event, EventTypeId, EventTypeName, EventTypeSpec, LeaseRequest, LeasedDelivery,
-    Manifest, MessageId, Next, Outcome, Settlement, SystemClock, WorkerId, WorkspaceId,
-    WorkspaceSpec,
+    Clock, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName, MessageId,
+    Outcome, SystemClock, WorkspaceId,
+};
+
+use nahook_queue::{
+    Attempt, DeliveryQueue, LeaseRequest, LeasedDelivery, Next, Settlement, WorkerId,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use tempfile::TempDir;

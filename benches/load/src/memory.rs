@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use nahook_core::memory::MemoryStore;
-use nahook_core::{
-    ApplyMode, Catalog as _, DirectSend, DynRateLimiter, FanOut, GcraLimiter, Manifest, SystemClock,
-};
+use nahook_control::{ApplyMode, Catalog as _, Manifest};
+use nahook_memory::MemoryStore;
+
+use nahook_core::{DirectSend, DynRateLimiter, FanOut, GcraLimiter, SystemClock};
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
 use nahook_http::{
     Ingestion, IngestionEngine, SendEngine, ServeSettings, ingestion_router, with_fallbacks,

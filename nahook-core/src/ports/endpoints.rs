@@ -2,10 +2,21 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::erase;
-use crate::{
-    EndpointId, EndpointKind, EnvironmentId, SecretText, StoreError, Timestamp, WorkspaceId,
-};
+use crate::{EndpointId, EnvironmentId, SecretText, StoreError, Timestamp, WorkspaceId};
+
+/// What kind of receiver an endpoint is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointKind {
+    /// A Slack webhook: a POST to `config.webhookUrl`, unsigned.
+    Slack,
+    /// A signed POST to the endpoint's URL.
+    #[default]
+    Webhook,
+}
 
 /// Where and how to deliver.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,42 +9,24 @@
 //! * **No default methods**, so that no wrapper can forget one.
 //! * **Clones of an adapter are handles** to the same state.
 
-mod catalog;
 mod direct;
 mod endpoints;
-mod keys;
 mod limiter;
-mod log;
-mod management;
 mod publisher;
-mod queue;
-mod recorder;
-mod redelivery;
-mod search;
 mod subscriptions;
 
-pub use self::catalog::{ApplyMode, Catalog, CatalogError, DynCatalog};
 pub use self::direct::{DirectPublisher, DynDirectPublisher};
 pub use self::endpoints::{
-    BasicAuth, DynEndpointDirectory, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
+    BasicAuth, DynEndpointDirectory, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport,
+    HealthState,
 };
-pub use self::keys::{DynKeyStore, KeyEntry, KeyStore};
 pub use self::limiter::{DynRateLimiter, Grant, RateLimiter, Verdict};
-pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus, DynDeliveryLog};
-pub use self::management::{
-    AuditPage, AuditQuery, ChangePlan, DynManagementStore, ManagementStore, Planned, Select,
-};
 pub use self::publisher::{DeliveryPublisher, DynDeliveryPublisher};
-pub use self::queue::{
-    Attempt, DeliveryQueue, DynDeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken,
-    LeasedDelivery, Next, Settled, Settlement, WorkerId,
-};
-pub use self::recorder::{DeliveryRecorder, DynDeliveryRecorder, LogEntry, Standing};
-pub use self::redelivery::{DynRedelivery, Redelivered, Redelivery, RedeliveryRequest};
-pub use self::search::{DeliveryQuery, DeliverySearch, DynDeliverySearch};
 pub use self::subscriptions::{DynSubscriptionStore, Subscribers, SubscriptionStore};
 
 /// Gives a port its object-safe twin and makes pointers to adapters adapters.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! erase {
     (
         $(#[$doc:meta])*
@@ -53,7 +35,7 @@ macro_rules! erase {
         }
     ) => {
         $(#[$doc])*
-        #[async_trait::async_trait]
+        #[$crate::async_trait::async_trait]
         pub trait $twin: Send + Sync {
             $(
                 #[doc = concat!("[`", stringify!($port), "::", stringify!($method), "`], boxed.")]
@@ -61,7 +43,7 @@ macro_rules! erase {
             )+
         }
 
-        #[async_trait::async_trait]
+        #[$crate::async_trait::async_trait]
         impl<T: $port> $twin for T {
             $(
                 async fn $erased(&self, $($arg: $ty),*) $(-> $ret)? {
@@ -79,13 +61,15 @@ macro_rules! erase {
             )+
         }
 
-        $crate::ports::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for &T);
-        $crate::ports::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for Box<T>);
-        $crate::ports::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for std::sync::Arc<T>);
+        $crate::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for &T);
+        $crate::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for Box<T>);
+        $crate::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for std::sync::Arc<T>);
     };
 }
 
 /// Makes one kind of pointer to an adapter an adapter.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! forward {
     ($port:ident { $(fn $method:ident ( $($arg:ident : $ty:ty),* ) $(-> $ret:ty)?;)+ } for $pointer:ty) => {
         #[deny(clippy::missing_trait_methods)]
@@ -99,4 +83,4 @@ macro_rules! forward {
     };
 }
 
-use {erase, forward};
+use erase;

@@ -225,9 +225,6 @@ impl DeliveryId {
         MessageId(self.0.wrapping_sub(1))
     }
 
-    /// The id before all others.
-    pub(crate) const FIRST: Self = Self(0);
-
     /// The id of the delivery with this ordinal, counted from 0, among its message's.
     pub const fn nth(message: MessageId, ordinal: u32) -> Self {
         Self(message.0.wrapping_add(ordinal as u128).wrapping_add(1))

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits;
-
 /// At most five labels, text to text, attached to every delivery of an event (contract, section 1).
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(
@@ -22,7 +20,7 @@ pub enum MetadataError {
     /// A key is too long.
     #[error(
         "a key of metadata is longer than {} characters",
-        limits::METADATA_KEY_LEN_MAX
+        Metadata::KEY_LEN_MAX
     )]
     KeyTooLong,
     /// There are too many.
@@ -40,12 +38,16 @@ pub enum MetadataError {
 }
 
 impl Metadata {
-    /// How many keys there may be.
-    pub const KEYS_MAX: usize = limits::METADATA_KEYS_MAX;
+    /// Largest number of labels (contract, section 1).
+    pub const KEYS_MAX: usize = 5;
+    /// Longest key of a label, in characters.
+    pub const KEY_LEN_MAX: usize = 128;
+    /// Longest value of a label, in characters.
+    pub const VALUE_LEN_MAX: usize = 1024;
 
     /// Checks the number of labels and their lengths.
     pub fn new(labels: BTreeMap<String, String>) -> Result<Self, MetadataError> {
-        check_labels(&labels, Self::KEYS_MAX)?;
+        Self::check(&labels, Self::KEYS_MAX)?;
         Ok(Self(labels))
     }
 
@@ -53,6 +55,20 @@ impl Metadata {
     pub fn from_stored(labels: BTreeMap<String, String>) -> Result<Self, MetadataError> {
         check_number(&labels, Self::KEYS_MAX)?;
         Ok(Self(labels))
+    }
+
+    /// Checks labels of any kind, of which there may be `keys_max`.
+    pub fn check(labels: &BTreeMap<String, String>, keys_max: usize) -> Result<(), MetadataError> {
+        check_number(labels, keys_max)?;
+        for (key, value) in labels {
+            if key.chars().count() > Self::KEY_LEN_MAX {
+                return Err(MetadataError::KeyTooLong);
+            }
+            if value.chars().count() > Self::VALUE_LEN_MAX {
+                return Err(MetadataError::ValueTooLong { key: key.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// The labels, by key.
@@ -64,23 +80,6 @@ impl Metadata {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// The rule for labels of all kinds, of which there may be `keys_max`.
-pub(crate) fn check_labels(
-    labels: &BTreeMap<String, String>,
-    keys_max: usize,
-) -> Result<(), MetadataError> {
-    check_number(labels, keys_max)?;
-    for (key, value) in labels {
-        if key.chars().count() > limits::METADATA_KEY_LEN_MAX {
-            return Err(MetadataError::KeyTooLong);
-        }
-        if value.chars().count() > limits::METADATA_VALUE_LEN_MAX {
-            return Err(MetadataError::ValueTooLong { key: key.clone() });
-        }
-    }
-    Ok(())
 }
 
 fn check_number(labels: &BTreeMap<String, String>, max: usize) -> Result<(), MetadataError> {

@@ -4,23 +4,21 @@ mod allowance;
 mod caller;
 mod delivery;
 mod direct;
-mod endpoint_url;
 mod event;
 mod event_type;
 mod id;
 mod id_source;
 mod idempotency;
-mod key;
 mod metadata;
 mod payload;
 mod receipt;
+mod secret_text;
 mod time;
 
 pub use self::allowance::Allowance;
 pub use self::caller::{Caller, FanOutScope, NotWorkspaceScoped, Plan, Rate};
 pub use self::delivery::{Delivery, FailureKind, Outcome};
 pub use self::direct::{DirectDelivery, DirectOutcome, Sent};
-pub use self::endpoint_url::{EndpointUrl, EndpointUrlError};
 pub use self::event::{Event, EventTypeRef, NewEvent, NewSend};
 pub use self::event_type::{EventTypeName, EventTypeNameError};
 pub use self::id::{
@@ -29,9 +27,8 @@ pub use self::id::{
 };
 pub use self::id_source::{IdSource, RandomIds};
 pub use self::idempotency::{IdempotencyKey, IdempotencyKeyError};
-pub use self::key::{KeyHash, SecretText};
-pub(crate) use self::metadata::check_labels;
 pub use self::metadata::{Metadata, MetadataError};
 pub use self::payload::{Payload, PayloadError};
 pub use self::receipt::{Failure, Receipt};
+pub use self::secret_text::SecretText;
 pub use self::time::{Clock, SystemClock, Timestamp};

@@ -69,7 +69,7 @@ impl Payload {
     }
 
     /// What stands for the payload of an event whose payload is not kept: no bytes, which nobody can send. Only a
-    /// [`DeliveryRecorder`](crate::DeliveryRecorder) is given it.
+    /// delivery recorder is given it.
     pub const fn not_kept() -> Self {
         Self(Bytes::new())
     }

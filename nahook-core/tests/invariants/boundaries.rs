@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::memory::MemoryStore;
-use nahook_core::{
-    ApplyMode, Catalog, Delivery, DeliveryLog, DeliveryQueue, FanOut, GcraLimiter, LeaseRequest,
-    NewEvent, TriggerError, WorkerId,
-};
+use nahook_control::{ApplyMode, Catalog};
+use nahook_memory::MemoryStore;
+
+use nahook_core::{Delivery, FanOut, GcraLimiter, NewEvent, TriggerError};
+
+use nahook_queue::{DeliveryLog, DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::{SeededIds, TokioClock};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -27,7 +28,7 @@ fn histories() -> impl Strategy<Value = (World, Vec<Trigger>, Vec<(Index, Index)
 }
 
 /// Everything the queue holds for its workers by now, each delivery with its workspace.
-async fn drained(store: &MemoryStore) -> Vec<nahook_core::LeasedDelivery> {
+async fn drained(store: &MemoryStore) -> Vec<nahook_queue::LeasedDelivery> {
     let request = LeaseRequest {
         worker: WorkerId(1),
         max: 10_000,

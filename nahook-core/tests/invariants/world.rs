@@ -1,9 +1,8 @@
 //! Several workspaces that use the same names, in a real store.
 
-use nahook_core::{
-    ApiKeyId, Caller, EndpointId, EndpointSpec, EnvironmentId, EnvironmentSpec, EventTypeName,
-    EventTypeSpec, Manifest, Plan, WorkspaceId, WorkspaceSpec,
-};
+use nahook_control::{EndpointSpec, EnvironmentSpec, EventTypeSpec, Manifest, WorkspaceSpec};
+
+use nahook_core::{ApiKeyId, Caller, EndpointId, EnvironmentId, EventTypeName, Plan, WorkspaceId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, Clock, EndpointKind, EndpointTarget, HealthState, IdSource, LeasedDelivery, Next,
-    Timestamp,
-};
+use nahook_core::{Clock, EndpointKind, EndpointTarget, HealthState, IdSource, Timestamp};
+
+use nahook_queue::{Attempt, LeasedDelivery, Next};
 use tokio::time::{Instant, timeout};
 
 use super::contain::contain;

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use nahook_core::{Clock, DeliveryQueue, EndpointDirectory, IdSource, RandomIds, SystemClock};
+use nahook_core::{Clock, EndpointDirectory, IdSource, RandomIds, SystemClock};
+
+use nahook_queue::DeliveryQueue;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;

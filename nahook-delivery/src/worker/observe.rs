@@ -5,7 +5,9 @@
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nahook_core::{DeliveryId, EndpointId, LeasedDelivery, Next};
+use nahook_core::{DeliveryId, EndpointId};
+
+use nahook_queue::{LeasedDelivery, Next};
 
 use super::attempt::Attempted;
 use super::judgement::NoAnswer;

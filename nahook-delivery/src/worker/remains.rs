@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nahook_core::{Attempt, DeliveryQueue, EndpointDirectory, Next, Settlement};
+use nahook_core::EndpointDirectory;
+
+use nahook_queue::{Attempt, DeliveryQueue, Next, Settlement};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 

@@ -9,9 +9,9 @@ use bytes::BytesMut;
 use foldhash::HashMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
-use nahook_core::{
-    BasicAuth, EndpointId, EndpointKind, EndpointTarget, LeasedDelivery, SecretText, Timestamp,
-};
+use nahook_core::{BasicAuth, EndpointId, EndpointKind, EndpointTarget, SecretText, Timestamp};
+
+use nahook_queue::LeasedDelivery;
 
 use crate::signature::Signer;
 use crate::transport::{OutboundRequest, OutboundUrl};
@@ -156,9 +156,9 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{
-        DeliveryId, EndpointId, EnvironmentId, Lease, LeaseToken, MessageId, Payload, WorkspaceId,
-    };
+    use nahook_core::{DeliveryId, EndpointId, EnvironmentId, MessageId, Payload, WorkspaceId};
+
+    use nahook_queue::{Lease, LeaseToken};
 
     use super::*;
 

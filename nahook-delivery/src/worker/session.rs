@@ -7,9 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, DeliveryQueue, EndpointDirectory, EndpointId, HealthReport, Lease, LeaseBatch, Next,
-    Settled, Settlement, StoreError, WorkerId,
+use nahook_core::{EndpointDirectory, EndpointId, HealthReport, StoreError};
+
+use nahook_queue::{
+    Attempt, DeliveryQueue, Lease, LeaseBatch, Next, Settled, Settlement, WorkerId,
 };
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet, yield_now};

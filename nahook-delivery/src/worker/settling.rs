@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryQueue, Settled, Settlement, StoreError, StoreErrorKind};
+use nahook_core::{StoreError, StoreErrorKind};
+
+use nahook_queue::{DeliveryQueue, Settled, Settlement};
 
 use super::calls::bounded;
 use super::ledger::Hold;

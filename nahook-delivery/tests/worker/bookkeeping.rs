@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nahook_core::{Clock, DeliveryStatus, EndpointId};
+use nahook_core::{Clock, EndpointId};
+
 use nahook_delivery::WorkerSettings;
+use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;
 
 use crate::faulty::{Fault, Faulty};

@@ -1,7 +1,11 @@
 //! What is changed of an endpoint holds for its next request.
 
-use nahook_core::{DeliveryStatus, EndpointId, EndpointSpec};
+use nahook_control::EndpointSpec;
+
+use nahook_core::EndpointId;
+
 use nahook_delivery::{Signer, WorkerSettings};
+use nahook_queue::DeliveryStatus;
 
 use crate::support::{Arrival, Rig, SECRET, payload};
 

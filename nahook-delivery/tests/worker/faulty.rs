@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nahook_core::memory::MemoryStore;
-use nahook_core::{
-    DeliveryQueue, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, Lease, LeaseBatch,
-    LeaseRequest, Settled, Settlement, StoreError,
-};
+use nahook_core::{EndpointDirectory, EndpointId, EndpointTarget, HealthReport, StoreError};
+use nahook_memory::MemoryStore;
+
+use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 /// What to do with a call.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::DeliveryStatus;
 use nahook_delivery::{TransportError, WorkerSettings};
+use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;
 
 use crate::support::{Act, Rig};

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use nahook_core::{Clock, DeliveryStatus, EndpointId, EndpointKind, EndpointSpec, HealthState};
+use nahook_control::EndpointSpec;
+
+use nahook_core::{Clock, EndpointId, EndpointKind, HealthState};
+
 use nahook_core::{EndpointDirectory, HealthReport};
 use nahook_delivery::{RetryAfter, RetrySchedule, Signer, TransportError, WorkerSettings};
+use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;
 
 use crate::support::{Act, Arrival, Rig, SECRET};

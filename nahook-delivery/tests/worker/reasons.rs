@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{
-    DeliveryId, DeliveryStatus, EndpointDirectory, EndpointId, EndpointTarget, HealthReport,
-    HealthState, StoreError,
+    DeliveryId, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
+    StoreError,
 };
+
 use nahook_delivery::{RetrySchedule, WorkerSettings};
+use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;
 
 use crate::support::{Act, Rig};

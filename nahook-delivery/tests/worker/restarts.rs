@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nahook_core::{Clock, DeliveryStatus, Timestamp};
+use nahook_core::{Clock, Timestamp};
+
 use nahook_delivery::{Worker, WorkerSettings};
+use nahook_queue::DeliveryStatus;
 use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::TokioClock;
 use tokio::runtime::Handle;

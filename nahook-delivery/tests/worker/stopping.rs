@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nahook_core::DeliveryStatus;
 use nahook_delivery::WorkerSettings;
+use nahook_queue::DeliveryStatus;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::faulty::{Fault, Faulty};

@@ -1,7 +1,9 @@
 //! Who asks.
 
 use axum::http::{HeaderMap, header};
-use nahook_core::{API_KEY_PREFIX, Caller, Causes, DynKeyStore, KeyEntry, KeyHash, KeyStore};
+use nahook_control::{API_KEY_PREFIX, DynKeyStore, KeyEntry, KeyHash, KeyStore};
+
+use nahook_core::{Caller, Causes};
 
 use crate::ApiError;
 

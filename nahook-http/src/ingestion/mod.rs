@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
+use nahook_control::DynKeyStore;
+
 use nahook_core::{
-    DirectSend, DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynKeyStore,
-    DynRateLimiter, DynSubscriptionStore, FanOut,
+    DirectSend, DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynRateLimiter,
+    DynSubscriptionStore, FanOut,
 };
 
 pub(crate) use self::authenticate::bearer;

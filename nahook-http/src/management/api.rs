@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_control::{DynKeyStore, DynManagementStore, ManagementStore as _};
+
+use nahook_control::Management;
+
 use nahook_core::{
-    Clock, DynDeliveryLog, DynDeliverySearch, DynDirectPublisher, DynEndpointDirectory,
-    DynKeyStore, DynManagementStore, DynRedelivery, Management, ManagementStore as _, StoreError,
-    SystemClock, Timestamp,
+    Clock, DynDirectPublisher, DynEndpointDirectory, StoreError, SystemClock, Timestamp,
 };
+
+use nahook_queue::{DynDeliveryLog, DynDeliverySearch, DynRedelivery};
 use tokio::sync::OnceCell;
 
 use super::cursor::Seal;

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{ApplicationId, ApplicationPatch, ApplicationRecord};
+use nahook_control::{ApplicationPatch, ApplicationRecord};
+
+use nahook_core::ApplicationId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -202,7 +204,7 @@ async fn list(call: Call<(), Page, NoBody>) -> Result<Listed<Application>, ApiEr
 }
 
 async fn create(call: Call<(), NoQuery, NewApplication>) -> Result<Made<Application>, ApiError> {
-    let new = nahook_core::NewApplication {
+    let new = nahook_control::NewApplication {
         name: call.body.name,
         external_id: call.body.external_id,
         metadata: call.body.metadata.unwrap_or_default().0,

@@ -1,6 +1,8 @@
 //! `/deliveries/{deliveryId}/attempts`.
 
-use nahook_core::{AttemptRecord, DeliveryId, DeliveryLog as _};
+use nahook_core::DeliveryId;
+
+use nahook_queue::{AttemptRecord, DeliveryLog as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 

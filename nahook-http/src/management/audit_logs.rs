@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{ActorKind, AuditEntry, AuditQuery};
+use nahook_control::{ActorKind, AuditEntry, AuditQuery};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

@@ -5,10 +5,11 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
-use nahook_core::{
-    Actor, Causes, KeyEntry, KeyHash, KeyStore as _, MANAGEMENT_TOKEN_PREFIX, ManagementStore as _,
-    ManagementTokenId, Select, WorkspaceId,
+use nahook_control::{
+    Actor, KeyEntry, KeyHash, KeyStore as _, MANAGEMENT_TOKEN_PREFIX, ManagementStore as _, Select,
 };
+
+use nahook_core::{Causes, ManagementTokenId, WorkspaceId};
 use tokio::time::{Instant, timeout_at};
 
 use super::ManagementApi;

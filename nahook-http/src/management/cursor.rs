@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use nahook_core::{DeliveryId, DeliveryStatus, EndpointId, WorkspaceId};
+use nahook_core::{DeliveryId, EndpointId, WorkspaceId};
+
+use nahook_queue::DeliveryStatus;
 use sha2::Sha256;
 
 /// Bytes of a delivery's id.

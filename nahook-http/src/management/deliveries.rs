@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryId, DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _,
-    DeliveryStatus, EndpointId, ManagementError, Timestamp,
+use nahook_control::ManagementError;
+
+use nahook_core::{DeliveryId, EndpointId, Timestamp};
+
+use nahook_queue::{
+    DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _, DeliveryStatus,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -1,6 +1,8 @@
 //! Who would get an event, for operators.
 
-use nahook_core::{EndpointId, EventTypeId, WouldBe};
+use nahook_control::WouldBe;
+
+use nahook_core::{EndpointId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

@@ -6,10 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{
-    ApplicationId, EndpointKind, EndpointPatch, EndpointRecord, EnvironmentId, NewEndpoint,
-    SecretText,
-};
+use nahook_control::{EndpointPatch, EndpointRecord, NewEndpoint};
+
+use nahook_core::{ApplicationId, EndpointKind, EnvironmentId, SecretText};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;

@@ -1,6 +1,8 @@
 //! `/environments`.
 
-use nahook_core::{EnvironmentId, EnvironmentRecord};
+use nahook_control::EnvironmentRecord;
+
+use nahook_core::EnvironmentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -107,7 +109,7 @@ async fn list(call: Call<(), NoQuery, NoBody>) -> Result<Listed<Environment>, Ap
 
 async fn create(call: Call<(), NoQuery, NewEnvironment>) -> Result<Made<Environment>, ApiError> {
     let NewEnvironment { name, slug } = call.body;
-    let new = nahook_core::NewEnvironment { name, slug };
+    let new = nahook_control::NewEnvironment { name, slug };
     let management = &call.api.management;
     let row = management
         .create_environment(&call.workspace, &call.actor, new)

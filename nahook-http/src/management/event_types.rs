@@ -4,7 +4,9 @@
     reason = "a field may be absent, null or given, and each is something else"
 )]
 
-use nahook_core::{EventTypeId, EventTypeName, EventTypeView};
+use nahook_control::EventTypeView;
+
+use nahook_core::{EventTypeId, EventTypeName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,6 +1,8 @@
 //! `/api-keys`: ingestion keys, for operators.
 
-use nahook_core::{ApiKeyId, ApiKeyRecord, KeyState, NewApiKey};
+use nahook_control::{ApiKeyRecord, KeyState, NewApiKey};
+
+use nahook_core::ApiKeyId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

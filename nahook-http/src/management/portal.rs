@@ -1,6 +1,8 @@
 //! `/applications/{applicationId}/portal`.
 
-use nahook_core::{ApplicationId, NewPortalSession, PortalRole};
+use nahook_control::{NewPortalSession, PortalRole};
+
+use nahook_core::ApplicationId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, EndpointId, Redelivered, Redelivery as _, RedeliveryRequest};
+use nahook_core::{DeliveryId, EndpointId};
+
+use nahook_queue::{Redelivered, Redelivery as _, RedeliveryRequest};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;

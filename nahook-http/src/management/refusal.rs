@@ -1,7 +1,9 @@
 //! What is refused, in the words of the API.
 
 use axum::http::StatusCode;
-use nahook_core::{Causes, ManagementError, StoreError};
+use nahook_control::ManagementError;
+
+use nahook_core::{Causes, StoreError};
 
 use crate::ApiError;
 

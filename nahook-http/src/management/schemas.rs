@@ -1,6 +1,7 @@
 //! What the document says more exactly than a derive can: the rules that the core checks.
 
-use nahook_core::limits;
+use nahook_control::limits;
+use nahook_core::Metadata;
 use serde_json::{Value, json};
 
 use crate::openapi::{self, Components};
@@ -36,7 +37,7 @@ pub(crate) fn refine(components: &mut Components) {
                 &fields["description"],
                 optional(&json!({ "type": "string", "pattern": TEXT, "maxLength": limits::DESCRIPTION_LEN_MAX })),
             );
-            fields["metadata"] = described(&fields["metadata"], labels(limits::METADATA_KEYS_MAX));
+            fields["metadata"] = described(&fields["metadata"], labels(Metadata::KEYS_MAX));
             fields["authUsername"] = described(
                 &fields["authUsername"],
                 optional(&json!({ "type": "string", "pattern": USER_NAME, "maxLength": limits::USERNAME_LEN_MAX })),
@@ -109,13 +110,13 @@ pub(crate) fn refine(components: &mut Components) {
         let fields = &mut schema["properties"];
         fields["name"] = described(&fields["name"], name.clone());
         fields["externalId"] = described(&fields["externalId"], optional(&name));
-        fields["metadata"] = described(&fields["metadata"], labels(limits::METADATA_KEYS_MAX));
+        fields["metadata"] = described(&fields["metadata"], labels(Metadata::KEYS_MAX));
         fields["maxEndpoints"] = described(&fields["maxEndpoints"], optional(&cap));
     });
     components.refine("ApplicationUpdate", |schema| {
         let fields = &mut schema["properties"];
         fields["name"] = described(&fields["name"], optional(&name));
-        fields["metadata"] = described(&fields["metadata"], labels(limits::METADATA_KEYS_MAX));
+        fields["metadata"] = described(&fields["metadata"], labels(Metadata::KEYS_MAX));
         fields["maxEndpoints"] = described(&fields["maxEndpoints"], optional(&cap));
     });
     components.refine("PortalSessionRequest", |schema| {

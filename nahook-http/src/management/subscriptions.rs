@@ -1,6 +1,8 @@
 //! `/endpoints/{endpointId}/subscriptions`.
 
-use nahook_core::{EndpointId, EventTypeId, SubscriptionView};
+use nahook_control::SubscriptionView;
+
+use nahook_core::{EndpointId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

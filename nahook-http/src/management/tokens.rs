@@ -1,6 +1,8 @@
 //! `/management-tokens`, for operators.
 
-use nahook_core::{KeyState, ManagementTokenId, ManagementTokenRecord};
+use nahook_control::{KeyState, ManagementTokenRecord};
+
+use nahook_core::ManagementTokenId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -45,8 +45,8 @@ struct Visibility {
     published: bool,
 }
 
-impl From<nahook_core::Visibility> for Visibility {
-    fn from(visibility: nahook_core::Visibility) -> Self {
+impl From<nahook_control::Visibility> for Visibility {
+    fn from(visibility: nahook_control::Visibility) -> Self {
         Self {
             event_type_id: visibility.event_type.to_string(),
             event_type_name: visibility.name.to_string(),

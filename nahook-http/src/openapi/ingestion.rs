@@ -1,6 +1,6 @@
 //! What the document says of the Ingestion API.
 
-use nahook_core::limits;
+use nahook_core::Metadata;
 use serde_json::{Value, json};
 
 use super::{Api, Components, Operation, Problem, labels};
@@ -285,7 +285,7 @@ fn metadata() -> Value {
     json!({
         "description": "Labels, at most five, attached to every delivery.",
         "anyOf": [
-            labels(limits::METADATA_KEYS_MAX),
+            labels(Metadata::KEYS_MAX),
             { "type": "array", "maxItems": 0 },
             { "type": "null" },
         ],

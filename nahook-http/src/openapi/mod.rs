@@ -11,7 +11,7 @@ pub use self::document::openapi_document;
 pub(crate) use self::problem::Problem;
 pub use self::route::openapi_router;
 
-use nahook_core::limits;
+use nahook_core::Metadata;
 use serde_json::{Value, json};
 
 /// Which of the two APIs an operation belongs to: they take different secrets.
@@ -45,7 +45,7 @@ pub(crate) fn labels(max: usize) -> Value {
     json!({
         "type": "object",
         "maxProperties": max,
-        "propertyNames": { "maxLength": limits::METADATA_KEY_LEN_MAX },
-        "additionalProperties": { "type": "string", "maxLength": limits::METADATA_VALUE_LEN_MAX },
+        "propertyNames": { "maxLength": Metadata::KEY_LEN_MAX },
+        "additionalProperties": { "type": "string", "maxLength": Metadata::VALUE_LEN_MAX },
     })
 }

@@ -8,17 +8,20 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
-use nahook_core::memory::MemoryStore;
+use nahook_control::{ApplyMode, Catalog, DynKeyStore, KeyEntry, KeyHash, KeyStore, Manifest};
+use nahook_memory::MemoryStore;
+
 use nahook_core::{
-    Allowance, ApplyMode, Caller, Catalog, Delivery, DeliveryPublisher, DeliveryQueue, DirectSend,
-    DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynKeyStore, DynRateLimiter,
-    DynSubscriptionStore, EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeName,
-    FailureKind, FanOut, FanOutScope, FanOutSettings, GcraLimiter, Grant, HealthReport, KeyEntry,
-    KeyHash, KeyStore, LeaseRequest, LeasedDelivery, ManagementTokenId, Manifest, Outcome,
+    Allowance, Caller, Delivery, DeliveryPublisher, DirectSend, DynDeliveryPublisher,
+    DynDirectPublisher, DynEndpointDirectory, DynRateLimiter, DynSubscriptionStore,
+    EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeName, FailureKind, FanOut,
+    FanOutScope, FanOutSettings, GcraLimiter, Grant, HealthReport, ManagementTokenId, Outcome,
     RateLimiter, StoreError, Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict,
-    WorkerId, WorkspaceId,
+    WorkspaceId,
 };
+
 use nahook_http::{Ingestion, ingestion_router, with_fallbacks};
+use nahook_queue::{DeliveryQueue, LeaseRequest, LeasedDelivery, WorkerId};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 

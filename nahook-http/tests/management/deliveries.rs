@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, DeliveryQueue as _, EventTypeName, FanOut, GcraLimiter, KeyHash, KeyStore as _,
-    LeaseRequest, Metadata, NewEvent, Next, Payload, Settlement, Timestamp, WorkerId,
-};
+use nahook_control::{KeyHash, KeyStore as _};
+
+use nahook_core::{EventTypeName, FanOut, GcraLimiter, Metadata, NewEvent, Payload, Timestamp};
+
+use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-use nahook_core::{KeyHash, KeyStore as _, Next};
+use nahook_control::{KeyHash, KeyStore as _};
+use nahook_queue::Next;
 use serde_json::json;
 
 use crate::support::{Bench, TOKEN, ids, request};

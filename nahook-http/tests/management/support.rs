@@ -7,10 +7,10 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use bytes::Bytes;
-use nahook_core::memory::MemoryStore;
-use nahook_core::{
-    ApplyMode, Catalog as _, Clock, DynDirectPublisher, IdSource, Manifest, RandomIds, Timestamp,
-};
+use nahook_control::{ApplyMode, Catalog as _, Manifest};
+use nahook_memory::MemoryStore;
+
+use nahook_core::{Clock, DynDirectPublisher, IdSource, RandomIds, Timestamp};
 use nahook_http::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, with_fallbacks,
 };

@@ -31,9 +31,10 @@ async fn others(bench: &Bench) -> impl Fn(&str) -> String {
 }
 
 async fn delivery_of_other(bench: &Bench) -> String {
+    use nahook_control::{KeyHash, KeyStore as _};
+
     use nahook_core::{
-        EventTypeName, FanOut, GcraLimiter, KeyHash, KeyStore as _, Metadata, NewEvent, Payload,
-        SystemClock,
+        EventTypeName, FanOut, GcraLimiter, Metadata, NewEvent, Payload, SystemClock,
     };
     let caller = bench
         .memory

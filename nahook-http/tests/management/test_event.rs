@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryQueue as _, DirectDelivery, DirectPublisher, FailureKind, LeaseRequest, WorkerId,
-};
+use nahook_core::{DirectDelivery, DirectPublisher, FailureKind};
+
+use nahook_queue::{DeliveryQueue as _, LeaseRequest, WorkerId};
 use serde_json::json;
 
 use crate::support::Bench;

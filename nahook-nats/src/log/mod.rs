@@ -14,7 +14,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::DeliveryRecorder;
+use nahook_queue::DeliveryRecorder;
 use nahook_supervision::{Loop, Supervisor};
 use tokio::task::JoinHandle;
 

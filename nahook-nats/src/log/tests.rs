@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nahook_core::memory::MemoryStore;
-use nahook_core::{
-    ApplyMode, Attempt, Catalog as _, DeliveryId, DeliveryLog as _, DeliveryStatus, Event,
-    LogEntry, Standing, StoreErrorKind, Timestamp,
-};
+use nahook_control::{ApplyMode, Catalog as _};
+use nahook_memory::MemoryStore;
+
+use nahook_core::{DeliveryId, Event, StoreErrorKind, Timestamp};
+
+use nahook_queue::{Attempt, DeliveryLog as _, DeliveryStatus, LogEntry, Standing};
 use nahook_testkit::declare::{self, Workspace, nth_endpoint_id, workspace_id};
 use nahook_testkit::{CallAnswer, CallFault, CallScript, Faulty};
 use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};

@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nahook_core::{Attempt, LogEntry, MessageId, Standing, Timestamp};
+use nahook_core::{MessageId, Timestamp};
+
+use nahook_queue::{Attempt, LogEntry, Standing};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Item, Malformed, Part, part_of, read as read_record};

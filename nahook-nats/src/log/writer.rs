@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::counter;
-use nahook_core::LogEntry;
+use nahook_queue::LogEntry;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 

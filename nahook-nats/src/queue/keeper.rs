@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{Lease, WorkerId};
+use nahook_queue::{Lease, WorkerId};
 use nahook_supervision::Exit;
 use tokio::time::Instant;
 

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryId, EndpointId, Lease, LeaseRequest, LeaseToken, LeasedDelivery, MessageId, Timestamp,
-    WorkerId,
-};
+use nahook_core::{DeliveryId, EndpointId, MessageId, Timestamp};
+
+use nahook_queue::{Lease, LeaseRequest, LeaseToken, LeasedDelivery, WorkerId};
 
 use super::state::{Leased, Slot, State};
 use super::waiting::Waiting;

@@ -17,9 +17,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement, StoreError,
-};
+use nahook_core::StoreError;
+
+use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 use nahook_supervision::{Exit, Loop};
 
 pub(crate) use self::hub::Hub;

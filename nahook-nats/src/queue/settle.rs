@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, DeliveryId, EndpointId, Event, Lease, LogEntry, Next, Settled, Settlement, Standing,
-    StoreError, Timestamp,
-};
+use nahook_core::{DeliveryId, EndpointId, Event, StoreError, Timestamp};
+
+use nahook_queue::{Attempt, Lease, LogEntry, Next, Settled, Settlement, Standing};
 
 use super::hub::Hub;
 use super::progress::{Kept, Progress, RecordKey};

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_nats::Subject;
-use nahook_core::{DeliveryId, EndpointId, Event, LeaseToken, Timestamp, WorkerId};
+use nahook_core::{DeliveryId, EndpointId, Event, Timestamp};
+
+use nahook_queue::{LeaseToken, WorkerId};
 use tokio::time::Instant;
 
 use super::progress::{Index, Kept, Progress, RecordKey};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
-use nahook_core::{DeliveryId, Event, Lease, LeaseRequest, LeaseToken, Timestamp, WorkerId};
+use nahook_core::{DeliveryId, Event, Timestamp};
+
+use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 use nahook_testkit::declare::{self, nth_endpoint_id};
 
 use super::progress::{Kept, Progress, RecordKey};

@@ -7,12 +7,18 @@ pub(crate) mod servers;
 
 use std::time::Duration;
 
+use nahook_control::Manifest;
+
 use nahook_core::{
-    Attempt, Clock, Delivery, DeliveryId, DeliveryPublisher, DeliveryQueue, Event, Lease,
-    LeaseBatch, LeaseRequest, LeasedDelivery, Manifest, Next, Outcome, Settled, Settlement,
-    StoreError, SystemClock, Timestamp, WorkerId,
+    Clock, Delivery, DeliveryId, DeliveryPublisher, Event, Outcome, StoreError, SystemClock,
+    Timestamp,
 };
+
 use nahook_nats::{Nats, NatsPublisher, NatsQueue, NatsSettings, connect};
+use nahook_queue::{
+    Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery, Next, Settled,
+    Settlement, WorkerId,
+};
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 use nahook_testkit::{HeldDelivery, ManualClock, PublisherHarness, QueueHarness};
 

@@ -8,11 +8,12 @@ pub(crate) mod write;
 
 use std::collections::BTreeSet;
 
-use nahook_core::{
-    Actor, ApiKeyId, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change,
-    EventTypeId, EventTypeName, EventTypeRecord, KeyState, ManagementError, Manifest, MessageId,
-    Record, StoreError, Verb, WorkspaceId, WorkspaceRecord,
+use nahook_control::{
+    Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
+    KeyState, ManagementError, Manifest, Record, Verb, WorkspaceRecord,
 };
+
+use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
 
 use crate::audit;
 

@@ -1,10 +1,12 @@
 //! Reading what exists.
 
-use nahook_core::{
-    ApiKeyRecord, ApplicationRecord, BasicAuth, EndpointRecord, EnvironmentRecord, EventTypeRecord,
-    ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, Snapshot,
-    SubscriptionRecord, WorkspaceId, WorkspaceRecord,
+use nahook_control::{
+    ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord,
+    ManagementTokenRecord, PublicationRecord, RetiredSecret, Snapshot, SubscriptionRecord,
+    WorkspaceRecord,
 };
+
+use nahook_core::{BasicAuth, SecretText, WorkspaceId};
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 

@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{EndpointKind, KeyHash, KeyState, Plan, PortalRole, Rate};
+use nahook_control::{KeyHash, KeyState, PortalRole};
+
+use nahook_core::{EndpointKind, Plan, Rate};
 use tokio_postgres::Row;
 
 use crate::error::PgError;

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use nahook_core::{Select, Snapshot, WorkspaceId};
+use nahook_control::{Select, Snapshot};
+
+use nahook_core::WorkspaceId;
 use tokio_postgres::Row;
 
 use super::columns;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use nahook_core::{
-    DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery, Timestamp,
-};
+use nahook_core::{DeliveryId, EndpointId, Timestamp};
+
+use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 
 use super::events::KnownEvent;

@@ -4,7 +4,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nahook_core::{DeliveryId, EndpointId, Lease, LeaseRequest, LeaseToken, Timestamp, WorkerId};
+use nahook_core::{DeliveryId, EndpointId, Timestamp};
+
+use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 
 use super::events::Events;
 

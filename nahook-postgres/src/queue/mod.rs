@@ -7,9 +7,9 @@ mod settle;
 
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement, StoreError,
-};
+use nahook_core::StoreError;
+
+use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 pub(crate) use self::ledger::Ledger;
 use crate::store::PostgresStore;

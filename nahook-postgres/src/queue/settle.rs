@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, Lease, LeaseToken, MessageId, Next, Settled, Settlement};
+use nahook_core::{DeliveryId, MessageId};
+
+use nahook_queue::{Lease, LeaseToken, Next, Settled, Settlement};
 
 use crate::error::PgError;
 use crate::lender::Lent;

@@ -3,14 +3,20 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use nahook_control::{Actor, AuditQuery, KeyHash, KeyStore};
+
+use nahook_control::Management;
+
 use nahook_core::{
-    Actor, Attempt, AuditQuery, Caller, Clock, Delivery, DeliveryLog, DeliveryPublisher,
-    DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus, EndpointDirectory, Event,
-    HealthReport, HealthState, KeyHash, KeyStore, Lease, LeaseRequest, LeasedDelivery, Management,
-    NewEvent, Next, Outcome, Plan, Rate, RateLimiter, Redelivery, RedeliveryRequest, Settlement,
-    SubscriptionStore, SystemClock,
+    Caller, Clock, Delivery, DeliveryPublisher, EndpointDirectory, Event, HealthReport,
+    HealthState, NewEvent, Outcome, Plan, Rate, RateLimiter, SubscriptionStore, SystemClock,
 };
+
 use nahook_postgres::PostgresStore;
+use nahook_queue::{
+    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus, Lease,
+    LeaseRequest, LeasedDelivery, Next, Redelivery, RedeliveryRequest, Settlement,
+};
 use nahook_testkit::declare::{
     caller, deliveries, endpoint_id, event, event_type_name, metadata, payload, scope, workspace_id,
 };

@@ -6,11 +6,12 @@ pub(crate) mod proxy;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nahook_core::{
-    ApplyMode, Catalog, Clock, Delivery, DeliveryId, DeliveryPublisher, DeliveryQueue, Event,
-    LeaseRequest, Manifest, Outcome, SystemClock, WorkerId,
-};
+use nahook_control::{ApplyMode, Catalog, Manifest};
+
+use nahook_core::{Clock, Delivery, DeliveryId, DeliveryPublisher, Event, Outcome, SystemClock};
+
 use nahook_postgres::{PostgresLimiter, PostgresSettings, PostgresStore};
+use nahook_queue::{DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, event};
 use nahook_testkit::{LimiterHarness, ManualClock, StoreHarness};
 use nahook_testserver::{PgBouncer, PostgresServer};

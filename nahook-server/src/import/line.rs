@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::limits::ERROR_LEN_MAX;
+use nahook_control::limits::ERROR_LEN_MAX;
 use nahook_core::{
-    Attempt, DeliveryId, EndpointId, Event, EventTypeId, IdempotencyKey, LogEntry, Metadata,
-    Payload, Standing, Timestamp,
+    DeliveryId, EndpointId, Event, EventTypeId, IdempotencyKey, Metadata, Payload, Timestamp,
 };
+
+use nahook_queue::{Attempt, LogEntry, Standing};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

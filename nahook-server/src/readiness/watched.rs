@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use nahook_core::{
-    Delivery, DeliveryPublisher, DeliveryQueue, DirectDelivery, DirectOutcome, DirectPublisher,
-    Event, FailureKind, Lease, LeaseBatch, LeaseRequest, Outcome as Fate, Settled, Settlement,
-    StoreError,
+    Delivery, DeliveryPublisher, DirectDelivery, DirectOutcome, DirectPublisher, Event,
+    FailureKind, Outcome as Fate, StoreError,
 };
+
+use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use super::outcome::Outcome;
 

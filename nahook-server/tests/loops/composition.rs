@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{ApplyMode, Catalog as _, EndpointId, Manifest};
+use nahook_control::{ApplyMode, Catalog as _, Manifest};
+
+use nahook_core::EndpointId;
 use nahook_nats::NatsSettings;
 use nahook_server::backend::{QueueUrl, StoreUrl};
 use nahook_server::serve::Server;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nahook_core::{AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryStatus};
+use nahook_queue::{AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testserver::{NatsServer, NatsVersion};
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use nahook_core::{
+use nahook_control::{
     AuditPage, AuditQuery, CatalogError, Change, ChangePlan, ManagementError, ManagementStore,
-    Select, Snapshot, StoreError, Timestamp, WorkspaceId,
+    Select, Snapshot,
 };
+
+use nahook_core::{StoreError, Timestamp, WorkspaceId};
 use rusqlite::OptionalExtension;
 
 use super::select::selected;

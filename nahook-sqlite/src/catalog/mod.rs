@@ -6,11 +6,12 @@ mod rows;
 mod select;
 mod write;
 
-use nahook_core::{
-    Actor, ApiKeyId, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change,
-    EventTypeId, EventTypeName, EventTypeRecord, KeyState, Manifest, ManifestError, MessageId,
-    Planned, StoreError, WorkspaceId, WorkspaceRecord,
+use nahook_control::{
+    Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
+    KeyState, Manifest, ManifestError, Planned, WorkspaceRecord,
 };
+
+use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
 
 use self::write::{Refusal, Undone};
 use crate::SqliteStore;

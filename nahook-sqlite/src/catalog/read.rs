@@ -1,9 +1,8 @@
 //! Reading the catalog for its own calls.
 
-use nahook_core::{
-    ApiKeyRecord, EventTypeId, EventTypeName, Manifest, Select, Snapshot, WorkspaceId,
-    WorkspaceRecord,
-};
+use nahook_control::{ApiKeyRecord, Manifest, Select, Snapshot, WorkspaceRecord};
+
+use nahook_core::{EventTypeId, EventTypeName, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{

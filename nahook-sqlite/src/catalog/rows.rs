@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{
+use nahook_control::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyHash,
-    ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, SubscriptionRecord,
-    WorkspaceId, WorkspaceRecord,
+    ManagementTokenRecord, PublicationRecord, RetiredSecret, SubscriptionRecord, WorkspaceRecord,
 };
+
+use nahook_core::{SecretText, WorkspaceId};
 use rusqlite::Row;
 use serde_json::{Map, Value};
 

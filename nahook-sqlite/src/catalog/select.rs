@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use nahook_core::{EventTypeId, Select, Snapshot, WorkspaceId};
+use nahook_control::{Select, Snapshot};
+
+use nahook_core::{EventTypeId, WorkspaceId};
 use rusqlite::{Connection, Params, Row, params};
 
 use super::read;
@@ -100,7 +102,7 @@ pub(super) fn add(
         }
         Select::PublicationsIn(id) => {
             let found = reading.all(params![row, id.as_str()], publication_at)?;
-            let key = |row: &nahook_core::PublicationRecord| (row.environment, row.event_type);
+            let key = |row: &nahook_control::PublicationRecord| (row.environment, row.event_type);
             merge(&mut rows.publications, found, key);
         }
         Select::SubscriberCounts(None) => {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
-use nahook_core::{
-    Causes, Clock, DeliveryId, EndpointId, Lease, LeaseBatch, LeaseRequest, LeaseToken,
-    LeasedDelivery, StoreError, Timestamp,
-};
+use nahook_core::{Causes, Clock, DeliveryId, EndpointId, StoreError, Timestamp};
+
+use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Queue;
@@ -492,7 +491,9 @@ fn first_retry(
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{SystemClock, WorkerId};
+    use nahook_core::SystemClock;
+
+    use nahook_queue::WorkerId;
 
     use super::*;
 

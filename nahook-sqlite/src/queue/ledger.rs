@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt as _};
-use nahook_core::{DeliveryId, Lease, LeaseToken, Timestamp, WorkerId};
+use nahook_core::{DeliveryId, Timestamp};
+
+use nahook_queue::{Lease, LeaseToken, WorkerId};
 
 use super::state::Claim;
 

@@ -11,8 +11,10 @@ mod state;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, Settled, Settlement, StoreError,
+use nahook_core::StoreError;
+
+use nahook_queue::{
+    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, Settled, Settlement,
 };
 use tokio::sync::watch;
 

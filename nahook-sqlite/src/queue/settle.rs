@@ -1,6 +1,8 @@
 //! Settling: the attempt and the delivery's fate, in one transaction.
 
-use nahook_core::{Next, Settled, Settlement, Timestamp};
+use nahook_core::Timestamp;
+
+use nahook_queue::{Next, Settled, Settlement};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
-use nahook_core::{DeliveryId, Event, Lease, LeaseToken, Timestamp, WorkerId};
+use nahook_core::{DeliveryId, Event, Timestamp};
+
+use nahook_queue::{Lease, LeaseToken, WorkerId};
 
 use super::events::Known;
 use super::fresh::FreshEvents;

@@ -287,7 +287,7 @@ mod tests {
     use std::sync::mpsc::{self, Sender};
     use std::sync::{Arc, Mutex};
 
-    use nahook_core::LeaseToken;
+    use nahook_queue::LeaseToken;
 
     use super::*;
     use crate::queue::QueueState;

@@ -4,15 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nahook_control::{
+    ApiKeyRecord, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
+    KeyEntry, KeyHash, KeyState, KeyStore, ManagementError, ManagementStore, Manifest, Select,
+    Snapshot, WorkspaceRecord,
+};
+
 use nahook_core::{
-    Allowance, ApiKeyId, ApiKeyRecord, ApplyMode, AttemptRecord, AuditPage, AuditQuery, Caller,
-    Catalog, CatalogError, Change, ChangePlan, DeliveryId, DeliveryLog, DeliveryQuery,
-    DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, EndpointDirectory, EndpointId,
-    EndpointTarget, EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, KeyEntry,
-    KeyHash, KeyState, KeyStore, Lease, LeaseBatch, LeaseRequest, LogEntry, ManagementError,
-    ManagementStore, ManagementTokenId, Manifest, Payload, RateLimiter, Redelivered, Redelivery,
-    RedeliveryRequest, Select, Settled, Settlement, Snapshot, StoreError, StoreErrorKind,
-    Subscribers, SubscriptionStore, Verdict, WorkspaceId, WorkspaceRecord,
+    Allowance, ApiKeyId, Caller, DeliveryId, EndpointDirectory, EndpointId, EndpointTarget,
+    EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, ManagementTokenId, Payload,
+    RateLimiter, StoreError, StoreErrorKind, Subscribers, SubscriptionStore, Verdict, WorkspaceId,
+};
+
+use nahook_queue::{
+    AttemptRecord, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder,
+    DeliverySearch, Lease, LeaseBatch, LeaseRequest, LogEntry, Redelivered, Redelivery,
+    RedeliveryRequest, Settled, Settlement,
 };
 
 /// What happens to one call.

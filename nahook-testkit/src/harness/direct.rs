@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, DeliveryRecord, DirectPublisher, Manifest, WorkspaceId};
+use nahook_control::Manifest;
+
+use nahook_core::{DeliveryId, DirectPublisher, WorkspaceId};
+
+use nahook_queue::DeliveryRecord;
 
 use super::HeldDelivery;
 

@@ -1,8 +1,9 @@
 //! The harness of a publisher.
 
+use nahook_control::Manifest;
+
 use nahook_core::{
-    Delivery, DeliveryId, DeliveryPublisher, DirectDelivery, EndpointId, Event, Manifest, Metadata,
-    Payload,
+    Delivery, DeliveryId, DeliveryPublisher, DirectDelivery, EndpointId, Event, Metadata, Payload,
 };
 
 /// What a queue really holds of one delivery, read past the publisher.

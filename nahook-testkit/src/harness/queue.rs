@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    Delivery, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Event, Manifest,
-    Redelivery, Timestamp,
-};
+use nahook_control::Manifest;
+
+use nahook_core::{Delivery, Event, Timestamp};
+
+use nahook_queue::{DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery};
 
 /// Starts a [`DeliveryQueue`] whose time stands still unless told to go on.
 pub trait QueueHarness: Sized + Send + Sync + 'static {

@@ -1,8 +1,8 @@
 //! The harnesses of the ports over what exists: keys, endpoints, the catalog.
 
-use nahook_core::{
-    ApiKeyId, Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest,
-};
+use nahook_control::{Catalog, KeyState, KeyStore, ManagementStore, Manifest};
+
+use nahook_core::{ApiKeyId, EndpointDirectory};
 
 use super::SubscriptionHarness;
 use crate::ManualClock;

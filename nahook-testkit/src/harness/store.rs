@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use nahook_control::{ApplyMode, Catalog, KeyState, KeyStore, ManagementStore, Manifest};
+
 use nahook_core::{
-    ApiKeyId, ApplyMode, Catalog, Delivery, DeliveryId, DeliveryLog, DeliveryPublisher,
-    DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, DirectPublisher,
-    EndpointDirectory, Event, KeyState, KeyStore, LeaseRequest, ManagementStore, Manifest,
-    Metadata, Next, Redelivery, Settlement, SubscriptionStore, Timestamp, WorkerId, WorkspaceId,
+    ApiKeyId, Delivery, DeliveryId, DeliveryPublisher, DirectPublisher, EndpointDirectory, Event,
+    Metadata, SubscriptionStore, Timestamp, WorkspaceId,
+};
+
+use nahook_queue::{
+    DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, LeaseRequest,
+    Next, Redelivery, Settlement, WorkerId,
 };
 
 use super::{

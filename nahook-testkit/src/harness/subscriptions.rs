@@ -1,6 +1,8 @@
 //! The harness of a subscription store.
 
-use nahook_core::{Manifest, SubscriptionStore};
+use nahook_control::Manifest;
+
+use nahook_core::SubscriptionStore;
 
 /// Starts a [`SubscriptionStore`] and changes what it answers.
 pub trait SubscriptionHarness: Sized + Send + Sync + 'static {
@@ -13,7 +15,7 @@ pub trait SubscriptionHarness: Sized + Send + Sync + 'static {
     /// A handle to the adapter.
     fn subscriptions(&self) -> Self::Subscriptions;
 
-    /// Makes what the manifest declares exist, as [`Catalog::apply`](nahook_core::Catalog::apply) does; the next look-up
+    /// Makes what the manifest declares exist, as [`Catalog::apply`](nahook_control::Catalog::apply) does; the next look-up
     /// has to see it. Panics if that fails.
     fn apply(&self, manifest: &Manifest) -> impl Future<Output = ()> + Send;
 }

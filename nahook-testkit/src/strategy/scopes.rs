@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{Caller, EventTypeName, FanOutScope, Manifest, Plan, Rate};
+use nahook_control::Manifest;
+
+use nahook_core::{Caller, EventTypeName, FanOutScope, Plan, Rate};
 use proptest::prelude::*;
 use proptest::sample::select;
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_control::EndpointSpec;
+
 use nahook_core::{
-    BasicAuth, Clock, EndpointDirectory, EndpointId, EndpointKind, EndpointSpec, EndpointTarget,
-    HealthReport, HealthState, SecretText, Timestamp,
+    BasicAuth, Clock, EndpointDirectory, EndpointId, EndpointKind, EndpointTarget, HealthReport,
+    HealthState, SecretText, Timestamp,
 };
 
 use crate::declare::{
@@ -92,7 +94,7 @@ pub async fn every_target_can_sign<H: EndpointHarness>() {
         assert_eq!(target.secrets.len(), 1, "one secret was drawn");
         let secret = target.secrets[0].expose().to_owned();
         assert!(
-            nahook_core::signing_secret_is_valid(&secret),
+            nahook_control::signing_secret_is_valid(&secret),
             "the drawn secret is whsec_ and base64"
         );
         secret

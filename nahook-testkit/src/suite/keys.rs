@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{
-    ApiKeySpec, Caller, KeyEntry, KeyHash, KeyState, KeyStore, ManagementTokenId,
-    ManagementTokenSpec, Plan, PlanSpec, Rate, RateSpec, WorkspaceId,
+use nahook_control::{
+    ApiKeySpec, KeyEntry, KeyHash, KeyState, KeyStore, ManagementTokenSpec, PlanSpec, RateSpec,
 };
+
+use nahook_core::{Caller, ManagementTokenId, Plan, Rate, WorkspaceId};
 
 use crate::KeyHarness;
 use crate::declare::{

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus,
-    IdempotencyKey, LeasedDelivery, Next, Settled, Settlement, Timestamp,
+use nahook_core::{DeliveryId, IdempotencyKey, Timestamp};
+
+use nahook_queue::{
+    Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus, LeasedDelivery, Next,
+    Settled, Settlement,
 };
 
 use super::queue::{Shop, attempt};

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryId, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliveryStatus, LogEntry, Next,
-    Redelivered, Redelivery, RedeliveryRequest, Settled, Standing, Timestamp,
+use nahook_core::{DeliveryId, Timestamp};
+
+use nahook_queue::{
+    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliveryStatus, LogEntry, Next, Redelivered,
+    Redelivery, RedeliveryRequest, Settled, Standing,
 };
 
 use super::queue::{Shop, attempt, request};
@@ -101,7 +103,7 @@ pub async fn what_was_given_up_is_due_at_once<H: RedeliveryHarness>() {
 pub async fn what_was_never_attempted_is_pending_again<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = shop.publish_one().await;
-    let settlement = nahook_core::Settlement {
+    let settlement = nahook_queue::Settlement {
         lease: shop.lease_one(1).await.lease,
         attempt: None,
         next: Next::Failed,

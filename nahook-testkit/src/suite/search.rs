@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryId, DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, Next,
-    Settled,
+use nahook_core::DeliveryId;
+
+use nahook_queue::{
+    DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, Next, Settled,
 };
 
 use super::queue::Shop;

@@ -358,7 +358,7 @@ pub async fn the_event_type_is_named<H: SubscriptionHarness>() {
     }
 }
 
-fn three_environments() -> nahook_core::Manifest {
+fn three_environments() -> nahook_control::Manifest {
     Workspace::new("ws_shop")
         .default_environment()
         .event_type("order.paid")
@@ -370,7 +370,7 @@ fn three_environments() -> nahook_core::Manifest {
         .manifest()
 }
 
-fn crowd(count: usize) -> nahook_core::Manifest {
+fn crowd(count: usize) -> nahook_control::Manifest {
     Workspace::new("ws_shop")
         .event_type("order.paid")
         .endpoints(count)

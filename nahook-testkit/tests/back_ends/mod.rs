@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::GcraLimiter;
-use nahook_core::memory::MemoryStore;
+use nahook_memory::MemoryStore;
 use nahook_testkit::{LimiterHarness, ManualClock, SeededIds, StoreHarness};
 
 pub(crate) struct Memory {

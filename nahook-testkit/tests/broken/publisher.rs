@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
-use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Manifest, Metadata, Payload};
+use nahook_control::Manifest;
+
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Metadata, Payload};
 use nahook_testkit::{
     Answer, Fault, FaultScript, FaultyPublisher, HeldDelivery, PublisherHarness, RecordingPublisher,
 };

@@ -164,7 +164,7 @@ proptest::proptest! {
         rest in "([/?#]\\PC{0,12})?",
     ) {
         let text = format!("{scheme}://{host}{port}{rest}");
-        let declared = text.parse::<nahook_core::EndpointUrl>().is_ok();
+        let declared = text.parse::<nahook_control::EndpointUrl>().is_ok();
         let dialled = text.parse::<OutboundUrl>();
         proptest::prop_assert_eq!(declared, dialled.is_ok(), "{}", text);
         if let Ok(url) = dialled {

@@ -1,4 +1,5 @@
-use nahook_core::{EndpointId, LeaseToken, MessageId, Payload, Timestamp, WorkspaceId};
+use nahook_core::{EndpointId, MessageId, Payload, Timestamp, WorkspaceId};
+use nahook_queue::LeaseToken;
 
 use super::*;
 

@@ -3,7 +3,9 @@
 mod put;
 mod remove;
 
-use nahook_core::{CatalogError, Change, ManifestError, Record, Timestamp, Verb, WorkspaceId};
+use nahook_control::{CatalogError, Change, ManifestError, Record, Verb};
+
+use nahook_core::{Timestamp, WorkspaceId};
 
 use super::Failure;
 use crate::error::PgError;

@@ -1,7 +1,7 @@
 //! Rows that are new or take another's place. A new row may take the place of a deleted one with its id: what was
 //! declared with an id of its own can be declared again.
 
-use nahook_core::{
+use nahook_control::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord,
     ManagementTokenRecord, PortalSessionRecord, PublicationRecord, Record, SubscriptionRecord,
     Verb, WorkspaceRecord,

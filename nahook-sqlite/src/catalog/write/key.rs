@@ -1,6 +1,6 @@
 //! Keys, tokens and portal sessions.
 
-use nahook_core::{ApiKeyRecord, ManagementTokenRecord, PortalRole, PortalSessionRecord, Verb};
+use nahook_control::{ApiKeyRecord, ManagementTokenRecord, PortalRole, PortalSessionRecord, Verb};
 use rusqlite::{Connection, params};
 
 use super::{Failure, Written, application_row, json, one, referred, workspace_row};

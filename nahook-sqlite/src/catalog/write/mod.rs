@@ -5,10 +5,12 @@ mod key;
 mod remove;
 mod tenant;
 
-use nahook_core::{
-    Actor, ApiKeyId, ApplyMode, AuditEntry, Change, EventTypeId, EventTypeRecord, IdSource,
-    KeyState, ManifestError, Planned, Record, Timestamp, Verb, WorkspaceId,
+use nahook_control::{
+    Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, KeyState, ManifestError, Planned,
+    Record, Verb,
 };
+
+use nahook_core::{ApiKeyId, EventTypeId, IdSource, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read;

@@ -1,6 +1,8 @@
 //! Removing what has a history: the row stays and is marked, what makes no sense without it goes.
 
-use nahook_core::{KeyState, Timestamp};
+use nahook_control::KeyState;
+
+use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Written, application_row, endpoint_row, environment_row, event_type_row};

@@ -1,8 +1,10 @@
 //! Workspaces, their environments and event types. A new row may take the place of a deleted one of its workspace with its id.
 
-use nahook_core::{
-    EnvironmentRecord, EventTypeRecord, PublicationRecord, Timestamp, Verb, WorkspaceRecord,
+use nahook_control::{
+    EnvironmentRecord, EventTypeRecord, PublicationRecord, Verb, WorkspaceRecord,
 };
+
+use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Written, environment_row, event_type_row, one, put, remove, workspace_row};

@@ -2,7 +2,7 @@
 
 use std::mem::discriminant;
 
-use nahook_core::{
+use nahook_control::{
     ApplyMode, Catalog, Change, EndpointSpec, Manifest, PlanSpec, Record, Verb, WorkspaceRecord,
 };
 

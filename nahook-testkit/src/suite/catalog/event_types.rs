@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use nahook_core::{Catalog, CatalogError};
+use nahook_control::{Catalog, CatalogError};
 
 use super::seen::{apply, subscribers};
 use crate::CatalogHarness;
@@ -40,7 +40,7 @@ pub async fn an_ensured_event_type_exists_once<H: CatalogHarness>() {
     assert_ne!(ensure("Order.new").await, made, "names differ by case");
     let declared = Workspace::new("ws_shop").with(|spec| {
         spec.event_types
-            .push(nahook_core::EventTypeSpec::named(event_type_name(
+            .push(nahook_control::EventTypeSpec::named(event_type_name(
                 "order.new",
             )));
     });

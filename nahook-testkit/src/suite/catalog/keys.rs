@@ -1,8 +1,8 @@
 //! Clauses about ingestion keys.
 
-use nahook_core::{
-    ApiKeyRecord, ApiKeySpec, Catalog, CatalogError, KeyHash, KeyState, Record, SecretText,
-};
+use nahook_control::{ApiKeyRecord, ApiKeySpec, Catalog, CatalogError, KeyHash, KeyState, Record};
+
+use nahook_core::SecretText;
 
 use super::seen::{apply, is_disabled};
 use crate::CatalogHarness;
@@ -25,7 +25,7 @@ pub async fn a_drawn_secret_is_told_once<H: CatalogHarness>() {
     };
     let changes = apply(&harness, &shop()).await;
     let drawn = |name: &str| {
-        let of_name = |change: &&nahook_core::Change| matches!(&change.record, Record::ApiKey(row) if row.name == name);
+        let of_name = |change: &&nahook_control::Change| matches!(&change.record, Record::ApiKey(row) if row.name == name);
         let change = changes.iter().find(of_name);
         change
             .expect("a change for each key")

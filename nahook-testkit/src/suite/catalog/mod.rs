@@ -1,4 +1,4 @@
-//! What every [`Catalog`](nahook_core::Catalog) promises.
+//! What every [`Catalog`](nahook_control::Catalog) promises.
 
 mod applying;
 mod event_types;

@@ -1,6 +1,6 @@
 //! Clauses about manifests that cannot be put into effect.
 
-use nahook_core::{
+use nahook_control::{
     ApplyMode, Catalog, CatalogError, EndpointSpec, EnvironmentSpec, Manifest, ManifestError,
 };
 

@@ -1,8 +1,9 @@
 //! What a catalog's changes look like through the other ports, and what those change in it.
 
+use nahook_control::{ApplyMode, Catalog, Change, KeyHash, KeyStore, Manifest};
+
 use nahook_core::{
-    ApplyMode, Catalog, Change, EndpointDirectory, EndpointId, EndpointTarget, HealthReport,
-    HealthState, KeyHash, KeyStore, Manifest, SubscriptionStore,
+    EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, SubscriptionStore,
 };
 
 use crate::CatalogHarness;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    Actor, ActorKind, ApplyMode, AuditEntry, AuditPage, AuditQuery, Catalog, EndpointDirectory,
-    HealthReport, HealthState, KeyState, NewApiKey, NewEndpoint,
+use nahook_control::{
+    Actor, ActorKind, ApplyMode, AuditEntry, AuditPage, AuditQuery, Catalog, KeyState, NewApiKey,
+    NewEndpoint,
 };
+
+use nahook_core::{EndpointDirectory, HealthReport, HealthState};
 
 use super::shop::Shop;
 use crate::ManagementHarness;

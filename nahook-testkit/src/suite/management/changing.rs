@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nahook_core::{
-    ChangePlan, EndpointPatch, EndpointRecord, EventTypeId, EventTypeRecord, Management,
-    ManagementError, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment,
-    Planned, Record, Select, Snapshot, Verb, WorkspaceId,
+use nahook_control::{
+    ChangePlan, EndpointPatch, EndpointRecord, EventTypeRecord, ManagementError, ManagementStore,
+    NewApiKey, NewApplication, NewEndpoint, NewEnvironment, Planned, Record, Select, Snapshot,
+    Verb,
 };
+
+use nahook_control::Management;
+
+use nahook_core::{EventTypeId, WorkspaceId};
 
 use super::shop::Shop;
 use crate::declare::{event_type_name, workspace_id};
@@ -38,7 +42,7 @@ fn written(
 fn planned(changes: Vec<(Verb, Record)>) -> Planned {
     let changes = changes
         .into_iter()
-        .map(|(verb, record)| nahook_core::Change::new(verb, record));
+        .map(|(verb, record)| nahook_control::Change::new(verb, record));
     Planned {
         changes: changes.collect(),
         audit: Vec::new(),
@@ -304,9 +308,9 @@ pub async fn what_was_changed_survives_a_restart<H: ManagementHarness>() {
         .update_endpoint(&shop.workspace, &shop.actor, endpoint.id, patch)
         .await;
     let changed = shop.made(changed);
-    let query = nahook_core::AuditQuery {
+    let query = nahook_control::AuditQuery {
         limit: 100,
-        ..nahook_core::AuditQuery::default()
+        ..nahook_control::AuditQuery::default()
     };
     let told = shop.management.audit_log(&shop.workspace, &query).await;
     let told = told.expect("the store can be asked");

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{
-    ApplicationPatch, ApplicationSpec, ApplyMode, Catalog, Change, EndpointSpec, Manifest,
-    Metadata, Record, Select, Verb,
+use nahook_control::{
+    ApplicationPatch, ApplicationSpec, ApplyMode, Catalog, Change, EndpointSpec, Manifest, Record,
+    Select, Verb,
 };
+
+use nahook_core::Metadata;
 
 use super::shop::Shop;
 use crate::ManagementHarness;

@@ -1,4 +1,4 @@
-//! What every [`ManagementStore`](nahook_core::ManagementStore) promises.
+//! What every [`ManagementStore`](nahook_control::ManagementStore) promises.
 
 mod auditing;
 mod changing;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{
-    ApplicationPatch, EndpointKind, EnvironmentId, NewApiKey, NewEndpoint, SecretText, Select,
-};
+use nahook_control::{ApplicationPatch, NewApiKey, NewEndpoint, Select};
+
+use nahook_core::{EndpointKind, EnvironmentId, SecretText};
 use serde_json::json;
 
 use super::shop::Shop;
@@ -126,7 +126,7 @@ pub async fn each_selection_reads_its_rows<H: ManagementHarness>() {
         .await;
     let (key, token) = (shop.made(key).0, shop.made(token).0);
 
-    let ids = |rows: &[nahook_core::EndpointRecord]| -> Vec<_> {
+    let ids = |rows: &[nahook_control::EndpointRecord]| -> Vec<_> {
         rows.iter().map(|row| row.id).collect()
     };
     let rows = shop.read(&[Select::Endpoints]).await;
@@ -231,7 +231,7 @@ pub async fn subscribers_are_counted<H: ManagementHarness>() {
     let unheard = shop.event_type("order.unheard").await;
     shop.subscribe(a.id, &[paid]).await;
     shop.subscribe(b.id, &[paid, lost]).await;
-    let count = |views: &[nahook_core::EventTypeView], id| {
+    let count = |views: &[nahook_control::EventTypeView], id| {
         let mut views = views.iter();
         views
             .find(|view| view.event_type.id == id)

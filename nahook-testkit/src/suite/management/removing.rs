@@ -1,9 +1,11 @@
 //! Clauses about removing rows.
 
-use nahook_core::{
+use nahook_control::{
     ApplyMode, Catalog, CatalogError, KeyHash, KeyStore, Manifest, NewApiKey, NewEndpoint,
-    NewPortalSession, SecretText, Select, SubscriptionStore,
+    NewPortalSession, Select,
 };
+
+use nahook_core::{SecretText, SubscriptionStore};
 
 use super::shop::Shop;
 use crate::ManagementHarness;
@@ -72,7 +74,7 @@ pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
         .delete_endpoint(workspace, actor, a.id)
         .await;
     assert!(
-        matches!(again, Err(nahook_core::ManagementError::NotFound(_))),
+        matches!(again, Err(nahook_control::ManagementError::NotFound(_))),
         "it is gone already: {again:?}"
     );
 }

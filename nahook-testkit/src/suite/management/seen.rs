@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    Caller, EndpointDirectory, EndpointPatch, FanOutScope, HealthReport, HealthState, KeyHash,
-    KeyState, KeyStore, NewApiKey, SecretText,
-};
+use nahook_control::{EndpointPatch, KeyHash, KeyState, KeyStore, NewApiKey};
+
+use nahook_core::{Caller, EndpointDirectory, FanOutScope, HealthReport, HealthState, SecretText};
 
 use super::removing::is_let_in;
 use super::shop::Shop;
@@ -74,10 +73,10 @@ pub async fn a_changed_endpoint_fans_out_at_once<H: ManagementHarness>() {
 pub async fn visibility_gates_the_fan_out<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let staging = shop.environment("staging").await;
-    let new = nahook_core::NewEndpoint {
+    let new = nahook_control::NewEndpoint {
         url: Some("https://hooks.example/a".to_owned()),
         environment: Some(staging.id),
-        ..nahook_core::NewEndpoint::default()
+        ..nahook_control::NewEndpoint::default()
     };
     let made = shop
         .management
@@ -229,7 +228,7 @@ pub async fn a_created_key_is_let_in_until_revoked<H: ManagementHarness>() {
         .set_api_key_state(workspace, actor, key.id, KeyState::Active)
         .await;
     assert!(
-        matches!(revived, Err(nahook_core::ManagementError::NotFound(_))),
+        matches!(revived, Err(nahook_control::ManagementError::NotFound(_))),
         "revoking is final: {revived:?}"
     );
 }

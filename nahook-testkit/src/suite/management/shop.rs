@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use nahook_control::{
+    Actor, ApplicationRecord, Catalog, EndpointRecord, EnvironmentRecord, ManagementError,
+    NewApplication, NewEndpoint, NewEnvironment, Select, Snapshot,
+};
+
+use nahook_control::Management;
+
 use nahook_core::{
-    Actor, ApplicationRecord, Catalog, EndpointDirectory, EndpointId, EndpointRecord,
-    EndpointTarget, EnvironmentRecord, EventTypeId, FanOutScope, Management, ManagementError,
-    NewApplication, NewEndpoint, NewEnvironment, Select, Snapshot, SubscriptionStore, WorkspaceId,
+    EndpointDirectory, EndpointId, EndpointTarget, EventTypeId, FanOutScope, SubscriptionStore,
+    WorkspaceId,
 };
 
 use crate::declare::{Workspace, caller, event_type_name, workspace_id};
@@ -28,7 +34,7 @@ impl<H: ManagementHarness> Shop<H> {
         ]);
         let applied = harness
             .catalog()
-            .apply(&manifest, nahook_core::ApplyMode::Commit)
+            .apply(&manifest, nahook_control::ApplyMode::Commit)
             .await;
         applied.expect("two empty workspaces can be made");
         // Not the seed that back ends draw from.
@@ -107,7 +113,7 @@ impl<H: ManagementHarness> Shop<H> {
     }
 
     pub(super) async fn read(&self, selection: &[Select]) -> Snapshot {
-        use nahook_core::ManagementStore as _;
+        use nahook_control::ManagementStore as _;
         let rows = self
             .harness
             .management()

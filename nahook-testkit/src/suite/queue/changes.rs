@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryQueue, Next, Timestamp};
+use nahook_core::Timestamp;
+
+use nahook_queue::{DeliveryQueue, Next};
 use tokio::time::timeout;
 
 use super::shop::{LEASE, Shop, request};

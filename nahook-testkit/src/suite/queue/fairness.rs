@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{DeliveryQueue, LeaseRequest, Next};
+use nahook_queue::{DeliveryQueue, LeaseRequest, Next};
 
 use super::shop::{LEASE, Shop, request};
 use crate::QueueHarness;
@@ -130,7 +130,7 @@ pub async fn old_retries_and_fresh_deliveries_share<H: QueueHarness>() {
 async fn lease_some<H: QueueHarness>(
     shop: &Shop<H>,
     request: &LeaseRequest,
-) -> Vec<nahook_core::Lease> {
+) -> Vec<nahook_queue::Lease> {
     let batch = shop.harness.queue().lease(request).await;
     let deliveries = batch.expect("the queue can be asked").deliveries;
     deliveries.into_iter().map(|leased| leased.lease).collect()

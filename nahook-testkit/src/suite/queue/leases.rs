@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use nahook_core::{DeliveryQueue, Next, Settled};
+use nahook_queue::{DeliveryQueue, Next, Settled};
 
 use super::shop::{ALMOST_A_LEASE, LEASE, MILLISECOND, Shop, ids, request};
 use crate::QueueHarness;

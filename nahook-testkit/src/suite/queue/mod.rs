@@ -1,4 +1,4 @@
-//! What every [`DeliveryQueue`](nahook_core::DeliveryQueue) promises.
+//! What every [`DeliveryQueue`](nahook_queue::DeliveryQueue) promises.
 
 mod bounds;
 mod changes;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nahook_core::{Next, Settled, Settlement};
+use nahook_queue::{Next, Settled, Settlement};
 
 use super::shop::{LEASE, MILLISECOND, Shop, attempt};
 use crate::QueueHarness;

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, Delivery, DeliveryId, DeliveryQueue, EndpointId, Event, Lease, LeaseBatch,
-    LeaseRequest, LeasedDelivery, Next, Outcome, Settled, Settlement, Timestamp, WorkerId,
+use nahook_core::{Delivery, DeliveryId, EndpointId, Event, Outcome, Timestamp};
+
+use nahook_queue::{
+    Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery, Next, Settled,
+    Settlement, WorkerId,
 };
 
 use crate::QueueHarness;

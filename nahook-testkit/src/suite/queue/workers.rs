@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nahook_core::{DeliveryId, DeliveryQueue, Next, Settled, Settlement};
+use nahook_core::DeliveryId;
+
+use nahook_queue::{DeliveryQueue, Next, Settled, Settlement};
 
 use super::shop::{LEASE, MILLISECOND, Shop, attempt, ids, request};
 use crate::QueueHarness;

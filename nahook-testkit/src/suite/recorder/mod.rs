@@ -4,9 +4,11 @@ mod story;
 
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryId, DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, EventTypeRef,
-    IdempotencyKey, Next, Payload, Settled, Settlement, Standing,
+use nahook_core::{DeliveryId, EventTypeRef, IdempotencyKey, Payload};
+
+use nahook_queue::{
+    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, Next, Settled, Settlement,
+    Standing,
 };
 
 use self::story::{Shown, Story, orders, record, shown};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    Attempt, AttemptRecord, Delivery, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryRecorder,
-    Event, IdempotencyKey, LogEntry, Standing, Timestamp,
+use nahook_core::{Delivery, DeliveryId, Event, IdempotencyKey, Timestamp};
+
+use nahook_queue::{
+    Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryRecorder, LogEntry, Standing,
 };
 
 use super::super::queue::{Shop, attempt};

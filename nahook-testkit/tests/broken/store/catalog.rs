@@ -1,9 +1,10 @@
 //! Broken changes.
 
-use nahook_core::{
-    ApiKeyId, ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, EventTypeId, EventTypeName,
-    KeyState, Manifest, StoreError, WorkspaceId, WorkspaceRecord,
+use nahook_control::{
+    ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, KeyState, Manifest, WorkspaceRecord,
 };
+
+use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
 use super::{Broken, Bug::*};
 

@@ -1,9 +1,8 @@
 //! Broken answers of the log.
 
-use nahook_core::{
-    AttemptRecord, DeliveryId, DeliveryLog, DeliveryRecord, DeliveryStatus, IdempotencyKey,
-    Payload, StoreError, WorkspaceId,
-};
+use nahook_core::{DeliveryId, IdempotencyKey, Payload, StoreError, WorkspaceId};
+
+use nahook_queue::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use nahook_testkit::declare;
 
 use super::{Broken, Bug::*};

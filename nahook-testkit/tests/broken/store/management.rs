@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use nahook_core::{
-    AuditPage, AuditQuery, Change, ChangePlan, DeliveryId, DeliveryQuery, DeliveryRecord,
-    DeliverySearch, ManagementError, ManagementStore, Planned, Record, Redelivered, Redelivery,
-    RedeliveryRequest, Select, Snapshot, StoreError, Timestamp, Verb, WorkspaceId,
+use nahook_control::{
+    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Planned, Record,
+    Select, Snapshot, Verb,
+};
+
+use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
+
+use nahook_queue::{
+    DeliveryQuery, DeliveryRecord, DeliverySearch, Redelivered, Redelivery, RedeliveryRequest,
 };
 use nahook_testkit::declare;
 

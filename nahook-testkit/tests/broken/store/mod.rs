@@ -13,11 +13,15 @@ mod subscriptions;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use nahook_core::memory::MemoryStore;
+use nahook_control::{KeyEntry, KeyHash};
+use nahook_memory::MemoryStore;
+
 use nahook_core::{
-    Caller, DeliveryId, EndpointId, EventTypeName, FanOutScope, IdempotencyKey, KeyEntry, KeyHash,
-    LeasedDelivery, Subscribers, Timestamp, WorkspaceId,
+    Caller, DeliveryId, EndpointId, EventTypeName, FanOutScope, IdempotencyKey, Subscribers,
+    Timestamp, WorkspaceId,
 };
+
+use nahook_queue::LeasedDelivery;
 use nahook_testkit::{ManualClock, SeededIds, StoreHarness};
 
 /// Names the bugs and lists them.

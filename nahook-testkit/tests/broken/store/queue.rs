@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement, StoreError,
-};
+use nahook_core::StoreError;
+
+use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement};
 
 use super::{Broken, Bug::*};
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use nahook_core::{
-    DeliveryId, DeliveryPublisher, DeliveryQueue, DeliveryRecorder, EndpointDirectory, Event,
-    LeaseRequest, LogEntry, MessageId, Next, Payload, Settlement, StoreError, WorkerId,
+    DeliveryId, DeliveryPublisher, EndpointDirectory, Event, MessageId, Payload, StoreError,
+};
+
+use nahook_queue::{
+    DeliveryQueue, DeliveryRecorder, LeaseRequest, LogEntry, Next, Settlement, WorkerId,
 };
 use nahook_testkit::declare::{deliveries, endpoint_id};
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use nahook_control::{KeyEntry, KeyHash, KeyStore};
+
 use nahook_core::{
-    Caller, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, KeyEntry,
-    KeyHash, KeyStore, ManagementTokenId, StoreError, WorkspaceId,
+    Caller, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
+    ManagementTokenId, StoreError, WorkspaceId,
 };
 
 use super::{Broken, Bug::*};

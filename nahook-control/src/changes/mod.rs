@@ -1,0 +1,163 @@
+//! From a declaration and what exists to what has to change: one pure function that every catalog shares.
+
+mod application;
+mod endpoint;
+mod key;
+mod planner;
+mod workspace;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use thiserror::Error;
+
+use self::planner::Planner;
+use super::manifest::Manifest;
+use super::record::{
+    ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord,
+    ManagementTokenRecord, PortalSessionRecord, PublicationRecord, SubscriptionRecord,
+    WorkspaceRecord,
+};
+use nahook_core::{EventTypeId, IdSource, SecretText, Timestamp};
+
+/// Existing rows, each kind in the order of its making: of the workspaces that a manifest names, or what a
+/// [selection](crate::Select) asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The workspaces.
+    pub workspaces: Vec<WorkspaceRecord>,
+    /// Their environments.
+    pub environments: Vec<EnvironmentRecord>,
+    /// Their event types.
+    pub event_types: Vec<EventTypeRecord>,
+    /// Their endpoints.
+    pub endpoints: Vec<EndpointRecord>,
+    /// Their subscriptions.
+    pub subscriptions: Vec<SubscriptionRecord>,
+    /// What their environments publish.
+    pub publications: Vec<PublicationRecord>,
+    /// Their ingestion keys, revoked ones included.
+    pub api_keys: Vec<ApiKeyRecord>,
+    /// Their management tokens, revoked ones included.
+    pub management_tokens: Vec<ManagementTokenRecord>,
+    /// Their applications.
+    pub applications: Vec<ApplicationRecord>,
+    /// How many endpoints are subscribed to each event type that has any; only where a selection asked for it.
+    pub subscriber_counts: HashMap<EventTypeId, u64>,
+}
+
+/// One row to write or remove.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Change {
+    /// What to do.
+    pub verb: Verb,
+    /// With what.
+    pub record: Record,
+    /// The key, token or signing secret that was drawn for it, to be shown this once.
+    pub drawn_secret: Option<SecretText>,
+}
+
+impl Change {
+    /// Do that with the row, for which no secret was drawn.
+    pub fn new(verb: Verb, record: Record) -> Self {
+        Self {
+            verb,
+            record,
+            drawn_secret: None,
+        }
+    }
+}
+
+/// What to do with a row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// It is new.
+    Create,
+    /// It goes, and what makes no sense without it: an endpoint's or event type's subscriptions, an event type's or
+    /// environment's publications, an application's endpoints and portal sessions, and the keys that are bound to an
+    /// endpoint or environment are revoked. What has already been queued keeps its history.
+    Remove,
+    /// It replaces the one with its id.
+    Update,
+}
+
+/// Any row.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant is its record")]
+pub enum Record {
+    ApiKey(ApiKeyRecord),
+    Application(ApplicationRecord),
+    Endpoint(EndpointRecord),
+    Environment(EnvironmentRecord),
+    EventType(EventTypeRecord),
+    ManagementToken(ManagementTokenRecord),
+    PortalSession(PortalSessionRecord),
+    Publication(PublicationRecord),
+    Subscription(SubscriptionRecord),
+    Workspace(WorkspaceRecord),
+}
+
+/// Why a manifest cannot be put into effect.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// Something is declared twice.
+    #[error("{what} {name:?} is declared twice")]
+    Duplicate {
+        /// What kind of thing.
+        what: &'static str,
+        /// Which one.
+        name: String,
+    },
+    /// Something that cannot change once it exists would change.
+    #[error("{what} {name:?} exists with another {field}, which cannot be changed")]
+    Fixed {
+        /// What kind of thing.
+        what: &'static str,
+        /// Which one.
+        name: String,
+        /// What would change.
+        field: &'static str,
+    },
+    /// An id or a key belongs to something else already.
+    #[error("an id or key of {what} {name:?} is taken")]
+    Taken {
+        /// What kind of thing.
+        what: &'static str,
+        /// Which one.
+        name: String,
+    },
+    /// Something is named that is neither declared nor there.
+    #[error("there is no {what} {name:?}")]
+    Unknown {
+        /// What kind of thing.
+        what: &'static str,
+        /// Which one.
+        name: String,
+    },
+    /// A value that is not allowed.
+    #[error("{what} {name:?}: {rule}")]
+    Value {
+        /// What kind of thing.
+        what: &'static str,
+        /// Which one.
+        name: String,
+        /// The rule it breaks.
+        rule: Cow<'static, str>,
+    },
+}
+
+impl Manifest {
+    /// What has to change in `existing` so that everything is as declared; nothing if it is already.
+    ///
+    /// The order of the changes is one in which each row's references exist before it.
+    pub fn changes(
+        &self,
+        existing: &Snapshot,
+        now: Timestamp,
+        ids: &dyn IdSource,
+    ) -> Result<Vec<Change>, ManifestError> {
+        Planner::new(existing.clone(), now, ids).plan(self)
+    }
+}

@@ -1,0 +1,223 @@
+//! Workspaces, environments, event types.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::planner::{DEFAULT_SLUG, Planner, put};
+use super::{ManifestError, Record, Verb};
+use crate::rules;
+use crate::{
+    manifest::EnvironmentSpec, manifest::EventTypeSpec, manifest::PlanSpec, manifest::RateSpec,
+    manifest::WorkspaceSpec,
+};
+use crate::{
+    record::EnvironmentRecord, record::EventTypeRecord, record::PublicationRecord,
+    record::WorkspaceRecord,
+};
+use nahook_core::{EnvironmentId, EventTypeId, Plan, Rate, WorkspaceId};
+
+const DEFAULT_NAME: &str = "Production";
+/// The largest payload cap a plan may have: a request is held in memory while it is read.
+const PAYLOAD_LEN_MAX: usize = 64 * 1024 * 1024;
+
+impl Planner<'_> {
+    pub(super) fn workspace(&mut self, spec: &WorkspaceSpec) -> Result<WorkspaceId, ManifestError> {
+        let rule = |rule: &'static str| {
+            Err(ManifestError::Value {
+                what: "workspace",
+                name: spec.name.clone(),
+                rule: rule.into(),
+            })
+        };
+        if !rules::is_name(&spec.name) {
+            return rule(rules::NAME);
+        }
+        let found = self.state.workspaces.iter().position(|row| match spec.id {
+            Some(id) => row.id == id,
+            None => row.name == spec.name,
+        });
+        let before = found.map(|at| &self.state.workspaces[at]);
+        let plan = match spec.plan {
+            Some(plan) => match plan_of(plan) {
+                Some(plan) => plan,
+                None => return rule("a rate of its plan is out of range"),
+            },
+            None => before.map(|row| row.plan).unwrap_or_default(),
+        };
+        if !(2..=PAYLOAD_LEN_MAX).contains(&plan.payload_len_max) {
+            return rule("payload_len_max of its plan is 2 bytes to 64 MiB");
+        }
+        let id = before.map(|row| row.id).or(spec.id);
+        let id = id.unwrap_or_else(|| WorkspaceId::from_bits(self.draw()));
+        let created_at = before.map_or(self.now, |row| row.created_at);
+        let desired = WorkspaceRecord {
+            id,
+            name: spec.name.clone(),
+            plan,
+            created_at,
+        };
+        put!(self, workspaces, found, desired, Workspace, None);
+        Ok(id)
+    }
+    pub(super) fn environment(
+        &mut self,
+        spec: &EnvironmentSpec,
+        workspace: WorkspaceId,
+    ) -> Result<(), ManifestError> {
+        let (what, slug) = ("environment", spec.slug.clone());
+        let is_default = slug == DEFAULT_SLUG;
+        let found = self.environment_at(&slug, workspace);
+        let before = found.map(|at| &self.state.environments[at]);
+        if let Some((before, id)) = before.zip(spec.id)
+            && before.id != id
+        {
+            return Err(ManifestError::Fixed {
+                what,
+                name: slug,
+                field: "id",
+            });
+        }
+        let name = spec
+            .name
+            .clone()
+            .or_else(|| before.map(|row| row.name.clone()))
+            .unwrap_or_else(|| {
+                if is_default {
+                    DEFAULT_NAME.to_owned()
+                } else {
+                    slug.clone()
+                }
+            });
+        let broken = if let Some(rule) = rules::environment_slug(&slug) {
+            Some(rule)
+        } else if let Some(rule) = rules::environment_name(&name) {
+            Some(rule)
+        } else if is_default && spec.published.is_some() {
+            Some("the default environment publishes every event type")
+        } else {
+            None
+        };
+        if let Some(rule) = broken {
+            return Err(ManifestError::Value {
+                what,
+                name: slug,
+                rule: rule.into(),
+            });
+        }
+        let id = before.map(|row| row.id).or(spec.id);
+        let id = id.unwrap_or_else(|| EnvironmentId::from_bits(self.draw()));
+        let created_at = before.map_or(self.now, |row| row.created_at);
+        let unchanged = before
+            .filter(|row| row.name == name)
+            .map(|row| row.updated_at);
+        let updated_at = unchanged.unwrap_or(self.now);
+        let desired = EnvironmentRecord {
+            id,
+            workspace,
+            name,
+            slug,
+            is_default,
+            created_at,
+            updated_at,
+        };
+        put!(self, environments, found, desired, Environment, None);
+        Ok(())
+    }
+    pub(super) fn event_type(
+        &mut self,
+        spec: &EventTypeSpec,
+        workspace: WorkspaceId,
+    ) -> Result<(), ManifestError> {
+        let rows = &self.state.event_types;
+        let found = rows
+            .iter()
+            .position(|row| row.workspace == workspace && row.name == spec.name);
+        let before = found.map(|at| &rows[at]);
+        if let Some((before, id)) = before.zip(spec.id)
+            && before.id != id
+        {
+            let (what, name) = ("event type", spec.name.to_string());
+            return Err(ManifestError::Fixed {
+                what,
+                name,
+                field: "id",
+            });
+        }
+        if let Some(rule) = spec.description.as_deref().and_then(rules::description) {
+            let (what, name) = ("event type", spec.name.to_string());
+            let rule = rule.into();
+            return Err(ManifestError::Value { what, name, rule });
+        }
+        let id = before.map(|row| row.id).or(spec.id);
+        let desired = EventTypeRecord {
+            id: id.unwrap_or_else(|| EventTypeId::from_bits(self.draw())),
+            workspace,
+            name: spec.name.clone(),
+            description: spec
+                .description
+                .clone()
+                .or_else(|| before.and_then(|row| row.description.clone())),
+            created_at: before.map_or(self.now, |row| row.created_at),
+        };
+        put!(self, event_types, found, desired, EventType, None);
+        Ok(())
+    }
+    pub(super) fn publications(
+        &mut self,
+        spec: &EnvironmentSpec,
+        workspace: WorkspaceId,
+    ) -> Result<(), ManifestError> {
+        let Some(names) = &spec.published else {
+            return Ok(());
+        };
+        let environment = self.environment_id(&spec.slug, workspace)?;
+        let mut wanted = Vec::new();
+        for name in names {
+            let event_type = self.event_type_id(name, workspace)?;
+            wanted.push(PublicationRecord {
+                workspace,
+                environment,
+                event_type,
+            });
+        }
+        let there: Vec<_> = self
+            .state
+            .publications
+            .iter()
+            .copied()
+            .filter(|row| row.environment == environment)
+            .collect();
+        for row in there.iter().filter(|row| !wanted.contains(row)) {
+            self.state.publications.retain(|other| other != row);
+            self.note(Verb::Remove, Record::Publication(*row), None);
+        }
+        for row in wanted {
+            if !self.state.publications.contains(&row) {
+                self.state.publications.push(row);
+                self.note(Verb::Create, Record::Publication(row), None);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn plan_of(spec: PlanSpec) -> Option<Plan> {
+    let rate = |spec: Option<RateSpec>| match spec {
+        Some(RateSpec {
+            count,
+            period_secs,
+            burst,
+        }) => {
+            let period = Duration::from_secs(period_secs.map_or(1, NonZeroU32::get).into());
+            Rate::new(count, period, burst.unwrap_or(count)).map(Some)
+        }
+        None => Some(None),
+    };
+    Some(Plan {
+        payload_len_max: spec
+            .payload_len_max
+            .unwrap_or(Plan::PAYLOAD_LEN_MAX_DEFAULT),
+        workspace_rate: rate(spec.workspace_rate)?,
+        key_rate: rate(spec.key_rate)?,
+    })
+}

@@ -1,0 +1,44 @@
+//! The control plane: the records of what exists, the rules for them, the manifest that declares them and the operations
+//! that change them one by one. No I/O and no clock.
+
+mod audit;
+mod catalog;
+mod changes;
+mod endpoint_url;
+mod key_hash;
+mod keys;
+pub mod limits;
+mod manifest;
+mod operations;
+mod record;
+mod rules;
+mod secrets;
+mod store;
+
+pub use self::audit::{Actor, ActorKind, AuditEntry};
+pub use self::catalog::{ApplyMode, Catalog, CatalogError, DynCatalog};
+pub use self::changes::{Change, ManifestError, Record, Snapshot, Verb};
+pub use self::endpoint_url::{EndpointUrl, EndpointUrlError};
+pub use self::key_hash::KeyHash;
+pub use self::keys::{DynKeyStore, KeyEntry, KeyStore};
+pub use self::manifest::{
+    ApiKeySpec, ApplicationSpec, EndpointSpec, EnvironmentSpec, EventTypeSpec, ManagementTokenSpec,
+    Manifest, PlanSpec, RateSpec, WorkspaceSpec,
+};
+pub use self::operations::{
+    ApplicationPatch, DryRun, EndpointPatch, EventTypeView, Management, ManagementError, NewApiKey,
+    NewApplication, NewEndpoint, NewEnvironment, NewPortalSession, PortalSession, SubscriptionView,
+    Visibility, WouldBe,
+};
+pub use self::record::{
+    ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyState,
+    ManagementTokenRecord, PortalRole, PortalSessionRecord, PublicationRecord, RetiredSecret,
+    SubscriptionRecord, WorkspaceRecord,
+};
+pub use self::secrets::{
+    API_KEY_PREFIX, MANAGEMENT_TOKEN_PREFIX, SIGNING_SECRET_PREFIX, new_api_key,
+    new_management_token, new_signing_secret, signing_secret_is_valid,
+};
+pub use self::store::{
+    AuditPage, AuditQuery, ChangePlan, DynManagementStore, ManagementStore, Planned, Select,
+};

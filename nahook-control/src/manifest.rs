@@ -1,0 +1,225 @@
+//! The declaration of what shall exist, as people write it in TOML or JSON.
+//!
+//! Ids may be given or left to us. Something that exists is recognised by its id if one is given, else by its natural
+//! key: a workspace, event type, key or token by its name, an environment by its slug, an application by its external id or
+//! else its name, an endpoint by its environment and URL, which a Slack endpoint has in `config.webhookUrl`, among those of
+//! its application if it names one. A field that is absent keeps what is there; a list of subscriptions or publications that is present is
+//! the whole list.
+
+use std::num::NonZeroU32;
+
+use serde::Deserialize;
+
+use nahook_core::{
+    ApiKeyId, ApplicationId, EndpointId, EndpointKind, EnvironmentId, EventTypeId, EventTypeName,
+    ManagementTokenId, Metadata, WorkspaceId,
+};
+
+/// Everything that is declared.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The workspaces, with what is in them.
+    #[serde(default)]
+    pub workspaces: Vec<WorkspaceSpec>,
+}
+
+/// A workspace and what is in it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkspaceSpec {
+    /// Its id.
+    pub id: Option<WorkspaceId>,
+    /// Its name.
+    pub name: String,
+    /// Its limits.
+    pub plan: Option<PlanSpec>,
+    /// Its environments; the default one, `production`, always exists.
+    #[serde(default)]
+    pub environments: Vec<EnvironmentSpec>,
+    /// Its event types.
+    #[serde(default)]
+    pub event_types: Vec<EventTypeSpec>,
+    /// Its applications.
+    #[serde(default)]
+    pub applications: Vec<ApplicationSpec>,
+    /// Its endpoints.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointSpec>,
+    /// Its ingestion keys.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKeySpec>,
+    /// Its management tokens.
+    #[serde(default)]
+    pub management_tokens: Vec<ManagementTokenSpec>,
+}
+
+/// The limits of a workspace. A plan that is present is the whole plan: an absent rate is unlimited.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanSpec {
+    /// Largest payload in bytes; 256 KiB if absent.
+    pub payload_len_max: Option<usize>,
+    /// What all keys may spend together.
+    pub workspace_rate: Option<RateSpec>,
+    /// What each key may spend.
+    pub key_rate: Option<RateSpec>,
+}
+
+/// So many in each period.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateSpec {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In how many seconds; 1 if absent.
+    pub period_secs: Option<NonZeroU32>,
+    /// How many at once; `count` if absent.
+    pub burst: Option<NonZeroU32>,
+}
+
+/// An environment.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentSpec {
+    /// Its id.
+    pub id: Option<EnvironmentId>,
+    /// 2 to 50 lower-case letters, digits and hyphens.
+    pub slug: String,
+    /// 1 to 50 characters; the slug if absent.
+    pub name: Option<String>,
+    /// The event types published in it; the default environment publishes all and takes no list.
+    pub published: Option<Vec<EventTypeName>>,
+}
+
+/// An event type.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventTypeSpec {
+    /// Its id.
+    pub id: Option<EventTypeId>,
+    /// Its name.
+    pub name: EventTypeName,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// An application.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplicationSpec {
+    /// Its id.
+    pub id: Option<ApplicationId>,
+    /// For people.
+    pub name: String,
+    /// What the workspace itself calls it; unique in the workspace. Fixed once the application exists.
+    pub external_id: Option<String>,
+    /// At most five labels.
+    pub metadata: Option<Metadata>,
+    /// How many endpoints it may have, inactive ones counted; unlimited if absent when it is made.
+    pub max_endpoints: Option<u32>,
+    /// Whether its portal shows the event types; true if absent.
+    pub show_event_types: Option<bool>,
+}
+
+/// An endpoint.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointSpec {
+    /// Its id.
+    pub id: Option<EndpointId>,
+    /// The slug of its environment; the default one if absent. Fixed once the endpoint exists.
+    pub environment: Option<String>,
+    /// The id, external id or name of the application it belongs to; none if absent. Fixed once the endpoint exists.
+    pub application: Option<String>,
+    /// An `http` or `https` URL. A Slack endpoint needs none: it has its URL in `config.webhookUrl`, and what stands here
+    /// is not used.
+    #[serde(default)]
+    pub url: String,
+    /// What kind of receiver it is; `webhook` if absent. Fixed once the endpoint exists.
+    #[serde(rename = "type")]
+    pub kind: Option<EndpointKind>,
+    /// Settings of the kind.
+    pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// At most five labels.
+    pub metadata: Option<Metadata>,
+    /// For people.
+    pub description: Option<String>,
+    /// The user name for basic authentication.
+    pub auth_username: Option<String>,
+    /// The password for basic authentication.
+    pub auth_password: Option<String>,
+    /// The `whsec_…` secret; drawn if absent.
+    pub secret: Option<String>,
+    /// Whether deliveries are queued and attempted; true if absent.
+    pub is_active: Option<bool>,
+    /// The event types it is subscribed to.
+    pub event_types: Option<Vec<EventTypeName>>,
+}
+
+/// An ingestion key.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeySpec {
+    /// Its id.
+    pub id: Option<ApiKeyId>,
+    /// For people.
+    pub name: String,
+    /// The whole key, beginning with `nhk_`; drawn if absent.
+    pub key: Option<String>,
+    /// The slug of the only environment it reaches. Fixed once the key exists.
+    pub environment: Option<String>,
+    /// The id of the only endpoint it may send to. Fixed once the key exists.
+    pub endpoint: Option<EndpointId>,
+    /// Whether it is switched off; false if absent.
+    pub disabled: Option<bool>,
+}
+
+/// A management token.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManagementTokenSpec {
+    /// Its id.
+    pub id: Option<ManagementTokenId>,
+    /// For people.
+    pub name: String,
+    /// The whole token, beginning with `nhm_`; drawn if absent.
+    pub token: Option<String>,
+    /// Whether it is switched off; false if absent.
+    pub disabled: Option<bool>,
+}
+
+impl std::fmt::Debug for ApiKeySpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKeySpec")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ManagementTokenSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ManagementTokenSpec")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for EndpointSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointSpec")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EventTypeSpec {
+    /// An event type of that name, the rest left to us.
+    pub fn named(name: EventTypeName) -> Self {
+        Self {
+            id: None,
+            name,
+            description: None,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Applications: the workspace's customers, with endpoints of their own.
+
+use std::collections::BTreeMap;
+
+use super::Management;
+use super::endpoints::check_texts;
+use crate::limits::NAME_LEN_MAX;
+use crate::rules;
+use crate::{
+    Actor, ApplicationRecord, EndpointRecord, ManagementError, ManagementStore, Record, Select,
+};
+
+use nahook_core::{ApplicationId, StoreError, WorkspaceId};
+
+/// An application to be made.
+#[derive(Clone, Debug)]
+pub struct NewApplication {
+    /// For people.
+    pub name: String,
+    /// What the workspace itself calls it.
+    pub external_id: Option<String>,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// How many endpoints it may have; unlimited when absent, none at 0.
+    pub max_endpoints: Option<u32>,
+    /// Whether its portal shows the event types.
+    pub show_event_types: bool,
+}
+
+/// What is to change in an application; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct ApplicationPatch {
+    /// For people.
+    pub name: Option<String>,
+    /// Labels, all of them.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// How many endpoints it may have; `Some(None)` lifts the limit.
+    pub max_endpoints: Option<Option<u32>>,
+    /// Whether its portal shows the event types.
+    pub show_event_types: Option<bool>,
+}
+
+impl<S: ManagementStore> Management<S> {
+    /// The workspace's applications, the oldest first: at most `limit`, after the first `offset`.
+    pub async fn applications(
+        &self,
+        workspace: &WorkspaceId,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<ApplicationRecord>, StoreError> {
+        let selection = [Select::Applications { offset, limit }];
+        Ok(self.read(workspace, &selection).await?.applications)
+    }
+
+    /// The application.
+    pub async fn application(
+        &self,
+        workspace: &WorkspaceId,
+        id: ApplicationId,
+    ) -> Result<ApplicationRecord, ManagementError> {
+        let rows = self.read(workspace, &[Select::Application(id)]).await?;
+        let found = rows.applications.into_iter().next();
+        found.ok_or(ManagementError::NotFound("application"))
+    }
+
+    /// The application's endpoints, the oldest first.
+    pub async fn endpoints_of(
+        &self,
+        workspace: &WorkspaceId,
+        id: ApplicationId,
+    ) -> Result<Vec<EndpointRecord>, ManagementError> {
+        let selection = [Select::Application(id), Select::EndpointsOf(id)];
+        let rows = self.read(workspace, &selection).await?;
+        if rows.applications.is_empty() {
+            return Err(ManagementError::NotFound("application"));
+        }
+        Ok(rows.endpoints)
+    }
+
+    /// Makes an application.
+    pub async fn create_application(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        new: NewApplication,
+    ) -> Result<ApplicationRecord, ManagementError> {
+        // Before anything is read: not every store can look for any text.
+        check_name("name", &new.name)?;
+        if let Some(external_id) = &new.external_id {
+            check_name("externalId", external_id)?;
+        }
+        check_texts(None, Some(&new.metadata))?;
+        check_max_endpoints(new.max_endpoints)?;
+        let mut reads = Vec::new();
+        reads.extend(new.external_id.clone().map(Select::ApplicationCalled));
+        self.change(workspace, actor, reads, move |draft| {
+            if new.external_id.is_some() && !draft.rows.applications.is_empty() {
+                return Err(ManagementError::conflict("the externalId is taken"));
+            }
+            let row = ApplicationRecord {
+                id: ApplicationId::from_bits(draft.draw()),
+                workspace: draft.workspace,
+                external_id: new.external_id.clone(),
+                name: new.name.clone(),
+                metadata: new.metadata.clone(),
+                max_endpoints: new.max_endpoints,
+                show_event_types: new.show_event_types,
+                created_at: draft.now,
+                updated_at: draft.now,
+            };
+            draft.create(Record::Application(row.clone()));
+            Ok(row)
+        })
+        .await
+    }
+
+    /// Changes an application. A limit below the number of its endpoints takes none away.
+    pub async fn update_application(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: ApplicationId,
+        patch: ApplicationPatch,
+    ) -> Result<ApplicationRecord, ManagementError> {
+        let reads = vec![Select::Application(id)];
+        self.change(workspace, actor, reads, move |draft| {
+            let before = draft.application(id)?;
+            let mut row = before.clone();
+            if let Some(name) = &patch.name {
+                check_name("name", name)?;
+                row.name.clone_from(name);
+            }
+            if let Some(metadata) = &patch.metadata {
+                check_texts(None, Some(metadata))?;
+                row.metadata.clone_from(metadata);
+            }
+            if let Some(max_endpoints) = patch.max_endpoints {
+                check_max_endpoints(max_endpoints)?;
+                row.max_endpoints = max_endpoints;
+            }
+            if let Some(show_event_types) = patch.show_event_types {
+                row.show_event_types = show_event_types;
+            }
+            let pairs = [
+                ("name", row.name != before.name),
+                ("metadata", row.metadata != before.metadata),
+                ("maxEndpoints", row.max_endpoints != before.max_endpoints),
+                (
+                    "showEventTypes",
+                    row.show_event_types != before.show_event_types,
+                ),
+            ];
+            let differing = pairs.into_iter().filter(|(_, differs)| *differs);
+            let fields: Vec<_> = differing.map(|(name, _)| name).collect();
+            if !fields.is_empty() {
+                row.updated_at = draft.now;
+                draft.update(Record::Application(row.clone()), &fields);
+            }
+            Ok(row)
+        })
+        .await
+    }
+
+    /// Removes an application with its endpoints and portal sessions.
+    pub async fn delete_application(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: ApplicationId,
+    ) -> Result<(), ManagementError> {
+        let reads = vec![Select::Application(id)];
+        self.change(workspace, actor, reads, move |draft| {
+            draft.remove(Record::Application(draft.application(id)?.clone()));
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub(super) fn check_name(field: &str, name: &str) -> Result<(), ManagementError> {
+    if !rules::is_name(name) {
+        let rule = format!(
+            "{field} has 1 to {NAME_LEN_MAX} characters, not only blanks and no control characters"
+        );
+        return Err(ManagementError::invalid(rule));
+    }
+    Ok(())
+}
+
+fn check_max_endpoints(max_endpoints: Option<u32>) -> Result<(), ManagementError> {
+    if max_endpoints.is_some_and(|max| !rules::is_cap(max)) {
+        let rule = format!("maxEndpoints is 0 to {}", i32::MAX);
+        return Err(ManagementError::invalid(rule));
+    }
+    Ok(())
+}

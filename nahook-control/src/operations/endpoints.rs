@@ -1,0 +1,328 @@
+//! Endpoints.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::Management;
+use super::draft::Draft;
+use crate::rules;
+use crate::{
+    Actor, EndpointRecord, ManagementError, ManagementStore, Record, RetiredSecret, Select,
+    new_signing_secret,
+};
+
+use nahook_core::{
+    ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, Metadata, SecretText,
+    StoreError, WorkspaceId,
+};
+
+/// How long a secret that was rotated out goes on signing beside the new one (contract, section 2).
+const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_hours(24);
+
+/// An endpoint to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewEndpoint {
+    /// Where to POST to; a Slack endpoint has its URL in its configuration instead.
+    pub url: Option<String>,
+    /// What kind of receiver it is.
+    pub kind: EndpointKind,
+    /// For people.
+    pub description: Option<String>,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Settings of the kind.
+    pub config: Map<String, Value>,
+    /// The user name for basic authentication.
+    pub auth_username: Option<String>,
+    /// The password for basic authentication.
+    pub auth_password: Option<SecretText>,
+    /// Its environment; the default one if absent.
+    pub environment: Option<EnvironmentId>,
+    /// The application it belongs to.
+    pub application: Option<ApplicationId>,
+}
+
+/// What is to change in an endpoint; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointPatch {
+    /// Where to POST to.
+    pub url: Option<String>,
+    /// For people; `Some(None)` removes it.
+    pub description: Option<Option<String>>,
+    /// Labels, all of them.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Whether deliveries are queued and attempted.
+    pub is_active: Option<bool>,
+    /// The user name for basic authentication; `Some(None)` removes the authentication.
+    pub auth_username: Option<Option<String>>,
+    /// The password for basic authentication; `Some(None)` removes the authentication.
+    pub auth_password: Option<Option<SecretText>>,
+    /// Settings of the kind, all of them.
+    pub config: Option<Map<String, Value>>,
+}
+
+impl<S: ManagementStore> Management<S> {
+    /// The workspace's endpoints, the oldest first.
+    pub async fn endpoints(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<EndpointRecord>, StoreError> {
+        Ok(self.read(workspace, &[Select::Endpoints]).await?.endpoints)
+    }
+
+    /// The endpoint.
+    pub async fn endpoint(
+        &self,
+        workspace: &WorkspaceId,
+        id: EndpointId,
+    ) -> Result<EndpointRecord, ManagementError> {
+        let rows = self.read(workspace, &[Select::Endpoint(id)]).await?;
+        let found = rows.endpoints.into_iter().next();
+        found.ok_or(ManagementError::NotFound("endpoint"))
+    }
+
+    /// Makes an endpoint, active and with a secret of its own. No name is resolved.
+    pub async fn create_endpoint(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        new: NewEndpoint,
+    ) -> Result<EndpointRecord, ManagementError> {
+        let mut reads = vec![Select::Environments];
+        if let Some(id) = new.application {
+            reads.extend([Select::Application(id), Select::EndpointsOf(id)]);
+        }
+        self.change(workspace, actor, reads, move |draft| create(draft, &new))
+            .await
+    }
+
+    /// Changes an endpoint. One that is enabled again starts without failures.
+    pub async fn update_endpoint(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: EndpointId,
+        patch: EndpointPatch,
+    ) -> Result<EndpointRecord, ManagementError> {
+        self.change(workspace, actor, vec![Select::Endpoint(id)], move |draft| {
+            update(draft, id, &patch)
+        })
+        .await
+    }
+
+    /// Gives the endpoint a new secret; the old one signs beside it for 24 hours.
+    pub async fn rotate_secret(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: EndpointId,
+    ) -> Result<EndpointRecord, ManagementError> {
+        self.change(workspace, actor, vec![Select::Endpoint(id)], move |draft| {
+            let mut row = draft.endpoint(id)?.clone();
+            let fresh = new_signing_secret(draft.ids);
+            row.previous_secret = Some(RetiredSecret {
+                secret: std::mem::replace(&mut row.secret, fresh),
+                signs_until: draft.now.saturating_add(PREVIOUS_SECRET_SIGNS),
+            });
+            row.updated_at = draft.now;
+            let record = Record::Endpoint(row.clone());
+            draft.update_as("secret_rotated", "endpoint", id.to_string(), record);
+            Ok(row)
+        })
+        .await
+    }
+
+    /// Removes an endpoint and its subscriptions. What was queued for it ends as failed; its history stays.
+    pub async fn delete_endpoint(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: EndpointId,
+    ) -> Result<(), ManagementError> {
+        self.change(workspace, actor, vec![Select::Endpoint(id)], move |draft| {
+            draft.remove(Record::Endpoint(draft.endpoint(id)?.clone()));
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn create(draft: &mut Draft<'_>, new: &NewEndpoint) -> Result<EndpointRecord, ManagementError> {
+    let environment = match new.environment {
+        Some(id) => draft.environment(id)?.id,
+        None => default_environment(draft)?,
+    };
+    if let Some(id) = new.application {
+        let application = draft.application(id)?;
+        if let Some(max) = application.max_endpoints
+            && draft.rows.endpoints.len() >= max as usize
+        {
+            return Err(ManagementError::EndpointLimit { max });
+        }
+    }
+    let url = url_of(new.kind, new.url.as_deref(), &new.config)?;
+    check_texts(new.description.as_deref(), Some(&new.metadata))?;
+    check_config(&new.config)?;
+    let auth = match (&new.auth_username, &new.auth_password) {
+        (Some(username), Some(password)) => Some(auth(username, password.clone())?),
+        (None, None) => None,
+        _ => return Err(incomplete_auth()),
+    };
+    let row = EndpointRecord {
+        id: EndpointId::from_bits(draft.draw()),
+        workspace: draft.workspace,
+        environment,
+        application: new.application,
+        url,
+        kind: new.kind,
+        config: new.config.clone(),
+        metadata: new.metadata.clone(),
+        description: new.description.clone(),
+        auth,
+        secret: new_signing_secret(draft.ids),
+        previous_secret: None,
+        is_active: true,
+        created_at: draft.now,
+        updated_at: draft.now,
+    };
+    draft.create(Record::Endpoint(row.clone()));
+    Ok(row)
+}
+
+fn update(
+    draft: &mut Draft<'_>,
+    id: EndpointId,
+    patch: &EndpointPatch,
+) -> Result<EndpointRecord, ManagementError> {
+    let before = draft.endpoint(id)?;
+    let mut row = before.clone();
+    if let Some(description) = &patch.description {
+        row.description.clone_from(description);
+    }
+    if let Some(metadata) = &patch.metadata {
+        row.metadata.clone_from(metadata);
+    }
+    let description = patch.description.as_ref().and_then(Option::as_deref);
+    check_texts(description, patch.metadata.as_ref())?;
+    if let Some(config) = &patch.config {
+        check_config(config)?;
+        row.config.clone_from(config);
+    }
+    if patch.url.is_some() || patch.config.is_some() {
+        let own = patch
+            .url
+            .as_deref()
+            .or((row.kind == EndpointKind::Webhook).then_some(&*row.url));
+        row.url = url_of(row.kind, own, &row.config)?;
+    }
+    if let Some(is_active) = patch.is_active {
+        row.is_active = is_active;
+    }
+    row.auth = patched_auth(row.auth.take(), patch)?;
+    let fields = differing(before, &row);
+    if !fields.is_empty() {
+        row.updated_at = draft.now;
+        draft.update(Record::Endpoint(row.clone()), &fields);
+    }
+    Ok(row)
+}
+
+/// The names of the fields that differ.
+fn differing(before: &EndpointRecord, after: &EndpointRecord) -> Vec<&'static str> {
+    let pairs = [
+        ("url", before.url != after.url),
+        ("description", before.description != after.description),
+        ("metadata", before.metadata != after.metadata),
+        ("isActive", before.is_active != after.is_active),
+        ("auth", before.auth != after.auth),
+        ("config", before.config != after.config),
+    ];
+    let differing = pairs.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(name, _)| name).collect()
+}
+
+fn default_environment(draft: &Draft<'_>) -> Result<EnvironmentId, ManagementError> {
+    let mut rows = draft.rows.environments.iter();
+    rows.find(|row| row.is_default)
+        .map(|row| row.id)
+        .ok_or(ManagementError::NotFound("environment"))
+}
+
+/// Where an endpoint of that kind is delivered to.
+fn url_of(
+    kind: EndpointKind,
+    url: Option<&str>,
+    config: &Map<String, Value>,
+) -> Result<String, ManagementError> {
+    let url = match kind {
+        EndpointKind::Webhook => {
+            url.ok_or_else(|| ManagementError::invalid("url is required for a webhook endpoint"))?
+        }
+        EndpointKind::Slack => rules::slack_url(config)
+            .ok_or_else(|| ManagementError::invalid(rules::SLACK_URL_REQUIRED))?,
+    };
+    match rules::endpoint_url(url) {
+        None => Ok(url.to_owned()),
+        Some(rule) => Err(ManagementError::invalid(format!("the endpoint: {rule}"))),
+    }
+}
+
+pub(super) fn check_texts(
+    description: Option<&str>,
+    metadata: Option<&BTreeMap<String, String>>,
+) -> Result<(), ManagementError> {
+    if let Some(rule) = description.and_then(rules::description) {
+        return Err(ManagementError::invalid(rule));
+    }
+    let metadata = metadata.map_or(Ok(()), |labels| Metadata::check(labels, Metadata::KEYS_MAX));
+    metadata.map_err(|error| ManagementError::invalid(error.to_string()))
+}
+
+fn check_config(config: &Map<String, Value>) -> Result<(), ManagementError> {
+    let broken = rules::config(config).map(ManagementError::invalid);
+    broken.map_or(Ok(()), Err)
+}
+
+fn auth(username: &str, password: SecretText) -> Result<BasicAuth, ManagementError> {
+    if let Some(rule) = rules::basic_auth(username, password.expose()) {
+        let rule = format!("authUsername and authPassword: {rule}");
+        return Err(ManagementError::invalid(rule));
+    }
+    Ok(BasicAuth {
+        username: username.to_owned(),
+        password,
+    })
+}
+
+fn incomplete_auth() -> ManagementError {
+    ManagementError::invalid("authUsername and authPassword go together")
+}
+
+/// Whether one of the two is enough depends on what is there.
+fn no_auth() -> ManagementError {
+    ManagementError::conflict(
+        "the endpoint has no basic authentication: give authUsername and authPassword",
+    )
+}
+
+fn patched_auth(
+    before: Option<BasicAuth>,
+    patch: &EndpointPatch,
+) -> Result<Option<BasicAuth>, ManagementError> {
+    match (&patch.auth_username, &patch.auth_password) {
+        (None, None) => Ok(before),
+        (Some(None), None | Some(None)) | (None, Some(None)) => Ok(None),
+        (Some(Some(username)), Some(Some(password))) => auth(username, password.clone()).map(Some),
+        (Some(Some(username)), None) => match before {
+            Some(before) => auth(username, before.password).map(Some),
+            None => Err(no_auth()),
+        },
+        (None, Some(Some(password))) => match before {
+            Some(before) => auth(&before.username, password.clone()).map(Some),
+            None => Err(no_auth()),
+        },
+        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(incomplete_auth()),
+    }
+}

@@ -1,0 +1,39 @@
+//! Why something was not done.
+
+use thiserror::Error;
+
+use nahook_core::StoreError;
+
+/// Why an operation was refused or failed. Unless it is [`Store`](Self::Store), nothing has changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ManagementError {
+    /// It contradicts what exists.
+    #[error("{0}")]
+    Conflict(String),
+    /// The application has as many endpoints as it may have.
+    #[error("the application may have {max} endpoints and has them")]
+    EndpointLimit {
+        /// How many it may have.
+        max: u32,
+    },
+    /// A value that is not allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The workspace has no such thing.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The store could not be asked; a change may have been made.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ManagementError {
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::Conflict(message.into())
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
+    }
+}

@@ -1,0 +1,154 @@
+//! Ingestion keys and management tokens: shown once, stored as hashes.
+
+use super::Management;
+use super::applications::check_name;
+use crate::{
+    Actor, ApiKeyRecord, KeyHash, KeyState, ManagementError, ManagementStore,
+    ManagementTokenRecord, Record, Select, new_api_key, new_management_token,
+};
+
+use nahook_core::{
+    ApiKeyId, EndpointId, EnvironmentId, ManagementTokenId, SecretText, StoreError, WorkspaceId,
+};
+
+/// An ingestion key to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewApiKey {
+    /// For people; unique in the workspace.
+    pub name: String,
+    /// The only environment it reaches.
+    pub environment: Option<EnvironmentId>,
+    /// The only endpoint it may send to.
+    pub endpoint: Option<EndpointId>,
+}
+
+impl<S: ManagementStore> Management<S> {
+    /// The workspace's ingestion keys, the oldest first; revoked ones included.
+    pub async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        Ok(self.read(workspace, &[Select::ApiKeys]).await?.api_keys)
+    }
+
+    /// Makes an ingestion key. Its secret is in the answer and nowhere else.
+    pub async fn create_api_key(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        new: NewApiKey,
+    ) -> Result<(ApiKeyRecord, SecretText), ManagementError> {
+        let mut reads = vec![Select::Environments, Select::ApiKeys];
+        reads.extend(new.endpoint.map(Select::Endpoint));
+        self.change(workspace, actor, reads, move |draft| {
+            check_name("name", &new.name)?;
+            if draft.rows.api_keys.iter().any(|row| row.name == new.name) {
+                return Err(ManagementError::conflict("a key of that name exists"));
+            }
+            new.environment
+                .map(|id| draft.environment(id))
+                .transpose()?;
+            new.endpoint.map(|id| draft.endpoint(id)).transpose()?;
+            let secret = new_api_key(draft.ids);
+            let row = ApiKeyRecord {
+                id: ApiKeyId::from_bits(draft.draw()),
+                workspace: draft.workspace,
+                environment: new.environment,
+                endpoint: new.endpoint,
+                name: new.name.clone(),
+                hash: KeyHash::of(secret.expose()),
+                state: KeyState::Active,
+                created_at: draft.now,
+            };
+            draft.create_with_secret(Record::ApiKey(row.clone()), &secret);
+            Ok((row, secret))
+        })
+        .await
+    }
+
+    /// Enables, disables or revokes an ingestion key. Revoking is final: a revoked key is not found.
+    pub async fn set_api_key_state(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: ApiKeyId,
+        state: KeyState,
+    ) -> Result<ApiKeyRecord, ManagementError> {
+        self.change(workspace, actor, vec![Select::ApiKeys], move |draft| {
+            let mut rows = draft.rows.api_keys.iter();
+            let found = rows.find(|row| row.id == id && row.state != KeyState::Revoked);
+            let mut row = found.ok_or(ManagementError::NotFound("API key"))?.clone();
+            if row.state != state {
+                row.state = state;
+                let record = Record::ApiKey(row.clone());
+                draft.update_as(state.participle(), "api_key", id.to_string(), record);
+            }
+            Ok(row)
+        })
+        .await
+    }
+
+    /// The workspace's management tokens, the oldest first; revoked ones included.
+    pub async fn management_tokens(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Vec<ManagementTokenRecord>, StoreError> {
+        let rows = self.read(workspace, &[Select::ManagementTokens]).await?;
+        Ok(rows.management_tokens)
+    }
+
+    /// Makes a management token. Its secret is in the answer and nowhere else.
+    pub async fn create_management_token(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        name: String,
+    ) -> Result<(ManagementTokenRecord, SecretText), ManagementError> {
+        let reads = vec![Select::ManagementTokens];
+        self.change(workspace, actor, reads, move |draft| {
+            check_name("name", &name)?;
+            let mut rows = draft.rows.management_tokens.iter();
+            if rows.any(|row| row.name == name) {
+                return Err(ManagementError::conflict("a token of that name exists"));
+            }
+            let secret = new_management_token(draft.ids);
+            let row = ManagementTokenRecord {
+                id: ManagementTokenId::from_bits(draft.draw()),
+                workspace: draft.workspace,
+                name: name.clone(),
+                hash: KeyHash::of(secret.expose()),
+                state: KeyState::Active,
+                created_at: draft.now,
+            };
+            draft.create_with_secret(Record::ManagementToken(row.clone()), &secret);
+            Ok((row, secret))
+        })
+        .await
+    }
+
+    /// Enables, disables or revokes a management token. Revoking is final: a revoked token is not found.
+    pub async fn set_management_token_state(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: ManagementTokenId,
+        state: KeyState,
+    ) -> Result<ManagementTokenRecord, ManagementError> {
+        let reads = vec![Select::ManagementTokens];
+        self.change(workspace, actor, reads, move |draft| {
+            let mut rows = draft.rows.management_tokens.iter();
+            let found = rows.find(|row| row.id == id && row.state != KeyState::Revoked);
+            let found = found.ok_or(ManagementError::NotFound("management token"))?;
+            let mut row = found.clone();
+            if row.state != state {
+                row.state = state;
+                let record = Record::ManagementToken(row.clone());
+                draft.update_as(
+                    state.participle(),
+                    "management_token",
+                    id.to_string(),
+                    record,
+                );
+            }
+            Ok(row)
+        })
+        .await
+    }
+}

@@ -1,0 +1,269 @@
+//! What exists, one row each, as adapters keep it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::KeyHash;
+
+use nahook_core::{
+    ApiKeyId, ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, EventTypeId,
+    EventTypeName, ManagementTokenId, Plan, SecretText, SubscriptionId, Timestamp, WorkspaceId,
+};
+
+/// A tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WorkspaceRecord {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// Its name; unique.
+    pub name: String,
+    /// Its limits.
+    pub plan: Plan,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// An environment of a workspace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EnvironmentRecord {
+    /// Its id.
+    pub id: EnvironmentId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its name, 1 to 50 characters.
+    pub name: String,
+    /// Its name in URLs and manifests, 2 to 50 lower-case letters, digits and hyphens; unique in the workspace.
+    pub slug: String,
+    /// Whether it is the workspace's one default environment, in which every event type is published.
+    pub is_default: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An event type of a workspace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventTypeRecord {
+    /// Its id.
+    pub id: EventTypeId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its name; unique in the workspace.
+    pub name: EventTypeName,
+    /// For people.
+    pub description: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A customer of the workspace, with endpoints of its own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApplicationRecord {
+    /// Its id.
+    pub id: ApplicationId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// What the workspace itself calls it; unique in the workspace.
+    pub external_id: Option<String>,
+    /// For people.
+    pub name: String,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// How many endpoints it may have, inactive ones counted; unlimited when absent.
+    pub max_endpoints: Option<u32>,
+    /// Whether its portal shows the event types.
+    pub show_event_types: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What the holder of a portal session may do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortalRole {
+    /// Everything.
+    #[default]
+    Admin,
+    /// Everything but deleting.
+    Editor,
+    /// Looking.
+    Viewer,
+}
+
+impl PortalRole {
+    /// The role on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Editor => "editor",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+/// A way into an application's portal, entered with a code that is used once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PortalSessionRecord {
+    /// The hash of its code.
+    pub code: KeyHash,
+    /// The workspace of its application.
+    pub workspace: WorkspaceId,
+    /// Whose portal it opens.
+    pub application: ApplicationId,
+    /// What its holder may do.
+    pub role: PortalRole,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Until when the code may be exchanged.
+    pub code_expires_at: Timestamp,
+    /// When the session ends.
+    pub expires_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A receiver of deliveries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointRecord {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its environment.
+    pub environment: EnvironmentId,
+    /// The application it belongs to, if it belongs to one.
+    pub application: Option<ApplicationId>,
+    /// Where to POST to.
+    pub url: String,
+    /// What kind of receiver it is.
+    pub kind: EndpointKind,
+    /// Settings of the kind.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// For people.
+    pub description: Option<String>,
+    /// Basic authentication, if it has it.
+    pub auth: Option<BasicAuth>,
+    /// The `whsec_…` secret that signs.
+    pub secret: SecretText,
+    /// The one before it, which signs beside it for a while.
+    pub previous_secret: Option<RetiredSecret>,
+    /// Whether deliveries are queued and attempted.
+    pub is_active: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl EndpointRecord {
+    /// The secrets that sign at `now`, the newest first.
+    pub fn signing_secrets(&self, now: Timestamp) -> Vec<SecretText> {
+        let previous = self.previous_secret.iter();
+        let still_signing = previous.filter(|retired| retired.signs_until > now);
+        std::iter::once(&self.secret)
+            .chain(still_signing.map(|retired| &retired.secret))
+            .cloned()
+            .collect()
+    }
+}
+
+/// A secret that was rotated out: receivers may not have the new one yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RetiredSecret {
+    /// The `whsec_…` secret.
+    pub secret: SecretText,
+    /// Until when it signs.
+    pub signs_until: Timestamp,
+}
+
+/// An endpoint's subscription to an event type.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SubscriptionRecord {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// The workspace of both.
+    pub workspace: WorkspaceId,
+    /// Who subscribed.
+    pub endpoint: EndpointId,
+    /// To what.
+    pub event_type: EventTypeId,
+    /// When; adapters keep the order in which subscriptions were made.
+    pub created_at: Timestamp,
+}
+
+/// An event type is published in an environment other than the default one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PublicationRecord {
+    /// The workspace of both.
+    pub workspace: WorkspaceId,
+    /// Where.
+    pub environment: EnvironmentId,
+    /// What.
+    pub event_type: EventTypeId,
+}
+
+/// Whether a key or token is let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyState {
+    /// It is.
+    Active,
+    /// Not for now: 403 `token_disabled`.
+    Disabled,
+    /// Never again: 401 `unauthorized`, as if it had never been.
+    Revoked,
+}
+
+impl KeyState {
+    /// What the audit log calls a change to this state.
+    pub const fn participle(self) -> &'static str {
+        match self {
+            Self::Active => "enabled",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// An ingestion key, without its secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiKeyRecord {
+    /// Its id.
+    pub id: ApiKeyId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// The only environment it reaches, if it is bound to one.
+    pub environment: Option<EnvironmentId>,
+    /// The only endpoint it may send to, if it is bound to one.
+    pub endpoint: Option<EndpointId>,
+    /// For people; unique in the workspace.
+    pub name: String,
+    /// The hash of its secret.
+    pub hash: KeyHash,
+    /// Whether it is let in.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A management token, without its secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ManagementTokenRecord {
+    /// Its id.
+    pub id: ManagementTokenId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// For people; unique in the workspace.
+    pub name: String,
+    /// The hash of its secret.
+    pub hash: KeyHash,
+    /// Whether it is let in.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Timestamp,
+}

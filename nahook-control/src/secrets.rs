@@ -1,0 +1,69 @@
+//! The secrets we make (contract, section 4).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use nahook_core::{IdSource, SecretText};
+
+/// What every ingestion key begins with.
+pub const API_KEY_PREFIX: &str = "nhk_";
+/// What every management token begins with.
+pub const MANAGEMENT_TOKEN_PREFIX: &str = "nhm_";
+/// What every signing secret begins with.
+pub const SIGNING_SECRET_PREFIX: &str = "whsec_";
+
+/// The region in keys made here: clients use it only to find a host when they are given none.
+const REGION: &str = "us";
+
+/// A new ingestion key: `nhk_{region}_{64 hex}`.
+pub fn new_api_key(random: &dyn IdSource) -> SecretText {
+    SecretText::new(format!("{API_KEY_PREFIX}{REGION}_{}", hex_256(random)))
+}
+
+/// A new management token: `nhm_{64 hex}`.
+pub fn new_management_token(random: &dyn IdSource) -> SecretText {
+    SecretText::new(format!("{MANAGEMENT_TOKEN_PREFIX}{}", hex_256(random)))
+}
+
+/// A new signing secret: `whsec_{base64 of 32 bytes}`.
+pub fn new_signing_secret(random: &dyn IdSource) -> SecretText {
+    let bytes = [random.random().to_be_bytes(), random.random().to_be_bytes()].concat();
+    SecretText::new(format!("{SIGNING_SECRET_PREFIX}{}", STANDARD.encode(bytes)))
+}
+
+/// Whether this is `whsec_` and the base64 of at least one byte.
+pub fn signing_secret_is_valid(secret: &str) -> bool {
+    secret
+        .strip_prefix(SIGNING_SECRET_PREFIX)
+        .and_then(|encoded| STANDARD.decode(encoded).ok())
+        .is_some_and(|bytes| !bytes.is_empty())
+}
+
+fn hex_256(random: &dyn IdSource) -> String {
+    format!("{:032x}{:032x}", random.random(), random.random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nahook_core::RandomIds;
+
+    #[test]
+    fn a_signing_secret_is_the_prefix_and_base64_of_something() {
+        let drawn = new_signing_secret(&RandomIds);
+        for good in [drawn.expose(), "whsec_aA==", "whsec_aHVudGVyMg=="] {
+            assert!(signing_secret_is_valid(good), "{good}");
+        }
+        for bad in [
+            "",
+            "whsec_",
+            "whsec_hunter2",
+            "whsec_aA",
+            "aHVudGVyMg==",
+            "WHSEC_aHVudGVyMg==",
+            " whsec_aHVudGVyMg==",
+        ] {
+            assert!(!signing_secret_is_valid(bad), "{bad}");
+        }
+    }
+}

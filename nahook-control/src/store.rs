@@ -1,0 +1,159 @@
+//! What a workspace holds, row by row, and changing it one decision at a time.
+
+use std::sync::Arc;
+
+use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapshot};
+use nahook_core::erase;
+
+use nahook_core::{
+    ApplicationId, EndpointId, EnvironmentId, EventTypeId, StoreError, Timestamp, WorkspaceId,
+};
+
+/// Rows of one workspace that are to be read. What does not exist is absent from the answer; what was removed does not
+/// exist.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Select {
+    /// Its ingestion keys, revoked ones included.
+    ApiKeys,
+    /// Its applications: at most `limit`, after the first `offset`, the oldest first.
+    Applications {
+        /// How many are passed over.
+        offset: u64,
+        /// How many at most.
+        limit: u64,
+    },
+    /// The application with this id.
+    Application(ApplicationId),
+    /// The application that the workspace calls so.
+    ApplicationCalled(String),
+    /// The endpoint with this id.
+    Endpoint(EndpointId),
+    /// Every endpoint.
+    Endpoints,
+    /// Every endpoint of that application.
+    EndpointsOf(ApplicationId),
+    /// Every environment.
+    Environments,
+    /// The event types with these ids.
+    EventTypesWith(Vec<EventTypeId>),
+    /// Every event type.
+    EventTypes,
+    /// Its management tokens, revoked ones included.
+    ManagementTokens,
+    /// What that environment publishes.
+    PublicationsIn(EnvironmentId),
+    /// How many endpoints are subscribed to each of these event types; to each of all, if absent.
+    SubscriberCounts(Option<Vec<EventTypeId>>),
+    /// That endpoint's subscriptions, the oldest first.
+    SubscriptionsOf(EndpointId),
+    /// The subscriptions to that event type, the oldest first.
+    SubscriptionsTo(EventTypeId),
+    /// The workspace itself.
+    Workspace,
+}
+
+/// What a [`ChangePlan`] decides.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Planned {
+    /// The rows to write and remove, in an order in which each row's references exist before it.
+    pub changes: Vec<Change>,
+    /// What the audit log says of it.
+    pub audit: Vec<AuditEntry>,
+}
+
+/// A decision: which rows it needs, and what follows from them.
+pub trait ChangePlan: Send + Sync {
+    /// The rows that [`plan`](Self::plan) decides by.
+    fn reads(&self) -> &[Select];
+
+    /// What is to change, given those rows. It may be asked again, with newer rows, before anything is changed: the last
+    /// answer counts.
+    fn plan(&self, snapshot: &Snapshot) -> Result<Planned, ManagementError>;
+}
+
+/// Which entries of a workspace's audit log are asked for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AuditQuery {
+    /// How many matching entries are passed over.
+    pub offset: u64,
+    /// How many at most.
+    pub limit: u64,
+    /// Not before that.
+    pub from: Option<Timestamp>,
+    /// Before that.
+    pub to: Option<Timestamp>,
+    /// Only this action.
+    pub action: Option<String>,
+    /// Only this kind of resource.
+    pub resource_type: Option<String>,
+    /// Only this kind of actor.
+    pub actor_kind: Option<ActorKind>,
+}
+
+/// The answer to an [`AuditQuery`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AuditPage {
+    /// The newest first.
+    pub entries: Vec<AuditEntry>,
+    /// How many match in all.
+    pub total: u64,
+}
+
+/// Reads and changes what is in a workspace. Nothing of another workspace is ever read or changed.
+pub trait ManagementStore: Send + Sync {
+    /// The selected rows, all as of one instant; of a workspace that does not exist, none.
+    fn read(
+        &self,
+        workspace: &WorkspaceId,
+        selection: &[Select],
+    ) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+
+    /// Reads what the plan needs, lets it decide, and writes what it decided together with its audit entries: one
+    /// transaction, in which nobody else changes the workspace.
+    ///
+    /// # Behaviour
+    /// * Whole or not at all. What was changed is seen by the next look-up of any port (a cache states its bound).
+    /// * A row whose id, name, slug, hash or external id is taken is [`ManagementError::Conflict`], whatever the plan knew.
+    /// * A row to update or remove that is gone is [`ManagementError::NotFound`].
+    ///
+    /// # Errors
+    /// The plan's own, unchanged; [`ManagementError::Store`] if the store could not be asked: then the change may have been
+    /// made.
+    fn change(
+        &self,
+        workspace: &WorkspaceId,
+        plan: &Arc<dyn ChangePlan>,
+    ) -> impl Future<Output = Result<Vec<Change>, ManagementError>> + Send;
+
+    /// The workspace's audit log.
+    fn audit_log(
+        &self,
+        workspace: &WorkspaceId,
+        query: &AuditQuery,
+    ) -> impl Future<Output = Result<AuditPage, StoreError>> + Send;
+
+    /// A secret of the whole store's own, drawn when it was made: what the front ends that share it seal cursors with.
+    fn sealing_key(&self) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
+}
+
+impl From<CatalogError> for ManagementError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Manifest(error) => Self::Conflict(error.to_string()),
+            CatalogError::NotFound(what) => Self::NotFound(what),
+            CatalogError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+erase! {
+    /// [`ManagementStore`] as a trait object.
+    ManagementStore as DynManagementStore {
+        fn read / read_dyn(workspace: &WorkspaceId, selection: &[Select]) -> Result<Snapshot, StoreError>;
+        fn change / change_dyn(workspace: &WorkspaceId, plan: &Arc<dyn ChangePlan>)
+            -> Result<Vec<Change>, ManagementError>;
+        fn audit_log / audit_log_dyn(workspace: &WorkspaceId, query: &AuditQuery)
+            -> Result<AuditPage, StoreError>;
+        fn sealing_key / sealing_key_dyn() -> Result<[u8; 32], StoreError>;
+    }
+}

@@ -1,0 +1,120 @@
+//! Dry runs say what a trigger does.
+
+use nahook_control::{EndpointPatch, NewEndpoint, NewEnvironment};
+use nahook_control::{
+    WouldBe::Inactive, WouldBe::NotSubscribed, WouldBe::OtherEnvironment, WouldBe::Queued,
+    WouldBe::Unpublished,
+};
+
+use nahook_core::{Caller, EnvironmentId, EventTypeId, FanOutScope, SubscriptionStore};
+use nahook_testkit::declare::{caller, event_type_name};
+
+use crate::{Shop, expect_not_found, webhook};
+
+#[tokio::test]
+async fn every_endpoint_is_told_with_the_reason_and_the_queued_are_the_subscribers() {
+    let shop = Shop::empty().await;
+    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let paid = shop.event_type("order.paid").await;
+    let new = NewEnvironment {
+        name: "Staging".to_owned(),
+        slug: "staging".to_owned(),
+    };
+    let staging = shop
+        .management
+        .create_environment(workspace, actor, new)
+        .await
+        .unwrap()
+        .id;
+    let (a, inactive, unsubscribed) = (
+        shop.endpoint().await.id,
+        shop.endpoint().await.id,
+        shop.endpoint().await.id,
+    );
+    let new = NewEndpoint {
+        environment: Some(staging),
+        ..webhook()
+    };
+    let elsewhere = shop.create(new).await.unwrap().id;
+    for endpoint in [elsewhere, a, inactive] {
+        let subscribed = shop
+            .management
+            .subscribe(workspace, actor, endpoint, vec![paid]);
+        subscribed.await.unwrap();
+    }
+    let patch = EndpointPatch {
+        is_active: Some(false),
+        ..EndpointPatch::default()
+    };
+    let updated = shop
+        .management
+        .update_endpoint(workspace, actor, inactive, patch);
+    updated.await.unwrap();
+    let production = shop.management.environments(workspace).await.unwrap()[0].id;
+
+    let told = async |environment: Option<EnvironmentId>| {
+        let told = shop
+            .management
+            .dry_run(workspace, paid, environment)
+            .await
+            .unwrap();
+        assert_eq!(told.event_type, paid);
+        // Whatever is told as queued is what the engine's look-up answers.
+        let bound = Caller {
+            environment,
+            ..caller("ws_shop", "key")
+        };
+        let scope = FanOutScope::try_from(&bound).unwrap();
+        let found = shop
+            .store
+            .subscribers(&event_type_name("order.paid"), &scope)
+            .await;
+        let queued: Vec<_> = told
+            .endpoints
+            .iter()
+            .filter(|(_, would_be)| *would_be == Queued)
+            .map(|(id, _)| *id)
+            .collect();
+        assert_eq!(queued, found.unwrap().unwrap().endpoints.to_vec());
+        told.endpoints
+    };
+    let expected = |of_elsewhere, of_a, of_inactive| {
+        [
+            (elsewhere, of_elsewhere),
+            (a, of_a),
+            (inactive, of_inactive),
+            (unsubscribed, NotSubscribed),
+        ]
+    };
+    assert_eq!(told(None).await, expected(Queued, Queued, Inactive));
+    assert_eq!(
+        told(Some(production)).await,
+        expected(OtherEnvironment, Queued, Inactive)
+    );
+    let in_staging = expected(Unpublished, OtherEnvironment, OtherEnvironment);
+    assert_eq!(told(Some(staging)).await, in_staging);
+    let published = shop
+        .management
+        .set_visibility(workspace, actor, staging, paid, true);
+    published.await.unwrap();
+    let in_staging = expected(Queued, OtherEnvironment, OtherEnvironment);
+    assert_eq!(told(Some(staging)).await, in_staging);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_found() {
+    let shop = Shop::empty().await;
+    let paid = shop.event_type("order.paid").await;
+    let nowhere = EventTypeId::new("evt_nowhere").unwrap();
+    let missing = shop
+        .management
+        .dry_run(&shop.workspace, nowhere, None)
+        .await;
+    expect_not_found(missing, "event type");
+    let nowhere = EnvironmentId::new("env_nowhere").unwrap();
+    let missing = shop
+        .management
+        .dry_run(&shop.workspace, paid, Some(nowhere))
+        .await;
+    expect_not_found(missing, "environment");
+}

@@ -1,0 +1,268 @@
+//! Endpoints.
+
+use std::collections::BTreeMap;
+
+use nahook_control::{
+    EndpointPatch, EndpointRecord, ManagementError, NewEndpoint, signing_secret_is_valid,
+};
+
+use nahook_core::{EndpointKind, EnvironmentId, SecretText};
+use serde_json::json;
+
+use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};
+
+fn labels(count: usize) -> BTreeMap<String, String> {
+    (0..count).map(|n| (n.to_string(), String::new())).collect()
+}
+
+async fn patched(
+    shop: &Shop,
+    row: &EndpointRecord,
+    patch: EndpointPatch,
+) -> Result<EndpointRecord, ManagementError> {
+    shop.management
+        .update_endpoint(&shop.workspace, &shop.actor, row.id, patch)
+        .await
+}
+
+#[tokio::test]
+async fn a_new_endpoint_is_active_in_the_default_environment_and_can_sign() {
+    let shop = Shop::empty().await;
+    let row = shop.endpoint().await;
+    let environments = shop.management.environments(&shop.workspace).await.unwrap();
+    assert_eq!(row.environment, environments[0].id);
+    assert!(row.is_active && row.auth.is_none() && row.previous_secret.is_none());
+    assert!(signing_secret_is_valid(row.secret.expose()));
+    let other = shop.endpoint().await;
+    assert_ne!((other.id, &other.secret), (row.id, &row.secret));
+}
+
+#[tokio::test]
+async fn what_cannot_be_delivered_to_is_refused() {
+    let shop = Shop::empty().await;
+    let with_url = |url: Option<&str>| NewEndpoint {
+        url: url.map(str::to_owned),
+        ..NewEndpoint::default()
+    };
+    expect_invalid(shop.create(with_url(None)).await, "url is required");
+    for url in [
+        "",
+        "ftp://a",
+        "http://",
+        "http://u:p@a/",
+        "http://a:0/",
+        "http://a b/",
+    ] {
+        expect_invalid(shop.create(with_url(Some(url))).await, "URL");
+    }
+    let row = shop.endpoint().await;
+    let patch = EndpointPatch {
+        url: Some("mailto:a@b".to_owned()),
+        ..EndpointPatch::default()
+    };
+    expect_invalid(patched(&shop, &row, patch).await, "URL");
+}
+
+#[tokio::test]
+async fn a_slack_endpoint_has_its_url_in_its_configuration() {
+    let shop = Shop::empty().await;
+    let slack = |config: serde_json::Value| NewEndpoint {
+        kind: EndpointKind::Slack,
+        config: config.as_object().unwrap().clone(),
+        ..NewEndpoint::default()
+    };
+    for config in [
+        json!({}),
+        json!({"webhookUrl": 1}),
+        json!({"webhookurl": "https://a/"}),
+    ] {
+        expect_invalid(shop.create(slack(config)).await, "config.webhookUrl");
+    }
+    expect_invalid(shop.create(slack(json!({"webhookUrl": "x"}))).await, "URL");
+    let row = shop
+        .create(slack(json!({"webhookUrl": "https://slack.example/x"})))
+        .await
+        .unwrap();
+    assert_eq!(row.url, "https://slack.example/x");
+    let moved = json!({"webhookUrl": "https://slack.example/y", "channel": "#a"});
+    let patch = EndpointPatch {
+        config: Some(moved.as_object().unwrap().clone()),
+        ..EndpointPatch::default()
+    };
+    let row = patched(&shop, &row, patch).await.unwrap();
+    assert_eq!(row.url, "https://slack.example/y");
+}
+
+#[tokio::test]
+async fn labels_and_descriptions_are_bounded() {
+    let shop = Shop::empty().await;
+    let with = |metadata, description: String| NewEndpoint {
+        metadata,
+        description: Some(description),
+        ..webhook()
+    };
+    shop.create(with(labels(5), "ä".repeat(1024)))
+        .await
+        .unwrap();
+    expect_invalid(
+        shop.create(with(labels(6), String::new())).await,
+        "metadata",
+    );
+    expect_invalid(
+        shop.create(with(labels(0), "x".repeat(1025))).await,
+        "description",
+    );
+}
+
+#[tokio::test]
+async fn an_environment_and_an_application_must_exist() {
+    let shop = Shop::empty().await;
+    let environment = NewEndpoint {
+        environment: EnvironmentId::new("env_nowhere").ok(),
+        ..webhook()
+    };
+    expect_not_found(shop.create(environment).await, "environment");
+    let application = NewEndpoint {
+        application: nahook_core::ApplicationId::new("app_nowhere").ok(),
+        ..webhook()
+    };
+    expect_not_found(shop.create(application).await, "application");
+}
+
+#[tokio::test]
+async fn a_user_name_and_a_password_go_together() {
+    let shop = Shop::empty().await;
+    let with = |username: Option<&str>, password: Option<&str>| NewEndpoint {
+        auth_username: username.map(str::to_owned),
+        auth_password: password.map(SecretText::new),
+        ..webhook()
+    };
+    expect_invalid(shop.create(with(Some("user"), None)).await, "go together");
+    expect_invalid(shop.create(with(None, Some("pass"))).await, "go together");
+    for (username, password) in [
+        ("", "pass"),
+        ("us:er", "pass"),
+        ("us\ner", "p"),
+        ("user", "p\0"),
+    ] {
+        expect_invalid(
+            shop.create(with(Some(username), Some(password))).await,
+            "authUsername",
+        );
+    }
+    let row = shop.create(with(Some("user"), Some(""))).await.unwrap();
+    assert_eq!(row.auth.map(|auth| auth.username), Some("user".to_owned()));
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_nothing_else() {
+    let shop = Shop::empty().await;
+    let row = shop
+        .create(NewEndpoint {
+            description: Some("before".to_owned()),
+            metadata: labels(2),
+            auth_username: Some("user".to_owned()),
+            auth_password: Some(SecretText::new("pass")),
+            ..webhook()
+        })
+        .await
+        .unwrap();
+    let same = patched(&shop, &row, EndpointPatch::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        same, row,
+        "an empty patch changes nothing, not even when it was changed"
+    );
+
+    shop.clock.advance(std::time::Duration::from_secs(1));
+    let patch = EndpointPatch {
+        description: Some(None),
+        metadata: Some(labels(0)),
+        is_active: Some(false),
+        ..EndpointPatch::default()
+    };
+    let changed = patched(&shop, &row, patch).await.unwrap();
+    let expected = EndpointRecord {
+        description: None,
+        metadata: labels(0),
+        is_active: false,
+        updated_at: changed.updated_at,
+        ..row.clone()
+    };
+    assert_eq!(changed, expected);
+    assert!(changed.updated_at > row.updated_at);
+    let read = shop
+        .management
+        .endpoint(&shop.workspace, row.id)
+        .await
+        .unwrap();
+    assert_eq!(read, changed);
+}
+
+#[tokio::test]
+async fn authentication_is_changed_in_parts_and_removed_whole() {
+    let shop = Shop::empty().await;
+    let row = shop.endpoint().await;
+    let auth = |row: &EndpointRecord| {
+        let auth = row.auth.as_ref();
+        auth.map(|auth| (auth.username.clone(), auth.password.expose().to_owned()))
+    };
+    let pair = |username: &str, password: &str| Some((username.to_owned(), password.to_owned()));
+    let patch = |username: Option<Option<&str>>, password: Option<Option<&str>>| EndpointPatch {
+        auth_username: username.map(|it| it.map(str::to_owned)),
+        auth_password: password.map(|it| it.map(SecretText::new)),
+        ..EndpointPatch::default()
+    };
+    expect_conflict(patched(&shop, &row, patch(Some(Some("u")), None)).await);
+    expect_conflict(patched(&shop, &row, patch(None, Some(Some("p")))).await);
+    let row = patched(&shop, &row, patch(Some(Some("u")), Some(Some("p"))))
+        .await
+        .unwrap();
+    assert_eq!(auth(&row), pair("u", "p"));
+    let row = patched(&shop, &row, patch(None, Some(Some("q"))))
+        .await
+        .unwrap();
+    assert_eq!(auth(&row), pair("u", "q"));
+    let row = patched(&shop, &row, patch(Some(Some("v")), None))
+        .await
+        .unwrap();
+    assert_eq!(auth(&row), pair("v", "q"));
+    expect_invalid(
+        patched(&shop, &row, patch(Some(None), Some(Some("p")))).await,
+        "go together",
+    );
+    let row = patched(&shop, &row, patch(Some(None), None)).await.unwrap();
+    assert_eq!(auth(&row), None);
+}
+
+#[tokio::test]
+async fn a_secret_is_rotated_as_often_as_asked() {
+    let shop = Shop::empty().await;
+    let first = shop.endpoint().await;
+    let rotate = async || {
+        let rotated = shop
+            .management
+            .rotate_secret(&shop.workspace, &shop.actor, first.id);
+        rotated.await.unwrap()
+    };
+    let second = rotate().await;
+    let third = rotate().await;
+    assert_eq!(third.previous_secret.unwrap().secret, second.secret);
+    assert_ne!(third.secret, first.secret);
+}
+
+#[tokio::test]
+async fn a_url_has_at_most_2048_bytes() {
+    let shop = Shop::empty().await;
+    let create = async |len: usize| {
+        let url = format!("https://a.test/{}", "x".repeat(len - 15));
+        let new = NewEndpoint {
+            url: Some(url),
+            ..webhook()
+        };
+        shop.create(new).await
+    };
+    assert_eq!(create(2048).await.unwrap().url.len(), 2048);
+    expect_invalid(create(2049).await, "2048 bytes");
+}

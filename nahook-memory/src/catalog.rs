@@ -1,0 +1,268 @@
+use super::MemoryStore;
+use nahook_control::{
+    Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EndpointRecord,
+    EventTypeRecord, KeyState, Manifest, ManifestError, Record, Snapshot, Verb, WorkspaceRecord,
+};
+
+use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
+
+impl Catalog for MemoryStore {
+    async fn apply(
+        &self,
+        manifest: &Manifest,
+        mode: ApplyMode,
+    ) -> Result<Vec<Change>, CatalogError> {
+        let mut state = self.state();
+        let changes =
+            manifest.changes(&state.catalog, self.shared.clock.now(), &self.shared.ids)?;
+        let mut catalog = state.catalog.clone();
+        for change in &changes {
+            write(&mut catalog, change)?;
+        }
+        if mode == ApplyMode::Commit {
+            let (now, ids) = (self.shared.clock.now(), &self.shared.ids);
+            let entries = changes
+                .iter()
+                .map(|change| AuditEntry::of(change, &Actor::operator(), now, ids));
+            state.audit.extend(entries);
+            state.take_over(catalog, &changes);
+        }
+        Ok(changes)
+    }
+
+    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError> {
+        Ok(self.state().catalog.workspaces.clone())
+    }
+
+    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        let state = self.state();
+        let keys = state
+            .catalog
+            .api_keys
+            .iter()
+            .filter(|row| row.workspace == *workspace);
+        Ok(keys.cloned().collect())
+    }
+
+    async fn set_api_key_state(
+        &self,
+        key: &ApiKeyId,
+        key_state: KeyState,
+    ) -> Result<(), CatalogError> {
+        let mut state = self.state();
+        let mut keys = state.catalog.api_keys.iter_mut();
+        let found = keys.find(|row| row.id == *key && row.state != KeyState::Revoked);
+        let row = found.ok_or(CatalogError::NotFound("API key"))?;
+        row.state = key_state;
+        let (workspace, resource) = (row.workspace, ("api_key", row.id.to_string()));
+        let (now, ids) = (self.shared.clock.now(), &self.shared.ids);
+        let done = key_state.participle();
+        let entry = AuditEntry::new(workspace, &Actor::operator(), resource, done, now, ids);
+        state.audit.push(entry);
+        Ok(())
+    }
+
+    async fn ensure_event_type(
+        &self,
+        name: &EventTypeName,
+        workspace: &WorkspaceId,
+    ) -> Result<EventTypeId, CatalogError> {
+        let mut state = self.state();
+        if !state
+            .catalog
+            .workspaces
+            .iter()
+            .any(|row| row.id == *workspace)
+        {
+            return Err(CatalogError::NotFound("workspace"));
+        }
+        let mut rows = state.catalog.event_types.iter();
+        if let Some(row) = rows.find(|row| row.workspace == *workspace && row.name == *name) {
+            return Ok(row.id);
+        }
+        let now = self.shared.clock.now();
+        let bits = MessageId::from_parts(now, self.shared.ids.random()).as_bits();
+        let row = EventTypeRecord {
+            id: EventTypeId::from_bits(bits),
+            workspace: *workspace,
+            name: name.clone(),
+            description: None,
+            created_at: now,
+        };
+        let id = row.id;
+        state.catalog.event_types.push(row);
+        let resource = ("event_type", id.to_string());
+        let ids = &self.shared.ids;
+        let entry = AuditEntry::new(*workspace, &Actor::system(), resource, "created", now, ids);
+        state.audit.push(entry);
+        state.look_ups.clear();
+        Ok(id)
+    }
+}
+
+/// Puts a row in the place of the one with its id, at the end unless its id is another workspace's, or nowhere.
+macro_rules! put {
+    ($rows:expr, $row:expr, $verb:expr, $what:literal, $name:expr) => {{
+        let at = $rows
+            .iter()
+            .position(|other| other.id == $row.id && other.workspace == $row.workspace);
+        match (at, $verb) {
+            (Some(at), Verb::Update) => $rows[at] = $row.clone(),
+            (Some(at), Verb::Remove) => drop($rows.remove(at)),
+            (None, Verb::Create) if $rows.iter().all(|other| other.id != $row.id) => {
+                $rows.push($row.clone());
+            }
+            (None, Verb::Remove | Verb::Update) => return Err(CatalogError::NotFound($what)),
+            (_, Verb::Create) => return taken($what, $name),
+        }
+    }};
+}
+
+pub(super) fn write(catalog: &mut Snapshot, change: &Change) -> Result<(), CatalogError> {
+    let verb = change.verb;
+    if verb != Verb::Remove && is_taken(catalog, &change.record) {
+        let (what, name) = named(&change.record);
+        return taken(what, &name);
+    }
+    match &change.record {
+        Record::ApiKey(row) => put!(catalog.api_keys, row, verb, "API key", &row.name),
+        Record::Application(row) => {
+            put!(catalog.applications, row, verb, "application", &row.name);
+        }
+        Record::Endpoint(row) => {
+            put!(catalog.endpoints, row, verb, "endpoint", row.id.as_str());
+        }
+        Record::Environment(row) => {
+            put!(catalog.environments, row, verb, "environment", &row.slug);
+        }
+        Record::EventType(row) => {
+            let name = row.name.as_str();
+            put!(catalog.event_types, row, verb, "event type", name);
+        }
+        Record::ManagementToken(row) => {
+            let rows = &mut catalog.management_tokens;
+            put!(rows, row, verb, "management token", &row.name);
+        }
+        // No portal is served from memory yet: its sessions are made and not kept.
+        Record::PortalSession(_) => {}
+        Record::Publication(row) => {
+            catalog.publications.retain(|other| other != row);
+            if verb == Verb::Create {
+                catalog.publications.push(*row);
+            }
+        }
+        Record::Subscription(row) => {
+            catalog.subscriptions.retain(|other| other.id != row.id);
+            if verb == Verb::Create {
+                catalog.subscriptions.push(*row);
+            }
+        }
+        Record::Workspace(row) => {
+            let rows = &mut catalog.workspaces;
+            let at = rows.iter().position(|other| other.id == row.id);
+            match (at, verb) {
+                (Some(at), Verb::Update) => rows[at] = row.clone(),
+                (None, Verb::Create) => rows.push(row.clone()),
+                (None, _) => return Err(CatalogError::NotFound("workspace")),
+                (Some(_), _) => return taken("workspace", &row.name),
+            }
+        }
+    }
+    if verb == Verb::Remove {
+        remove_dependents(catalog, &change.record);
+    }
+    Ok(())
+}
+
+/// Removes what makes no sense without the removed row.
+fn remove_dependents(catalog: &mut Snapshot, removed: &Record) {
+    match removed {
+        Record::Application(row) => {
+            let of_application = |endpoint: &EndpointRecord| endpoint.application == Some(row.id);
+            let (gone, kept) = std::mem::take(&mut catalog.endpoints)
+                .into_iter()
+                .partition(of_application);
+            catalog.endpoints = kept;
+            let gone: Vec<EndpointRecord> = gone;
+            for endpoint in gone {
+                remove_dependents(catalog, &Record::Endpoint(endpoint));
+            }
+        }
+        Record::Endpoint(row) => {
+            catalog.subscriptions.retain(|it| it.endpoint != row.id);
+            revoke(catalog, |key| key.endpoint == Some(row.id));
+        }
+        Record::Environment(row) => {
+            catalog.publications.retain(|it| it.environment != row.id);
+            revoke(catalog, |key| key.environment == Some(row.id));
+        }
+        Record::EventType(row) => {
+            catalog.subscriptions.retain(|it| it.event_type != row.id);
+            catalog.publications.retain(|it| it.event_type != row.id);
+        }
+        _ => {}
+    }
+}
+
+fn revoke(catalog: &mut Snapshot, is_bound: impl Fn(&ApiKeyRecord) -> bool) {
+    for key in catalog.api_keys.iter_mut().filter(|key| is_bound(key)) {
+        key.state = KeyState::Revoked;
+    }
+}
+
+/// Whether something that must be the row's alone is another's.
+fn is_taken(catalog: &Snapshot, record: &Record) -> bool {
+    match record {
+        Record::ApiKey(row) => catalog.api_keys.iter().any(|it| {
+            it.id != row.id
+                && (it.hash == row.hash || it.workspace == row.workspace && it.name == row.name)
+        }),
+        Record::Application(row) => catalog.applications.iter().any(|it| {
+            it.id != row.id
+                && it.workspace == row.workspace
+                && it.external_id.is_some()
+                && it.external_id == row.external_id
+        }),
+        Record::Environment(row) => catalog
+            .environments
+            .iter()
+            .any(|it| it.id != row.id && it.workspace == row.workspace && it.slug == row.slug),
+        Record::EventType(row) => catalog
+            .event_types
+            .iter()
+            .any(|it| it.id != row.id && it.workspace == row.workspace && it.name == row.name),
+        Record::ManagementToken(row) => catalog.management_tokens.iter().any(|it| {
+            it.id != row.id
+                && (it.hash == row.hash || it.workspace == row.workspace && it.name == row.name)
+        }),
+        Record::Workspace(row) => {
+            let mut rows = catalog.workspaces.iter();
+            rows.any(|it| it.id != row.id && it.name == row.name)
+        }
+        Record::Endpoint(_)
+        | Record::PortalSession(_)
+        | Record::Publication(_)
+        | Record::Subscription(_) => false,
+    }
+}
+
+/// What an error calls the row.
+fn named(record: &Record) -> (&'static str, String) {
+    match record {
+        Record::ApiKey(row) => ("API key", row.name.clone()),
+        Record::Application(row) => ("application", row.name.clone()),
+        Record::Environment(row) => ("environment", row.slug.clone()),
+        Record::EventType(row) => ("event type", row.name.to_string()),
+        Record::ManagementToken(row) => ("management token", row.name.clone()),
+        Record::Workspace(row) => ("workspace", row.name.clone()),
+        _ => ("row", String::new()),
+    }
+}
+
+fn taken(what: &'static str, name: &str) -> Result<(), CatalogError> {
+    Err(ManifestError::Taken {
+        what,
+        name: name.to_owned(),
+    }
+    .into())
+}

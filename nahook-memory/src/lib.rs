@@ -1,0 +1,84 @@
+//! In-memory adapters for every port: for tests, benches, and what need not outlive the process.
+//!
+//! One [`MemoryStore`] is a whole back end; its clones are handles to the same state. The rate limiter is
+//! [`GcraLimiter`](nahook_core::GcraLimiter), which keeps its state in memory too.
+
+mod catalog;
+mod direct;
+mod endpoints;
+mod idempotency;
+mod keys;
+mod log;
+mod management;
+mod publisher;
+mod queue;
+mod recorder;
+mod redelivery;
+mod search;
+mod state;
+mod subscriptions;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use self::state::State;
+use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
+
+/// A back end in memory: every port but the rate limiter.
+///
+/// Settled deliveries are kept for the log, the latest 100,000 of them.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    generation: watch::Sender<u64>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+impl MemoryStore {
+    /// An empty store with these components.
+    pub fn new(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
+        let (generation, _) = watch::channel(0);
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                generation,
+                clock,
+                ids,
+            }),
+        }
+    }
+
+    /// The state. Nothing panics while holding it, so a poisoned lock is as good as any.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever waits for the queue to change.
+    fn wake(&self) {
+        self.shared
+            .generation
+            .send_modify(|generation| *generation += 1);
+    }
+}
+
+impl Default for MemoryStore {
+    /// An empty store with the system's clock.
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock), Arc::new(RandomIds))
+    }
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+use std::sync::Arc;
+
+use super::MemoryStore;
+use super::catalog::write;
+use super::state::State;
+use nahook_control::{
+    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Record, Select,
+    Snapshot,
+};
+
+use nahook_core::{StoreError, WorkspaceId};
+
+impl ManagementStore for MemoryStore {
+    async fn read(
+        &self,
+        workspace: &WorkspaceId,
+        selection: &[Select],
+    ) -> Result<Snapshot, StoreError> {
+        Ok(selected(&self.state().catalog, *workspace, selection))
+    }
+
+    async fn change(
+        &self,
+        workspace: &WorkspaceId,
+        plan: &Arc<dyn ChangePlan>,
+    ) -> Result<Vec<Change>, ManagementError> {
+        let mut state = self.state();
+        let rows = selected(&state.catalog, *workspace, plan.reads());
+        let planned = plan.plan(&rows)?;
+        let mut catalog = state.catalog.clone();
+        for change in &planned.changes {
+            write(&mut catalog, change)?;
+        }
+        state.take_over(catalog, &planned.changes);
+        state.audit.extend(planned.audit);
+        Ok(planned.changes)
+    }
+
+    async fn audit_log(
+        &self,
+        workspace: &WorkspaceId,
+        query: &AuditQuery,
+    ) -> Result<AuditPage, StoreError> {
+        let state = self.state();
+        let matching: Vec<_> = state
+            .audit
+            .iter()
+            .rev()
+            .filter(|entry| {
+                entry.workspace == *workspace
+                    && query.from.is_none_or(|from| entry.created_at >= from)
+                    && query.to.is_none_or(|to| entry.created_at < to)
+                    && query.action.as_ref().is_none_or(|it| entry.action == *it)
+                    && (query.resource_type.as_ref()).is_none_or(|it| entry.resource_type == *it)
+                    && query.actor_kind.is_none_or(|it| entry.actor.kind == it)
+            })
+            .collect();
+        let (offset, limit) = (saturating(query.offset), saturating(query.limit));
+        Ok(AuditPage {
+            total: matching.len() as u64,
+            entries: matching
+                .into_iter()
+                .skip(offset)
+                .take(limit)
+                .cloned()
+                .collect(),
+        })
+    }
+
+    async fn sealing_key(&self) -> Result<[u8; 32], StoreError> {
+        let draw = || self.shared.ids.random().to_be_bytes();
+        let mut state = self.state();
+        Ok(*state.sealing_key.get_or_insert_with(|| {
+            let mut key = [0; 32];
+            key[..16].copy_from_slice(&draw());
+            key[16..].copy_from_slice(&draw());
+            key
+        }))
+    }
+}
+
+impl State {
+    /// Puts the changed catalog in the place of the one before.
+    pub(super) fn take_over(&mut self, catalog: Snapshot, changes: &[Change]) {
+        // An endpoint that is enabled again starts afresh: its old failures must not disable it at the next one.
+        for change in changes {
+            let Record::Endpoint(row) = &change.record else {
+                continue;
+            };
+            let mut before = self.catalog.endpoints.iter();
+            if row.is_active && before.any(|old| old.id == row.id && !old.is_active) {
+                self.failing_since.remove(&row.id);
+            }
+        }
+        self.catalog = catalog;
+        self.look_ups.clear();
+        self.members.clear();
+    }
+}
+
+fn saturating(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) -> Snapshot {
+    let mut rows = Snapshot::default();
+    /// Adds the rows of the workspace that the condition holds for, each once.
+    macro_rules! take {
+        ($kind:ident) => {
+            take!($kind, |_row| true)
+        };
+        ($kind:ident, |$row:ident| $condition:expr) => {{
+            for $row in &catalog.$kind {
+                if $row.workspace == workspace && $condition && !rows.$kind.contains($row) {
+                    rows.$kind.push($row.clone());
+                }
+            }
+        }};
+    }
+    for select in selection {
+        match select {
+            Select::ApiKeys => take!(api_keys),
+            Select::Applications { offset, limit } => {
+                let of_workspace = catalog.applications.iter();
+                let page = of_workspace
+                    .filter(|row| row.workspace == workspace)
+                    .skip(saturating(*offset))
+                    .take(saturating(*limit));
+                for row in page {
+                    if !rows.applications.contains(row) {
+                        rows.applications.push(row.clone());
+                    }
+                }
+            }
+            Select::Application(id) => take!(applications, |row| row.id == *id),
+            Select::ApplicationCalled(name) => {
+                take!(applications, |row| row.external_id.as_ref() == Some(name));
+            }
+            Select::Endpoint(id) => take!(endpoints, |row| row.id == *id),
+            Select::Endpoints => take!(endpoints),
+            Select::EndpointsOf(id) => take!(endpoints, |row| row.application == Some(*id)),
+            Select::Environments => take!(environments),
+            Select::EventTypesWith(ids) => take!(event_types, |row| ids.contains(&row.id)),
+            Select::EventTypes => take!(event_types),
+            Select::ManagementTokens => take!(management_tokens),
+            Select::PublicationsIn(id) => take!(publications, |row| row.environment == *id),
+            Select::SubscriberCounts(ids) => {
+                for row in &catalog.subscriptions {
+                    let is_wanted = ids.as_ref().is_none_or(|ids| ids.contains(&row.event_type));
+                    if row.workspace == workspace && is_wanted {
+                        *rows.subscriber_counts.entry(row.event_type).or_default() += 1;
+                    }
+                }
+            }
+            Select::SubscriptionsOf(id) => take!(subscriptions, |row| row.endpoint == *id),
+            Select::SubscriptionsTo(id) => take!(subscriptions, |row| row.event_type == *id),
+            Select::Workspace => {
+                let mut workspaces = catalog.workspaces.iter();
+                rows.workspaces
+                    .extend(workspaces.find(|row| row.id == workspace).cloned());
+            }
+        }
+    }
+    rows
+}

@@ -1,0 +1,58 @@
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::MemoryStore;
+use super::state::{Row, State};
+use nahook_core::{
+    Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, FailureKind, WorkspaceId,
+};
+
+use nahook_queue::DeliveryStatus;
+
+impl DeliveryPublisher for MemoryStore {
+    /// Queues at once, without waiting for anything: there is nothing to roll back when dropped.
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        let event = Arc::new(event.clone());
+        let mut state = self.state();
+        let known = state.endpoints_of(event.workspace);
+        for delivery in deliveries {
+            if !known.contains(&delivery.endpoint()) {
+                delivery.failed(FailureKind::EndpointGone);
+                continue;
+            }
+            state.publish(Arc::clone(&event), delivery.id(), delivery.endpoint());
+            delivery.published();
+        }
+        drop(state);
+        self.wake();
+    }
+}
+
+impl State {
+    /// The ids of a workspace's endpoints.
+    pub(super) fn endpoints_of(&mut self, workspace: WorkspaceId) -> Arc<HashSet<EndpointId>> {
+        let known = self.members.entry(workspace).or_insert_with(|| {
+            let endpoints = self.catalog.endpoints.iter();
+            let its = endpoints.filter(|row| row.workspace == workspace);
+            Arc::new(its.map(|row| row.id).collect())
+        });
+        Arc::clone(known)
+    }
+
+    /// Puts a fresh delivery on the queue.
+    pub(super) fn publish(&mut self, event: Arc<Event>, id: DeliveryId, endpoint: EndpointId) {
+        let accepted_at = event.accepted_at;
+        let row = Row {
+            event,
+            endpoint,
+            status: DeliveryStatus::Pending,
+            attempts: BTreeMap::new(),
+            due_at: None,
+            delivered_at: None,
+            updated_at: accepted_at,
+            recorded: None,
+        };
+        self.deliveries.insert(id, row);
+        self.enqueue(id, accepted_at);
+    }
+}

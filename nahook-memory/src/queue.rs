@@ -1,0 +1,220 @@
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::MemoryStore;
+use super::state::{Held, State};
+use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp};
+
+use nahook_queue::{
+    DeliveryQueue, DeliveryStatus, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
+    Next, Settled, Settlement,
+};
+
+impl DeliveryQueue for MemoryStore {
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        // Read first: what changes from here on is then told by `changed`.
+        let generation = *self.shared.generation.borrow();
+        let now = self.shared.clock.now();
+        let mut state = self.state();
+        state.reclaim_expired(now);
+        let deliveries = state.lease(request, now);
+        let next_due = state.next_due(now);
+        Ok(LeaseBatch {
+            deliveries,
+            next_due,
+            generation,
+        })
+    }
+
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        let now = self.shared.clock.now();
+        let mut state = self.state();
+        state.reclaim_expired(now);
+        let expires_at = now.saturating_add(duration);
+        Ok(leases
+            .iter()
+            .map(|lease| state.extend(*lease, expires_at))
+            .collect())
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        let now = self.shared.clock.now();
+        let mut state = self.state();
+        let settled = settlements
+            .iter()
+            .map(|settlement| state.settle(settlement, now))
+            .collect();
+        drop(state);
+        self.wake();
+        Ok(settled)
+    }
+
+    async fn changed(&self, generation: u64) {
+        let mut changes = self.shared.generation.subscribe();
+        // The sender lives as long as the store, so waiting cannot fail.
+        let _ = changes.wait_for(|current| *current != generation).await;
+    }
+}
+
+impl State {
+    fn reclaim_expired(&mut self, now: Timestamp) {
+        while let Some((expires_at, id)) = self.expiries.first().copied()
+            && expires_at <= now
+        {
+            self.expiries.remove(&(expires_at, id));
+            self.leases.remove(&id);
+            let due_at = self.deliveries.get(&id).and_then(|row| row.due_at);
+            self.enqueue(id, due_at.unwrap_or(now));
+        }
+    }
+
+    /// Takes from one endpoint after the other, one each, until nothing more may be taken.
+    fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Vec<LeasedDelivery> {
+        let mut room = self.room(request);
+        let mut leased = Vec::new();
+        let mut in_turn = self.in_turn();
+        while leased.len() < request.max && !in_turn.is_empty() {
+            in_turn.retain(|endpoint| {
+                if leased.len() >= request.max {
+                    return true;
+                }
+                let left = room.entry(*endpoint).or_insert(request.per_endpoint_max);
+                let due = self.waiting.get_mut(endpoint).filter(|_| *left > 0);
+                let Some(id) = due.and_then(|waiting| waiting.pop_due(now)) else {
+                    return false;
+                };
+                *left -= 1;
+                self.served_last = Some(*endpoint);
+                leased.extend(self.hold(id, request, now));
+                true
+            });
+        }
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
+        leased
+    }
+
+    /// How many more leases the worker may have for each endpoint where that is not the usual number.
+    fn room(&self, request: &LeaseRequest) -> HashMap<EndpointId, usize> {
+        let mut room: HashMap<_, _> = request.exceptions.iter().copied().collect();
+        for (id, held) in &self.leases {
+            if held.worker == request.worker
+                && let Some(row) = self.deliveries.get(id)
+            {
+                let left = room.entry(row.endpoint).or_insert(request.per_endpoint_max);
+                *left = left.saturating_sub(1);
+            }
+        }
+        room
+    }
+
+    /// The endpoints for which something waits, beginning behind the one served last.
+    fn in_turn(&self) -> Vec<EndpointId> {
+        let after = self.served_last.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.waiting.range((after, Bound::Unbounded));
+        let ahead = self
+            .waiting
+            .iter()
+            .take_while(|(id, _)| self.served_last.is_some_and(|last| **id <= last));
+        behind.chain(ahead).map(|(id, _)| *id).collect()
+    }
+
+    fn hold(
+        &mut self,
+        id: DeliveryId,
+        request: &LeaseRequest,
+        now: Timestamp,
+    ) -> Option<LeasedDelivery> {
+        self.tokens += 1;
+        let token = LeaseToken(self.tokens);
+        let expires_at = now.saturating_add(request.duration);
+        let row = self.deliveries.get(&id)?;
+        self.leases.insert(
+            id,
+            Held {
+                token,
+                worker: request.worker,
+                expires_at,
+            },
+        );
+        self.expiries.insert((expires_at, id));
+        Some(LeasedDelivery {
+            lease: Lease {
+                delivery: id,
+                token,
+            },
+            message: row.event.id,
+            workspace: row.event.workspace,
+            endpoint: row.endpoint,
+            event_type: row
+                .event
+                .event_type
+                .as_ref()
+                .map(|found| found.name.clone()),
+            payload: row.event.payload.clone(),
+            attempts: row.attempts_made(),
+            accepted_at: row.event.accepted_at,
+        })
+    }
+
+    fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self
+            .waiting
+            .values()
+            .filter_map(|waiting| waiting.next_due_after(now));
+        waiting
+            .chain(self.expiries.first().map(|(at, _)| *at))
+            .min()
+    }
+
+    fn extend(&mut self, lease: Lease, expires_at: Timestamp) -> bool {
+        let Some(mut held) = self.end_lease(lease.delivery, lease.token) else {
+            return false;
+        };
+        held.expires_at = expires_at;
+        self.expiries.insert((expires_at, lease.delivery));
+        self.leases.insert(lease.delivery, held);
+        true
+    }
+
+    fn settle(&mut self, settlement: &Settlement, now: Timestamp) -> Settled {
+        let Lease {
+            delivery: id,
+            token,
+        } = settlement.lease;
+        if self.end_lease(id, token).is_none() {
+            return Settled::LeaseLost;
+        }
+        let Some(row) = self.deliveries.get_mut(&id) else {
+            return Settled::LeaseLost;
+        };
+        row.updated_at = now;
+        let number = row.attempts_made().saturating_add(1);
+        let attempt = settlement.attempt.clone();
+        row.attempts
+            .extend(attempt.map(|attempt| (number, attempt)));
+        let waits_since = row.due_at.unwrap_or(now);
+        match settlement.next {
+            Next::Release => self.enqueue(id, waits_since),
+            Next::Retry(at) => {
+                row.status = DeliveryStatus::ScheduledRetry;
+                self.enqueue(id, at);
+            }
+            Next::DeadLetter => self.close(id, DeliveryStatus::DeadLetter),
+            Next::Delivered => {
+                row.delivered_at = Some(now);
+                self.close(id, DeliveryStatus::Delivered);
+            }
+            Next::Failed => self.close(id, DeliveryStatus::Failed),
+        }
+        Settled::Done
+    }
+
+    fn close(&mut self, id: DeliveryId, status: DeliveryStatus) {
+        if let Some(row) = self.deliveries.get_mut(&id) {
+            row.status = status;
+            row.due_at = None;
+        }
+        self.retire(id);
+    }
+}

@@ -1,0 +1,197 @@
+//! What the store holds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::idempotency::Keys;
+use nahook_control::{AuditEntry, Snapshot};
+
+use nahook_core::{
+    DeliveryId, EndpointId, Event, EventTypeName, FanOutScope, Subscribers, Timestamp, WorkspaceId,
+};
+
+use nahook_queue::{Attempt, DeliveryStatus, LeaseToken, Standing, WorkerId};
+
+/// How many settled deliveries are kept.
+const SETTLED_MAX: usize = 100_000;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) catalog: Snapshot,
+    /// Answers to earlier look-ups; emptied by every change of the catalog.
+    pub(super) look_ups: HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>,
+    /// The endpoints of workspaces in which something was published; likewise.
+    pub(super) members: HashMap<WorkspaceId, Arc<HashSet<EndpointId>>>,
+    pub(super) failing_since: HashMap<EndpointId, Timestamp>,
+    pub(super) deliveries: BTreeMap<DeliveryId, Row>,
+    pub(super) keys: Keys,
+    pub(super) waiting: BTreeMap<EndpointId, Waiting>,
+    pub(super) leases: HashMap<DeliveryId, Held>,
+    pub(super) expiries: BTreeSet<(Timestamp, DeliveryId)>,
+    /// The endpoint served last: the next lease begins behind it.
+    pub(super) served_last: Option<EndpointId>,
+    pub(super) tokens: u64,
+    /// The oldest first.
+    pub(super) audit: Vec<AuditEntry>,
+    pub(super) sealing_key: Option<[u8; 32]>,
+    settled: VecDeque<DeliveryId>,
+}
+
+/// A delivery.
+pub(super) struct Row {
+    pub(super) event: Arc<Event>,
+    pub(super) endpoint: EndpointId,
+    pub(super) status: DeliveryStatus,
+    /// By their number.
+    pub(super) attempts: BTreeMap<u32, Attempt>,
+    pub(super) due_at: Option<Timestamp>,
+    pub(super) delivered_at: Option<Timestamp>,
+    pub(super) updated_at: Timestamp,
+    /// Present if a queue elsewhere carries it.
+    pub(super) recorded: Option<Recorded>,
+}
+
+/// What a queue elsewhere has told of a delivery.
+pub(super) struct Recorded {
+    pub(super) attempts: u32,
+    pub(super) standing: Standing,
+    pub(super) delivered_at: Option<Timestamp>,
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        Self {
+            attempts: 0,
+            standing: Standing::Pending,
+            delivered_at: None,
+        }
+    }
+}
+
+impl Row {
+    /// How many attempts were made.
+    pub(super) fn attempts_made(&self) -> u32 {
+        let last = self
+            .attempts
+            .last_key_value()
+            .map_or(0, |(number, _)| *number);
+        let told = self
+            .recorded
+            .as_ref()
+            .map_or(0, |recorded| recorded.attempts);
+        last.max(told)
+    }
+
+    /// When the next attempt is due, if one has failed.
+    pub(super) fn next_retry_at(&self) -> Option<Timestamp> {
+        match &self.recorded {
+            Some(Recorded {
+                standing: Standing::Retry(at),
+                ..
+            }) => Some(*at),
+            Some(_) => None,
+            None => self
+                .due_at
+                .filter(|_| self.status == DeliveryStatus::ScheduledRetry),
+        }
+    }
+}
+
+/// The deliveries of one endpoint that nobody has leased, by when they are due.
+#[derive(Default)]
+pub(super) struct Waiting {
+    fresh: BTreeSet<(Timestamp, DeliveryId)>,
+    retries: BTreeSet<(Timestamp, DeliveryId)>,
+    /// Whose turn it is: a backlog of either kind leaves every second place to the other.
+    retry_is_next: bool,
+}
+
+/// A lease.
+pub(super) struct Held {
+    pub(super) token: LeaseToken,
+    pub(super) worker: WorkerId,
+    pub(super) expires_at: Timestamp,
+}
+
+impl Waiting {
+    pub(super) fn insert(&mut self, due_at: Timestamp, id: DeliveryId, is_retry: bool) {
+        let set = if is_retry {
+            &mut self.retries
+        } else {
+            &mut self.fresh
+        };
+        set.insert((due_at, id));
+    }
+
+    /// Takes the one whose turn it is among those due at `now`.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<DeliveryId> {
+        let due = |set: &BTreeSet<(Timestamp, DeliveryId)>| {
+            set.first().copied().filter(|(due_at, _)| *due_at <= now)
+        };
+        let take_retry = match (due(&self.fresh), due(&self.retries)) {
+            (None, None) => return None,
+            (fresh, None) => fresh.is_none(),
+            (None, Some(_)) => true,
+            (Some(_), Some(_)) => self.retry_is_next,
+        };
+        self.retry_is_next = !take_retry;
+        let set = if take_retry {
+            &mut self.retries
+        } else {
+            &mut self.fresh
+        };
+        set.pop_first().map(|(_, id)| id)
+    }
+
+    /// When the first becomes due that is not due at `now`.
+    pub(super) fn next_due_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let after = |set: &BTreeSet<(Timestamp, DeliveryId)>| {
+            let from = (
+                now.saturating_add(std::time::Duration::from_nanos(1)),
+                DeliveryId::from_bits(0),
+            );
+            set.range(from..).next().map(|(due_at, _)| *due_at)
+        };
+        after(&self.fresh)
+            .into_iter()
+            .chain(after(&self.retries))
+            .min()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.retries.is_empty()
+    }
+}
+
+impl State {
+    /// Puts a delivery among those that wait.
+    pub(super) fn enqueue(&mut self, id: DeliveryId, due_at: Timestamp) {
+        if let Some(row) = self.deliveries.get_mut(&id) {
+            row.due_at = Some(due_at);
+            let waiting = self.waiting.entry(row.endpoint).or_default();
+            waiting.insert(due_at, id, !row.attempts.is_empty());
+        }
+    }
+
+    /// Ends a lease, if it is the one with that token.
+    pub(super) fn end_lease(&mut self, id: DeliveryId, token: LeaseToken) -> Option<Held> {
+        if self.leases.get(&id)?.token != token {
+            return None;
+        }
+        let held = self.leases.remove(&id)?;
+        self.expiries.remove(&(held.expires_at, id));
+        Some(held)
+    }
+
+    /// Remembers that a delivery is settled, and forgets the oldest beyond the bound.
+    pub(super) fn retire(&mut self, id: DeliveryId) {
+        self.settled.push_back(id);
+        if self.settled.len() > SETTLED_MAX
+            && let Some(oldest) = self.settled.pop_front()
+            // It may have been queued again since.
+            && self.deliveries.get(&oldest).is_some_and(|row| row.due_at.is_none())
+        {
+            self.deliveries.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What became of deliveries, for people who ask.
+
+use crate::Attempt;
+use nahook_core::erase;
+
+use nahook_core::{
+    DeliveryId, EndpointId, EventTypeId, IdempotencyKey, MessageId, Metadata, Payload, StoreError,
+    Timestamp, WorkspaceId,
+};
+
+/// Where a delivery stands (contract, section 2).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum DeliveryStatus {
+    /// Every attempt of the schedule has failed.
+    DeadLetter,
+    /// A receiver took it.
+    Delivered,
+    /// A worker is attempting it.
+    Delivering,
+    /// Given up before the schedule's end.
+    Failed,
+    /// Waiting for its first attempt.
+    Pending,
+    /// Waiting for a further attempt.
+    ScheduledRetry,
+}
+
+impl DeliveryStatus {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::DeadLetter,
+        Self::Delivered,
+        Self::Delivering,
+        Self::Failed,
+        Self::Pending,
+        Self::ScheduledRetry,
+    ];
+
+    /// Whether nobody attempts it any more though no receiver took it.
+    pub const fn is_given_up(self) -> bool {
+        matches!(self, Self::DeadLetter | Self::Failed)
+    }
+
+    /// The status on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeadLetter => "dead_letter",
+            Self::Delivered => "delivered",
+            Self::Delivering => "delivering",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+            Self::ScheduledRetry => "scheduled_retry",
+        }
+    }
+}
+
+/// A delivery as the log shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeliveryRecord {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its message.
+    pub message: MessageId,
+    /// The endpoint it is for.
+    pub endpoint: EndpointId,
+    /// What its caller knows it by; the [delivery's own](IdempotencyKey::of) where the caller gave none.
+    pub idempotency_key: IdempotencyKey,
+    /// The event type; absent where a payload was sent to an endpoint directly.
+    pub event_type: Option<EventTypeId>,
+    /// The event's labels.
+    pub metadata: Metadata,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When the first attempt began.
+    pub first_attempt_at: Option<Timestamp>,
+    /// When a receiver took it.
+    pub delivered_at: Option<Timestamp>,
+    /// When the next attempt is due.
+    pub next_retry_at: Option<Timestamp>,
+    /// Whether its payload is kept.
+    pub has_payload: bool,
+    /// When the event was accepted.
+    pub created_at: Timestamp,
+    /// When any of this last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An attempt as the log shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AttemptRecord {
+    /// Counted from 1.
+    pub number: u32,
+    /// How it went.
+    pub attempt: Attempt,
+}
+
+/// Shows deliveries and their attempts. Nothing of another workspace can be told from what is missing.
+pub trait DeliveryLog: Send + Sync {
+    /// The delivery, if the workspace has it.
+    fn delivery(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> impl Future<Output = Result<Option<DeliveryRecord>, StoreError>> + Send;
+
+    /// The delivery's attempts, the oldest first; `None` if the workspace has no such delivery.
+    fn attempts(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> impl Future<Output = Result<Option<Vec<AttemptRecord>>, StoreError>> + Send;
+
+    /// The delivery's payload; `None` if the workspace has no such delivery.
+    fn payload(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> impl Future<Output = Result<Option<Payload>, StoreError>> + Send;
+}
+
+erase! {
+    /// [`DeliveryLog`] as a trait object.
+    DeliveryLog as DynDeliveryLog {
+        fn delivery / delivery_dyn(id: DeliveryId, workspace: &WorkspaceId)
+            -> Result<Option<DeliveryRecord>, StoreError>;
+        fn attempts / attempts_dyn(id: DeliveryId, workspace: &WorkspaceId)
+            -> Result<Option<Vec<AttemptRecord>>, StoreError>;
+        fn payload / payload_dyn(id: DeliveryId, workspace: &WorkspaceId)
+            -> Result<Option<Payload>, StoreError>;
+    }
+}

@@ -1,0 +1,171 @@
+//! Where deliveries wait for a worker.
+
+use std::time::Duration;
+
+use nahook_core::erase;
+use nahook_core::{
+    DeliveryId, EndpointId, EventTypeName, MessageId, Payload, StoreError, Timestamp, WorkspaceId,
+};
+
+/// One worker among those that share a queue; drawn at random when a worker starts.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct WorkerId(pub u64);
+
+/// What distinguishes one lease of a delivery from every other.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LeaseToken(pub u64);
+
+/// A worker's claim on a delivery.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Lease {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Proof that it is this claim and not a later one.
+    pub token: LeaseToken,
+}
+
+/// What a worker asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeaseRequest {
+    /// Who asks.
+    pub worker: WorkerId,
+    /// How many deliveries at most.
+    pub max: usize,
+    /// How many unsettled leases the worker may hold for one endpoint, those it holds already included.
+    pub per_endpoint_max: usize,
+    /// Endpoints for which another number holds than `per_endpoint_max`.
+    pub exceptions: Vec<(EndpointId, usize)>,
+    /// How long the leases last unless extended.
+    pub duration: Duration,
+}
+
+/// A delivery that its worker, and nobody else, may now attempt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeasedDelivery {
+    /// The claim, to be shown when extending or settling.
+    pub lease: Lease,
+    /// The message it belongs to.
+    pub message: MessageId,
+    /// The workspace it belongs to.
+    pub workspace: WorkspaceId,
+    /// The endpoint it is for.
+    pub endpoint: EndpointId,
+    /// The event type's name; absent where a payload was sent to an endpoint directly.
+    pub event_type: Option<EventTypeName>,
+    /// What to send.
+    pub payload: Payload,
+    /// How many attempts were settled before.
+    pub attempts: u32,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// The answer to a [`LeaseRequest`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LeaseBatch {
+    /// The deliveries, now leased.
+    pub deliveries: Vec<LeasedDelivery>,
+    /// When the passing of time alone makes something leasable that was not: a retry due, a lease expired. `None` if
+    /// nothing waits for time.
+    pub next_due: Option<Timestamp>,
+    /// What to hand to [`DeliveryQueue::changed`].
+    pub generation: u64,
+}
+
+/// One HTTP request of a delivery, as it went.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attempt {
+    /// When the request began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// The receiver's status, if it answered.
+    pub status_code: Option<u16>,
+    /// Why it failed, for people; shown to the tenant, so it names nothing of the inside.
+    pub error: Option<String>,
+}
+
+/// What is to become of a delivery.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Every attempt of the schedule has failed.
+    DeadLetter,
+    /// A receiver took it.
+    Delivered,
+    /// Given up before the schedule's end: the endpoint is gone or disabled.
+    Failed,
+    /// Not attempted after all: leasable again at once.
+    Release,
+    /// To be attempted again then.
+    Retry(Timestamp),
+}
+
+/// How a worker ends a lease.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settlement {
+    /// The claim.
+    pub lease: Lease,
+    /// The attempt made under it, if one was.
+    pub attempt: Option<Attempt>,
+    /// What is to become of the delivery.
+    pub next: Next,
+}
+
+/// What a queue says of one [`Settlement`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settled {
+    /// Recorded.
+    Done,
+    /// The lease had expired, or it was settled before: nothing was recorded. A queue may still take the settlement of an
+    /// expired lease as long as nobody has leased the delivery again.
+    LeaseLost,
+}
+
+/// Hands deliveries to workers and takes back what became of them.
+pub trait DeliveryQueue: Send + Sync {
+    /// Leases deliveries that are due, without waiting for any.
+    ///
+    /// # Behaviour
+    /// * A lease is exclusive until it is settled or expires; an expired one is offered again.
+    /// * Endpoints are served in turn: what waits for one endpoint holds no other one back, and old retries and fresh
+    ///   deliveries do not starve each other.
+    /// * The bounds of the request hold over everything its worker has leased and not settled.
+    /// * Nothing is due before its time.
+    ///
+    /// # Cancellation
+    /// A batch that was leased but not received is offered again once its leases expire, at the latest.
+    fn lease(
+        &self,
+        request: &LeaseRequest,
+    ) -> impl Future<Output = Result<LeaseBatch, StoreError>> + Send;
+
+    /// Makes leases last for `duration` from now. Answers, lease by lease, whether it was still held.
+    fn extend(
+        &self,
+        leases: &[Lease],
+        duration: Duration,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// Ends leases and records their attempts, each settlement whole or not at all.
+    ///
+    /// A settled delivery never comes back, a retried one not before its time. An error means that nothing is known;
+    /// settling again is safe: what was recorded answers [`Settled::LeaseLost`].
+    fn settle(
+        &self,
+        settlements: &[Settlement],
+    ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
+
+    /// Resolves once something else than time may have made deliveries leasable since the batch with that `generation`;
+    /// at once if that has already happened. May resolve without reason, never misses one.
+    fn changed(&self, generation: u64) -> impl Future<Output = ()> + Send;
+}
+
+erase! {
+    /// [`DeliveryQueue`] as a trait object.
+    DeliveryQueue as DynDeliveryQueue {
+        fn lease / lease_dyn(request: &LeaseRequest) -> Result<LeaseBatch, StoreError>;
+        fn extend / extend_dyn(leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
+        fn settle / settle_dyn(settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
+        fn changed / changed_dyn(generation: u64);
+    }
+}

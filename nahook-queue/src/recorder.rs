@@ -1,0 +1,95 @@
+//! Where a queue that is not the store writes down what it does, for the [`DeliveryLog`](crate::DeliveryLog).
+
+use std::sync::Arc;
+
+use crate::{Attempt, DeliveryStatus};
+use nahook_core::erase;
+
+use nahook_core::{DeliveryId, EndpointId, Event, StoreError, Timestamp};
+
+/// One thing that happened to a delivery, complete in itself: it brings its event, so that none depends on another.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogEntry {
+    /// The event.
+    pub event: Arc<Event>,
+    /// The delivery of it.
+    pub delivery: DeliveryId,
+    /// The endpoint it is for.
+    pub endpoint: EndpointId,
+    /// How many attempts were made by then, this entry's included.
+    pub attempts: u32,
+    /// The last of them, if it is news.
+    pub attempt: Option<Attempt>,
+    /// Where the delivery stood then.
+    pub standing: Standing,
+    /// When it was so.
+    pub at: Timestamp,
+}
+
+/// Where a delivery stands, as far as a queue elsewhere tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Every attempt of the schedule has failed.
+    DeadLetter,
+    /// A receiver took it.
+    Delivered,
+    /// Given up before the schedule's end.
+    Failed,
+    /// Waiting for its first attempt.
+    Pending,
+    /// To be attempted again then.
+    Retry(Timestamp),
+}
+
+impl Standing {
+    /// The status that the log shows.
+    pub const fn status(self) -> DeliveryStatus {
+        match self {
+            Self::DeadLetter => DeliveryStatus::DeadLetter,
+            Self::Delivered => DeliveryStatus::Delivered,
+            Self::Failed => DeliveryStatus::Failed,
+            Self::Pending => DeliveryStatus::Pending,
+            Self::Retry(_) => DeliveryStatus::ScheduledRetry,
+        }
+    }
+
+    /// Which of two standings after the same number of attempts the log shows: the one of the higher rank.
+    ///
+    /// Two workers may have attempted a delivery at once, each for the other's back: that a receiver took it is then what
+    /// counts.
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Retry(_) => 1,
+            Self::Failed => 2,
+            Self::DeadLetter => 3,
+            Self::Delivered => 4,
+        }
+    }
+}
+
+/// Records what a queue elsewhere does, so that [`DeliveryLog`](crate::DeliveryLog) shows its deliveries as it shows those
+/// of the store's own queue, which never leases them.
+pub trait DeliveryRecorder: Send + Sync {
+    /// Records the entries, all of them or none.
+    ///
+    /// # Behaviour
+    /// * Entries may be repeated and may come in any order, across calls, too: the log shows the same in the end. The
+    ///   standing after most attempts counts, by [`rank`](Standing::rank) where those are equally many; of two attempts
+    ///   with the same number the one that began first; the earliest first attempt, and the latest change.
+    /// * What belongs to a workspace or an endpoint that the store has never had is dropped, and its siblings are recorded.
+    ///   An endpoint that was deleted, and an event type, are remembered.
+    /// * An event whose payload is [not kept](nahook_core::Payload::not_kept) is shown without one.
+    /// * Given ids are kept: a delivery that is the first of its message is found by its id, whatever its bits.
+    /// * A delivery of the store's own queue is left alone.
+    ///
+    /// An error means that nothing is known: record them again.
+    fn record(&self, entries: &[LogEntry]) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+erase! {
+    /// [`DeliveryRecorder`] as a trait object.
+    DeliveryRecorder as DynDeliveryRecorder {
+        fn record / record_dyn(entries: &[LogEntry]) -> Result<(), StoreError>;
+    }
+}

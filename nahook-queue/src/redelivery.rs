@@ -1,0 +1,61 @@
+//! Queueing again what was given up.
+
+use crate::DeliveryStatus;
+use nahook_core::erase;
+
+use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
+
+/// What became of asking for a further attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Redelivered {
+    /// The workspace has no such delivery.
+    NotFound,
+    /// It is not one that was given up, or its payload is not kept any more; this is how it stands.
+    NotGivenUp(DeliveryStatus),
+    /// It is due at once.
+    Queued,
+}
+
+/// Which deliveries are to be attempted again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RedeliveryRequest {
+    /// Whose endpoint it is.
+    pub workspace: WorkspaceId,
+    /// Whose deliveries.
+    pub endpoint: EndpointId,
+    /// Only those accepted then or later.
+    pub since: Timestamp,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Queues deliveries again that ended as failed or dead letter.
+///
+/// The delivery keeps its id, its message's id and its attempts, and takes up the schedule where it stood: one whose
+/// schedule had ended has one attempt more.
+///
+/// A delivery that a queue elsewhere carried, that it gave up and that is only [recorded](crate::DeliveryRecorder) in
+/// this store is this store's queue's to deliver from then on: what is recorded of it later is left out.
+pub trait Redelivery: Send + Sync {
+    /// Makes the delivery due at once, if it was given up.
+    fn redeliver(
+        &self,
+        id: DeliveryId,
+        workspace: &WorkspaceId,
+    ) -> impl Future<Output = Result<Redelivered, StoreError>> + Send;
+
+    /// Makes the endpoint's given-up deliveries due at once, the oldest first, at most `limit` of them. Answers how many;
+    /// less than `limit` says that there are no more.
+    fn redeliver_since(
+        &self,
+        request: &RedeliveryRequest,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
+}
+
+erase! {
+    /// [`Redelivery`] as a trait object.
+    Redelivery as DynRedelivery {
+        fn redeliver / redeliver_dyn(id: DeliveryId, workspace: &WorkspaceId) -> Result<Redelivered, StoreError>;
+        fn redeliver_since / redeliver_since_dyn(request: &RedeliveryRequest) -> Result<usize, StoreError>;
+    }
+}
