@@ -9,7 +9,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use nahook_control::{ApplyMode, Catalog, DynCatalog, DynKeyStore, KeyHash, KeyStore, Manifest};
+use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore, Manifest};
 use nahook_memory::MemoryStore;
 
 use nahook_core::{
@@ -19,8 +19,8 @@ use nahook_sqlite::{SqliteSettings, SqliteStore};
 
 /// The ports this program uses.
 struct BackEnd {
-    catalog: Arc<dyn DynCatalog>,
-    keys: Arc<dyn DynKeyStore>,
+    catalog: Arc<dyn Catalog>,
+    keys: Arc<dyn KeyStore>,
     publisher: Arc<dyn DynDeliveryPublisher>,
     subscriptions: Arc<dyn DynSubscriptionStore>,
 }
@@ -28,7 +28,7 @@ struct BackEnd {
 impl BackEnd {
     fn of<T>(store: T) -> Self
     where
-        T: DynCatalog + DynKeyStore + DynDeliveryPublisher + DynSubscriptionStore + Clone + 'static,
+        T: Catalog + KeyStore + DynDeliveryPublisher + DynSubscriptionStore + Clone + 'static,
     {
         Self {
             catalog: Arc::new(store.clone()),

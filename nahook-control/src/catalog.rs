@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use crate::{ApiKeyRecord, Change, KeyState, Manifest, ManifestError, WorkspaceRecord};
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
@@ -32,48 +33,30 @@ pub enum CatalogError {
 }
 
 /// Keeps what exists and changes it, each call whole or not at all.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait Catalog: Send + Sync {
     /// Makes everything in `manifest` exist as declared; what it does not name stays as it is. Answers what changed, in
     /// the order of the manifest: nothing, when repeated.
-    fn apply(
+    async fn apply(
         &self,
         manifest: &Manifest,
         mode: ApplyMode,
-    ) -> impl Future<Output = Result<Vec<Change>, CatalogError>> + Send;
+    ) -> Result<Vec<Change>, CatalogError>;
 
     /// Every workspace, the oldest first.
-    fn workspaces(&self) -> impl Future<Output = Result<Vec<WorkspaceRecord>, StoreError>> + Send;
+    async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError>;
 
     /// The workspace's keys, the oldest first; revoked ones included.
-    fn api_keys(
-        &self,
-        workspace: &WorkspaceId,
-    ) -> impl Future<Output = Result<Vec<ApiKeyRecord>, StoreError>> + Send;
+    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError>;
 
     /// Enables, disables or revokes a key. Revoking is final: a revoked key is [`CatalogError::NotFound`].
-    fn set_api_key_state(
-        &self,
-        key: &ApiKeyId,
-        state: KeyState,
-    ) -> impl Future<Output = Result<(), CatalogError>> + Send;
+    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError>;
 
     /// The id of the event type with that name, made if it does not exist.
-    fn ensure_event_type(
+    async fn ensure_event_type(
         &self,
         name: &EventTypeName,
         workspace: &WorkspaceId,
-    ) -> impl Future<Output = Result<EventTypeId, CatalogError>> + Send;
-}
-
-erase! {
-    /// [`Catalog`] as a trait object.
-    Catalog as DynCatalog {
-        fn apply / apply_dyn(manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
-        fn workspaces / workspaces_dyn() -> Result<Vec<WorkspaceRecord>, StoreError>;
-        fn api_keys / api_keys_dyn(workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError>;
-        fn set_api_key_state / set_api_key_state_dyn(key: &ApiKeyId, state: KeyState)
-            -> Result<(), CatalogError>;
-        fn ensure_event_type / ensure_event_type_dyn(name: &EventTypeName, workspace: &WorkspaceId)
-            -> Result<EventTypeId, CatalogError>;
-    }
+    ) -> Result<EventTypeId, CatalogError>;
 }

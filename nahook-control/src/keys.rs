@@ -1,7 +1,8 @@
 //! Who a key belongs to.
 
 use crate::KeyHash;
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 
@@ -15,26 +16,15 @@ pub struct KeyEntry<T> {
 }
 
 /// Looks secrets up by their hash.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait KeyStore: Send + Sync {
     /// The ingestion key with this hash. A revoked one is not there.
-    fn api_key(
-        &self,
-        hash: &KeyHash,
-    ) -> impl Future<Output = Result<Option<KeyEntry<Caller>>, StoreError>> + Send;
+    async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
 
     /// The management token with this hash. A revoked one is not there.
-    fn management_token(
+    async fn management_token(
         &self,
         hash: &KeyHash,
-    ) -> impl Future<Output = Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>>
-    + Send;
-}
-
-erase! {
-    /// [`KeyStore`] as a trait object.
-    KeyStore as DynKeyStore {
-        fn api_key / api_key_dyn(hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
-        fn management_token / management_token_dyn(hash: &KeyHash)
-            -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
-    }
+    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
 }

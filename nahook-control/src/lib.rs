@@ -16,11 +16,11 @@ mod secrets;
 mod store;
 
 pub use self::audit::{Actor, ActorKind, AuditEntry};
-pub use self::catalog::{ApplyMode, Catalog, CatalogError, DynCatalog};
+pub use self::catalog::{ApplyMode, Catalog, CatalogError};
 pub use self::changes::{Change, ManifestError, Record, Snapshot, Verb};
 pub use self::endpoint_url::{EndpointUrl, EndpointUrlError};
 pub use self::key_hash::KeyHash;
-pub use self::keys::{DynKeyStore, KeyEntry, KeyStore};
+pub use self::keys::{KeyEntry, KeyStore};
 pub use self::manifest::{
     ApiKeySpec, ApplicationSpec, EndpointSpec, EnvironmentSpec, EventTypeSpec, ManagementTokenSpec,
     Manifest, PlanSpec, RateSpec, WorkspaceSpec,
@@ -39,6 +39,4 @@ pub use self::secrets::{
     API_KEY_PREFIX, MANAGEMENT_TOKEN_PREFIX, SIGNING_SECRET_PREFIX, new_api_key,
     new_management_token, new_signing_secret, signing_secret_is_valid,
 };
-pub use self::store::{
-    AuditPage, AuditQuery, ChangePlan, DynManagementStore, ManagementStore, Planned, Select,
-};
+pub use self::store::{AuditPage, AuditQuery, ChangePlan, ManagementStore, Planned, Select};

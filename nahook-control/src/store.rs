@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapshot};
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use nahook_core::{
     ApplicationId, EndpointId, EnvironmentId, EventTypeId, StoreError, Timestamp, WorkspaceId,
@@ -100,13 +101,15 @@ pub struct AuditPage {
 }
 
 /// Reads and changes what is in a workspace. Nothing of another workspace is ever read or changed.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait ManagementStore: Send + Sync {
     /// The selected rows, all as of one instant; of a workspace that does not exist, none.
-    fn read(
+    async fn read(
         &self,
         workspace: &WorkspaceId,
         selection: &[Select],
-    ) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+    ) -> Result<Snapshot, StoreError>;
 
     /// Reads what the plan needs, lets it decide, and writes what it decided together with its audit entries: one
     /// transaction, in which nobody else changes the workspace.
@@ -119,21 +122,21 @@ pub trait ManagementStore: Send + Sync {
     /// # Errors
     /// The plan's own, unchanged; [`ManagementError::Store`] if the store could not be asked: then the change may have been
     /// made.
-    fn change(
+    async fn change(
         &self,
         workspace: &WorkspaceId,
         plan: &Arc<dyn ChangePlan>,
-    ) -> impl Future<Output = Result<Vec<Change>, ManagementError>> + Send;
+    ) -> Result<Vec<Change>, ManagementError>;
 
     /// The workspace's audit log.
-    fn audit_log(
+    async fn audit_log(
         &self,
         workspace: &WorkspaceId,
         query: &AuditQuery,
-    ) -> impl Future<Output = Result<AuditPage, StoreError>> + Send;
+    ) -> Result<AuditPage, StoreError>;
 
     /// A secret of the whole store's own, drawn when it was made: what the front ends that share it seal cursors with.
-    fn sealing_key(&self) -> impl Future<Output = Result<[u8; 32], StoreError>> + Send;
+    async fn sealing_key(&self) -> Result<[u8; 32], StoreError>;
 }
 
 impl From<CatalogError> for ManagementError {
@@ -143,17 +146,5 @@ impl From<CatalogError> for ManagementError {
             CatalogError::NotFound(what) => Self::NotFound(what),
             CatalogError::Store(error) => Self::Store(error),
         }
-    }
-}
-
-erase! {
-    /// [`ManagementStore`] as a trait object.
-    ManagementStore as DynManagementStore {
-        fn read / read_dyn(workspace: &WorkspaceId, selection: &[Select]) -> Result<Snapshot, StoreError>;
-        fn change / change_dyn(workspace: &WorkspaceId, plan: &Arc<dyn ChangePlan>)
-            -> Result<Vec<Change>, ManagementError>;
-        fn audit_log / audit_log_dyn(workspace: &WorkspaceId, query: &AuditQuery)
-            -> Result<AuditPage, StoreError>;
-        fn sealing_key / sealing_key_dyn() -> Result<[u8; 32], StoreError>;
     }
 }

@@ -11,6 +11,3 @@ pub use self::error::{Causes, SendError, StoreError, StoreErrorKind, TriggerErro
 pub use self::limiter::{GcraLimiter, LimiterKey};
 pub use self::ports::*;
 pub use self::value::*;
-
-#[doc(hidden)]
-pub use async_trait;

@@ -274,13 +274,13 @@ async fn receivers_that_hang_fail_close_or_never_end_cost_seventeen_healthy_ones
 
 #[tokio::test]
 async fn a_back_end_chosen_at_run_time_works_as_well() {
-    use nahook_core::DynEndpointDirectory;
+    use nahook_core::EndpointDirectory;
 
-    use nahook_queue::DynDeliveryQueue;
+    use nahook_queue::DeliveryQueue;
     let (address, mut arrivals) = taking().await;
     let store = store_with(&[address]).await;
-    let queue: Arc<dyn DynDeliveryQueue> = Arc::new(store.clone());
-    let directory: Arc<dyn DynEndpointDirectory> = Arc::new(store.clone());
+    let queue: Arc<dyn DeliveryQueue> = Arc::new(store.clone());
+    let directory: Arc<dyn EndpointDirectory> = Arc::new(store.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = tokio::spawn(Worker::new(queue, directory, transport()).run(async {
         let _ = stopped.await;

@@ -6,6 +6,7 @@ use nahook_control::{
 
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
 
+#[async_trait::async_trait]
 impl Catalog for MemoryStore {
     async fn apply(
         &self,

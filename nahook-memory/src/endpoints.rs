@@ -7,6 +7,7 @@ use nahook_core::{
     EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, StoreError,
 };
 
+#[async_trait::async_trait]
 impl EndpointDirectory for MemoryStore {
     async fn targets(
         &self,

@@ -3,6 +3,7 @@ use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
 
 use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 
+#[async_trait::async_trait]
 impl KeyStore for MemoryStore {
     async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
         let state = self.state();

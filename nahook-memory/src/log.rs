@@ -4,6 +4,7 @@ use nahook_core::{DeliveryId, IdempotencyKey, Payload, StoreError, WorkspaceId};
 
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 
+#[async_trait::async_trait]
 impl DeliveryLog for MemoryStore {
     async fn delivery(
         &self,

@@ -10,6 +10,7 @@ use nahook_control::{
 
 use nahook_core::{StoreError, WorkspaceId};
 
+#[async_trait::async_trait]
 impl ManagementStore for MemoryStore {
     async fn read(
         &self,

@@ -11,6 +11,7 @@ use nahook_queue::{
     Next, Settled, Settlement,
 };
 
+#[async_trait::async_trait]
 impl DeliveryQueue for MemoryStore {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         // Read first: what changes from here on is then told by `changed`.

@@ -10,6 +10,7 @@ use nahook_core::{StoreError, Timestamp};
 
 use nahook_queue::{DeliveryRecorder, DeliveryStatus, LogEntry, Standing};
 
+#[async_trait::async_trait]
 impl DeliveryRecorder for MemoryStore {
     async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError> {
         let mut state = self.state();

@@ -4,6 +4,7 @@ use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
 
 use nahook_queue::{DeliveryStatus, Redelivered, Redelivery, RedeliveryRequest};
 
+#[async_trait::async_trait]
 impl Redelivery for MemoryStore {
     async fn redeliver(
         &self,

@@ -5,6 +5,7 @@ use nahook_core::StoreError;
 
 use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch};
 
+#[async_trait::async_trait]
 impl DeliverySearch for MemoryStore {
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         let state = self.state();

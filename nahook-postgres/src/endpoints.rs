@@ -46,6 +46,7 @@ const HEALTHY: &str = "
 DELETE FROM endpoint_health h USING endpoint e
 WHERE e.id = ANY($1) AND h.endpoint = e.row";
 
+#[async_trait::async_trait]
 impl EndpointDirectory for PostgresStore {
     async fn targets(
         &self,

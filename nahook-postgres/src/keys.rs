@@ -24,6 +24,7 @@ FROM management_token t
 JOIN workspace w ON w.row = t.workspace
 WHERE t.hash = $1 AND t.state <> 2";
 
+#[async_trait::async_trait]
 impl KeyStore for PostgresStore {
     /// Answers from the cache, within the same bounds as a look-up of subscribers.
     async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {

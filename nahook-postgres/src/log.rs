@@ -59,6 +59,7 @@ const KEY: &str = of_delivery!("o.id, d.key", "");
 
 const PAYLOAD: &str = of_delivery!("o.id, e.payload", "JOIN event e ON e.seq = o.seq");
 
+#[async_trait::async_trait]
 impl DeliveryLog for PostgresStore {
     async fn delivery(
         &self,

@@ -30,6 +30,7 @@ const SEALING_KEY: &str = "SELECT key FROM sealing_key";
 const DRAW_SEALING_KEY: &str =
     "INSERT INTO sealing_key (is_drawn, key) VALUES (true, $1) ON CONFLICT DO NOTHING";
 
+#[async_trait::async_trait]
 impl ManagementStore for PostgresStore {
     async fn read(
         &self,

@@ -14,6 +14,7 @@ use crate::store::PostgresStore;
 const RECORD: &str = "
 SELECT record_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
+#[async_trait::async_trait]
 impl DeliveryRecorder for PostgresStore {
     async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError> {
         let mut batch = Batch::default();

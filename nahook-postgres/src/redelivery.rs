@@ -43,6 +43,7 @@ WITH whose AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM given_up), (SELECT count(*) FROM again)";
 
+#[async_trait::async_trait]
 impl Redelivery for PostgresStore {
     async fn redeliver(
         &self,

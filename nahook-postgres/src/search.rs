@@ -47,6 +47,7 @@ const PLACE: &str = "SELECT e.seq, e.id FROM event e WHERE e.id < $1 ORDER BY e.
 /// How a delivery that is being attempted is shown.
 const DELIVERING: i16 = 5;
 
+#[async_trait::async_trait]
 impl DeliverySearch for PostgresStore {
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         Ok(self.found(query).await?)

@@ -8,12 +8,12 @@ mod recording;
 mod redelivery;
 mod search;
 
-pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus, DynDeliveryLog};
+pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 pub use self::queue::{
-    Attempt, DeliveryQueue, DynDeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken,
-    LeasedDelivery, Next, Settled, Settlement, WorkerId,
+    Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery, Next,
+    Settled, Settlement, WorkerId,
 };
-pub use self::recorder::{DeliveryRecorder, DynDeliveryRecorder, LogEntry, Standing};
+pub use self::recorder::{DeliveryRecorder, LogEntry, Standing};
 pub use self::recording::{LoggedPublisher, RecorderBuffer, RecorderBufferSettings};
-pub use self::redelivery::{DynRedelivery, Redelivered, Redelivery, RedeliveryRequest};
-pub use self::search::{DeliveryQuery, DeliverySearch, DynDeliverySearch};
+pub use self::redelivery::{Redelivered, Redelivery, RedeliveryRequest};
+pub use self::search::{DeliveryQuery, DeliverySearch};

@@ -1,7 +1,8 @@
 //! What became of deliveries, for people who ask.
 
 use crate::Attempt;
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use nahook_core::{
     DeliveryId, EndpointId, EventTypeId, IdempotencyKey, MessageId, Metadata, Payload, StoreError,
@@ -97,37 +98,27 @@ pub struct AttemptRecord {
 }
 
 /// Shows deliveries and their attempts. Nothing of another workspace can be told from what is missing.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait DeliveryLog: Send + Sync {
     /// The delivery, if the workspace has it.
-    fn delivery(
+    async fn delivery(
         &self,
         id: DeliveryId,
         workspace: &WorkspaceId,
-    ) -> impl Future<Output = Result<Option<DeliveryRecord>, StoreError>> + Send;
+    ) -> Result<Option<DeliveryRecord>, StoreError>;
 
     /// The delivery's attempts, the oldest first; `None` if the workspace has no such delivery.
-    fn attempts(
+    async fn attempts(
         &self,
         id: DeliveryId,
         workspace: &WorkspaceId,
-    ) -> impl Future<Output = Result<Option<Vec<AttemptRecord>>, StoreError>> + Send;
+    ) -> Result<Option<Vec<AttemptRecord>>, StoreError>;
 
     /// The delivery's payload; `None` if the workspace has no such delivery.
-    fn payload(
+    async fn payload(
         &self,
         id: DeliveryId,
         workspace: &WorkspaceId,
-    ) -> impl Future<Output = Result<Option<Payload>, StoreError>> + Send;
-}
-
-erase! {
-    /// [`DeliveryLog`] as a trait object.
-    DeliveryLog as DynDeliveryLog {
-        fn delivery / delivery_dyn(id: DeliveryId, workspace: &WorkspaceId)
-            -> Result<Option<DeliveryRecord>, StoreError>;
-        fn attempts / attempts_dyn(id: DeliveryId, workspace: &WorkspaceId)
-            -> Result<Option<Vec<AttemptRecord>>, StoreError>;
-        fn payload / payload_dyn(id: DeliveryId, workspace: &WorkspaceId)
-            -> Result<Option<Payload>, StoreError>;
-    }
+    ) -> Result<Option<Payload>, StoreError>;
 }

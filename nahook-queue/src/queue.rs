@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 use nahook_core::{
     DeliveryId, EndpointId, EventTypeName, MessageId, Payload, StoreError, Timestamp, WorkspaceId,
 };
@@ -122,6 +123,8 @@ pub enum Settled {
 }
 
 /// Hands deliveries to workers and takes back what became of them.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait DeliveryQueue: Send + Sync {
     /// Leases deliveries that are due, without waiting for any.
     ///
@@ -134,38 +137,18 @@ pub trait DeliveryQueue: Send + Sync {
     ///
     /// # Cancellation
     /// A batch that was leased but not received is offered again once its leases expire, at the latest.
-    fn lease(
-        &self,
-        request: &LeaseRequest,
-    ) -> impl Future<Output = Result<LeaseBatch, StoreError>> + Send;
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError>;
 
     /// Makes leases last for `duration` from now. Answers, lease by lease, whether it was still held.
-    fn extend(
-        &self,
-        leases: &[Lease],
-        duration: Duration,
-    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
 
     /// Ends leases and records their attempts, each settlement whole or not at all.
     ///
     /// A settled delivery never comes back, a retried one not before its time. An error means that nothing is known;
     /// settling again is safe: what was recorded answers [`Settled::LeaseLost`].
-    fn settle(
-        &self,
-        settlements: &[Settlement],
-    ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
     /// Resolves once something else than time may have made deliveries leasable since the batch with that `generation`;
     /// at once if that has already happened. May resolve without reason, never misses one.
-    fn changed(&self, generation: u64) -> impl Future<Output = ()> + Send;
-}
-
-erase! {
-    /// [`DeliveryQueue`] as a trait object.
-    DeliveryQueue as DynDeliveryQueue {
-        fn lease / lease_dyn(request: &LeaseRequest) -> Result<LeaseBatch, StoreError>;
-        fn extend / extend_dyn(leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
-        fn settle / settle_dyn(settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
-        fn changed / changed_dyn(generation: u64);
-    }
+    async fn changed(&self, generation: u64);
 }

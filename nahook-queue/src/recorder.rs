@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{Attempt, DeliveryStatus};
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use nahook_core::{DeliveryId, EndpointId, Event, StoreError, Timestamp};
 
@@ -70,6 +71,8 @@ impl Standing {
 
 /// Records what a queue elsewhere does, so that [`DeliveryLog`](crate::DeliveryLog) shows its deliveries as it shows those
 /// of the store's own queue, which never leases them.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait DeliveryRecorder: Send + Sync {
     /// Records the entries, all of them or none.
     ///
@@ -84,12 +87,5 @@ pub trait DeliveryRecorder: Send + Sync {
     /// * A delivery of the store's own queue is left alone.
     ///
     /// An error means that nothing is known: record them again.
-    fn record(&self, entries: &[LogEntry]) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-erase! {
-    /// [`DeliveryRecorder`] as a trait object.
-    DeliveryRecorder as DynDeliveryRecorder {
-        fn record / record_dyn(entries: &[LogEntry]) -> Result<(), StoreError>;
-    }
+    async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError>;
 }

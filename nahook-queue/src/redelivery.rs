@@ -1,7 +1,8 @@
 //! Queueing again what was given up.
 
 use crate::DeliveryStatus;
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
 
@@ -36,26 +37,17 @@ pub struct RedeliveryRequest {
 ///
 /// A delivery that a queue elsewhere carried, that it gave up and that is only [recorded](crate::DeliveryRecorder) in
 /// this store is this store's queue's to deliver from then on: what is recorded of it later is left out.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait Redelivery: Send + Sync {
     /// Makes the delivery due at once, if it was given up.
-    fn redeliver(
+    async fn redeliver(
         &self,
         id: DeliveryId,
         workspace: &WorkspaceId,
-    ) -> impl Future<Output = Result<Redelivered, StoreError>> + Send;
+    ) -> Result<Redelivered, StoreError>;
 
     /// Makes the endpoint's given-up deliveries due at once, the oldest first, at most `limit` of them. Answers how many;
     /// less than `limit` says that there are no more.
-    fn redeliver_since(
-        &self,
-        request: &RedeliveryRequest,
-    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
-}
-
-erase! {
-    /// [`Redelivery`] as a trait object.
-    Redelivery as DynRedelivery {
-        fn redeliver / redeliver_dyn(id: DeliveryId, workspace: &WorkspaceId) -> Result<Redelivered, StoreError>;
-        fn redeliver_since / redeliver_since_dyn(request: &RedeliveryRequest) -> Result<usize, StoreError>;
-    }
+    async fn redeliver_since(&self, request: &RedeliveryRequest) -> Result<usize, StoreError>;
 }

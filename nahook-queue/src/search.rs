@@ -1,7 +1,8 @@
 //! Lists of deliveries, for people who ask.
 
 use crate::{DeliveryRecord, DeliveryStatus};
-use nahook_core::erase;
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
 
@@ -23,6 +24,8 @@ pub struct DeliveryQuery {
 }
 
 /// Lists deliveries.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait DeliverySearch: Send + Sync {
     /// The endpoint's deliveries, the one queued last first; also those of an endpoint that was removed. None if the
     /// workspace has no such endpoint.
@@ -31,15 +34,5 @@ pub trait DeliverySearch: Send + Sync {
     /// * Following pages by `before` shows each delivery that was there at the first once, whatever is queued meanwhile.
     /// * A `before` that is not a delivery of the workspace's any more still marks its place.
     /// * Answered from an index: the time does not grow with the number of deliveries.
-    fn deliveries(
-        &self,
-        query: &DeliveryQuery,
-    ) -> impl Future<Output = Result<Vec<DeliveryRecord>, StoreError>> + Send;
-}
-
-erase! {
-    /// [`DeliverySearch`] as a trait object.
-    DeliverySearch as DynDeliverySearch {
-        fn deliveries / deliveries_dyn(query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
-    }
+    async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
 }

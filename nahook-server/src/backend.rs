@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use nahook_control::{DynCatalog, DynKeyStore, DynManagementStore};
+use nahook_control::{Catalog, KeyStore, ManagementStore};
 use nahook_memory::MemoryStore;
 
 use nahook_control::Management;
 
 use nahook_core::{
-    Causes, DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynRateLimiter,
-    DynSubscriptionStore, GcraLimiter, SecretText, StoreError, SystemClock,
+    Causes, DynDeliveryPublisher, DynDirectPublisher, DynRateLimiter, DynSubscriptionStore,
+    EndpointDirectory, GcraLimiter, SecretText, StoreError, SystemClock,
 };
 
 use nahook_nats::{Nats, NatsSettings, NotPublishable};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_queue::{
-    DynDeliveryLog, DynDeliveryQueue, DynDeliveryRecorder, DynDeliverySearch, DynRedelivery,
-    LoggedPublisher, RecorderBuffer, RecorderBufferSettings,
+    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, LoggedPublisher, RecorderBuffer,
+    RecorderBufferSettings, Redelivery,
 };
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Exit, Loop, Supervisor};
@@ -110,35 +110,35 @@ fn without_password(url: &str) -> String {
 #[non_exhaustive]
 pub struct Backend {
     /// Workspaces and what is in them.
-    pub catalog: Arc<dyn DynCatalog>,
+    pub catalog: Arc<dyn Catalog>,
     /// The way to the queue for what is sent to one endpoint.
     pub direct: Arc<dyn DynDirectPublisher>,
     /// What a worker must know of endpoints.
-    pub endpoints: Arc<dyn DynEndpointDirectory>,
+    pub endpoints: Arc<dyn EndpointDirectory>,
     /// Keys and tokens.
-    pub keys: Arc<dyn DynKeyStore>,
+    pub keys: Arc<dyn KeyStore>,
     /// Rate limits.
     pub limiter: Arc<dyn DynRateLimiter>,
     /// What became of deliveries.
-    pub log: Arc<dyn DynDeliveryLog>,
+    pub log: Arc<dyn DeliveryLog>,
     /// What is in the workspaces, one decision at a time.
-    pub management: Arc<dyn DynManagementStore>,
+    pub management: Arc<dyn ManagementStore>,
     /// The way to the queue.
     pub publisher: Arc<dyn DynDeliveryPublisher>,
     /// The queue.
-    pub queue: Arc<dyn DynDeliveryQueue>,
+    pub queue: Arc<dyn DeliveryQueue>,
     /// Where a queue that is not the store's tells of its deliveries.
-    pub recorder: Arc<dyn DynDeliveryRecorder>,
+    pub recorder: Arc<dyn DeliveryRecorder>,
     /// What can be queued again.
-    pub redelivery: Arc<dyn DynRedelivery>,
+    pub redelivery: Arc<dyn Redelivery>,
     /// Lists of deliveries.
-    pub search: Arc<dyn DynDeliverySearch>,
+    pub search: Arc<dyn DeliverySearch>,
     /// Who is subscribed.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
     /// What the latest calls of the publishers and of each queue came to.
     pub(crate) outcomes: Vec<Outcomes>,
     /// The store's own queue, whether or not it is the queue.
-    of_store: Arc<dyn DynDeliveryQueue>,
+    of_store: Arc<dyn DeliveryQueue>,
     opened: Opened,
     nats: Option<NatsBackend>,
 }
@@ -194,7 +194,7 @@ impl Backend {
     }
 
     /// From here on readiness knows what calls of this queue come to.
-    fn watch_queue(&mut self, queue: Arc<dyn DynDeliveryQueue>) -> Arc<dyn DynDeliveryQueue> {
+    fn watch_queue(&mut self, queue: Arc<dyn DeliveryQueue>) -> Arc<dyn DeliveryQueue> {
         let outcomes = Outcomes::default();
         self.outcomes.push(outcomes.clone());
         Arc::new(Watched {
@@ -233,7 +233,7 @@ impl Backend {
 
     /// The queues that need a worker: where the queue is on NATS the store's own as well, in which waits what was queued before
     /// that, and what only a store's transaction can queue.
-    pub fn queues(&self) -> Vec<Arc<dyn DynDeliveryQueue>> {
+    pub fn queues(&self) -> Vec<Arc<dyn DeliveryQueue>> {
         let mut queues = vec![Arc::clone(&self.queue)];
         if self.nats.is_some() {
             queues.push(Arc::clone(&self.of_store));
@@ -333,17 +333,17 @@ impl Backend {
 
     fn over<T>(store: T, limiter: Arc<dyn DynRateLimiter>, opened: Opened) -> Self
     where
-        T: DynCatalog
-            + DynEndpointDirectory
-            + DynKeyStore
-            + DynDeliveryLog
+        T: Catalog
+            + EndpointDirectory
+            + KeyStore
+            + DeliveryLog
             + DynDeliveryPublisher
             + DynDirectPublisher
-            + DynDeliveryQueue
-            + DynDeliveryRecorder
-            + DynDeliverySearch
-            + DynManagementStore
-            + DynRedelivery
+            + DeliveryQueue
+            + DeliveryRecorder
+            + DeliverySearch
+            + ManagementStore
+            + Redelivery
             + DynSubscriptionStore
             + 'static,
     {
@@ -370,7 +370,7 @@ impl Backend {
     }
 
     /// Manages what is in the workspaces.
-    pub fn management(&self) -> Management<Arc<dyn DynManagementStore>> {
+    pub fn management(&self) -> Management<Arc<dyn ManagementStore>> {
         Management::new(Arc::clone(&self.management))
     }
 
@@ -381,7 +381,7 @@ impl Backend {
 
     /// Whether the store answers.
     pub async fn is_ready(&self) -> bool {
-        self.catalog.workspaces_dyn().await.is_ok()
+        self.catalog.workspaces().await.is_ok()
     }
 
     /// Whether deliveries can be written to the store, where they are queued there.

@@ -21,7 +21,7 @@ use nahook_http::{
     CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
     Operations, ServeSettings,
 };
-use nahook_queue::DynDeliveryQueue;
+use nahook_queue::DeliveryQueue;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -207,7 +207,7 @@ fn work(
     supervisor: &Supervisor,
     background: &Background,
     backend: &Backend,
-    queues: Vec<Arc<dyn DynDeliveryQueue>>,
+    queues: Vec<Arc<dyn DeliveryQueue>>,
     transport: HttpTransport,
     connections_max: usize,
     stop: &watch::Sender<bool>,

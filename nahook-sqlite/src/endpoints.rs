@@ -41,6 +41,7 @@ impl TargetCache {
     }
 }
 
+#[async_trait::async_trait]
 impl EndpointDirectory for SqliteStore {
     async fn targets(
         &self,

@@ -13,6 +13,7 @@ use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at};
 /// Keys that were presented, by the catalog's version. Unknown ones are not kept: anybody can make those up.
 pub(crate) type KeyCache = Cache<i64, KeyHash, KeyEntry<Caller>>;
 
+#[async_trait::async_trait]
 impl KeyStore for SqliteStore {
     /// Answers from memory as long as no process has changed the catalog. What this process has changed is seen by the next
     /// call, what another has within a millisecond.

@@ -14,6 +14,7 @@ use crate::row::{
     message_at, parsed_at, split_key, unreadable,
 };
 
+#[async_trait::async_trait]
 impl DeliveryLog for SqliteStore {
     async fn delivery(
         &self,

@@ -49,6 +49,7 @@ const RECORD: &str = concat!(
      WHERE known.recorded_retry_at IS NOT NULL"
 );
 
+#[async_trait::async_trait]
 impl DeliveryRecorder for SqliteStore {
     async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError> {
         if entries.is_empty() {

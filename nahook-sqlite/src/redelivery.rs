@@ -24,6 +24,7 @@ const GIVEN_UP: &str = "SELECT key FROM delivery INDEXED BY delivery_by_status
        AND event.accepted_at >= ?4 AND event.payload IS NOT NULL
      ORDER BY key LIMIT ?5";
 
+#[async_trait::async_trait]
 impl Redelivery for SqliteStore {
     async fn redeliver(
         &self,

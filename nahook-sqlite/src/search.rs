@@ -30,6 +30,7 @@ const WRITTEN_WITHIN: i64 = 60 * 1_000_000_000;
 /// So many events are looked at one by one, in whatever order they were accepted.
 const LOOKED_AT: i64 = 4_096;
 
+#[async_trait::async_trait]
 impl DeliverySearch for SqliteStore {
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         let shared = self.shared();

@@ -1,34 +1,11 @@
 //! One named test per clause.
 
-/// The tests of one suite: `typed` with the harness as it is, `as_dyn` with its adapter as a trait object, and, when
-/// asked for, in every other form.
+/// The tests of one suite.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __suite {
-    ($suite:ident, $harness:ty, [], $clauses:tt) => {
+    ($suite:ident, $harness:ty, [$($clause:ident),+ $(,)?]) => {
         mod $suite {
-            use super::*;
-            $crate::__clauses! { typed, $suite, $harness, $clauses }
-            $crate::__clauses! { as_dyn, $suite, $crate::Formed<$harness, $crate::AsDyn>, $clauses }
-        }
-    };
-    ($suite:ident, $harness:ty, [every_form], $clauses:tt) => {
-        mod $suite {
-            use super::*;
-            $crate::__clauses! { typed, $suite, $harness, $clauses }
-            $crate::__clauses! { as_dyn, $suite, $crate::Formed<$harness, $crate::AsDyn>, $clauses }
-            $crate::__clauses! { by_reference, $suite, $crate::Formed<$harness, $crate::ByReference>, $clauses }
-            $crate::__clauses! { in_arc, $suite, $crate::Formed<$harness, $crate::InArc>, $clauses }
-            $crate::__clauses! { in_box, $suite, $crate::Formed<$harness, $crate::InBox>, $clauses }
-        }
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __clauses {
-    ($form:ident, $suite:ident, $harness:ty, [$($clause:ident),+ $(,)?]) => {
-        mod $form {
             #[allow(unused_imports)]
             use super::*;
             $(
@@ -41,12 +18,11 @@ macro_rules! __clauses {
     };
 }
 
-/// Runs every clause of [`suite::catalog`](crate::suite::catalog) for a [`CatalogHarness`](crate::CatalogHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::catalog`](crate::suite::catalog) for a [`CatalogHarness`](crate::CatalogHarness).
 #[macro_export]
 macro_rules! catalog_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { catalog, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { catalog, $harness, [
             applying_creates_what_is_declared,
             applying_again_changes_nothing,
             an_update_is_told_and_seen,
@@ -71,12 +47,11 @@ macro_rules! catalog_conformance {
     };
 }
 
-/// Runs every clause of [`suite::direct`](crate::suite::direct) for a [`DirectHarness`](crate::DirectHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::direct`](crate::suite::direct) for a [`DirectHarness`](crate::DirectHarness).
 #[macro_export]
 macro_rules! direct_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { direct, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { direct, $harness, [
             every_slot_is_resolved,
             a_direct_payload_arrives_unchanged,
             many_are_sent_at_once,
@@ -97,12 +72,11 @@ macro_rules! direct_conformance {
     };
 }
 
-/// Runs every clause of [`suite::endpoints`](crate::suite::endpoints) for a [`EndpointHarness`](crate::EndpointHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::endpoints`](crate::suite::endpoints) for a [`EndpointHarness`](crate::EndpointHarness).
 #[macro_export]
 macro_rules! endpoint_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { endpoints, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { endpoints, $harness, [
             a_target_is_complete,
             every_target_can_sign,
             targets_come_in_order,
@@ -117,12 +91,11 @@ macro_rules! endpoint_conformance {
     };
 }
 
-/// Runs every clause of [`suite::keys`](crate::suite::keys) for a [`KeyHarness`](crate::KeyHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::keys`](crate::suite::keys) for a [`KeyHarness`](crate::KeyHarness).
 #[macro_export]
 macro_rules! key_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { keys, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { keys, $harness, [
             an_unknown_key_is_none,
             a_key_identifies_its_caller,
             a_caller_carries_what_its_key_is_bound_to,
@@ -135,12 +108,11 @@ macro_rules! key_conformance {
     };
 }
 
-/// Runs every clause of [`suite::limiter`](crate::suite::limiter) for a [`LimiterHarness`](crate::LimiterHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::limiter`](crate::suite::limiter) for a [`LimiterHarness`](crate::LimiterHarness).
 #[macro_export]
 macro_rules! limiter_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { limiter, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { limiter, $harness, [
             a_burst_is_admitted,
             refused_until_exactly_retry_after,
             the_longer_wait_counts,
@@ -161,12 +133,11 @@ macro_rules! limiter_conformance {
     };
 }
 
-/// Runs every clause of [`suite::log`](crate::suite::log) for a [`LogHarness`](crate::LogHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::log`](crate::suite::log) for a [`LogHarness`](crate::LogHarness).
 #[macro_export]
 macro_rules! log_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { log, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { log, $harness, [
             a_fresh_delivery_is_pending,
             the_status_follows_the_delivery,
             every_end_has_its_status,
@@ -180,12 +151,11 @@ macro_rules! log_conformance {
     };
 }
 
-/// Runs every clause of [`suite::management`](crate::suite::management) for a [`ManagementHarness`](crate::ManagementHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::management`](crate::suite::management) for a [`ManagementHarness`](crate::ManagementHarness).
 #[macro_export]
 macro_rules! management_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { management, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { management, $harness, [
             what_was_made_is_read_whole,
             each_selection_reads_its_rows,
             applications_are_paged,
@@ -223,12 +193,11 @@ macro_rules! management_conformance {
     };
 }
 
-/// Runs every clause of [`suite::publisher`](crate::suite::publisher) for a [`PublisherHarness`](crate::PublisherHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::publisher`](crate::suite::publisher) for a [`PublisherHarness`](crate::PublisherHarness).
 #[macro_export]
 macro_rules! publisher_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { publisher, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { publisher, $harness, [
             every_delivery_is_resolved,
             published_means_queued,
             a_definite_failure_is_not_queued,
@@ -245,12 +214,11 @@ macro_rules! publisher_conformance {
     };
 }
 
-/// Runs every clause of [`suite::queue`](crate::suite::queue) for a [`QueueHarness`](crate::QueueHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::queue`](crate::suite::queue) for a [`QueueHarness`](crate::QueueHarness).
 #[macro_export]
 macro_rules! queue_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { queue, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { queue, $harness, [
             the_most_of_a_request_is_kept,
             the_bounds_of_a_request_hold,
             settling_makes_room_under_the_bound,
@@ -284,12 +252,11 @@ macro_rules! queue_conformance {
     };
 }
 
-/// Runs every clause of [`suite::recorder`](crate::suite::recorder) for a [`RecorderHarness`](crate::RecorderHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::recorder`](crate::suite::recorder) for a [`RecorderHarness`](crate::RecorderHarness).
 #[macro_export]
 macro_rules! recorder_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { recorder, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { recorder, $harness, [
             what_is_recorded_is_shown,
             a_retry_and_a_success_are_shown,
             every_standing_has_its_status,
@@ -312,12 +279,11 @@ macro_rules! recorder_conformance {
     };
 }
 
-/// Runs every clause of [`suite::redelivery`](crate::suite::redelivery) for a [`RedeliveryHarness`](crate::RedeliveryHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::redelivery`](crate::suite::redelivery) for a [`RedeliveryHarness`](crate::RedeliveryHarness).
 #[macro_export]
 macro_rules! redelivery_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { redelivery, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { redelivery, $harness, [
             what_was_given_up_is_due_at_once,
             what_was_never_attempted_is_pending_again,
             what_was_not_given_up_stays,
@@ -330,12 +296,11 @@ macro_rules! redelivery_conformance {
     };
 }
 
-/// Runs every clause of [`suite::search`](crate::suite::search) for a [`SearchHarness`](crate::SearchHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::search`](crate::suite::search) for a [`SearchHarness`](crate::SearchHarness).
 #[macro_export]
 macro_rules! search_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { search, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { search, $harness, [
             the_newest_delivery_is_first,
             pages_show_each_delivery_once,
             a_status_finds_its_deliveries,
@@ -345,12 +310,11 @@ macro_rules! search_conformance {
     };
 }
 
-/// Runs every clause of [`suite::subscriptions`](crate::suite::subscriptions) for a [`SubscriptionHarness`](crate::SubscriptionHarness), as it is and as a trait
-/// object; with `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every clause of [`suite::subscriptions`](crate::suite::subscriptions) for a [`SubscriptionHarness`](crate::SubscriptionHarness).
 #[macro_export]
 macro_rules! subscription_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::__suite! { subscriptions, $harness, [$($forms)?], [
+    ($harness:ty) => {
+        $crate::__suite! { subscriptions, $harness, [
             inactive_endpoints_are_absent,
             other_workspaces_are_absent,
             other_environments_are_absent,
@@ -370,19 +334,18 @@ macro_rules! subscription_conformance {
     };
 }
 
-/// Runs every suite but the limiter's for a [`StoreHarness`](crate::StoreHarness), as it is and as trait objects; with
-/// `, every_form` also through `&T`, `Arc<T>` and `Box<T>`.
+/// Runs every suite but the limiter's for a [`StoreHarness`](crate::StoreHarness).
 #[macro_export]
 macro_rules! store_conformance {
-    ($harness:ty $(, $forms:ident)?) => {
-        $crate::catalog_conformance! { $harness $(, $forms)? }
-        $crate::direct_conformance! { $harness $(, $forms)? }
-        $crate::endpoint_conformance! { $harness $(, $forms)? }
-        $crate::key_conformance! { $harness $(, $forms)? }
-        $crate::log_conformance! { $harness $(, $forms)? }
-        $crate::publisher_conformance! { $harness $(, $forms)? }
-        $crate::queue_conformance! { $harness $(, $forms)? }
-        $crate::recorder_conformance! { $harness $(, $forms)? }
-        $crate::subscription_conformance! { $harness $(, $forms)? }
+    ($harness:ty) => {
+        $crate::catalog_conformance! { $harness }
+        $crate::direct_conformance! { $harness }
+        $crate::endpoint_conformance! { $harness }
+        $crate::key_conformance! { $harness }
+        $crate::log_conformance! { $harness }
+        $crate::publisher_conformance! { $harness }
+        $crate::queue_conformance! { $harness }
+        $crate::recorder_conformance! { $harness }
+        $crate::subscription_conformance! { $harness }
     };
 }

@@ -4,7 +4,6 @@ mod conformance;
 pub mod declare;
 mod double;
 mod fault;
-mod form;
 mod harness;
 mod run;
 #[cfg(feature = "proptest")]
@@ -15,7 +14,6 @@ pub use self::double::{ManualClock, RecordingPublisher, SeededIds, TokioClock};
 pub use self::fault::{
     Answer, CallAnswer, CallFault, CallScript, Fault, FaultScript, Faulty, FaultyPublisher, Order,
 };
-pub use self::form::{AsDyn, ByReference, Form, Formed, InArc, InBox};
 pub use self::harness::{
     CatalogHarness, DirectHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness,
     LogHarness, ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness,

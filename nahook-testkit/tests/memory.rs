@@ -4,8 +4,8 @@ mod back_ends;
 
 use back_ends::{Gcra, Memory};
 
-nahook_testkit::store_conformance!(Memory, every_form);
-nahook_testkit::management_conformance!(Memory, every_form);
-nahook_testkit::redelivery_conformance!(Memory, every_form);
-nahook_testkit::search_conformance!(Memory, every_form);
-nahook_testkit::limiter_conformance!(Gcra, every_form);
+nahook_testkit::store_conformance!(Memory);
+nahook_testkit::management_conformance!(Memory);
+nahook_testkit::redelivery_conformance!(Memory);
+nahook_testkit::search_conformance!(Memory);
+nahook_testkit::limiter_conformance!(Gcra);

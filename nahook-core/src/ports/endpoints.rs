@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::erase;
 use crate::{EndpointId, EnvironmentId, SecretText, StoreError, Timestamp, WorkspaceId};
+use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 /// What kind of receiver an endpoint is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
@@ -71,27 +72,17 @@ pub enum HealthState {
 }
 
 /// Looks endpoints up, for workers and for what is sent to one directly.
+#[async_trait]
+#[auto_impl(&, Arc)]
 pub trait EndpointDirectory: Send + Sync {
     /// The endpoints with these ids, in this order; `None` for one that is gone.
-    fn targets(
+    async fn targets(
         &self,
         ids: &[EndpointId],
-    ) -> impl Future<Output = Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>> + Send;
+    ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
 
     /// Records what was learnt. Repeating a report is harmless; one about an endpoint that is gone is dropped.
     ///
     /// What is recorded here ends when the endpoint is enabled again: it then starts without failures.
-    fn report(
-        &self,
-        reports: &[HealthReport],
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-erase! {
-    /// [`EndpointDirectory`] as a trait object.
-    EndpointDirectory as DynEndpointDirectory {
-        fn targets / targets_dyn(ids: &[EndpointId])
-            -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
-        fn report / report_dyn(reports: &[HealthReport]) -> Result<(), StoreError>;
-    }
+    async fn report(&self, reports: &[HealthReport]) -> Result<(), StoreError>;
 }

@@ -1,8 +1,8 @@
 //! The ports: what the engine, the front ends and the worker ask of a back end.
 //!
-//! Every port comes twice: a typed trait, written by adapters with plain `async fn`, and an object-safe twin (`Dyn…`) that
-//! every adapter has for free, so that a back end can be chosen at run time. `&T`, `Box<T>`, `Arc<T>` and
-//! the twin's trait object are adapters themselves.
+//! The ports that every trigger calls come twice: a typed trait, written by adapters with plain `async fn`, and an
+//! object-safe twin (`Dyn…`) that every adapter has for free, so that a back end can be chosen at run time. `&T`, `Box<T>`,
+//! `Arc<T>` and the twin's trait object are adapters themselves.
 //!
 //! Three rules hold for all of them:
 //! * **Dropping a port's future cancels it.** Ports take no deadline; who calls has one, and drops.
@@ -17,16 +17,13 @@ mod subscriptions;
 
 pub use self::direct::{DirectPublisher, DynDirectPublisher};
 pub use self::endpoints::{
-    BasicAuth, DynEndpointDirectory, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport,
-    HealthState,
+    BasicAuth, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport, HealthState,
 };
 pub use self::limiter::{DynRateLimiter, Grant, RateLimiter, Verdict};
 pub use self::publisher::{DeliveryPublisher, DynDeliveryPublisher};
 pub use self::subscriptions::{DynSubscriptionStore, Subscribers, SubscriptionStore};
 
 /// Gives a port its object-safe twin and makes pointers to adapters adapters.
-#[doc(hidden)]
-#[macro_export]
 macro_rules! erase {
     (
         $(#[$doc:meta])*
@@ -35,7 +32,7 @@ macro_rules! erase {
         }
     ) => {
         $(#[$doc])*
-        #[$crate::async_trait::async_trait]
+        #[async_trait::async_trait]
         pub trait $twin: Send + Sync {
             $(
                 #[doc = concat!("[`", stringify!($port), "::", stringify!($method), "`], boxed.")]
@@ -43,7 +40,7 @@ macro_rules! erase {
             )+
         }
 
-        #[$crate::async_trait::async_trait]
+        #[async_trait::async_trait]
         impl<T: $port> $twin for T {
             $(
                 async fn $erased(&self, $($arg: $ty),*) $(-> $ret)? {
@@ -61,15 +58,13 @@ macro_rules! erase {
             )+
         }
 
-        $crate::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for &T);
-        $crate::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for Box<T>);
-        $crate::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for std::sync::Arc<T>);
+        $crate::ports::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for &T);
+        $crate::ports::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for Box<T>);
+        $crate::ports::forward!($port { $(fn $method($($arg: $ty),*) $(-> $ret)?;)+ } for std::sync::Arc<T>);
     };
 }
 
 /// Makes one kind of pointer to an adapter an adapter.
-#[doc(hidden)]
-#[macro_export]
 macro_rules! forward {
     ($port:ident { $(fn $method:ident ( $($arg:ident : $ty:ty),* ) $(-> $ret:ty)?;)+ } for $pointer:ty) => {
         #[deny(clippy::missing_trait_methods)]
@@ -83,4 +78,4 @@ macro_rules! forward {
     };
 }
 
-use erase;
+use {erase, forward};

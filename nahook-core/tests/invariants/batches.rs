@@ -260,6 +260,7 @@ async fn sends(batches: Vec<Vec<Item>>, tokens: u32) {
 #[derive(Clone, Copy)]
 struct Anything;
 
+#[async_trait::async_trait]
 impl nahook_core::EndpointDirectory for Anything {
     async fn targets(
         &self,

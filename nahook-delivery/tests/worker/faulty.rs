@@ -126,6 +126,7 @@ async fn with<A: ?Sized + Sync, T>(
     }
 }
 
+#[async_trait::async_trait]
 impl DeliveryQueue for Faulty {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         let answer = with(&self.lease, request, self.store.lease(request)).await;
@@ -146,6 +147,7 @@ impl DeliveryQueue for Faulty {
     }
 }
 
+#[async_trait::async_trait]
 impl EndpointDirectory for Faulty {
     async fn targets(
         &self,

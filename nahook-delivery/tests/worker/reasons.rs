@@ -68,6 +68,7 @@ async fn retry_behind_a_410_says_that_the_endpoint_is_disabled() {
 /// Knows no endpoint.
 struct Empty;
 
+#[async_trait::async_trait]
 impl EndpointDirectory for Empty {
     async fn targets(
         &self,

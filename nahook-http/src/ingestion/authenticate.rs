@@ -1,7 +1,7 @@
 //! Who asks.
 
 use axum::http::{HeaderMap, header};
-use nahook_control::{API_KEY_PREFIX, DynKeyStore, KeyEntry, KeyHash, KeyStore};
+use nahook_control::{API_KEY_PREFIX, KeyEntry, KeyHash, KeyStore};
 
 use nahook_core::{Caller, Causes};
 
@@ -9,7 +9,7 @@ use crate::ApiError;
 
 /// The caller that the `Authorization` header identifies.
 pub(super) async fn authenticate(
-    keys: &dyn DynKeyStore,
+    keys: &dyn KeyStore,
     headers: &HeaderMap,
 ) -> Result<Caller, ApiError> {
     let key = bearer(headers)

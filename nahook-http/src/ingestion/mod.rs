@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
-use nahook_control::DynKeyStore;
+use nahook_control::KeyStore;
 
 use nahook_core::{
-    DirectSend, DynDeliveryPublisher, DynDirectPublisher, DynEndpointDirectory, DynRateLimiter,
-    DynSubscriptionStore, FanOut,
+    DirectSend, DynDeliveryPublisher, DynDirectPublisher, DynRateLimiter, DynSubscriptionStore,
+    EndpointDirectory, FanOut,
 };
 
 pub(crate) use self::authenticate::bearer;
@@ -37,14 +37,14 @@ pub type IngestionEngine =
 
 /// Its sibling for single endpoints, likewise.
 pub type SendEngine =
-    DirectSend<Arc<dyn DynEndpointDirectory>, Arc<dyn DynDirectPublisher>, Arc<dyn DynRateLimiter>>;
+    DirectSend<Arc<dyn EndpointDirectory>, Arc<dyn DynDirectPublisher>, Arc<dyn DynRateLimiter>>;
 
 /// What the routes need; a clone is a handle.
 #[derive(Clone)]
 pub struct Ingestion {
     engine: Arc<IngestionEngine>,
     sends: Arc<SendEngine>,
-    keys: Arc<dyn DynKeyStore>,
+    keys: Arc<dyn KeyStore>,
     settings: IngestionSettings,
 }
 
@@ -74,7 +74,7 @@ impl Ingestion {
     pub fn new(
         engine: Arc<IngestionEngine>,
         sends: Arc<SendEngine>,
-        keys: Arc<dyn DynKeyStore>,
+        keys: Arc<dyn KeyStore>,
     ) -> Self {
         Self {
             engine,

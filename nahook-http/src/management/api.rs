@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_control::{DynKeyStore, DynManagementStore, ManagementStore as _};
+use nahook_control::{KeyStore, ManagementStore};
 
 use nahook_control::Management;
 
 use nahook_core::{
-    Clock, DynDirectPublisher, DynEndpointDirectory, StoreError, SystemClock, Timestamp,
+    Clock, DynDirectPublisher, EndpointDirectory, StoreError, SystemClock, Timestamp,
 };
 
-use nahook_queue::{DynDeliveryLog, DynDeliverySearch, DynRedelivery};
+use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
 use tokio::sync::OnceCell;
 
 use super::cursor::Seal;
@@ -24,17 +24,17 @@ pub struct ManagementPorts {
     /// The way to the queue for test events.
     pub direct: Arc<dyn DynDirectPublisher>,
     /// Where test events can go.
-    pub endpoints: Arc<dyn DynEndpointDirectory>,
+    pub endpoints: Arc<dyn EndpointDirectory>,
     /// Who a token belongs to.
-    pub keys: Arc<dyn DynKeyStore>,
+    pub keys: Arc<dyn KeyStore>,
     /// What became of deliveries.
-    pub log: Arc<dyn DynDeliveryLog>,
+    pub log: Arc<dyn DeliveryLog>,
     /// What can be queued again.
-    pub redelivery: Arc<dyn DynRedelivery>,
+    pub redelivery: Arc<dyn Redelivery>,
     /// Lists of deliveries.
-    pub search: Arc<dyn DynDeliverySearch>,
+    pub search: Arc<dyn DeliverySearch>,
     /// What is managed.
-    pub store: Arc<dyn DynManagementStore>,
+    pub store: Arc<dyn ManagementStore>,
 }
 
 impl fmt::Debug for ManagementPorts {
@@ -67,7 +67,7 @@ impl Default for ManagementSettings {
 /// What the routes need; a clone is a handle.
 #[derive(Clone)]
 pub struct ManagementApi {
-    pub(super) management: Management<Arc<dyn DynManagementStore>>,
+    pub(super) management: Management<Arc<dyn ManagementStore>>,
     pub(super) ports: ManagementPorts,
     pub(super) settings: Arc<ManagementSettings>,
     pub(super) clock: Arc<dyn Clock>,

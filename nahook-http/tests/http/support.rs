@@ -8,16 +8,15 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
-use nahook_control::{ApplyMode, Catalog, DynKeyStore, KeyEntry, KeyHash, KeyStore, Manifest};
+use nahook_control::{ApplyMode, Catalog, KeyEntry, KeyHash, KeyStore, Manifest};
 use nahook_memory::MemoryStore;
 
 use nahook_core::{
     Allowance, Caller, Delivery, DeliveryPublisher, DirectSend, DynDeliveryPublisher,
-    DynDirectPublisher, DynEndpointDirectory, DynRateLimiter, DynSubscriptionStore,
-    EndpointDirectory, EndpointId, EndpointTarget, Event, EventTypeName, FailureKind, FanOut,
-    FanOutScope, FanOutSettings, GcraLimiter, Grant, HealthReport, ManagementTokenId, Outcome,
-    RateLimiter, StoreError, Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict,
-    WorkspaceId,
+    DynDirectPublisher, DynRateLimiter, DynSubscriptionStore, EndpointDirectory, EndpointId,
+    EndpointTarget, Event, EventTypeName, FailureKind, FanOut, FanOutScope, FanOutSettings,
+    GcraLimiter, Grant, HealthReport, ManagementTokenId, Outcome, RateLimiter, StoreError,
+    Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict, WorkspaceId,
 };
 
 use nahook_http::{Ingestion, ingestion_router, with_fallbacks};
@@ -47,10 +46,10 @@ pub(crate) struct Bench {
     pub(crate) memory: MemoryStore,
     pub(crate) subscriptions: Arc<dyn DynSubscriptionStore>,
     pub(crate) publisher: Arc<dyn DynDeliveryPublisher>,
-    pub(crate) endpoints: Arc<dyn DynEndpointDirectory>,
+    pub(crate) endpoints: Arc<dyn EndpointDirectory>,
     pub(crate) direct: Arc<dyn DynDirectPublisher>,
     pub(crate) limiter: Arc<dyn DynRateLimiter>,
-    pub(crate) keys: Arc<dyn DynKeyStore>,
+    pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) settings: FanOutSettings,
 }
 
@@ -249,6 +248,7 @@ impl RateLimiter for Fault {
     }
 }
 
+#[async_trait::async_trait]
 impl EndpointDirectory for Fault {
     async fn targets(
         &self,
@@ -262,6 +262,7 @@ impl EndpointDirectory for Fault {
     }
 }
 
+#[async_trait::async_trait]
 impl KeyStore for Fault {
     async fn api_key(&self, _: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
         self.strike().await

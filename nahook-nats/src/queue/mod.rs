@@ -149,6 +149,7 @@ impl NatsQueue {
     }
 }
 
+#[async_trait::async_trait]
 impl DeliveryQueue for NatsQueue {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         self.started().await?;

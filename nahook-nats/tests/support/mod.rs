@@ -171,6 +171,7 @@ const ACK_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct CaughtUp(pub(crate) NatsQueue);
 
+#[async_trait::async_trait]
 impl DeliveryQueue for CaughtUp {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         self.0.caught_up().await?;

@@ -75,6 +75,7 @@ impl From<Failure> for ManagementError {
     }
 }
 
+#[async_trait::async_trait]
 impl Catalog for PostgresStore {
     async fn apply(
         &self,

@@ -14,6 +14,7 @@ use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Sett
 pub(crate) use self::ledger::Ledger;
 use crate::store::PostgresStore;
 
+#[async_trait::async_trait]
 impl DeliveryQueue for PostgresStore {
     /// The bounds are kept over what this store has leased to the worker: a worker uses one store, and its clones.
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {

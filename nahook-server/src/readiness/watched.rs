@@ -66,6 +66,7 @@ fn note(publish: &Outcome, fates: impl Iterator<Item = Fate>) {
     }
 }
 
+#[async_trait::async_trait]
 impl<Q: DeliveryQueue> DeliveryQueue for Watched<Q> {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         noted(&self.outcomes.lease, self.inner.lease(request)).await

@@ -16,6 +16,7 @@ use crate::SqliteStore;
 use crate::audit;
 use crate::writer::Session;
 
+#[async_trait::async_trait]
 impl ManagementStore for SqliteStore {
     async fn read(
         &self,

@@ -17,6 +17,7 @@ use self::write::{Refusal, Undone};
 use crate::SqliteStore;
 use crate::readers::catalog_version;
 
+#[async_trait::async_trait]
 impl Catalog for SqliteStore {
     /// Plans beside the writer and writes in one transaction, provided that nothing has changed in between; else it plans
     /// again. A dry run writes too, and undoes it: what it says is what would happen.

@@ -24,6 +24,7 @@ pub(crate) use self::state::QueueState;
 use crate::SqliteStore;
 use crate::error::Closed;
 
+#[async_trait::async_trait]
 impl DeliveryQueue for SqliteStore {
     /// Leases on a thread of its own. A batch that nobody waits for any more is given back at once.
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {

@@ -182,9 +182,10 @@ fn panic_as_scripted() -> CallAnswer {
 }
 
 macro_rules! disturb {
-    ($($port:ident { $(fn $method:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)+ })+) => {
+    ($($(#[$boxed:meta])? $port:ident { $(fn $method:ident($($arg:ident: $ty:ty),*) -> $ret:ty;)+ })+) => {
         $(
             #[deny(clippy::missing_trait_methods)]
+            $(#[$boxed])?
             impl<T: $port> $port for Faulty<T> {
                 $(
                     async fn $method(&self, $($arg: $ty),*) -> $ret {
@@ -197,6 +198,7 @@ macro_rules! disturb {
 }
 
 disturb! {
+    #[async_trait::async_trait]
     Catalog {
         fn apply(manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
         fn workspaces() -> Result<Vec<WorkspaceRecord>, StoreError>;
@@ -204,31 +206,38 @@ disturb! {
         fn set_api_key_state(key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError>;
         fn ensure_event_type(name: &EventTypeName, workspace: &WorkspaceId) -> Result<EventTypeId, CatalogError>;
     }
+    #[async_trait::async_trait]
     DeliveryLog {
         fn delivery(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<DeliveryRecord>, StoreError>;
         fn attempts(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Vec<AttemptRecord>>, StoreError>;
         fn payload(id: DeliveryId, workspace: &WorkspaceId) -> Result<Option<Payload>, StoreError>;
     }
+    #[async_trait::async_trait]
     DeliveryRecorder {
         fn record(entries: &[LogEntry]) -> Result<(), StoreError>;
     }
+    #[async_trait::async_trait]
     DeliverySearch {
         fn deliveries(query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
     }
+    #[async_trait::async_trait]
     EndpointDirectory {
         fn targets(ids: &[EndpointId]) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
         fn report(reports: &[HealthReport]) -> Result<(), StoreError>;
     }
+    #[async_trait::async_trait]
     KeyStore {
         fn api_key(hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
         fn management_token(hash: &KeyHash) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
     }
+    #[async_trait::async_trait]
     ManagementStore {
         fn read(workspace: &WorkspaceId, selection: &[Select]) -> Result<Snapshot, StoreError>;
         fn change(workspace: &WorkspaceId, plan: &Arc<dyn ChangePlan>) -> Result<Vec<Change>, ManagementError>;
         fn audit_log(workspace: &WorkspaceId, query: &AuditQuery) -> Result<AuditPage, StoreError>;
         fn sealing_key() -> Result<[u8; 32], StoreError>;
     }
+    #[async_trait::async_trait]
     Redelivery {
         fn redeliver(id: DeliveryId, workspace: &WorkspaceId) -> Result<Redelivered, StoreError>;
         fn redeliver_since(request: &RedeliveryRequest) -> Result<usize, StoreError>;
@@ -244,6 +253,7 @@ disturb! {
 }
 
 #[deny(clippy::missing_trait_methods)]
+#[async_trait::async_trait]
 impl<T: DeliveryQueue> DeliveryQueue for Faulty<T> {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         self.disturbed(self.inner.lease(request)).await

@@ -14,16 +14,22 @@ use tokio::time::Instant;
 use crate::ports::{Answer, Calls, MockLimiter, TIMEOUT, caller, ready};
 
 mock! {
-    pub Endpoints {}
-    impl EndpointDirectory for Endpoints {
-        fn targets(
-            &self,
-            ids: &[EndpointId],
-        ) -> impl Future<Output = Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>> + Send;
-        fn report(
-            &self,
-            reports: &[HealthReport],
-        ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    pub Endpoints {
+        fn targets(&self, ids: &[EndpointId]) -> Answer<Targets>;
+    }
+}
+
+#[async_trait::async_trait]
+impl EndpointDirectory for MockEndpoints {
+    async fn targets(
+        &self,
+        ids: &[EndpointId],
+    ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError> {
+        Self::targets(self, ids).await
+    }
+
+    async fn report(&self, _: &[HealthReport]) -> Result<(), StoreError> {
+        unreachable!("a Send reports nothing")
     }
 }
 

@@ -8,6 +8,7 @@ use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId}
 
 use super::{Broken, Bug::*};
 
+#[async_trait::async_trait]
 impl Catalog for Broken {
     async fn apply(
         &self,

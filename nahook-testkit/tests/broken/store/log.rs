@@ -7,6 +7,7 @@ use nahook_testkit::declare;
 
 use super::{Broken, Bug::*};
 
+#[async_trait::async_trait]
 impl DeliveryLog for Broken {
     async fn delivery(
         &self,

@@ -49,6 +49,7 @@ impl Broken {
     }
 }
 
+#[async_trait::async_trait]
 impl ManagementStore for Broken {
     async fn read(
         &self,
@@ -155,6 +156,7 @@ impl ManagementStore for Broken {
     }
 }
 
+#[async_trait::async_trait]
 impl DeliverySearch for Broken {
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         let mut query = query.clone();
@@ -174,6 +176,7 @@ impl DeliverySearch for Broken {
     }
 }
 
+#[async_trait::async_trait]
 impl Redelivery for Broken {
     async fn redeliver(
         &self,

@@ -8,6 +8,7 @@ use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled
 
 use super::{Broken, Bug::*};
 
+#[async_trait::async_trait]
 impl DeliveryQueue for Broken {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         let mut request = request.clone();

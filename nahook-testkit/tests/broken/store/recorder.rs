@@ -13,6 +13,7 @@ use nahook_testkit::declare::{deliveries, endpoint_id};
 
 use super::{Broken, Bug::*};
 
+#[async_trait::async_trait]
 impl DeliveryRecorder for Broken {
     async fn record(&self, entries: &[LogEntry]) -> Result<(), StoreError> {
         let mut entries = entries.to_vec();

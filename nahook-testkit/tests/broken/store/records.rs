@@ -11,6 +11,7 @@ use nahook_core::{
 
 use super::{Broken, Bug::*};
 
+#[async_trait::async_trait]
 impl KeyStore for Broken {
     async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
         let mut found = self.inner.api_key(hash).await?;
@@ -48,6 +49,7 @@ impl KeyStore for Broken {
     }
 }
 
+#[async_trait::async_trait]
 impl EndpointDirectory for Broken {
     async fn targets(
         &self,
