@@ -1,4 +1,4 @@
-//! Who changed what: entries are written in the transaction that makes the change.
+//! The audit log: entries are written in the transaction that makes the change.
 
 use nahook_control::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery};
 
@@ -40,7 +40,7 @@ FROM (SELECT count(*) AS total FROM matching) c
 LEFT JOIN (SELECT m.* FROM matching m ORDER BY m.created_at DESC, m.row DESC OFFSET $7 LIMIT $8) p ON true
 ORDER BY p.created_at DESC, p.row DESC";
 
-/// What writes the entries; nothing if there are none.
+/// Builds the statement that writes the entries; `None` if there are none.
 pub(crate) fn tell(entries: &[AuditEntry]) -> Option<Write> {
     if entries.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! How many connections a store uses, of those that it may have.
+//! Number of connections of a store, within those that it may have.
 
 use tokio_postgres::Client;
 
@@ -7,7 +7,8 @@ use crate::{ConnectError, PostgresSettings};
 /// One that answers queries, one that publishes, one that listens.
 pub(crate) const NEEDED: usize = 3;
 
-/// How many connections there may be of this role in this database. Reserved ones do not count; superusers have them all.
+/// Reads the number of connections allowed for this role in this database. Reserved ones do not count; superusers have
+/// them all.
 const ALLOWED: &str = "
 SELECT CASE WHEN r.rolsuper THEN m.connections ELSE least(
     CASE WHEN r.rolconnlimit >= 0 THEN r.rolconnlimit END,
@@ -29,13 +30,13 @@ pub(crate) async fn allowed(client: &Client) -> Result<Option<usize>, tokio_post
 pub(crate) struct Budget {
     pub(crate) pool: usize,
     pub(crate) writers: usize,
-    /// Whether the rate limiter has a connection of its own, or shares the pool.
+    /// True if the rate limiter has a connection of its own; otherwise it shares the pool.
     pub(crate) has_limiter: bool,
 }
 
 impl Budget {
-    /// What the settings say, or less where that is more than `allowed`: then one connection is left to others, such as a
-    /// command that is run beside the server, if there are more than needed.
+    /// Follows the settings, or cuts them down to `allowed`: then one connection is left to others, such as a command
+    /// that runs beside the server, if there are more than needed.
     pub(crate) fn of(
         settings: &PostgresSettings,
         allowed: Option<usize>,

@@ -1,4 +1,4 @@
-//! What was looked up, kept for as long as it is known to be true.
+//! Caches of look-ups, invalidated when the catalog changes.
 //!
 //! A change of the catalog tells every process in its own transaction. An answer is kept only while the connection that
 //! would tell is known to work: it is asked every second, and what was kept counts for at most [`STALENESS_MAX`] from
@@ -39,7 +39,7 @@ struct Kept {
     len: usize,
 }
 
-/// What the database answered: subscribers, or that there is no such event type.
+/// The database's answer: subscribers, or that there is no such event type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Answer(pub(crate) Option<Subscribers>);
 
@@ -61,7 +61,7 @@ impl Cache {
         Epoch(self.epoch.load(Ordering::Acquire))
     }
 
-    /// Who is subscribed, if that is known.
+    /// Returns the subscribers, on a cache hit.
     pub(crate) fn subscribers(
         &self,
         event_type: &EventTypeName,
@@ -88,7 +88,7 @@ impl Cache {
         });
     }
 
-    /// Whose key it is, if that is known.
+    /// Returns the caller of the key, on a cache hit.
     pub(crate) fn caller(&self, hash: &KeyHash) -> Option<KeyEntry<Caller>> {
         self.find("callers", |kept| kept.callers.get(hash).copied())
     }
@@ -133,7 +133,7 @@ impl Cache {
         kept.clear();
     }
 
-    /// What is kept and counts, and how long ago it was last known to be true, for the metrics.
+    /// Looks into the cache, if it is valid, and counts the hit or miss and the age of the answer.
     fn find<T>(&self, cache: &'static str, get: impl FnOnce(&Kept) -> Option<T>) -> Option<T> {
         let found = {
             let kept = self.read();
@@ -172,7 +172,7 @@ impl Cache {
 }
 
 impl Kept {
-    /// What is kept, if it counts, and how long ago it was confirmed.
+    /// Returns the cache and the time since it was confirmed, if it is valid.
     fn fresh(&self) -> Option<(&Self, Duration)> {
         let left = self
             .fresh_until?

@@ -1,4 +1,4 @@
-//! How a store is set up.
+//! Settings of a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,35 +17,36 @@ use nahook_supervision::Supervisor;
 pub struct PostgresSettings {
     /// The schema that everything is kept in: `nahook`. 1 to 63 bytes, without `$`, `{`, `}` and NUL.
     pub schema: String,
-    /// Whether an outdated schema is brought up to date when connecting. If not, it has to be current.
+    /// Brings an outdated schema up to date when connecting. If false, the schema has to be current.
     pub migrate: bool,
-    /// How many connections answer queries side by side; at least 1.
+    /// Number of connections that answer queries side by side; at least 1.
     pub pool: usize,
-    /// How many connections publish side by side; at least 1.
+    /// Number of connections that publish side by side; at least 1.
     pub writers: usize,
     /// Upper bound on the store's connections, three or more: for processes that share what the server allows. Without it,
     /// what the server allows is the bound.
     pub connections_max: Option<usize>,
-    /// Where to listen for changes, if the store's own URL leads through a pooler in transaction mode: the URL of the
-    /// server itself. Without it look-ups are not cached there, and workers poll every second.
+    /// URL of the server itself, to listen for changes, if the store's own URL leads through a pooler in transaction
+    /// mode. Without it look-ups are not cached there, and workers poll every second.
     pub direct_url: Option<String>,
     /// Runs the store's loops. A server gives its own, so that its readiness check knows of them.
     pub supervisor: Supervisor,
-    /// How long to wait for a connection: for one of the pool to come free, and for a new one to be made.
+    /// Timeout of waiting for a connection of the pool, and of making a new one.
     pub connect_timeout: Duration,
-    /// How long a statement may run, enforced by the server. Shorter than the engine's deadline of 5 s, so that what is not
-    /// written by then is known not to be.
+    /// Timeout of a statement, enforced by the server. Shorter than the engine's deadline of 5 s, so that a statement
+    /// that has not finished by then is known to have written nothing.
     pub statement_timeout: Duration,
-    /// How long a statement may wait for a lock, enforced by the server.
+    /// Timeout of waiting for a lock, enforced by the server.
     pub lock_timeout: Duration,
-    /// How many endpoint ids and keys the caches of look-ups hold together; 0 asks the database every time.
+    /// Upper bound on the endpoint ids and keys that the caches of look-ups hold together; 0 asks the database every
+    /// time.
     pub cache_len_max: usize,
-    /// How long an event and its deliveries are kept after it was accepted (contract: 7 days). What is not settled yet
-    /// is kept until it is, whatever its age.
+    /// Duration for which an event and its deliveries are kept after it was accepted (contract: 7 days). An event that
+    /// is not settled yet is kept until it is, whatever its age.
     pub retention: Duration,
-    /// How long the audit log keeps an entry: 90 days.
+    /// Duration for which the audit log keeps an entry: 90 days.
     pub audit_retention: Duration,
-    /// How often what has passed the retention is looked for; zero never looks.
+    /// Interval at which rows that have passed their retention are removed; zero never does.
     pub retention_interval: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,

@@ -28,7 +28,7 @@ pub(crate) struct Connector {
     sessions: Sessions,
 }
 
-/// Whose the sessions behind our connections are.
+/// Owner of the sessions behind our connections.
 #[derive(Clone, Debug)]
 pub(crate) enum Sessions {
     /// Ours for as long as the connection: they are started with the settings, and keep prepared statements.
@@ -94,7 +94,7 @@ impl Connector {
         matches!(self.sessions, Sessions::Pooled(_))
     }
 
-    /// What each transaction begins with, where the session does not have it.
+    /// Returns the settings to begin each transaction with, where the session does not have them.
     pub(crate) fn settings(&self) -> Option<Arc<str>> {
         match &self.sessions {
             Sessions::Own(_) => None,

@@ -1,4 +1,4 @@
-//! What a worker must know of an endpoint, and what it learns of it.
+//! Endpoints as a worker sees them: targets to read, and changes of state to report.
 
 use std::collections::HashMap;
 use std::sync::Arc;

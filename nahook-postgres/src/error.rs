@@ -1,4 +1,4 @@
-//! What can go wrong, told by SQLSTATE and by the state of the connection, never by a message's text.
+//! Errors of the store, told apart by SQLSTATE and by the state of the connection, never by a message's text.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -56,9 +56,9 @@ pub enum ConnectError {
         "at least {needed} connections are needed, and the server allows {found} for this role and database"
     )]
     TooFewConnections {
-        /// How many are needed.
+        /// Number of connections needed.
         needed: usize,
-        /// How many are allowed.
+        /// Number of connections allowed.
         found: usize,
     },
     /// Certificates could not be read.
@@ -119,7 +119,7 @@ impl PgError {
         Self::Unreadable(error.into())
     }
 
-    /// What the server said, if it said something.
+    /// Returns the error that the server reported, if it reported one.
     fn db_error(&self) -> Option<&DbError> {
         match self {
             Self::Pool(
@@ -172,7 +172,7 @@ impl PgError {
         }
     }
 
-    /// Whether a row was refused because another has its key.
+    /// Returns true if a row was refused because another has its key.
     pub(crate) fn is_taken(&self) -> bool {
         self.code() == Some("23505")
     }
@@ -188,8 +188,8 @@ impl From<PgError> for StoreError {
     }
 }
 
-/// Whether trying again later may help: connection exceptions, roll-backs, lack of resources, locks held by others, an
-/// operator at work, and a server that only reads for now.
+/// Returns true if retrying later may help: connection exceptions, roll-backs, lack of resources, locks held by others,
+/// an operator at work, and a server that is read-only for now.
 fn is_passing(code: &str) -> bool {
     ["08", "40", "53", "57", "58"]
         .iter()
@@ -197,13 +197,13 @@ fn is_passing(code: &str) -> bool {
         || matches!(code, "25006" | "55006" | "55P03")
 }
 
-/// What is known of a statement that failed, and that was a transaction of its own.
+/// State of a statement that failed and that was a transaction of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fate {
     /// The server rolled it back, for this reason.
     RolledBack {
         kind: FailureKind,
-        /// Whether a part of what it was to write may be to blame, so that the rest can be written without it.
+        /// True if a part of its rows may be to blame, so that the rest can be written without it.
         is_divisible: bool,
     },
     /// It may have taken effect.

@@ -1,4 +1,4 @@
-//! Who a key belongs to.
+//! Look-up of a key's caller.
 
 use nahook_control::{KeyEntry, KeyHash, KeyStore};
 

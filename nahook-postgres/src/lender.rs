@@ -19,7 +19,7 @@ use crate::error::PgError;
 use crate::parameter::Parameter;
 use crate::statement::{Answer, Opening, Prepared};
 
-/// How long to wait before another connection is tried for, where the server has none left.
+/// Delay before another connection is tried for, where the server has none left.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
 /// From so many on, statements of one pipeline are prepared behind a pooler, too.
@@ -35,7 +35,7 @@ pub(crate) struct Lender {
     settings: Option<Arc<str>>,
 }
 
-/// How the pool makes connections.
+/// Makes the pool's connections.
 struct Pooled(Connector);
 
 impl deadpool_postgres::Connect for Pooled {
@@ -143,7 +143,7 @@ pub(crate) struct Lent {
     settings: Option<Arc<str>>,
 }
 
-/// What is sent around statements.
+/// Statements to send before and after those of a transaction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Frame {
     /// Begins a transaction before them.

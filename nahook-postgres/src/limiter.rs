@@ -21,7 +21,7 @@ use crate::row::value_at;
 /// A block is this part of the burst at most.
 const BLOCKS_PER_BURST: u32 = 16;
 
-/// How many workspaces are remembered before those without a block are forgotten.
+/// Number of workspaces remembered before those without a block are forgotten.
 const SWEEP_AT: usize = 4_096;
 
 /// Limits callers by the rates of their plans, over all processes on the database together.
@@ -42,12 +42,13 @@ struct Shared {
     lender: Lender,
     clock: Arc<dyn nahook_core::Clock>,
     statement: String,
-    /// What this process alone has admitted: it keeps a block that lay idle from adding to a burst.
+    /// Admissions of this process alone: they keep a block that lay idle from adding to a burst.
     own: GcraLimiter,
     workspaces: std::sync::Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<Blocks>>>>,
 }
 
-/// What a process holds of one workspace. Locked while more is leased, so that whoever comes meanwhile shares it.
+/// Blocks of tokens that this process has leased for one workspace. Locked while more is leased, so that concurrent
+/// callers share it.
 #[derive(Default)]
 struct Blocks {
     of_workspace: Block,
@@ -59,7 +60,7 @@ struct Blocks {
 struct Block {
     rate: Option<Rate>,
     tokens: u64,
-    /// When the caller will have recovered, by what the database has said last: what is leased counts as spent.
+    /// Instant at which the caller will have recovered, as the database said last: leased tokens count as spent.
     arrival: Timestamp,
     /// From when until when the database has none.
     empty: Option<(Timestamp, Timestamp)>,
@@ -245,7 +246,7 @@ fn is_unlimited(caller: &Caller) -> bool {
     caller.plan.workspace_rate.is_none() && caller.plan.key_rate.is_none()
 }
 
-/// When a level will have recovered, if it was asked for.
+/// Reads the instant at which a level will have recovered, if it was asked for.
 fn arrival_at(row: &tokio_postgres::Row, column: usize) -> Result<Option<Timestamp>, PgError> {
     let Some(nanos) = value_at::<Option<&str>>(row, column)? else {
         return Ok(None);
@@ -260,7 +261,7 @@ impl Blocks {
         self.of_keys.get(&caller.key).copied().unwrap_or_default()
     }
 
-    /// Whether a level with a rate has no token left.
+    /// Returns true if a level with a rate has no token left.
     fn are_short(&self, caller: &Caller) -> bool {
         self.of_workspace.is_short() || self.key(caller).is_short()
     }
@@ -276,7 +277,7 @@ impl Blocks {
         key.set_rate(caller.plan.key_rate);
     }
 
-    /// How long the database has none, as far as it has said so.
+    /// Returns the duration for which the database has no token, as far as it has said so.
     fn emptiness(&self, caller: &Caller, now: Timestamp) -> Option<Duration> {
         let (from, until) = self.key(caller).empty?;
         // A clock that was set back has made the wait longer than it is.
@@ -302,7 +303,7 @@ impl Blocks {
 }
 
 impl Block {
-    /// What was leased at another rate is given up. Answers whether it was another.
+    /// Drops the tokens that were leased at another rate. Returns true if it was another.
     fn set_rate(&mut self, rate: Option<Rate>) -> bool {
         let is_other = self.rate != rate;
         if is_other {
@@ -318,7 +319,7 @@ impl Block {
         self.arrival = arrival.unwrap_or(self.arrival);
     }
 
-    /// What is left, if it was leased at that rate: what is here, and what the database had left.
+    /// Returns the tokens left, if they were leased at that rate: those here, and those that the database had left.
     fn allowance(&self, rate: Rate, now: Timestamp) -> Option<Allowance> {
         if self.rate != Some(rate) {
             return None;
@@ -340,7 +341,7 @@ impl Block {
     }
 }
 
-/// How many tokens are leased at once.
+/// Returns the number of tokens to lease at once.
 fn block_len(rate: Rate) -> u32 {
     (rate.burst().get() / BLOCKS_PER_BURST).max(1)
 }

@@ -24,10 +24,10 @@ use crate::metric;
 use crate::schema::quoted;
 use crate::{ConnectError, PostgresSettings};
 
-/// How often the connection is asked whether it still works.
+/// Interval at which the connection is checked.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// How long an answer may take before the connection counts as lost.
+/// Timeout of an answer, after which the connection counts as lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Every so many heartbeats workers look for themselves: a process may die between its commit and telling of it.
@@ -43,10 +43,10 @@ const TELL_PAUSE_POOLED: Duration = Duration::from_millis(100);
 const TELL: &str =
     "SELECT pg_notify($1, 'q') WHERE set_config('synchronous_commit', 'off', true) = 'off'";
 
-/// How long to wait before connecting again, doubled each time.
+/// Delay before connecting again, shortest and longest; it doubles each time.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// What has happened, for those in this process who wait for it.
+/// Notifications of changes for the tasks of this process.
 #[derive(Debug)]
 pub(crate) struct Signals {
     pub(crate) cache: Cache,
@@ -107,7 +107,7 @@ impl Signals {
     }
 }
 
-/// How changes are heard of.
+/// Means of hearing of changes.
 #[derive(Clone, Debug)]
 pub(crate) enum Ears {
     /// On a session of our own.
@@ -140,7 +140,7 @@ impl Ears {
     }
 }
 
-/// What the listener works with.
+/// Shared parts that the listener works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     pub(crate) ears: Ears,

@@ -1,4 +1,4 @@
-//! What became of deliveries, for people who ask.
+//! The delivery log.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ macro_rules! of_delivery {
     };
 }
 
-/// What a delivery's record is made of, of the delivery `d`, its event `e`, its endpoint `p` and its event type `t`.
+/// Columns of a delivery's record: of the delivery `d`, its event `e`, its endpoint `p` and its event type `t`.
 macro_rules! record_columns {
     () => {
         "e.id, p.id, t.id, e.metadata, d.status, d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL,

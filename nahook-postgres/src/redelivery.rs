@@ -9,10 +9,10 @@ use crate::parameter::Parameter;
 use crate::row::{nanos, value_at};
 use crate::store::PostgresStore;
 
-/// How many are queued again by one statement.
+/// Number of deliveries queued again by one statement.
 const STEP: usize = 1_000;
 
-/// What a queue elsewhere has given up is this one's from then on.
+/// Queues deliveries again. Those that a queue elsewhere has given up are this queue's from then on.
 const REDELIVER: &str = "
 UPDATE delivery d SET status = CASE d.attempts WHEN 0 THEN 0 ELSE 1 END, due_at = $2, wake_at = NULL,
     lease_token = NULL, recorded_retry_at = NULL, updated_at = $2

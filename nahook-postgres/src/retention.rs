@@ -19,10 +19,10 @@ use crate::statement::Opening;
 use crate::store::Shared;
 use crate::writer::over_before;
 
-/// How many events are looked at by one statement; fewer where those are so wide that it takes too long.
+/// Upper bound on events looked at by one statement; fewer where those are so wide that it takes too long.
 const EVENTS_PER_STATEMENT: i64 = 500;
 
-/// What the server says when a statement took too long.
+/// SQLSTATE of a statement that took too long.
 const TIMED_OUT: &str = "57014";
 
 /// Those whose ids were drawn. Ids begin with the time, so that the oldest are found by it.
@@ -85,7 +85,7 @@ FROM (SELECT count(*) AS looked_at FROM looked_at) n LEFT JOIN looked_at l ON l.
     }
 }
 
-/// How many keys, entries or sessions are forgotten by one statement.
+/// Number of keys, entries or sessions deleted by one statement.
 const ROWS_PER_STATEMENT: i64 = 1_000;
 
 /// Deletes keys that were claimed then or before; leaves those alone that somebody is claiming anew.
@@ -249,7 +249,7 @@ impl Shared {
     }
 }
 
-/// What one statement has come to.
+/// Result of one statement.
 #[derive(Default)]
 struct Step {
     looked_at: i64,

@@ -170,8 +170,8 @@ async fn version(client: &Client, schema: &str) -> Result<u32, tokio_postgres::E
     Ok(u32::try_from(row.try_get::<_, i32>(0)?).unwrap_or(0))
 }
 
-/// Whether the catalog has such a row. Asked of the tables themselves: `to_regclass` may answer from what the session
-/// remembers from before it waited for the lock.
+/// Returns true if the system catalog has such a row. Asks the tables themselves: `to_regclass` may answer from the
+/// session's cache of before it waited for the lock.
 async fn exists(client: &Client, query: &str, schema: &str) -> Result<bool, tokio_postgres::Error> {
     let query = format!("SELECT EXISTS ({query})");
     let row = client

@@ -44,7 +44,7 @@ const DELIVERIES: &str = concat!(
 /// The last event whose id is before that of the delivery.
 const PLACE: &str = "SELECT e.seq, e.id FROM event e WHERE e.id < $1 ORDER BY e.id DESC LIMIT 1";
 
-/// How a delivery that is being attempted is shown.
+/// Status under which a delivery that is being attempted is shown.
 const DELIVERING: i16 = 5;
 
 #[async_trait::async_trait]

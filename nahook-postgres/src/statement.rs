@@ -16,10 +16,10 @@ pub(crate) enum Prepared<'a> {
     Unnamed(&'a str),
 }
 
-/// What a statement has answered.
+/// Result of a statement.
 pub(crate) struct Answer {
     pub(crate) rows: Vec<Row>,
-    /// How many rows it has read or written.
+    /// Number of rows read or written.
     pub(crate) count: u64,
 }
 
@@ -52,11 +52,11 @@ impl Prepared<'_> {
     }
 }
 
-/// How a transaction begins.
+/// Statements that begin a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening {
     pub(crate) begin: &'static str,
-    /// What is set for this transaction beyond the usual settings.
+    /// Settings of this transaction beyond the usual ones.
     pub(crate) further: &'static str,
 }
 

@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::ConnectError;
 
-/// What is checked of the server, as libpq's `sslmode` has it.
+/// Checks of the server's certificate, as libpq's `sslmode` has them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Trust {
     /// `disable`, `prefer`, `require`: nothing. Whoever listens sees nothing, whoever impersonates the server is not noticed.

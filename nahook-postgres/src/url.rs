@@ -1,11 +1,11 @@
-//! What is read from the database's URL by us.
+//! Parameters of the database's URL that this crate reads itself.
 
 use tokio_postgres::config::SslMode;
 
 use crate::ConnectError;
 use crate::tls::Trust;
 
-/// What the URL says beyond what the driver knows: encryption, and a pooler in between.
+/// Parameters of the URL that the driver does not know: encryption, and a pooler in between.
 pub(crate) struct UrlSettings {
     pub(crate) mode: SslMode,
     pub(crate) trust: Trust,

@@ -1,4 +1,4 @@
-//! What is asked of the server, counted in its own log.
+//! Round trips to the server, counted in its own log.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"

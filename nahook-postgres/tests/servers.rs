@@ -1,4 +1,4 @@
-//! What a whole server may do: end, fill up, only read, follow another, wait for another.
+//! States of a whole server: stopped, full, read-only, a standby, waiting for a standby.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"
@@ -21,7 +21,7 @@ use support::{
     until,
 };
 
-/// How many endpoints are subscribed.
+/// Returns the number of subscribed endpoints.
 async fn subscribers(store: &PostgresStore) -> usize {
     let (name, scope) = (event_type_name("order.paid"), scope("ws_shop", None));
     let found = store.subscribers(&name, &scope).await.unwrap();

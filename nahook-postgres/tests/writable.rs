@@ -1,4 +1,4 @@
-//! Whether something could be queued now.
+//! Readiness: checks that an event can be queued now.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"

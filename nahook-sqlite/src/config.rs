@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! Settings of a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use nahook_supervision::Supervisor;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SqliteSettings {
-    /// What the process does with the file.
+    /// Use that this process makes of the file.
     pub role: Role,
-    /// How long to wait for another process that writes, or that still has the file open as its server.
+    /// Duration to wait for another process that writes, or that still has the file open as its server.
     pub busy_timeout: Duration,
-    /// How many connections answer queries side by side; at least 1.
+    /// Number of connections that answer queries side by side; at least 1.
     pub readers: usize,
-    /// How many endpoint ids and keys the caches of look-ups hold together.
+    /// Upper bound on the endpoint ids and keys that the caches of look-ups hold together.
     pub cache_len_max: usize,
     /// Largest number of pages of 4 KiB in the file: writes that need more fail as on a full disk.
     pub pages_max: Option<u32>,
-    /// How many deliveries of which nothing has become yet are kept in mind, 8 to 10 bytes each, whatever their endpoints: four million. Those
-    /// cost least to write; beyond that, each enters at once the index by which its endpoint's are found.
+    /// Upper bound on fresh deliveries kept in memory, for all endpoints together: four million, of 8 to 10 bytes each.
+    /// They cost least to write. Beyond the bound, a delivery enters the index by endpoint and status at once.
     pub fresh_max: usize,
-    /// How long what is settled is kept, from when its event was accepted.
+    /// Duration for which an event with its settled deliveries is kept, counted from its acceptance.
     pub retention: Duration,
-    /// How long the audit log is kept.
+    /// Duration for which entries of the audit log are kept.
     pub audit_retention: Duration,
-    /// How often a server looks for what has passed its time; zero never looks.
+    /// Interval at which a server removes what has passed its retention; zero never does.
     pub retention_interval: Duration,
-    /// Whether to check the whole file when opening it, which reads all of it.
+    /// Checks the whole file when opening it, which reads all of it.
     pub verify: bool,
     /// Runs the store's threads and starts those again that end; one of its own unless set.
     pub supervisor: Supervisor,
@@ -38,7 +38,7 @@ pub struct SqliteSettings {
     pub(crate) ids: Arc<dyn IdSource>,
 }
 
-/// What a process does with the file.
+/// Use that a process makes of the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
     /// Publishes and delivers. One process at a time: leases live in its memory.

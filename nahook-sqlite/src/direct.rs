@@ -18,7 +18,7 @@ use crate::row::{Status, delivery_key, message_at, nanos};
 use crate::store::SqliteStore;
 use crate::writer::{Job, Session};
 
-/// How many keys that have run out are forgotten for each that is claimed: more than one, so that they cannot pile up.
+/// Number of expired keys deleted for each that is claimed: more than one, so that they cannot pile up.
 const FORGOTTEN_PER_CLAIM: i64 = 2;
 
 impl DirectPublisher for SqliteStore {
@@ -41,7 +41,7 @@ impl DirectPublisher for SqliteStore {
     }
 }
 
-/// What the writer answers: slot by slot, what became of it.
+/// The writer's answer: the outcome of each slot.
 type Written = Result<Vec<DirectOutcome>, WriteError>;
 
 /// The caller's side.
@@ -106,7 +106,7 @@ fn resolve_all(slots: &mut [DirectDelivery], kind: FailureKind) {
 struct DirectJob {
     slots: Vec<Slot>,
     clock: Arc<dyn Clock>,
-    /// Whether the deliveries are fresh at first, or pending at once.
+    /// True if the deliveries start as fresh; otherwise they start as pending.
     are_fresh: bool,
     handover: Handover,
     written: Vec<DirectOutcome>,
@@ -119,7 +119,7 @@ struct Slot {
     endpoint: EndpointId,
 }
 
-/// What the queue hears of once it is committed.
+/// A delivery to announce to the queue after the commit.
 struct Queued {
     /// Which slot's.
     slot: usize,
@@ -260,7 +260,7 @@ impl Slot {
     }
 }
 
-/// What the key stands for now.
+/// Returns the delivery that the key stands for now.
 fn original(
     session: &Session,
     endpoint: i64,

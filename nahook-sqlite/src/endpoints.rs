@@ -1,4 +1,4 @@
-//! What a worker must know of an endpoint, and what it learns of it.
+//! Endpoints as a worker sees them: targets to read, and changes of state to report.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What can go wrong, told by SQLite's codes and never by a message's text.
+//! Errors of the store, told apart by SQLite's codes and never by a message's text.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// What is there is damaged.
+    /// The file is damaged.
     #[error("the store's file is damaged")]
     Corrupt,
     /// The directory that the file is to be in does not exist, or is none.
@@ -74,7 +74,7 @@ pub(crate) struct WriteError {
     fate: Fate,
 }
 
-/// What is known of a write that was not acknowledged.
+/// State of a write that was not acknowledged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fate {
     /// It was rolled back: the file does not hold it and never will.
@@ -104,7 +104,7 @@ impl WriteError {
         matches!(*self.cause, rusqlite::Error::UnwindingPanic)
     }
 
-    /// Whether a value was larger than SQLite keeps.
+    /// Returns true if a value was larger than SQLite keeps.
     pub(crate) fn is_too_big(&self) -> bool {
         is_too_big(&self.cause)
     }
@@ -168,7 +168,7 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// Whether trying again cannot help: the file is damaged, or holds what it should not.
+/// Returns true if retrying cannot help: the file is damaged, or holds something invalid.
 fn is_permanent(error: &rusqlite::Error) -> bool {
     !matches!(
         error.sqlite_error_code(),
@@ -187,7 +187,7 @@ fn is_permanent(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Whether a row was refused because another has its key.
+/// Returns true if a row was refused because another has its key.
 pub(crate) fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| {
         matches!(
@@ -197,7 +197,7 @@ pub(crate) fn is_taken(error: &rusqlite::Error) -> bool {
     })
 }
 
-/// Whether a value was larger than SQLite keeps.
+/// Returns true if a value was larger than SQLite keeps.
 pub(crate) fn is_too_big(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::TooBig)
 }
@@ -225,7 +225,7 @@ pub(crate) fn is_flush_failure(error: &rusqlite::Error) -> bool {
     })
 }
 
-/// Whether the disk or the file's bound is reached.
+/// Returns true if the disk is full or the file has reached its maximum size.
 pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

@@ -23,7 +23,7 @@ use crate::writer::Session;
 /// paid off by the time anybody notices.
 const KEPT_BEYOND: Duration = Duration::from_secs(10);
 
-/// How long changes are gathered before they are written.
+/// Duration for which changes are gathered before they are written.
 const GATHERED_FOR: Duration = Duration::from_secs(1);
 
 /// Rows for one piece of work, so that no publish waits for all of them.
@@ -47,7 +47,7 @@ struct Keeper {
     ledger: Arc<Ledger>,
 }
 
-/// What the thread waits for.
+/// Wakes the thread.
 #[derive(Debug, Default)]
 struct Signal {
     news: Mutex<News>,
@@ -60,7 +60,7 @@ struct News {
     is_closing: bool,
 }
 
-/// What is to be written, and what is there.
+/// States to write, and those already in the file.
 #[derive(Debug)]
 struct Ledger {
     store: SqliteStore,
@@ -140,7 +140,7 @@ impl SqliteLimiter {
     }
 }
 
-/// Whether whoever spends the whole burst of that rate owes it long enough.
+/// Returns true if a burst of that rate takes long enough to recover from that its state is worth keeping.
 fn is_kept(rate: Option<Rate>) -> bool {
     rate.is_some_and(|rate| rate.interval().saturating_mul(rate.burst().get()) > KEPT_BEYOND)
 }

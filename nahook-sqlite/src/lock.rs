@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::OpenError;
 
-/// How often a lock that is held is tried again.
+/// Interval between attempts at a lock that another process holds.
 const RETRY_EVERY: Duration = Duration::from_millis(5);
 
 /// Proof that no other process serves the file. The operating system takes it back when the process ends, however it ends.

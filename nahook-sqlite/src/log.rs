@@ -1,4 +1,4 @@
-//! What became of deliveries.
+//! The delivery log.
 
 use bytes::Bytes;
 use nahook_core::{

@@ -34,7 +34,7 @@ impl DeliveryPublisher for SqliteStore {
     }
 }
 
-/// What the writer answers: slot by slot, whether it was written.
+/// The writer's answer: the outcome of each slot.
 type Written = Result<Vec<Slot>, WriteError>;
 
 /// The caller's side of a publish.
@@ -95,7 +95,7 @@ fn resolve_all(slots: &mut [Delivery], kind: FailureKind) {
     }
 }
 
-/// What became of a slot in the transaction.
+/// Outcome of a slot in the transaction.
 #[derive(Clone, Copy)]
 enum Slot {
     /// Its endpoint does not exist.
@@ -111,7 +111,7 @@ struct PublishJob {
     event: Event,
     /// Ordinal and endpoint of each slot; no ordinal if the slot is another message's.
     slots: Vec<(Option<u32>, EndpointId)>,
-    /// Whether the deliveries are fresh at first, or pending at once.
+    /// True if the deliveries start as fresh; otherwise they start as pending.
     are_fresh: bool,
     handover: Handover,
     written: Vec<Slot>,
@@ -119,7 +119,7 @@ struct PublishJob {
     answer: oneshot::Sender<Written>,
 }
 
-/// What the queue hears of once it is committed.
+/// Deliveries to announce to the queue after the commit.
 #[derive(Debug, Default)]
 struct Queued {
     /// The event's number.
@@ -234,7 +234,7 @@ impl Job for PublishJob {
     }
 }
 
-/// How many fresh deliveries are inserted by one statement: running one costs about as much as two of its rows.
+/// Upper bound on fresh deliveries inserted by one statement: running one costs about as much as two of its rows.
 const ROWS_MAX: usize = 64;
 
 /// The statements that insert 1, 2, … fresh deliveries.

@@ -15,8 +15,8 @@ use crate::error::store_error;
 use crate::threads::Threads;
 use crate::{OpenError, SqliteSettings};
 
-/// How long the version that was read last is taken to be that of other processes' last change. Asking the file
-/// twice a trigger was a fortieth of the server's time.
+/// Duration for which another process's change of the catalog may stay unseen. Asking the file for its version twice a
+/// trigger was a fortieth of the server's time.
 const SEEN_FOR: Duration = Duration::from_millis(1);
 
 /// Reads on threads of their own.
@@ -25,7 +25,7 @@ pub(crate) struct Readers {
     threads: Threads<Connection>,
     /// For the catalog's version alone, so that no trigger waits behind a long list.
     versions: Threads<Connection>,
-    /// How often this process has changed the catalog.
+    /// Number of changes that this process has made to the catalog.
     changes: Arc<AtomicU64>,
     seen: Mutex<Option<Seen>>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Readers {
 struct Seen {
     version: i64,
     at: Instant,
-    /// How often this process had changed the catalog before.
+    /// Number of changes that this process had made to the catalog before.
     changes: u64,
 }
 

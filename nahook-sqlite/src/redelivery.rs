@@ -14,7 +14,7 @@ use crate::row::{Elsewhere, Status, nanos};
 use crate::search::{endpoint_ever, first_key_since};
 use crate::writer::{Job, Session};
 
-/// How many are queued again in one transaction.
+/// Number of deliveries queued again in one transaction.
 const STEP: usize = 500;
 
 /// Those of one status that may be queued again, the oldest first.

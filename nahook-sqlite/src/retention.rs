@@ -22,7 +22,7 @@ use crate::threads::PULSE_EVERY;
 use crate::writer::{Orders, Session};
 use crate::{OpenError, SqliteSettings, metric};
 
-/// How long a step waits for a moment at which nobody else writes.
+/// Number of pulses for which a step waits for a moment at which nobody else writes.
 const PATIENCE: u32 = 5;
 
 /// The pause after a step is so many times as long as the step took: the others have the thread that writes to themselves

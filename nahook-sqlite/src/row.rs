@@ -82,7 +82,7 @@ pub(crate) fn count_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 
-/// What is kept as JSON in a column.
+/// Reads a column that holds JSON.
 pub(crate) fn json_at<T: serde::de::DeserializeOwned>(
     row: &Row<'_>,
     column: usize,
@@ -218,7 +218,7 @@ pub(crate) fn rate_parts(rate: Option<Rate>) -> (Option<i64>, Option<u32>) {
     (interval, rate.map(|rate| rate.burst().get()))
 }
 
-/// What kind of receiver an endpoint is, in a column.
+/// Reads the kind of an endpoint.
 pub(crate) fn endpoint_kind_at(row: &Row<'_>, column: usize) -> rusqlite::Result<EndpointKind> {
     match row.get::<_, i64>(column)? {
         0 => Ok(EndpointKind::Webhook),

@@ -10,7 +10,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 /// Marks the file as ours: "nhk1" in SQLite's header.
 const APPLICATION_ID: i32 = 0x6e68_6b31;
 
-/// What a file's schema needs before it can be used.
+/// State of a file's schema before it can be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Standing {
     /// Nothing.

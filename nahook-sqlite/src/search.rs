@@ -12,7 +12,7 @@ use crate::log::{record, shown};
 use crate::row::{Elsewhere, ORDINAL_BITS, Status, delivery_key, message_at, nanos};
 use crate::{Role, SqliteStore};
 
-/// How many keys are read at once.
+/// Number of keys read at once.
 const STEP: usize = 256;
 
 /// Finds keys in the index alone.
@@ -247,7 +247,7 @@ impl Search<'_> {
     }
 }
 
-/// What a status is stored as: here, and where a queue elsewhere carries the delivery.
+/// Returns the codes of a status: the store's own, and those of deliveries in another queue.
 fn codes(status: Option<DeliveryStatus>) -> impl Iterator<Item = i64> {
     let statuses = Status::ALL.into_iter();
     let asked = statuses.filter(move |stored| status.is_none_or(|it| it == (*stored).into()));

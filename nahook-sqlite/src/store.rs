@@ -32,7 +32,7 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
 }
 
-/// What the handles share. Dropped from top to bottom: whoever uses the file goes before the lock on it.
+/// State shared by all handles. Fields drop from top to bottom: users of the file go before its lock.
 pub(crate) struct Shared {
     _retention: Option<Retention>,
     leaser: Option<Threads<Leaser>>,
@@ -119,7 +119,7 @@ impl SqliteStore {
         closed
     }
 
-    /// What the writer has done so far.
+    /// Returns the counts of the writer's work so far.
     pub fn writer_stats(&self) -> WriterStats {
         self.shared.writer.stats()
     }

@@ -1,4 +1,4 @@
-//! Who is subscribed.
+//! Look-up of subscribers.
 
 use std::sync::Arc;
 

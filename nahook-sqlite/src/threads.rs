@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::OpenError;
 use crate::error::{Closed, Panicked};
 
-/// How long a thread that has nothing to do waits before it checks its pulse.
+/// Duration that an idle thread waits before it checks its pulse.
 pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(500);
 
 type Question<S> = Box<dyn FnOnce(&mut S) + Send>;

@@ -1,4 +1,4 @@
-//! Whether something can be queued now.
+//! Readiness: checks that an event can be queued now.
 
 use nahook_core::StoreError;
 use rusqlite::params;

@@ -1,4 +1,4 @@
-//! What is remembered of the catalog is forgotten when it changes.
+//! Caches of the catalog are invalidated when it changes.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"

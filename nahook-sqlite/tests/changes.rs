@@ -269,7 +269,7 @@ impl ChangePlan for Decided {
     }
 }
 
-/// What a workspace's two endpoints would be changed by, each with its entry.
+/// Returns changes that remove a workspace's two endpoints, each with its audit entry.
 async fn removals(store: &SqliteStore) -> Vec<Change> {
     let selection = [Select::Endpoints];
     let rows = store

@@ -1,4 +1,4 @@
-//! What was acknowledged is there afterwards, and nothing by halves, whatever happened in between.
+//! Acknowledged writes survive, and nothing survives by halves, whatever happens in between.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"
@@ -19,7 +19,7 @@ use support::{
     Place, all_failed, all_published, declare, halves, ids, open, publish, queued, server,
 };
 
-/// What a test tells itself when it starts itself again.
+/// Variable by which a test passes the file on when it starts itself again.
 const FILE: &str = "NAHOOK_TEST_FILE";
 const FIRST: &str = "NAHOOK_TEST_FIRST";
 
@@ -72,7 +72,7 @@ fn publish_for_ever(file: &Path, first: u64) {
     runtime.block_on(std::future::pending::<()>());
 }
 
-/// What a process said about its deliveries until it ended or had said `enough`.
+/// Output of a process about its deliveries until it ended or had printed `enough`.
 #[derive(Default)]
 struct Said {
     yes: BTreeSet<DeliveryId>,

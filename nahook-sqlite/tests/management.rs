@@ -69,7 +69,7 @@ struct Run<S> {
     sent: EventTypeId,
 }
 
-/// What was made, to be asked for.
+/// Ids of the records made, to be looked up.
 struct Made {
     application: ApplicationId,
     endpoint: EndpointId,

@@ -1,4 +1,4 @@
-//! What a file must be to be opened, and what is said of those that are not.
+//! Requirements on a file to be opened, and the errors of those that do not meet them.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"
@@ -226,7 +226,7 @@ fn the_roles_are_what_they_are_called() {
     assert_eq!(SqliteSettings::default().role, Role::Server);
 }
 
-/// What a test tells itself when it starts itself again as somebody who owns nothing.
+/// Variable by which a test passes the file on when it starts itself again as an unprivileged user.
 const FILE: &str = "NAHOOK_TEST_READ_ONLY_FILE";
 
 /// An ordinary user's number: whoever runs the tests as root may write to what is read-only.

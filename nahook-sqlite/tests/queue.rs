@@ -1,4 +1,4 @@
-//! What the file adds to the queue's clauses: restarts, races with the writer, failed writes.
+//! Clauses of the queue that a file adds: restarts, races with the writer, failed writes.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"

@@ -1,4 +1,4 @@
-//! When the store says that something can be queued, and what becomes of writes while nothing can.
+//! Readiness of the store, and the outcome of writes while nothing can be queued.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"

@@ -1,4 +1,4 @@
-//! What has passed its time goes, in steps, and nothing else.
+//! Retention removes what has passed its time, in steps, and nothing else.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"

@@ -1,4 +1,4 @@
-//! How writes share a transaction, are cancelled, and are seen.
+//! Grouping, cancellation and visibility of writes.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot arrange what it needs has failed"

@@ -1,5 +1,5 @@
-//! What is read of each kind of row, in the order in which `read` takes it. The workspace's id is given: it comes from a
-//! join or is what was asked for.
+//! Columns of each kind of row, in the order in which `read` takes them. The workspace's id is given: it comes from a
+//! join or from the question.
 
 macro_rules! api_keys {
     ($workspace:literal, $($rest:tt)+) => {

@@ -1,4 +1,4 @@
-//! What exists, and changing it: each call one transaction, under the workspaces' locks.
+//! The catalog: each call is one transaction, under the workspaces' locks.
 
 mod columns;
 pub(crate) mod read;

@@ -70,7 +70,7 @@ pub(super) async fn api_keys(
     rows.iter().map(api_key_at).collect()
 }
 
-/// What exists in the workspaces with these names or ids.
+/// Reads the records of the workspaces with these names or ids.
 pub(super) async fn snapshot(
     lent: &mut Lent,
     names: &[&str],

@@ -40,7 +40,7 @@ pub(crate) fn rate_columns(rate: Option<Rate>) -> (Option<i64>, Option<i64>) {
     (interval, rate.map(|rate| i64::from(rate.burst().get())))
 }
 
-/// What kind of endpoint it is.
+/// Reads the kind of an endpoint.
 pub(crate) fn kind_at(row: &Row, column: usize) -> Result<EndpointKind, PgError> {
     match value_at::<i16>(row, column)? {
         0 => Ok(EndpointKind::Webhook),
@@ -82,7 +82,7 @@ pub(crate) fn state_code(state: KeyState) -> i16 {
     }
 }
 
-/// Whether a stored state is that of a key that is switched off for now.
+/// Returns true if a stored state is that of a key that is disabled.
 pub(crate) fn state_is_disabled(state: i16) -> bool {
     state == state_code(KeyState::Disabled)
 }

@@ -191,7 +191,7 @@ fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// How the rows of each kind are put to those that are there already, each once.
+/// Adds the rows of each kind to those read so far, each once.
 macro_rules! takes {
     ($($name:ident $kind:ident $read:ident |$row:ident| $identity:expr;)+) => {$(
         fn $name(rows: &[Row], snapshot: &mut Snapshot) -> Result<(), PgError> {

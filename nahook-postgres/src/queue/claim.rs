@@ -23,7 +23,7 @@ const WAKE: &str = "SELECT wake($1)";
 /// … as often as that.
 const PASSES_MAX: usize = 16;
 
-/// What may be leased now and is fresh, as the index of it says …
+/// Fresh deliveries that may be leased now, as their index has them …
 macro_rules! fresh {
     () => {
         "d.status = 0 AND d.due_at IS NOT NULL AND d.wake_at IS NULL"
@@ -179,10 +179,10 @@ SELECT least(
     (SELECT d.wake_at FROM delivery d WHERE d.wake_at IS NOT NULL AND d.lease_token IS NULL ORDER BY d.wake_at LIMIT 1),
     (SELECT l.look_at FROM lease l ORDER BY l.look_at LIMIT 1))";
 
-/// What one statement has leased.
+/// Deliveries leased by one statement.
 struct Pass {
     claims: Vec<Claim>,
-    /// Whether there may be more.
+    /// True if there may be more.
     is_partial: bool,
     next_due: Option<Timestamp>,
 }

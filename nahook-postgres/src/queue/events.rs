@@ -16,13 +16,13 @@ JOIN workspace w ON w.row = e.workspace
 LEFT JOIN event_type t ON t.row = e.event_type
 WHERE e.seq = ANY($1) AND e.payload IS NOT NULL";
 
-/// How much is remembered, in bytes of payloads and what surrounds them.
+/// Upper bound on the bytes remembered, of payloads and their surroundings.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What an event takes beside its payload, about.
+/// Bytes that an event takes besides its payload, about.
 const OVERHEAD: usize = 256;
 
-/// What a worker is told of an event.
+/// Fields of an event that a worker needs.
 #[derive(Debug)]
 pub(super) struct KnownEvent {
     pub(super) message: MessageId,

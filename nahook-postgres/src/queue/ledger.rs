@@ -1,4 +1,4 @@
-//! What this process knows of its own leases. The database decides; this only keeps workers within their bounds and
+//! Ledger of this process's own leases. The database decides; the ledger only keeps workers within their bounds and
 //! finds the rows of leases again.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -10,7 +10,7 @@ use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 
 use super::events::Events;
 
-/// How many endpoints are remembered to begin with a retry the next time.
+/// Number of endpoints remembered to begin with a retry the next time.
 const TURNS_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Ledger {
 struct State {
     leases: HashMap<(DeliveryId, LeaseToken), Held>,
     expiries: BTreeSet<(Timestamp, DeliveryId, LeaseToken)>,
-    /// How many of the leases that share a token have not been ended …
+    /// Number of leases that share a token and have not ended …
     together: HashMap<LeaseToken, usize>,
     /// … and tokens of which all have.
     over: Vec<LeaseToken>,
@@ -43,13 +43,13 @@ pub(super) struct Held {
     pub(super) expires_at: Timestamp,
 }
 
-/// What a worker may lease.
+/// Bounds on the leases of a worker.
 pub(super) struct Room {
     /// Endpoints for which another number holds than the usual one …
     pub(super) endpoints: Vec<EndpointId>,
     /// … and that number.
     pub(super) rooms: Vec<i64>,
-    /// Where to begin.
+    /// Endpoint to begin after.
     pub(super) after: i64,
     pub(super) retry_first: Vec<i64>,
 }

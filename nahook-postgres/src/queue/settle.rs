@@ -13,7 +13,7 @@ use crate::parameter::Parameter;
 use crate::row::{Bits, delivery_key, nanos, value_at};
 use crate::store::PostgresStore;
 
-/// What is to become of a delivery, in the numbers of its status; 0 leaves that as it is.
+/// Settles deliveries: the new status by number; 0 leaves it as it is.
 const SETTLE: &str = "
 WITH s AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[],
@@ -39,7 +39,7 @@ WITH s AS MATERIALIZED (
 )
 SELECT d.key FROM done d";
 
-/// Where all that was leased together and still is lasts longer, it need not be looked at before either.
+/// Postpones the check for expired leases, if all leases taken together that are left were extended.
 const EXTEND: &str = "
 WITH later AS (
     UPDATE lease e SET look_at = CASE WHEN EXISTS (

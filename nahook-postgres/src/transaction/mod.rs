@@ -28,7 +28,7 @@ pub trait CallersTransaction: sealed::Publish {}
 
 impl<T: sealed::Publish> CallersTransaction for T {}
 
-/// How long an event may take within a transaction whose own time-outs count: as good as for ever.
+/// Timeout of an event within a transaction whose own timeouts count: as good as none.
 const TIMEOUT: Duration = Duration::from_hours(1);
 
 impl PostgresStore {
@@ -71,7 +71,7 @@ impl PostgresStore {
     }
 }
 
-/// What only this crate can name, and so implement.
+/// Types that only this crate can name, and so implement.
 pub(crate) mod sealed {
     use nahook_core::FailureKind;
 
@@ -86,7 +86,7 @@ pub(crate) mod sealed {
         ) -> impl Future<Output = Result<Vec<bool>, Refusal>> + Send;
     }
 
-    /// What the statement is given.
+    /// Arguments of the statement.
     #[derive(Debug)]
     pub struct Call<'a> {
         pub(crate) statement: &'a str,
@@ -110,7 +110,7 @@ pub(crate) mod sealed {
         Undone {
             /// Why.
             kind: FailureKind,
-            /// Whether a part of it may be to blame.
+            /// True if a part of it may be to blame.
             is_divisible: bool,
         },
     }

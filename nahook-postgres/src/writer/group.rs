@@ -31,7 +31,7 @@ const PUBLISH_PART: &str = "SELECT publish($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 /// By then everything is answered: after it, nothing is tried again. Well within the engine's deadline of 5 s.
 pub(super) const BUDGET: Duration = Duration::from_secs(4);
 
-/// How much longer than the server's own time-out an answer may take before the connection counts as lost.
+/// Time beyond the server's own timeout after which a connection without an answer counts as lost.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// A writer's connection.
@@ -57,7 +57,7 @@ pub(super) struct Open {
 #[derive(Clone, Copy)]
 pub(super) struct Failed {
     pub(super) outcome: Outcome,
-    /// How long a part of it may take, if it is worth trying the parts.
+    /// Timeout of a part of it, if it is worth trying the parts.
     pub(super) retry: Option<Duration>,
 }
 
@@ -295,7 +295,7 @@ impl Session {
         })
     }
 
-    /// What a statement has come to; a connection that may be lost is given up.
+    /// Returns the result of a statement, and gives up a connection that may be lost.
     pub(super) fn concluded<T>(
         &mut self,
         answered: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,

@@ -1,4 +1,4 @@
-//! What waits to be written.
+//! Queue of jobs for the writers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ const DELIVERIES_MAX: usize = 4_096;
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
     changed: Notify,
-    /// How many writers have a connection.
+    /// Number of writers that have a connection.
     connected: AtomicUsize,
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use crate::handover::Handover;
 use crate::row::delivery_key;
 
-/// What became of a job's slots.
+/// Outcomes of a job's slots.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Written {
     /// Of all of them …

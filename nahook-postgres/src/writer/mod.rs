@@ -85,7 +85,7 @@ impl Writer {
     }
 }
 
-/// What a writer is asked to do.
+/// Order to a writer.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -107,7 +107,7 @@ impl Job {
         }
     }
 
-    /// How many deliveries it writes.
+    /// Returns the number of deliveries that it writes.
     fn width(&self) -> usize {
         match self {
             Self::Check(_) => 0,
@@ -126,7 +126,7 @@ impl Job {
     }
 }
 
-/// How long a writer without a connection leaves everything to the others.
+/// Duration for which a writer without a connection leaves everything to the others.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 async fn work(mut session: Session, inbox: Arc<Inbox>) -> Exit {

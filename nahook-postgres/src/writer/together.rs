@@ -70,7 +70,7 @@ JOIN e ON e.n = u.event JOIN p ON p.n = u.endpoint
 WHERE (EXISTS (SELECT FROM p WHERE p.row = 0) OR EXISTS (SELECT FROM e WHERE e.seq = 0))
     AND (e.seq = 0 OR p.row = 0)";
 
-/// What events and deliveries refer to by number, each once.
+/// Rows that events and deliveries refer to by number, each once.
 #[derive(Debug, Default)]
 struct Columns<'a> {
     /// Workspaces with event types of theirs: the kinds of events.

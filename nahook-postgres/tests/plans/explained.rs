@@ -1,4 +1,4 @@
-//! What `auto_explain` has written into the server's log.
+//! Plans that `auto_explain` has written into the server's log.
 
 use std::fmt;
 
@@ -52,8 +52,8 @@ impl Explained {
         self.plan.join("\n")
     }
 
-    /// How many blocks it touched, in memory or on disk: what the whole counts, and what is written beside it, which the whole
-    /// may count or not.
+    /// Returns the number of blocks touched, in memory or on disk: the count of the whole, and of writes beside it,
+    /// which the whole may count or not.
     pub(crate) fn blocks(&self) -> u64 {
         let mut writes = false;
         let mut blocks = 0;
@@ -70,7 +70,7 @@ impl Explained {
         blocks
     }
 
-    /// How many rows the busiest of its scans has read, all rounds of it together.
+    /// Returns the number of rows that the busiest of its scans has read, all rounds of it together.
     pub(crate) fn rows(&self) -> u64 {
         let scans = self.plan.iter().filter(|line| line.contains("Scan"));
         scans.map(|line| read(line)).max().unwrap_or(0)

@@ -13,9 +13,9 @@ pub(crate) const WIDTHS: [usize; 4] = [1, 10, 100, 1_000];
 /// The shop's key.
 pub(crate) const KEY: &str = "nhk_us_shop";
 
-/// How many subscriptions another workspace has: 100 endpoints to 10 event types.
+/// Number of another workspace's subscriptions: 100 endpoints to 10 event types.
 const SUBSCRIPTIONS_EACH: u32 = 1_000;
-/// How many deliveries an event has.
+/// Number of deliveries of an event.
 const WIDTH: u32 = 10;
 
 /// The name of an event type of the shop.

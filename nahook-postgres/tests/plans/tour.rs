@@ -32,10 +32,10 @@ use super::tables::{KEY, WIDTHS, event_type};
 pub(crate) struct Stop {
     pub(crate) title: String,
     pub(crate) explained: Vec<Explained>,
-    /// How many blocks all of its statements may touch: what is asked for, and nothing that grows with the tables but the
-    /// height of an index.
+    /// Upper bound on the blocks touched by all of its statements: the rows asked for, and nothing that grows with the
+    /// tables but the height of an index.
     pub(crate) blocks_max: u64,
-    /// How many rows any one scan may read.
+    /// Upper bound on the rows read by any one scan.
     pub(crate) rows_max: u64,
 }
 

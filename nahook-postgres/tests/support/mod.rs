@@ -1,4 +1,4 @@
-//! What the tests share: a real server for each test binary, a database for each test.
+//! Support of the tests: a real server for each test binary, a database for each test.
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 pub(crate) mod proxy;
@@ -219,7 +219,7 @@ pub(crate) async fn leasable(store: &PostgresStore) -> Vec<DeliveryId> {
     ids
 }
 
-/// What became of the slots, in short.
+/// Returns the outcomes of the slots by name.
 pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
     deliveries
         .iter()
@@ -230,7 +230,7 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
         .collect()
 }
 
-/// How many deliveries there are, in whatever state.
+/// Counts the deliveries, in whatever state.
 pub(crate) async fn rows(url: &str) -> i64 {
     let client = client(url).await;
     let row = client

@@ -1,4 +1,4 @@
-//! What exists, and changing that.
+//! The catalog: reading it and changing it.
 
 mod management;
 mod read;
@@ -122,7 +122,7 @@ impl From<Refusal> for CatalogError {
 }
 
 impl SqliteStore {
-    /// What the manifest changes, and the catalog's version that this holds for.
+    /// Returns the changes of a manifest, and the version of the catalog that they were computed from.
     async fn plan(&self, manifest: &Manifest) -> Result<(i64, Vec<Change>), CatalogError> {
         let manifest = manifest.clone();
         let (now, ids) = (self.shared().now(), self.shared().shared_ids());

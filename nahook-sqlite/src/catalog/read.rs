@@ -11,7 +11,7 @@ use super::rows::{
 use super::select::{add, selected};
 use crate::row::parsed_at;
 
-/// What a manifest may change of a workspace, besides its subscriptions and publications.
+/// Rows of a workspace that a manifest may change, besides its subscriptions and publications.
 const MANIFEST_ROWS: [Select; 6] = [
     Select::ApiKeys,
     Select::Applications {

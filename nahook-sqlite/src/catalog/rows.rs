@@ -1,4 +1,4 @@
-//! What a row of each kind is read by, and what it is made into.
+//! Columns of each kind of row, and the record made of them.
 
 use std::collections::BTreeMap;
 

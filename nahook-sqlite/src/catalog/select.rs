@@ -133,7 +133,8 @@ pub(super) fn add(
     Ok(())
 }
 
-/// What reads the selected rows, or those of one of the selected ids; `?1` is the workspace's number and `?2` the id.
+/// Builds the query of the selected rows, or of one of the selected ids; `?1` is the workspace's number and `?2` the
+/// id.
 ///
 /// A plus sign keeps SQLite from the index of a column where another's finds fewer rows.
 fn statement(select: &Select) -> String {

@@ -9,10 +9,10 @@ use rusqlite::Connection;
 
 use crate::row::{instant_at, maybe_parsed_at, message_at, parsed_at};
 
-/// How much payload is remembered before all is forgotten.
+/// Upper bound on the bytes of payloads remembered; beyond it all are forgotten.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// What an event counts for besides its payload.
+/// Bytes that an event counts for besides its payload.
 const OVERHEAD: usize = 512;
 
 /// Events by number. They never change, so that nothing here grows stale.
@@ -22,7 +22,7 @@ pub(super) struct Events {
     bytes: usize,
 }
 
-/// What every delivery of an event carries.
+/// Fields of an event that its deliveries carry.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) message: MessageId,
@@ -33,7 +33,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What is known of an event that was just queued.
+    /// Copies the fields out of an event that was just queued.
     pub(super) fn of(event: &Event) -> Self {
         Self {
             message: event.id,

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::events::Known;
 use foldhash::HashMap;
 
-/// How much payload is kept in mind.
+/// Upper bound on the bytes of payloads kept in memory.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What an event counts for besides its payload.
+/// Bytes that an event counts for besides its payload.
 const OVERHEAD: usize = 512;
 
 /// Events that have not been leased by then wait for an endpoint that does not keep up: they make room for others.
@@ -28,7 +28,7 @@ pub(super) struct FreshEvents {
 #[derive(Debug)]
 struct Waiting {
     event: Arc<Known>,
-    /// How many of its deliveries have yet to be leased.
+    /// Number of its deliveries that have yet to be leased.
     left: usize,
 }
 

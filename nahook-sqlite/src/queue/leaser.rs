@@ -20,10 +20,10 @@ use crate::error::{Panicked, store_error};
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key};
 use crate::{OpenError, SqliteSettings};
 
-/// When an endpoint whose rows could not be read is tried again.
+/// Delay before an endpoint whose rows could not be read is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How many deliveries of an endpoint are read at a time, if more wait than are in mind.
+/// Number of an endpoint's deliveries read at a time, if more are pending than are in memory.
 const READ_AHEAD: usize = 256;
 
 /// The one that leases, on a thread of its own: what it finds free stays free until it has leased it.
@@ -39,7 +39,7 @@ pub(crate) struct Leaser {
 /// The batch in the making: each delivery with its place among its endpoint's, so that the endpoints take turns in it.
 type Batch = Vec<(usize, LeasedDelivery)>;
 
-/// What a lease has taken so far.
+/// Deliveries taken so far for one lease request.
 #[derive(Default)]
 struct Taken {
     batch: Batch,
@@ -125,7 +125,7 @@ impl Leaser {
         }
     }
 
-    /// How many leases of an endpoint the worker may hold, where that is not the usual number.
+    /// Returns the number of leases that the worker may hold for an endpoint, for those with a bound of their own.
     fn limits(&mut self, request: &LeaseRequest) -> rusqlite::Result<HashMap<i64, usize>> {
         let mut limits = HashMap::with_capacity(request.exceptions.len());
         for (id, limit) in &request.exceptions {
@@ -338,7 +338,7 @@ impl Leaser {
         Ok(found)
     }
 
-    /// What waits for nothing and is not fresh, the oldest first.
+    /// Returns pending deliveries that are not fresh, oldest first.
     fn read_pending(&self, endpoint: i64, limit: usize) -> rusqlite::Result<Vec<Due>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
@@ -350,7 +350,7 @@ impl Leaser {
             .collect()
     }
 
-    /// What is to be attempted again by now.
+    /// Returns retries that are due.
     fn retries(&self, endpoint: i64, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Due>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
@@ -403,14 +403,14 @@ fn due_at(row: &Row<'_>) -> rusqlite::Result<Due> {
 #[derive(Default)]
 struct Retries {
     rows: Vec<Due>,
-    /// Whether there are others.
+    /// True if there are others.
     has_more: bool,
 }
 
 /// Which rows to lease.
 struct Chosen {
     rows: Vec<Due>,
-    /// Whether retries were left over.
+    /// True if retries were left over.
     has_more_retries: bool,
 }
 
@@ -475,7 +475,7 @@ fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// When the first of the endpoint's retries is due after `after`.
+/// Returns the instant at which the endpoint's first retry after `after` is due.
 fn first_retry(
     connection: &Connection,
     endpoint: i64,

@@ -1,4 +1,4 @@
-//! Who has leased what, and until when.
+//! Ledger of the leases in memory: delivery, worker and expiry.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub(super) struct Ledger {
 pub(crate) struct Held {
     pub(super) key: i64,
     pub(super) endpoint: i64,
-    /// How many attempts were settled before.
+    /// Number of attempts settled before.
     pub(super) attempts: u32,
     pub(super) expires_at: Timestamp,
     pub(super) is_settling: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Whether whoever has it may still settle it.
+    /// Returns true if the worker that holds the lease may still settle it.
     pub(super) fn is_kept(&self, now: Timestamp) -> bool {
         self.is_settling || self.expires_at > now
     }
@@ -60,7 +60,7 @@ impl Ledger {
         self.leases.get(&key)
     }
 
-    /// How many leases the worker holds for the endpoint.
+    /// Returns the number of leases that the worker holds for the endpoint.
     pub(super) fn held_by(&self, worker: WorkerId, endpoint: i64) -> usize {
         self.by_worker
             .get(&(worker, endpoint))
@@ -68,7 +68,7 @@ impl Ledger {
             .unwrap_or(0)
     }
 
-    /// How many leases there are for the endpoint.
+    /// Returns the number of leases of the endpoint, for all workers together.
     pub(super) fn leased(&self, endpoint: i64) -> usize {
         self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }

@@ -76,7 +76,7 @@ impl Queue {
         }
     }
 
-    /// What is leased and what waits. Never held while the file is read or written.
+    /// Locks the state of leases and pending deliveries. Never held while the file is read or written.
     pub(crate) fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// How many of an endpoint's deliveries are kept in mind that are not fresh; those behind them are read when their turn comes.
+/// Upper bound on an endpoint's deliveries kept in memory that are not fresh; those behind them are read when their
+/// turn comes.
 const READ_MAX: usize = 4_096;
 
 /// A delivery that is due.
@@ -17,7 +18,7 @@ pub(super) struct Due {
 /// An endpoint without a backlog keeps room for so many.
 const EMPTY_CAPACITY_MAX: usize = 64;
 
-/// What is not leased of one endpoint's deliveries that wait for nothing.
+/// Deliveries of one endpoint that are neither leased nor waiting for a retry.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     /// The keys of those that are fresh, ascending. All of them: the file has no way to find one endpoint's.
@@ -93,7 +94,7 @@ impl Pending {
         first
     }
 
-    /// What to hand to [`read`](Self::read), if finding the first `max` takes a look into the file.
+    /// Returns the mark to hand to [`read`](Self::read), if finding the first `max` takes a look into the file.
     pub(super) fn must_read(&self, max: usize) -> Option<Mark> {
         (self.is_partial && self.read.len() < max).then_some(Mark(self.changes))
     }
@@ -103,7 +104,7 @@ impl Pending {
         &self.fresh
     }
 
-    /// Whether there may be any.
+    /// Returns true if there may be any.
     pub(super) fn may_have_any(&self) -> bool {
         self.is_partial || !self.read.is_empty() || !self.fresh.is_empty()
     }

@@ -13,20 +13,20 @@ use super::fresh::FreshEvents;
 use super::ledger::{Held, Ledger};
 use super::pending::{Due, Mark, Pending};
 
-/// What is leased and what waits. Endpoints and deliveries go by their rows' numbers.
+/// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
 #[derive(Debug)]
 pub(crate) struct QueueState {
     ledger: Ledger,
     endpoints: HashMap<i64, Waiting>,
     /// Endpoints that may have something due, in the order of their turns.
     ring: VecDeque<i64>,
-    /// When those endpoints that wait for time have something due next.
+    /// Instants at which endpoints have their next retry due.
     alarms: BTreeSet<(Timestamp, i64)>,
-    /// What has been settled since the leasing thread began to read, while it reads: what it reads may be older.
+    /// Deliveries settled since the leasing thread began to read, while it reads: the rows that it sees may be older.
     settled_meanwhile: Option<HashSet<i64>>,
     /// Endpoints of which something that was settled meanwhile has become due again: it is passed by until the reading ends.
     due_again: Vec<i64>,
-    /// How many fresh deliveries there are, leased or not.
+    /// Number of fresh deliveries, leased or not.
     fresh_len: usize,
     fresh_max: usize,
     pub(super) fresh_events: FreshEvents,
@@ -39,7 +39,7 @@ struct Waiting {
     may_have_retry: bool,
     is_in_ring: bool,
     alarm: Option<Timestamp>,
-    /// Whose turn it is: a backlog of either kind leaves every second place to the other.
+    /// Takes turns between retries and pending deliveries: a backlog of either leaves every second place to the other.
     retry_is_next: bool,
 }
 
@@ -47,10 +47,10 @@ struct Waiting {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) endpoint: i64,
-    /// How many more leases the worker may have for it.
+    /// Number of further leases that the worker may have for it.
     pub(super) room: usize,
     pub(super) retry_is_next: bool,
-    /// How many were leased in this batch.
+    /// Number of leases in this batch.
     pub(super) leased: usize,
 }
 
@@ -90,7 +90,7 @@ impl QueueState {
         self.enter(endpoint);
     }
 
-    /// Whether there is room for more fresh deliveries. What is queued while there is none is pending from the start.
+    /// Returns true if there is room for more fresh deliveries. Those queued while there is none start as pending.
     pub(crate) fn has_room_for_fresh(&self) -> bool {
         self.fresh_len < self.fresh_max
     }
@@ -144,12 +144,12 @@ impl QueueState {
         self.alarms.insert((at, endpoint));
     }
 
-    /// Whether the delivery is leased now.
+    /// Returns true if the delivery is leased now.
     pub(crate) fn is_leased(&self, key: i64, now: Timestamp) -> bool {
         self.ledger.held(key).is_some_and(|held| held.is_kept(now))
     }
 
-    /// What is leased of the endpoint now.
+    /// Returns the deliveries of the endpoint that are leased now.
     pub(crate) fn leased_of(&self, endpoint: i64, now: Timestamp) -> HashSet<i64> {
         let leases = self.ledger.of(endpoint);
         leases
@@ -251,7 +251,7 @@ impl QueueState {
         }
     }
 
-    /// When the passing of time alone makes something leasable.
+    /// Returns the next instant at which the passing of time alone makes something leasable.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         alarm.into_iter().chain(self.ledger.first_expiry()).min()
@@ -305,12 +305,12 @@ impl QueueState {
         candidates
     }
 
-    /// How many leases of the endpoint there are: as many due rows may have to be passed by.
+    /// Returns the number of leases of the endpoint: as many due rows may have to be skipped.
     pub(super) fn leased(&self, endpoint: i64) -> usize {
         self.ledger.leased(endpoint)
     }
 
-    /// Whether a row that was just read may be leased.
+    /// Returns true if a row that was just read may be leased.
     pub(super) fn is_free(&self, key: i64) -> bool {
         let settled = self.settled_meanwhile.as_ref();
         self.ledger.held(key).is_none() && settled.is_none_or(|settled| !settled.contains(&key))
@@ -321,7 +321,7 @@ impl QueueState {
         self.ledger.claim(claim)
     }
 
-    /// What is known of the endpoint's deliveries that wait for nothing.
+    /// Returns the endpoint's pending deliveries.
     pub(super) fn pending(&mut self, endpoint: i64) -> &mut Pending {
         &mut self.endpoints.entry(endpoint).or_default().pending
     }
@@ -339,7 +339,7 @@ impl QueueState {
         self.pending(endpoint).read(mark, rows, is_partial);
     }
 
-    /// Whether the endpoint's retries have to be looked for; they are taken to have been, from then on.
+    /// Returns true if the endpoint's retries have to be read, and marks them as read.
     pub(super) fn begin_looking_for_retries(&mut self, endpoint: i64) -> bool {
         let waiting = self.endpoints.entry(endpoint).or_default();
         std::mem::take(&mut waiting.may_have_retry)

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::row::nanos;
 
-/// How many events are looked at by one query.
+/// Number of events looked at by one query.
 const EVENTS: usize = 256;
 
-/// How many deliveries, or rows of another kind, are removed in one step.
+/// Upper bound on deliveries, or rows of another kind, removed in one step.
 pub(super) const ROWS: i64 = 200;
 
 /// Drawn ids begin with the time, so that the oldest come first; when the event was accepted decides. What is left of
@@ -36,7 +36,7 @@ pub(super) struct Cursor {
     accepted_at: i64,
 }
 
-/// How events are gone through.
+/// Order in which events are visited.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     /// Those whose ids were drawn, by them.
@@ -97,12 +97,12 @@ pub(super) fn old_events(
     Ok((looked_at > 0).then_some(page))
 }
 
-/// What a step has come to.
+/// Result of a step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Step {
-    /// How many of the events need not be looked at again.
+    /// Number of events that need not be looked at again.
     pub(super) looked_at: usize,
-    /// How many of these have gone.
+    /// Number of these that were removed.
     pub(super) gone: u64,
 }
 
@@ -123,7 +123,7 @@ pub(super) fn forget_some(connection: &Connection, seqs: &[i64]) -> rusqlite::Re
     Ok(step)
 }
 
-/// What became of an event.
+/// Result of one event's removal.
 enum Fate {
     /// It has gone.
     Gone,

@@ -21,7 +21,7 @@ use crate::error::is_flush_failure;
 use crate::threads::PULSE_EVERY;
 use crate::{OpenError, SqliteSettings};
 
-/// When the log is put into the file, in its pages of 4 KiB.
+/// WAL lengths at which to checkpoint, in pages of 4 KiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lengths {
     /// By the thread, once so many more are in the log …
@@ -52,12 +52,12 @@ pub(crate) struct Checkpointer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is known of the log.
+/// State of the WAL.
 #[derive(Debug, Default)]
 struct Log {
-    /// How many pages it had after the latest commit.
+    /// Number of its pages after the latest commit.
     pages: AtomicU32,
-    /// How many of them the thread has put into the file, or has tried to.
+    /// Number of its pages that the thread has checkpointed, or has tried to.
     done: AtomicU32,
     /// The disk has refused to take what was written to the file, and may have forgotten it: the log is all that is certain, and stays
     /// as it is. Who opens the file next begins with the log from its start.

@@ -37,7 +37,7 @@ struct Member {
     _ticket: Ticket,
 }
 
-/// How far a job has come.
+/// Progress of a job.
 enum Stage {
     /// Nothing of it is written, and its caller may still give it up.
     Waiting,
@@ -59,7 +59,7 @@ enum GroupError {
     One(usize, rusqlite::Error),
 }
 
-/// Where outcomes are told.
+/// Receives the outcomes of jobs.
 #[derive(Clone, Copy)]
 pub(super) struct Outcomes<'a> {
     pub(super) queue: &'a Queue,
@@ -329,7 +329,7 @@ mod tests {
             self.orders.send(order).unwrap();
         }
 
-        /// What the thread does with the order it receives.
+        /// Runs the order that the thread received.
         fn commit(&mut self) {
             self.group.add(self.inbox.try_recv().unwrap());
             let outcomes = Outcomes {
@@ -392,7 +392,7 @@ mod tests {
         answer.try_recv().unwrap().map_err(|error| error.fate())
     }
 
-    /// When a job panics outside of what the group itself catches.
+    /// Point at which a job panics outside of the calls that the group itself catches.
     #[derive(Clone, Copy, PartialEq)]
     enum Panics {
         WhenTaken,

@@ -1,4 +1,4 @@
-//! What the writer is asked to do.
+//! Jobs of the writer.
 
 use tokio::sync::oneshot;
 

@@ -38,14 +38,14 @@ pub(crate) struct Orders {
     counters: Arc<Counters>,
 }
 
-/// What the thread is told.
+/// Order to the thread.
 enum Order {
     /// Finish what came before, put the log into the file and end.
     Close(oneshot::Sender<Result<(), rusqlite::Error>>),
     Write(Box<dyn Job>, Ticket),
 }
 
-/// What the writer has done since the store was opened.
+/// Counts of the writer's work since the store was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct WriterStats {
@@ -102,7 +102,7 @@ impl Orders {
         answer
     }
 
-    /// Whether nobody waits for the thread.
+    /// Returns true if no job waits for the thread.
     pub(crate) fn is_idle(&self) -> bool {
         self.counters.waiting.load(Ordering::Relaxed) == 0
     }
@@ -210,7 +210,7 @@ impl Drop for Writer {
     }
 }
 
-/// What the thread has in hand. It outlives each of its deaths.
+/// Work in hand. It outlives each of the thread's deaths.
 struct Work {
     /// `None` once it has been closed.
     session: Option<Session>,

@@ -16,7 +16,7 @@ use crate::file::OpenFile;
 use crate::row::nanos;
 use crate::{OpenError, Role, SqliteSettings};
 
-/// How many rows are remembered before all are forgotten.
+/// Upper bound on remembered rows; beyond it all are forgotten.
 const ROWS_MAX: usize = 200_000;
 
 /// The connection that writes, used by the writer's thread alone.
@@ -26,15 +26,15 @@ pub(crate) struct Session {
     checkpointer: Option<Checkpointer>,
     connection: Connection,
     role: Role,
-    /// Where the connection leads, and how it is made anew.
+    /// The file, and the settings to open it again.
     file: Option<(OpenFile, SqliteSettings)>,
     /// The connection has failed in a way that may last.
     is_suspect: bool,
     /// The version of the catalog that what is remembered belongs to.
     version: Option<i64>,
-    /// Whether this transaction changes the catalog.
+    /// True if this transaction changes the catalog.
     is_catalog_touched: bool,
-    /// How often this process has.
+    /// Number of transactions of this process that did.
     catalog_changes: Arc<AtomicU64>,
     workspaces: HashMap<WorkspaceId, i64>,
     event_types: HashMap<EventTypeId, i64>,

@@ -12,7 +12,7 @@ use crate::error::PgError;
 use crate::lender::{Asked, Frame, Lent};
 use crate::parameter::Parameter;
 
-/// How many statements are underway at a time.
+/// Upper bound on statements in flight at once.
 const PIPELINE: usize = 256;
 
 /// A statement with its parameters. It writes one row, and what follows from that; none where a row that it refers to
@@ -33,7 +33,7 @@ macro_rules! write_of {
 }
 pub(crate) use write_of;
 
-/// What tells every process that these workspaces have changed, once the transaction commits.
+/// Builds the notifications by which every process learns, after the commit, that these workspaces have changed.
 pub(crate) fn tell_of_changes<'a>(
     channel: &str,
     workspaces: impl IntoIterator<Item = &'a WorkspaceId>,

@@ -42,7 +42,7 @@ pub(super) fn api_key(connection: &Connection, verb: Verb, row: &ApiKeyRecord) -
     )
 }
 
-/// What a key is bound to. It stays bound to what was deleted: a key must not reach further for that.
+/// Scope of a key. Deleting its environment or endpoint does not widen it.
 struct Bound {
     environment: Option<i64>,
     endpoint: Option<i64>,
