@@ -199,7 +199,7 @@ fn is_passing(code: &str) -> bool {
 
 /// State of a statement that failed and that was a transaction of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fate {
+pub(crate) enum WriteEffect {
     /// The server rolled it back, for this reason.
     RolledBack {
         kind: FailureKind,
@@ -210,7 +210,7 @@ pub(crate) enum Fate {
     Unclear,
 }
 
-impl Fate {
+impl WriteEffect {
     /// Sorts a failure by what the server said.
     pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
@@ -249,7 +249,7 @@ impl Fate {
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for WriteEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RolledBack { .. } => "rolled back",
@@ -268,7 +268,7 @@ mod tests {
         for code in [
             "08006", "08007", "40003", "57P01", "57P02", "58030", "XX000", "99999", "",
         ] {
-            assert_eq!(Fate::of_code(code), Fate::Unclear, "{code}");
+            assert_eq!(WriteEffect::of_code(code), WriteEffect::Unclear, "{code}");
         }
     }
 
@@ -277,7 +277,7 @@ mod tests {
         for code in [
             "23503", "54000", "23505", "57014", "55P03", "25006", "53100",
         ] {
-            let Fate::RolledBack { kind, .. } = Fate::of_code(code) else {
+            let WriteEffect::RolledBack { kind, .. } = WriteEffect::of_code(code) else {
                 panic!("{code} is listed");
             };
             assert!(!kind.may_be_queued(), "{code}");

@@ -11,7 +11,7 @@ use crate::connection::Connector;
 use crate::error::PgError;
 use crate::lender::Lender;
 use crate::listener::{Ears, Listener, Signals};
-use crate::queue::Ledger;
+use crate::queue::LeaseLedger;
 use crate::row::value_at;
 use crate::writer::Writer;
 use crate::{ConnectError, PostgresLimiter, PostgresSettings, retention, schema};
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) writer: Writer,
     pub(crate) signals: Arc<Signals>,
     pub(crate) settings: PostgresSettings,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: LeaseLedger,
     limiter: PostgresLimiter,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -80,7 +80,7 @@ impl PostgresStore {
             writer,
             signals,
             settings,
-            ledger: Ledger::default(),
+            ledger: LeaseLedger::default(),
             limiter,
             stop,
             tasks: Mutex::default(),

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
 use crate::Role;
-use crate::error::{Fate, WriteError, is_too_big};
+use crate::error::{WriteEffect, WriteError, is_too_big};
 use crate::handover::Handover;
 use crate::publisher::insert_event;
 use crate::queue::QueueState;
@@ -74,9 +74,9 @@ impl Sending<'_> {
             }
             Err(error) => resolve_all(
                 self.slots,
-                match error.fate() {
-                    Fate::RolledBack => FailureKind::QueueUnavailable,
-                    Fate::Unclear => FailureKind::Unconfirmed,
+                match error.effect() {
+                    WriteEffect::RolledBack => FailureKind::QueueUnavailable,
+                    WriteEffect::Unclear => FailureKind::Unconfirmed,
                 },
             ),
         }
@@ -197,14 +197,14 @@ impl Job for DirectJob {
         {
             match new {
                 Some((seq, key)) => {
-                    queue.has_event(*seq, 1, &self.slots[*slot].event);
+                    queue.remember_event(*seq, 1, &self.slots[*slot].event);
                     if self.are_fresh {
-                        queue.has_fresh(*endpoint, *key);
+                        queue.add_fresh(*endpoint, *key);
                     } else {
-                        queue.has_pending(*endpoint, *key);
+                        queue.add_pending(*endpoint, *key);
                     }
                 }
-                None => queue.has_work(*endpoint),
+                None => queue.note_work(*endpoint),
             }
         }
     }

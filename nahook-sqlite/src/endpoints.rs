@@ -21,13 +21,13 @@ use crate::writer::Session;
 /// Endpoints by the catalog's version and by how often this process has reported.
 #[derive(Debug)]
 pub(crate) struct TargetCache {
-    known: Cache<(i64, u64), EndpointId, Known>,
+    known: Cache<(i64, u64), EndpointId, CachedTarget>,
     reports: AtomicU64,
 }
 
 /// An endpoint, and when the last of its former secrets stops signing.
 #[derive(Clone, Debug)]
-struct Known {
+struct CachedTarget {
     target: Arc<EndpointTarget>,
     until: Option<Timestamp>,
 }
@@ -52,7 +52,7 @@ impl EndpointDirectory for SqliteStore {
         // Read before the catalog: a report that comes later raises it, and what is then read is kept for nobody.
         let reports = shared.targets.reports.load(Ordering::Acquire);
         let version = (shared.readers().catalog_version().await?, reports);
-        let mut targets: Vec<Option<Known>> = ids
+        let mut targets: Vec<Option<CachedTarget>> = ids
             .iter()
             .map(|id| shared.targets.known.get(&version, id))
             .map(|known| known.filter(|known| known.until.is_none_or(|until| until > now)))
@@ -106,7 +106,7 @@ fn target(
     connection: &Connection,
     id: EndpointId,
     now: Timestamp,
-) -> rusqlite::Result<Option<Known>> {
+) -> rusqlite::Result<Option<CachedTarget>> {
     connection
         .prepare_cached(
             "SELECT workspace.id, url, kind, secret, previous_secret, previous_secret_until,
@@ -119,7 +119,7 @@ fn target(
         .optional()
 }
 
-fn known_at(row: &Row<'_>, id: EndpointId, now: Timestamp) -> rusqlite::Result<Known> {
+fn known_at(row: &Row<'_>, id: EndpointId, now: Timestamp) -> rusqlite::Result<CachedTarget> {
     let mut secrets = vec![SecretText::new(row.get::<_, String>(3)?)];
     let until = maybe_instant_at(row, 5)?.filter(|until| *until > now);
     if until.is_some() {
@@ -136,7 +136,7 @@ fn known_at(row: &Row<'_>, id: EndpointId, now: Timestamp) -> rusqlite::Result<K
         is_active: row.get(8)?,
         failing_since: maybe_instant_at(row, 9)?,
     };
-    Ok(Known {
+    Ok(CachedTarget {
         target: Arc::new(target),
         until,
     })

@@ -71,12 +71,12 @@ impl From<io::Error> for OpenError {
 #[derive(Clone, Debug)]
 pub(crate) struct WriteError {
     cause: Arc<rusqlite::Error>,
-    fate: Fate,
+    effect: WriteEffect,
 }
 
 /// State of a write that was not acknowledged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fate {
+pub(crate) enum WriteEffect {
     /// It was rolled back: the file does not hold it and never will.
     RolledBack,
     /// The log may end with it, and a crash may bring it to light.
@@ -84,15 +84,15 @@ pub(crate) enum Fate {
 }
 
 impl WriteError {
-    pub(crate) fn new(cause: rusqlite::Error, fate: Fate) -> Self {
+    pub(crate) fn new(cause: rusqlite::Error, effect: WriteEffect) -> Self {
         Self {
             cause: Arc::new(cause),
-            fate,
+            effect,
         }
     }
 
-    pub(crate) fn fate(&self) -> Fate {
-        self.fate
+    pub(crate) fn effect(&self) -> WriteEffect {
+        self.effect
     }
 
     pub(crate) fn cause(&self) -> &rusqlite::Error {
@@ -112,9 +112,9 @@ impl WriteError {
 
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.fate {
-            Fate::RolledBack => "the write was rolled back",
-            Fate::Unclear => "the write may have taken effect",
+        f.write_str(match self.effect {
+            WriteEffect::RolledBack => "the write was rolled back",
+            WriteEffect::Unclear => "the write may have taken effect",
         })
     }
 }

@@ -44,7 +44,7 @@ pub struct SqliteLimiter {
 struct Keeper {
     signal: Arc<Signal>,
     thread: Option<JoinHandle<()>>,
-    ledger: Arc<Ledger>,
+    ledger: Arc<DebtLedger>,
 }
 
 /// Wakes the thread.
@@ -62,7 +62,7 @@ struct News {
 
 /// States to write, and those already in the file.
 #[derive(Debug)]
-struct Ledger {
+struct DebtLedger {
     store: SqliteStore,
     limiter: GcraLimiter,
     /// `None` if a write has failed and nobody knows.
@@ -81,7 +81,7 @@ impl SqliteLimiter {
             .await?;
         let limiter = GcraLimiter::new(store.shared().shared_clock());
         limiter.restore(debts.iter().map(|(key, arrival)| (*key, *arrival)));
-        let ledger = Arc::new(Ledger {
+        let ledger = Arc::new(DebtLedger {
             store: store.clone(),
             limiter: limiter.clone(),
             written: Mutex::new(Some(debts)),
@@ -146,7 +146,7 @@ fn is_kept(rate: Option<Rate>) -> bool {
 }
 
 impl Keeper {
-    fn start(ledger: Arc<Ledger>) -> std::io::Result<Self> {
+    fn start(ledger: Arc<DebtLedger>) -> std::io::Result<Self> {
         let signal = Arc::<Signal>::default();
         let thread = {
             let (signal, ledger) = (Arc::clone(&signal), Arc::clone(&ledger));
@@ -215,9 +215,9 @@ impl Signal {
     }
 }
 
-impl Ledger {
+impl DebtLedger {
     /// Hands the differences to the writer; answers with what to wait for.
-    fn save(&self) -> Vec<Waiting> {
+    fn save(&self) -> Vec<WriteAnswer> {
         let now = self.store.shared().now();
         let kept_beyond = now.saturating_add(KEPT_BEYOND);
         let mut debts: Debts = self.limiter.snapshot().into_iter().collect();
@@ -289,7 +289,7 @@ impl Ledger {
     }
 }
 
-type Waiting = oneshot::Receiver<Result<(), WriteError>>;
+type WriteAnswer = oneshot::Receiver<Result<(), WriteError>>;
 
 /// A difference between what is known and what is written.
 #[derive(Clone, Copy, Debug)]

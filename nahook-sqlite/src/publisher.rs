@@ -7,7 +7,7 @@ use rusqlite::{Connection, params, params_from_iter};
 use tokio::sync::oneshot;
 
 use crate::Role;
-use crate::error::{Fate, WriteError};
+use crate::error::{WriteEffect, WriteError};
 use crate::handover::Handover;
 use crate::queue::QueueState;
 use crate::row::{Status, delivery_key, nanos};
@@ -65,12 +65,12 @@ impl Publishing<'_> {
                     }
                 }
             }
-            Err(error) => match error.fate() {
-                Fate::RolledBack if error.is_too_big() => {
+            Err(error) => match error.effect() {
+                WriteEffect::RolledBack if error.is_too_big() => {
                     resolve_all(self.slots, FailureKind::PayloadTooLarge);
                 }
-                Fate::RolledBack => resolve_all(self.slots, FailureKind::QueueUnavailable),
-                Fate::Unclear => resolve_all(self.slots, FailureKind::Unconfirmed),
+                WriteEffect::RolledBack => resolve_all(self.slots, FailureKind::QueueUnavailable),
+                WriteEffect::Unclear => resolve_all(self.slots, FailureKind::Unconfirmed),
             },
         }
     }
@@ -212,17 +212,17 @@ impl Job for PublishJob {
         }
         let Queued { seq, new, known } = &self.queued;
         if !new.is_empty() {
-            queue.has_event(*seq, new.len(), &self.event);
+            queue.remember_event(*seq, new.len(), &self.event);
         }
         for (endpoint, key) in new {
             if self.are_fresh {
-                queue.has_fresh(*endpoint, *key);
+                queue.add_fresh(*endpoint, *key);
             } else {
-                queue.has_pending(*endpoint, *key);
+                queue.add_pending(*endpoint, *key);
             }
         }
         for endpoint in known {
-            queue.has_work(*endpoint);
+            queue.note_work(*endpoint);
         }
     }
 
@@ -404,7 +404,7 @@ mod tests {
         let outcomes = outcomes_after(|mut job, queue| {
             assert!(job.take(queue));
             let cause = rusqlite::Error::InvalidQuery;
-            job.answer(Err(WriteError::new(cause, Fate::Unclear)));
+            job.answer(Err(WriteError::new(cause, WriteEffect::Unclear)));
         });
         assert_eq!(outcomes, both(FailureKind::Unconfirmed));
     }

@@ -176,7 +176,7 @@ impl Job for RedeliverJob {
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
         if is_committed {
             for endpoint in &self.endpoints {
-                queue.has_work_again(*endpoint);
+                queue.note_work_again(*endpoint);
             }
         }
     }

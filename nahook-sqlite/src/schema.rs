@@ -12,7 +12,7 @@ const APPLICATION_ID: i32 = 0x6e68_6b31;
 
 /// State of a file's schema before it can be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Standing {
+pub(crate) enum SchemaState {
     /// Nothing.
     Current,
     /// It is new, or was written by an older program.
@@ -20,7 +20,10 @@ pub(crate) enum Standing {
 }
 
 /// Looks at the schema without changing anything.
-pub(crate) fn inspect(connection: &Connection, migrations: &[&str]) -> Result<Standing, OpenError> {
+pub(crate) fn inspect(
+    connection: &Connection,
+    migrations: &[&str],
+) -> Result<SchemaState, OpenError> {
     let found = version(connection)?;
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
     let application: i32 =
@@ -34,9 +37,9 @@ pub(crate) fn inspect(connection: &Connection, migrations: &[&str]) -> Result<St
         return Err(OpenError::NewerSchema { found, known });
     }
     Ok(if found == known {
-        Standing::Current
+        SchemaState::Current
     } else {
-        Standing::Outdated
+        SchemaState::Outdated
     })
 }
 
@@ -105,14 +108,17 @@ mod tests {
             let mut connection = Connection::open_in_memory().unwrap();
             migrate(&mut connection, &MIGRATIONS[..from]).unwrap();
             let expected = if from == MIGRATIONS.len() {
-                Standing::Current
+                SchemaState::Current
             } else {
-                Standing::Outdated
+                SchemaState::Outdated
             };
             assert_eq!(inspect(&connection, MIGRATIONS).unwrap(), expected);
             migrate(&mut connection, MIGRATIONS).unwrap();
             assert_eq!(version(&connection).unwrap(), newest);
-            assert_eq!(inspect(&connection, MIGRATIONS).unwrap(), Standing::Current);
+            assert_eq!(
+                inspect(&connection, MIGRATIONS).unwrap(),
+                SchemaState::Current
+            );
         }
     }
 
@@ -122,7 +128,7 @@ mod tests {
         let migrations = [MIGRATIONS[0], SECOND];
         assert_eq!(
             inspect(&connection, &migrations).unwrap(),
-            Standing::Outdated
+            SchemaState::Outdated
         );
         migrate(&mut connection, &migrations).unwrap();
         let note: String = connection

@@ -17,7 +17,7 @@ use crate::lock::ServerLock;
 use crate::queue::{Leaser, Queue};
 use crate::readers::Readers;
 use crate::retention::Retention;
-use crate::schema::{MIGRATIONS, Standing, inspect, migrate};
+use crate::schema::{MIGRATIONS, SchemaState, inspect, migrate};
 use crate::subscriptions::SubscriberCache;
 use crate::threads::Threads;
 use crate::writer::{Session, Writer};
@@ -197,9 +197,9 @@ fn prepare(
     let mut connection = open_writer(path, settings)?;
     let standing = inspect(&connection, MIGRATIONS)?;
     let lock = match (settings.role, standing) {
-        (Role::Tool, Standing::Current) => None,
+        (Role::Tool, SchemaState::Current) => None,
         // Nobody changes the schema under a running server.
-        (Role::Server, _) | (Role::Tool, Standing::Outdated) => {
+        (Role::Server, _) | (Role::Tool, SchemaState::Outdated) => {
             Some(ServerLock::take(path, settings.busy_timeout)?)
         }
     };

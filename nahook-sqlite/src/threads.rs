@@ -75,7 +75,7 @@ impl<S: Send + 'static> Threads<S> {
         });
         let questions = self.questions.as_ref().ok_or(Closed)?;
         questions.send(question).map_err(|_| Closed)?;
-        let mut waiting = Waiting {
+        let mut waiting = PendingAnswer {
             answer,
             questions,
             undo,
@@ -86,13 +86,13 @@ impl<S: Send + 'static> Threads<S> {
 }
 
 /// Waits for an answer. Dropped when it has arrived and was not read, it has it undone.
-struct Waiting<'a, S: Send + 'static, T: Send + 'static> {
+struct PendingAnswer<'a, S: Send + 'static, T: Send + 'static> {
     answer: oneshot::Receiver<T>,
     questions: &'a Sender<Question<S>>,
     undo: fn(&mut S, T),
 }
 
-impl<S: Send + 'static, T: Send + 'static> Drop for Waiting<'_, S, T> {
+impl<S: Send + 'static, T: Send + 'static> Drop for PendingAnswer<'_, S, T> {
     fn drop(&mut self) {
         self.answer.close();
         let undo = self.undo;

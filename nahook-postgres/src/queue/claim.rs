@@ -7,7 +7,7 @@ use nahook_core::{DeliveryId, EndpointId, Timestamp};
 use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 
-use super::events::KnownEvent;
+use super::events::EventFields;
 use super::ledger::{Held, Room};
 use super::settle::stored;
 use crate::error::PgError;
@@ -332,7 +332,7 @@ fn first_row(answer: Option<&Answer>) -> Option<&Row> {
     answer?.rows.first()
 }
 
-fn leased(claim: &Claim, event: &Arc<KnownEvent>, ordinal: u32) -> LeasedDelivery {
+fn leased(claim: &Claim, event: &Arc<EventFields>, ordinal: u32) -> LeasedDelivery {
     LeasedDelivery {
         lease: Lease {
             delivery: DeliveryId::nth(event.message, ordinal),

@@ -24,7 +24,7 @@ const OVERHEAD: usize = 256;
 
 /// Fields of an event that a worker needs.
 #[derive(Debug)]
-pub(super) struct KnownEvent {
+pub(super) struct EventFields {
     pub(super) message: MessageId,
     pub(super) workspace: WorkspaceId,
     pub(super) event_type: Option<EventTypeName>,
@@ -35,12 +35,12 @@ pub(super) struct KnownEvent {
 /// Events that were looked up, the latest of them.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
-    known: Mutex<Known>,
+    known: Mutex<EventCache>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    events: HashMap<i64, Arc<KnownEvent>>,
+struct EventCache {
+    events: HashMap<i64, Arc<EventFields>>,
     order: VecDeque<i64>,
     bytes: usize,
 }
@@ -51,7 +51,7 @@ impl Events {
         &self,
         lent: &mut Lent,
         numbers: impl Iterator<Item = i64>,
-    ) -> Result<HashMap<i64, Arc<KnownEvent>>, PgError> {
+    ) -> Result<HashMap<i64, Arc<EventFields>>, PgError> {
         let mut found = HashMap::new();
         let mut unknown = Vec::new();
         {
@@ -73,7 +73,7 @@ impl Events {
         let rows = lent.query(EVENTS, &[&unknown]).await?;
         let mut known = self.known();
         for row in &rows {
-            let event = Arc::new(KnownEvent {
+            let event = Arc::new(EventFields {
                 message: MessageId::from_bits(value_at::<Bits>(row, 1)?.0),
                 workspace: parsed_at(row, 2)?,
                 event_type: maybe_parsed_at(row, 3)?,
@@ -87,13 +87,13 @@ impl Events {
         Ok(found)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, EventCache> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn remember(&mut self, number: i64, event: &Arc<KnownEvent>) {
+impl EventCache {
+    fn remember(&mut self, number: i64, event: &Arc<EventFields>) {
         if self.events.insert(number, Arc::clone(event)).is_some() {
             return;
         }

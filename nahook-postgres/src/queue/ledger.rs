@@ -14,7 +14,7 @@ use super::events::Events;
 const TURNS_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct LeaseLedger {
     pub(super) events: Events,
     state: Mutex<State>,
 }
@@ -54,7 +54,7 @@ pub(super) struct Room {
     pub(super) retry_first: Vec<i64>,
 }
 
-impl Ledger {
+impl LeaseLedger {
     pub(super) fn room(&self, request: &LeaseRequest, now: Timestamp) -> Room {
         let mut state = self.state();
         state.expire(now);

@@ -11,7 +11,7 @@ use nahook_core::StoreError;
 
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
-pub(crate) use self::ledger::Ledger;
+pub(crate) use self::ledger::LeaseLedger;
 use crate::store::PostgresStore;
 
 #[async_trait::async_trait]

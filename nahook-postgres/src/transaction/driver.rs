@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::sealed::{Call, Publish, Refusal};
 use super::{RELEASE, SAVEPOINT, UNDO};
-use crate::error::Fate;
+use crate::error::WriteEffect;
 
 impl Publish for Transaction<'_> {
     async fn publish(&mut self, call: &Call<'_>) -> Result<Vec<bool>, Refusal> {
@@ -54,7 +54,7 @@ async fn publish(transaction: &Transaction<'_>, call: &Call<'_>) -> Result<Vec<b
             };
             undo.await.map_err(|_| Refusal::Lost)?;
             tracing::warn!(error = %Causes(&error), "publishing in a transaction failed");
-            Err(Fate::of(&error).into())
+            Err(WriteEffect::of(&error).into())
         }
     }
 }

@@ -75,7 +75,7 @@ impl PostgresStore {
 pub(crate) mod sealed {
     use nahook_core::FailureKind;
 
-    use crate::error::Fate;
+    use crate::error::WriteEffect;
 
     /// Runs the statement within a savepoint.
     pub trait Publish: Send {
@@ -115,12 +115,14 @@ pub(crate) mod sealed {
         },
     }
 
-    impl From<Fate> for Refusal {
-        fn from(fate: Fate) -> Self {
-            match fate {
-                Fate::RolledBack { kind, is_divisible } => Self::Undone { kind, is_divisible },
+    impl From<WriteEffect> for Refusal {
+        fn from(effect: WriteEffect) -> Self {
+            match effect {
+                WriteEffect::RolledBack { kind, is_divisible } => {
+                    Self::Undone { kind, is_divisible }
+                }
                 // Whatever it was: it has been rolled back to the savepoint.
-                Fate::Unclear => Self::Undone {
+                WriteEffect::Unclear => Self::Undone {
                     kind: FailureKind::QueueUnavailable,
                     is_divisible: false,
                 },

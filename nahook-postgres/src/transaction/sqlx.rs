@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgTransaction, Row as _};
 
 use super::sealed::{Call, Publish, Refusal};
 use super::{RELEASE, SAVEPOINT, UNDO};
-use crate::error::Fate;
+use crate::error::WriteEffect;
 
 impl Publish for PgTransaction<'_> {
     async fn publish(&mut self, call: &Call<'_>) -> Result<Vec<bool>, Refusal> {
@@ -50,7 +50,7 @@ async fn publish(connection: &mut PgConnection, call: &Call<'_>) -> Result<Vec<b
                 .await
                 .map_err(|_| Refusal::Lost)?;
             tracing::warn!(error = %Causes(&error), "publishing in a transaction failed");
-            Err(fate(&error).into())
+            Err(effect(&error).into())
         }
     }
 }
@@ -62,12 +62,12 @@ async fn execute(
     sqlx::query(statement).execute(connection).await.map(|_| ())
 }
 
-fn fate(error: &sqlx::Error) -> Fate {
+fn effect(error: &sqlx::Error) -> WriteEffect {
     let said = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     match said {
-        Some(said) if said.severity() == PgSeverity::Error => Fate::of_code(said.code()),
-        _ => Fate::Unclear,
+        Some(said) if said.severity() == PgSeverity::Error => WriteEffect::of_code(said.code()),
+        _ => WriteEffect::Unclear,
     }
 }

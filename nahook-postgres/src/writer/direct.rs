@@ -6,7 +6,7 @@ use nahook_core::{
 use tokio::time::{Instant, timeout};
 
 use super::direct_job::{DirectJob, DirectSlot};
-use super::group::{BUDGET, Failed, GRACE, Session, unsent};
+use super::group::{BUDGET, Failed, GRACE, WriterConnection, unsent};
 use crate::error::PgError;
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
@@ -46,7 +46,7 @@ WITH s AS MATERIALIZED (
 SELECT s.n, coalesce(c.message, s.message)
 FROM s LEFT JOIN c ON c.endpoint = s.endpoint AND c.key = s.key";
 
-impl Session {
+impl WriterConnection {
     /// Writes the jobs, and answers every one of them.
     pub(super) async fn send(&mut self, jobs: Vec<DirectJob>, started: Instant) {
         let slots: Vec<&DirectSlot> = jobs.iter().flat_map(|job| &job.slots).collect();

@@ -17,7 +17,7 @@ use super::together::PUBLISH;
 use super::{Job, PublishJob, Written};
 use crate::PostgresSettings;
 use crate::connection::{Connector, Link};
-use crate::error::{Fate, PgError};
+use crate::error::{PgError, WriteEffect};
 use crate::listener::Signals;
 use crate::metric;
 use crate::parameter::Parameter;
@@ -35,7 +35,7 @@ pub(super) const BUDGET: Duration = Duration::from_secs(4);
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// A writer's connection.
-pub(super) struct Session {
+pub(super) struct WriterConnection {
     connector: Connector,
     signals: Arc<Signals>,
     pub(super) statement_timeout: Duration,
@@ -61,7 +61,7 @@ pub(super) struct Failed {
     pub(super) retry: Option<Duration>,
 }
 
-impl Session {
+impl WriterConnection {
     pub(super) fn new(
         connector: Connector,
         settings: &PostgresSettings,
@@ -309,11 +309,11 @@ impl Session {
                 return Err(unconfirmed());
             }
         };
-        let fate = Fate::of(&error);
+        let effect = WriteEffect::of(&error);
         counter!(metric::PUBLISH_ERRORS).increment(1);
-        tracing::warn!(error = %Causes(&error), code = error.code().map(SqlState::code), %fate, "publishing failed");
-        match fate {
-            Fate::RolledBack { kind, is_divisible } => Err(Failed {
+        tracing::warn!(error = %Causes(&error), code = error.code().map(SqlState::code), fate = %effect, "publishing failed");
+        match effect {
+            WriteEffect::RolledBack { kind, is_divisible } => Err(Failed {
                 outcome: Outcome::Failed(kind),
                 // Another wait for a lock, or for a statement, is the worst that a part can come to.
                 retry: is_divisible.then_some(if error.code() == Some(&SqlState::QUERY_CANCELED) {
@@ -322,11 +322,11 @@ impl Session {
                     self.lock_timeout
                 }),
             }),
-            Fate::Unclear if was_refused(&error) => Err(Failed {
+            WriteEffect::Unclear if was_refused(&error) => Err(Failed {
                 outcome: Outcome::Failed(FailureKind::Internal),
                 retry: None,
             }),
-            Fate::Unclear => {
+            WriteEffect::Unclear => {
                 self.open = None;
                 Err(unconfirmed())
             }

@@ -16,7 +16,7 @@ const DELIVERIES_MAX: usize = 4_096;
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<QueuedJobs>,
     changed: Notify,
     /// Number of writers that have a connection.
     connected: AtomicUsize,
@@ -40,7 +40,7 @@ impl Drop for Connected {
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct QueuedJobs {
     jobs: VecDeque<Job>,
     is_closed: bool,
 }
@@ -108,7 +108,7 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, QueuedJobs> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

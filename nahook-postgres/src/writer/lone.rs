@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tokio::time::timeout;
 
 use super::PublishJob;
-use super::group::{Failed, GRACE, Session, places, unsent};
+use super::group::{Failed, GRACE, WriterConnection, places, unsent};
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos};
 
@@ -35,7 +35,7 @@ WITH k AS MATERIALIZED (
 )
 SELECT p.place::integer FROM p WHERE p.row IS NULL";
 
-impl Session {
+impl WriterConnection {
     /// Writes the job; answers the places, counted from 1 among its deliveries, of those that it has left out.
     pub(super) async fn write_lone(&mut self, job: &PublishJob) -> Result<HashSet<i32>, Failed> {
         let ordinals: Vec<_> = job.slots.iter().map(|slot| slot.0).collect();

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::direct::over_before;
 pub(crate) use self::direct_job::DirectJob;
-use self::group::{GRACE, Session};
+use self::group::{GRACE, WriterConnection};
 use self::inbox::Inbox;
 pub(crate) use self::job::{PublishJob, Written, metadata};
 use crate::PostgresSettings;
@@ -48,7 +48,8 @@ impl Writer {
             let (signals, inbox) = (Arc::clone(signals), Arc::clone(&inbox));
             let supervisor = settings.supervisor.clone();
             supervisor.spawn(Loop::PostgresWriter, move || {
-                let session = Session::new(connector.clone(), &settings, Arc::clone(&signals));
+                let session =
+                    WriterConnection::new(connector.clone(), &settings, Arc::clone(&signals));
                 work(session, Arc::clone(&inbox))
             })
         };
@@ -129,7 +130,7 @@ impl Job {
 /// Duration for which a writer without a connection leaves everything to the others.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
-async fn work(mut session: Session, inbox: Arc<Inbox>) -> Exit {
+async fn work(mut session: WriterConnection, inbox: Arc<Inbox>) -> Exit {
     while inbox.has_jobs().await {
         // Before jobs are taken: while this waits for a connection, whoever gives up has been promised nothing.
         match session.connect(&inbox).await {

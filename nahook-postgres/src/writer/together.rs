@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 
 use super::PublishJob;
-use super::group::{Failed, GRACE, Open, Session, places, unsent};
+use super::group::{Failed, GRACE, Open, WriterConnection, places, unsent};
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos};
 
@@ -140,7 +140,7 @@ fn count<T>(items: &[T]) -> i32 {
     i32::try_from(items.len()).unwrap_or(i32::MAX)
 }
 
-impl Session {
+impl WriterConnection {
     /// Writes the jobs by one statement; answers the places, counted from 1 among all their deliveries, of those that it
     /// has left out.
     pub(super) async fn write_together(

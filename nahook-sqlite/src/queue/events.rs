@@ -18,13 +18,13 @@ const OVERHEAD: usize = 512;
 /// Events by number. They never change, so that nothing here grows stale.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    known: HashMap<i64, Arc<Known>>,
+    known: HashMap<i64, Arc<EventFields>>,
     bytes: usize,
 }
 
 /// Fields of an event that its deliveries carry.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct EventFields {
     pub(super) message: MessageId,
     pub(super) workspace: WorkspaceId,
     pub(super) event_type: Option<EventTypeName>,
@@ -32,7 +32,7 @@ pub(super) struct Known {
     pub(super) payload: Payload,
 }
 
-impl Known {
+impl EventFields {
     /// Copies the fields out of an event that was just queued.
     pub(super) fn of(event: &Event) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Events {
         &mut self,
         connection: &Connection,
         seq: i64,
-    ) -> rusqlite::Result<Arc<Known>> {
+    ) -> rusqlite::Result<Arc<EventFields>> {
         if let Some(known) = self.known.get(&seq) {
             return Ok(Arc::clone(known));
         }
@@ -69,7 +69,7 @@ impl Events {
     }
 }
 
-fn read(connection: &Connection, seq: i64) -> rusqlite::Result<Known> {
+fn read(connection: &Connection, seq: i64) -> rusqlite::Result<EventFields> {
     connection
         .prepare_cached(
             "SELECT event.id, workspace.id, event_type.name, event.accepted_at, event.payload
@@ -79,7 +79,7 @@ fn read(connection: &Connection, seq: i64) -> rusqlite::Result<Known> {
         )?
         .query_row([seq], |row| {
             let payload: Vec<u8> = row.get(4)?;
-            Ok(Known {
+            Ok(EventFields {
                 message: message_at(row, 0)?,
                 workspace: parsed_at(row, 1)?,
                 event_type: maybe_parsed_at(row, 2)?,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::events::Known;
+use super::events::EventFields;
 use foldhash::HashMap;
 
 /// Upper bound on the bytes of payloads kept in memory.
@@ -19,22 +19,22 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 /// Events of which deliveries were just queued.
 #[derive(Debug, Default)]
 pub(super) struct FreshEvents {
-    events: HashMap<i64, Waiting>,
+    events: HashMap<i64, FreshEvent>,
     /// In the order of queueing; some may be gone.
     order: VecDeque<i64>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    event: Arc<Known>,
+struct FreshEvent {
+    event: Arc<EventFields>,
     /// Number of its deliveries that have yet to be leased.
     left: usize,
 }
 
 impl FreshEvents {
     /// Keeps the event until so many of its deliveries have been leased, if there is room.
-    pub(super) fn queued(&mut self, seq: i64, deliveries: usize, event: impl FnOnce() -> Known) {
+    pub(super) fn add(&mut self, seq: i64, deliveries: usize, event: impl FnOnce() -> EventFields) {
         if let Some(waiting) = self.events.get_mut(&seq) {
             waiting.left += deliveries;
             return;
@@ -47,7 +47,7 @@ impl FreshEvents {
         }
         self.bytes += len;
         self.order.push_back(seq);
-        let waiting = Waiting {
+        let waiting = FreshEvent {
             event: Arc::new(event),
             left: deliveries,
         };
@@ -55,7 +55,7 @@ impl FreshEvents {
     }
 
     /// The event, for one of its deliveries that is leased.
-    pub(super) fn take(&mut self, seq: i64) -> Option<Arc<Known>> {
+    pub(super) fn take(&mut self, seq: i64) -> Option<Arc<EventFields>> {
         let waiting = self.events.get_mut(&seq)?;
         waiting.left = waiting.left.saturating_sub(1);
         if waiting.left > 0 {
@@ -64,10 +64,10 @@ impl FreshEvents {
         self.remove(seq)
     }
 
-    fn forget_old(&mut self, newest: &Known) {
+    fn forget_old(&mut self, newest: &EventFields) {
         while let Some(seq) = self.order.front() {
             match self.events.get(seq) {
-                Some(Waiting { event, .. })
+                Some(FreshEvent { event, .. })
                     if newest.accepted_at.saturating_since(event.accepted_at) <= AGE_MAX =>
                 {
                     return;
@@ -82,14 +82,14 @@ impl FreshEvents {
         }
     }
 
-    fn remove(&mut self, seq: i64) -> Option<Arc<Known>> {
+    fn remove(&mut self, seq: i64) -> Option<Arc<EventFields>> {
         let removed = self.events.remove(&seq)?;
         self.bytes -= len_of(&removed.event);
         Some(removed.event)
     }
 }
 
-fn len_of(event: &Known) -> usize {
+fn len_of(event: &EventFields) -> usize {
     event.payload.len() + OVERHEAD
 }
 
@@ -100,8 +100,8 @@ mod tests {
 
     use super::*;
 
-    fn known(at: u64, len: usize) -> Known {
-        Known {
+    fn known(at: u64, len: usize) -> EventFields {
+        EventFields {
             message: MessageId::from_bits(7),
             workspace: WorkspaceId::new("ws").unwrap(),
             event_type: None,
@@ -113,8 +113,8 @@ mod tests {
     #[test]
     fn an_event_is_there_for_each_of_its_deliveries_once() {
         let mut events = FreshEvents::default();
-        events.queued(1, 1, || known(0, 10));
-        events.queued(1, 1, || panic!("known already"));
+        events.add(1, 1, || known(0, 10));
+        events.add(1, 1, || panic!("known already"));
         assert!(events.take(1).is_some());
         assert!(events.take(1).is_some());
         assert!(events.take(1).is_none());
@@ -125,12 +125,12 @@ mod tests {
     fn events_are_bounded_and_old_ones_make_room() {
         let mut events = FreshEvents::default();
         for seq in 0..3 {
-            events.queued(seq, 1, || known(0, BYTES_MAX / 2 - OVERHEAD));
+            events.add(seq, 1, || known(0, BYTES_MAX / 2 - OVERHEAD));
         }
         assert!(events.take(2).is_none(), "there is room for two");
         assert_eq!(events.bytes, 16 * 1024 * 1024);
         assert!(events.take(1).is_some());
-        events.queued(3, 1, || known(10_001, 1));
+        events.add(3, 1, || known(10_001, 1));
         assert!(events.take(0).is_none() && events.take(3).is_some());
         assert_eq!((events.bytes, events.order.len()), (0, 1));
     }
@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn an_event_without_payload_takes_room_too() {
         let mut events = FreshEvents::default();
-        events.queued(1, 1, || known(0, 0));
+        events.add(1, 1, || known(0, 0));
         assert_eq!(events.bytes, 512);
-        events.queued(2, 1, || known(0, 10));
+        events.add(2, 1, || known(0, 10));
         assert_eq!(events.bytes, 1_034);
     }
 }

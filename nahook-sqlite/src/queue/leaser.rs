@@ -121,7 +121,7 @@ impl Leaser {
             state.release(delivery.lease);
         }
         for endpoint in taken.endpoints {
-            state.has_work_again(endpoint);
+            state.note_work_again(endpoint);
         }
     }
 
@@ -173,7 +173,9 @@ impl Leaser {
                     Ok(false) => {}
                     Err(error) => {
                         let again_at = now.saturating_add(RETRY_AFTER);
-                        self.queue.state().has_work_at(candidate.endpoint, again_at);
+                        self.queue
+                            .state()
+                            .note_work_at(candidate.endpoint, again_at);
                         tracing::error!(error = %Causes(&error), "the deliveries of an endpoint cannot be read");
                         failure = Some(error);
                     }
@@ -213,7 +215,7 @@ impl Leaser {
         let mut state = self.queue.state();
         let has_more_retries = has_more_retries || chosen.has_more_retries;
         if has_more_retries || found.is_err() {
-            state.has_retry(endpoint);
+            state.note_retry(endpoint);
         }
         for ((claim, mut delivery), due) in found?.into_iter().zip(&chosen.rows) {
             state.pending(endpoint).leased(*due);
@@ -273,13 +275,13 @@ impl Leaser {
         match found {
             Ok((mut retries, first)) => {
                 if let Some(at) = first {
-                    state.has_work_at(endpoint, at);
+                    state.note_work_at(endpoint, at);
                 }
                 retries.rows.retain(|due| state.is_free(due.key));
                 Ok(retries)
             }
             Err(error) => {
-                state.has_retry(endpoint);
+                state.note_retry(endpoint);
                 Err(error)
             }
         }
@@ -458,10 +460,10 @@ fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> 
     let mut last = i64::MIN;
     while let Some(endpoint) = next.query_row([last], |row| row.get::<_, Option<i64>>(0))? {
         if pending.exists([endpoint])? {
-            queue.state().has_work(endpoint);
+            queue.state().note_work(endpoint);
         }
         if let Some(at) = first_retry(connection, endpoint, i64::MIN)? {
-            queue.state().has_work_at(endpoint, at);
+            queue.state().note_work_at(endpoint, at);
         }
         last = endpoint;
     }
@@ -470,7 +472,7 @@ fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> 
     )?;
     let mut rows = fresh.query([])?;
     while let Some(row) = rows.next()? {
-        queue.state().has_fresh(row.get(1)?, row.get(0)?);
+        queue.state().add_fresh(row.get(1)?, row.get(0)?);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::state::Claim;
 
 /// The leases.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct LeaseLedger {
     next_token: u64,
     leases: HashMap<i64, Held>,
     by_token: HashMap<LeaseToken, i64>,
@@ -44,7 +44,7 @@ impl Held {
     }
 }
 
-impl Ledger {
+impl LeaseLedger {
     pub(super) fn new(first_token: LeaseToken) -> Self {
         Self {
             next_token: first_token.0,
@@ -183,8 +183,8 @@ mod tests {
 
     const EXPIRY: Timestamp = Timestamp::from_millis(1_000);
 
-    fn ledger_with_a_lease() -> (Ledger, Lease) {
-        let mut ledger = Ledger::new(LeaseToken(u64::MAX));
+    fn ledger_with_a_lease() -> (LeaseLedger, Lease) {
+        let mut ledger = LeaseLedger::new(LeaseToken(u64::MAX));
         let id = DeliveryId::nth(MessageId::from_bits(7), 0);
         let claim = Claim {
             key: 1,
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_lease_may_be_settled_until_it_expires() {
         let (mut ledger, lease) = ledger_with_a_lease();
-        let is_kept = |ledger: &Ledger, at| ledger.held(1).unwrap().is_kept(at);
+        let is_kept = |ledger: &LeaseLedger, at| ledger.held(1).unwrap().is_kept(at);
         let just_before = Timestamp::from_nanos(EXPIRY.as_nanos() - 1);
         assert!(is_kept(&ledger, just_before));
         assert!(!is_kept(&ledger, EXPIRY));

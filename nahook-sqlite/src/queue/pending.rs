@@ -20,7 +20,7 @@ const EMPTY_CAPACITY_MAX: usize = 64;
 
 /// Deliveries of one endpoint that are neither leased nor waiting for a retry.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingDeliveries {
     /// The keys of those that are fresh, ascending. All of them: the file has no way to find one endpoint's.
     fresh: VecDeque<i64>,
     /// The first of the others, the oldest first.
@@ -31,9 +31,9 @@ pub(super) struct Pending {
     changes: u64,
 }
 
-impl Pending {
+impl PendingDeliveries {
     /// Notes one that is fresh: it was just queued, or a lease of it has ended.
-    pub(super) fn fresh(&mut self, key: i64) {
+    pub(super) fn add_fresh(&mut self, key: i64) {
         if self.fresh.len() == self.fresh.capacity() {
             // By a quarter and not by doubling: a backlog has millions of these.
             self.fresh.reserve_exact((self.fresh.len() / 4).max(4));
@@ -46,7 +46,7 @@ impl Pending {
     }
 
     /// Notes one that was just queued and is not fresh.
-    pub(super) fn queued(&mut self, key: i64) {
+    pub(super) fn add_queued(&mut self, key: i64) {
         if self.read.back().is_some_and(|last| last.key >= key) {
             // Of an event that was queued in part before: its place is among those that are known.
             self.doubt();
@@ -143,7 +143,7 @@ pub(super) struct Mark(u64);
 mod tests {
     use super::*;
 
-    fn keys(pending: &Pending, max: usize) -> Vec<i64> {
+    fn keys(pending: &PendingDeliveries, max: usize) -> Vec<i64> {
         pending.first(max).iter().map(|due| due.key).collect()
     }
 
@@ -158,16 +158,16 @@ mod tests {
 
     #[test]
     fn what_is_fresh_is_known_until_it_is_leased_and_comes_back_to_its_place() {
-        let mut pending = Pending::default();
-        (1..=4).for_each(|key| pending.fresh(key));
+        let mut pending = PendingDeliveries::default();
+        (1..=4).for_each(|key| pending.add_fresh(key));
         let first = pending.first(2);
         assert_eq!(keys(&pending, 2), [1, 2]);
         for due in first {
             pending.leased(due);
         }
         assert_eq!(keys(&pending, 9), [3, 4]);
-        pending.fresh(2);
-        pending.fresh(2);
+        pending.add_fresh(2);
+        pending.add_fresh(2);
         assert_eq!(keys(&pending, 9), [2, 3, 4]);
         pending.leased(pending.first(3)[1]);
         assert_eq!(keys(&pending, 9), [2, 4]);
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn what_is_read_and_what_is_fresh_take_turns_by_age() {
-        let mut pending = Pending::default();
-        pending.fresh(2);
-        pending.fresh(5);
+        let mut pending = PendingDeliveries::default();
+        pending.add_fresh(2);
+        pending.add_fresh(5);
         pending.doubt();
         let mark = pending.must_read(1).unwrap();
         pending.read(mark, due([1, 3, 9]), false);
@@ -196,11 +196,11 @@ mod tests {
 
     #[test]
     fn what_is_queued_while_the_file_is_read_is_not_lost() {
-        let mut pending = Pending::default();
+        let mut pending = PendingDeliveries::default();
         pending.doubt();
         let mark = pending.must_read(1).unwrap();
         // Committed after the reader's snapshot.
-        pending.queued(2);
+        pending.add_queued(2);
         pending.read(mark, due([1]), false);
         assert_eq!(keys(&pending, 9), [1]);
         assert!(pending.must_read(1).is_none(), "one is enough");
@@ -208,49 +208,49 @@ mod tests {
         pending.read(mark, due([1, 2]), false);
         assert!(pending.must_read(9).is_none());
         // From here on nothing is read: what is queued is known, until it is too much or has its place among the others.
-        pending.queued(4);
+        pending.add_queued(4);
         assert_eq!(keys(&pending, 9), [1, 2, 4]);
         assert!(pending.must_read(9).is_none());
-        pending.queued(3);
+        pending.add_queued(3);
         assert!(pending.must_read(1).is_some());
     }
 
     #[test]
     fn what_is_too_much_to_be_kept_in_mind_is_read_in_its_turn() {
-        let mut pending = Pending::default();
+        let mut pending = PendingDeliveries::default();
         let max = i64::try_from(READ_MAX).unwrap();
-        (0..max + 5).for_each(|key| pending.queued(key));
+        (0..max + 5).for_each(|key| pending.add_queued(key));
         assert_eq!(keys(&pending, 1), [0]);
         assert!(pending.must_read(1).is_none());
         for due in pending.first(READ_MAX) {
             pending.leased(due);
         }
         // Behind what was left out nothing is noted: it would be delivered before it.
-        pending.queued(max + 5);
+        pending.add_queued(max + 5);
         assert!(pending.first(1).is_empty());
         let mark = pending.must_read(1).unwrap();
         pending.read(mark, due(max..max + 6), false);
         assert_eq!(keys(&pending, 9).len(), 6);
-        pending.queued(max + 6);
+        pending.add_queued(max + 6);
         assert_eq!(keys(&pending, 9).len(), 7);
         assert!(pending.must_read(9).is_none());
     }
 
     #[test]
     fn a_fresh_delivery_is_noted_once() {
-        let mut pending = Pending::default();
+        let mut pending = PendingDeliveries::default();
         for key in [5, 5, 3, 3, 9, 5] {
-            pending.fresh(key);
+            pending.add_fresh(key);
         }
         assert_eq!(keys(&pending, 9), [3, 5, 9]);
     }
 
     #[test]
     fn a_backlog_has_room_for_a_quarter_more_and_gives_it_back() {
-        let mut pending = Pending::default();
+        let mut pending = PendingDeliveries::default();
         let mut rooms = Vec::new();
         for key in 0..10_000 {
-            pending.fresh(key);
+            pending.add_fresh(key);
             let room = pending.fresh.capacity();
             let len = pending.fresh.len();
             assert!(room <= len + len / 4 + 4, "room for {room} of {len}");
@@ -263,16 +263,16 @@ mod tests {
         }
         assert_eq!(pending.fresh.capacity(), 0);
         // Where there is no backlog the next delivery finds room.
-        pending.fresh(1);
+        pending.add_fresh(1);
         pending.leased(pending.first(1)[0]);
         assert!(pending.fresh.is_empty() && pending.fresh.capacity() > 0);
     }
 
     #[test]
     fn a_change_during_the_first_reading_is_noticed() {
-        let mut pending = Pending {
+        let mut pending = PendingDeliveries {
             is_partial: true,
-            ..Pending::default()
+            ..PendingDeliveries::default()
         };
         let mark = pending.must_read(1).unwrap();
         pending.doubt();
@@ -282,12 +282,12 @@ mod tests {
 
     #[test]
     fn any_kind_of_delivery_is_one_that_may_be_there() {
-        let none = Pending::default();
+        let none = PendingDeliveries::default();
         assert!(!none.may_have_any());
         let (mut unknown, mut fresh, mut queued) = Default::default();
-        Pending::doubt(&mut unknown);
-        Pending::fresh(&mut fresh, 1);
-        Pending::queued(&mut queued, 1);
+        PendingDeliveries::doubt(&mut unknown);
+        PendingDeliveries::fresh(&mut fresh, 1);
+        PendingDeliveries::queued(&mut queued, 1);
         for pending in [unknown, fresh, queued] {
             assert!(pending.may_have_any(), "{pending:?}");
         }

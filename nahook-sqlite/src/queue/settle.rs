@@ -1,4 +1,4 @@
-//! Settling: the attempt and the delivery's fate, in one transaction.
+//! Settling: the attempt and the delivery's new status, in one transaction.
 
 use nahook_core::Timestamp;
 
@@ -79,11 +79,11 @@ impl Job for SettleJob {
                 Next::Release if settlement.attempt.is_none() => queue.put_back(held.key),
                 Next::Release => {
                     queue.end(held.key);
-                    queue.has_work_again(held.endpoint);
+                    queue.note_work_again(held.endpoint);
                 }
                 Next::Retry(at) => {
                     queue.end(held.key);
-                    queue.has_work_at(held.endpoint, at);
+                    queue.note_work_at(held.endpoint, at);
                 }
                 Next::DeadLetter | Next::Delivered | Next::Failed => queue.end(held.key),
             }

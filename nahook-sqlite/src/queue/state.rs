@@ -8,16 +8,16 @@ use nahook_core::{DeliveryId, Event, Timestamp};
 
 use nahook_queue::{Lease, LeaseToken, WorkerId};
 
-use super::events::Known;
+use super::events::EventFields;
 use super::fresh::FreshEvents;
-use super::ledger::{Held, Ledger};
-use super::pending::{Due, Mark, Pending};
+use super::ledger::{Held, LeaseLedger};
+use super::pending::{Due, Mark, PendingDeliveries};
 
 /// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
 #[derive(Debug)]
 pub(crate) struct QueueState {
-    ledger: Ledger,
-    endpoints: HashMap<i64, Waiting>,
+    ledger: LeaseLedger,
+    endpoints: HashMap<i64, EndpointState>,
     /// Endpoints that may have something due, in the order of their turns.
     ring: VecDeque<i64>,
     /// Instants at which endpoints have their next retry due.
@@ -33,8 +33,8 @@ pub(crate) struct QueueState {
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    pending: Pending,
+struct EndpointState {
+    pending: PendingDeliveries,
     /// The file may have a retry that is due and that no alarm announces.
     may_have_retry: bool,
     is_in_ring: bool,
@@ -70,7 +70,7 @@ pub(super) struct Claim {
 impl QueueState {
     pub(super) fn new(first_token: LeaseToken, fresh_max: usize) -> Self {
         Self {
-            ledger: Ledger::new(first_token),
+            ledger: LeaseLedger::new(first_token),
             endpoints: HashMap::new(),
             ring: VecDeque::new(),
             alarms: BTreeSet::new(),
@@ -83,7 +83,7 @@ impl QueueState {
     }
 
     /// Notes that the endpoint may have something due now, whatever it is.
-    pub(crate) fn has_work(&mut self, endpoint: i64) {
+    pub(crate) fn note_work(&mut self, endpoint: i64) {
         let waiting = self.endpoints.entry(endpoint).or_default();
         waiting.pending.doubt();
         waiting.may_have_retry = true;
@@ -96,22 +96,22 @@ impl QueueState {
     }
 
     /// Notes that a delivery was queued, which was not there before, and is fresh.
-    pub(crate) fn has_fresh(&mut self, endpoint: i64, key: i64) {
+    pub(crate) fn add_fresh(&mut self, endpoint: i64, key: i64) {
         self.fresh_len += 1;
-        self.pending(endpoint).fresh(key);
+        self.pending(endpoint).add_fresh(key);
         self.enter(endpoint);
     }
 
     /// Notes that a delivery was queued, which was not there before, and is pending.
-    pub(crate) fn has_pending(&mut self, endpoint: i64, key: i64) {
-        self.pending(endpoint).queued(key);
+    pub(crate) fn add_pending(&mut self, endpoint: i64, key: i64) {
+        self.pending(endpoint).add_queued(key);
         self.enter(endpoint);
     }
 
     /// Keeps the event with this number in mind until so many of its deliveries have been leased.
-    pub(crate) fn has_event(&mut self, seq: i64, deliveries: usize, event: &Event) {
+    pub(crate) fn remember_event(&mut self, seq: i64, deliveries: usize, event: &Event) {
         self.fresh_events
-            .queued(seq, deliveries, || Known::of(event));
+            .add(seq, deliveries, || EventFields::of(event));
     }
 
     /// Puts the endpoint into the ring, whatever is known of it.
@@ -124,15 +124,15 @@ impl QueueState {
     }
 
     /// Notes that the endpoint has something due now that may have been settled just before.
-    pub(crate) fn has_work_again(&mut self, endpoint: i64) {
-        self.has_work(endpoint);
+    pub(crate) fn note_work_again(&mut self, endpoint: i64) {
+        self.note_work(endpoint);
         if self.settled_meanwhile.is_some() {
             self.due_again.push(endpoint);
         }
     }
 
     /// Notes that the endpoint has something due at `at`.
-    pub(crate) fn has_work_at(&mut self, endpoint: i64, at: Timestamp) {
+    pub(crate) fn note_work_at(&mut self, endpoint: i64, at: Timestamp) {
         let waiting = self.endpoints.entry(endpoint).or_default();
         if let Some(earlier) = waiting.alarm {
             if earlier <= at {
@@ -189,7 +189,7 @@ impl QueueState {
     /// Takes back what was leased until now or before, and rings the alarms.
     pub(super) fn reclaim_expired(&mut self, now: Timestamp) {
         while let Some(held) = self.ledger.pop_expired(now) {
-            self.is_back(&held);
+            self.give_back(&held);
         }
         while let Some((at, endpoint)) = self.alarms.first().copied()
             && at <= now
@@ -237,17 +237,17 @@ impl QueueState {
     /// Ends a lease as if it had never been.
     pub(super) fn put_back(&mut self, key: i64) {
         if let Some(held) = self.ledger.end(key) {
-            self.is_back(&held);
+            self.give_back(&held);
         }
     }
 
     /// Notes that what was leased may be leased again.
-    fn is_back(&mut self, held: &Held) {
+    fn give_back(&mut self, held: &Held) {
         if held.is_fresh {
-            self.pending(held.endpoint).fresh(held.key);
+            self.pending(held.endpoint).add_fresh(held.key);
             self.enter(held.endpoint);
         } else {
-            self.has_work(held.endpoint);
+            self.note_work(held.endpoint);
         }
     }
 
@@ -268,7 +268,7 @@ impl QueueState {
     pub(super) fn end_reading(&mut self) {
         self.settled_meanwhile = None;
         for endpoint in std::mem::take(&mut self.due_again) {
-            self.has_work(endpoint);
+            self.note_work(endpoint);
         }
     }
 
@@ -322,7 +322,7 @@ impl QueueState {
     }
 
     /// Returns the endpoint's pending deliveries.
-    pub(super) fn pending(&mut self, endpoint: i64) -> &mut Pending {
+    pub(super) fn pending(&mut self, endpoint: i64) -> &mut PendingDeliveries {
         &mut self.endpoints.entry(endpoint).or_default().pending
     }
 
@@ -346,7 +346,7 @@ impl QueueState {
     }
 
     /// The endpoint has retries that are due and were not leased.
-    pub(super) fn has_retry(&mut self, endpoint: i64) {
+    pub(super) fn note_retry(&mut self, endpoint: i64) {
         self.endpoints.entry(endpoint).or_default().may_have_retry = true;
     }
 
@@ -366,12 +366,12 @@ mod tests {
             let candidates = state.candidates(WorkerId(1), 10, |_| 10);
             candidates.iter().map(|it| it.endpoint).collect::<Vec<_>>()
         };
-        state.has_work(7);
+        state.note_work(7);
         state.begin_reading();
         assert_eq!(turn(&mut state), [7]);
         // Settled and due again: what was read of it before must not be leased.
         state.end(1);
-        state.has_work_again(7);
+        state.note_work_again(7);
         assert!(!state.is_free(1));
         assert_eq!(turn(&mut state), [7]);
         // The reader found nothing free. The next one does.
@@ -389,17 +389,17 @@ mod tests {
     fn the_earliest_of_an_endpoints_alarms_rings_once() {
         let mut state = QueueState::new(LeaseToken(0), 100);
         for millis in [20, 30, 20, 10, 15] {
-            state.has_work_at(7, at(millis));
+            state.note_work_at(7, at(millis));
             assert_eq!(state.alarms.len(), 1);
         }
-        state.has_work_at(8, at(40));
+        state.note_work_at(8, at(40));
         assert_eq!(state.next_due(), Some(at(10)));
         state.reclaim_expired(at(9));
         assert_eq!(state.next_due(), Some(at(10)));
         state.reclaim_expired(at(10));
         assert_eq!(state.next_due(), Some(at(40)));
         // The next one may be as late as it likes.
-        state.has_work_at(7, at(50));
+        state.note_work_at(7, at(50));
         state.reclaim_expired(at(40));
         assert_eq!(state.next_due(), Some(at(50)));
     }
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn what_is_queued_gives_its_endpoint_a_turn() {
         let mut state = QueueState::new(LeaseToken(0), 2);
-        state.has_pending(7, 1);
+        state.add_pending(7, 1);
         let turn = |state: &mut QueueState| {
             let candidates = state.candidates(WorkerId(1), 10, |_| 10);
             candidates.iter().map(|it| it.endpoint).collect::<Vec<_>>()
@@ -415,9 +415,9 @@ mod tests {
         assert_eq!(turn(&mut state), [7]);
         assert_eq!(turn(&mut state), [0; 0]);
         assert!(state.has_room_for_fresh());
-        state.has_fresh(8, 2);
+        state.add_fresh(8, 2);
         assert!(state.has_room_for_fresh());
-        state.has_fresh(8, 3);
+        state.add_fresh(8, 3);
         assert!(!state.has_room_for_fresh(), "there is room for two");
         assert_eq!(turn(&mut state), [8]);
     }

@@ -111,9 +111,9 @@ pub(super) fn forget_some(connection: &Connection, seqs: &[i64]) -> rusqlite::Re
     let (mut step, mut room) = (Step::default(), ROWS);
     for seq in seqs {
         match forget_event(connection, *seq, &mut room)? {
-            Fate::Gone => step.gone += 1,
-            Fate::Kept => {}
-            Fate::Unfinished => break,
+            Removal::Gone => step.gone += 1,
+            Removal::Kept => {}
+            Removal::Unfinished => break,
         }
         step.looked_at += 1;
         if room <= 0 {
@@ -124,7 +124,7 @@ pub(super) fn forget_some(connection: &Connection, seqs: &[i64]) -> rusqlite::Re
 }
 
 /// Result of one event's removal.
-enum Fate {
+enum Removal {
     /// It has gone.
     Gone,
     /// Something of it waits again: it stays.
@@ -134,7 +134,7 @@ enum Fate {
 }
 
 /// Removes the event with its deliveries and their attempts, or as many of these as there is room for.
-fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::Result<Fate> {
+fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::Result<Removal> {
     let waits = connection
         .prepare_cached(
             "SELECT 1 FROM delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20
@@ -143,7 +143,7 @@ fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::
         .exists([seq])?;
     if waits {
         *room -= 1;
-        return Ok(Fate::Kept);
+        return Ok(Removal::Kept);
     }
     let (first, end) = (seq << 20, (seq + 1) << 20);
     let beyond: Option<i64> = connection
@@ -161,10 +161,10 @@ fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::
         .execute([first, until])?;
     *room -= i64::try_from(removed).unwrap_or(ROWS).max(1);
     if beyond.is_some() {
-        return Ok(Fate::Unfinished);
+        return Ok(Removal::Unfinished);
     }
     remove_event(connection, seq)?;
-    Ok(Fate::Gone)
+    Ok(Removal::Gone)
 }
 
 /// The newest event leaves its number behind until there is a newer one: numbers are never given twice.

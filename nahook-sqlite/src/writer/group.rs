@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::session::Session;
 use super::{Counters, Job, Order, Ticket};
-use crate::error::{Fate, WriteError, interrupted, is_full};
+use crate::error::{WriteEffect, WriteError, interrupted, is_full};
 use crate::queue::Queue;
 
 /// A group is closed at this many jobs …
@@ -45,7 +45,7 @@ enum Stage {
     Taken,
     /// Its transaction is being committed.
     Committing,
-    /// Its fate is known, and the queue does not know it yet.
+    /// Its outcome is known, and the queue does not know it yet.
     Decided(Result<(), WriteError>),
     /// The queue knows it, and the caller does not.
     Concluded(Result<(), WriteError>),
@@ -86,13 +86,13 @@ impl Group {
     pub(super) fn recover(&mut self, session: &mut Session, outcomes: Outcomes<'_>) {
         let was_open = session.recover();
         for member in &mut self.members {
-            let fate = match member.stage {
-                Stage::Taken => Fate::RolledBack,
-                Stage::Committing if was_open => Fate::RolledBack,
-                Stage::Committing => Fate::Unclear,
+            let effect = match member.stage {
+                Stage::Taken => WriteEffect::RolledBack,
+                Stage::Committing if was_open => WriteEffect::RolledBack,
+                Stage::Committing => WriteEffect::Unclear,
                 Stage::Waiting | Stage::Decided(_) | Stage::Concluded(_) => continue,
             };
-            member.stage = Stage::Decided(Err(WriteError::new(interrupted(), fate)));
+            member.stage = Stage::Decided(Err(WriteError::new(interrupted(), effect)));
         }
         self.tell(outcomes);
     }
@@ -111,7 +111,7 @@ impl Group {
         match begun {
             Ok(()) => self.write(session, outcomes),
             Err(error) => {
-                let error = WriteError::new(error, Fate::RolledBack);
+                let error = WriteError::new(error, WriteEffect::RolledBack);
                 decide(&mut self.members, &Err(error.clone()));
                 self.tell(outcomes);
                 tracing::warn!(error = %Causes(&error), "no transaction can begin");
@@ -156,7 +156,9 @@ impl Group {
                 self.tell(outcomes);
                 return report(session, &error);
             }
-            Err(GroupError::One(at, error)) => (at, WriteError::new(error, Fate::RolledBack)),
+            Err(GroupError::One(at, error)) => {
+                (at, WriteError::new(error, WriteEffect::RolledBack))
+            }
         };
         // Alone, or after a panic, it has failed on its own account. Else it may have wanted room that others took.
         if error.is_panic() || self.members.len() == 1 {
@@ -167,7 +169,7 @@ impl Group {
         while let Some(at) = self.members.iter().position(Member::is_taken) {
             if let Err(error) = session.begin() {
                 // Another process keeps the file locked: waiting for it once for each job would take minutes.
-                let error = WriteError::new(error, Fate::RolledBack);
+                let error = WriteError::new(error, WriteEffect::RolledBack);
                 for member in self.members.iter_mut().filter(|member| member.is_taken()) {
                     member.stage = Stage::Decided(Err(error.clone()));
                 }
@@ -242,7 +244,7 @@ impl GroupError {
     fn into_write_error(self) -> WriteError {
         match self {
             Self::All(error) => error,
-            Self::One(_, error) => WriteError::new(error, Fate::RolledBack),
+            Self::One(_, error) => WriteError::new(error, WriteEffect::RolledBack),
         }
     }
 }
@@ -258,9 +260,9 @@ fn report(session: &Session, error: &WriteError) {
     if is_full(error.cause()) {
         session.make_room();
     }
-    match error.fate() {
-        Fate::RolledBack => tracing::warn!(error = %Causes(error), "a write failed"),
-        Fate::Unclear => tracing::error!(error = %Causes(error), "a commit may have failed"),
+    match error.effect() {
+        WriteEffect::RolledBack => tracing::warn!(error = %Causes(error), "a write failed"),
+        WriteEffect::Unclear => tracing::error!(error = %Causes(error), "a commit may have failed"),
     }
 }
 
@@ -272,7 +274,7 @@ fn write_all(session: &mut Session, members: &mut [Member]) -> Result<(), GroupE
             return Err(if session.roll_back() {
                 GroupError::One(at, error)
             } else {
-                GroupError::All(WriteError::new(error, Fate::Unclear))
+                GroupError::All(WriteError::new(error, WriteEffect::Unclear))
             });
         }
     }
@@ -388,8 +390,8 @@ mod tests {
         (Box::new(task), answer)
     }
 
-    fn fate(answer: &mut Answer) -> Result<(), Fate> {
-        answer.try_recv().unwrap().map_err(|error| error.fate())
+    fn effect(answer: &mut Answer) -> Result<(), WriteEffect> {
+        answer.try_recv().unwrap().map_err(|error| error.effect())
     }
 
     /// Point at which a job panics outside of the calls that the group itself catches.
@@ -443,13 +445,13 @@ mod tests {
             concluded: Arc::clone(&concluded),
         }));
         bench.commit_and_die();
-        assert_eq!(fate(&mut first_answer), Err(Fate::RolledBack));
-        assert_eq!(fate(&mut answer), Err(Fate::RolledBack));
+        assert_eq!(effect(&mut first_answer), Err(WriteEffect::RolledBack));
+        assert_eq!(effect(&mut answer), Err(WriteEffect::RolledBack));
         assert_eq!(*concluded.lock().unwrap(), [false]);
         assert_eq!(bench.count(|counters| &counters.waiting), 0);
         bench.send(waiting);
         bench.commit();
-        assert_eq!(fate(&mut waiting_answer), Ok(()));
+        assert_eq!(effect(&mut waiting_answer), Ok(()));
         assert_eq!(bench.words(), ["waiting"]);
     }
 
@@ -469,7 +471,7 @@ mod tests {
         }
         bench.commit_and_die_twice();
         for answer in &mut answers {
-            assert_eq!(fate(answer), Ok(()));
+            assert_eq!(effect(answer), Ok(()));
         }
         assert_eq!(*concluded.lock().unwrap(), [true, true], "each once");
         assert_eq!(bench.words(), ["a", "b"]);
@@ -478,7 +480,10 @@ mod tests {
 
     #[test]
     fn death_in_the_commit_is_unclear_unless_the_transaction_is_open() {
-        for (is_open, expected) in [(true, Fate::RolledBack), (false, Fate::Unclear)] {
+        for (is_open, expected) in [
+            (true, WriteEffect::RolledBack),
+            (false, WriteEffect::Unclear),
+        ] {
             let mut bench = Bench::new();
             let (job, mut answer) = insert(Some("a"), || {});
             bench.send(job);
@@ -492,7 +497,7 @@ mod tests {
                 counters: &bench.counters,
             };
             bench.group.recover(&mut bench.session, outcomes);
-            assert_eq!(fate(&mut answer), Err(expected));
+            assert_eq!(effect(&mut answer), Err(expected));
         }
     }
 
@@ -512,8 +517,8 @@ mod tests {
         }
         bench.commit();
         assert!(bench.group.closing.is_none());
-        let outcomes: Vec<_> = answers.iter_mut().map(fate).collect();
-        let refused = Err(Fate::RolledBack);
+        let outcomes: Vec<_> = answers.iter_mut().map(effect).collect();
+        let refused = Err(WriteEffect::RolledBack);
         assert_eq!(outcomes, [Ok(()), refused, Ok(()), refused, Ok(())]);
         assert_eq!(bench.words(), ["a", "b", "c"]);
         assert_eq!(bench.count(|counters| &counters.failures), 2);
@@ -532,7 +537,7 @@ mod tests {
         bench.send(late);
         bench.commit();
         assert!(bench.group.closing.is_some());
-        assert_eq!(fate(&mut first_answer), Ok(()));
+        assert_eq!(effect(&mut first_answer), Ok(()));
         assert!(late_answer.try_recv().is_err());
         assert_eq!(bench.words(), ["first"]);
     }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Checkpointer, Lengths};
 use crate::connection::{reopen_writer, set_up_writer};
-use crate::error::{Fate, WriteError, is_full, is_of_connection};
+use crate::error::{WriteEffect, WriteError, is_full, is_of_connection};
 use crate::file::OpenFile;
 use crate::row::nanos;
 use crate::{OpenError, Role, SqliteSettings};
@@ -134,7 +134,7 @@ impl Session {
             && let Err(error) = file.check()
         {
             self.roll_back();
-            return Err(WriteError::new(error, Fate::RolledBack));
+            return Err(WriteError::new(error, WriteEffect::RolledBack));
         }
         let committed = self.execute("COMMIT");
         // Whatever became of it: it may have taken effect.
@@ -154,12 +154,12 @@ impl Session {
             is_full(&error)
         };
         self.forget();
-        let fate = if is_undone || self.overwrite_tail().is_ok() {
-            Fate::RolledBack
+        let effect = if is_undone || self.overwrite_tail().is_ok() {
+            WriteEffect::RolledBack
         } else {
-            Fate::Unclear
+            WriteEffect::Unclear
         };
-        Err(WriteError::new(error, fate))
+        Err(WriteError::new(error, effect))
     }
 
     /// To be called once everybody knows that what was committed is.
