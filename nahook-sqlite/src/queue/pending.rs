@@ -286,8 +286,8 @@ mod tests {
         assert!(!none.may_have_any());
         let (mut unknown, mut fresh, mut queued) = Default::default();
         PendingDeliveries::doubt(&mut unknown);
-        PendingDeliveries::fresh(&mut fresh, 1);
-        PendingDeliveries::queued(&mut queued, 1);
+        PendingDeliveries::add_fresh(&mut fresh, 1);
+        PendingDeliveries::add_queued(&mut queued, 1);
         for pending in [unknown, fresh, queued] {
             assert!(pending.may_have_any(), "{pending:?}");
         }
