@@ -162,16 +162,33 @@ async fn full_file_is_not_ready_until_something_is_deleted() {
 /// A file system of a few megabytes, gone when dropped.
 struct SmallDisk(Place);
 
+/// Variable that tells a test that it runs where it may mount.
+const MAY_MOUNT: &str = "NAHOOK_TEST_MAY_MOUNT";
+
 impl SmallDisk {
-    /// `None` where this process may not mount one.
-    fn mount() -> Option<Self> {
+    /// Mounts one; where this process may not, the test runs again in a namespace where it may, and this is `None`.
+    fn mount(test: &str) -> Option<Self> {
         let disk = Self(Place::new());
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
         let mounted = mount.arg(disk.0.directory.path()).output();
-        mounted
-            .is_ok_and(|mounted| mounted.status.success())
-            .then_some(disk)
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(disk);
+        }
+        assert!(
+            std::env::var_os(MAY_MOUNT).is_none(),
+            "a tmpfs cannot be mounted"
+        );
+        let mut again = Command::new("unshare");
+        again.args(["--user", "--map-root-user", "--mount"]);
+        again.arg(std::env::current_exe().unwrap());
+        again.args([test, "--exact"]).env(MAY_MOUNT, "1");
+        let ran = again.output().unwrap();
+        assert!(
+            ran.status.success(),
+            "as root or with user namespaces only: {ran:?}"
+        );
+        None
     }
 
     fn ballast(&self) -> std::path::PathBuf {
@@ -190,7 +207,8 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn full_disk_is_not_ready_and_everything_goes_on_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
+    let test = "full_disk_is_not_ready_and_everything_goes_on_once_there_is_room";
+    let Some(disk) = SmallDisk::mount(test) else {
         return;
     };
     fs::write(disk.ballast(), vec![0; 1_500_000]).unwrap();
