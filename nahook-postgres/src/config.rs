@@ -27,7 +27,8 @@ pub struct PostgresSettings {
     /// what the server allows is the bound.
     pub connections_max: Option<usize>,
     /// URL of the server itself, to listen for changes, if the store's own URL leads through a pooler in transaction
-    /// mode. Without it look-ups are not cached there, and workers poll every second.
+    /// mode. It has to lead to the same database. Without it look-ups are not cached there, and workers poll every
+    /// second.
     pub direct_url: Option<String>,
     /// Runs the store's loops. A server gives its own, so that its readiness check knows of them.
     pub supervisor: Supervisor,

@@ -10,6 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::PgError;
 use crate::parameter::Parameter;
+use crate::row::value_at;
 use crate::session::{Mark, for_transaction};
 use crate::statement::{Opening, Prepared};
 use crate::tls;
@@ -142,6 +143,7 @@ impl Connector {
         Ok(Link {
             client,
             settings: self.settings(),
+            timeout: self.timeout,
         })
     }
 
@@ -169,6 +171,7 @@ impl std::fmt::Debug for Connector {
 pub(crate) struct Link {
     pub(crate) client: Client,
     settings: Option<Arc<str>>,
+    timeout: Duration,
 }
 
 impl Link {
@@ -208,6 +211,15 @@ impl Link {
         let rows = answered?.rows;
         committed?;
         Ok(rows)
+    }
+
+    /// Asks a question about an advisory lock, within the connection's timeout.
+    pub(crate) async fn ask_key(&self, question: &str, key: i64) -> Result<bool, PgError> {
+        let question = Prepared::Unnamed(question);
+        let parameters: [&dyn Parameter; 1] = [&key];
+        let asking = tokio::time::timeout(self.timeout, self.query(&question, &parameters));
+        let rows = asking.await.map_err(|_| PgError::NoConnection)??;
+        rows.first().map_or(Ok(false), |row| value_at(row, 0))
     }
 
     /// Begins a transaction.

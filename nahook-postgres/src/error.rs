@@ -18,6 +18,9 @@ pub enum ConnectError {
     /// The direct URL leads to a pooler, where nothing can be listened to.
     #[error("the direct URL leads to a pooler: it has to lead to the server itself")]
     DirectUrl,
+    /// The direct URL leads to another database than the store's own.
+    #[error("the direct URL leads to another database than the store's")]
+    OtherDatabase,
     /// The database does not keep its text in UTF-8.
     #[error("the database's encoding is not UTF-8")]
     Encoding,

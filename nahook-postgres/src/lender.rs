@@ -106,6 +106,7 @@ impl Lender {
             is_asking: false,
             is_in_transaction: false,
             tls: self.tls.clone(),
+            timeout: self.timeout,
             settings: self.settings.clone(),
         })
     }
@@ -140,6 +141,7 @@ pub(crate) struct Lent {
     is_asking: bool,
     is_in_transaction: bool,
     tls: MakeRustlsConnect,
+    timeout: Duration,
     settings: Option<Arc<str>>,
 }
 
@@ -218,7 +220,7 @@ impl Lent {
         self.is_in_transaction |= frame.opening.is_some();
         if is_pooled {
             // Waited for: without it the statements would run with somebody else's settings.
-            say(client, &opening).await?;
+            say_within(self.timeout, client, &opening).await?;
         }
         let opening = if is_pooled { "" } else { &opening };
         let asking = prepared
@@ -250,8 +252,12 @@ impl Lent {
     pub(crate) async fn begin(&mut self, opening: Opening) -> Result<(), PgError> {
         let client = self.client.as_deref().ok_or(PgError::Closed)?;
         self.is_in_transaction = true;
-        say(client, &opening.text(self.settings.as_deref())).await?;
-        Ok(())
+        say_within(
+            self.timeout,
+            client,
+            &opening.text(self.settings.as_deref()),
+        )
+        .await
     }
 
     /// Ends the transaction that is underway: keeps it or not.
@@ -287,6 +293,12 @@ async fn say(client: &Client, words: &str) -> Result<(), Error> {
         "" => Ok(()),
         words => client.batch_execute(words).await,
     }
+}
+
+/// Begins a transaction, which a pooler answers once it has a session, or never.
+async fn say_within(timeout: Duration, client: &Client, words: &str) -> Result<(), PgError> {
+    let said = tokio::time::timeout(timeout, say(client, words)).await;
+    Ok(said.map_err(|_| PgError::NoConnection)??)
 }
 
 impl Drop for Lent {

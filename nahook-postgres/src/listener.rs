@@ -4,7 +4,9 @@
 //! become leasable; sent in a caller's own transaction where it publishes, and else right after the commit: taking
 //! the server-wide lock of NOTIFY in every publish would make all of them wait for one another.
 
+use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +19,11 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::{AsyncMessage, Client, Notification};
 
 use crate::cache::Cache;
-use crate::connection::Connector;
+use crate::connection::{Connector, Link};
 use crate::error::PgError;
 use crate::lender::Lender;
 use crate::metric;
+use crate::parameter::Parameter;
 use crate::schema::quoted;
 use crate::{ConnectError, PostgresSettings};
 
@@ -118,17 +121,22 @@ pub(crate) enum Ears {
 
 impl Ears {
     /// The direct URL if there is one, and else the store's own unless it leads to a pooler.
+    ///
+    /// `link` is a connection of the store's own URL.
     pub(crate) async fn of(
         connector: &Connector,
+        link: &Link,
         settings: &PostgresSettings,
     ) -> Result<Self, ConnectError> {
         if let Some(url) = &settings.direct_url {
-            let (direct, _link) = Connector::recognize(url, settings).await?;
-            return if direct.is_pooled() {
-                Err(ConnectError::DirectUrl)
-            } else {
-                Ok(Self::Listen(Box::new(direct)))
-            };
+            let (direct, direct_link) = Connector::recognize(url, settings).await?;
+            if direct.is_pooled() {
+                return Err(ConnectError::DirectUrl);
+            }
+            if !lead_to_same_database(&direct_link, link).await? {
+                return Err(ConnectError::OtherDatabase);
+            }
+            return Ok(Self::Listen(Box::new(direct)));
         }
         if connector.is_pooled() {
             tracing::warn!(
@@ -138,6 +146,17 @@ impl Ears {
         }
         Ok(Self::Listen(Box::new(connector.clone())))
     }
+}
+
+/// Returns true if a lock that one connection holds is held for the other, too: advisory locks belong to a database.
+async fn lead_to_same_database(direct: &Link, link: &Link) -> Result<bool, PgError> {
+    let key = RandomState::new().build_hasher().finish().cast_signed();
+    // Held until the direct connection ends.
+    direct
+        .ask_key("SELECT pg_try_advisory_lock($1)", key)
+        .await?;
+    let is_free = link.ask_key("SELECT pg_try_advisory_xact_lock($1)", key);
+    Ok(!is_free.await?)
 }
 
 /// Shared parts that the listener works with.
@@ -190,13 +209,17 @@ impl Listener {
 
     /// Wakes the workers every second, and tells others that deliveries may have become leasable.
     async fn poll(&self) {
+        let parameters: [&dyn Parameter; 1] = [&self.schema];
         let mut looks = tokio::time::interval(HEARTBEAT);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = looks.tick() => self.signals.wake(),
                 () = self.signals.to_tell.notified() => {
-                    if let Err(error) = self.lender.query(TELL, &[&self.schema]).await {
+                    // A pooler that does not answer must not keep the workers from looking.
+                    let telling = timeout(ANSWER_TIMEOUT, self.lender.query(TELL, &parameters));
+                    let told = telling.await.unwrap_or(Err(PgError::NoConnection));
+                    if let Err(error) = told {
                         tracing::debug!(error = %Causes(&error), "other processes are not told; they look for themselves");
                     }
                     tokio::time::sleep(TELL_PAUSE_POOLED).await;

@@ -54,9 +54,9 @@ impl PostgresStore {
         } else {
             budget::allowed(&link.client).await?
         };
-        drop(link);
         let budget = Budget::of(&settings, allowed)?;
-        let ears = Ears::of(&connector, &settings).await?;
+        let ears = Ears::of(&connector, &link, &settings).await?;
+        drop(link);
         let lender = Lender::new(&connector, budget.pool);
         let signals = Arc::new(Signals::new(settings.cache_len_max));
         let (stop, stopping) = watch::channel(false);

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
 
-use nahook_core::SubscriptionStore;
+use nahook_core::{StoreErrorKind, SubscriptionStore};
 
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_queue::DeliveryQueue;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};
 use nahook_testserver::{PgBouncer, PostgresServer};
+use support::proxy::Proxy;
 use support::{
     client, connect, leasable, listeners, outcomes, pooler, publish, request, settings, shop, until,
 };
@@ -196,4 +197,38 @@ async fn direct_url_that_leads_to_a_pooler_is_refused() {
         matches!(refused, Err(ConnectError::DirectUrl)),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn direct_url_of_another_database_is_refused() {
+    let server = PostgresServer::shared();
+    let url = pooler().url(&server.create_database());
+    let refused = PostgresStore::connect(&url, with_direct_url(&server.create_database())).await;
+    assert!(
+        matches!(refused, Err(ConnectError::OtherDatabase)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_pooler_fails_a_look_up_in_time() {
+    let url = pooler().url(&PostgresServer::shared().create_database());
+    let proxy = Proxy::to(&url).await;
+    let mut settings = settings(2);
+    settings.connect_timeout = Duration::from_millis(500);
+    let store = connect(&proxy.url, settings).await;
+    store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    assert_eq!(subscribers(&store).await, Some(1));
+    proxy.mute(true);
+    let (name, scope) = (event_type_name("order.paid"), scope("ws_shop", None));
+    // Far beyond its time-out; without one it would wait for ever.
+    let asked = tokio::time::timeout(Duration::from_mins(1), store.subscribers(&name, &scope));
+    let error = asked.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    proxy.mute(false);
+    proxy.cut();
+    until("it answers again", || async {
+        subscribers(&store).await == Some(1)
+    })
+    .await;
 }
