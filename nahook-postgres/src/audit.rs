@@ -1,4 +1,4 @@
-//! The audit log: entries are written in the transaction that makes the change.
+//! Reading the audit log.
 
 use nahook_control::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery};
 
@@ -6,21 +6,10 @@ use nahook_core::{StoreError, WorkspaceId};
 use tokio_postgres::Row;
 
 use crate::catalog::read::json_at;
-use crate::catalog::write::{Write, write_of};
 use crate::error::PgError;
 use crate::parameter::Parameter;
 use crate::row::{instant_at, nanos, parsed_at, value_at};
 use crate::store::PostgresStore;
-
-const TELL: &str = "
-INSERT INTO audit_entry (workspace, created_at, id, actor_kind, actor_id, actor_label, action, resource_type,
-    resource_id, metadata)
-SELECT w.row, u.created_at, u.id, u.actor_kind, u.actor_id, u.actor_label, u.action, u.resource_type,
-    u.resource_id, u.metadata
-FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[]) WITH ORDINALITY AS u (workspace, created_at, id, actor_kind, actor_id, actor_label, action,
-    resource_type, resource_id, metadata, place)
-JOIN workspace w ON w.id = u.workspace ORDER BY u.place";
 
 /// A page of a workspace's entries that match, and how many match. One row comes in any case. Of entries of the same
 /// instant the one written last is the newest. The instants are compared together with the workspace, so that no plan goes
@@ -39,31 +28,6 @@ SELECT c.total, p.id, p.created_at, p.actor_kind, p.actor_id, p.actor_label, p.a
 FROM (SELECT count(*) AS total FROM matching) c
 LEFT JOIN (SELECT m.* FROM matching m ORDER BY m.created_at DESC, m.row DESC OFFSET $7 LIMIT $8) p ON true
 ORDER BY p.created_at DESC, p.row DESC";
-
-/// Builds the statement that writes the entries; `None` if there are none.
-pub(crate) fn tell(entries: &[AuditEntry]) -> Option<Write> {
-    if entries.is_empty() {
-        return None;
-    }
-    let texts = |of: fn(&AuditEntry) -> String| entries.iter().map(of).collect::<Vec<_>>();
-    let instants: Vec<_> = entries
-        .iter()
-        .map(|entry| nanos(entry.created_at))
-        .collect();
-    Some(write_of!(
-        TELL,
-        texts(|entry| entry.workspace.to_string()),
-        instants,
-        texts(|entry| entry.id.to_string()),
-        texts(|entry| entry.actor.kind.as_str().to_owned()),
-        texts(|entry| entry.actor.id.clone()),
-        texts(|entry| entry.actor.label.clone()),
-        texts(|entry| entry.action.clone()),
-        texts(|entry| entry.resource_type.clone()),
-        texts(|entry| entry.resource_id.clone()),
-        texts(|entry| serde_json::to_string(&entry.metadata).unwrap_or_else(|_| "{}".to_owned())),
-    ))
-}
 
 impl PostgresStore {
     pub(crate) async fn audit_page(

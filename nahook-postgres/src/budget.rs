@@ -2,10 +2,8 @@
 
 use tokio_postgres::Client;
 
+use crate::config::NEEDED;
 use crate::{ConnectError, PostgresSettings};
-
-/// One that answers queries, one that publishes, one that listens.
-pub(crate) const NEEDED: usize = 3;
 
 /// Reads the number of connections allowed for this role in this database. Reserved ones do not count; superusers have
 /// them all.

@@ -7,6 +7,10 @@ use std::time::Duration;
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 use nahook_supervision::Supervisor;
 
+/// Number of connections that a store cannot do without: one that answers queries, one that publishes, one
+/// that listens.
+pub(crate) const NEEDED: usize = 3;
+
 /// The store's numbers, choices and components.
 ///
 /// Connections: `pool` for look-ups, leases and the catalog, `writers` that publish, one that listens, and one of the rate

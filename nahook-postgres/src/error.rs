@@ -9,7 +9,7 @@ use nahook_core::{FailureKind, StoreError};
 use thiserror::Error;
 use tokio_postgres::error::{DbError, Severity};
 
-use crate::budget::NEEDED;
+use crate::config::NEEDED;
 
 /// Why a store could not be connected to.
 #[derive(Debug, Error)]

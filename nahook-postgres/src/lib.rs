@@ -11,6 +11,7 @@ mod endpoints;
 mod error;
 mod handover;
 mod keys;
+mod leases;
 mod lender;
 mod limiter;
 mod listener;

@@ -68,7 +68,7 @@ struct Block {
 
 impl PostgresLimiter {
     pub(crate) fn new(lender: Lender, settings: &PostgresSettings) -> Self {
-        let schema = crate::schema::quoted(&settings.schema);
+        let schema = crate::statement::quoted(&settings.schema);
         let parameters = "$1::text::numeric, $2, $3::text::numeric, $4::bigint, $5::bigint, $6, $7::text::numeric, $8::bigint, $9::bigint";
         Self {
             shared: Arc::new(Shared {

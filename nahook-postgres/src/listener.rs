@@ -24,7 +24,7 @@ use crate::error::PgError;
 use crate::lender::Lender;
 use crate::metric;
 use crate::parameter::Parameter;
-use crate::schema::quoted;
+use crate::statement::quoted;
 use crate::{ConnectError, PostgresSettings};
 
 /// Interval at which the connection is checked.

@@ -9,7 +9,6 @@ use nahook_control::{
 use nahook_core::{StoreError, WorkspaceId};
 use tokio_postgres::Row;
 
-use crate::audit;
 use crate::catalog::select::Query;
 use crate::catalog::{CHANGE, write};
 use crate::error::PgError;
@@ -128,7 +127,7 @@ impl PostgresStore {
         }
         let channel = shared.settings.schema.as_str();
         let mut further = vec![write::tell_of_changes(channel, [workspace])];
-        further.extend(audit::tell(&planned.audit));
+        further.extend(write::tell_audit(&planned.audit));
         let now = shared.clock().now();
         write::write(lent, &planned.changes, further, now).await?;
         Ok(planned.changes)

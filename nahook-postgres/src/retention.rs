@@ -2,7 +2,6 @@
 //! bounded number at a time.
 
 use nahook_core::Causes;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use metrics::counter;
@@ -10,13 +9,14 @@ use nahook_supervision::{Exit, Loop};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::PostgresSettings;
 use crate::error::PgError;
+use crate::lender::Lender;
 use crate::metric;
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
 use crate::schema::LOCK_CLASS;
 use crate::statement::Opening;
-use crate::store::Shared;
 use crate::writer::over_before;
 
 /// Upper bound on events looked at by one statement; fewer where those are so wide that it takes too long.
@@ -112,43 +112,45 @@ DELETE FROM portal_session p USING (
 WHERE p.code = old.code
 RETURNING 1";
 
-/// Looks for what has passed the retention, until told to stop or the store is gone.
-pub(crate) fn start(store: &Arc<Shared>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-    let interval = store.settings.retention_interval;
-    let supervisor = store.settings.supervisor.clone();
-    let store = Arc::downgrade(store);
-    if interval.is_zero() {
-        return tokio::spawn(async {});
-    }
-    supervisor.spawn(Loop::PostgresRetention, move || {
-        run(Weak::clone(&store), interval, stop.clone())
-    })
+/// Removes what has passed its retention.
+#[derive(Clone)]
+pub(crate) struct Retention {
+    pub(crate) lender: Lender,
+    pub(crate) settings: PostgresSettings,
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
-async fn run(store: Weak<Shared>, interval: Duration, mut stop: watch::Receiver<bool>) -> Exit {
-    loop {
-        tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => return Exit::Stopped,
-            () = tokio::time::sleep(interval) => {}
+impl Retention {
+    /// Looks for it again and again, until told to stop.
+    pub(crate) fn start(self) -> JoinHandle<()> {
+        let interval = self.settings.retention_interval;
+        if interval.is_zero() {
+            return tokio::spawn(async {});
         }
-        let Some(shared) = store.upgrade() else {
-            return Exit::Stopped;
-        };
-        if let Err(error) = shared.forget_small().await {
-            tracing::warn!(error = %Causes(&error), "keys, entries and sessions that have run out could not be forgotten; the next time will");
-        }
-        if let Err(error) = shared.forget_old().await {
-            tracing::warn!(error = %Causes(&error), "what is old could not be forgotten; the next time will");
+        let supervisor = self.settings.supervisor.clone();
+        supervisor.spawn(Loop::PostgresRetention, move || self.clone().run(interval))
+    }
+
+    async fn run(mut self, interval: Duration) -> Exit {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.stop.wait_for(|stop| *stop) => return Exit::Stopped,
+                () = tokio::time::sleep(interval) => {}
+            }
+            if let Err(error) = self.forget_small().await {
+                tracing::warn!(error = %Causes(&error), "keys, entries and sessions that have run out could not be forgotten; the next time will");
+            }
+            if let Err(error) = self.forget_old().await {
+                tracing::warn!(error = %Causes(&error), "what is old could not be forgotten; the next time will");
+            }
         }
     }
-}
 
-impl Shared {
     /// Deletes idempotency keys and portal sessions that have run out, and audit entries that have passed their retention.
     /// Any number of processes may be at it.
-    pub(crate) async fn forget_small(&self) -> Result<(), PgError> {
-        let now = self.clock().now();
+    async fn forget_small(&self) -> Result<(), PgError> {
+        let now = self.settings.clock.now();
         self.forget_rows(FORGET_KEYS, over_before(now)).await?;
         self.forget_rows(FORGET_SESSIONS, nanos(now)).await?;
         let retention = u64::try_from(self.settings.audit_retention.as_nanos()).unwrap_or(u64::MAX);
@@ -170,8 +172,8 @@ impl Shared {
     }
 
     /// Deletes what has passed the retention; one process at a time does, the others pass by. Answers how many events.
-    pub(crate) async fn forget_old(&self) -> Result<u64, PgError> {
-        let now = self.clock().now();
+    async fn forget_old(&self) -> Result<u64, PgError> {
+        let now = self.settings.clock.now();
         let retention = u64::try_from(self.settings.retention.as_nanos()).unwrap_or(u64::MAX);
         let Some(before) = now.as_nanos().checked_sub(retention) else {
             return Ok(0);

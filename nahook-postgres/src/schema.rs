@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use crate::connection::Link;
-use crate::statement::Opening;
+use crate::statement::{Opening, quoted};
 use crate::{ConnectError, PostgresSettings};
 
 /// Each brings the schema from one version to the next; the first makes it. Only ever appended to.
@@ -17,11 +17,6 @@ const MIGRATIONS: &[&[&str]] = &[&[
 
 /// The first half of the advisory locks that we take: "nahk".
 pub(crate) const LOCK_CLASS: i32 = 0x6e61_686b;
-
-/// A name as SQL writes it.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// A text as SQL writes it.
 fn literal(text: &str) -> String {

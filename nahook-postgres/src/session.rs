@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use crate::PostgresSettings;
-use crate::schema::quoted;
+use crate::statement::quoted;
 
 /// Turns `synchronous_commit` on where it is off.
 const DURABLE: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \

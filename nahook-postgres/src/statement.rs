@@ -74,3 +74,8 @@ impl Opening {
         parts.join("; ")
     }
 }
+
+/// A name as SQL writes it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -9,12 +9,13 @@ use tokio::task::JoinHandle;
 use crate::budget::{self, Budget};
 use crate::connection::Connector;
 use crate::error::PgError;
+use crate::leases::LeaseLedger;
 use crate::lender::Lender;
 use crate::listener::{Ears, Listener, Signals};
-use crate::queue::LeaseLedger;
+use crate::retention::Retention;
 use crate::row::value_at;
 use crate::writer::Writer;
-use crate::{ConnectError, PostgresLimiter, PostgresSettings, retention, schema};
+use crate::{ConnectError, PostgresLimiter, PostgresSettings, schema};
 
 /// A back end on Postgres: every port but the rate limiter, which is [`limiter`](Self::limiter).
 ///
@@ -75,6 +76,12 @@ impl PostgresStore {
             lender.clone()
         };
         let limiter = PostgresLimiter::new(limiters, &settings);
+        let retention = Retention {
+            lender: lender.clone(),
+            settings: settings.clone(),
+            stop: stopping,
+        };
+        tasks.push(retention.start());
         let shared = Arc::new(Shared {
             lender,
             writer,
@@ -83,10 +90,8 @@ impl PostgresStore {
             ledger: LeaseLedger::default(),
             limiter,
             stop,
-            tasks: Mutex::default(),
+            tasks: Mutex::new(tasks),
         });
-        tasks.push(retention::start(&shared, stopping));
-        *shared.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
         Ok(Self { shared })
     }
 

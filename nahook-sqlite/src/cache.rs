@@ -2,7 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nahook_control::{KeyEntry, KeyHash};
+use nahook_core::{
+    Caller, EndpointId, EndpointTarget, EventTypeName, FanOutScope, Subscribers, Timestamp,
+};
 
 /// Answers to look-ups, all of one version. Versions only rise.
 #[derive(Debug)]
@@ -59,6 +65,35 @@ impl<V: Ord + Default, K: Eq + Hash, T: Clone> Cache<V, K, T> {
 
     fn lock(&self) -> MutexGuard<'_, Entries<V, K, T>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keys that were presented, by the catalog's version. Unknown ones are not kept: anybody can make those up.
+pub(crate) type KeyCache = Cache<i64, KeyHash, KeyEntry<Caller>>;
+
+/// Answers to look-ups of subscribers, by the catalog's version.
+pub(crate) type SubscriberCache = Cache<i64, (FanOutScope, EventTypeName), Option<Subscribers>>;
+
+/// Endpoints by the catalog's version and by how often this process has reported.
+#[derive(Debug)]
+pub(crate) struct TargetCache {
+    pub(crate) known: Cache<(i64, u64), EndpointId, CachedTarget>,
+    pub(crate) reports: AtomicU64,
+}
+
+/// An endpoint, and when the last of its former secrets stops signing.
+#[derive(Clone, Debug)]
+pub(crate) struct CachedTarget {
+    pub(crate) target: Arc<EndpointTarget>,
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl TargetCache {
+    pub(crate) fn new(len_max: usize) -> Self {
+        Self {
+            known: Cache::new(len_max),
+            reports: AtomicU64::new(0),
+        }
     }
 }
 

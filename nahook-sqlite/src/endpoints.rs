@@ -1,7 +1,7 @@
 //! Endpoints as a worker sees them: targets to read, and changes of state to report.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use nahook_control::{Actor, AuditEntry};
 
@@ -13,33 +13,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::SqliteStore;
 use crate::audit;
-use crate::cache::Cache;
+use crate::cache::CachedTarget;
 use crate::readers::catalog_version;
 use crate::row::{endpoint_kind_at, maybe_instant_at, nanos, parsed_at};
 use crate::writer::Session;
-
-/// Endpoints by the catalog's version and by how often this process has reported.
-#[derive(Debug)]
-pub(crate) struct TargetCache {
-    known: Cache<(i64, u64), EndpointId, CachedTarget>,
-    reports: AtomicU64,
-}
-
-/// An endpoint, and when the last of its former secrets stops signing.
-#[derive(Clone, Debug)]
-struct CachedTarget {
-    target: Arc<EndpointTarget>,
-    until: Option<Timestamp>,
-}
-
-impl TargetCache {
-    pub(crate) fn new(len_max: usize) -> Self {
-        Self {
-            known: Cache::new(len_max),
-            reports: AtomicU64::new(0),
-        }
-    }
-}
 
 #[async_trait::async_trait]
 impl EndpointDirectory for SqliteStore {

@@ -6,12 +6,8 @@ use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::SqliteStore;
-use crate::cache::Cache;
 use crate::readers::catalog_version;
 use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at};
-
-/// Keys that were presented, by the catalog's version. Unknown ones are not kept: anybody can make those up.
-pub(crate) type KeyCache = Cache<i64, KeyHash, KeyEntry<Caller>>;
 
 #[async_trait::async_trait]
 impl KeyStore for SqliteStore {

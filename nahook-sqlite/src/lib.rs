@@ -5,6 +5,7 @@ mod cache;
 mod catalog;
 mod config;
 mod connection;
+mod delivery_queue;
 mod direct;
 mod endpoints;
 mod error;

@@ -9,16 +9,14 @@ use nahook_core::{Clock, IdSource, StoreError, Timestamp};
 use nahook_queue::LeaseToken;
 use nahook_supervision::{Loop, Supervisor};
 
+use crate::cache::{KeyCache, SubscriberCache, TargetCache};
 use crate::connection::{open_writer, set_up_writer};
-use crate::endpoints::TargetCache;
 use crate::error::Closed;
-use crate::keys::KeyCache;
 use crate::lock::ServerLock;
 use crate::queue::{Leaser, Queue};
 use crate::readers::Readers;
 use crate::retention::Retention;
 use crate::schema::{MIGRATIONS, SchemaState, inspect, migrate};
-use crate::subscriptions::SubscriberCache;
 use crate::threads::Threads;
 use crate::writer::{Session, Writer};
 use crate::{OpenError, Role, SqliteSettings, WriterStats};

@@ -8,12 +8,8 @@ use nahook_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
-use crate::cache::Cache;
 use crate::readers::catalog_version;
 use crate::row::parsed_at;
-
-/// Answers to look-ups, by the catalog's version.
-pub(crate) type SubscriberCache = Cache<i64, (FanOutScope, EventTypeName), Option<Subscribers>>;
 
 impl SubscriptionStore for SqliteStore {
     /// Answers from memory as long as no process has changed the catalog. What this process has changed and answered is

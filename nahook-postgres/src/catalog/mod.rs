@@ -15,8 +15,6 @@ use nahook_control::{
 
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
 
-use crate::audit;
-
 use crate::error::PgError;
 use crate::lender::Lent;
 use crate::row::{parsed_at, value_at};
@@ -191,7 +189,7 @@ impl PostgresStore {
             .iter()
             .map(|change| AuditEntry::of(change, &operator, now, &shared.settings.ids));
         let entries: Vec<_> = entries.filter(|_| mode == ApplyMode::Commit).collect();
-        let further = audit::tell(&entries).into_iter().collect();
+        let further = write::tell_audit(&entries).into_iter().collect();
         write::write(lent, &changes, further, now).await?;
         Ok(changes)
     }
@@ -240,7 +238,7 @@ impl PostgresStore {
         lent: &mut Lent,
         entries: &[AuditEntry],
     ) -> Result<(), Failure> {
-        let further = audit::tell(entries).into_iter().collect();
+        let further = write::tell_audit(entries).into_iter().collect();
         write::write(lent, &[], further, self.shared().clock().now()).await
     }
 
@@ -316,7 +314,7 @@ impl PostgresStore {
             "created",
         );
         let change = Change::new(Verb::Create, Record::EventType(record));
-        let further = audit::tell(&[entry]).into_iter().collect();
+        let further = write::tell_audit(&[entry]).into_iter().collect();
         write::write(lent, &[change], further, now).await?;
         Ok(id)
     }

@@ -7,10 +7,9 @@ use nahook_core::{DeliveryId, EndpointId, Timestamp};
 use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 
-use super::events::EventFields;
-use super::ledger::{Held, Room};
 use super::settle::stored;
 use crate::error::PgError;
+use crate::leases::{EventFields, Held, Room};
 use crate::lender::{Asked, Frame, Lent};
 use crate::parameter::Parameter;
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key, value_at};

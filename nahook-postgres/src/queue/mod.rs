@@ -1,8 +1,6 @@
 //! The delivery queue: leases are columns of the deliveries, so that any number of processes can share it.
 
 mod claim;
-mod events;
-mod ledger;
 mod settle;
 
 use std::time::Duration;
@@ -11,7 +9,6 @@ use nahook_core::StoreError;
 
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
-pub(crate) use self::ledger::LeaseLedger;
 use crate::store::PostgresStore;
 
 #[async_trait::async_trait]

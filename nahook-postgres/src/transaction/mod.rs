@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use self::sealed::{Call, Refusal};
 use crate::row::delivery_key;
-use crate::schema::quoted;
+use crate::statement::quoted;
 use crate::store::PostgresStore;
 use crate::writer::{Written, metadata};
 

@@ -31,16 +31,6 @@ pub(super) fn workspaces(connection: &Connection) -> rusqlite::Result<Vec<Worksp
         .collect()
 }
 
-pub(super) fn workspace_row(
-    connection: &Connection,
-    id: WorkspaceId,
-) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT row FROM workspace WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get(0))
-        .optional()
-}
-
 pub(super) fn event_type_id(
     connection: &Connection,
     name: &EventTypeName,

@@ -6,9 +6,8 @@ use std::hash::Hash;
 use nahook_control::{Select, Snapshot};
 
 use nahook_core::{EventTypeId, WorkspaceId};
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::read;
 use super::rows::{
     API_KEY, APPLICATION, ENDPOINT, ENVIRONMENT, EVENT_TYPE, MANAGEMENT_TOKEN, PUBLICATION,
     SUBSCRIPTION, WORKSPACE, api_key_at, application_at, endpoint_at, environment_at,
@@ -23,7 +22,7 @@ pub(super) fn selected(
     selection: &[Select],
 ) -> rusqlite::Result<Snapshot> {
     let mut rows = Snapshot::default();
-    if let Some(row) = read::workspace_row(connection, workspace)? {
+    if let Some(row) = workspace_row(connection, workspace)? {
         for select in selection {
             add(&mut rows, connection, (row, workspace), select)?;
         }
@@ -236,6 +235,16 @@ fn merge<T, K: Eq + Hash>(rows: &mut Vec<T>, found: Vec<T>, key: impl Fn(&T) -> 
 
 fn bounded(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+pub(super) fn workspace_row(
+    connection: &Connection,
+    id: WorkspaceId,
+) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT row FROM workspace WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()
 }
 
 #[cfg(test)]

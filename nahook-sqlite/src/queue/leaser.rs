@@ -13,8 +13,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Queue;
 use super::events::Events;
+use super::ledger::Claim;
 use super::pending::Due;
-use super::state::{Candidate, Claim};
+use super::state::Candidate;
 use crate::connection::open_reader;
 use crate::error::{Panicked, store_error};
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key};
@@ -66,7 +67,7 @@ impl Leaser {
         })
     }
 
-    pub(super) fn lease(&mut self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+    pub(crate) fn lease(&mut self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         // Read first: what changes from here on is then told by `changed`.
         let generation = self.queue.generation();
         let now = self.clock.now();
@@ -101,7 +102,7 @@ impl Leaser {
     }
 
     /// Undoes a lease whose answer nobody has received.
-    pub(super) fn give_back(&mut self, batch: Result<LeaseBatch, StoreError>) {
+    pub(crate) fn give_back(&mut self, batch: Result<LeaseBatch, StoreError>) {
         let Ok(batch) = batch else {
             return;
         };

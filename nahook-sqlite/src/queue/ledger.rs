@@ -7,8 +7,6 @@ use nahook_core::{DeliveryId, Timestamp};
 
 use nahook_queue::{Lease, LeaseToken, WorkerId};
 
-use super::state::Claim;
-
 /// The leases.
 #[derive(Debug)]
 pub(super) struct LeaseLedger {
@@ -21,13 +19,26 @@ pub(super) struct LeaseLedger {
     by_endpoint: HashMap<i64, usize>,
 }
 
+/// A delivery to lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) key: i64,
+    pub(super) endpoint: i64,
+    pub(super) id: DeliveryId,
+    pub(super) attempts: u32,
+    /// Nothing has become of it since it was queued.
+    pub(super) is_fresh: bool,
+    pub(super) worker: WorkerId,
+    pub(super) expires_at: Timestamp,
+}
+
 /// A lease.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
-    pub(super) key: i64,
-    pub(super) endpoint: i64,
+    pub(crate) key: i64,
+    pub(crate) endpoint: i64,
     /// Number of attempts settled before.
-    pub(super) attempts: u32,
+    pub(crate) attempts: u32,
     pub(super) expires_at: Timestamp,
     pub(super) is_settling: bool,
     /// Nothing has become of it since it was queued.

@@ -1,64 +1,20 @@
-//! The delivery queue: due rows in the file, leases in memory, since one process serves the file.
+//! The queue's part in memory: leases, since one process serves the file, and what may be leased next.
 
 mod events;
 mod fresh;
 mod leaser;
 mod ledger;
 mod pending;
-mod settle;
 mod state;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use nahook_core::StoreError;
-
-use nahook_queue::{
-    DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, Settled, Settlement,
-};
+use nahook_queue::LeaseToken;
 use tokio::sync::watch;
 
 pub(crate) use self::leaser::Leaser;
-use self::settle::SettleJob;
+pub(crate) use self::ledger::Held;
 pub(crate) use self::state::QueueState;
-use crate::SqliteStore;
-use crate::error::Closed;
-
-#[async_trait::async_trait]
-impl DeliveryQueue for SqliteStore {
-    /// Leases on a thread of its own. A batch that nobody waits for any more is given back at once.
-    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
-        let request = request.clone();
-        self.shared()
-            .leaser()?
-            .ask_or_undo(move |leaser| leaser.lease(&request), Leaser::give_back)
-            .await?
-    }
-
-    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
-        let now = self.shared().clock().now();
-        let expires_at = now.saturating_add(duration);
-        let mut state = self.shared().queue().state();
-        state.reclaim_expired(now);
-        Ok(leases
-            .iter()
-            .map(|lease| state.extend(*lease, expires_at))
-            .collect())
-    }
-
-    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        if settlements.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (job, answer) = SettleJob::new(settlements, self.shared().clock().now());
-        self.shared().writer().send(Box::new(job));
-        Ok(answer.await.map_err(|_| Closed)??)
-    }
-
-    async fn changed(&self, generation: u64) {
-        self.shared().queue().changed(generation).await;
-    }
-}
 
 /// The part of the queue that is in memory.
 #[derive(Debug)]
@@ -91,7 +47,7 @@ impl Queue {
         *self.generation.borrow()
     }
 
-    async fn changed(&self, generation: u64) {
+    pub(crate) async fn changed(&self, generation: u64) {
         let mut changes = self.generation.subscribe();
         // The sender lives as long as the store, so waiting cannot fail.
         let _ = changes.wait_for(|current| *current != generation).await;

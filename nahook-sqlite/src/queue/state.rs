@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
-use nahook_core::{DeliveryId, Event, Timestamp};
+use nahook_core::{Event, Timestamp};
 
 use nahook_queue::{Lease, LeaseToken, WorkerId};
 
 use super::events::EventFields;
 use super::fresh::FreshEvents;
-use super::ledger::{Held, LeaseLedger};
+use super::ledger::{Claim, Held, LeaseLedger};
 use super::pending::{Due, Mark, PendingDeliveries};
 
 /// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
@@ -52,19 +52,6 @@ pub(super) struct Candidate {
     pub(super) retry_is_next: bool,
     /// Number of leases in this batch.
     pub(super) leased: usize,
-}
-
-/// A delivery to lease.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
-    pub(super) key: i64,
-    pub(super) endpoint: i64,
-    pub(super) id: DeliveryId,
-    pub(super) attempts: u32,
-    /// Nothing has become of it since it was queued.
-    pub(super) is_fresh: bool,
-    pub(super) worker: WorkerId,
-    pub(super) expires_at: Timestamp,
 }
 
 impl QueueState {
@@ -187,7 +174,7 @@ impl QueueState {
     }
 
     /// Takes back what was leased until now or before, and rings the alarms.
-    pub(super) fn reclaim_expired(&mut self, now: Timestamp) {
+    pub(crate) fn reclaim_expired(&mut self, now: Timestamp) {
         while let Some(held) = self.ledger.pop_expired(now) {
             self.give_back(&held);
         }
@@ -203,22 +190,22 @@ impl QueueState {
         }
     }
 
-    pub(super) fn extend(&mut self, lease: Lease, expires_at: Timestamp) -> bool {
+    pub(crate) fn extend(&mut self, lease: Lease, expires_at: Timestamp) -> bool {
         self.ledger.extend(lease, expires_at)
     }
 
     /// Begins to settle a lease, which then no longer expires. `None` if it is not held any more.
-    pub(super) fn begin_settling(&mut self, lease: Lease) -> Option<Held> {
+    pub(crate) fn begin_settling(&mut self, lease: Lease) -> Option<Held> {
         self.ledger.begin_settling(lease)
     }
 
     /// The lease is as if nobody had tried to settle it.
-    pub(super) fn give_up_settling(&mut self, key: i64) {
+    pub(crate) fn give_up_settling(&mut self, key: i64) {
         self.ledger.give_up_settling(key);
     }
 
     /// Ends a lease of something of which something has become.
-    pub(super) fn end(&mut self, key: i64) {
+    pub(crate) fn end(&mut self, key: i64) {
         if self.ledger.end(key).is_some_and(|held| held.is_fresh) {
             self.fresh_len = self.fresh_len.saturating_sub(1);
         }
@@ -235,7 +222,7 @@ impl QueueState {
     }
 
     /// Ends a lease as if it had never been.
-    pub(super) fn put_back(&mut self, key: i64) {
+    pub(crate) fn put_back(&mut self, key: i64) {
         if let Some(held) = self.ledger.end(key) {
             self.give_back(&held);
         }

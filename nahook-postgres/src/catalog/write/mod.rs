@@ -1,5 +1,6 @@
 //! Writing what is to change, row by row but many at a time.
 
+mod audit;
 mod put;
 mod remove;
 
@@ -11,6 +12,8 @@ use super::Failure;
 use crate::error::PgError;
 use crate::lender::{Asked, Frame, Lent};
 use crate::parameter::Parameter;
+
+pub(crate) use self::audit::tell as tell_audit;
 
 /// Upper bound on statements in flight at once.
 const PIPELINE: usize = 256;

@@ -13,7 +13,7 @@ use nahook_control::{
 use nahook_core::{ApiKeyId, EventTypeId, IdSource, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::read;
+use super::{read, select};
 use crate::audit;
 use crate::error::is_taken;
 use crate::readers::catalog_version;
@@ -235,7 +235,7 @@ fn referred(
 }
 
 fn workspace_row(connection: &Connection, id: WorkspaceId) -> Result<i64, Failure> {
-    read::workspace_row(connection, id)?.ok_or(Failure::Missing("workspace"))
+    select::workspace_row(connection, id)?.ok_or(Failure::Missing("workspace"))
 }
 
 fn environment_row(connection: &Connection, id: &str, workspace: i64) -> Result<i64, Failure> {

@@ -1,6 +1,8 @@
 //! Ledger of this process's own leases. The database decides; the ledger only keeps workers within their bounds and
 //! finds the rows of leases again.
 
+mod events;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,14 +10,15 @@ use nahook_core::{DeliveryId, EndpointId, Timestamp};
 
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 
-use super::events::Events;
+pub(crate) use self::events::EventFields;
+use self::events::Events;
 
 /// Number of endpoints remembered to begin with a retry the next time.
 const TURNS_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct LeaseLedger {
-    pub(super) events: Events,
+    pub(crate) events: Events,
     state: Mutex<State>,
 }
 
@@ -36,26 +39,26 @@ struct State {
 
 /// A lease.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
-    pub(super) key: i64,
-    pub(super) worker: WorkerId,
-    pub(super) endpoint: EndpointId,
-    pub(super) expires_at: Timestamp,
+pub(crate) struct Held {
+    pub(crate) key: i64,
+    pub(crate) worker: WorkerId,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) expires_at: Timestamp,
 }
 
 /// Bounds on the leases of a worker.
-pub(super) struct Room {
+pub(crate) struct Room {
     /// Endpoints for which another number holds than the usual one …
-    pub(super) endpoints: Vec<EndpointId>,
+    pub(crate) endpoints: Vec<EndpointId>,
     /// … and that number.
-    pub(super) rooms: Vec<i64>,
+    pub(crate) rooms: Vec<i64>,
     /// Endpoint to begin after.
-    pub(super) after: i64,
-    pub(super) retry_first: Vec<i64>,
+    pub(crate) after: i64,
+    pub(crate) retry_first: Vec<i64>,
 }
 
 impl LeaseLedger {
-    pub(super) fn room(&self, request: &LeaseRequest, now: Timestamp) -> Room {
+    pub(crate) fn room(&self, request: &LeaseRequest, now: Timestamp) -> Room {
         let mut state = self.state();
         state.expire(now);
         let mut rooms: HashMap<_, _> = request.exceptions.iter().copied().collect();
@@ -77,7 +80,7 @@ impl LeaseLedger {
     }
 
     /// Notes that the endpoint was served; with a lease of which kind, and whether the other kind was waiting, too.
-    pub(super) fn served(&self, endpoint: i64, is_retry: bool, is_contested: bool) {
+    pub(crate) fn served(&self, endpoint: i64, is_retry: bool, is_contested: bool) {
         let mut state = self.state();
         state.served_last = endpoint;
         if is_contested && !is_retry && state.retry_first.len() < TURNS_MAX {
@@ -87,28 +90,28 @@ impl LeaseLedger {
         }
     }
 
-    pub(super) fn hold(&self, lease: Lease, held: Held) {
+    pub(crate) fn hold(&self, lease: Lease, held: Held) {
         self.state().hold(lease, held);
     }
 
     /// All leases with the token are held here: so many.
-    pub(super) fn hold_together(&self, token: LeaseToken, count: usize) {
+    pub(crate) fn hold_together(&self, token: LeaseToken, count: usize) {
         self.state().together.insert(token, count);
     }
 
     /// Tokens whose leases have all been ended; each is told once.
-    pub(super) fn over(&self) -> Vec<LeaseToken> {
+    pub(crate) fn over(&self) -> Vec<LeaseToken> {
         std::mem::take(&mut self.state().over)
     }
 
     /// The row of a lease that was made here and has not been ended.
-    pub(super) fn key(&self, lease: &Lease) -> Option<i64> {
+    pub(crate) fn key(&self, lease: &Lease) -> Option<i64> {
         let state = self.state();
         let held = state.leases.get(&(lease.delivery, lease.token));
         held.map(|held| held.key)
     }
 
-    pub(super) fn extend(&self, lease: &Lease, expires_at: Timestamp) {
+    pub(crate) fn extend(&self, lease: &Lease, expires_at: Timestamp) {
         let mut state = self.state();
         if let Some(held) = state.end(lease.delivery, lease.token) {
             state.hold(*lease, Held { expires_at, ..held });
@@ -116,7 +119,7 @@ impl LeaseLedger {
     }
 
     /// The database has said that it is settled, or nobody's.
-    pub(super) fn end(&self, lease: &Lease) {
+    pub(crate) fn end(&self, lease: &Lease) {
         let mut state = self.state();
         if state.end(lease.delivery, lease.token).is_some() {
             state.ended(lease.token);

@@ -6,9 +6,8 @@ use nahook_queue::{Next, Settled, Settlement};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
-use super::QueueState;
-use super::ledger::Held;
 use crate::error::WriteError;
+use crate::queue::{Held, QueueState};
 use crate::row::{Status, nanos};
 use crate::writer::{Job, Session};
 

@@ -24,12 +24,12 @@ const OVERHEAD: usize = 256;
 
 /// Fields of an event that a worker needs.
 #[derive(Debug)]
-pub(super) struct EventFields {
-    pub(super) message: MessageId,
-    pub(super) workspace: WorkspaceId,
-    pub(super) event_type: Option<EventTypeName>,
-    pub(super) accepted_at: Timestamp,
-    pub(super) payload: Payload,
+pub(crate) struct EventFields {
+    pub(crate) message: MessageId,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) event_type: Option<EventTypeName>,
+    pub(crate) accepted_at: Timestamp,
+    pub(crate) payload: Payload,
 }
 
 /// Events that were looked up, the latest of them.
@@ -47,7 +47,7 @@ struct EventCache {
 
 impl Events {
     /// The events with these numbers; one that is gone is left out.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         &self,
         lent: &mut Lent,
         numbers: impl Iterator<Item = i64>,
