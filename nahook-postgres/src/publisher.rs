@@ -16,8 +16,8 @@ impl DeliveryPublisher for PostgresStore {
         if deliveries.is_empty() {
             return;
         }
-        let (job, publishing) = PublishJob::new(event, deliveries);
+        let (job, submission) = PublishJob::new(event, deliveries);
         self.shared().writer.send(job);
-        publishing.answered().await;
+        submission.answered().await;
     }
 }

@@ -7,6 +7,7 @@ mod recorder;
 mod recording;
 mod redelivery;
 mod search;
+mod submission;
 
 pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 pub use self::queue::{
@@ -17,3 +18,4 @@ pub use self::recorder::{DeliveryRecorder, LogEntry, Standing};
 pub use self::recording::{LoggedPublisher, RecorderBuffer, RecorderBufferSettings};
 pub use self::redelivery::{Redelivered, Redelivery, RedeliveryRequest};
 pub use self::search::{DeliveryQuery, DeliverySearch};
+pub use self::submission::{Reply, Submission};

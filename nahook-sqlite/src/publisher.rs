@@ -3,12 +3,11 @@
 use std::sync::LazyLock;
 
 use nahook_core::{Delivery, DeliveryPublisher, EndpointId, Event, FailureKind};
+use nahook_queue::{Reply, Submission};
 use rusqlite::{Connection, params, params_from_iter};
-use tokio::sync::oneshot;
 
 use crate::Role;
 use crate::error::{WriteEffect, WriteError};
-use crate::handover::Handover;
 use crate::queue::QueueState;
 use crate::row::{Status, delivery_key, nanos};
 use crate::store::SqliteStore;
@@ -28,64 +27,33 @@ impl DeliveryPublisher for SqliteStore {
             resolve_all(deliveries, FailureKind::QueueUnavailable);
             return;
         }
-        let (job, publishing) = PublishJob::new(event, deliveries);
+        let (job, submission) = PublishJob::new(event, deliveries);
         self.shared().writer().send(Box::new(job));
-        publishing.answered().await;
+        submission.answered().await;
     }
 }
 
 /// The writer's answer: the outcome of each slot.
 type Written = Result<Vec<Slot>, WriteError>;
 
-/// The caller's side of a publish.
-struct Publishing<'a> {
-    slots: &'a mut [Delivery],
-    handover: Handover,
-    answer: oneshot::Receiver<Written>,
-    is_resolved: bool,
-}
-
-impl Publishing<'_> {
-    async fn answered(mut self) {
-        if let Ok(written) = (&mut self.answer).await {
-            self.resolve(written);
-        }
-        // No answer: the writer has ended. Dropping finds out whether it had begun with this.
-    }
-
-    fn resolve(&mut self, written: Written) {
-        self.is_resolved = true;
-        match written {
-            Ok(written) => {
-                for (slot, written) in self.slots.iter_mut().zip(written) {
-                    match written {
-                        Slot::Gone => slot.failed(FailureKind::EndpointGone),
-                        Slot::Unfit => slot.failed(FailureKind::QueueUnavailable),
-                        Slot::Written(_) => slot.published(),
-                    }
+fn resolve(written: Written, slots: &mut [Delivery]) {
+    match written {
+        Ok(written) => {
+            for (slot, written) in slots.iter_mut().zip(written) {
+                match written {
+                    Slot::Gone => slot.failed(FailureKind::EndpointGone),
+                    Slot::Unfit => slot.failed(FailureKind::QueueUnavailable),
+                    Slot::Written(_) => slot.published(),
                 }
             }
-            Err(error) => match error.effect() {
-                WriteEffect::RolledBack if error.is_too_big() => {
-                    resolve_all(self.slots, FailureKind::PayloadTooLarge);
-                }
-                WriteEffect::RolledBack => resolve_all(self.slots, FailureKind::QueueUnavailable),
-                WriteEffect::Unclear => resolve_all(self.slots, FailureKind::Unconfirmed),
-            },
         }
-    }
-}
-
-impl Drop for Publishing<'_> {
-    fn drop(&mut self) {
-        if self.is_resolved {
-            return;
-        }
-        if self.handover.give_up() {
-            resolve_all(self.slots, FailureKind::QueueUnavailable);
-        } else if let Ok(written) = self.answer.try_recv() {
-            self.resolve(written);
-        }
+        Err(error) => match error.effect() {
+            WriteEffect::RolledBack if error.is_too_big() => {
+                resolve_all(slots, FailureKind::PayloadTooLarge);
+            }
+            WriteEffect::RolledBack => resolve_all(slots, FailureKind::QueueUnavailable),
+            WriteEffect::Unclear => resolve_all(slots, FailureKind::Unconfirmed),
+        },
     }
 }
 
@@ -113,10 +81,9 @@ struct PublishJob {
     slots: Vec<(Option<u32>, EndpointId)>,
     /// True if the deliveries start as fresh; otherwise they start as pending.
     are_fresh: bool,
-    handover: Handover,
     written: Vec<Slot>,
     queued: Queued,
-    answer: oneshot::Sender<Written>,
+    reply: Reply<Written>,
 }
 
 /// Deliveries to announce to the queue after the commit.
@@ -131,28 +98,21 @@ struct Queued {
 }
 
 impl PublishJob {
-    fn new<'a>(event: &Event, deliveries: &'a mut [Delivery]) -> (Self, Publishing<'a>) {
-        let (sender, receiver) = oneshot::channel();
-        let handover = Handover::default();
+    fn new<'a>(event: &Event, deliveries: &'a mut [Delivery]) -> (Self, Submission<'a, Written>) {
+        let slots = deliveries.iter();
+        let slots = slots.map(|slot| (slot.id().ordinal(event.id), slot.endpoint()));
+        let slots = slots.collect();
+        let written = Vec::with_capacity(deliveries.len());
+        let (submission, reply) = Submission::new(deliveries, resolve);
         let job = Self {
             event: event.clone(),
-            slots: deliveries
-                .iter()
-                .map(|slot| (slot.id().ordinal(event.id), slot.endpoint()))
-                .collect(),
+            slots,
             are_fresh: false,
-            handover: handover.clone(),
-            written: Vec::with_capacity(deliveries.len()),
+            written,
             queued: Queued::default(),
-            answer: sender,
+            reply,
         };
-        let publishing = Publishing {
-            slots: deliveries,
-            handover,
-            answer: receiver,
-            is_resolved: false,
-        };
-        (job, publishing)
+        (job, submission)
     }
 }
 
@@ -163,7 +123,7 @@ impl Job for PublishJob {
 
     fn take(&mut self, queue: &mut QueueState) -> bool {
         self.are_fresh = queue.has_room_for_fresh();
-        self.handover.take()
+        self.reply.take()
     }
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
@@ -227,10 +187,8 @@ impl Job for PublishJob {
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
-        let Self {
-            written, answer, ..
-        } = *self;
-        let _ = answer.send(outcome.map(|()| written));
+        let Self { written, reply, .. } = *self;
+        reply.answer(outcome.map(|()| written));
     }
 }
 
@@ -357,9 +315,9 @@ mod tests {
     fn outcomes_after(act: impl FnOnce(Box<PublishJob>, &mut QueueState)) -> Vec<Outcome> {
         let event = event("ws", "a.b", 1, Timestamp::from_millis(1));
         let mut slots = deliveries(&event, &[nth_endpoint_id(0), nth_endpoint_id(1)]);
-        let (job, publishing) = PublishJob::new(&event, &mut slots);
+        let (job, submission) = PublishJob::new(&event, &mut slots);
         act(Box::new(job), &mut Queue::new(LeaseToken(0), 100).state());
-        drop(publishing);
+        drop(submission);
         slots.iter().map(Delivery::outcome).collect()
     }
 

@@ -1,9 +1,8 @@
 //! One trigger on its way to a writer, and what is answered.
 
 use nahook_core::{Delivery, EndpointId, Event, FailureKind, Outcome};
-use tokio::sync::oneshot;
+use nahook_queue::{Reply, Submission};
 
-use crate::handover::Handover;
 use crate::row::delivery_key;
 
 /// Outcomes of a job's slots.
@@ -52,15 +51,15 @@ pub(crate) struct PublishJob {
     unfit: Vec<usize>,
     /// JSON; absent if there are no labels.
     pub(crate) metadata: Option<String>,
-    handover: Handover,
-    answer: oneshot::Sender<Written>,
+    reply: Reply<Written>,
 }
 
 impl PublishJob {
     /// A job, and the caller's side of it.
-    pub(crate) fn new<'a>(event: &Event, deliveries: &'a mut [Delivery]) -> (Self, Publishing<'a>) {
-        let (sender, answer) = oneshot::channel();
-        let handover = Handover::default();
+    pub(crate) fn new<'a>(
+        event: &Event,
+        deliveries: &'a mut [Delivery],
+    ) -> (Self, Submission<'a, Written>) {
         let (mut slots, mut unfit) = (Vec::with_capacity(deliveries.len()), Vec::new());
         for (place, slot) in deliveries.iter().enumerate() {
             let ordinal = slot.id().ordinal(event.id);
@@ -70,21 +69,16 @@ impl PublishJob {
                 None => unfit.push(place),
             }
         }
+        let (submission, reply) =
+            Submission::new(deliveries, |written: Written, slots| written.resolve(slots));
         let job = Self {
             event: event.clone(),
             slots,
             unfit,
             metadata: metadata(event),
-            handover: handover.clone(),
-            answer: sender,
+            reply,
         };
-        let publishing = Publishing {
-            slots: deliveries,
-            handover,
-            answer,
-            is_resolved: false,
-        };
-        (job, publishing)
+        (job, submission)
     }
 
     /// The event type's id, if it has one.
@@ -105,7 +99,7 @@ impl PublishJob {
 
     /// Takes the job on; false if nobody wants it any more.
     pub(super) fn take(&self) -> bool {
-        self.handover.take()
+        self.reply.take()
     }
 
     /// Tells whoever waits what became of the slots, by place.
@@ -114,7 +108,7 @@ impl PublishJob {
         written
             .others
             .extend(self.unfit.into_iter().map(|place| (place, unfit)));
-        let _ = self.answer.send(written);
+        self.reply.answer(written);
     }
 
     /// Nothing of it was sent to the server.
@@ -130,41 +124,5 @@ pub(crate) fn metadata(event: &Event) -> Option<String> {
     } else {
         // A map of texts always has a JSON form.
         serde_json::to_string(&event.metadata).ok()
-    }
-}
-
-/// The caller's side.
-pub(crate) struct Publishing<'a> {
-    slots: &'a mut [Delivery],
-    handover: Handover,
-    answer: oneshot::Receiver<Written>,
-    is_resolved: bool,
-}
-
-impl Publishing<'_> {
-    /// Waits for the answer and resolves the slots.
-    pub(crate) async fn answered(mut self) {
-        if let Ok(written) = (&mut self.answer).await {
-            self.resolve(&written);
-        }
-        // No answer: the writer has ended. Dropping finds out whether it had begun with this.
-    }
-
-    fn resolve(&mut self, written: &Written) {
-        self.is_resolved = true;
-        written.resolve(self.slots);
-    }
-}
-
-impl Drop for Publishing<'_> {
-    fn drop(&mut self) {
-        if self.is_resolved {
-            return;
-        }
-        if self.handover.give_up() {
-            Written::all(Outcome::Failed(FailureKind::QueueUnavailable)).resolve(self.slots);
-        } else if let Ok(written) = self.answer.try_recv() {
-            self.resolve(&written);
-        }
     }
 }
