@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nahook_core::{Delivery, DeliveryPublisher as _, Event, Outcome, Timestamp};
 use nahook_nats::NatsSettings;
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id, payload};
-use nahook_testserver::{NatsServer, NatsVersion, python};
+use nahook_testserver::{NatsServer, python};
 use serde_json::Value;
 
 /// Not what a JSON library would write.
@@ -22,45 +22,43 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_delivery_is_read_once_with_its_payload_as_it_was() {
-    for version in [NatsVersion::Debian, NatsVersion::Newest] {
-        let server = NatsServer::start(version);
-        let settings = NatsSettings::default().with_prefix("shop.hooks");
-        let nats = nahook_nats::connect(&server.url(), settings.clone())
-            .await
-            .unwrap();
-        let mut expected = BTreeSet::new();
-        for (number, text) in (1..).zip(PAYLOADS) {
-            let mut event = happened(number);
-            event.payload = payload(text);
-            let endpoints: Vec<_> = (0..WIDTH).map(nth_endpoint_id).collect();
-            let mut slots = deliveries(&event, &endpoints);
-            nats.publisher.publish(&event, &mut slots).await;
-            for slot in &slots {
-                assert_eq!(slot.outcome(), Outcome::Published);
-                expected.insert(line(slot, text));
-            }
+    let server = NatsServer::start();
+    let settings = NatsSettings::default().with_prefix("shop.hooks");
+    let nats = nahook_nats::connect(&server.url(), settings.clone())
+        .await
+        .unwrap();
+    let mut expected = BTreeSet::new();
+    for (number, text) in (1..).zip(PAYLOADS) {
+        let mut event = happened(number);
+        event.payload = payload(text);
+        let endpoints: Vec<_> = (0..WIDTH).map(nth_endpoint_id).collect();
+        let mut slots = deliveries(&event, &endpoints);
+        nats.publisher.publish(&event, &mut slots).await;
+        for slot in &slots {
+            assert_eq!(slot.outcome(), Outcome::Published);
+            expected.insert(line(slot, text));
         }
-        // Small ones that come at once share records.
-        let mut publishing = tokio::task::JoinSet::new();
-        for number in 1_000..1_300 {
-            let (publisher, event) = (nats.publisher.clone(), happened(number));
-            publishing.spawn(async move {
-                let mut slots = deliveries(&event, &[nth_endpoint_id(0)]);
-                publisher.publish(&event, &mut slots).await;
-                assert_eq!(slots[0].outcome(), Outcome::Published);
-                let text = std::str::from_utf8(event.payload.as_bytes()).unwrap();
-                line(&slots[0], text)
-            });
-        }
-        expected.extend(publishing.join_all().await);
-
-        let printed = tokio::task::block_in_place(|| consume(&server, expected.len()));
-        let all: Vec<_> = printed.lines().map(told).collect();
-        assert_eq!(all.len(), expected.len(), "none twice");
-        assert!(all.into_iter().collect::<BTreeSet<_>>() == expected);
-        // It has acknowledged what it read: nothing is left for anybody.
-        assert_eq!(server.messages("SHOP-HOOKS_DELIVERIES"), Some(0));
     }
+    // Small ones that come at once share records.
+    let mut publishing = tokio::task::JoinSet::new();
+    for number in 1_000..1_300 {
+        let (publisher, event) = (nats.publisher.clone(), happened(number));
+        publishing.spawn(async move {
+            let mut slots = deliveries(&event, &[nth_endpoint_id(0)]);
+            publisher.publish(&event, &mut slots).await;
+            assert_eq!(slots[0].outcome(), Outcome::Published);
+            let text = std::str::from_utf8(event.payload.as_bytes()).unwrap();
+            line(&slots[0], text)
+        });
+    }
+    expected.extend(publishing.join_all().await);
+
+    let printed = tokio::task::block_in_place(|| consume(&server, expected.len()));
+    let all: Vec<_> = printed.lines().map(told).collect();
+    assert_eq!(all.len(), expected.len(), "none twice");
+    assert!(all.into_iter().collect::<BTreeSet<_>>() == expected);
+    // It has acknowledged what it read: nothing is left for anybody.
+    assert_eq!(server.messages("SHOP-HOOKS_DELIVERIES"), Some(0));
 }
 
 fn happened(number: u64) -> Event {

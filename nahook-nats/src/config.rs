@@ -1,4 +1,4 @@
-//! How the queue is set up.
+//! Settings of publisher and queue.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,105 +8,96 @@ use std::time::Duration;
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 use nahook_supervision::Supervisor;
 
-/// The queue's numbers, choices and components.
+/// Settings and components of publisher and queue.
 ///
-/// What describes the streams (`prefix`, `replicas`, `storage` and the limits) must be the same in every process: a stream
+/// The settings of the streams (`prefix`, `replicas`, `storage` and the limits) must be the same in every process: a stream
 /// that exists with other settings is refused, never changed.
 #[derive(Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a choice independent of the others"
-)]
 #[non_exhaustive]
 pub struct NatsSettings {
-    /// What every subject begins with: `nahook`. Letters, digits, `-`, `_`, and dots between them. The streams are named
+    /// Start of every subject: `nahook`. Letters, digits, `-`, `_`, and dots between them. The streams are named
     /// after it in capitals: `NAHOOK_DELIVERIES` and so on.
     pub prefix: String,
-    /// On how many servers of the cluster each stream is kept: 1, 3 or 5.
+    /// Number of servers of the cluster that keep each stream: 1, 3 or 5.
     pub replicas: usize,
-    /// What the streams are kept on.
+    /// Storage of the streams.
     pub storage: Storage,
-    /// How many bytes of deliveries may wait for a worker; publishing beyond that fails and nothing is lost. No limit by
-    /// default.
+    /// Most bytes of deliveries that wait for a worker; publishing beyond that fails and nothing is lost. No limit by default.
     pub bytes_max: Option<u64>,
-    /// How many records of deliveries may wait for a worker, likewise.
+    /// Most records of deliveries that wait for a worker, likewise.
     pub records_max: Option<u64>,
-    /// How long a delivery may wait for a worker before the server drops it. Dropped is lost: no limit by default.
+    /// Age at which the server drops a delivery that waits for a worker. A dropped delivery is lost: no limit by default.
     pub age_max: Option<Duration>,
-    /// How long dead letters are kept: 30 days.
+    /// Age at which dead letters are removed: 30 days.
     pub dead_letters_age_max: Duration,
-    /// How many bytes of dead letters are kept at most, the oldest going first: 1 GiB.
+    /// Most bytes of dead letters, of which the oldest are removed first: 1 GiB.
     pub dead_letters_bytes_max: u64,
-    /// How many bytes of notes on the progress of records are kept, the oldest going first: 64 MiB.
+    /// Most bytes of notes on the progress of records, of which the oldest are removed first: 64 MiB.
     pub progress_bytes_max: u64,
-    /// Whether this process publishes. Its rights to do so are checked when connecting. True by default.
+    /// True, the default, if this process publishes. Its rights to do so are checked when connecting.
     pub publishes: bool,
-    /// Whether this process delivers, likewise.
+    /// True, the default, if this process delivers, likewise.
     pub delivers: bool,
     /// Runs the loops; a supervisor of its own by default.
     pub supervisor: Supervisor,
-    /// Whether the workers tell a stream what became of deliveries, for [`NatsLog`](crate::NatsLog) to record. Off by default:
-    /// somebody has to read it.
+    /// True if the workers write log entries to a stream, for [`NatsLog`](crate::NatsLog) to record. False by default:
+    /// somebody has to read them.
     pub log: bool,
-    /// How many bytes of that are kept, the oldest going first: 1 GiB. Entries are lost to the log only if the store does
-    /// not take them for so long that this is not enough.
+    /// Most bytes of log entries, of which the oldest are removed first: 1 GiB. Entries are lost to the log only if the store
+    /// fails for so long that this is not enough.
     pub log_bytes_max: u64,
-    /// How long the server remembers the ids of records, to drop a repeated one: 2 minutes.
+    /// Time for which the server remembers the ids of records, to drop a repeated one: 2 minutes.
     pub duplicate_window: Duration,
-    /// How many deliveries a record holds at most: 500.
+    /// Most deliveries of a record: 500.
     pub record_len_max: usize,
-    /// How many records may be on their way to the server and unacknowledged at a time: 8. What is published meanwhile
-    /// shares the next ones.
+    /// Most records that are in flight, unacknowledged, at a time: 8. Deliveries that are published meanwhile share the next
+    /// ones.
     pub records_in_flight: usize,
-    /// How long a record that the server is known not to have taken is tried again: while there is no connection, no
-    /// leader, or no answer from JetStream. Default 2 s; well below the engine's deadline.
+    /// Time for which a record is sent again that the server is known not to have stored: while there is no connection, no
+    /// leader, or no answer from JetStream. 2 s; well below the engine's deadline.
     pub publish_patience: Duration,
-    /// How long a call of the queue waits for the server: 5 s.
+    /// Timeout of the server's answers to calls of the queue: 5 s.
     pub answer_timeout: Duration,
-    /// How long the server waits for a sign of life from the process that has a record before it gives the record to
-    /// another: 10 s. What a killed worker had in its hands is attempted again that much later.
+    /// Time after which the server hands a record to another process unless its holder shows a sign of life: 10 s. The
+    /// deliveries that a killed worker had in flight are attempted again that much later.
     pub ack_wait: Duration,
-    /// How many records a process holds at most: 16,384. Within them it is fair between endpoints.
+    /// Most records that a process holds: 16,384. Within them it is fair between endpoints.
     pub window_records_max: usize,
-    /// How many deliveries a process holds at most: 65,536.
+    /// Most deliveries that a process holds: 65,536.
     pub window_len_max: usize,
-    /// How many bytes of records a process holds at most: 64 MiB.
+    /// Most bytes of records that a process holds: 64 MiB.
     pub window_bytes_max: usize,
-    /// A delivery to be attempted again within this time stays in its record; one that has to wait longer moves to the
-    /// stream of retries. Default 1 minute.
+    /// A retry that is due within this time stays in its record; a later one moves to the stream of retries. 1 minute.
     pub keep_retries_for: Duration,
-    /// Whether retries wait as scheduled messages where the server has them (2.12 and newer). If not, and on older servers,
-    /// the processes move them when their time has come.
-    pub scheduled_messages: bool,
-    /// Who we are to the server; user and password or a token may be in its URL instead.
+    /// Credentials for the server; user and password or a token may be in its URL instead.
     pub credentials: Credentials,
-    /// How the connection is protected.
+    /// Protection of the connection.
     pub tls: Tls,
-    /// How long making a connection may take: 3 s.
+    /// Timeout of making a connection: 3 s.
     pub connect_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
 }
 
-/// What streams are kept on.
+/// Storage of the streams.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Storage {
     /// Files.
     File,
-    /// Memory: a server that ends forgets, unless others have replicas.
+    /// Memory: the streams end with the last server that has a replica.
     Memory,
 }
 
-/// Who we are to the server.
+/// Credentials for the server.
 #[derive(Clone, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Credentials {
-    /// Nobody, or whoever the URL names.
+    /// None, or those of the URL.
     #[default]
     None,
     /// A file as `nsc` writes it, with a JWT and a seed.
     File(PathBuf),
-    /// The seed of an nkey (`SU…`): signs what the server asks, and never leaves the process.
+    /// Seed of an nkey (`SU…`): signs the server's challenge and never leaves the process.
     NkeySeed(String),
     /// A token.
     Token(String),
@@ -114,19 +105,19 @@ pub enum Credentials {
     User(String, String),
 }
 
-/// How the connection is protected. A URL with `tls://` asks for TLS as well.
+/// Protection of the connection. A URL with `tls://` asks for TLS as well.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tls {
     /// Refuses a server without TLS.
     pub required: bool,
-    /// Certificates, in PEM, of those whom to believe besides the system's.
+    /// Root certificates, in PEM, that are trusted besides the system's.
     pub root_certificates: Option<PathBuf>,
-    /// Our own certificate chain and its key, in PEM, for servers that ask for one.
+    /// Certificate chain of this client and its key, in PEM, for servers that ask for one.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl fmt::Debug for Credentials {
-    /// Names the kind only: secrets do not belong in logs.
+    /// Shows the kind only: secrets do not belong in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
@@ -188,7 +179,6 @@ impl Default for NatsSettings {
             window_len_max: 65_536,
             window_bytes_max: 64 << 20,
             keep_retries_for: Duration::from_mins(1),
-            scheduled_messages: true,
             credentials: Credentials::None,
             tls: Tls::default(),
             connect_timeout: Duration::from_secs(3),
@@ -211,7 +201,6 @@ impl fmt::Debug for NatsSettings {
             .field("records_in_flight", &self.records_in_flight)
             .field("ack_wait", &self.ack_wait)
             .field("keep_retries_for", &self.keep_retries_for)
-            .field("scheduled_messages", &self.scheduled_messages)
             .field("credentials", &self.credentials)
             .field("tls", &self.tls)
             .finish_non_exhaustive()

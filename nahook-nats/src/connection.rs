@@ -12,41 +12,41 @@ use tokio::time::sleep;
 use crate::address;
 use crate::config::{Credentials, NatsSettings};
 use crate::error::ConnectError;
-use crate::layout::{API_TIMEOUT, Mending, needs_a_look, version_of};
+use crate::layout::StreamRepair;
 use crate::record::MAX_PAYLOAD_MIN;
 use crate::violation::{Violation, ViolationLog};
 
-/// How soon a lost connection is noticed if nothing else shows it: two of these.
+/// Longest duration of an API call of the server.
+pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Oldest nats-server that has everything this crate uses: scheduled messages came with it.
+const VERSION_MIN: (u32, u32) = (2, 12);
+
+/// Interval of pings. A lost connection is noticed after two of them at the latest.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How soon the streams are looked at again if that was not possible.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a failed check of the streams.
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 
-/// How soon another connection is made if the answers' inbox may not be subscribed to.
+/// Pause before another connection is made because the inbox of answers may not be subscribed to.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The least that a server should take: the largest payload of nahook's default plan, 256 KiB, with what goes with it.
+/// Recommended `max_payload`: the largest payload of nahook's default plan, 256 KiB, and its surroundings.
 const MAX_PAYLOAD_WANTED: usize = (256 + 16) << 10;
 
-/// How many permission errors wait for a loop at most.
+/// Most permission errors that wait for a loop.
 const VIOLATIONS_MAX: usize = 1_024;
 
-/// What is known of the connection.
+/// State of the connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "one is the server's version, the others change together"
-)]
 pub(crate) struct Link {
-    /// Whether messages may be sent.
+    /// True if messages may be sent.
     pub(crate) is_up: bool,
-    /// Whether there is a connection over which none may be sent before somebody has had a look at the streams …
-    needs_a_look: bool,
-    /// … as is so of each that is made again.
-    is_looked_at_first: bool,
-    /// Whether no answer arrives over this connection, as its inbox may not be subscribed to.
+    /// True if the streams have to be checked before messages may be sent over this connection.
+    is_unchecked: bool,
+    /// True if no answer arrives over this connection, because its inbox may not be subscribed to.
     is_deaf: bool,
-    /// How many connections there were before this one.
+    /// Number of connections before this one.
     pub(crate) generation: u64,
 }
 
@@ -75,9 +75,7 @@ impl Connection {
                 ConnectErrorKind::Tls => ConnectError::Credentials(error.into()),
                 _ => ConnectError::Unreachable(error.into()),
             })?;
-        if version_of(&client.server_info().version) < (2, 9) {
-            return Err(ConnectError::ServerTooOld);
-        }
+        check_version(client.server_info().version)?;
         check_max_payload(client.max_payload())?;
         link.send_modify(|link| link.is_up = true);
         let context = jetstream::ContextBuilder::new()
@@ -91,12 +89,12 @@ impl Connection {
         })
     }
 
-    /// The permission errors from now on, in the server's order.
+    /// Permission errors from now on, in the server's order.
     pub(crate) fn violations(&self) -> broadcast::Receiver<Violation> {
         self.violations.subscribe()
     }
 
-    /// Whether there is a connection, and its changes.
+    /// State of the connection, and its changes.
     pub(crate) fn link(&self) -> watch::Receiver<Link> {
         self.link.subscribe()
     }
@@ -105,55 +103,66 @@ impl Connection {
         self.link.borrow().is_up
     }
 
-    /// Runs the loop that has the streams inspected before anything is sent over a connection that needs it: the server may
-    /// have forgotten something, or its answers did not arrive over the one before. It ends with `mending`.
-    pub(crate) fn look_first(&self, supervisor: &Supervisor, mending: &Arc<Mending>) {
-        let version = self.client.server_info().version;
-        self.link
-            .send_modify(|link| link.is_looked_at_first = needs_a_look(&version));
+    /// Runs the loop that connects again while answers do not arrive, and checks the streams before anything is sent over the
+    /// connection on which they do. It ends with `repair`.
+    pub(crate) fn check_streams_first(&self, supervisor: &Supervisor, repair: &Arc<StreamRepair>) {
         // None of these keeps the connection open.
         let (changes, sender) = (self.link.subscribe(), Arc::downgrade(&self.link));
-        let mending = Arc::downgrade(mending);
+        let repair = Arc::downgrade(repair);
         supervisor.spawn(Loop::NatsStreamCheck, move || {
-            look(changes.clone(), Weak::clone(&sender), Weak::clone(&mending))
+            check_streams(changes.clone(), Weak::clone(&sender), Weak::clone(&repair))
         });
     }
 }
 
-async fn look(
+async fn check_streams(
     mut changes: watch::Receiver<Link>,
     sender: Weak<watch::Sender<Link>>,
-    mending: Weak<Mending>,
+    repair: Weak<StreamRepair>,
 ) -> Exit {
-    let needs_work = |link: &Link| link.needs_a_look || link.is_deaf;
+    let needs_work = |link: &Link| link.is_unchecked || link.is_deaf;
     while changes.wait_for(needs_work).await.is_ok() {
         let before = *changes.borrow();
-        let (Some(mending), Some(link)) = (mending.upgrade(), sender.upgrade()) else {
+        let (Some(repair), Some(link)) = (repair.upgrade(), sender.upgrade()) else {
             return Exit::Stopped;
         };
         if before.is_deaf {
             // The server does not say when the right is granted: only another subscription shows it.
-            mending.reconnect().await;
+            repair.reconnect().await;
             sleep(RECONNECT_PAUSE).await;
             continue;
         }
         let is_fine = tokio::select! {
-            is_fine = mending.look_now() => is_fine,
+            is_fine = repair.repair_now() => is_fine,
             _ = changes.wait_for(|link| *link != before) => continue,
         };
         if !is_fine {
-            sleep(LOOK_PAUSE).await;
+            sleep(CHECK_PAUSE).await;
             continue;
         }
         link.send_if_modified(|link| {
             let is_the_same = *link == before;
             if is_the_same {
-                (link.is_up, link.needs_a_look) = (true, false);
+                (link.is_up, link.is_unchecked) = (true, false);
             }
             is_the_same
         });
     }
     Exit::Stopped
+}
+
+fn check_version(found: String) -> Result<(), ConnectError> {
+    let mut numbers = found
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0));
+    let version = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    if version < VERSION_MIN {
+        return Err(ConnectError::ServerTooOld { found });
+    }
+    Ok(())
 }
 
 fn check_max_payload(found: usize) -> Result<(), ConnectError> {
@@ -224,46 +233,46 @@ async fn options(
             match &event {
                 Event::ServerError(error) if let Some(violation) = Violation::of(error) => {
                     log.log(&violation);
-                    note_violation(&link, &violation);
+                    record_violation(&link, &violation);
                     // Nobody may listen yet.
                     let _ = violations.send(violation);
                 }
-                event => note(&link, event),
+                event => record_event(&link, event),
             }
             std::future::ready(())
         }))
 }
 
-fn note_violation(link: &watch::Sender<Link>, violation: &Violation) {
+fn record_violation(link: &watch::Sender<Link>, violation: &Violation) {
     if violation.is_of_inbox() {
-        // Whatever was sent now would be stored, and nobody would learn it.
+        // A record that was sent now would be stored without an answer.
         link.send_modify(|link| {
-            (link.is_up, link.needs_a_look) = (false, false);
+            (link.is_up, link.is_unchecked) = (false, false);
             link.is_deaf = true;
         });
     }
 }
 
-fn note(link: &watch::Sender<Link>, event: &Event) {
+fn record_event(link: &watch::Sender<Link>, event: &Event) {
     match event {
         Event::Connected => {
             link.send_modify(|link| {
-                // The first connection, of which this may be told late, is looked at by whoever has made it.
+                // The first connection, whose event may come late, is checked by whoever has made it.
                 let is_first = link.generation == 0;
-                link.needs_a_look = !is_first && (link.is_looked_at_first || link.is_deaf);
-                link.is_up = !link.needs_a_look;
+                link.is_unchecked = !is_first && link.is_deaf;
+                link.is_up = !link.is_unchecked;
                 link.is_deaf = false;
             });
         }
         Event::Disconnected | Event::Closed => {
             tracing::warn!("the connection to NATS is lost");
             link.send_modify(|link| {
-                (link.is_up, link.needs_a_look) = (false, false);
+                (link.is_up, link.is_unchecked) = (false, false);
                 link.generation += 1;
             });
         }
         Event::SlowConsumer(_) => {
-            // What is dropped is redelivered; an acknowledgement that is dropped leaves a delivery unconfirmed.
+            // A record that is dropped is redelivered; an acknowledgement that is dropped leaves deliveries unconfirmed.
             tracing::warn!("the process does not keep up with what NATS sends");
         }
         Event::ServerError(error) => tracing::warn!(%error, "the NATS server reports an error"),

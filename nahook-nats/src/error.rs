@@ -1,10 +1,10 @@
-//! What can go wrong, told by codes and types, never by a message's text.
+//! Errors.
 
 use thiserror::Error;
 
 pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a queue could not be connected to.
+/// Reason for a failure to connect.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -14,29 +14,29 @@ pub enum ConnectError {
     /// A stream or a consumer exists with other settings than these: change it, or these.
     #[error("{name} exists with another {setting}: {found} instead of {wanted}")]
     Differs {
-        /// The stream's name, or the stream's and the consumer's.
+        /// Name of the stream, or of the stream and the consumer.
         name: String,
-        /// Which of its settings.
+        /// Setting that differs.
         setting: &'static str,
-        /// What it is.
+        /// Existing value.
         found: String,
-        /// What was asked for.
+        /// Value asked for.
         wanted: String,
     },
     /// The NATS user lacks a right.
     #[error("the NATS user may not {missing}; the README of nahook-nats lists the rights it needs")]
     Forbidden {
-        /// What it may not do, such as `publish to nahook.deliveries`.
+        /// Missing right, such as `publish to nahook.deliveries`.
         missing: String,
     },
-    /// The largest message that the server takes has no room for a payload.
+    /// The server's largest message has no room for a payload.
     #[error(
         "max_payload of the NATS server is {found} bytes, and nahook needs {wanted} at least; 1 MiB is the server's default"
     )]
     MaxPayload {
-        /// What the server takes, in bytes.
+        /// Largest message of the server, in bytes.
         found: usize,
-        /// What it has to take.
+        /// Smallest acceptable value, in bytes.
         wanted: usize,
     },
     /// The account has no JetStream.
@@ -50,9 +50,12 @@ pub enum ConnectError {
     /// The server refused: wrong credentials, a missing right, a limit of the account.
     #[error("the NATS server refused")]
     Refused(#[source] Source),
-    /// The server is older than 2.9.
-    #[error("the NATS server is older than 2.9")]
-    ServerTooOld,
+    /// The server is older than 2.12.
+    #[error("the NATS server has version {found}, and nahook needs 2.12 or newer")]
+    ServerTooOld {
+        /// Version that the server reports.
+        found: String,
+    },
     /// The server cannot be reached, or did not answer in time.
     #[error("the NATS server cannot be reached")]
     Unreachable(#[source] Source),
@@ -61,7 +64,7 @@ pub enum ConnectError {
     Url,
 }
 
-/// Why nothing can be queued now.
+/// Reason for which nothing can be queued now.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum NotPublishable {
@@ -85,7 +88,7 @@ pub enum NotPublishable {
     Refused,
 }
 
-/// Why the queue could not do what it was asked.
+/// Failure of a call of the queue.
 #[derive(Debug, Error)]
 pub(crate) enum QueueError {
     #[error("the server did not confirm")]

@@ -3,36 +3,36 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::DiscardPolicy;
 
-use crate::acks::{Acks, Fate, Outgoing, Refusal};
+use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::error::{ConnectError, NotPublishable};
-use crate::layout::{Mending, Names, Source, ensure};
+use crate::layout::{Names, Source, StreamRepair, ensure};
 use crate::log::NatsLog;
 use crate::publisher::NatsPublisher;
 use crate::queue::{Hub, NatsQueue};
 use crate::rights::{permitted, prove};
 
-/// How long closing waits for the connection.
+/// Timeout of flushing the connection when closing.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a server may take to show that it takes records.
+/// Timeout of checking that the server accepts records.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a small record takes of the stream.
+/// Bytes of a small record in the stream.
 const SMALL_RECORD_LEN: u64 = 1_024;
 
-/// A connection to NATS with its streams: the way to the queue, and the queue.
+/// Connection to NATS with its streams: publisher and queue.
 ///
 /// Nothing is pulled from the streams until the queue is first asked, so a process that only publishes has both.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Nats {
-    /// The way to the queue.
+    /// Publishes to the queue.
     pub publisher: NatsPublisher,
     /// The queue.
     pub queue: NatsQueue,
-    /// What became of deliveries, if the settings ask for it.
+    /// Records the delivery log, if the settings ask for it.
     pub log: Option<NatsLog>,
     connection: Connection,
     acks: Arc<Acks>,
@@ -40,10 +40,10 @@ pub struct Nats {
     settings: Arc<NatsSettings>,
 }
 
-/// Connects to one of `servers` (`nats://…` or `tls://…`, several separated by commas), makes the streams and consumers that
-/// are missing, checks those that are there, and proves that the server grants every right that the process needs.
+/// Connects to one of `servers` (`nats://…` or `tls://…`, several separated by commas), creates the streams and consumers that
+/// are missing, checks existing ones, and proves that the server grants every right that the process needs.
 ///
-/// The connection is made again whenever it is lost; needs a tokio runtime, whose tasks do the work.
+/// A lost connection is made again. Needs a tokio runtime, whose tasks do the work.
 pub async fn connect(servers: &str, settings: NatsSettings) -> Result<Nats, ConnectError> {
     let names = Names::new(&settings.prefix)?;
     let connection = Connection::open(servers, &settings).await?;
@@ -56,25 +56,19 @@ async fn open(
     names: Names,
     settings: NatsSettings,
 ) -> Result<Nats, ConnectError> {
-    let found = ensure(&connection.context, &names, &settings).await?;
+    let created_at = ensure(&connection.context, &names, &settings).await?;
     let settings = Arc::new(settings);
     let supervisor = &settings.supervisor;
     let acks = Acks::start(connection, supervisor)
         .await
         .map_err(|error| ConnectError::Unreachable(error.into()))?;
-    prove(connection, &acks, &names, &settings, found.scheduled).await?;
-    let mending = Arc::new(Mending::new(&connection.context, &names, &settings, found));
-    connection.look_first(supervisor, &mending);
-    let hub = Hub::new(
-        connection,
-        &acks,
-        &names,
-        &mending,
-        &settings,
-        found.scheduled,
-    );
+    prove(connection, &acks, &names, &settings).await?;
+    let repair = StreamRepair::new(&connection.context, &names, &settings, created_at);
+    let repair = Arc::new(repair);
+    connection.check_streams_first(supervisor, &repair);
+    let hub = Hub::new(connection, &acks, &names, &repair, &settings);
     Ok(Nats {
-        publisher: NatsPublisher::start(connection, &acks, &names, &mending, &settings),
+        publisher: NatsPublisher::start(connection, &acks, &names, &repair, &settings),
         queue: NatsQueue::new(hub),
         log: settings
             .log
@@ -87,8 +81,8 @@ async fn open(
 }
 
 impl Nats {
-    /// Checks that a delivery could be queued now: that the server takes a message on the very subject of the records, from
-    /// this user, and acknowledges it, and that the stream has room. Stores nothing. Takes two seconds at most.
+    /// Checks that a delivery could be queued now: that the server accepts a message of this user on the subject of the records
+    /// and answers it, and that the stream has room. Stores nothing. Takes two seconds at most.
     ///
     /// A process that does not [publish](NatsSettings::publishes) checks the stream of its notes instead.
     pub async fn check_publishable(&self) -> Result<(), NotPublishable> {
@@ -112,20 +106,20 @@ impl Nats {
         }
         let answer = self.acks.send(Outgoing::probe(subject), None).await;
         match answer.await {
-            Ok(Fate::Refused(Refusal::OtherStream)) => self.publisher.check_last(),
-            Ok(Fate::Refused(Refusal::Forbidden)) => Err(NotPublishable::Forbidden),
-            Ok(Fate::Refused(Refusal::Full)) => Err(NotPublishable::Full),
-            Ok(Fate::Refused(Refusal::Nobody)) if !self.is_connected() => {
+            Ok(RecordOutcome::Refused(Refusal::OtherStream)) => self.publisher.check_last(),
+            Ok(RecordOutcome::Refused(Refusal::Forbidden)) => Err(NotPublishable::Forbidden),
+            Ok(RecordOutcome::Refused(Refusal::Full)) => Err(NotPublishable::Full),
+            Ok(RecordOutcome::Refused(Refusal::Nobody)) if !self.is_connected() => {
                 Err(NotPublishable::NoConnection)
             }
-            Ok(Fate::Refused(Refusal::Nobody)) => Err(NotPublishable::NoStream),
+            Ok(RecordOutcome::Refused(Refusal::Nobody)) => Err(NotPublishable::NoStream),
             Ok(_) => Err(NotPublishable::Refused),
             // The connection was lost, or its answers do not arrive.
             Err(_) => Err(NotPublishable::NoConnection),
         }
     }
 
-    /// Whether a small record would fit into the stream.
+    /// Checks that a small record would fit into the stream.
     async fn check_room(&self, stream: &str) -> Result<(), NotPublishable> {
         let found = self.connection.context.get_stream(stream).await;
         let found = found.map_err(|_| NotPublishable::NoStream)?;
@@ -141,13 +135,13 @@ impl Nats {
         Ok(())
     }
 
-    /// Whether there is a connection to a server now.
+    /// Returns true if there is a connection to a server now.
     pub fn is_connected(&self) -> bool {
         self.connection.is_up()
     }
 
-    /// Gives back to the server what this process has in hand, so that others have it at once, and waits until that is
-    /// sent. The queue hands out nothing more; settle before.
+    /// Releases the records that this process holds, so that others get them at once, and waits until that is sent. The queue
+    /// hands out nothing more. Settle before.
     pub async fn close(&self) {
         self.queue.close().await;
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.connection.client.flush()).await;

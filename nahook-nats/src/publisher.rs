@@ -9,14 +9,14 @@ use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::error::NotPublishable;
-use crate::layout::{Mending, Names, Source};
+use crate::layout::{Names, Source, StreamRepair};
 use crate::record::{Item, Room, part_of};
-use crate::writer::{Cell, Chunk, Outlook, Writer};
+use crate::writer::{Cell, Chunk, Resolver, Writer};
 
-/// For how long a refused record shows that the stream or the account is full.
+/// Time for which a refused record shows that the stream or the account is full.
 const FULL_FOR: Duration = Duration::from_secs(10);
 
-/// Puts deliveries on the stream; clones are handles to the same writer.
+/// Publishes deliveries to the stream. Clones share one writer.
 #[derive(Clone)]
 pub struct NatsPublisher {
     connection: Connection,
@@ -30,7 +30,7 @@ impl NatsPublisher {
         connection: &Connection,
         acks: &Arc<Acks>,
         names: &Names,
-        mending: &Arc<Mending>,
+        repair: &Arc<StreamRepair>,
         settings: &Arc<NatsSettings>,
     ) -> Self {
         let (chunks, waiting) = mpsc::unbounded_channel();
@@ -41,9 +41,9 @@ impl NatsPublisher {
             subject: names.due(Source::Deliveries),
             in_flight: Arc::new(Semaphore::new(settings.records_in_flight.max(1))),
             len_max: settings.record_len_max.max(1),
-            outlook: Outlook {
+            resolver: Resolver {
                 chunks: chunks.downgrade(),
-                mending: Arc::clone(mending),
+                repair: Arc::clone(repair),
                 full_at: Arc::clone(&full_at),
             },
         };
@@ -56,7 +56,7 @@ impl NatsPublisher {
         }
     }
 
-    /// What the last records came to.
+    /// Returns an error if a record was refused a moment ago because the stream or the account is full.
     pub(crate) fn check_last(&self) -> Result<(), NotPublishable> {
         let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         match full_at {
@@ -65,7 +65,7 @@ impl NatsPublisher {
         }
     }
 
-    /// How many deliveries of the event go into a record; `None` if not one does.
+    /// Number of the event's deliveries that fit into a record; `None` if not one does.
     fn chunk_len(&self, event: &Event) -> Option<usize> {
         match Room::of(self.connection.client.max_payload()).items(event) {
             0 => None,
@@ -75,10 +75,10 @@ impl NatsPublisher {
 }
 
 impl DeliveryPublisher for NatsPublisher {
-    /// Sends the deliveries in records of some hundreds, together with those of other publications, and resolves each
-    /// record's as soon as the stream has acknowledged or refused it.
+    /// Sends the deliveries in records of some hundreds, together with those of other publications, and resolves the slots of
+    /// each record as soon as the stream has acknowledged or refused it.
     ///
-    /// Dropped, it takes back the deliveries that were not sent yet; those that were stay unconfirmed.
+    /// On drop it withdraws the deliveries that were not sent yet; the slots of the others stay unconfirmed.
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
         let Some(chunk_len) = self.chunk_len(event) else {
             for delivery in deliveries {
@@ -87,7 +87,7 @@ impl DeliveryPublisher for NatsPublisher {
             return;
         };
         let patience_until = Instant::now() + self.settings.publish_patience;
-        let mut pending = Pending {
+        let mut publication = Publication {
             chunks: Vec::with_capacity(deliveries.len().div_ceil(chunk_len)),
         };
         for slots in deliveries.chunks_mut(chunk_len) {
@@ -106,39 +106,39 @@ impl DeliveryPublisher for NatsPublisher {
                 cell: Arc::clone(&cell),
                 patience_until,
             };
-            pending.chunks.push((slots, cell));
-            // It fails only once the writer is gone, with the runtime: dropping the chunk resolves it.
+            publication.chunks.push((slots, cell));
+            // It fails only once the writer is gone, with the runtime. The drop of the chunk resolves it.
             let _ = self.chunks.send(chunk);
         }
-        pending.resolve().await;
+        publication.resolve().await;
     }
 }
 
-/// The chunks of a publication whose fate its slots do not tell yet.
-struct Pending<'a> {
+/// Chunks of a publication, and the slots that show their outcomes.
+struct Publication<'a> {
     chunks: Vec<(&'a mut [Delivery], Arc<Cell>)>,
 }
 
-impl Pending<'_> {
-    /// Resolves the slots of each chunk as soon as its fate is known, in whatever order that is.
+impl Publication<'_> {
+    /// Resolves the slots of each chunk once its outcome is known.
     async fn resolve(&mut self) {
         for (slots, cell) in &mut self.chunks {
-            tell(slots, cell.resolved().await);
+            resolve(slots, cell.resolved().await);
         }
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for Publication<'_> {
     fn drop(&mut self) {
         for (slots, cell) in &mut self.chunks {
             if let Some(outcome) = cell.withdraw() {
-                tell(slots, outcome);
+                resolve(slots, outcome);
             }
         }
     }
 }
 
-fn tell(slots: &mut [Delivery], outcome: Outcome) {
+fn resolve(slots: &mut [Delivery], outcome: Outcome) {
     for slot in slots {
         match outcome {
             Outcome::Published => slot.published(),

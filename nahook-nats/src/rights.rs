@@ -1,6 +1,6 @@
-//! Proving, when connecting, that the server grants every right that the process will need.
+//! Proof, when connecting, that the server grants every right that the process will need.
 //!
-//! A missing right is reported beside the answers, and often much later than it could be: nobody settles before the first
+//! The server reports a missing right beside the answers, and only once the right is used: nobody settles before the first
 //! delivery. So each subject is used once in a way that changes nothing and is answered.
 
 use std::time::Duration;
@@ -15,19 +15,17 @@ use tokio::time::timeout;
 
 use crate::acks::{Acks, Outgoing};
 use crate::config::NatsSettings;
-use crate::connection::Connection;
+use crate::connection::{API_TIMEOUT, Connection};
 use crate::error::ConnectError;
-use crate::layout::{API_TIMEOUT, Names, RECORDERS, Source, WORKERS};
+use crate::layout::{CHECK, Names, RECORDERS, Source, WORKERS};
 use crate::violation::Violation;
 
-/// The name of what exists only to be asked for.
-pub(crate) const CHECK: &str = "nahook-check";
-/// How long a consumer of that name stays.
+/// Time after which the server removes the consumer that exists only for the proof.
 const CHECK_CONSUMER_AGE: Duration = Duration::from_secs(10);
-/// A request of the API that does nothing but be answered: it cannot be read.
+/// Malformed request of the API: the server answers it and does nothing.
 const BAD_REQUEST: &str = "{";
 
-/// Runs `work` unless the server reports a missing right.
+/// Runs `work` until the server reports a missing right.
 pub(crate) async fn permitted<T>(
     mut violations: broadcast::Receiver<Violation>,
     work: impl Future<Output = Result<T, ConnectError>>,
@@ -47,13 +45,12 @@ pub(crate) async fn permitted<T>(
     }
 }
 
-/// Uses every subject once that the process will need.
+/// Uses every subject that the process will need once.
 pub(crate) async fn prove(
     connection: &Connection,
     acks: &Acks,
     names: &Names,
     settings: &NatsSettings,
-    scheduled: bool,
 ) -> Result<(), ConnectError> {
     let proof = Proof {
         connection,
@@ -65,14 +62,9 @@ pub(crate) async fn prove(
         uses.push(proof.stream(names.due(Source::Deliveries)).boxed());
     }
     if settings.delivers {
-        let waiting = if scheduled {
-            names.scheduled(CHECK)
-        } else {
-            names.waiting(0)
-        };
         let mut subjects = vec![
             names.due(Source::Retries),
-            waiting,
+            names.scheduled(CHECK),
             names.progress(),
             names.dead_letters(),
         ];
@@ -90,9 +82,6 @@ pub(crate) async fn prove(
         uses.extend(consumers.map(|(stream, name)| proof.consumer(stream, name).boxed()));
         uses.push(proof.notes().boxed());
         uses.push(proof.workers().boxed());
-        if !scheduled {
-            uses.push(proof.moving().boxed());
-        }
     }
     try_join_all(uses).await.map(|_| ())
 }
@@ -114,12 +103,12 @@ impl Proof<'_> {
     async fn consumer(&self, stream: String, name: &str) -> Result<(), ConnectError> {
         let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
         self.ask(next, BAD_REQUEST).await?;
-        // Of a message that cannot have been given out.
+        // Of a message that no consumer can have handed out.
         let ack = format!("$JS.ACK.{stream}.{name}.1.{}.1.1.0", u64::MAX >> 1);
         self.ask(ack, "+WPI").await
     }
 
-    /// Reading the notes, by a consumer whose name is drawn. The one that is made here goes by itself.
+    /// Reading the notes. The server removes the consumer that this creates.
     async fn notes(&self) -> Result<(), ConnectError> {
         let stream = self.names.progress_stream();
         let create = format!("$JS.API.CONSUMER.CREATE.{stream}.{CHECK}");
@@ -139,13 +128,13 @@ impl Proof<'_> {
         self.ask(next, BAD_REQUEST).await
     }
 
-    /// Telling the other workers, and hearing them.
+    /// Publishing to the other workers, and receiving from them.
     async fn workers(&self) -> Result<(), ConnectError> {
         let client = &self.connection.client;
         let subject = self.names.workers();
         let subscribed = client.subscribe(subject.clone()).await;
         let mut messages = subscribed.map_err(unreachable)?;
-        // No worker reads this.
+        // Workers ignore this text.
         let word = Bytes::from(client.new_inbox());
         let sent = client.publish(subject, word.clone()).await;
         sent.map_err(unreachable)?;
@@ -159,16 +148,7 @@ impl Proof<'_> {
         answered(timeout(API_TIMEOUT, heard).await)
     }
 
-    /// Moving retries that are due, where the server does not.
-    async fn moving(&self) -> Result<(), ConnectError> {
-        let stream = self.names.stream(Source::Retries);
-        self.ask(format!("$JS.API.STREAM.MSG.GET.{stream}"), BAD_REQUEST)
-            .await?;
-        self.ask(format!("$JS.API.STREAM.PURGE.{stream}"), BAD_REQUEST)
-            .await
-    }
-
-    /// Asks a subject; what is answered is all one.
+    /// Sends a request. Any answer will do.
     async fn ask(&self, subject: String, request: impl Into<Bytes>) -> Result<(), ConnectError> {
         let asked = self.connection.client.request(subject, request.into());
         match asked.await {

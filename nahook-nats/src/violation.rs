@@ -11,25 +11,25 @@ use nahook_supervision::Exit;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::rights::CHECK;
+use crate::layout::CHECK;
 
-/// How often the same missing right is logged.
+/// Shortest time between two log lines about the same right.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What inboxes begin with.
+/// Start of the subjects of inboxes.
 const INBOX: &str = "_INBOX.";
 
-/// An operation that the server has refused for lack of a right.
+/// Operation that the server refused for lack of a right.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Violation {
-    /// A message to this subject was not taken.
+    /// A message to this subject was refused.
     Publish(String),
-    /// A subscription of this subject does not exist, or does not exist any more.
+    /// A subscription of this subject was refused, or was ended.
     Subscribe(String),
 }
 
 impl Violation {
-    /// Reads the server's text; `None` for other errors.
+    /// Parses the server's text. Returns `None` for other errors.
     pub(crate) fn of(error: &ServerError) -> Option<Self> {
         let ServerError::Other(text) = error else {
             return None;
@@ -49,7 +49,7 @@ impl Violation {
         matches!(self, Self::Subscribe(subject) if subject.starts_with(INBOX))
     }
 
-    /// The subject to grant: without what differs from message to message.
+    /// Subject to grant: without the parts that differ from message to message.
     fn right(&self) -> String {
         let (Self::Publish(subject) | Self::Subscribe(subject)) = self;
         if subject.starts_with(INBOX) {
@@ -80,7 +80,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Logs missing rights, each once in a while: one may be violated a thousand times a second.
+/// Logs missing rights, each at most once in 10 s: one may be violated a thousand times a second.
 #[derive(Default)]
 pub(crate) struct ViolationLog {
     logged_at: Mutex<HashMap<String, Instant>>,
@@ -102,7 +102,7 @@ impl ViolationLog {
     }
 }
 
-/// Waits until one of these rights is missing: subjects, or what they begin with.
+/// Waits until one of these rights is missing. `rights` are subjects or their prefixes.
 pub(crate) async fn lacking(
     mut violations: broadcast::Receiver<Violation>,
     rights: Arc<[String]>,

@@ -15,7 +15,7 @@ use nahook_core::{Clock as _, Delivery, DeliveryPublisher as _, SystemClock};
 use nahook_nats::{Nats, NatsSettings};
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
-use nahook_testserver::{NatsCluster, NatsOptions, NatsVersion};
+use nahook_testserver::{NatsCluster, NatsOptions};
 use support::{connected, ids, order, outcomes, request, rounds, settle};
 use tokio::time::{Instant, timeout};
 
@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 /// queued is not, and no trigger takes longer than its deadline.
 #[test]
 fn the_loss_of_a_node_loses_nothing_that_was_acknowledged() {
-    let newest = NatsOptions::new(NatsVersion::Newest);
+    let newest = NatsOptions::new();
     // Which writes a node syncs is nothing to the others, and must be nothing to the promise.
     for options in [newest.clone(), newest.sync_always()] {
         let mut left = rounds(3);

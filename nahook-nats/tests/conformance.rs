@@ -7,22 +7,13 @@
 
 mod support;
 
-mod debian {
+mod one {
     use nahook_testkit::{publisher_conformance, queue_conformance};
 
-    use super::support::{PublishHarness, QueueOn, servers::Debian};
+    use super::support::{PublishHarness, QueueOn, servers::One};
 
-    publisher_conformance!(PublishHarness<Debian>);
-    queue_conformance!(QueueOn<Debian>);
-}
-
-mod newest {
-    use nahook_testkit::{publisher_conformance, queue_conformance};
-
-    use super::support::{PublishHarness, QueueOn, servers::Newest};
-
-    publisher_conformance!(PublishHarness<Newest>);
-    queue_conformance!(QueueOn<Newest>);
+    publisher_conformance!(PublishHarness<One>);
+    queue_conformance!(QueueOn<One>);
 }
 
 mod three {

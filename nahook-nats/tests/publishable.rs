@@ -16,12 +16,11 @@ use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
 use nahook_queue::Next;
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 use support::proxy::Proxy;
 use support::{connected, ids, lease_some, order, outcomes, publish, published, reader, settle};
 use tokio::time::Instant;
 
-const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn until_publishable(nats: &Nats, expected: Result<(), NotPublishable>) {
@@ -36,57 +35,51 @@ async fn until_publishable(nats: &Nats, expected: Result<(), NotPublishable>) {
 
 #[test]
 fn check_stores_nothing() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            let nats = connected(&server.url(), NatsSettings::default()).await;
-            for _ in 0..10 {
-                assert_eq!(nats.check_publishable().await, Ok(()));
-            }
-            for stream in ["DELIVERIES", "RETRIES", "PROGRESS", "DEAD_LETTERS"] {
-                let messages = server.messages(&format!("NAHOOK_{stream}"));
-                assert_eq!(messages, Some(0), "{stream}");
-            }
-        });
-    }
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), NatsSettings::default()).await;
+        for _ in 0..10 {
+            assert_eq!(nats.check_publishable().await, Ok(()));
+        }
+        for stream in ["DELIVERIES", "RETRIES", "PROGRESS", "DEAD_LETTERS"] {
+            let messages = server.messages(&format!("NAHOOK_{stream}"));
+            assert_eq!(messages, Some(0), "{stream}");
+        }
+    });
 }
 
 #[test]
 fn full_stream_is_reported() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            for (prefix, bytes_max, records_max) in
-                [("bytes", Some(20_000), None), ("records", None, Some(3))]
-            {
-                let mut settings = NatsSettings::default().with_prefix(prefix);
-                settings.bytes_max = bytes_max;
-                settings.records_max = records_max;
-                let nats = connected(&server.url(), settings).await;
-                let mut slots = Vec::new();
-                while outcomes(&slots).last() != Some(&"queue_unavailable") {
-                    assert_eq!(nats.check_publishable().await, Ok(()));
-                    slots.extend(publish(&nats, slots.len() as u64, 1).await);
-                    if nats.check_publishable().await.is_err() {
-                        break;
-                    }
+    run(async {
+        let server = NatsServer::start();
+        for (prefix, bytes_max, records_max) in
+            [("bytes", Some(20_000), None), ("records", None, Some(3))]
+        {
+            let mut settings = NatsSettings::default().with_prefix(prefix);
+            settings.bytes_max = bytes_max;
+            settings.records_max = records_max;
+            let nats = connected(&server.url(), settings).await;
+            let mut slots = Vec::new();
+            while outcomes(&slots).last() != Some(&"queue_unavailable") {
+                assert_eq!(nats.check_publishable().await, Ok(()));
+                slots.extend(publish(&nats, slots.len() as u64, 1).await);
+                if nats.check_publishable().await.is_err() {
+                    break;
                 }
-                assert_eq!(nats.check_publishable().await, Err(NotPublishable::Full));
-                let leased = lease_some(&nats.queue, published(&slots).len(), PATIENCE).await;
-                settle(&nats.queue, &leased, Next::Delivered).await;
-                until_publishable(&nats, Ok(())).await;
             }
-        });
-    }
+            assert_eq!(nats.check_publishable().await, Err(NotPublishable::Full));
+            let leased = lease_some(&nats.queue, published(&slots).len(), PATIENCE).await;
+            settle(&nats.queue, &leased, Next::Delivered).await;
+            until_publishable(&nats, Ok(())).await;
+        }
+    });
 }
 
 /// What the stream's own limits do not show: the account has no room.
 #[test]
 fn full_account_is_reported() {
     run(async {
-        let server = NatsOptions::new(NatsVersion::Newest)
-            .jetstream("max_file_store: 8MB")
-            .start();
+        let server = NatsOptions::new().jetstream("max_file_store: 8MB").start();
         let mut settings = NatsSettings::default();
         settings.dead_letters_bytes_max = 1 << 20;
         settings.progress_bytes_max = 1 << 20;
@@ -107,37 +100,35 @@ fn full_account_is_reported() {
 
 #[test]
 fn missing_stream_and_lost_server_are_reported() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            let proxy = Proxy::to(&server.url()).await;
-            let nats = connected(&proxy.url, NatsSettings::default()).await;
-            server.delete_stream("NAHOOK_DELIVERIES");
-            let missing = nats.check_publishable().await;
-            assert_eq!(missing, Err(NotPublishable::NoStream));
-            // The next trigger has it made again.
-            assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
-            until_publishable(&nats, Ok(())).await;
-            server.freeze();
-            let began = Instant::now();
-            let silent = nats.check_publishable().await;
-            assert_eq!(silent, Err(NotPublishable::Silent));
-            assert!(began.elapsed() < Duration::from_secs(4));
-            server.thaw();
-            until_publishable(&nats, Ok(())).await;
-            proxy.cut_off();
-            until_publishable(&nats, Err(NotPublishable::NoConnection)).await;
-            proxy.mend();
-            until_publishable(&nats, Ok(())).await;
-        });
-    }
+    run(async {
+        let server = NatsServer::start();
+        let proxy = Proxy::to(&server.url()).await;
+        let nats = connected(&proxy.url, NatsSettings::default()).await;
+        server.delete_stream("NAHOOK_DELIVERIES");
+        let missing = nats.check_publishable().await;
+        assert_eq!(missing, Err(NotPublishable::NoStream));
+        // The next trigger has it made again.
+        assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+        until_publishable(&nats, Ok(())).await;
+        server.freeze();
+        let began = Instant::now();
+        let silent = nats.check_publishable().await;
+        assert_eq!(silent, Err(NotPublishable::Silent));
+        assert!(began.elapsed() < Duration::from_secs(4));
+        server.thaw();
+        until_publishable(&nats, Ok(())).await;
+        proxy.cut_off();
+        until_publishable(&nats, Err(NotPublishable::NoConnection)).await;
+        proxy.mend();
+        until_publishable(&nats, Ok(())).await;
+    });
 }
 
 /// Somebody else's stream has taken the subject.
 #[test]
 fn stream_of_somebody_else_is_reported() {
     run(async {
-        let server = NatsServer::start(NatsVersion::Newest);
+        let server = NatsServer::start();
         let nats = connected(&server.url(), NatsSettings::default()).await;
         server.delete_stream("NAHOOK_DELIVERIES");
         let client = async_nats::connect(server.url()).await.unwrap();
@@ -156,76 +147,70 @@ fn stream_of_somebody_else_is_reported() {
 /// Whatever a server takes at most: what fits is queued, retried and delivered, and what does not is refused.
 #[test]
 fn small_messages_carry_what_fits() {
-    for version in VERSIONS {
-        run(async {
-            for max_payload in [4 << 10, 16 << 10, 64 << 10] {
-                let server = NatsOptions::new(version).max_payload(max_payload).start();
-                let mut settings = NatsSettings::default();
-                settings.log = true;
-                settings.keep_retries_for = Duration::ZERO;
-                settings.scheduled_messages = max_payload != 16 << 10;
-                let nats = connected(&server.url(), settings).await;
-                let filled =
-                    |len: u32| payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(len as usize)));
-                let mut slots = Vec::new();
-                for (number, len) in [(1, 0), (2, max_payload / 2), (3, max_payload - 1_600)] {
-                    let (mut event, mut some) = order(number, 150, SystemClock.now());
-                    event.payload = filled(len);
-                    nats.publisher.publish(&event, &mut some).await;
-                    assert_eq!(
-                        outcomes(&some),
-                        ["published"; 150],
-                        "{len} of {max_payload}"
-                    );
-                    slots.extend(some);
-                }
-                // Together: they must not share more than fits.
-                let publishing = (10..40).map(|number| {
-                    let nats = nats.clone();
-                    tokio::spawn(async move { publish(&nats, number, 3).await })
-                });
-                for task in publishing.collect::<Vec<_>>() {
-                    let some = task.await.unwrap();
-                    assert_eq!(outcomes(&some), ["published"; 3]);
-                    slots.extend(some);
-                }
-                for (number, len) in [(50, max_payload - 300), (51, max_payload), (52, 1 << 20)] {
-                    let (mut event, mut some) = order(number, 2, SystemClock.now());
-                    event.payload = filled(len);
-                    nats.publisher.publish(&event, &mut some).await;
-                    assert_eq!(outcomes(&some), ["payload_too_large"; 2]);
-                }
-                let count = published(&slots).len();
-                let leased = lease_some(&nats.queue, count, PATIENCE).await;
-                let soon = SystemClock.now().saturating_add(Duration::from_secs(1));
-                settle(&nats.queue, &leased, Next::Retry(soon)).await;
-                let again = lease_some(&nats.queue, count, PATIENCE).await;
-                assert_eq!(ids(&again), published(&slots));
-                settle(&nats.queue, &again, Next::DeadLetter).await;
-                let dead = reader::held(&server.url(), "NAHOOK_DEAD_LETTERS").await;
-                assert_eq!(dead.len(), count);
+    run(async {
+        for max_payload in [4 << 10, 16 << 10, 64 << 10] {
+            let server = NatsOptions::new().max_payload(max_payload).start();
+            let mut settings = NatsSettings::default();
+            settings.log = true;
+            settings.keep_retries_for = Duration::ZERO;
+            let nats = connected(&server.url(), settings).await;
+            let filled = |len: u32| payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(len as usize)));
+            let mut slots = Vec::new();
+            for (number, len) in [(1, 0), (2, max_payload / 2), (3, max_payload - 1_600)] {
+                let (mut event, mut some) = order(number, 150, SystemClock.now());
+                event.payload = filled(len);
+                nats.publisher.publish(&event, &mut some).await;
+                assert_eq!(
+                    outcomes(&some),
+                    ["published"; 150],
+                    "{len} of {max_payload}"
+                );
+                slots.extend(some);
             }
-        });
-    }
+            // Together: they must not share more than fits.
+            let publishing = (10..40).map(|number| {
+                let nats = nats.clone();
+                tokio::spawn(async move { publish(&nats, number, 3).await })
+            });
+            for task in publishing.collect::<Vec<_>>() {
+                let some = task.await.unwrap();
+                assert_eq!(outcomes(&some), ["published"; 3]);
+                slots.extend(some);
+            }
+            for (number, len) in [(50, max_payload - 300), (51, max_payload), (52, 1 << 20)] {
+                let (mut event, mut some) = order(number, 2, SystemClock.now());
+                event.payload = filled(len);
+                nats.publisher.publish(&event, &mut some).await;
+                assert_eq!(outcomes(&some), ["payload_too_large"; 2]);
+            }
+            let count = published(&slots).len();
+            let leased = lease_some(&nats.queue, count, PATIENCE).await;
+            let soon = SystemClock.now().saturating_add(Duration::from_secs(1));
+            settle(&nats.queue, &leased, Next::Retry(soon)).await;
+            let again = lease_some(&nats.queue, count, PATIENCE).await;
+            assert_eq!(ids(&again), published(&slots));
+            settle(&nats.queue, &again, Next::DeadLetter).await;
+            let dead = reader::held(&server.url(), "NAHOOK_DEAD_LETTERS").await;
+            assert_eq!(dead.len(), count);
+        }
+    });
 }
 
 #[test]
 fn server_that_takes_too_little_is_refused_in_words() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsOptions::new(version).max_payload(1 << 10).start();
-            let refused = connect(&server.url(), NatsSettings::default()).await;
-            let Err(error @ ConnectError::MaxPayload { .. }) = refused else {
-                panic!("{refused:?}");
-            };
-            let told = error.to_string();
-            assert!(
-                told.contains("max_payload") && told.contains("1024"),
-                "{told}"
-            );
-            let server = NatsOptions::new(version).max_payload(2 << 10).start();
-            let nats = connected(&server.url(), NatsSettings::default()).await;
-            assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
-        });
-    }
+    run(async {
+        let server = NatsOptions::new().max_payload(1 << 10).start();
+        let refused = connect(&server.url(), NatsSettings::default()).await;
+        let Err(error @ ConnectError::MaxPayload { .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        let told = error.to_string();
+        assert!(
+            told.contains("max_payload") && told.contains("1024"),
+            "{told}"
+        );
+        let server = NatsOptions::new().max_payload(2 << 10).start();
+        let nats = connected(&server.url(), NatsSettings::default()).await;
+        assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+    });
 }

@@ -14,18 +14,16 @@ use nahook_core::{Clock as _, Delivery, DeliveryPublisher as _, SystemClock};
 use nahook_nats::{Nats, NatsSettings};
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 use support::proxy::Proxy;
-use support::{connected, order, outcomes, publish, reader, rounds_of};
+use support::{connected, order, outcomes, publish, reader, rounds};
 use tokio::time::{Instant, timeout};
-
-const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
 
 #[test]
 fn a_full_stream_refuses_and_holds_what_it_took() {
-    for version in rounds_of(VERSIONS) {
+    for _ in 0..rounds(1) {
         run(async {
-            let server = NatsServer::start(version);
+            let server = NatsServer::start();
             let mut settings = NatsSettings::default();
             settings.bytes_max = Some(64 << 10);
             let nats = connected(&server.url(), settings).await;
@@ -42,61 +40,57 @@ fn a_full_stream_refuses_and_holds_what_it_took() {
 
 #[test]
 fn a_stream_with_its_most_records_refuses_at_once() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            let mut settings = NatsSettings::default();
-            settings.records_max = Some(3);
-            let nats = connected(&server.url(), settings).await;
-            for number in 0..3 {
-                assert_eq!(outcomes(&publish(&nats, number, 1).await), ["published"]);
-            }
-            let began = Instant::now();
-            let refused = publish(&nats, 3, 1).await;
-            assert_eq!(outcomes(&refused), ["queue_unavailable"]);
-            assert!(
-                began.elapsed() < Duration::from_millis(1_500),
-                "a full stream is not tried again"
-            );
-            expect_truth(&server, &refused).await;
-        });
-    }
+    run(async {
+        let server = NatsServer::start();
+        let mut settings = NatsSettings::default();
+        settings.records_max = Some(3);
+        let nats = connected(&server.url(), settings).await;
+        for number in 0..3 {
+            assert_eq!(outcomes(&publish(&nats, number, 1).await), ["published"]);
+        }
+        let began = Instant::now();
+        let refused = publish(&nats, 3, 1).await;
+        assert_eq!(outcomes(&refused), ["queue_unavailable"]);
+        assert!(
+            began.elapsed() < Duration::from_millis(1_500),
+            "a full stream is not tried again"
+        );
+        expect_truth(&server, &refused).await;
+    });
 }
 
 /// What a server takes at most bounds the records, and what cannot fit is refused before it is sent.
 #[test]
 fn the_servers_largest_message_bounds_the_records() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsOptions::new(version).max_payload(64 << 10).start();
-            let nats = connected(&server.url(), NatsSettings::default()).await;
-            let wide = publish(&nats, 1, 2_000).await;
-            assert!(
-                outcomes(&wide)
-                    .iter()
-                    .all(|outcome| *outcome == "published")
-            );
-            let (mut event, mut large) = order(2, 3, SystemClock.now());
-            event.payload = payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(64 << 10)));
-            let (fits, mut sibling) = order(3, 3, SystemClock.now());
-            tokio::join!(
-                nats.publisher.publish(&event, &mut large),
-                nats.publisher.publish(&fits, &mut sibling)
-            );
-            assert_eq!(outcomes(&large), ["payload_too_large"; 3]);
-            assert_eq!(outcomes(&sibling), ["published"; 3]);
-            let all = [wide, large, sibling].concat();
-            expect_truth(&server, &all).await;
-        });
-    }
+    run(async {
+        let server = NatsOptions::new().max_payload(64 << 10).start();
+        let nats = connected(&server.url(), NatsSettings::default()).await;
+        let wide = publish(&nats, 1, 2_000).await;
+        assert!(
+            outcomes(&wide)
+                .iter()
+                .all(|outcome| *outcome == "published")
+        );
+        let (mut event, mut large) = order(2, 3, SystemClock.now());
+        event.payload = payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(64 << 10)));
+        let (fits, mut sibling) = order(3, 3, SystemClock.now());
+        tokio::join!(
+            nats.publisher.publish(&event, &mut large),
+            nats.publisher.publish(&fits, &mut sibling)
+        );
+        assert_eq!(outcomes(&large), ["payload_too_large"; 3]);
+        assert_eq!(outcomes(&sibling), ["published"; 3]);
+        let all = [wide, large, sibling].concat();
+        expect_truth(&server, &all).await;
+    });
 }
 
 /// Whatever is deleted underneath, nothing is claimed; what is published after is in the stream that was made again.
 #[test]
 fn a_stream_deleted_underneath_is_made_again() {
-    for version in rounds_of(VERSIONS) {
+    for _ in 0..rounds(1) {
         run(async {
-            let server = NatsServer::start(version);
+            let server = NatsServer::start();
             let nats = connected(&server.url(), NatsSettings::default()).await;
             assert_eq!(outcomes(&publish(&nats, 1, 2).await), ["published"; 2]);
             let client = async_nats::connect(server.url()).await.unwrap();
@@ -113,9 +107,9 @@ fn a_stream_deleted_underneath_is_made_again() {
 /// on nothing turns up that was reported as not queued.
 #[test]
 fn a_frozen_server_leaves_unconfirmed_what_was_sent_and_nothing_else() {
-    for version in rounds_of(VERSIONS) {
+    for _ in 0..rounds(1) {
         run(async {
-            let server = NatsServer::start(version);
+            let server = NatsServer::start();
             let mut settings = NatsSettings::default();
             settings.records_in_flight = 2;
             let nats = connected(&server.url(), settings).await;
@@ -151,7 +145,7 @@ fn a_frozen_server_leaves_unconfirmed_what_was_sent_and_nothing_else() {
 #[test]
 fn a_record_that_nobody_answers_holds_later_ones_up_for_a_while_only() {
     run(async {
-        let server = NatsServer::start(NatsVersion::Newest);
+        let server = NatsServer::start();
         let mut settings = NatsSettings::default();
         settings.records_in_flight = 2;
         let nats = connected(&server.url(), settings).await;
@@ -182,52 +176,50 @@ fn a_record_that_nobody_answers_holds_later_ones_up_for_a_while_only() {
 /// sent a second time.
 #[test]
 fn record_of_unclear_fate_is_not_sent_again() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            let proxy = Proxy::to(&server.url()).await;
-            let mut settings = NatsSettings::default();
-            // The server must not hide it by dropping what comes twice.
-            settings.duplicate_window = Duration::from_millis(100);
-            let nats = connected(&proxy.url, settings).await;
-            let mut slots = publish_until_taken(&nats, 0).await;
-            // The line may be cut before the record is on its way, which is then sent once it is mended.
-            let mut is_unclear_and_held = false;
-            for number in 1..10 {
-                tokio::task::block_in_place(|| server.freeze());
-                let publishing = {
-                    let nats = nats.clone();
-                    tokio::spawn(async move { publish(&nats, number << 20, 5).await })
-                };
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                proxy.cut_off();
-                tokio::task::block_in_place(|| server.thaw());
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                proxy.mend();
-                let some = publishing.await.unwrap();
-                let is_unclear = outcomes(&some) == ["unconfirmed"; 5];
-                slots.extend(publish_until_taken(&nats, (number << 20) + 1).await);
-                let held = reader::held(&server.url(), "NAHOOK_DELIVERIES").await;
-                let is_held = held.iter().any(|held| held.delivery == some[0].id());
-                slots.extend(some);
-                expect_truth(&server, &slots).await;
-                is_unclear_and_held = is_unclear && is_held;
-                if is_unclear_and_held {
-                    break;
-                }
+    run(async {
+        let server = NatsServer::start();
+        let proxy = Proxy::to(&server.url()).await;
+        let mut settings = NatsSettings::default();
+        // The server must not hide it by dropping what comes twice.
+        settings.duplicate_window = Duration::from_millis(100);
+        let nats = connected(&proxy.url, settings).await;
+        let mut slots = publish_until_taken(&nats, 0).await;
+        // The line may be cut before the record is on its way, which is then sent once it is mended.
+        let mut is_unclear_and_held = false;
+        for number in 1..10 {
+            tokio::task::block_in_place(|| server.freeze());
+            let publishing = {
+                let nats = nats.clone();
+                tokio::spawn(async move { publish(&nats, number << 20, 5).await })
+            };
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            proxy.cut_off();
+            tokio::task::block_in_place(|| server.thaw());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            proxy.mend();
+            let some = publishing.await.unwrap();
+            let is_unclear = outcomes(&some) == ["unconfirmed"; 5];
+            slots.extend(publish_until_taken(&nats, (number << 20) + 1).await);
+            let held = reader::held(&server.url(), "NAHOOK_DELIVERIES").await;
+            let is_held = held.iter().any(|held| held.delivery == some[0].id());
+            slots.extend(some);
+            expect_truth(&server, &slots).await;
+            is_unclear_and_held = is_unclear && is_held;
+            if is_unclear_and_held {
+                break;
             }
-            assert!(is_unclear_and_held, "it was never put to the test");
-        });
-    }
+        }
+        assert!(is_unclear_and_held, "it was never put to the test");
+    });
 }
 
 /// The server is killed while triggers run: whatever it acknowledged is there when it is back, and what was reported as not
 /// queued is not.
 #[test]
 fn a_killed_server_has_what_it_acknowledged() {
-    for version in rounds_of(VERSIONS) {
+    for _ in 0..rounds(1) {
         run(async {
-            let server = NatsServer::start(version);
+            let server = NatsServer::start();
             let nats = connected(&server.url(), NatsSettings::default()).await;
             let publishing: Vec<_> = (0..4_u64)
                 .map(|task| {

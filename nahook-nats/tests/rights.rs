@@ -12,21 +12,20 @@ use std::time::Duration;
 use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 use support::{lease_some, outcomes, publish, published, settlement};
 use tokio::time::Instant;
 
-const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
 const PATIENCE: Duration = Duration::from_secs(30);
 const DELIVERIES: &str = "nahook.deliveries";
 
 /// A server with a user that has all rights but these.
-fn denying(version: NatsVersion, publish: &[&str], subscribe: &[&str]) -> NatsOptions {
+fn denying(publish: &[&str], subscribe: &[&str]) -> NatsOptions {
     let list = |subjects: &[&str]| {
         let quoted: Vec<_> = subjects.iter().map(|name| format!("{name:?}")).collect();
         quoted.join(", ")
     };
-    NatsOptions::new(version).settings(&format!(
+    NatsOptions::new().settings(&format!(
         r#"authorization {{ users: [
             {{ user: admin, password: admin }},
             {{ user: shop, password: shop, permissions: {{
@@ -67,12 +66,10 @@ fn missing_right_is_named_when_connecting() {
         "nahook.progress",
         "nahook.dead_letters",
         "nahook.retries.due",
-        "nahook.retries.at.*",
+        "nahook.retries.scheduled.*",
         "nahook.log",
         "nahook.workers",
         "$JS.API.STREAM.INFO.NAHOOK_DELIVERIES",
-        "$JS.API.STREAM.MSG.GET.NAHOOK_RETRIES",
-        "$JS.API.STREAM.PURGE.NAHOOK_RETRIES",
         "$JS.API.CONSUMER.CREATE.NAHOOK_PROGRESS.>",
         "$JS.API.CONSUMER.MSG.NEXT.NAHOOK_PROGRESS.*",
         "$JS.API.CONSUMER.MSG.NEXT.NAHOOK_DELIVERIES.workers",
@@ -82,40 +79,34 @@ fn missing_right_is_named_when_connecting() {
         "$JS.ACK.NAHOOK_LOG.>",
     ];
     let subscribe = ["_INBOX.>", "nahook.workers"];
-    for version in VERSIONS {
-        run(async {
-            let first = denying(version, &[], &[]);
-            let server = first.start();
-            for (denied, is_publish) in (publish.iter().map(|denied| (denied, true)))
-                .chain(subscribe.iter().map(|denied| (denied, false)))
-            {
-                let options = if is_publish {
-                    denying(version, &[denied], &[])
-                } else {
-                    denying(version, &[], &[denied])
-                };
-                tokio::task::block_in_place(|| server.reload(&options));
-                let mut settings = settings();
-                // So that every right is needed.
-                settings.scheduled_messages = false;
-                let refused = connect(&server.url_with("shop:shop"), settings).await;
-                let Err(ConnectError::Forbidden { missing }) = refused else {
-                    panic!("{denied}: {refused:?}");
-                };
-                let named = denied.trim_end_matches(['*', '>']);
-                assert!(missing.contains(named), "{denied}: {missing}");
-                assert_eq!(missing.starts_with("publish"), is_publish, "{missing}");
-            }
-        });
-    }
+    run(async {
+        let first = denying(&[], &[]);
+        let server = first.start();
+        for (denied, is_publish) in (publish.iter().map(|denied| (denied, true)))
+            .chain(subscribe.iter().map(|denied| (denied, false)))
+        {
+            let options = if is_publish {
+                denying(&[denied], &[])
+            } else {
+                denying(&[], &[denied])
+            };
+            tokio::task::block_in_place(|| server.reload(&options));
+            let refused = connect(&server.url_with("shop:shop"), settings()).await;
+            let Err(ConnectError::Forbidden { missing }) = refused else {
+                panic!("{denied}: {refused:?}");
+            };
+            let named = denied.trim_end_matches(['*', '>']);
+            assert!(missing.contains(named), "{denied}: {missing}");
+            assert_eq!(missing.starts_with("publish"), is_publish, "{missing}");
+        }
+    });
 }
 
 /// A process that only publishes needs no right to deliver, and the other way about.
 #[test]
 fn process_needs_the_rights_of_its_role_only() {
     run(async {
-        let version = NatsVersion::Newest;
-        let server = denying(version, &[], &[]).start();
+        let server = denying(&[], &[]).start();
         // The streams are there.
         drop(connected(&server).await);
         let of_workers = [
@@ -123,14 +114,14 @@ fn process_needs_the_rights_of_its_role_only() {
             "$JS.API.CONSUMER.MSG.NEXT.>",
             "$JS.ACK.>",
         ];
-        tokio::task::block_in_place(|| server.reload(&denying(version, &of_workers, &[])));
+        tokio::task::block_in_place(|| server.reload(&denying(&of_workers, &[])));
         let mut publishing = settings();
         publishing.delivers = false;
         let nats = connect(&server.url_with("shop:shop"), publishing).await;
         let nats = nats.unwrap();
         assert_eq!(nats.check_publishable().await, Ok(()));
         assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
-        tokio::task::block_in_place(|| server.reload(&denying(version, &[DELIVERIES], &[])));
+        tokio::task::block_in_place(|| server.reload(&denying(&[DELIVERIES], &[])));
         let mut delivering = settings();
         delivering.publishes = false;
         let nats = connect(&server.url_with("shop:shop"), delivering).await;
@@ -143,174 +134,193 @@ fn process_needs_the_rights_of_its_role_only() {
 /// The right to publish is withdrawn and granted again while the process runs.
 #[test]
 fn withdrawn_right_to_publish_is_told_at_once() {
-    for version in VERSIONS {
-        run(async {
-            let server = denying(version, &[], &[]).start();
-            let nats = connected(&server).await;
-            assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
-            assert_eq!(nats.check_publishable().await, Ok(()));
-            let denied = denying(version, &[DELIVERIES], &[]);
-            tokio::task::block_in_place(|| server.reload(&denied));
-            for number in 10..13 {
-                let began = Instant::now();
-                let slots = publish(&nats, number, 600).await;
-                let outcomes = outcomes(&slots);
-                assert_eq!(outcomes, ["queue_unavailable"; 600]);
-                assert!(began.elapsed() < Duration::from_millis(1_500), "at once");
-                let ready = nats.check_publishable().await;
-                assert_eq!(ready, Err(NotPublishable::Forbidden));
-            }
-            let granted = denying(version, &[], &[]);
-            tokio::task::block_in_place(|| server.reload(&granted));
-            assert_eq!(outcomes(&publish(&nats, 20, 1).await), ["published"]);
-            assert_eq!(nats.check_publishable().await, Ok(()));
-            assert_eq!(server.messages("NAHOOK_DELIVERIES"), Some(2));
-        });
-    }
+    run(async {
+        let server = denying(&[], &[]).start();
+        let nats = connected(&server).await;
+        assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+        assert_eq!(nats.check_publishable().await, Ok(()));
+        let denied = denying(&[DELIVERIES], &[]);
+        tokio::task::block_in_place(|| server.reload(&denied));
+        for number in 10..13 {
+            let began = Instant::now();
+            let slots = publish(&nats, number, 600).await;
+            let outcomes = outcomes(&slots);
+            assert_eq!(outcomes, ["queue_unavailable"; 600]);
+            assert!(began.elapsed() < Duration::from_millis(1_500), "at once");
+            let ready = nats.check_publishable().await;
+            assert_eq!(ready, Err(NotPublishable::Forbidden));
+        }
+        let granted = denying(&[], &[]);
+        tokio::task::block_in_place(|| server.reload(&granted));
+        assert_eq!(outcomes(&publish(&nats, 20, 1).await), ["published"]);
+        assert_eq!(nats.check_publishable().await, Ok(()));
+        assert_eq!(server.messages("NAHOOK_DELIVERIES"), Some(2));
+    });
 }
 
 /// Records that were taken before the right was withdrawn are told as published, those after as refused, whatever was under
 /// way in between.
 #[test]
 fn records_under_way_when_the_right_is_withdrawn_are_told_truly() {
-    for version in VERSIONS {
-        run(async {
-            let server = denying(version, &[], &[]).start();
-            let nats = connected(&server).await;
-            let publishing: Vec<_> = (0..8_u64)
-                .map(|task| {
-                    let nats = nats.clone();
-                    tokio::spawn(async move {
-                        let mut slots = Vec::new();
-                        let mut refused = 0;
-                        for number in 0.. {
-                            let some = publish(&nats, (task << 20) + number, 3).await;
-                            if outcomes(&some)[0] == "queue_unavailable" {
-                                refused += 1;
-                            }
-                            slots.extend(some);
-                            if refused > 20 {
-                                return slots;
-                            }
+    run(async {
+        let server = denying(&[], &[]).start();
+        let nats = connected(&server).await;
+        let publishing: Vec<_> = (0..8_u64)
+            .map(|task| {
+                let nats = nats.clone();
+                tokio::spawn(async move {
+                    let mut slots = Vec::new();
+                    let mut refused = 0;
+                    for number in 0.. {
+                        let some = publish(&nats, (task << 20) + number, 3).await;
+                        if outcomes(&some)[0] == "queue_unavailable" {
+                            refused += 1;
                         }
-                        slots
-                    })
+                        slots.extend(some);
+                        if refused > 20 {
+                            return slots;
+                        }
+                    }
+                    slots
                 })
-                .collect();
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let denied = denying(version, &[DELIVERIES], &[]);
-            tokio::task::block_in_place(|| server.reload(&denied));
-            let mut slots = Vec::new();
-            for task in publishing {
-                slots.extend(task.await.unwrap());
-            }
-            let unclear = outcomes(&slots)
-                .into_iter()
-                .filter(|outcome| !["published", "queue_unavailable"].contains(outcome));
-            assert_eq!(unclear.count(), 0, "all of it is certain");
-            let held =
-                support::reader::held(&server.url_with("admin:admin"), "NAHOOK_DELIVERIES").await;
-            let mut held: Vec<_> = held.iter().map(|held| held.delivery).collect();
-            held.sort();
-            assert_eq!(held, published(&slots));
-        });
-    }
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let denied = denying(&[DELIVERIES], &[]);
+        tokio::task::block_in_place(|| server.reload(&denied));
+        let mut slots = Vec::new();
+        for task in publishing {
+            slots.extend(task.await.unwrap());
+        }
+        let unclear = outcomes(&slots)
+            .into_iter()
+            .filter(|outcome| !["published", "queue_unavailable"].contains(outcome));
+        assert_eq!(unclear.count(), 0, "all of it is certain");
+        let held =
+            support::reader::held(&server.url_with("admin:admin"), "NAHOOK_DELIVERIES").await;
+        let mut held: Vec<_> = held.iter().map(|held| held.delivery).collect();
+        held.sort();
+        assert_eq!(held, published(&slots));
+    });
 }
 
 /// Without its inbox a process would never learn that a record is stored: it sends none until it is heard again.
 #[test]
 fn withdrawn_right_to_the_inbox_stops_publishing_until_it_is_granted() {
-    for version in VERSIONS {
-        run(async {
-            let server = denying(version, &[], &[]).start();
-            let nats = connected(&server).await;
-            assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
-            let denied = denying(version, &[], &["_INBOX.>"]);
-            tokio::task::block_in_place(|| server.reload(&denied));
-            until("it is noticed", || async {
-                nats.check_publishable().await == Err(NotPublishable::NoConnection)
-            })
-            .await;
-            let before = server.messages("NAHOOK_DELIVERIES");
-            assert_eq!(outcomes(&publish(&nats, 2, 1).await), ["queue_unavailable"]);
-            assert_eq!(server.messages("NAHOOK_DELIVERIES"), before);
-            let granted = denying(version, &[], &[]);
-            tokio::task::block_in_place(|| server.reload(&granted));
-            until("it recovers", || async {
-                nats.check_publishable().await == Ok(())
-            })
-            .await;
-            assert_eq!(outcomes(&publish(&nats, 3, 1).await), ["published"]);
-            let leased = lease_some(&nats.queue, 2, PATIENCE).await;
-            assert_eq!(leased.len(), 2);
-        });
-    }
+    run(async {
+        let server = denying(&[], &[]).start();
+        let nats = connected(&server).await;
+        assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+        let denied = denying(&[], &["_INBOX.>"]);
+        tokio::task::block_in_place(|| server.reload(&denied));
+        until("it is noticed", || async {
+            nats.check_publishable().await == Err(NotPublishable::NoConnection)
+        })
+        .await;
+        let before = server.messages("NAHOOK_DELIVERIES");
+        assert_eq!(outcomes(&publish(&nats, 2, 1).await), ["queue_unavailable"]);
+        assert_eq!(server.messages("NAHOOK_DELIVERIES"), before);
+        let granted = denying(&[], &[]);
+        tokio::task::block_in_place(|| server.reload(&granted));
+        until("it recovers", || async {
+            nats.check_publishable().await == Ok(())
+        })
+        .await;
+        assert_eq!(outcomes(&publish(&nats, 3, 1).await), ["published"]);
+        let leased = lease_some(&nats.queue, 2, PATIENCE).await;
+        assert_eq!(leased.len(), 2);
+    });
 }
 
 /// The right to pull is withdrawn while a worker runs: its loop is down, and goes on once the right is there again.
 #[test]
 fn withdrawn_right_to_pull_is_reported_until_it_is_granted() {
-    for version in VERSIONS {
-        run(async {
-            let server = denying(version, &[], &[]).start();
-            let settings = settings();
-            let supervisor = settings.supervisor.clone();
-            let nats = connect(&server.url_with("shop:shop"), settings)
-                .await
-                .unwrap();
-            publish(&nats, 1, 1).await;
-            assert_eq!(lease_some(&nats.queue, 1, PATIENCE).await.len(), 1);
-            let pull = "$JS.API.CONSUMER.MSG.NEXT.NAHOOK_DELIVERIES.workers";
-            let denied = denying(version, &[pull], &[]);
-            tokio::task::block_in_place(|| server.reload(&denied));
-            // A request is under way that was made with the right: what it brings makes the next.
-            let mut number = 2;
-            until("it is reported", || {
-                number += 1;
-                let (nats, supervisor) = (nats.clone(), supervisor.clone());
-                async move {
-                    publish(&nats, number, 1).await;
-                    let _ = nats.queue.lease(&support::request(1, 100)).await;
-                    supervisor.down().contains(&"nats_intake")
-                }
-            })
-            .await;
-            let granted = denying(version, &[], &[]);
-            tokio::task::block_in_place(|| server.reload(&granted));
-            until("it is up", || async { supervisor.down().is_empty() }).await;
-            let slots = publish(&nats, 1_000, 3).await;
-            let end = Instant::now() + PATIENCE;
-            let mut came = Vec::new();
-            while !published(&slots).iter().all(|id| came.contains(id)) {
-                assert!(Instant::now() < end, "they do not come");
-                came.extend(support::ids(
-                    &lease_some(&nats.queue, 100, Duration::from_millis(200)).await,
-                ));
+    run(async {
+        let server = denying(&[], &[]).start();
+        let settings = settings();
+        let supervisor = settings.supervisor.clone();
+        let nats = connect(&server.url_with("shop:shop"), settings)
+            .await
+            .unwrap();
+        publish(&nats, 1, 1).await;
+        assert_eq!(lease_some(&nats.queue, 1, PATIENCE).await.len(), 1);
+        let pull = "$JS.API.CONSUMER.MSG.NEXT.NAHOOK_DELIVERIES.workers";
+        let denied = denying(&[pull], &[]);
+        tokio::task::block_in_place(|| server.reload(&denied));
+        // A request is under way that was made with the right: what it brings makes the next.
+        let mut number = 2;
+        until("it is reported", || {
+            number += 1;
+            let (nats, supervisor) = (nats.clone(), supervisor.clone());
+            async move {
+                publish(&nats, number, 1).await;
+                let _ = nats.queue.lease(&support::request(1, 100)).await;
+                supervisor.down().contains(&"nats_intake")
             }
-        });
-    }
+        })
+        .await;
+        let granted = denying(&[], &[]);
+        tokio::task::block_in_place(|| server.reload(&granted));
+        until("it is up", || async { supervisor.down().is_empty() }).await;
+        let slots = publish(&nats, 1_000, 3).await;
+        let end = Instant::now() + PATIENCE;
+        let mut came = Vec::new();
+        while !published(&slots).iter().all(|id| came.contains(id)) {
+            assert!(Instant::now() < end, "they do not come");
+            came.extend(support::ids(
+                &lease_some(&nats.queue, 100, Duration::from_millis(200)).await,
+            ));
+        }
+    });
 }
 
 /// Settling without the right to write notes fails at once, and holds the leases.
 #[test]
 fn settling_without_the_right_to_note_fails_at_once() {
     run(async {
-        let version = NatsVersion::Newest;
-        let server = denying(version, &[], &[]).start();
+        let server = denying(&[], &[]).start();
         let nats = connected(&server).await;
         publish(&nats, 1, 1).await;
         let leased = lease_some(&nats.queue, 1, PATIENCE).await;
-        let denied = denying(version, &["nahook.progress"], &[]);
+        let denied = denying(&["nahook.progress"], &[]);
         tokio::task::block_in_place(|| server.reload(&denied));
         let began = Instant::now();
         let settlements = [settlement(&leased[0], Next::Delivered)];
         assert!(nats.queue.settle(&settlements).await.is_err());
         assert!(began.elapsed() < Duration::from_millis(1_500), "at once");
-        let granted = denying(version, &[], &[]);
+        let granted = denying(&[], &[]);
         tokio::task::block_in_place(|| server.reload(&granted));
         support::settle(&nats.queue, &leased, Next::Delivered).await;
         let left =
             support::reader::records(&server.url_with("admin:admin"), "NAHOOK_DELIVERIES").await;
         assert!(left.is_empty());
+    });
+}
+
+/// While the notes cannot be read, a process waits for them once for all records that came together, and not once for each.
+#[test]
+fn unreadable_notes_delay_records_once() {
+    const RECORDS: u64 = 40;
+    run(async {
+        let server = denying(&[], &[]).start();
+        let settings = settings();
+        let patience = settings.answer_timeout;
+        let noting = connected(&server).await;
+        publish(&noting, 1, 1).await;
+        let leased = lease_some(&noting.queue, 1, PATIENCE).await;
+        support::settle(&noting.queue, &leased, Next::Delivered).await;
+        noting.close().await;
+        let nats = connect(&server.url_with("shop:shop"), settings).await;
+        let nats = nats.unwrap();
+        for number in 0..RECORDS {
+            publish(&nats, 10 + number, 1).await;
+        }
+        let read_notes = "$JS.API.CONSUMER.CREATE.NAHOOK_PROGRESS.>";
+        tokio::task::block_in_place(|| server.reload(&denying(&[read_notes], &[])));
+        let began = Instant::now();
+        let leased = lease_some(&nats.queue, 40, PATIENCE).await;
+        assert_eq!(leased.len(), 40);
+        // Once for the first of them, and once for those that came meanwhile.
+        assert!(began.elapsed() < 5 * patience, "{:?}", began.elapsed());
     });
 }

@@ -16,12 +16,11 @@ use nahook_nats::{Nats, NatsSettings};
 use nahook_queue::{DeliveryQueue as _, LeaseRequest, Next};
 use nahook_testkit::declare::nth_endpoint_id;
 use nahook_testkit::run;
-use nahook_testserver::{NatsServer, NatsVersion};
-use support::{connected, ids, lease_some, publish, published, request, rounds_of, settle};
+use nahook_testserver::NatsServer;
+use support::{connected, ids, lease_some, publish, published, request, rounds, settle};
 use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
 
 fn settings() -> NatsSettings {
     let mut settings = NatsSettings::default();
@@ -33,9 +32,9 @@ fn settings() -> NatsSettings {
 /// does, a kept retry with its attempt and not before its time.
 #[test]
 fn a_crash_in_the_middle_of_a_record_repeats_what_was_not_settled() {
-    for version in rounds_of(VERSIONS) {
+    for _ in 0..rounds(1) {
         run(async {
-            let server = NatsServer::start(version);
+            let server = NatsServer::start();
             let dying = connected(&server.url(), settings()).await;
             let slots = publish(&dying, 1, 100).await;
             assert_eq!(published(&slots).len(), 100);
@@ -79,9 +78,9 @@ fn a_crash_in_the_middle_of_a_record_repeats_what_was_not_settled() {
 /// again, because the notes say that it is settled.
 #[test]
 fn what_was_settled_stays_settled_when_the_server_is_killed() {
-    for version in rounds_of(VERSIONS) {
+    for _ in 0..rounds(1) {
         run(async {
-            let server = NatsServer::start(version);
+            let server = NatsServer::start();
             let nats = connected(&server.url(), settings()).await;
             for number in 0..50 {
                 publish(&nats, number, 10).await;
@@ -107,9 +106,9 @@ fn what_was_settled_stays_settled_when_the_server_is_killed() {
 /// A worker keeps what it has leased and settles it although the server was killed and started meanwhile.
 #[test]
 fn a_lease_outlives_the_server() {
-    for version in rounds_of(VERSIONS) {
+    for _ in 0..rounds(1) {
         run(async {
-            let server = NatsServer::start(version);
+            let server = NatsServer::start();
             let nats = connected(&server.url(), settings()).await;
             let slots = publish(&nats, 1, 20).await;
             let leased = lease_some(&nats.queue, 20, PATIENCE).await;
@@ -128,29 +127,27 @@ fn a_lease_outlives_the_server() {
 /// As long as a process lives, nobody else gets what it has, however long it takes.
 #[test]
 fn a_process_that_lives_keeps_what_it_has() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            let nats = connected(&server.url(), settings()).await;
-            publish(&nats, 1, 20).await;
-            let leased = lease_some(&nats.queue, 10, PATIENCE).await;
-            let other = connected(&server.url(), settings()).await;
-            let theirs = lease_some(&other.queue, 1, 4 * settings().ack_wait).await;
-            assert_eq!(ids(&theirs), [], "the whole record is the first one's");
-            settle(&nats.queue, &leased, Next::Delivered).await;
-            nats.close().await;
-            let theirs = lease_some(&other.queue, 10, settings().ack_wait / 2).await;
-            assert_eq!(theirs.len(), 10, "what is given back is there at once");
-            assert!(ids(&theirs).iter().all(|id| !ids(&leased).contains(id)));
-        });
-    }
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        publish(&nats, 1, 20).await;
+        let leased = lease_some(&nats.queue, 10, PATIENCE).await;
+        let other = connected(&server.url(), settings()).await;
+        let theirs = lease_some(&other.queue, 1, 4 * settings().ack_wait).await;
+        assert_eq!(ids(&theirs), [], "the whole record is the first one's");
+        settle(&nats.queue, &leased, Next::Delivered).await;
+        nats.close().await;
+        let theirs = lease_some(&other.queue, 10, settings().ack_wait / 2).await;
+        assert_eq!(theirs.len(), 10, "what is given back is there at once");
+        assert!(ids(&theirs).iter().all(|id| !ids(&leased).contains(id)));
+    });
 }
 
 /// A stream that is made again begins to count at 1 again: what was noted of the old one is not taken for the new one's.
 #[test]
 fn a_stream_made_again_is_not_mistaken_for_the_old_one() {
     run(async {
-        let server = NatsServer::start(NatsVersion::Newest);
+        let server = NatsServer::start();
         let nats = connected(&server.url(), settings()).await;
         publish(&nats, 1, 4).await;
         let leased = lease_some(&nats.queue, 4, PATIENCE).await;
@@ -170,36 +167,34 @@ fn a_stream_made_again_is_not_mistaken_for_the_old_one() {
 /// A process that comes when another has taken everything gets its share.
 #[test]
 fn a_late_process_gets_its_share() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            let early = connected(&server.url(), NatsSettings::default()).await;
-            let mut all = Vec::new();
-            for number in 0..400 {
-                all.extend(published(&publish(&early, number, 5).await));
-            }
-            early.queue.caught_up().await.unwrap();
-            let mut done = work(&early, 10).await;
-            let late = connected(&server.url(), NatsSettings::default()).await;
-            late.queue.caught_up().await.unwrap();
-            let end = Instant::now() + PATIENCE;
-            let mut of_late = Vec::new();
-            while of_late.len() < 500 && Instant::now() < end {
-                of_late.extend(work(&late, 100).await);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            assert!(of_late.len() >= 500, "{} of {}", of_late.len(), all.len());
-            done.extend(of_late);
-            let end = Instant::now() + PATIENCE;
-            while done.len() < all.len() && Instant::now() < end {
-                done.extend(work(&early, 500).await);
-                done.extend(work(&late, 500).await);
-            }
-            done.sort();
-            all.sort();
-            assert_eq!(done, all, "everything once");
-        });
-    }
+    run(async {
+        let server = NatsServer::start();
+        let early = connected(&server.url(), NatsSettings::default()).await;
+        let mut all = Vec::new();
+        for number in 0..400 {
+            all.extend(published(&publish(&early, number, 5).await));
+        }
+        early.queue.caught_up().await.unwrap();
+        let mut done = work(&early, 10).await;
+        let late = connected(&server.url(), NatsSettings::default()).await;
+        late.queue.caught_up().await.unwrap();
+        let end = Instant::now() + PATIENCE;
+        let mut of_late = Vec::new();
+        while of_late.len() < 500 && Instant::now() < end {
+            of_late.extend(work(&late, 100).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(of_late.len() >= 500, "{} of {}", of_late.len(), all.len());
+        done.extend(of_late);
+        let end = Instant::now() + PATIENCE;
+        while done.len() < all.len() && Instant::now() < end {
+            done.extend(work(&early, 500).await);
+            done.extend(work(&late, 500).await);
+        }
+        done.sort();
+        all.sort();
+        assert_eq!(done, all, "everything once");
+    });
 }
 
 async fn work(nats: &Nats, max: usize) -> Vec<nahook_core::DeliveryId> {
@@ -211,37 +206,35 @@ async fn work(nats: &Nats, max: usize) -> Vec<nahook_core::DeliveryId> {
 /// An endpoint that takes nothing fills all the room a process has: others are served all the same, and nothing is lost.
 #[test]
 fn an_endpoint_that_takes_all_the_room_does_not_hold_others_back() {
-    for version in VERSIONS {
-        run(async {
-            let server = NatsServer::start(version);
-            let mut settings = NatsSettings::default();
-            settings.window_len_max = 200;
-            settings.ack_wait = Duration::from_secs(1);
-            let nats = connected(&server.url(), settings).await;
-            let mut slow = HashSet::new();
-            for number in 0..1_000 {
-                slow.extend(published(&publish(&nats, number, 1).await));
-            }
-            let wide = publish(&nats, 5_000, 2).await;
-            let to_other = wide[1].id();
-            let bounded = LeaseRequest {
-                exceptions: vec![(nth_endpoint_id(0), 1)],
-                ..request(1, 100)
-            };
-            let end = Instant::now() + PATIENCE;
-            let mut came = Vec::new();
-            while !came.contains(&to_other) {
-                assert!(
-                    Instant::now() < end,
-                    "the other endpoint's delivery has not come"
-                );
-                came.extend(ids(&nats.queue.lease(&bounded).await.unwrap().deliveries));
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+    run(async {
+        let server = NatsServer::start();
+        let mut settings = NatsSettings::default();
+        settings.window_len_max = 200;
+        settings.ack_wait = Duration::from_secs(1);
+        let nats = connected(&server.url(), settings).await;
+        let mut slow = HashSet::new();
+        for number in 0..1_000 {
+            slow.extend(published(&publish(&nats, number, 1).await));
+        }
+        let wide = publish(&nats, 5_000, 2).await;
+        let to_other = wide[1].id();
+        let bounded = LeaseRequest {
+            exceptions: vec![(nth_endpoint_id(0), 1)],
+            ..request(1, 100)
+        };
+        let end = Instant::now() + PATIENCE;
+        let mut came = Vec::new();
+        while !came.contains(&to_other) {
             assert!(
-                came.len() <= 2,
-                "one of the slow endpoint's at a time: {came:?}"
+                Instant::now() < end,
+                "the other endpoint's delivery has not come"
             );
-        });
-    }
+            came.extend(ids(&nats.queue.lease(&bounded).await.unwrap().deliveries));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(
+            came.len() <= 2,
+            "one of the slow endpoint's at a time: {came:?}"
+        );
+    });
 }

@@ -21,7 +21,7 @@ use nahook_queue::{DeliveryLog as _, DeliveryQueue as _, DeliveryStatus, Next};
 use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::declare::{Workspace, workspace_id};
 use nahook_testkit::run;
-use nahook_testserver::{NatsServer, NatsVersion};
+use nahook_testserver::NatsServer;
 use support::{ids, publish, published, request, settle};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -50,8 +50,7 @@ impl Process {
         settings.supervisor = Supervisor::new();
         settings.log = true;
         settings.ack_wait = Duration::from_secs(2);
-        // So that the processes move retries, and every retry moves.
-        settings.scheduled_messages = false;
+        // So that every retry moves.
         settings.keep_retries_for = Duration::ZERO;
         let nats = connect(url, settings.clone()).await.unwrap();
         let store = MemoryStore::default();
@@ -171,7 +170,7 @@ async fn kill_and_go_on(process: &Process, which: Loop, death: Death, first: u64
 
 fn kill_each(death: Death) {
     run(async {
-        let server = NatsServer::start(NatsVersion::Newest);
+        let server = NatsServer::start();
         let process = Process::start(&server.url()).await;
         for (which, nth) in loops().into_iter().zip(1..) {
             kill_and_go_on(&process, which, death, nth * 1_000).await;
@@ -202,7 +201,7 @@ fn loops_that_are_aborted_start_again() {
 #[test]
 fn all_loops_end_with_their_process() {
     run(async {
-        let server = NatsServer::start(NatsVersion::Newest);
+        let server = NatsServer::start();
         let process = Process::start(&server.url()).await;
         let supervisor = process.settings.supervisor.clone();
         process.nats.close().await;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_queue::{DeliveryLog as _, DeliveryStatus};
-use nahook_testserver::{NatsServer, NatsVersion, PostgresServer};
+use nahook_testserver::{NatsServer, PostgresServer};
 
 use self::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
 use self::support::process::Nahook;
@@ -95,7 +95,7 @@ async fn each_does_its_part_on_a_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_does_its_part_over_nats() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     each_does_its_part(&["--queue", &nats.url()]).await;
 }
 
@@ -112,7 +112,7 @@ async fn the_first_start_is_that_of_who_takes_events_in() {
 /// A file and memory are one process's: the start is refused, and says what to set.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_one_process_can_have_is_not_divided() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let url = nats.url();
     let dir = tempfile::tempdir().unwrap();
     for role in ["ingest", "worker"] {

@@ -9,7 +9,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use nahook_testserver::{NatsServer, NatsVersion, PostgresServer};
+use nahook_testserver::{NatsServer, PostgresServer};
 use serde_json::{Value, json};
 
 use self::support::SOON;
@@ -93,19 +93,17 @@ async fn a_test_event_arrives_from_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_event_arrives_over_nats() {
-    for version in [NatsVersion::Debian, NatsVersion::Newest] {
-        let nats = NatsServer::start(version);
-        let receiver = Receiver::start().await;
-        let queue = nats.url();
-        let settings = [&ALLOW_LOOPBACK[..], &["--queue", &queue]].concat();
-        let server = Server::with_settings(&manifest(&receiver), &settings).await;
-        arrives(&server, &receiver).await;
-    }
+    let nats = NatsServer::start();
+    let receiver = Receiver::start().await;
+    let queue = nats.url();
+    let settings = [&ALLOW_LOOPBACK[..], &["--queue", &queue]].concat();
+    let server = Server::with_settings(&manifest(&receiver), &settings).await;
+    arrives(&server, &receiver).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_event_arrives_over_nats_beside_postgres() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let receiver = Receiver::start().await;
     let url = PostgresServer::shared().create_database();
     let (manifest, queue) = (manifest(&receiver), nats.url());

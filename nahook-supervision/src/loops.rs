@@ -77,8 +77,6 @@ loops! {
     NatsConsumers = "nats_consumers",
     /// Reads the notes on what was settled.
     NatsNotes = "nats_notes",
-    /// Moves retries that have come due.
-    NatsWake = "nats_wake",
     /// Extends the records in hand and removes old notes.
     NatsKeeper = "nats_keeper",
     /// Releases records that exceed the fair share of this process.

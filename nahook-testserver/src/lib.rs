@@ -16,7 +16,7 @@ mod programs;
 mod supervisor;
 mod tools;
 
-pub use self::nats::{NatsCluster, NatsOptions, NatsServer, NatsVersion};
+pub use self::nats::{NatsCluster, NatsOptions, NatsServer};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::PostgresServer;
 pub use self::tools::{nahook_python, python};

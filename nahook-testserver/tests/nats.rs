@@ -9,10 +9,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 use serde_json::Value;
-
-const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Newest];
 
 /// A connection, and what the server says of itself first.
 fn connect(server: &NatsServer) -> (TcpStream, Value) {
@@ -53,30 +51,28 @@ fn ask(server: &NatsServer, subject: &str, body: &str) -> Value {
 
 #[test]
 fn a_killed_server_comes_back_on_its_port_with_its_store() {
-    for version in VERSIONS {
-        let server = NatsServer::start(version);
-        let made = ask(
-            &server,
-            "$JS.API.STREAM.CREATE.kept",
-            r#"{"name":"kept","subjects":["kept.>"],"storage":"file","retention":"limits"}"#,
-        );
-        assert!(made.get("error").is_none(), "{made}");
-        let stored = ask(&server, "kept.1", "a message");
-        assert_eq!(stored["seq"], 1);
+    let server = NatsServer::start();
+    let made = ask(
+        &server,
+        "$JS.API.STREAM.CREATE.kept",
+        r#"{"name":"kept","subjects":["kept.>"],"storage":"file","retention":"limits"}"#,
+    );
+    assert!(made.get("error").is_none(), "{made}");
+    let stored = ask(&server, "kept.1", "a message");
+    assert_eq!(stored["seq"], 1);
 
-        server.kill();
-        let refused = TcpStream::connect(("127.0.0.1", server.port())).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    server.kill();
+    let refused = TcpStream::connect(("127.0.0.1", server.port())).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 
-        server.start_again();
-        let info = ask(&server, "$JS.API.STREAM.INFO.kept", "");
-        assert_eq!(info["state"]["messages"], 1);
-    }
+    server.start_again();
+    let info = ask(&server, "$JS.API.STREAM.INFO.kept", "");
+    assert_eq!(info["state"]["messages"], 1);
 }
 
 #[test]
 fn a_frozen_server_answers_nothing_until_it_is_thawed() {
-    let server = NatsServer::start(NatsVersion::Newest);
+    let server = NatsServer::start();
     let (mut stream, _) = connect(&server);
     stream.write_all(b"CONNECT {}\r\n").unwrap();
     assert_eq!(line(&mut stream).unwrap(), "+OK");
@@ -97,28 +93,26 @@ fn a_frozen_server_answers_nothing_until_it_is_thawed() {
 }
 
 #[test]
-fn the_versions_and_the_settings_are_those_asked_for() {
-    for (version, number) in VERSIONS.into_iter().zip(["2.9.", "2.14."]) {
-        let options = NatsOptions::new(version)
-            .max_payload(12_345)
-            .token("secret");
-        let (_, info) = connect(&options.start());
-        assert!(info["version"].as_str().unwrap().starts_with(number));
-        assert_eq!(info["max_payload"], 12_345);
-        assert_eq!(info["auth_required"], true);
-    }
-    NatsOptions::new(NatsVersion::Newest).sync_always().start();
+fn settings_are_those_asked_for() {
+    let options = NatsOptions::new().max_payload(12_345).token("secret");
+    let (_, info) = connect(&options.start());
+    assert_eq!(info["max_payload"], 12_345);
+    assert_eq!(info["auth_required"], true);
+    NatsOptions::new().sync_always().start();
 }
 
 #[test]
-fn a_cluster_elects_another_leader_for_the_one_that_is_killed() {
-    let cluster = NatsOptions::new(NatsVersion::Newest).start_cluster();
-    let made = ask(
-        &cluster.nodes()[0],
-        "$JS.API.STREAM.CREATE.kept",
-        r#"{"name":"kept","subjects":["kept.>"],"storage":"file","retention":"limits","num_replicas":3}"#,
-    );
-    assert!(made.get("error").is_none(), "{made}");
+fn killed_leader_of_a_cluster_is_replaced() {
+    let cluster = NatsOptions::new().start_cluster();
+    // Whoever leads the cluster may change at any time, and the next takes its peers for offline until it has heard of them.
+    wait_for(|| {
+        let made = ask(
+            &cluster.nodes()[0],
+            "$JS.API.STREAM.CREATE.kept",
+            r#"{"name":"kept","subjects":["kept.>"],"storage":"file","retention":"limits","num_replicas":3}"#,
+        );
+        made.get("error").is_none().then_some(())
+    });
     let leader = wait_for(|| cluster.stream_leader("kept"));
     cluster.nodes()[leader].kill();
     let next = wait_for(|| cluster.stream_leader("kept").filter(|next| *next != leader));

@@ -13,7 +13,7 @@ mod drain;
 mod publish;
 mod support;
 
-use nahook_testserver::{NatsOptions, NatsVersion};
+use nahook_testserver::NatsOptions;
 
 use self::support::{Scale, fdatasync_rate};
 
@@ -33,7 +33,7 @@ fn main() {
         "fdatasync after an append: {:.0} a second",
         fdatasync_rate()
     );
-    let newest = NatsOptions::new(NatsVersion::Newest);
+    let newest = NatsOptions::new();
     let settings = [
         ("default", newest.clone()),
         ("always", newest.sync_always()),

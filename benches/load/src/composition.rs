@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion, PostgresServer};
+use nahook_testserver::{NatsOptions, NatsServer, PostgresServer};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -177,7 +177,7 @@ impl Running {
 }
 
 fn start_nats(sync_always: bool) -> NatsServer {
-    let options = NatsOptions::new(NatsVersion::Newest);
+    let options = NatsOptions::new();
     if sync_always {
         options.sync_always().start()
     } else {

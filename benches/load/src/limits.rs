@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nahook_testserver::{NatsOptions, NatsVersion, PostgresServer};
+use nahook_testserver::{NatsOptions, PostgresServer};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -230,7 +230,7 @@ fn publishing(
     callers: usize,
     sync_always: bool,
 ) -> Result<Limit, Failure> {
-    let options = NatsOptions::new(NatsVersion::Newest);
+    let options = NatsOptions::new();
     let server = if sync_always {
         options.sync_always().start()
     } else {

@@ -1,11 +1,46 @@
-//! What the server's answers say of a record.
+//! Outcomes of records, and the server's answers that tell them.
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::{Message, StatusCode};
 use nahook_core::FailureKind;
 use serde::Deserialize;
 
-use super::{Fate, Refusal};
+/// Outcome of sending a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RecordOutcome {
+    /// A stream holds it.
+    Stored,
+    /// No stream holds it nor will.
+    Refused(Refusal),
+    /// A stream may hold it.
+    Unclear(FailureKind),
+}
+
+/// Reason for which no stream holds a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refusal {
+    /// The NATS user has no right to publish to its subject.
+    Forbidden,
+    /// The stream or the account is full, or closed for writing.
+    Full,
+    /// No connection, no leader or no stream took it just now.
+    Nobody,
+    /// It is a probe, which names another stream.
+    OtherStream,
+    /// It is larger than the server or the stream permits.
+    TooLarge,
+}
+
+impl Refusal {
+    pub(crate) fn kind(self) -> FailureKind {
+        match self {
+            Self::Forbidden | Self::Full | Self::Nobody | Self::OtherStream => {
+                FailureKind::QueueUnavailable
+            }
+            Self::TooLarge => FailureKind::PayloadTooLarge,
+        }
+    }
+}
 
 #[derive(Deserialize)]
 struct Acknowledgement {
@@ -21,9 +56,9 @@ struct Refused {
     err_code: u64,
 }
 
-pub(super) fn fate_of(message: &Message) -> Fate {
+pub(super) fn outcome_of(message: &Message) -> RecordOutcome {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
-        return Fate::Refused(Refusal::Nobody);
+        return RecordOutcome::Refused(Refusal::Nobody);
     }
     match serde_json::from_slice(&message.payload) {
         Ok(Acknowledgement {
@@ -32,13 +67,13 @@ pub(super) fn fate_of(message: &Message) -> Fate {
         }) => of_code(ErrorCode(refused.err_code)),
         Ok(Acknowledgement {
             stream: Some(_), ..
-        }) => Fate::Stored,
-        _ => Fate::Unclear(FailureKind::Internal),
+        }) => RecordOutcome::Stored,
+        _ => RecordOutcome::Unclear(FailureKind::Internal),
     }
 }
 
-/// The codes that are known to be said of messages that were not stored; what is not listed is unclear.
-fn of_code(code: ErrorCode) -> Fate {
+/// Outcome of a record that was answered with an error. Only listed codes are known to mean that it was not stored.
+fn of_code(code: ErrorCode) -> RecordOutcome {
     let refusal = match code {
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
             Refusal::TooLarge
@@ -50,7 +85,7 @@ fn of_code(code: ErrorCode) -> Fate {
         | ErrorCode::CLUSTER_NOT_LEADER
         | ErrorCode::STREAM_NOT_FOUND
         | ErrorCode::STREAM_OFFLINE => Refusal::Nobody,
-        // The store refused: also how a stream says that its limits are reached.
+        // STREAM_STORE_FAILED is also the answer of a stream that has reached its limits.
         ErrorCode::STREAM_STORE_FAILED
         | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
         | ErrorCode::INSUFFICIENT_RESOURCES
@@ -58,11 +93,11 @@ fn of_code(code: ErrorCode) -> Fate {
         | ErrorCode::STORAGE_RESOURCES_EXCEEDED
         | ErrorCode::STREAM_LIMITS
         | ErrorCode::STREAM_SEALED => Refusal::Full,
-        // Said of a probe.
+        // The answer to a probe.
         ErrorCode::STREAM_NOT_MATCH => Refusal::OtherStream,
-        _ => return Fate::Unclear(FailureKind::Internal),
+        _ => return RecordOutcome::Unclear(FailureKind::Internal),
     };
-    Fate::Refused(refusal)
+    RecordOutcome::Refused(refusal)
 }
 
 #[cfg(test)]
@@ -70,19 +105,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_listed_is_unclear() {
-        // Among them a wrong last sequence, an internal error, and codes that do not exist.
+    fn unlisted_code_is_unclear() {
+        // A wrong last sequence, an internal error, and codes that do not exist, among others.
         for code in [0, 10_003, 10_051, 10_070, 10_071, 10_164, 99_999] {
             assert_eq!(
                 of_code(ErrorCode(code)),
-                Fate::Unclear(FailureKind::Internal),
+                RecordOutcome::Unclear(FailureKind::Internal),
                 "{code}"
             );
         }
     }
 
     #[test]
-    fn what_is_listed_is_definite() {
+    fn listed_code_is_definite() {
         let rows = [
             (10_002, Refusal::Full),
             (10_006, Refusal::Nobody),
@@ -102,7 +137,11 @@ mod tests {
             (10_118, Refusal::Nobody),
         ];
         for (code, refusal) in rows {
-            assert_eq!(of_code(ErrorCode(code)), Fate::Refused(refusal), "{code}");
+            assert_eq!(
+                of_code(ErrorCode(code)),
+                RecordOutcome::Refused(refusal),
+                "{code}"
+            );
             assert!(!refusal.kind().may_be_queued(), "{code}");
         }
     }

@@ -1,9 +1,9 @@
-//! The records that were sent and not answered, and which of them a permission error is about.
+//! Records in flight, and the permission errors that refuse them.
 //!
-//! The server reports a missing right by the subject alone, beside the answers. Each such error is about another record
-//! that was sent to that subject and will never be answered. So a record is known to be refused only once there are as many
-//! errors as records without an answer; until then nothing more is sent there. That makes it certain: a record that was
-//! taken just before the right was withdrawn is answered, and is not among them.
+//! The server reports a missing right beside the answers, and names the subject alone. Each such error stands for one record
+//! that was sent to that subject and will never be answered. So the records of a subject are known to be refused only once
+//! there are as many errors as records without an answer. Until then nothing more is sent there. A record that was stored just
+//! before the right was withdrawn is answered, and so is not among them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,29 +11,29 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
-use super::{Fate, Refusal};
+use super::answer::{RecordOutcome, Refusal};
 
-/// After what silence a record lets others be sent …
+/// Silence after which a record releases its permit …
 const SILENCE: Duration = Duration::from_secs(3);
-/// … and is not waited for any more: who leads the stream may have ended with it, and nobody will ever answer.
+/// … and after which it is given up: the leader of the stream may have ended with it, and then no answer comes.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 
-/// A record without an answer. It stays also if nobody waits for it any more: an error may be about it.
+/// Record without an answer. It stays even if nobody waits for it any more: an error may be about it.
 pub(super) struct Record {
     pub(super) subject: String,
-    pub(super) answer: oneshot::Sender<Fate>,
+    pub(super) answer: oneshot::Sender<RecordOutcome>,
     pub(super) generation: u64,
     pub(super) sent_at: Instant,
-    /// Given back when the record is answered, its connection is lost, or it has been silent for long: later ones need not
-    /// wait for it.
+    /// Released when the record is answered, its connection is lost, or it has been silent for long, so that later ones are
+    /// sent.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The permission errors about a subject that are not known to be about a certain record.
+/// Permission errors about a subject that are not matched to records yet.
 enum Unmatched {
     Errors(usize),
-    /// A record was given up meanwhile, so that an error may be about that one: nothing is concluded, and nothing sent,
-    /// until all that was sent is answered or given up.
+    /// A record was given up, and an error may be about that one. Nothing is concluded and nothing sent until this instant,
+    /// when everything that was sent is answered or given up.
     Until(Instant),
 }
 
@@ -45,10 +45,12 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Takes a record in that is about to be sent; `None` if it is refused instead.
+    /// Registers a record that is about to be sent. Returns its token, or `None` if it is refused instead.
     pub(super) fn insert(&mut self, record: Record) -> Option<u64> {
         if self.unmatched.contains_key(&record.subject) {
-            let _ = record.answer.send(Fate::Refused(Refusal::Forbidden));
+            let _ = record
+                .answer
+                .send(RecordOutcome::Refused(Refusal::Forbidden));
             return None;
         }
         self.drawn += 1;
@@ -56,15 +58,15 @@ impl InFlight {
         Some(self.drawn)
     }
 
-    pub(super) fn answer(&mut self, token: u64, fate: Fate) {
+    pub(super) fn answer(&mut self, token: u64, outcome: RecordOutcome) {
         let Some(record) = self.records.remove(&token) else {
             return;
         };
-        let _ = record.answer.send(fate);
+        let _ = record.answer.send(outcome);
         self.match_errors(&record.subject);
     }
 
-    /// Takes a permission error in.
+    /// Counts a permission error.
     pub(super) fn forbid(&mut self, subject: &str) {
         let unmatched = self
             .unmatched
@@ -88,7 +90,9 @@ impl InFlight {
         }
         self.unmatched.remove(subject);
         for (_, record) in self.records.extract_if(|_, record| of_subject(record)) {
-            let _ = record.answer.send(Fate::Refused(Refusal::Forbidden));
+            let _ = record
+                .answer
+                .send(RecordOutcome::Refused(Refusal::Forbidden));
         }
     }
 
@@ -99,7 +103,7 @@ impl InFlight {
         }
     }
 
-    /// Gives up what has been silent for long, and lets later records pass what has been silent for a while.
+    /// Gives up records that have been silent for long, and releases the permits of those that have been for a while.
     pub(super) fn give_up_silent(&mut self) {
         let now = Instant::now();
         for record in self.records.values_mut() {
@@ -112,17 +116,17 @@ impl InFlight {
             .retain(|_, unmatched| !matches!(unmatched, Unmatched::Until(until) if *until <= now));
     }
 
-    /// Gives up what was sent over earlier connections.
+    /// Gives up the records of earlier connections.
     pub(super) fn give_up_before(&mut self, generation: u64) {
         self.give_up(|record| record.generation < generation);
     }
 
-    /// Gives up everything: no answer can arrive.
+    /// Gives up all records, because no answer can arrive.
     pub(super) fn give_up_all(&mut self) {
         self.give_up(|_| true);
     }
 
-    /// Ends the waiting for these records without a word: a stream may hold them.
+    /// Drops these records without an outcome: a stream may hold them.
     fn give_up(&mut self, which: impl Fn(&Record) -> bool) {
         for (_, record) in self.records.extract_if(|_, record| which(record)) {
             if let Some(unmatched) = self.unmatched.get_mut(&record.subject) {
@@ -136,18 +140,18 @@ impl InFlight {
 mod tests {
     use super::*;
 
-    const REFUSED: Result<Fate, oneshot::error::TryRecvError> =
-        Ok(Fate::Refused(Refusal::Forbidden));
-    const OPEN: Result<Fate, oneshot::error::TryRecvError> =
+    const REFUSED: Result<RecordOutcome, oneshot::error::TryRecvError> =
+        Ok(RecordOutcome::Refused(Refusal::Forbidden));
+    const OPEN: Result<RecordOutcome, oneshot::error::TryRecvError> =
         Err(oneshot::error::TryRecvError::Empty);
-    const GIVEN_UP: Result<Fate, oneshot::error::TryRecvError> =
+    const GIVEN_UP: Result<RecordOutcome, oneshot::error::TryRecvError> =
         Err(oneshot::error::TryRecvError::Closed);
 
     fn send(
         in_flight: &mut InFlight,
         subject: &str,
         generation: u64,
-    ) -> (Option<u64>, oneshot::Receiver<Fate>) {
+    ) -> (Option<u64>, oneshot::Receiver<RecordOutcome>) {
         let (answer, receiver) = oneshot::channel();
         let token = in_flight.insert(Record {
             subject: subject.to_owned(),
@@ -181,8 +185,8 @@ mod tests {
         // Nothing is sent meanwhile, so that this comes to an end.
         let (token, mut third) = send(&mut in_flight, "a", 0);
         assert_eq!((token, third.try_recv()), (None, REFUSED));
-        in_flight.answer(first_token.unwrap(), Fate::Stored);
-        assert_eq!(first.try_recv(), Ok(Fate::Stored));
+        in_flight.answer(first_token.unwrap(), RecordOutcome::Stored);
+        assert_eq!(first.try_recv(), Ok(RecordOutcome::Stored));
         assert_eq!(second.try_recv(), REFUSED);
     }
 

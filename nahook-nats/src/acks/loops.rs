@@ -1,4 +1,4 @@
-//! The loops that take answers and permission errors, and give up what is never answered.
+//! Loops that receive answers and permission errors, and give up records that are never answered.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,19 +12,29 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Acks;
-use super::answer::fate_of;
-use crate::connection::Link;
+use super::answer::outcome_of;
+use crate::connection::{Connection, Link};
 use crate::violation::Violation;
 
-/// How long after a new connection acknowledgements of what was sent over an older one are waited for: what the client
-/// still had in its buffer goes out first.
+/// Time after which a new connection ends the waiting for records of older ones: the client sends what it had buffered first.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often silent records are looked for.
+/// Interval of giving up silent records.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Spawns the loops. They end with the last handle to `acks`.
-pub(super) async fn spawn(acks: &Arc<Acks>, supervisor: &Supervisor) -> Result<(), SubscribeError> {
-    // These outlive their loops, so that what comes waits for them to start again.
+impl Acks {
+    /// Subscribes to acknowledgements and spawns the loops. They end with the last handle.
+    pub(crate) async fn start(
+        connection: &Connection,
+        supervisor: &Supervisor,
+    ) -> Result<Arc<Self>, SubscribeError> {
+        let acks = Arc::new(Self::new(connection));
+        spawn(&acks, supervisor).await?;
+        Ok(acks)
+    }
+}
+
+async fn spawn(acks: &Arc<Acks>, supervisor: &Supervisor) -> Result<(), SubscribeError> {
+    // These outlive their loops, so that messages wait for a loop that starts again.
     let subscriber = Arc::new(Mutex::new(Some(subscribe(acks).await?)));
     let violations = Arc::new(Mutex::new(acks.connection.violations()));
     let (weak, open) = (Arc::downgrade(acks), acks.open.subscribe());
@@ -75,7 +85,7 @@ async fn listen(acks: Weak<Acks>, subscriber: Arc<Mutex<Option<Subscriber>>>) ->
         };
         let token = message.subject.rsplit('.').next();
         if let Some(token) = token.and_then(|token| token.parse().ok()) {
-            acks.in_flight().answer(token, fate_of(&message));
+            acks.in_flight().answer(token, outcome_of(&message));
         }
     }
 }
@@ -86,7 +96,7 @@ async fn watch(acks: Weak<Acks>, violations: Arc<Mutex<Receiver<Violation>>>) ->
         Some(acks) => acks.connection.link(),
         None => return Exit::Stopped,
     };
-    // What was missed while the loop was down is made good.
+    // A change that was missed while the loop was down is made up for.
     link.mark_changed();
     let mut give_up_at = None;
     loop {
@@ -125,7 +135,7 @@ async fn watch(acks: Weak<Acks>, violations: Arc<Mutex<Receiver<Violation>>>) ->
                 match violation {
                     Ok(violation) if violation.is_of_inbox() => acks.in_flight().give_up_all(),
                     Ok(Violation::Publish(subject)) => acks.in_flight().forbid(&subject),
-                    // Errors that were missed leave their records unanswered, which is true as well.
+                    // Records whose errors were missed stay unanswered, which claims nothing.
                     Ok(Violation::Subscribe(_)) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Exit::Stopped,
                 }

@@ -1,81 +1,44 @@
-//! Sending records and taking the server's acknowledgements, all through one inbox.
+//! Sends records and receives their acknowledgements through one inbox.
 
 mod answer;
 mod in_flight;
 mod loops;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
 use bytes::Bytes;
-use nahook_core::FailureKind;
-use nahook_supervision::Supervisor;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::Instant;
 
+pub(crate) use self::answer::{RecordOutcome, Refusal};
 use self::in_flight::{InFlight, Record};
 use crate::connection::Connection;
 
-/// How long a record that may be sent again is waited for before it is.
+/// Time after which a record without an answer is sent again, if that is allowed.
 const OVERDUE: Duration = Duration::from_secs(3);
-/// How soon a record that nobody took is sent again …
+/// Pause before a record that nobody took is sent again …
 const PAUSE: Duration = Duration::from_millis(100);
-/// … and for how long: a leader is chosen within that, and a stream that is gone must not hold up what does not need it.
+/// … and the time for which that goes on: long enough for the election of a leader, and short enough for callers that do not
+/// need the stream.
 const RESEND_FOR: Duration = Duration::from_secs(2);
-/// The name of no stream: a stream refuses a message that expects it, and does not store it.
+/// Name of no stream. A stream refuses a message that expects it.
 const NO_STREAM: &str = "-";
 
-/// What became of a record.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fate {
-    /// A stream holds it.
-    Stored,
-    /// No stream holds it nor will.
-    Refused(Refusal),
-    /// A stream may hold it.
-    Unclear(FailureKind),
-}
-
-/// Why no stream holds a record.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refusal {
-    /// We have no right to publish to its subject.
-    Forbidden,
-    /// The stream or the account is full, or closed for writing.
-    Full,
-    /// Nobody took it just now: no connection, no leader, no stream.
-    Nobody,
-    /// It is a probe, for another stream.
-    OtherStream,
-    /// It is larger than the server or the stream takes.
-    TooLarge,
-}
-
-impl Refusal {
-    pub(crate) fn kind(self) -> FailureKind {
-        match self {
-            Self::Forbidden | Self::Full | Self::Nobody | Self::OtherStream => {
-                FailureKind::QueueUnavailable
-            }
-            Self::TooLarge => FailureKind::PayloadTooLarge,
-        }
-    }
-}
-
-/// A message for a stream.
+/// Message for a stream.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) subject: String,
-    /// By which the server knows a repeated one; absent where repeating does no harm.
+    /// Lets the server drop a repeated one. Absent where repeating does no harm.
     pub(crate) id: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl Outgoing {
-    /// A message that the stream of this subject refuses, with [`Refusal::OtherStream`], after it has checked everything
-    /// but whether it has room.
+    /// Makes a message that the stream of this subject refuses with [`Refusal::OtherStream`], after it has checked everything
+    /// except its room.
     pub(crate) fn probe(subject: String) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_STREAM, NO_STREAM);
@@ -88,7 +51,7 @@ impl Outgoing {
     }
 }
 
-/// Records that were sent and are not acknowledged yet.
+/// Sends records and matches acknowledgements to them.
 pub(crate) struct Acks {
     connection: Connection,
     inbox: String,
@@ -98,22 +61,16 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    /// Begins to listen for acknowledgements. The loops end with the last handle.
-    pub(crate) async fn start(
-        connection: &Connection,
-        supervisor: &Supervisor,
-    ) -> Result<Arc<Self>, async_nats::SubscribeError> {
-        let acks = Arc::new(Self {
+    fn new(connection: &Connection) -> Self {
+        Self {
             connection: connection.clone(),
             inbox: connection.client.new_inbox(),
             in_flight: Mutex::default(),
             open: watch::Sender::default(),
-        });
-        loops::spawn(&acks, supervisor).await?;
-        Ok(acks)
+        }
     }
 
-    /// The largest message that the server takes, in bytes.
+    /// Largest message that the server accepts, in bytes.
     pub(crate) fn max_payload(&self) -> usize {
         self.connection.client.max_payload()
     }
@@ -124,12 +81,12 @@ impl Acks {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a record; the receiver tells what becomes of it, and that is [`Fate::Unclear`] if it ends without a word.
+    /// Sends a record. The receiver gets its outcome, which is [`RecordOutcome::Unclear`] if the sender is dropped.
     pub(crate) async fn send(
         &self,
         record: Outgoing,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> oneshot::Receiver<Fate> {
+    ) -> oneshot::Receiver<RecordOutcome> {
         let (answer, receiver) = oneshot::channel();
         let Outgoing {
             subject,
@@ -138,9 +95,9 @@ impl Acks {
             body,
         } = record;
         let link = *self.connection.link().borrow();
-        // Without a connection the client would keep it and send it whenever there is one: nobody could take it back.
+        // Without a connection the client would buffer it, and nobody could take it back.
         if !link.is_up {
-            let _ = answer.send(Fate::Refused(Refusal::Nobody));
+            let _ = answer.send(RecordOutcome::Refused(Refusal::Nobody));
             return receiver;
         }
         if let Some(id) = id {
@@ -164,39 +121,37 @@ impl Acks {
             .await;
         if let Err(error) = sent {
             use async_nats::client::PublishErrorKind as Kind;
-            let fate = match error.kind() {
-                Kind::MaxPayloadExceeded => Fate::Refused(Refusal::TooLarge),
-                // Said before anything was handed to the connection.
-                Kind::InvalidSubject | Kind::Send => Fate::Refused(Refusal::Nobody),
+            let outcome = match error.kind() {
+                Kind::MaxPayloadExceeded => RecordOutcome::Refused(Refusal::TooLarge),
+                // It was not handed to the connection.
+                Kind::InvalidSubject | Kind::Send => RecordOutcome::Refused(Refusal::Nobody),
             };
-            self.in_flight().answer(token, fate);
+            self.in_flight().answer(token, outcome);
         }
         receiver
     }
 
-    /// Sends a record that may be sent again, because it has an id or says the same however often it is said, and waits so
-    /// long for what becomes of it. It is sent again while nobody takes it, and when its answer is overdue: a stream whose
-    /// leader changes may never give one.
-    pub(crate) async fn store(&self, record: Outgoing, patience: Duration) -> Fate {
+    /// Sends a record that may be stored twice, because it has an id or is idempotent. Sends it again while nobody takes it, and
+    /// when its answer is overdue: a stream whose leader changes may never answer. Returns true once a stream holds it, and
+    /// false if that is not so or not known within `patience`.
+    pub(crate) async fn store(&self, record: Outgoing, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let resend_until = until.min(Instant::now() + RESEND_FOR);
-        let mut fate = Fate::Refused(Refusal::Nobody);
         while Instant::now() < until {
             let overdue = until.min(Instant::now() + OVERDUE);
             let answer = async { self.send(record.clone(), None).await.await };
             match tokio::time::timeout_at(overdue, answer).await {
-                Ok(Ok(Fate::Refused(Refusal::Nobody))) => {
+                Ok(Ok(RecordOutcome::Refused(Refusal::Nobody))) => {
                     let again_at = Instant::now() + PAUSE;
                     if again_at >= resend_until {
-                        return fate;
+                        return false;
                     }
                     tokio::time::sleep_until(again_at).await;
                 }
-                Ok(Ok(answered)) => return answered,
-                // It may be there all the same.
-                Ok(Err(_)) | Err(_) => fate = Fate::Unclear(FailureKind::Unconfirmed),
+                Ok(Ok(outcome)) => return outcome == RecordOutcome::Stored,
+                Ok(Err(_)) | Err(_) => {}
             }
         }
-        fate
+        false
     }
 }

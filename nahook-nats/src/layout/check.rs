@@ -1,10 +1,12 @@
-//! Comparing what is there with what was asked for.
+//! Comparison of existing settings with the wanted ones, and the meaning of JetStream's errors.
 
 use std::fmt::Debug;
 
-use crate::error::ConnectError;
+use async_nats::jetstream::ErrorCode;
 
-/// The first difference between what is and what was asked for.
+use crate::error::{ConnectError, Source as Cause};
+
+/// First difference between existing and wanted settings.
 pub(super) struct Check(String, Option<ConnectError>);
 
 impl Check {
@@ -12,7 +14,7 @@ impl Check {
         Self(name.to_owned(), None)
     }
 
-    pub(super) fn same<T: PartialEq + Debug>(
+    pub(super) fn expect_same<T: PartialEq + Debug>(
         &mut self,
         setting: &'static str,
         found: &T,
@@ -28,7 +30,23 @@ impl Check {
         }
     }
 
-    pub(super) fn done(self) -> Result<(), ConnectError> {
+    pub(super) fn result(self) -> Result<(), ConnectError> {
         self.1.map_or(Ok(()), Err)
+    }
+}
+
+/// Translates an error that JetStream answered.
+pub(super) fn refused(code: ErrorCode, error: impl Into<Cause>) -> ConnectError {
+    match code {
+        ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+            ConnectError::NoJetStream
+        }
+        // A cluster that has no leader yet.
+        ErrorCode::CLUSTER_NOT_AVAILABLE
+        | ErrorCode::CLUSTER_NOT_LEADER
+        | ErrorCode::CLUSTER_NOT_ACTIVE
+        | ErrorCode::INSUFFICIENT_RESOURCES
+        | ErrorCode::CLUSTER_NO_PEERS => ConnectError::Unreachable(error.into()),
+        _ => ConnectError::Refused(error.into()),
     }
 }

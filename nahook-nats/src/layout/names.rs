@@ -1,9 +1,24 @@
-//! The names of streams and subjects.
+//! Names of streams, consumers and subjects.
 
-use super::Source;
 use crate::error::ConnectError;
 
-/// The names of streams and subjects under a prefix.
+/// Name of the consumers that all workers share.
+pub(crate) const WORKERS: &str = "workers";
+/// Name of the consumer that all recorders of the log share.
+pub(crate) const RECORDERS: &str = "recorders";
+/// Name of retries and consumers that exist only to prove a right.
+pub(crate) const CHECK: &str = "nahook-check";
+
+/// Stream that a record was taken from.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Source {
+    /// Records as they were published.
+    Deliveries,
+    /// Retries that have come due.
+    Retries,
+}
+
+/// Names of streams and subjects under a prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     prefix: String,
@@ -50,7 +65,7 @@ impl Names {
         format!("{}.log", self.prefix)
     }
 
-    /// The subject that the workers' consumer of the stream filters.
+    /// Subject that the workers' consumer of the stream filters.
     pub(crate) fn due(&self, source: Source) -> String {
         match source {
             Source::Deliveries => format!("{}.deliveries", self.prefix),
@@ -58,23 +73,18 @@ impl Names {
         }
     }
 
-    /// Where a retry waits for its second, if no schedule of the server's wakes it.
-    pub(crate) fn waiting(&self, second: u64) -> String {
-        format!("{}.retries.at.{second}", self.prefix)
-    }
-
-    /// Where retries wait.
-    pub(crate) fn all_waiting(&self) -> String {
+    /// Subjects under which earlier versions kept retries where the server had no scheduled messages.
+    pub(crate) fn unscheduled(&self) -> String {
         format!("{}.retries.at.*", self.prefix)
     }
 
-    /// The second of a subject made by [`waiting`](Self::waiting).
+    /// The second at which a retry is due that waits under one of the [`unscheduled`](Self::unscheduled) subjects.
     pub(crate) fn second_of(&self, subject: &str) -> Option<u64> {
         let rest = subject.strip_prefix(&self.prefix)?;
         rest.strip_prefix(".retries.at.")?.parse().ok()
     }
 
-    /// Where a retry waits for a schedule of the server's.
+    /// Subject of a retry that waits as a scheduled message.
     pub(crate) fn scheduled(&self, id: &str) -> String {
         format!("{}.retries.scheduled.{id}", self.prefix)
     }
@@ -83,7 +93,7 @@ impl Names {
         format!("{}.progress", self.prefix)
     }
 
-    /// Where the processes tell each other how much they have in hand; no stream's.
+    /// Subject on which the processes tell each other how much they hold; it belongs to no stream.
     pub(crate) fn workers(&self) -> String {
         format!("{}.workers", self.prefix)
     }

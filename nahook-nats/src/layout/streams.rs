@@ -1,13 +1,13 @@
-//! What the streams are like.
+//! Settings of the streams.
 
 use async_nats::jetstream::context::{
-    CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
+    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
 };
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 
-use super::check::Check;
-use super::{Names, Source, refused};
+use super::check::{Check, refused};
+use super::names::{Names, Source};
 use crate::config::{NatsSettings, Storage};
 use crate::error::ConnectError;
 
@@ -29,12 +29,13 @@ pub(super) fn retries(names: &Names, settings: &NatsSettings) -> Config {
         description: Some("nahook: deliveries that wait to be attempted again".to_owned()),
         subjects: vec![
             names.due(Source::Retries),
-            names.all_waiting(),
+            names.unscheduled(),
             names.scheduled("*"),
         ],
         retention: RetentionPolicy::WorkQueue,
         discard: DiscardPolicy::New,
         allow_direct: true,
+        allow_message_schedules: true,
         ..stream(names.stream(Source::Retries), settings)
     }
 }
@@ -67,7 +68,7 @@ pub(super) fn log(names: &Names, settings: &NatsSettings) -> Config {
     }
 }
 
-/// What every stream has: no limits, the oldest going first where there is one.
+/// Settings of every stream: no limits, and where there is one the oldest message goes first.
 fn stream(name: String, settings: &NatsSettings) -> Config {
     Config {
         name,
@@ -92,46 +93,49 @@ fn limit(limit: Option<u64>) -> i64 {
     limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
-/// Makes the stream, or checks the one that is there.
-pub(super) async fn ensure_stream(context: &Context, wanted: Config) -> Result<Info, ConnectError> {
-    let name = wanted.name.clone();
-    match context.get_stream(&name).await {
-        Ok(stream) => {
-            let info = stream.cached_info().clone();
-            check_stream(&info.config, &wanted)?;
-            return Ok(info);
-        }
-        Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(answer)
-                if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-            GetStreamErrorKind::JetStream(answer) => {
-                return Err(refused(answer.error_code(), error));
-            }
-            _ => return Err(ConnectError::Unreachable(error.into())),
+/// Creates the stream, or checks the existing one.
+pub(super) async fn ensure_stream(
+    context: &Context,
+    wanted: Config,
+) -> Result<Config, ConnectError> {
+    let found = match context.get_stream(&wanted.name).await {
+        Err(error) if is_missing(&error) => match context.create_stream(wanted.clone()).await {
+            // Another process was faster.
+            Err(error) if exists(&error) => context.get_stream(&wanted.name).await,
+            created => Ok(created.map_err(of_creating)?),
         },
+        found => found,
+    };
+    let found = found.map_err(|error| match error.kind() {
+        GetStreamErrorKind::JetStream(answer) => refused(answer.error_code(), error),
+        _ => ConnectError::Unreachable(error.into()),
+    })?;
+    let found = found.cached_info().config.clone();
+    check_stream(&found, &wanted)?;
+    Ok(found)
+}
+
+/// Allows scheduled messages on a stream that was created on a server without them.
+pub(super) async fn with_schedules(context: &Context, found: Config) -> Result<(), ConnectError> {
+    if found.allow_message_schedules {
+        return Ok(());
     }
-    match context.create_stream(wanted.clone()).await {
-        Ok(stream) => {
-            let info = stream.cached_info().clone();
-            check_stream(&info.config, &wanted)?;
-            Ok(info)
-        }
-        // Another process was faster, with other settings.
-        Err(error) => match error.kind() {
-            CreateStreamErrorKind::JetStream(answer)
-                if answer.error_code() == ErrorCode::STREAM_NAME_EXIST =>
-            {
-                let stream = context
-                    .get_stream(&name)
-                    .await
-                    .map_err(|error| ConnectError::Unreachable(error.into()))?;
-                let info = stream.cached_info().clone();
-                check_stream(&info.config, &wanted)?;
-                Ok(info)
-            }
-            _ => Err(of_creating(error)),
-        },
-    }
+    let changed = Config {
+        allow_message_schedules: true,
+        ..found
+    };
+    let changed = context.update_stream(changed).await;
+    changed.map(|_| ()).map_err(of_creating)
+}
+
+fn is_missing(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(answer)
+        if answer.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn exists(error: &CreateStreamError) -> bool {
+    matches!(error.kind(), CreateStreamErrorKind::JetStream(answer)
+        if answer.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
 
 fn of_creating(error: CreateStreamError) -> ConnectError {
@@ -151,24 +155,24 @@ fn check_stream(found: &Config, wanted: &Config) -> Result<(), ConnectError> {
         subjects.sort();
         subjects
     };
-    check.same("subjects", &sorted(found), &sorted(wanted));
-    check.same("retention", &found.retention, &wanted.retention);
-    check.same("discard policy", &found.discard, &wanted.discard);
-    check.same("storage", &found.storage, &wanted.storage);
-    check.same("replicas", &found.num_replicas, &wanted.num_replicas);
-    // No limit is said in two ways.
+    check.expect_same("subjects", &sorted(found), &sorted(wanted));
+    check.expect_same("retention", &found.retention, &wanted.retention);
+    check.expect_same("discard policy", &found.discard, &wanted.discard);
+    check.expect_same("storage", &found.storage, &wanted.storage);
+    check.expect_same("replicas", &found.num_replicas, &wanted.num_replicas);
+    // Both 0 and -1 mean no limit.
     let of = |limit: i64| if limit == 0 { -1 } else { limit };
-    check.same("max bytes", &of(found.max_bytes), &of(wanted.max_bytes));
-    check.same(
+    check.expect_same("max bytes", &of(found.max_bytes), &of(wanted.max_bytes));
+    check.expect_same(
         "max messages",
         &of(found.max_messages),
         &of(wanted.max_messages),
     );
-    check.same("max age", &found.max_age, &wanted.max_age);
-    check.same(
+    check.expect_same("max age", &found.max_age, &wanted.max_age);
+    check.expect_same(
         "duplicate window",
         &found.duplicate_window,
         &wanted.duplicate_window,
     );
-    check.done()
+    check.result()
 }

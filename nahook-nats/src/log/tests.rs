@@ -10,7 +10,7 @@ use nahook_core::{DeliveryId, Event, StoreErrorKind, Timestamp};
 use nahook_queue::{Attempt, DeliveryLog as _, DeliveryStatus, LogEntry, Standing};
 use nahook_testkit::declare::{self, Workspace, nth_endpoint_id, workspace_id};
 use nahook_testkit::{CallAnswer, CallFault, CallScript, Faulty};
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 use tokio::time::sleep;
 
 use super::text::{part, read};
@@ -139,53 +139,51 @@ async fn wait_until_recorded(store: &MemoryStore, entries: &[LogEntry]) {
 /// What was told while nobody recorded, while the store was down and while the server was gone is in the log in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_catches_up() {
-    for version in [NatsVersion::Debian, NatsVersion::Newest] {
-        let server = NatsServer::start(version);
-        let (log, writer) = open(&server).await;
-        let told: Vec<_> = (1..=20).flat_map(entries).collect();
-        writer.tell(&told).await.stored().await;
-        // The server counts for the consumer after it has acknowledged.
-        let mut lag = log.lag().await;
-        for _ in 0..100 {
-            if lag != Some(0) {
-                break;
-            }
-            sleep(Duration::from_millis(50)).await;
-            lag = log.lag().await;
+    let server = NatsServer::start();
+    let (log, writer) = open(&server).await;
+    let told: Vec<_> = (1..=20).flat_map(entries).collect();
+    writer.send(&told).await.wait_until_stored().await;
+    // The server counts for the consumer after it has acknowledged.
+    let mut lag = log.lag().await;
+    for _ in 0..100 {
+        if lag != Some(0) {
+            break;
         }
-        assert_eq!(lag, Some(1), "all of it in one message");
-
-        let store = store().await;
-        let down = CallFault {
-            answer: CallAnswer::FailBefore(StoreErrorKind::Unavailable),
-            ..CallFault::NONE
-        };
-        let recorder = Faulty::new(store.clone(), CallScript::new([down, down, down]));
-        let reading = {
-            let log = log.clone();
-            tokio::spawn(async move { log.run(recorder, std::future::pending()).await })
-        };
-        wait_until_recorded(&store, &told).await;
-
-        // Told while there is no server: told again until there is.
-        server.kill();
-        let more: Vec<_> = (21..=22).flat_map(entries).collect();
-        let telling = tokio::spawn(writer.tell(&more).await.stored());
-        sleep(Duration::from_millis(500)).await;
-        tokio::task::block_in_place(|| server.start_again());
-        telling.await.expect("it goes on");
-        wait_until_recorded(&store, &more).await;
-        reading.abort();
+        sleep(Duration::from_millis(50)).await;
+        lag = log.lag().await;
     }
+    assert_eq!(lag, Some(1), "all of it in one message");
+
+    let store = store().await;
+    let down = CallFault {
+        answer: CallAnswer::FailBefore(StoreErrorKind::Unavailable),
+        ..CallFault::NONE
+    };
+    let recorder = Faulty::new(store.clone(), CallScript::new([down, down, down]));
+    let reading = {
+        let log = log.clone();
+        tokio::spawn(async move { log.run(recorder, std::future::pending()).await })
+    };
+    wait_until_recorded(&store, &told).await;
+
+    // Told while there is no server: told again until there is.
+    server.kill();
+    let more: Vec<_> = (21..=22).flat_map(entries).collect();
+    let telling = tokio::spawn(writer.send(&more).await.wait_until_stored());
+    sleep(Duration::from_millis(500)).await;
+    tokio::task::block_in_place(|| server.start_again());
+    telling.await.expect("it goes on");
+    wait_until_recorded(&store, &more).await;
+    reading.abort();
 }
 
 /// Entries that the store refuses do not keep others from being recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_holds_nothing_up() {
-    let server = NatsServer::start(NatsVersion::Newest);
+    let server = NatsServer::start();
     let (log, writer) = open(&server).await;
-    writer.tell(&entries(1)).await.stored().await;
-    writer.tell(&entries(2)).await.stored().await;
+    writer.send(&entries(1)).await.wait_until_stored().await;
+    writer.send(&entries(2)).await.wait_until_stored().await;
     let store = store().await;
     let refused = CallFault {
         answer: CallAnswer::FailBefore(StoreErrorKind::Internal),
@@ -210,9 +208,7 @@ async fn what_is_refused_holds_nothing_up() {
 /// Entries of an event whose payload fills a message all but entirely go in several.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_payload_leaves_room_for_few_entries() {
-    let server = NatsOptions::new(NatsVersion::Newest)
-        .max_payload(40_000)
-        .start();
+    let server = NatsOptions::new().max_payload(40_000).start();
     let (log, writer) = open(&server).await;
     let mut told = Vec::new();
     let large: Vec<_> = entries(1).into_iter().cycle().take(1_000).collect();
@@ -223,7 +219,7 @@ async fn a_large_payload_leaves_room_for_few_entries() {
         event: Arc::clone(&event),
         ..entry
     }));
-    writer.tell(&told).await.stored().await;
+    writer.send(&told).await.wait_until_stored().await;
     assert!(log.lag().await.is_some_and(|lag| lag > 10), "in several");
     let store = store().await;
     let reading = {

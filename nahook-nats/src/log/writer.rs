@@ -1,4 +1,4 @@
-//! Telling the stream.
+//! Writes log entries to the stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::text::{by_event, part};
-use crate::acks::{Acks, Fate, Outgoing, Refusal};
+use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::config::NatsSettings;
 use crate::layout::Names;
 use crate::record::{LOG_ROW_LEN_MAX, Part, Room, body, headers};
 
-/// Parts are put together up to so many bytes; a larger one goes alone.
+/// Most bytes of parts that share a message. A larger part has a message of its own.
 const MESSAGE_LEN_MAX: usize = 256 << 10;
-/// Deliveries of one event in one part.
+/// Most deliveries of one event in one part.
 const PART_LEN_MAX: usize = 500;
-/// For how long what the stream has not taken is told again: entries may come twice, and late.
+/// Time for which entries are sent again that the stream has not stored. They may be stored twice, and late.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How soon.
+/// Pause before entries are sent again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Tells the stream what the workers of this process have settled.
+/// Writes what the workers of this process have settled to the stream.
 #[derive(Clone)]
 pub(crate) struct LogWriter {
     acks: Arc<Acks>,
@@ -32,10 +32,10 @@ pub(crate) struct LogWriter {
     answer_timeout: Duration,
 }
 
-/// What was sent and is not known to be stored.
-pub(crate) struct Telling {
+/// Entries that were sent and are not known to be stored.
+pub(crate) struct SentEntries {
     writer: LogWriter,
-    messages: Vec<(Arc<Vec<Part>>, oneshot::Receiver<Fate>)>,
+    messages: Vec<(Arc<Vec<Part>>, oneshot::Receiver<RecordOutcome>)>,
 }
 
 impl LogWriter {
@@ -47,21 +47,21 @@ impl LogWriter {
         }
     }
 
-    /// Hands the entries to the connection: what is handed over later reaches the server later.
-    pub(crate) async fn tell(&self, entries: &[LogEntry]) -> Telling {
-        let mut telling = Telling {
+    /// Hands the entries to the connection, in order: what is handed over later reaches the server later.
+    pub(crate) async fn send(&self, entries: &[LogEntry]) -> SentEntries {
+        let mut sent = SentEntries {
             writer: self.clone(),
             messages: Vec::new(),
         };
         for parts in self.messages(entries) {
             let parts = Arc::new(parts);
-            let answer = self.send(&parts).await;
-            telling.messages.push((parts, answer));
+            let answer = self.send_parts(&parts).await;
+            sent.messages.push((parts, answer));
         }
-        telling
+        sent
     }
 
-    /// The entries as parts, and those by message.
+    /// The entries as parts, grouped by message.
     fn messages(&self, entries: &[LogEntry]) -> Vec<Vec<Part>> {
         let room = Room::of(self.acks.max_payload()).len() + LOG_ROW_LEN_MAX;
         let (mut messages, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
@@ -93,12 +93,12 @@ impl LogWriter {
         messages
     }
 
-    async fn send(&self, parts: &[Part]) -> oneshot::Receiver<Fate> {
+    async fn send_parts(&self, parts: &[Part]) -> oneshot::Receiver<RecordOutcome> {
         let (body, offsets) = body(parts);
         let headers = headers(parts.iter().zip(offsets));
         let message = Outgoing {
             subject: self.subject.clone(),
-            // Told twice is told once: the server need not compare.
+            // Entries are idempotent, so the server need not drop repeated ones.
             id: None,
             headers,
             body: Bytes::from(body),
@@ -107,18 +107,18 @@ impl LogWriter {
     }
 }
 
-impl Telling {
-    /// Waits until the stream holds it, and tells it again where it does not. What it never takes is lost to the log, counted in
-    /// `nahook_nats_log_lost_total`, and hinders nobody: deliveries do not wait for their log.
-    pub(crate) async fn stored(self) {
+impl SentEntries {
+    /// Waits until the stream holds the entries, and sends them again where it does not. Entries that it never stores are lost
+    /// to the log and counted in `nahook_nats_log_lost_total`: deliveries do not wait for their log.
+    pub(crate) async fn wait_until_stored(self) {
         let give_up = Instant::now() + PATIENCE;
         for (parts, mut answer) in self.messages {
             loop {
                 let deadline = Instant::now() + self.writer.answer_timeout;
-                let fate = timeout_at(deadline, answer).await;
-                match fate {
-                    Ok(Ok(Fate::Stored)) => break,
-                    Ok(Ok(Fate::Refused(Refusal::TooLarge))) => {
+                let outcome = timeout_at(deadline, answer).await;
+                match outcome {
+                    Ok(Ok(RecordOutcome::Stored)) => break,
+                    Ok(Ok(RecordOutcome::Refused(Refusal::TooLarge))) => {
                         lost(&parts, "it is too large");
                         break;
                     }
@@ -129,13 +129,13 @@ impl Telling {
                     _ => {}
                 }
                 sleep(PAUSE).await;
-                answer = self.writer.send(&parts).await;
+                answer = self.writer.send_parts(&parts).await;
             }
         }
     }
 }
 
-/// The entries without the texts of their errors, which alone have no bound.
+/// The entries without the texts of their errors, the only members without a bound.
 fn part_without_errors(entries: &[&LogEntry]) -> Option<Part> {
     let entries: Vec<_> = entries
         .iter()

@@ -1,4 +1,4 @@
-//! What the tasks and the handles of a queue share.
+//! State that the tasks and the handles of a queue share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,34 +11,31 @@ use nahook_supervision::Exit;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::time::Instant;
 
-use super::notes::Position;
 use super::state::State;
-use super::wake::Alarm;
 use crate::acks::Acks;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
-use crate::layout::{Mending, Names, Source, WORKERS};
+use crate::layout::{Names, Source, StreamRepair, WORKERS};
 use crate::log::LogWriter;
 
 pub(crate) struct Hub {
     pub(super) connection: Connection,
     pub(super) acks: Arc<Acks>,
     pub(super) names: Names,
-    pub(super) mending: Arc<Mending>,
+    pub(super) repair: Arc<StreamRepair>,
     pub(super) settings: Arc<NatsSettings>,
-    /// Whether retries wait as scheduled messages.
-    pub(super) scheduled: bool,
-    /// Who is told what became of deliveries.
+    /// Delivery log, if the settings ask for it.
     pub(super) log: Option<LogWriter>,
     pub(super) started: OnceCell<()>,
     pub(super) closed: watch::Sender<bool>,
-    /// How far the notes of all processes have been read.
-    pub(super) position: Position,
-    pub(super) alarm: Alarm,
+    /// Sequence of the last note that was read.
+    pub(super) note_read: watch::Sender<u64>,
+    /// Instant up to which all notes are known to have been read.
+    notes_read_at: Mutex<Option<Instant>>,
     state: Mutex<State>,
     generation: watch::Sender<u64>,
     room: [Notify; 2],
-    /// Nothing more is taken until then.
+    /// Instant before which no more records are pulled.
     intake_from: Mutex<Instant>,
 }
 
@@ -47,24 +44,22 @@ impl Hub {
         connection: &Connection,
         acks: &Arc<Acks>,
         names: &Names,
-        mending: &Arc<Mending>,
+        repair: &Arc<StreamRepair>,
         settings: &Arc<NatsSettings>,
-        scheduled: bool,
     ) -> Self {
         Self {
             connection: connection.clone(),
             acks: Arc::clone(acks),
             names: names.clone(),
-            mending: Arc::clone(mending),
+            repair: Arc::clone(repair),
             settings: Arc::clone(settings),
-            scheduled,
             log: settings.log.then(|| LogWriter::new(acks, names, settings)),
             started: OnceCell::new(),
             closed: watch::Sender::new(false),
-            position: Position::default(),
-            alarm: Alarm::default(),
+            note_read: watch::Sender::new(0),
+            notes_read_at: Mutex::new(None),
             state: Mutex::new(State {
-                consumers: *mending.made_at().borrow(),
+                consumers: *repair.created_at().borrow(),
                 ..State::default()
             }),
             generation: watch::Sender::new(0),
@@ -81,8 +76,8 @@ impl Hub {
         self.settings.clock.now()
     }
 
-    /// Says that something may be leasable that was not.
-    pub(super) fn changed(&self) {
+    /// Wakes the workers: something may have become leasable.
+    pub(super) fn notify_changed(&self) {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
@@ -94,8 +89,8 @@ impl Hub {
         self.generation.subscribe()
     }
 
-    /// Says that records have left.
-    pub(super) fn has_room(&self) {
+    /// Wakes the intake: the window has room.
+    pub(super) fn notify_room(&self) {
         for room in &self.room {
             room.notify_one();
         }
@@ -108,7 +103,7 @@ impl Hub {
         }
     }
 
-    /// Leaves what there is to others for so long.
+    /// Pulls no records for this time, so that others get them.
     pub(super) fn pause_intake(&self, pause: Duration) {
         *self.intake_from() = Instant::now() + pause;
     }
@@ -119,7 +114,13 @@ impl Hub {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many more records may be taken in, by what those in hand are like.
+    pub(super) fn notes_read_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.notes_read_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Number of further records that fit into the window, judged by the size of the held ones.
     pub(super) fn room(&self) -> usize {
         if Instant::now() < *self.intake_from() {
             return 0;
@@ -136,13 +137,13 @@ impl Hub {
             .min(share(state.bytes, settings.window_bytes_max))
     }
 
-    /// Notes that so many of the consumer's deliveries have come.
-    pub(super) fn seen(&self, source: Source, counted: u64) {
+    /// Records that this many of the consumer's deliveries have arrived.
+    pub(super) fn mark_seen(&self, source: Source, counted: u64) {
         let seen = &mut self.state().seen[source as usize];
         *seen = counted.max(*seen);
     }
 
-    /// Waits until the streams have nothing for us that we have room for.
+    /// Waits until the streams have nothing left that this process has room for.
     pub(super) async fn wait_for_arrivals(&self) {
         for source in [Source::Deliveries, Source::Retries] {
             while !self.has_arrived(source).await {
@@ -160,7 +161,7 @@ impl Hub {
             return false;
         };
         let info = consumer.cached_info();
-        // The consumer hears of a message a moment after whoever published it.
+        // The consumer learns of a message after its publisher.
         let state = &stream.cached_info().state;
         let has_heard = match source {
             Source::Deliveries => {
@@ -173,24 +174,24 @@ impl Hub {
             || self.room() == 0
     }
 
-    /// Tells the server that these records are done. A word that gets lost is told again when it brings the record again.
+    /// Acknowledges records. If the acknowledgement gets lost, the record comes again, and is acknowledged again.
     pub(super) async fn acknowledge(&self, acks: impl IntoIterator<Item = Subject>) {
-        self.tell(acks, "+ACK").await;
+        self.send_word(acks, "+ACK").await;
     }
 
-    /// Tells the server that these records are in work.
+    /// Tells the server that these records are in progress.
     pub(super) async fn keep_alive(&self, acks: impl IntoIterator<Item = Subject>) {
-        self.tell(acks, "+WPI").await;
+        self.send_word(acks, "+WPI").await;
     }
 
-    /// Tells the server to give these records to somebody else.
-    pub(super) async fn give_back(&self, acks: impl IntoIterator<Item = Subject>) {
-        self.tell(acks, "-NAK").await;
+    /// Releases records to other processes.
+    pub(super) async fn send_nak(&self, acks: impl IntoIterator<Item = Subject>) {
+        self.send_word(acks, "-NAK").await;
     }
 
-    async fn tell(&self, acks: impl IntoIterator<Item = Subject>, word: &'static str) {
+    async fn send_word(&self, acks: impl IntoIterator<Item = Subject>, word: &'static str) {
         for ack in acks.into_iter().filter(|ack| !ack.is_empty()) {
-            // Without a connection it would be told when nobody cares any more.
+            // Without a connection the client would send it too late.
             if !self.connection.is_up() {
                 return;
             }
@@ -200,18 +201,18 @@ impl Hub {
     }
 }
 
-/// Lets no acknowledgement that was meant for a consumer reach another that was made in its place.
-pub(super) async fn mind_consumers(hub: Arc<Hub>) -> Exit {
-    let mut made_at = hub.mending.made_at();
-    // What changed while the loop was down is made good.
-    made_at.mark_changed();
-    while made_at.changed().await.is_ok() {
-        let now = *made_at.borrow_and_update();
+/// Keeps acknowledgements that were meant for a consumer from another that was created in its place.
+pub(super) async fn watch_consumers(hub: Arc<Hub>) -> Exit {
+    let mut created_at = hub.repair.created_at();
+    // A change that was missed while the loop was down is made up for.
+    created_at.mark_changed();
+    while created_at.changed().await.is_ok() {
+        let now = *created_at.borrow_and_update();
         let mut state = hub.state();
         for source in [Source::Deliveries, Source::Retries] {
             if now[source as usize] != state.consumers[source as usize] {
                 state.forget_acks(source);
-                // The new one begins to count anew.
+                // The new one counts from 1.
                 state.seen[source as usize] = 0;
             }
         }

@@ -1,13 +1,13 @@
-//! Pulling records from a stream into the hands of this process, as far as there is room.
+//! Pulls records from a stream, as far as there is room.
 
-use nahook_core::Causes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
+use nahook_core::Causes;
 use nahook_supervision::Exit;
 use tokio::time::{Instant, sleep_until};
 
@@ -18,19 +18,19 @@ use crate::acks::Outgoing;
 use crate::layout::{Source, WORKERS};
 use crate::record::{self, Malformed};
 
-/// How many records are asked for at a time.
+/// Most records that are requested at a time.
 const BATCH: usize = 256;
-/// How long a request waits at the server for records …
+/// Time for which a request waits at the server for records …
 const EXPIRES: Duration = Duration::from_secs(20);
-/// … how often the server says that it does …
+/// … interval of the server's heartbeats meanwhile …
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// … and after what silence it is taken for lost.
+/// … and silence after which the request counts as lost.
 const SILENCE: Duration = Duration::from_millis(2_500);
-/// How soon a request is made again that the server has refused.
+/// Pause after a request that the server refused.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The header that tells how many records of a request that has ended will not come.
+/// Header with the number of records that a request ended without.
 const UNANSWERED: &str = "Nats-Pending-Messages";
-/// How long a record is left to a newer program.
+/// Leaves a record to a newer program for a minute.
 const LEFT_ALONE: &str = r#"-NAK {"delay":60000000000}"#;
 
 /// Works for as long as the subscription lasts.
@@ -48,13 +48,13 @@ struct Intake {
     inbox: String,
     subject: String,
     subscriber: Subscriber,
-    /// Requests that may still be answered. The server does not tell which of them a record answers.
+    /// Requests that may still be answered. A record does not tell which of them it answers.
     requests: HashMap<u64, Request>,
-    /// How many records were asked for and have not come.
+    /// Number of requested records that have not come.
     asked: usize,
     drawn: u64,
     not_before: Instant,
-    /// Until then every record may have been in other hands, whatever the server counts.
+    /// Instant until which any record may have been held by another process, whatever the server counts.
     suspicious_until: Instant,
 }
 
@@ -80,7 +80,7 @@ impl Intake {
             asked: 0,
             drawn: 0,
             not_before: Instant::now(),
-            // The server may have been killed just before this process came, and have forgotten what was acknowledged.
+            // The server may have been killed just before, and have lost acknowledgements.
             suspicious_until: Instant::now() + 2 * hub.settings.ack_wait,
         })
     }
@@ -96,7 +96,7 @@ impl Intake {
             self.ask(now).await;
             tokio::select! {
                 message = self.subscriber.next() => match message {
-                    Some(message) => self.take(message).await,
+                    Some(message) => self.take_all(message).await,
                     None => return Exit::failed("the subscription of records has ended"),
                 },
                 () = hub.room_of(self.source).notified() => {}
@@ -105,7 +105,7 @@ impl Intake {
                     if changed.is_err() {
                         return Exit::Stopped;
                     }
-                    // The server forgets requests with their connection, and after a crash whom it gave what.
+                    // The server forgets requests with their connection, and after a crash the holders of records.
                     self.requests.clear();
                     self.suspicious_until = Instant::now() + 2 * hub.settings.ack_wait;
                 }
@@ -113,7 +113,7 @@ impl Intake {
         }
     }
 
-    /// Asks for more, as far as there is room that was not asked for yet.
+    /// Requests more records, as far as there is room for them.
     async fn ask(&mut self, now: Instant) {
         if self.requests.is_empty() {
             self.asked = 0;
@@ -147,6 +147,28 @@ impl Intake {
         }
     }
 
+    /// Takes a message and those that have arrived behind it. Notes are read once for all of them: while they cannot be read, a
+    /// wait for each record would let the others pass to another process, which would wait for them as long.
+    async fn take_all(&mut self, first: Message) {
+        let mut arrived = vec![first];
+        while arrived.len() < BATCH
+            && let Some(Some(message)) = self.subscriber.next().now_or_never()
+        {
+            arrived.push(message);
+        }
+        let now = Instant::now();
+        let may_be_settled = |message: &Message| {
+            let delivered = message.reply.as_deref().and_then(Delivered::of);
+            delivered.is_some_and(|of| of.times > 1 || now < self.suspicious_until)
+        };
+        if arrived.iter().any(may_be_settled) {
+            self.hub.read_all_notes().await;
+        }
+        for message in arrived {
+            self.take(message).await;
+        }
+    }
+
     async fn take(&mut self, message: Message) {
         let Some(status) = message.status else {
             self.asked = self.asked.saturating_sub(1);
@@ -176,15 +198,15 @@ impl Intake {
             StatusCode::NOT_FOUND | StatusCode::TIMEOUT => {}
             // The stream or the consumer is gone, or has no leader.
             StatusCode::NO_RESPONDERS => {
-                self.hub.mending.look().await;
+                self.hub.repair.repair().await;
                 self.not_before = Instant::now() + PAUSE;
             }
-            // Somebody may have made it again, and what was given out before is to be forgotten.
+            // It may exist again, and then the acknowledgements of held records have to be forgotten.
             StatusCode::REQUEST_TERMINATED if is_deleted(&message) => {
-                self.hub.mending.look().await;
+                self.hub.repair.repair().await;
                 self.not_before = Instant::now() + PAUSE;
             }
-            // Among them: a leader that has changed, too many requests.
+            // A leader that has changed, too many requests, and the like.
             _ => self.not_before = Instant::now() + PAUSE,
         }
     }
@@ -196,9 +218,6 @@ impl Intake {
         let Some(delivered) = Delivered::of(&ack) else {
             return;
         };
-        if delivered.times > 1 || Instant::now() < self.suspicious_until {
-            self.hub.read_all_notes().await;
-        }
         let key = RecordKey {
             source: self.source,
             sequence: delivered.sequence,
@@ -210,17 +229,17 @@ impl Intake {
                 let len = message.payload.len();
                 let admission = self.hub.state().admit(key, ack.clone(), entries, len, now);
                 match admission {
-                    Admission::Admitted => self.hub.changed(),
+                    Admission::Admitted => self.hub.notify_changed(),
                     Admission::Complete => self.hub.acknowledge([ack]).await,
-                    Admission::Known => {}
+                    Admission::AlreadyHeld => {}
                 }
             }
             Err(error) => self.set_aside(&message, ack, &delivered, &error).await,
         }
-        self.hub.seen(self.source, delivered.counted);
+        self.hub.mark_seen(self.source, delivered.counted);
     }
 
-    /// A record that cannot be read is kept for people, and stands in nobody's way.
+    /// Moves a record that cannot be read to the dead letters, and leaves one of a newer format to newer programs.
     async fn set_aside(
         &self,
         message: &Message,
@@ -250,33 +269,33 @@ impl Intake {
             body: message.payload.clone(),
         };
         let patience = self.hub.settings.answer_timeout;
-        if self.hub.acks.store(copy, patience).await == crate::acks::Fate::Stored {
+        if self.hub.acks.store(copy, patience).await {
             self.hub.acknowledge([ack]).await;
         }
     }
 }
 
-/// Whether the server refuses because the consumer was deleted.
+/// Returns true if the server refuses because the consumer was deleted.
 fn is_deleted(refusal: &Message) -> bool {
     let description = refusal.description.as_deref();
     description.is_some_and(|text| text.eq_ignore_ascii_case("consumer deleted"))
 }
 
-/// What the subject for the acknowledgement of a message tells of it.
+/// Facts about a message that the subject of its acknowledgement tells.
 #[derive(Debug, PartialEq)]
 struct Delivered {
-    /// How often the server has given it to somebody, this time included.
+    /// Number of times that the server has handed it out, this one included.
     times: u64,
-    /// Its place in the stream.
+    /// Sequence in the stream.
     sequence: u64,
-    /// Which of the consumer's deliveries this is.
+    /// Number of this delivery among the consumer's.
     counted: u64,
-    /// When the stream stored it, in nanoseconds since 1970.
+    /// Instant at which the stream stored it, in nanoseconds since 1970.
     stored_at: u64,
 }
 
 impl Delivered {
-    /// `$JS.ACK.<stream>.<consumer>.<times>.<sequence>.<counted>.<stored at>.<pending>`, or with a domain and an account
+    /// Parses `$JS.ACK.<stream>.<consumer>.<times>.<sequence>.<counted>.<stored at>.<pending>`, or with a domain and an account
     /// before the stream, and perhaps more at the end.
     fn of(ack: &str) -> Option<Self> {
         let tokens: Vec<_> = ack.split('.').collect();

@@ -1,4 +1,4 @@
-//! Looking after what is in hand: signs of life, notes that must not grow old, and endpoints that take all the room.
+//! Care of held records: signs of life, notes that must not grow old, and endpoints that take all the room.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,23 +9,28 @@ use nahook_supervision::Exit;
 use tokio::time::Instant;
 
 use super::hub::Hub;
+use super::plan::{Course, Plan};
 use super::progress::{Progress, RecordKey};
-use super::settle::{Course, Plan};
 
-/// How old the newest whole note of a record's progress may get: the stream of notes drops the oldest.
+/// Greatest age of the newest whole note of a record's progress: the stream of notes drops the oldest.
 const NOTE_AGE: Duration = Duration::from_secs(15);
-/// How many deliveries are sent away at a time.
+/// Most deliveries that are put off at a time.
 const SENT_AWAY_MAX: usize = 4_096;
-/// How long deliveries are sent away that take all the room, for each so many that wait for their endpoint …
+/// Time for which deliveries are put off, for every `AWAY_FOR_EACH` in the backlog of their endpoint …
 const AWAY: Duration = Duration::from_mins(1);
 const AWAY_FOR_EACH: usize = 16_384;
-/// … and at most.
+/// … up to this time.
 const AWAY_MAX: Duration = Duration::from_mins(15);
-/// The worker that holds what is being sent away.
+/// Worker that leases the deliveries which are being put off.
 const NOBODY: WorkerId = WorkerId(u64::MAX);
+
+/// Interval of looking for retries of an earlier version, which may still run beside this one.
+const LEFT_OVER_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(hub: Arc<Hub>) -> Exit {
     let interval = (hub.settings.ack_wait / 3).clamp(Duration::from_millis(100), NOTE_AGE / 3);
+    let mut left_over_at = Instant::now();
+    hub.schedule_left_over().await;
     loop {
         tokio::time::sleep(interval).await;
         hub.show_signs_of_life(interval).await;
@@ -35,6 +40,10 @@ pub(super) async fn run(hub: Arc<Hub>) -> Exit {
         hub.note_again().await;
         hub.show_signs_of_life(interval).await;
         hub.make_room().await;
+        if left_over_at.elapsed() >= LEFT_OVER_INTERVAL {
+            left_over_at = Instant::now();
+            hub.schedule_left_over().await;
+        }
     }
 }
 
@@ -54,9 +63,9 @@ impl Hub {
         self.keep_alive(acks).await;
     }
 
-    /// Settles copies of deliveries of which another record has newer news.
+    /// Settles copies of deliveries of which another record has a newer state.
     async fn settle_superseded(&self) {
-        // Taken out once they are settled, so that none is forgotten on the way.
+        // They stay in the list until they are settled, so that an error forgets none.
         let superseded = self.state().superseded.clone();
         if superseded.is_empty() {
             return;
@@ -84,10 +93,10 @@ impl Hub {
                 .collect()
         };
         self.acknowledge(acks).await;
-        self.has_room();
+        self.notify_room();
     }
 
-    /// Notes the whole progress of records again whose notes grow old.
+    /// Notes the whole progress of records whose notes grow old again.
     async fn note_again(&self) {
         let aged: Vec<_> = {
             let now = Instant::now();
@@ -110,8 +119,8 @@ impl Hub {
         }
     }
 
-    /// If the room is all taken and one endpoint's deliveries take a large part of it, sends those away for a while that
-    /// would have waited longest, so that others are reached.
+    /// If the room is all taken and one endpoint's deliveries take a large part of it, puts off those that would have waited
+    /// longest, so that others are reached.
     async fn make_room(&self) {
         let plans = {
             let now = self.now();
@@ -120,17 +129,17 @@ impl Hub {
                 || state.records.len() * 10 >= self.settings.window_records_max * 9
                 || state.bytes * 10 >= self.settings.window_bytes_max * 9;
             let most = state
-                .waiting
+                .backlogs
                 .iter()
-                .max_by_key(|(_, waiting)| waiting.len());
-            let Some((_, waiting)) = most.filter(|_| is_full) else {
+                .max_by_key(|(_, backlog)| backlog.len());
+            let Some((_, backlog)) = most.filter(|_| is_full) else {
                 return;
             };
-            let len = waiting.len();
+            let len = backlog.len();
             if len * 4 < state.slots.len() {
                 return;
             }
-            let ids = waiting.last((len / 2).min(SENT_AWAY_MAX));
+            let ids = backlog.last((len / 2).min(SENT_AWAY_MAX));
             let turns = u32::try_from(1 + len / AWAY_FOR_EACH).unwrap_or(u32::MAX);
             let until = now.saturating_add((AWAY * turns).min(AWAY_MAX));
             ids.into_iter()
@@ -156,7 +165,7 @@ impl Hub {
     }
 }
 
-/// What is being sent away. Dropped, whatever could not be waits on: nobody else would give it back.
+/// Leases of deliveries that are being put off. On drop it releases those that could not be.
 struct Away<'a> {
     hub: &'a Hub,
     leases: Vec<Lease>,
@@ -167,7 +176,7 @@ impl Drop for Away<'_> {
         let now = self.hub.now();
         let mut state = self.hub.state();
         for lease in &self.leases {
-            state.give_up_lease(*lease, now);
+            state.release(*lease, now);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who has leased what: taking in turn, extending, giving back.
+//! Leases: granting them by turns, extending and ending them.
 
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -8,8 +8,8 @@ use nahook_core::{DeliveryId, EndpointId, MessageId, Timestamp};
 
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, LeasedDelivery, WorkerId};
 
+use super::backlog::Backlog;
 use super::state::{Leased, Slot, State};
-use super::waiting::Waiting;
 
 impl State {
     pub(super) fn reclaim_expired(&mut self, now: Timestamp) {
@@ -21,7 +21,7 @@ impl State {
         }
     }
 
-    /// Ends a delivery's lease, whosever it is.
+    /// Ends the lease of a delivery, if there is one.
     pub(super) fn end_lease(&mut self, id: DeliveryId) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
@@ -38,8 +38,8 @@ impl State {
         }
     }
 
-    /// Ends this lease, if it is still held, and lets the delivery wait again.
-    pub(super) fn give_up_lease(&mut self, lease: Lease, now: Timestamp) {
+    /// Ends this lease, if it is still held, and returns the delivery to the backlog.
+    pub(super) fn release(&mut self, lease: Lease, now: Timestamp) {
         let slot = self.slots.get(&lease.delivery);
         let held = slot.and_then(|slot| slot.lease.as_ref());
         if held.is_some_and(|held| held.token == lease.token) {
@@ -48,7 +48,7 @@ impl State {
         }
     }
 
-    /// Takes from one endpoint after the other, one each, until nothing more may be taken.
+    /// Leases one delivery of each endpoint in turn, until the request is met or nothing more may be leased.
     pub(super) fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Vec<LeasedDelivery> {
         let exceptions: HashMap<_, _> = request.exceptions.iter().copied().collect();
         let mut leased = Vec::new();
@@ -63,14 +63,14 @@ impl State {
                     .unwrap_or(&request.per_endpoint_max);
                 let held = self.leased.get(&(request.worker, *endpoint));
                 let has_room = held.copied().unwrap_or_default() < *bound;
-                let due = self.waiting.get_mut(endpoint).filter(|_| has_room);
-                let Some(id) = due.and_then(|waiting| waiting.pop_due(now)) else {
+                let due = self.backlogs.get_mut(endpoint).filter(|_| has_room);
+                let Some(id) = due.and_then(|backlog| backlog.pop_due(now)) else {
                     return false;
                 };
                 self.served_last = Some(*endpoint);
                 leased.extend(self.hold(id, request, now));
-                if self.waiting.get(endpoint).is_some_and(Waiting::is_empty) {
-                    self.waiting.remove(endpoint);
+                if self.backlogs.get(endpoint).is_some_and(Backlog::is_empty) {
+                    self.backlogs.remove(endpoint);
                 }
                 true
             });
@@ -78,12 +78,12 @@ impl State {
         leased
     }
 
-    /// The endpoints for which something waits, beginning behind the one served last.
+    /// Endpoints with a backlog, beginning behind the one served last.
     fn in_turn(&self) -> Vec<EndpointId> {
         let after = self.served_last.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.waiting.range((after, Bound::Unbounded));
+        let behind = self.backlogs.range((after, Bound::Unbounded));
         let ahead = self
-            .waiting
+            .backlogs
             .iter()
             .take_while(|(id, _)| self.served_last.is_some_and(|last| **id <= last));
         behind.chain(ahead).map(|(id, _)| *id).collect()
@@ -126,17 +126,17 @@ impl State {
         })
     }
 
-    /// Leases a delivery that waits, whatever the order.
+    /// Leases a delivery of the backlog out of turn.
     pub(super) fn seize(
         &mut self,
         id: DeliveryId,
         worker: WorkerId,
         now: Timestamp,
     ) -> Option<Lease> {
-        self.remove_waiting(id);
+        self.remove_from_backlog(id);
         let endpoint = self.slots.get(&id)?.endpoint;
-        if self.waiting.get(&endpoint).is_some_and(Waiting::is_empty) {
-            self.waiting.remove(&endpoint);
+        if self.backlogs.get(&endpoint).is_some_and(Backlog::is_empty) {
+            self.backlogs.remove(&endpoint);
         }
         let request = LeaseRequest {
             worker,
@@ -148,7 +148,7 @@ impl State {
         self.hold(id, &request, now).map(|leased| leased.lease)
     }
 
-    /// When the passing of time alone makes something leasable here.
+    /// Next instant at which a held delivery becomes leasable.
     pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let after = now.saturating_add(Duration::from_nanos(1));
         let from = (after, DeliveryId::nth(MessageId::from_bits(0), 0));
@@ -172,7 +172,7 @@ impl State {
         true
     }
 
-    /// Begins to settle what is leased under this token.
+    /// Marks a delivery that is leased under this token as being settled. Returns `None` if it is not, or already is.
     pub(super) fn begin_settling(&mut self, lease: Lease) -> Option<&Slot> {
         let id = lease.delivery;
         let slot = self.slots.get_mut(&id)?;
@@ -185,7 +185,7 @@ impl State {
         Some(slot)
     }
 
-    /// Settling has come to nothing: the lease is what it was.
+    /// Returns a delivery from being settled to being leased.
     pub(super) fn stop_settling(&mut self, lease: Lease) {
         let id = lease.delivery;
         let slot = self.slots.get_mut(&id);

@@ -1,15 +1,16 @@
+mod backlog;
 mod hub;
 mod intake;
 mod keeper;
 mod leases;
+mod left_over;
 mod notes;
+mod plan;
 mod progress;
 mod retries;
 mod settle;
 mod sharing;
 mod state;
-mod waiting;
-mod wake;
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,10 @@ use crate::error::QueueError;
 use crate::layout::Source;
 use crate::violation::lacking;
 
-/// How long the tasks may take to end.
+/// Timeout of ending the tasks.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Hands deliveries of the streams to the workers of this process; clones are handles to the same deliveries.
+/// Hands deliveries of the streams to the workers of this process. Clones share the deliveries.
 ///
 /// The first call of [`lease`](DeliveryQueue::lease) begins to pull records; they stay with this process until their
 /// deliveries are settled, it [closes](crate::Nats::close), or the server has not heard of it for
@@ -83,16 +84,15 @@ impl NatsQueue {
             ];
             self.spawn(Loop::NatsNotes, of_notes, notes::read);
             self.spawn(Loop::NatsSharing, vec![names.workers()], sharing::run);
-            self.spawn(Loop::NatsConsumers, Vec::new(), hub::mind_consumers);
-            self.spawn(Loop::NatsWake, Vec::new(), wake::run);
+            self.spawn(Loop::NatsConsumers, Vec::new(), hub::watch_consumers);
             self.spawn(Loop::NatsKeeper, Vec::new(), keeper::run);
         };
         self.hub.started.get_or_init(|| start).await;
         Ok(())
     }
 
-    /// Runs a loop until the queue is closed. It ends, to be started again, while it lacks one of these rights: subjects, or
-    /// what they begin with.
+    /// Runs a loop until the queue is closed. It ends, to be started again, while it lacks one of these rights: subjects or their
+    /// prefixes.
     fn spawn<F>(
         &self,
         which: Loop,
@@ -118,21 +118,20 @@ impl NatsQueue {
         });
     }
 
-    /// Waits until what the streams held when this was called is in the hands of this process, as far as it has room and no
-    /// other process takes it; as long as an answer may take at most. For tests and tools: a worker is told by
+    /// Waits until this process holds what the streams held when this was called, as far as it has room and no other process
+    /// takes it. Gives up after the timeout of answers. For tests and tools: a worker waits for
     /// [`changed`](DeliveryQueue::changed).
     pub async fn caught_up(&self) -> Result<(), StoreError> {
         self.started().await?;
-        self.hub.move_due_retries().await;
         let patience = self.hub.settings.answer_timeout;
         let _ = tokio::time::timeout(patience, self.hub.wait_for_arrivals()).await;
         Ok(())
     }
 
-    /// Gives back what this process has in hand, and ends.
+    /// Releases what this process holds, and ends.
     pub(crate) async fn close(&self) {
         self.hub.closed.send_replace(true);
-        // Only once the server knows that we want nothing more: it would give what we give back to ourselves.
+        // Only once the server knows that this process pulls no more: it would hand the released records to it again.
         let stopped = async {
             self.hub.closed.closed().await;
             self.hub.connection.client.flush().await
@@ -145,7 +144,7 @@ impl NatsQueue {
                 .filter_map(|key| state.let_go(key))
                 .collect()
         };
-        self.hub.give_back(acks).await;
+        self.hub.send_nak(acks).await;
     }
 }
 
@@ -158,9 +157,7 @@ impl DeliveryQueue for NatsQueue {
         let mut state = self.hub.state();
         state.reclaim_expired(now);
         let deliveries = state.lease(request, now);
-        let here = state.next_due(now);
-        drop(state);
-        let next_due = here.into_iter().chain(self.hub.alarm.next_due(now)).min();
+        let next_due = state.next_due(now);
         Ok(LeaseBatch {
             deliveries,
             next_due,
@@ -179,8 +176,8 @@ impl DeliveryQueue for NatsQueue {
             .collect())
     }
 
-    /// Stores retries and dead letters, then notes the progress, and waits for the acknowledgement of both. Dropped on the
-    /// way, it leaves the leases as they were.
+    /// Stores retries and dead letters, then notes the progress, and waits for the acknowledgement of both. Dropped before
+    /// that, it leaves the leases as they were.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         self.hub.settle(settlements).await
     }

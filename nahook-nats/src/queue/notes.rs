@@ -1,4 +1,4 @@
-//! The notes of all processes on the progress of records: writing ours, reading everybody's.
+//! Notes on the progress of records: writes those of this process and reads those of all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,38 +8,22 @@ use async_nats::jetstream::consumer::pull;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use nahook_supervision::Exit;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::progress::{self, Progress, RecordKey};
-use crate::acks::{Fate, Outgoing};
+use crate::acks::Outgoing;
 
-/// How soon the notes are read again after reading has failed.
+/// Pause before the notes are read again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
-/// For so long it counts that all notes have been read.
+/// Time for which it counts that all notes have been read.
 const FRESH: Duration = Duration::from_millis(200);
 
-/// What the headers of a note take at most.
+/// Most bytes of the headers of a note.
 const HEADERS_LEN_MAX: usize = 64;
 
-/// How far the notes have been read.
-#[derive(Default)]
-pub(super) struct Position {
-    read: watch::Sender<u64>,
-    caught_up_at: std::sync::Mutex<Option<Instant>>,
-}
-
-impl Position {
-    fn caught_up_at(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.caught_up_at
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
 impl Hub {
-    /// Writes down what has become of records. `false` if that may not be so, of some of them.
+    /// Notes the progress of records. Returns true once all of it is stored.
     pub(super) async fn note<'a>(
         &self,
         records: impl Iterator<Item = (&'a RecordKey, &'a Progress)>,
@@ -62,14 +46,14 @@ impl Hub {
             };
             notes.push(self.acks.store(note, self.settings.answer_timeout));
         }
-        let fates = futures_util::future::join_all(notes).await;
-        fates.iter().all(|fate| *fate == Fate::Stored)
+        let notes = futures_util::future::join_all(notes).await;
+        notes.into_iter().all(|is_stored| is_stored)
     }
 
-    /// Waits until every note that was written by now has been read, or as long as an answer may take.
+    /// Waits until every note that is stored by now has been read. Gives up after the timeout of answers.
     pub(super) async fn read_all_notes(&self) {
         let is_fresh = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < FRESH);
-        if is_fresh(*self.position.caught_up_at()) {
+        if is_fresh(*self.notes_read_at()) {
             return;
         }
         let reading = async {
@@ -79,14 +63,14 @@ impl Hub {
             let state = &stream.cached_info().state;
             if state.messages > 0 {
                 let last = state.last_sequence;
-                let mut read = self.position.read.subscribe();
+                let mut read = self.note_read.subscribe();
                 read.wait_for(|read| *read >= last).await.ok()?;
             }
             Some(began)
         };
         let read = tokio::time::timeout(self.settings.answer_timeout, reading).await;
         if let Ok(Some(began)) = read {
-            *self.position.caught_up_at() = Some(began);
+            *self.notes_read_at() = Some(began);
         } else {
             tracing::warn!(
                 "the notes on progress cannot be read: deliveries that were settled may be repeated"
@@ -95,7 +79,7 @@ impl Hub {
     }
 }
 
-/// Reads everybody's notes, from the oldest that there is.
+/// Reads the notes of all processes, from the oldest on.
 pub(super) async fn read(hub: Arc<Hub>) -> Exit {
     loop {
         if read_on(&hub).await.is_none() {
@@ -124,10 +108,10 @@ async fn read_on(hub: &Hub) -> Option<()> {
                 acks.extend(state.learn(key, &noted, now));
             }
         }
-        hub.position.read.send_replace(sequence);
+        hub.note_read.send_replace(sequence);
         if !acks.is_empty() {
             hub.acknowledge(acks).await;
-            hub.has_room();
+            hub.notify_room();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What has become of a record's deliveries, and the notes by which other processes learn it.
+//! Progress of records, and the notes that tell other processes of it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Source;
 
-/// A record, whatever becomes of its stream: one that is deleted and made again counts from 1 again, but later.
+/// Identity of a record. The instant tells it from one in a stream that was created again and counts from 1 again.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct RecordKey {
     pub(super) source: Source,
     pub(super) sequence: u64,
-    /// When the stream stored it, in nanoseconds since 1970.
+    /// Instant at which the stream stored it, in nanoseconds since 1970.
     pub(super) stored_at: u64,
 }
 
-/// A delivery that stays in its record to be attempted again.
+/// State of a delivery that stays in its record to be attempted again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Kept {
     pub(super) attempts: u32,
     pub(super) due_at: Timestamp,
 }
 
-/// What has become of a record's deliveries, by their place in it.
+/// State of a record's deliveries, by their place in it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Progress {
     len: u32,
-    /// A bit each; nothing once all are settled.
+    /// One bit each. Empty once all are settled.
     settled: Vec<u64>,
     left: u32,
     kept: BTreeMap<u32, Kept>,
@@ -85,7 +85,7 @@ impl Progress {
         self.kept.get(&place).copied()
     }
 
-    /// Takes over what another knows.
+    /// Adds what another progress of the same record knows.
     pub(super) fn merge(&mut self, other: &Self) {
         for place in 0..self.len {
             if other.is_settled(place) {
@@ -109,15 +109,15 @@ impl Progress {
     }
 }
 
-/// A note as it is written: what has become of some deliveries of some records.
+/// A note: the progress of some deliveries of some records.
 #[derive(Deserialize, Serialize)]
 struct Note {
     format: u32,
     records: Vec<Noted>,
 }
 
-/// From which stream, its place there, when it was stored, how many deliveries it has; the first and the last place of
-/// each stretch that is settled; the place, the attempts and the due time of each that is kept.
+/// Stream of a record, its sequence there, the instant at which it was stored, the number of its deliveries; first and last
+/// place of each settled range; place, attempts and due time of each delivery that stays.
 type Noted = (Stream, u64, u64, u32, Vec<(u32, u32)>, Vec<(u32, u32, u64)>);
 
 #[derive(Clone, Copy, Deserialize, Serialize)]
@@ -127,9 +127,9 @@ enum Stream {
     Retries,
 }
 
-/// The format that is written, and the newest that is read.
+/// Format that is written, and the newest that is read.
 const FORMAT: u32 = 1;
-/// More deliveries than any record has: what says otherwise is not ours.
+/// More deliveries than any record has. A note of a larger one is ignored.
 const LEN_MAX: u32 = 1 << 20;
 
 pub(super) fn write<'a>(records: impl Iterator<Item = (&'a RecordKey, &'a Progress)>) -> Vec<u8> {
@@ -157,7 +157,7 @@ pub(super) fn write<'a>(records: impl Iterator<Item = (&'a RecordKey, &'a Progre
     serde_json::to_vec(&note).unwrap_or_default()
 }
 
-/// Reads a note; nothing of one that is not ours.
+/// Reads a note. Returns nothing if it is not one.
 pub(super) fn read(note: &[u8]) -> Vec<(RecordKey, Progress)> {
     let note = serde_json::from_slice(note).ok();
     let note = note.filter(|note: &Note| note.format <= FORMAT);
@@ -189,14 +189,14 @@ pub(super) fn read(note: &[u8]) -> Vec<(RecordKey, Progress)> {
         .collect()
 }
 
-/// What is known of records from notes, of the latest so many.
+/// Progress of the latest records, as the notes tell it.
 #[derive(Default)]
 pub(super) struct Index {
     known: HashMap<RecordKey, Progress>,
     oldest: VecDeque<RecordKey>,
 }
 
-/// How many records are remembered. It takes a record to be acknowledged in vain, or to be redelivered, for it to matter.
+/// Most records that are remembered. They matter only if a record is redelivered.
 const REMEMBERED_MAX: usize = 200_000;
 
 impl Index {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_says_what_it_was_written_of() {
+    fn note_is_read_as_it_was_written() {
         let mut progress = Progress::of(200);
         for place in [0, 1, 2, 63, 64, 199] {
             progress.settle(place);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn all_settled_is_complete_however_it_was_learned() {
+    fn record_is_complete_in_whatever_order_it_was_settled() {
         let mut index = Index::default();
         for place in [2, 0, 1] {
             let mut progress = Progress::of(3);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_of_what_is_kept_counts() {
+    fn latest_attempt_counts() {
         let mut progress = Progress::of(2);
         progress.keep(0, kept(3));
         progress.keep(0, kept(2));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_note_says_nothing() {
+    fn text_that_is_no_note_is_ignored() {
         for note in ["", "{}", "[]", r#"{"format":2,"records":[]}"#] {
             assert_eq!(read(note.as_bytes()), [], "{note}");
         }

@@ -1,4 +1,4 @@
-//! Storing what has to outlive its record: retries that are far away, and dead letters.
+//! Stores what has to outlive its record: retries that are due later, and dead letters.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::hub::Hub;
-use super::settle::{Course, Plan, name};
-use crate::acks::{Fate, Outgoing};
+use super::plan::{Course, Plan, name};
+use crate::acks::Outgoing;
 use crate::layout::Source;
 use crate::record::{Item, Room, body, headers, part_len, part_of};
 
-/// Retries are put together that are due within so much of their wait …
+/// Retries share a record if they are due within this part of their wait …
 const SHARE: u32 = 64;
-/// … and within this time. Whoever has the record waits for the rest.
+/// … and within this time. The process that holds the record waits for each exact time.
 const WIDTH_MAX: Duration = Duration::from_mins(1);
 
 impl Hub {
-    /// Stores those plans' deliveries until they are due. Answers which it did.
+    /// Stores the deliveries of these plans until they are due. Returns the plans for which it did.
     pub(super) async fn store_retries(&self, plans: &[Plan], which: &[usize]) -> HashSet<usize> {
         let now = self.now();
         let mut seconds: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
@@ -34,13 +34,13 @@ impl Hub {
         let mut records = Vec::new();
         for (second, members) in seconds {
             for record in self.records(plans, &members) {
-                records.push(self.waiting(second, record));
+                records.push(self.scheduled(second, record));
             }
         }
         self.store_all(records).await
     }
 
-    /// Stores those plans' deliveries as dead letters. Answers which it did.
+    /// Stores the deliveries of these plans as dead letters. Returns the plans for which it did.
     pub(super) async fn store_dead_letters(
         &self,
         plans: &[Plan],
@@ -56,39 +56,34 @@ impl Hub {
     }
 
     async fn store_all(&self, records: Vec<(Vec<usize>, Outgoing)>) -> HashSet<usize> {
-        // All are sent first, and all answers awaited after.
         let storing = records.into_iter().map(|(members, record)| async move {
-            let fate = self.acks.store(record, self.settings.answer_timeout).await;
-            (members, fate)
+            let is_stored = self.acks.store(record, self.settings.answer_timeout).await;
+            if is_stored { members } else { Vec::new() }
         });
-        let fates = futures_util::future::join_all(storing).await;
-        fates
-            .into_iter()
-            .filter(|(_, fate)| *fate == Fate::Stored)
-            .flat_map(|(members, _)| members)
-            .collect()
+        let stored = futures_util::future::join_all(storing).await;
+        stored.into_iter().flatten().collect()
     }
 
-    /// Gives a record the subject and the headers with which it waits for its second.
-    fn waiting(
+    /// Makes a scheduled message of a record.
+    fn scheduled(
         &self,
         second: u64,
         (members, id, mut record): (Vec<usize>, String, Outgoing),
     ) -> (Vec<usize>, Outgoing) {
-        if let Some(at) = rfc3339(second).filter(|_| self.scheduled) {
-            record.subject = self.names.scheduled(&id);
-            record.headers.insert(NATS_SCHEDULE, format!("@at {at}"));
-            let target = self.names.due(Source::Retries);
-            record.headers.insert(NATS_SCHEDULE_TARGET, target);
-        } else {
-            record.subject = self.names.waiting(second);
-            self.alarm.set(second);
-        }
-        record.id = Some(id);
+        self.schedule(&mut record, id, second);
         (members, record)
     }
 
-    /// Puts those plans' deliveries into records, by event.
+    /// Makes a scheduled message of a record: the server hands it out at that second.
+    pub(super) fn schedule(&self, record: &mut Outgoing, id: String, second: u64) {
+        record.subject = self.names.scheduled(&id);
+        record.headers.insert(NATS_SCHEDULE, schedule_at(second));
+        let target = self.names.due(Source::Retries);
+        record.headers.insert(NATS_SCHEDULE_TARGET, target);
+        record.id = Some(id);
+    }
+
+    /// Groups the deliveries of these plans into records, by event.
     fn records(&self, plans: &[Plan], which: &[usize]) -> Vec<(Vec<usize>, String, Outgoing)> {
         let room = Room::of(self.connection.client.max_payload());
         let mut by_event: BTreeMap<MessageId, Vec<usize>> = BTreeMap::new();
@@ -156,7 +151,7 @@ fn item(plan: &Plan) -> Item {
     plan.item(due_at)
 }
 
-/// The second for which a retry waits that is due then: never a later one.
+/// Second at which the server hands out a retry that is due at `due_at`: never a later one.
 fn second(now: Timestamp, due_at: Timestamp) -> u64 {
     let wait = due_at.saturating_since(now);
     let width = (wait / SHARE)
@@ -165,9 +160,11 @@ fn second(now: Timestamp, due_at: Timestamp) -> u64 {
     due_at.as_secs() / width * width
 }
 
-fn rfc3339(second: u64) -> Option<String> {
-    let at = OffsetDateTime::from_unix_timestamp(i64::try_from(second).ok()?).ok()?;
-    at.format(&Rfc3339).ok()
+fn schedule_at(second: u64) -> String {
+    // No timestamp is too late for the calendar; of any other second the server hands the record out at once.
+    let at = i64::try_from(second).unwrap_or_default();
+    let at = OffsetDateTime::from_unix_timestamp(at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    format!("@at {}", at.format(&Rfc3339).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -175,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retry_waits_for_no_later_second_than_its_own() {
+    fn retry_waits_for_no_later_second_than_its_own() {
         let now = Timestamp::from_millis(1_712_345_678_901);
         for wait in [0, 1, 59, 60, 61, 300, 7_200, 86_400, 864_000] {
             let due_at = now.saturating_add(Duration::from_secs(wait));
@@ -186,10 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_is_told_as_the_server_reads_it() {
-        assert_eq!(
-            rfc3339(1_712_345_678).as_deref(),
-            Some("2024-04-05T19:34:38Z")
-        );
+    fn schedule_is_written_as_the_server_reads_it() {
+        assert_eq!(schedule_at(1_712_345_678), "@at 2024-04-05T19:34:38Z");
     }
 }

@@ -1,92 +1,22 @@
-//! Ending leases: first what has to outlive the record is stored elsewhere, then the progress is noted, and then it counts.
+//! Settling: stores what has to outlive the record, then notes the progress, and then applies it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, EndpointId, Event, StoreError, Timestamp};
+use nahook_core::{StoreError, Timestamp};
 
-use nahook_queue::{Attempt, Lease, LogEntry, Next, Settled, Settlement, Standing};
+use nahook_queue::{Next, Settled, Settlement};
 
 use super::hub::Hub;
+use super::plan::{Course, Plan};
 use super::progress::{Kept, Progress, RecordKey};
-use super::state::Slot;
 use crate::error::QueueError;
-use crate::record::Item;
 
-/// How long settling waits for the log, once everything else is done.
+/// Time for which settling waits for the log, once everything else is done.
 const LOG_PATIENCE: Duration = Duration::from_millis(250);
 
-/// How one delivery is to be settled.
-pub(super) struct Plan {
-    pub(super) lease: Lease,
-    pub(super) record: RecordKey,
-    pub(super) place: u32,
-    pub(super) event: Arc<Event>,
-    pub(super) endpoint: EndpointId,
-    /// How many attempts there are, the one that is settled included.
-    pub(super) attempts: u32,
-    pub(super) attempt: Option<Attempt>,
-    pub(super) course: Course,
-}
-
-/// What is to become of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Course {
-    Close(Next),
-    /// It stays in its record.
-    Keep(Timestamp),
-    /// It moves to the stream of retries.
-    Move(Timestamp),
-}
-
-impl Plan {
-    pub(super) fn of(lease: Lease, slot: &Slot, attempt: Option<Attempt>, course: Course) -> Self {
-        Self {
-            lease,
-            record: slot.record,
-            place: slot.place,
-            event: Arc::clone(&slot.event),
-            endpoint: slot.endpoint,
-            attempts: slot.attempts + u32::from(attempt.is_some()),
-            attempt,
-            course,
-        }
-    }
-
-    /// What the log shows of it; nothing where nobody has attempted it and nobody will yet.
-    fn log_entry(&self, now: Timestamp) -> Option<LogEntry> {
-        let standing = match self.course {
-            Course::Close(Next::Delivered) => Standing::Delivered,
-            Course::Close(Next::DeadLetter) => Standing::DeadLetter,
-            Course::Close(_) => Standing::Failed,
-            Course::Keep(_) | Course::Move(_) if self.attempt.is_none() => return None,
-            Course::Keep(at) | Course::Move(at) => Standing::Retry(at),
-        };
-        Some(LogEntry {
-            event: Arc::clone(&self.event),
-            delivery: self.lease.delivery,
-            endpoint: self.endpoint,
-            attempts: self.attempts,
-            attempt: self.attempt.clone(),
-            standing,
-            at: now,
-        })
-    }
-
-    /// The delivery as a record has it.
-    pub(super) fn item(&self, due_at: Option<Timestamp>) -> Item {
-        Item {
-            delivery: self.lease.delivery,
-            endpoint: self.endpoint,
-            attempts: self.attempts,
-            due_at,
-        }
-    }
-}
-
 impl Hub {
-    /// Settles. Every lease is answered; an error says that nothing is known of some.
+    /// Settles deliveries and answers for every lease. An error says that the outcome of some is unknown.
     pub(super) async fn settle(
         &self,
         settlements: &[Settlement],
@@ -123,7 +53,7 @@ impl Hub {
             }
         }
         if has_released {
-            self.changed();
+            self.notify_changed();
         }
         let done = self.carry_out(plans).await;
         for (n, done) in nth.into_iter().zip(&done) {
@@ -138,13 +68,13 @@ impl Hub {
         }
     }
 
-    /// Whether a retry due then stays in its record: while there is much in hand, only one that is due at once.
+    /// Returns true if a retry that is due then stays in its record. While much is held, only one that is due at once does.
     fn is_soon(&self, at: Timestamp, now: Timestamp, is_crowded: bool) -> bool {
         let wait = at.saturating_since(now);
         wait.is_zero() || (!is_crowded && wait <= self.settings.keep_retries_for)
     }
 
-    /// Carries plans out whose leases are being settled; answers which it did. Those that it did not are leased as before, also
+    /// Carries out plans whose leases are being settled. Returns for each whether it did; the others are leased as before, also
     /// if this is dropped on the way.
     pub(super) async fn carry_out(&self, plans: Vec<Plan>) -> Vec<bool> {
         if plans.is_empty() {
@@ -153,15 +83,15 @@ impl Hub {
         let mut guard = Guard { hub: self, plans };
         let mut done = self.store_elsewhere(&guard.plans).await;
         let noted = self.progress_of(&guard.plans, &done);
-        // Before the note, on the same connection: what is known to be settled, the log knows as well.
-        let telling = self.tell_log(&guard.plans, &done).await;
+        // Before the note, on the same connection: what is noted is in the log as well.
+        let logging = self.write_log(&guard.plans, &done).await;
         if !noted.is_empty() && !self.note(noted.iter()).await {
             done.fill(false);
             return done;
         }
-        if let Some(telling) = telling {
-            // Sent beside the note, so that it is as good as there by now. If not, it goes on and we do too.
-            let _ = tokio::time::timeout(LOG_PATIENCE, telling).await;
+        if let Some(logging) = logging {
+            // Sent before the note, so that it is stored by now in general. If not, it goes on in the background.
+            let _ = tokio::time::timeout(LOG_PATIENCE, logging).await;
         }
         let mut acks = Vec::new();
         {
@@ -184,27 +114,33 @@ impl Hub {
         }
         guard.plans.clear();
         drop(guard);
-        self.changed();
+        self.notify_changed();
         if !acks.is_empty() {
-            self.has_room();
+            self.notify_room();
             self.acknowledge(acks).await;
         }
         done
     }
 
-    /// Begins to tell the log what has become of these deliveries, if there is one.
-    async fn tell_log(&self, plans: &[Plan], done: &[bool]) -> Option<tokio::task::JoinHandle<()>> {
+    /// Sends entries of these deliveries to the log, if there is one. The task ends once they are stored.
+    async fn write_log(
+        &self,
+        plans: &[Plan],
+        done: &[bool],
+    ) -> Option<tokio::task::JoinHandle<()>> {
         let log = self.log.as_ref()?;
         let now = self.now();
-        let told = plans.iter().zip(done).filter(|(_, done)| **done);
-        let entries: Vec<_> = told.filter_map(|(plan, _)| plan.log_entry(now)).collect();
+        let settled = plans.iter().zip(done).filter(|(_, done)| **done);
+        let entries: Vec<_> = settled
+            .filter_map(|(plan, _)| plan.log_entry(now))
+            .collect();
         if entries.is_empty() {
             return None;
         }
-        Some(tokio::spawn(log.tell(&entries).await.stored()))
+        Some(tokio::spawn(log.send(&entries).await.wait_until_stored()))
     }
 
-    /// Stores what has to outlive the record: retries that are far away, and dead letters.
+    /// Stores what has to outlive the record: retries that are due later, and dead letters.
     async fn store_elsewhere(&self, plans: &[Plan]) -> Vec<bool> {
         let mut done = vec![true; plans.len()];
         let moved: Vec<_> = (0..plans.len())
@@ -265,9 +201,4 @@ impl Drop for Guard<'_> {
             state.stop_settling(plan.lease);
         }
     }
-}
-
-/// The ids of some plans' deliveries, as a name for a record of them: the same deliveries after the same attempts give the same.
-pub(super) fn name(kind: &str, first: DeliveryId, attempts: u32, len: usize) -> String {
-    format!("{kind}-{first}-{attempts}-{len}")
 }

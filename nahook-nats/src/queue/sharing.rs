@@ -1,8 +1,8 @@
-//! Giving back what others would be done with sooner.
+//! Fair shares between processes.
 //!
-//! A process takes what there is, so that it can be fair between endpoints; one that starts later would find nothing. So the
-//! processes tell each other every second how much they have waiting, and who has much more than its share gives records back
-//! to the stream that it has not begun.
+//! A process takes what there is, so that it can be fair between endpoints, and one that starts later would find nothing. So
+//! the processes tell each other every second how much they hold. A process that holds more than its share releases the records
+//! it has not started.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::hub::Hub;
 
-/// How often a process tells what it has.
+/// Interval at which a process tells how much it holds.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// For how long that counts.
+/// Time for which that counts.
 const MEMORY: Duration = Duration::from_millis(3_500);
-/// Nothing is given back for a difference smaller than this.
+/// Smallest surplus that is worth releasing.
 const SLACK: usize = 64;
 
-/// What a process tells the others.
+/// Message of a process to the others.
 #[derive(Debug, Deserialize, Serialize)]
-struct Told {
+struct Load {
     process: u64,
-    /// How many deliveries it has that nobody has leased.
+    /// Number of its deliveries that nobody has leased.
     waiting: usize,
 }
 
@@ -53,8 +53,8 @@ pub(super) async fn run(hub: Arc<Hub>) -> Exit {
                 others.retain(|_, (at, _)| at.elapsed() < MEMORY);
                 let waiting = hub.state().unleased();
                 let others: Vec<_> = others.values().map(|(_, waiting)| *waiting).collect();
-                hub.give_back_surplus(surplus(waiting, &others)).await;
-                let told = serde_json::to_vec(&Told { process, waiting }).unwrap_or_default();
+                hub.release_surplus(surplus(waiting, &others)).await;
+                let told = serde_json::to_vec(&Load { process, waiting }).unwrap_or_default();
                 if hub.connection.is_up() {
                     let _ = client.publish(subject.clone(), Bytes::from(told)).await;
                 }
@@ -64,14 +64,14 @@ pub(super) async fn run(hub: Arc<Hub>) -> Exit {
 }
 
 fn learn(others: &mut HashMap<u64, (Instant, usize)>, process: u64, message: &Message) {
-    if let Ok(told) = serde_json::from_slice::<Told>(&message.payload)
+    if let Ok(told) = serde_json::from_slice::<Load>(&message.payload)
         && told.process != process
     {
         others.insert(told.process, (Instant::now(), told.waiting));
     }
 }
 
-/// How many deliveries a process with so many waiting has over its share, if that is worth the while.
+/// Number of unleased deliveries that a process has over its share, or 0 if it is too small to matter.
 fn surplus(waiting: usize, others: &[usize]) -> usize {
     let total = others.iter().sum::<usize>() + waiting;
     let surplus = waiting.saturating_sub(total / (others.len() + 1));
@@ -83,7 +83,7 @@ fn surplus(waiting: usize, others: &[usize]) -> usize {
 }
 
 impl Hub {
-    async fn give_back_surplus(&self, surplus: usize) {
+    async fn release_surplus(&self, surplus: usize) {
         if surplus == 0 {
             return;
         }
@@ -96,9 +96,9 @@ impl Hub {
         };
         if !acks.is_empty() {
             tracing::debug!(records = acks.len(), "given back for others to take");
-            // Long enough for others to ask, and short enough to be back before the next look.
+            // Long enough for others to ask, and short enough to take part again before the next tick.
             self.pause_intake(INTERVAL / 2);
-            self.give_back(acks).await;
+            self.send_nak(acks).await;
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_alone_or_has_little_gives_nothing_back() {
+    fn small_surplus_is_kept() {
         assert_eq!(surplus(10_000, &[]), 0);
         assert_eq!(surplus(64, &[0]), 0);
         assert_eq!(surplus(128, &[0]), 0, "half of it is no more than 64");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_more_gives_back_what_is_over_its_share() {
+    fn large_surplus_is_released() {
         assert_eq!(surplus(10_000, &[0]), 5_000);
         assert_eq!(surplus(9_000, &[0, 0]), 6_000);
         assert_eq!(surplus(9_000, &[3_000, 0]), 5_000);

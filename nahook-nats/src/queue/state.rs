@@ -1,4 +1,4 @@
-//! What this process has in its hands: records, their deliveries, and who has leased which.
+//! Records that this process holds, their deliveries, and their leases.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use nahook_core::{DeliveryId, EndpointId, Event, Timestamp};
 use nahook_queue::{LeaseToken, WorkerId};
 use tokio::time::Instant;
 
+use super::backlog::Backlog;
 use super::progress::{Index, Kept, Progress, RecordKey};
-use super::waiting::Waiting;
 use crate::layout::Source;
 use crate::record::Entry;
 
 #[derive(Default)]
 pub(super) struct State {
-    /// By source, how many of the consumer's deliveries have come.
+    /// By source, the number of the consumer's deliveries that have arrived.
     pub(super) seen: [u64; 2],
-    /// By source, when the consumer was made that gave out what is in hand.
+    /// By source, when the consumer was created that handed out the held records.
     pub(super) consumers: [i128; 2],
     pub(super) records: HashMap<RecordKey, Held>,
     pub(super) slots: HashMap<DeliveryId, Slot>,
-    pub(super) waiting: BTreeMap<EndpointId, Waiting>,
+    pub(super) backlogs: BTreeMap<EndpointId, Backlog>,
     pub(super) index: Index,
-    /// Deliveries that came twice: to be noted as settled in the record that has the older news.
+    /// Places of deliveries that came twice, to be noted as settled: those in the record with the older state.
     pub(super) superseded: Vec<(RecordKey, u32)>,
     pub(super) bytes: usize,
-    /// Those that were not due when they began to wait.
+    /// Deliveries of the backlogs that were not due when they entered them.
     pub(super) future: BTreeSet<(Timestamp, DeliveryId)>,
     pub(super) expiries: BTreeSet<(Timestamp, DeliveryId)>,
     pub(super) leased: HashMap<(WorkerId, EndpointId), usize>,
@@ -38,15 +38,15 @@ pub(super) struct State {
 
 /// A record that the stream has given to this process.
 pub(super) struct Held {
-    /// Where to acknowledge it; empty where nobody would know what is meant.
+    /// Subject of its acknowledgement. Empty once the consumer that handed it out is gone.
     pub(super) ack: Subject,
-    /// Its deliveries, by place; those that are settled included.
+    /// Its deliveries by place, settled ones included.
     pub(super) deliveries: Vec<DeliveryId>,
     pub(super) progress: Progress,
     pub(super) len: usize,
-    /// When the server last heard that it is in work.
+    /// Instant of the last sign of life to the server.
     pub(super) alive_at: Instant,
-    /// When all of its progress was last noted.
+    /// Instant of the last note of its whole progress.
     pub(super) noted_at: Instant,
 }
 
@@ -65,23 +65,23 @@ pub(super) struct Leased {
     pub(super) token: LeaseToken,
     pub(super) worker: WorkerId,
     pub(super) expires_at: Timestamp,
-    /// It is being settled: nobody else gets it until that has ended, however long it takes.
+    /// True while it is being settled. Its lease does not expire meanwhile.
     pub(super) is_settling: bool,
 }
 
-/// What to do with a record that came.
+/// Result of taking a record in.
 #[derive(Debug, PartialEq)]
 pub(super) enum Admission {
     /// It has deliveries to lease.
     Admitted,
-    /// Everything of it was settled before: it is to be acknowledged.
+    /// All of it was settled before, so it has to be acknowledged.
     Complete,
-    /// It is in hand already.
-    Known,
+    /// This process holds it already.
+    AlreadyHeld,
 }
 
 impl State {
-    /// Takes a record in, except for what is known to be settled of it.
+    /// Takes a record in, without the deliveries that are known to be settled.
     pub(super) fn admit(
         &mut self,
         key: RecordKey,
@@ -91,10 +91,10 @@ impl State {
         now: Timestamp,
     ) -> Admission {
         if let Some(held) = self.records.get_mut(&key) {
-            // The newest is what the server counts as this delivery's.
+            // The server expects the newest subject.
             held.ack = ack;
             held.alive_at = Instant::now();
-            return Admission::Known;
+            return Admission::AlreadyHeld;
         }
         let count = entries.iter().map(|entry| entry.items.len()).sum::<usize>();
         let mut progress = Progress::of(u32::try_from(count).unwrap_or(u32::MAX));
@@ -145,7 +145,7 @@ impl State {
         Admission::Admitted
     }
 
-    /// Takes a delivery in; of two copies the one with more attempts stays.
+    /// Takes a delivery in. Of two copies the one with more attempts stays.
     fn take_in(&mut self, id: DeliveryId, slot: Slot, now: Timestamp) {
         if let Some(known) = self.slots.get(&id) {
             if known.attempts >= slot.attempts {
@@ -160,36 +160,36 @@ impl State {
         self.enqueue(id, now);
     }
 
-    /// Puts a delivery among those that wait.
+    /// Puts a delivery into its backlog.
     pub(super) fn enqueue(&mut self, id: DeliveryId, now: Timestamp) {
         let Some(slot) = self.slots.get(&id) else {
             return;
         };
         let (due_at, is_retry) = (slot.due_at, slot.attempts > 0);
-        let waiting = self.waiting.entry(slot.endpoint).or_default();
-        waiting.insert(due_at, id, is_retry);
+        let backlog = self.backlogs.entry(slot.endpoint).or_default();
+        backlog.insert(due_at, id, is_retry);
         if due_at > now {
             self.future.insert((due_at, id));
         }
     }
 
-    /// Takes a delivery out of those that wait and out of its lease.
+    /// Removes a delivery with its lease.
     pub(super) fn remove_slot(&mut self, id: DeliveryId) -> Option<Slot> {
         self.end_lease(id);
         let slot = self.slots.remove(&id)?;
         self.future.remove(&(slot.due_at, id));
-        if let Some(waiting) = self.waiting.get_mut(&slot.endpoint) {
-            waiting.remove(slot.due_at, id, slot.attempts > 0);
-            if waiting.is_empty() {
-                self.waiting.remove(&slot.endpoint);
+        if let Some(backlog) = self.backlogs.get_mut(&slot.endpoint) {
+            backlog.remove(slot.due_at, id, slot.attempts > 0);
+            if backlog.is_empty() {
+                self.backlogs.remove(&slot.endpoint);
             }
         }
         Some(slot)
     }
 
-    /// The delivery stays in its record, and is due again then.
+    /// Returns the delivery to the backlog of its endpoint, to be attempted again.
     pub(super) fn keep(&mut self, id: DeliveryId, kept: Kept, now: Timestamp) {
-        self.remove_waiting(id);
+        self.remove_from_backlog(id);
         self.end_lease(id);
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.attempts = kept.attempts;
@@ -201,23 +201,23 @@ impl State {
         self.enqueue(id, now);
     }
 
-    pub(super) fn remove_waiting(&mut self, id: DeliveryId) {
+    pub(super) fn remove_from_backlog(&mut self, id: DeliveryId) {
         if let Some(slot) = self.slots.get(&id)
             && slot.lease.is_none()
-            && let Some(waiting) = self.waiting.get_mut(&slot.endpoint)
+            && let Some(backlog) = self.backlogs.get_mut(&slot.endpoint)
         {
-            waiting.remove(slot.due_at, id, slot.attempts > 0);
+            backlog.remove(slot.due_at, id, slot.attempts > 0);
             self.future.remove(&(slot.due_at, id));
         }
     }
 
-    /// The delivery is settled. Answers where to acknowledge its record, if that was the last of it.
+    /// Settles a delivery. Returns the subject of its record's acknowledgement if that was the last of it.
     pub(super) fn close(&mut self, id: DeliveryId) -> Option<Subject> {
         let slot = self.remove_slot(id)?;
         self.settle_place(slot.record, slot.place)
     }
 
-    /// The same for a place of a record.
+    /// Settles a place of a record, likewise.
     pub(super) fn settle_place(&mut self, key: RecordKey, place: u32) -> Option<Subject> {
         let held = self.records.get_mut(&key)?;
         held.progress.settle(place);
@@ -229,7 +229,8 @@ impl State {
         Some(held.ack)
     }
 
-    /// Learns what another process, or this one before, has noted. Answers where to acknowledge what is complete by now.
+    /// Applies a note of another process, or of this one before. Returns the subject of the record's acknowledgement if it is
+    /// complete by now.
     pub(super) fn learn(
         &mut self,
         key: RecordKey,
@@ -248,7 +249,7 @@ impl State {
             let Some(slot) = slot.filter(|slot| slot.place == place) else {
                 continue;
             };
-            // What is being settled here is settled by whoever does it.
+            // The task that is settling it will end that itself.
             if slot.lease.as_ref().is_some_and(|lease| lease.is_settling) {
                 continue;
             }
@@ -270,8 +271,8 @@ impl State {
         ack
     }
 
-    /// Forgets where to acknowledge the records of a stream whose consumer was made again: the new one would take it for
-    /// others, that have come to the same places. What is still there it gives out again.
+    /// Forgets the acknowledgements of the records of a stream whose consumer was created again: to the new one they would mean
+    /// other records, with the same numbers. It hands out again what is still there.
     pub(super) fn forget_acks(&mut self, source: Source) {
         let of_source = self.records.iter_mut();
         for (_, held) in of_source.filter(|(key, _)| key.source == source) {
@@ -279,12 +280,12 @@ impl State {
         }
     }
 
-    /// How many deliveries nobody has leased.
+    /// Number of deliveries that nobody has leased.
     pub(super) fn unleased(&self) -> usize {
         self.slots.len() - self.leased.values().sum::<usize>()
     }
 
-    /// Records with about so many deliveries of which none is leased or settled, the newest first.
+    /// Records of which nothing is leased or settled, the newest first, with `deliveries` deliveries together at most.
     pub(super) fn untouched(&self, deliveries: usize) -> Vec<RecordKey> {
         let is_leased = |id| {
             let slot = self.slots.get(id);
@@ -308,7 +309,8 @@ impl State {
             .collect()
     }
 
-    /// Lets go of a record without settling anything: somebody else is to have it.
+    /// Removes a record without settling anything, so that another process can have it. Returns the subject of its
+    /// acknowledgement.
     pub(super) fn let_go(&mut self, key: RecordKey) -> Option<Subject> {
         let held = self.records.remove(&key)?;
         self.bytes -= held.len;

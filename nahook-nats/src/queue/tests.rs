@@ -1,4 +1,4 @@
-//! What this process decides about the records in its hands, without a server.
+//! Decisions about held records, without a server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn id(ordinal: u32) -> DeliveryId {
     DeliveryId::nth(event().id, ordinal)
 }
 
-/// A record with these of the event's deliveries, each after so many attempts.
+/// Takes in a record with these of the event's deliveries, by ordinal and number of attempts.
 fn admit(state: &mut State, key: RecordKey, ack: &str, deliveries: &[(u32, u32)]) -> Admission {
     let items = deliveries.iter().map(|(ordinal, attempts)| Item {
         delivery: id(*ordinal),
@@ -90,7 +90,7 @@ fn redelivered_record_is_acknowledged_by_its_newest_subject() {
     let mut state = State::default();
     admit(&mut state, key(1), "ack.old", &[(0, 0)]);
     let again = admit(&mut state, key(1), "ack.new", &[(0, 0)]);
-    assert_eq!(again, Admission::Known);
+    assert_eq!(again, Admission::AlreadyHeld);
     assert_eq!(state.close(id(0)), Some(Subject::from("ack.new")));
 }
 
@@ -147,7 +147,7 @@ fn lease_ends_at_its_instant_and_not_before() {
 }
 
 #[test]
-fn lease_that_is_given_up_is_ended_only_by_its_holder() {
+fn lease_is_released_only_by_its_holder() {
     let mut state = State::default();
     admit(&mut state, key(1), "ack.1", &[(0, 0)]);
     let held = lease(&mut state, 1, NOW)[0];
@@ -155,9 +155,9 @@ fn lease_that_is_given_up_is_ended_only_by_its_holder() {
         token: LeaseToken(held.token.0 + 1),
         ..held
     };
-    state.give_up_lease(other, NOW);
+    state.release(other, NOW);
     assert_eq!(lease(&mut state, 1, NOW), []);
-    state.give_up_lease(held, NOW);
+    state.release(held, NOW);
     assert_eq!(lease(&mut state, 1, NOW).len(), 1);
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use async_nats::header::HeaderMap;
 
-use super::FORMAT;
+use super::entry::FORMAT;
 use super::write::Part;
 
 pub(crate) const HEADER_FORMAT: &str = "Nahook-Format";

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::{Entry, FORMAT, Item};
+use super::entry::{Entry, FORMAT, Item};
 
 /// A record that cannot be read. Its text names nothing of the payload.
 #[derive(Debug, Error)]

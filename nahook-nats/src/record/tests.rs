@@ -1,6 +1,10 @@
 use bytes::Bytes;
 use nahook_testkit::declare;
 
+use std::sync::Arc;
+
+use nahook_core::{DeliveryId, Event, Timestamp};
+
 use super::*;
 
 fn event(payload: &str) -> Event {

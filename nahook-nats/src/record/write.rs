@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use nahook_core::{Event, EventTypeName, EventTypeRef, MessageId, WorkspaceId};
 
-use super::{FORMAT, Item};
+use super::entry::{FORMAT, Item};
 
 /// An event with some of its deliveries, as JSON: a piece of a record's body.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
-//! The writer: chunks that wait while records are under way share the next record.
+//! The writer: chunks that wait while records are in flight share the next record.
 //!
-//! It waits for nothing but a free place among the records in flight: the acknowledgement that frees one is what the
-//! chunks behind it are batched by, so that a chunk that comes alone is sent at once.
+//! It waits for a free place among the records in flight and for nothing else. So a chunk that comes alone is sent at once, and
+//! under load the acknowledgements set the size of batches.
 
 mod cell;
 
@@ -16,23 +16,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub(crate) use self::cell::Cell;
-use crate::acks::{Acks, Fate, Outgoing, Refusal};
+use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::connection::Connection;
-use crate::layout::Mending;
+use crate::layout::StreamRepair;
 use crate::record::{Part, Room, body, headers};
 
-/// Chunks are put together up to so many bytes; a larger one goes alone.
+/// Most bytes of chunks that share a record. A larger chunk has a record of its own.
 const SHARED_LEN_MAX: usize = 256 << 10;
-/// How soon a record that nobody took is tried again.
+/// Pause before a record that nobody took is sent again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Deliveries of one event on their way into a record.
 ///
-/// Dropped, it is resolved by what is known of it: nobody waits for what a dead task had in hand.
+/// On drop it is resolved by what is known of it, so that nobody waits for the chunks of a task that died.
 pub(crate) struct Chunk {
     pub(crate) part: Part,
     pub(crate) cell: Arc<Cell>,
-    /// Until then it is tried again if nobody took it.
+    /// Instant until which it is sent again if nobody took it.
     pub(crate) patience_until: Instant,
 }
 
@@ -42,31 +42,31 @@ impl Drop for Chunk {
     }
 }
 
-/// What a writer works with.
+/// Gathers chunks into records and sends them.
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
     pub(crate) acks: Arc<Acks>,
     pub(crate) subject: String,
     pub(crate) in_flight: Arc<Semaphore>,
-    /// How many deliveries a record may have.
+    /// Most deliveries of a record.
     pub(crate) len_max: usize,
-    pub(crate) outlook: Outlook,
+    pub(crate) resolver: Resolver,
 }
 
-/// What waits for the writer. It outlives the loop, so that nothing is lost if that ends.
-struct Waiting {
+/// Chunks that wait for the writer. They outlive the loop, so that nothing is lost if that ends.
+struct ChunkQueue {
     chunks: mpsc::UnboundedReceiver<Chunk>,
     /// The chunk that the next record begins with.
     next: Option<Chunk>,
 }
 
-/// What the fates of records lead to.
+/// Resolves chunks by the outcomes of their records.
 #[derive(Clone)]
-pub(crate) struct Outlook {
-    /// The way back for what nobody took.
+pub(crate) struct Resolver {
+    /// Way back for chunks that nobody took.
     pub(crate) chunks: mpsc::WeakUnboundedSender<Chunk>,
-    pub(crate) mending: Arc<Mending>,
-    /// When a record was last refused for lack of room, if none was stored since.
+    pub(crate) repair: Arc<StreamRepair>,
+    /// Instant of the last refusal for lack of room, unless a record was stored since.
     pub(crate) full_at: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -74,39 +74,39 @@ impl Writer {
     /// Runs the loop until the last publisher is gone.
     pub(crate) fn spawn(self, chunks: mpsc::UnboundedReceiver<Chunk>, supervisor: &Supervisor) {
         let writer = Arc::new(self);
-        let waiting = Arc::new(tokio::sync::Mutex::new(Waiting { chunks, next: None }));
+        let queue = Arc::new(tokio::sync::Mutex::new(ChunkQueue { chunks, next: None }));
         supervisor.spawn(Loop::NatsWriter, move || {
-            let (writer, waiting) = (Arc::clone(&writer), Arc::clone(&waiting));
-            async move { writer.run(&mut *waiting.lock().await).await }
+            let (writer, queue) = (Arc::clone(&writer), Arc::clone(&queue));
+            async move { writer.run(&mut *queue.lock().await).await }
         });
     }
 
-    async fn run(&self, waiting: &mut Waiting) -> Exit {
+    async fn run(&self, queue: &mut ChunkQueue) -> Exit {
         loop {
-            if waiting.next.is_none() {
-                waiting.next = waiting.chunks.recv().await;
+            if queue.next.is_none() {
+                queue.next = queue.chunks.recv().await;
             }
-            let Some(next) = &waiting.next else {
+            let Some(next) = &queue.next else {
                 return Exit::Stopped;
             };
             let Ok(permit) = Arc::clone(&self.in_flight).acquire_owned().await else {
                 return Exit::Stopped;
             };
-            let is_connected = self.is_connected(next).await;
-            let Some(first) = waiting.next.take() else {
+            let is_connected = self.wait_for_connection(next).await;
+            let Some(first) = queue.next.take() else {
                 continue;
             };
             if !is_connected {
                 first.refuse(Refusal::Nobody);
                 continue;
             }
-            let batch = self.gather(first, waiting);
+            let batch = self.gather(first, queue);
             self.send(batch, permit).await;
         }
     }
 
-    /// Waits for a connection for as long as the chunk may.
-    async fn is_connected(&self, chunk: &Chunk) -> bool {
+    /// Waits for a connection until the chunk has to be refused. Returns true if there is one.
+    async fn wait_for_connection(&self, chunk: &Chunk) -> bool {
         let mut link = self.connection.link();
         let up = link.wait_for(|link| link.is_up);
         match tokio::time::timeout_at(chunk.patience_until, up).await {
@@ -115,17 +115,17 @@ impl Writer {
         }
     }
 
-    /// What shares a record with `first`. What does not fit any more begins the next.
-    fn gather(&self, first: Chunk, waiting: &mut Waiting) -> Vec<Chunk> {
+    /// Chunks that share a record with `first`. The first that does not fit any more begins the next.
+    fn gather(&self, first: Chunk, queue: &mut ChunkQueue) -> Vec<Chunk> {
         let room = Room::of(self.acks.max_payload()).len().min(SHARED_LEN_MAX);
         let mut len = first.part.len_max();
         let mut deliveries = first.part.len;
         let mut batch = vec![first];
-        while let Ok(chunk) = waiting.chunks.try_recv() {
+        while let Ok(chunk) = queue.chunks.try_recv() {
             len += chunk.part.len_max();
             deliveries += chunk.part.len;
             if len > room || deliveries > self.len_max {
-                waiting.next = Some(chunk);
+                queue.next = Some(chunk);
                 break;
             }
             batch.push(chunk);
@@ -151,15 +151,12 @@ impl Writer {
             body: Bytes::from(body),
         };
         let answer = self.acks.send(record, Some(permit)).await;
-        let outlook = self.outlook.clone();
+        let resolver = self.resolver.clone();
         tokio::spawn(async move {
-            let fate = answer.await;
-            resolve(
-                batch,
-                fate.unwrap_or(Fate::Unclear(FailureKind::Unconfirmed)),
-                &outlook,
-            )
-            .await;
+            let unclear = RecordOutcome::Unclear(FailureKind::Unconfirmed);
+            resolver
+                .resolve(batch, answer.await.unwrap_or(unclear))
+                .await;
         });
     }
 }
@@ -170,57 +167,58 @@ impl Chunk {
     }
 }
 
-impl Outlook {
-    fn note(&self, fate: Fate) {
+impl Resolver {
+    fn note(&self, outcome: RecordOutcome) {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match fate {
-            Fate::Stored => *full_at = None,
-            Fate::Refused(Refusal::Full) => *full_at = Some(Instant::now()),
-            Fate::Refused(_) | Fate::Unclear(_) => {}
+        match outcome {
+            RecordOutcome::Stored => *full_at = None,
+            RecordOutcome::Refused(Refusal::Full) => *full_at = Some(Instant::now()),
+            RecordOutcome::Refused(_) | RecordOutcome::Unclear(_) => {}
         }
     }
-}
 
-/// Tells the publications what became of their chunks; what nobody took goes back, as long as it may.
-async fn resolve(batch: Vec<Chunk>, fate: Fate, outlook: &Outlook) {
-    let told = match fate {
-        Fate::Stored => "stored",
-        Fate::Refused(_) => "refused",
-        Fate::Unclear(_) => "unclear",
-    };
-    counter!("nahook_nats_records_total", "fate" => told).increment(1);
-    outlook.note(fate);
-    let outcome = match fate {
-        Fate::Stored => Outcome::Published,
-        Fate::Unclear(kind) => Outcome::Failed(kind),
-        Fate::Refused(Refusal::Nobody) => {
-            let pause = Instant::now() + PAUSE;
-            for chunk in &batch {
-                chunk.cell.put_back();
-            }
-            let mending = Arc::clone(&outlook.mending);
-            tokio::spawn(async move { mending.look().await });
-            tokio::time::sleep_until(pause).await;
-            for chunk in batch {
-                match outlook.chunks.upgrade() {
-                    _ if chunk.cell.is_withdrawn() => {}
-                    Some(again) if pause < chunk.patience_until => {
-                        let _ = again.send(chunk);
-                    }
-                    _ => chunk.refuse(Refusal::Nobody),
+    /// Resolves the chunks of a record. Those that nobody took are sent again, as long as they may.
+    async fn resolve(&self, batch: Vec<Chunk>, of_record: RecordOutcome) {
+        let label = match of_record {
+            RecordOutcome::Stored => "stored",
+            RecordOutcome::Refused(_) => "refused",
+            RecordOutcome::Unclear(_) => "unclear",
+        };
+        counter!("nahook_nats_records_total", "fate" => label).increment(1);
+        self.note(of_record);
+        let outcome = match of_record {
+            RecordOutcome::Stored => Outcome::Published,
+            RecordOutcome::Unclear(kind) => Outcome::Failed(kind),
+            RecordOutcome::Refused(Refusal::Nobody) => return self.send_again(batch).await,
+            RecordOutcome::Refused(refusal) => Outcome::Failed(refusal.kind()),
+        };
+        for chunk in batch {
+            chunk.cell.resolve(outcome);
+        }
+    }
+
+    async fn send_again(&self, batch: Vec<Chunk>) {
+        let again_at = Instant::now() + PAUSE;
+        for chunk in &batch {
+            chunk.cell.put_back();
+        }
+        let repair = Arc::clone(&self.repair);
+        tokio::spawn(async move { repair.repair().await });
+        tokio::time::sleep_until(again_at).await;
+        for chunk in batch {
+            match self.chunks.upgrade() {
+                _ if chunk.cell.is_withdrawn() => {}
+                Some(chunks) if again_at < chunk.patience_until => {
+                    let _ = chunks.send(chunk);
                 }
+                _ => chunk.refuse(Refusal::Nobody),
             }
-            return;
         }
-        Fate::Refused(refusal) => Outcome::Failed(refusal.kind()),
-    };
-    for chunk in batch {
-        chunk.cell.resolve(outcome);
     }
 }
 
-/// The record's id: its first delivery's message and where it begins in the fan-out, and how much it holds. No two records
-/// that are published have one in common, and one that is sent again keeps it.
+/// Id of a record: the message and the ordinal of its first delivery, and the number of its parts. It is unique among published
+/// records, and a record that is sent again keeps it.
 fn record_id(first: &Part, parts: usize) -> String {
     format!("{}/{}/{parts}", first.message, first.first_ordinal)
 }
@@ -233,7 +231,7 @@ mod tests {
     use super::*;
     use crate::record::part_of;
 
-    /// A task that dies leaves nobody waiting for the chunks that it had in hand.
+    /// Nobody waits for the chunks of a task that died.
     #[tokio::test]
     async fn dropped_chunk_is_resolved_by_what_is_known() {
         let event = declare::event("ws_shop", "order.paid", 1, Timestamp::from_millis(1));

@@ -106,8 +106,6 @@ pub(crate) struct QueueOn<B> {
 impl<B: BackEnd> QueueOn<B> {
     async fn on(servers: Servers<B>, clock: ManualClock) -> Self {
         let mut settings = B::settings().with_clock(clock.clone());
-        // The server's schedules follow its own clock: here the processes move what is due by ours.
-        settings.scheduled_messages = false;
         settings.ack_wait = ACK_WAIT;
         // A busy machine takes its time with ten thousand records.
         settings.answer_timeout = Duration::from_secs(30);
@@ -128,7 +126,10 @@ impl<B: BackEnd> QueueHarness for QueueOn<B> {
     }
 
     fn queue(&self) -> CaughtUp {
-        CaughtUp(self.nats.queue.clone())
+        CaughtUp {
+            queue: self.nats.queue.clone(),
+            url: self.servers.url(),
+        }
     }
 
     async fn apply(&self, _: &Manifest) {}
@@ -168,36 +169,36 @@ const ACK_WAIT: Duration = Duration::from_secs(1);
 
 /// A queue that is asked once everything has come from the server that it holds: the clauses want to see at once what
 /// was published a moment ago.
+///
+/// The server's clock is ahead of the queue's, so it hands out retries soon, and this waits for that.
 #[derive(Clone)]
-pub(crate) struct CaughtUp(pub(crate) NatsQueue);
+pub(crate) struct CaughtUp {
+    queue: NatsQueue,
+    url: String,
+}
 
 #[async_trait::async_trait]
 impl DeliveryQueue for CaughtUp {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
-        self.0.caught_up().await?;
-        self.0.lease(request).await
+        reader::wait_until_unscheduled(&self.url).await;
+        self.queue.caught_up().await?;
+        self.queue.lease(request).await
     }
 
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
-        self.0.extend(leases, duration).await
+        self.queue.extend(leases, duration).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        self.0.settle(settlements).await
+        self.queue.settle(settlements).await
     }
 
     async fn changed(&self, generation: u64) {
-        self.0.changed(generation).await;
+        self.queue.changed(generation).await;
     }
 }
 
-/// Each of these as often as `NAHOOK_NATS_ROUNDS` says, or once: for what ends otherwise in a rare moment only.
-pub(crate) fn rounds_of<T: Clone>(each: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
-    let each: Vec<T> = each.into_iter().collect();
-    (0..rounds(1)).flat_map(move |_| each.clone())
-}
-
-/// How many rounds there are.
+/// Number of rounds, from `NAHOOK_NATS_ROUNDS`: for faults that show in rare moments only.
 pub(crate) fn rounds(default: usize) -> usize {
     let name = "NAHOOK_NATS_ROUNDS";
     std::env::var(name).map_or(default, |text| text.parse().unwrap())

@@ -1,8 +1,10 @@
 //! Reads streams as any other program would: by the documented format alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_nats::jetstream;
+use futures_util::StreamExt as _;
 use nahook_core::{EndpointId, Metadata, Payload};
 use nahook_testkit::HeldDelivery;
 use serde_json::Value;
@@ -13,26 +15,24 @@ pub(crate) struct Raw {
     pub(crate) body: bytes::Bytes,
 }
 
-/// Everything a stream holds, read without consuming it.
-pub(crate) async fn records(url: &str, stream: &str) -> Vec<Raw> {
-    let mut options = async_nats::ConnectOptions::new();
-    // A single server may ask who we are.
-    if let Some((credentials, _)) = url.trim_start_matches("nats://").split_once('@') {
-        let (user, password) = credentials.split_once(':').unwrap();
-        options = options.user_and_password(user.to_owned(), password.to_owned());
-    }
-    let servers: Vec<_> = url.split(',').collect();
-    let client = options.connect(servers).await.unwrap();
-    let jetstream = jetstream::new(client);
-    // A cluster that has just started may not answer at once.
-    let mut found = jetstream.get_stream(stream).await;
-    for _ in 0..5 {
-        if found.is_ok() {
-            break;
+/// Waits until no retry waits for its schedule.
+pub(crate) async fn wait_until_unscheduled(url: &str) {
+    let stream = stream(url, "NAHOOK_RETRIES").await;
+    for _ in 0..1_000 {
+        let waiting = stream
+            .info_with_subjects("nahook.retries.scheduled.*")
+            .await;
+        if waiting.unwrap().next().await.is_none() {
+            return;
         }
-        found = jetstream.get_stream(stream).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let stream = found.unwrap();
+    panic!("retries still wait for their schedules");
+}
+
+/// Everything a stream holds, read without consuming it.
+pub(crate) async fn records(url: &str, name: &str) -> Vec<Raw> {
+    let stream = stream(url, name).await;
     let state = stream.cached_info().state.clone();
     let mut records = Vec::new();
     for sequence in state.first_sequence..=state.last_sequence {
@@ -45,6 +45,27 @@ pub(crate) async fn records(url: &str, stream: &str) -> Vec<Raw> {
         }
     }
     records
+}
+
+async fn stream(url: &str, name: &str) -> jetstream::stream::Stream {
+    let mut options = async_nats::ConnectOptions::new();
+    // A single server may ask who we are.
+    if let Some((credentials, _)) = url.trim_start_matches("nats://").split_once('@') {
+        let (user, password) = credentials.split_once(':').unwrap();
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    }
+    let servers: Vec<_> = url.split(',').collect();
+    let client = options.connect(servers).await.unwrap();
+    let jetstream = jetstream::new(client);
+    // A cluster that has just started may not answer at once.
+    let mut found = jetstream.get_stream(name).await;
+    for _ in 0..5 {
+        if found.is_ok() {
+            break;
+        }
+        found = jetstream.get_stream(name).await;
+    }
+    found.unwrap()
 }
 
 /// The deliveries of a stream's records.

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use nahook_nats::NatsSettings;
-use nahook_testserver::{NatsCluster, NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsCluster, NatsOptions, NatsServer};
 
 /// A kind of servers.
 pub(crate) trait BackEnd: Send + Sync + 'static {
@@ -16,22 +16,14 @@ pub(crate) trait BackEnd: Send + Sync + 'static {
     }
 }
 
-/// Debian's nats-server, alone.
-pub(crate) struct Debian;
-/// The newest nats-server, alone.
-pub(crate) struct Newest;
-/// Three of the newest, with three replicas of each stream.
+/// One server.
+pub(crate) struct One;
+/// Three servers, with three replicas of each stream.
 pub(crate) struct Three;
 
-impl BackEnd for Debian {
+impl BackEnd for One {
     fn start() -> Running {
-        Running::One(NatsServer::start(NatsVersion::Debian))
-    }
-}
-
-impl BackEnd for Newest {
-    fn start() -> Running {
-        Running::One(NatsServer::start(NatsVersion::Newest))
+        Running::One(NatsServer::start())
     }
 }
 
@@ -39,7 +31,7 @@ impl BackEnd for Three {
     const IS_CLUSTER: bool = true;
 
     fn start() -> Running {
-        Running::Three(NatsOptions::new(NatsVersion::Newest).start_cluster())
+        Running::Three(NatsOptions::new().start_cluster())
     }
 
     fn settings() -> NatsSettings {

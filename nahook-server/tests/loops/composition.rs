@@ -12,7 +12,7 @@ use nahook_server::serve::Server;
 use nahook_server::settings::{Role, Settings};
 use nahook_server::telemetry::LogWriter;
 use nahook_supervision::{Loop, Supervisor};
-use nahook_testserver::{NatsServer, NatsVersion, PostgresServer};
+use nahook_testserver::{NatsServer, PostgresServer};
 use tempfile::TempDir;
 
 use crate::support::api::Api;
@@ -70,7 +70,7 @@ impl Composition {
             }
         };
         let nats = matches!(self, Self::SqliteNats | Self::PostgresNats)
-            .then(|| Arc::new(NatsServer::start(NatsVersion::Newest)));
+            .then(|| Arc::new(NatsServer::start()));
         let queue = nats.as_ref().map_or(QueueUrl::Store, |nats| {
             QueueUrl::parse(&nats.url()).unwrap()
         });

@@ -1,6 +1,6 @@
 //! Every way to say who we are, and TLS.
 
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::starting::refusal;
@@ -28,7 +28,7 @@ async fn is_refused(settings: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_and_a_token_are_taken_from_the_url_or_the_settings() {
-    let options = NatsOptions::new(NatsVersion::Newest);
+    let options = NatsOptions::new();
     let nats = options.clone().user("ann", "s3cret").start();
     let url = nats.url();
     is_let_in(&nats, &["--queue", &nats.url_with("ann:s3cret")]).await;
@@ -46,7 +46,7 @@ async fn a_user_and_a_token_are_taken_from_the_url_or_the_settings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_nkey_is_taken_from_a_file() {
-    let nats = NatsOptions::new(NatsVersion::Newest).nkey(NKEY).start();
+    let nats = NatsOptions::new().nkey(NKEY).start();
     let dir = tempfile::tempdir().unwrap();
     let seed = dir.path().join("seed");
     std::fs::write(&seed, format!("{NKEY_SEED}\n")).unwrap();
@@ -64,7 +64,7 @@ async fn tls_is_checked_by_the_certificates_given() {
         .unwrap()
         .self_signed(&key)
         .unwrap();
-    let nats = NatsOptions::new(NatsVersion::Newest)
+    let nats = NatsOptions::new()
         .tls(&certificate.pem(), &key.serialize_pem())
         .start();
     let dir = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ async fn tls_is_checked_by_the_certificates_given() {
     .await;
     is_refused(&["--queue", &url]).await;
 
-    let plain = NatsServer::start(NatsVersion::Newest);
+    let plain = NatsServer::start();
     is_refused(&["--queue", &plain.url(), "--nats-tls", "--nats-tls-ca", ca]).await;
 }
 
@@ -96,7 +96,7 @@ async fn a_server_that_asks_for_our_certificate_gets_it() {
         (certificate.pem(), key.serialize_pem())
     };
     let (certificate, key) = signed();
-    let nats = NatsOptions::new(NatsVersion::Newest)
+    let nats = NatsOptions::new()
         .mutual_tls(&certificate, &key, &authority.pem())
         .start();
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nahook_queue::{AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 use nahook_sqlite::{SqliteSettings, SqliteStore};
-use nahook_testserver::{NatsServer, NatsVersion};
+use nahook_testserver::NatsServer;
 
 use crate::support::SOON;
 use crate::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
@@ -52,38 +52,36 @@ pub(crate) async fn logged(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_arrive_signed_and_the_log_shows_what_became_of_them() {
-    for version in [NatsVersion::Debian, NatsVersion::Newest] {
-        let nats = NatsServer::start(version);
-        let receiver = Receiver::start().await;
-        receiver.reply("/ep_bad", [Reply::Status(500)]);
-        receiver.reply("/ep_gone", [Reply::Status(410)]);
-        let server = server(&nats.url(), &receiver, &["ep_good", "ep_bad", "ep_gone"]).await;
+    let nats = NatsServer::start();
+    let receiver = Receiver::start().await;
+    receiver.reply("/ep_bad", [Reply::Status(500)]);
+    receiver.reply("/ep_gone", [Reply::Status(410)]);
+    let server = server(&nats.url(), &receiver, &["ep_good", "ep_bad", "ep_gone"]).await;
 
-        let answer = server.api().trigger(EVENT_TYPE, PAYLOAD).await;
-        let ids = answer.delivery_ids();
-        assert_eq!(ids.len(), 3);
-        for arrival in receiver.exactly(3).await {
-            arrival.assert_signed(SECRET);
-            assert_eq!(arrival.body, PAYLOAD);
-        }
-
-        let (good, attempts) = logged(server.dir(), &ids[0], DeliveryStatus::Delivered).await;
-        assert_eq!((good.attempts, attempts.len()), (1, 1));
-        assert_eq!(attempts[0].attempt.status_code, Some(200));
-        assert_eq!(good.delivered_at.is_some(), good.next_retry_at.is_none());
-        let (bad, attempts) = logged(server.dir(), &ids[1], DeliveryStatus::ScheduledRetry).await;
-        assert_eq!((bad.attempts, attempts.len()), (1, 1));
-        assert!(bad.next_retry_at.is_some_and(|at| at > bad.updated_at));
-        assert_eq!(attempts[0].attempt.status_code, Some(500));
-        let (gone, _) = logged(server.dir(), &ids[2], DeliveryStatus::Failed).await;
-        assert_eq!(gone.attempts, 1);
+    let answer = server.api().trigger(EVENT_TYPE, PAYLOAD).await;
+    let ids = answer.delivery_ids();
+    assert_eq!(ids.len(), 3);
+    for arrival in receiver.exactly(3).await {
+        arrival.assert_signed(SECRET);
+        assert_eq!(arrival.body, PAYLOAD);
     }
+
+    let (good, attempts) = logged(server.dir(), &ids[0], DeliveryStatus::Delivered).await;
+    assert_eq!((good.attempts, attempts.len()), (1, 1));
+    assert_eq!(attempts[0].attempt.status_code, Some(200));
+    assert_eq!(good.delivered_at.is_some(), good.next_retry_at.is_none());
+    let (bad, attempts) = logged(server.dir(), &ids[1], DeliveryStatus::ScheduledRetry).await;
+    assert_eq!((bad.attempts, attempts.len()), (1, 1));
+    assert!(bad.next_retry_at.is_some_and(|at| at > bad.updated_at));
+    assert_eq!(attempts[0].attempt.status_code, Some(500));
+    let (gone, _) = logged(server.dir(), &ids[2], DeliveryStatus::Failed).await;
+    assert_eq!(gone.attempts, 1);
 }
 
 /// Before any worker has seen it: here there is none that could, since the endpoint is busy with another.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_in_the_log_before_it_is_attempted() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let receiver = Receiver::start().await;
     receiver.reply("/ep_slow", [Reply::Hang]);
     let server = server(&nats.url(), &receiver, &["ep_slow"]).await;
@@ -100,7 +98,7 @@ async fn what_waits_is_in_the_log_before_it_is_attempted() {
 /// Stopped with work in hand, the next start goes on with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_goes_on_where_it_was() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let receiver = Receiver::start().await;
     receiver.reply("/ep_late", [Reply::Status(503)]);
     let mut server = server(&nats.url(), &receiver, &["ep_late"]).await;
@@ -121,7 +119,7 @@ async fn a_restart_goes_on_where_it_was() {
 /// Whoever moves the queue to NATS leaves nothing behind in the store.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_in_the_store_is_delivered_beside_it() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let receiver = Receiver::start().await;
     receiver.reply("/ep_1", [Reply::Status(503), Reply::Status(200)]);
     let manifest = shop(vec![endpoint("ep_1", &receiver.url("/ep_1"))]);
@@ -146,7 +144,7 @@ async fn what_waits_in_the_store_is_delivered_beside_it() {
 /// With a key the store sees to it that there is one delivery; without, it goes over NATS as a fan-out does.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_directly_arrives_and_with_a_key_only_once() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let receiver = Receiver::start().await;
     let server = server(&nats.url(), &receiver, &["ep_1"]).await;
     let mut ids = Vec::new();

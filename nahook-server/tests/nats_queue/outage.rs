@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use nahook_testserver::{NatsServer, NatsVersion};
+use nahook_testserver::NatsServer;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
@@ -58,7 +58,7 @@ async fn wait_for_readiness(server: &Server, expected: u16) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
     for is_frozen in [false, true] {
-        let nats = NatsServer::start(NatsVersion::Newest);
+        let nats = NatsServer::start();
         let receiver = Receiver::start().await;
         let server = server(&nats.url(), &receiver, &["ep_1", "ep_2"]).await;
         wait_for_readiness(&server, 200).await;
@@ -120,7 +120,7 @@ async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
 /// Whoever is on call learns from the probe what to do: make room, or bring the server back.
 #[tokio::test(flavor = "multi_thread")]
 async fn probe_names_the_reason_why_nothing_can_be_queued() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let endpoints = vec![endpoint("ep_1", "https://receiver.example/")];
     let url = nats.url();
     let settings = ["--queue", &url, "--nats-bytes-max", "20000"];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 
 use crate::support::process::Nahook;
 use crate::support::server::Server;
@@ -19,7 +19,7 @@ pub(crate) async fn refusal(dir: &Path, arguments: &[&str], env: &[(&str, &str)]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_start_works_over_nats_as_printed() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir, &["--queue", &nats.url()]).await;
     let line = server.process.line("curl ").await;
@@ -34,9 +34,7 @@ async fn the_first_start_works_over_nats_as_printed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_or_refuses_is_said_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
-    let nats = NatsOptions::new(NatsVersion::Newest)
-        .user("nahook", "right")
-        .start();
+    let nats = NatsOptions::new().user("nahook", "right").start();
     let wrong = nats.url_with("nahook:hunter2");
     let said = refusal(dir.path(), &["--queue", &wrong], &[]).await;
     assert!(said.contains("the NATS server refused"), "{said}");
@@ -50,7 +48,7 @@ async fn a_server_that_is_not_there_or_refuses_is_said_without_secrets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_with_other_settings_are_left_alone_and_named() {
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let dir = tempfile::tempdir().unwrap();
     let mut first = Server::start(dir, &["--queue", &nats.url(), "--nats-storage", "memory"]).await;
     first.process.kill();
@@ -71,9 +69,7 @@ async fn streams_with_other_settings_are_left_alone_and_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_settings_may_come_from_a_file() {
-    let nats = NatsOptions::new(NatsVersion::Newest)
-        .token("s3cret")
-        .start();
+    let nats = NatsOptions::new().token("s3cret").start();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("nahook.toml");
     let text = format!(

@@ -94,19 +94,26 @@ impl NatsCluster {
         false
     }
 
+    /// Checks that the same server leads before and after a stream was placed: another one may take its peers for offline.
     fn is_ready(&self) -> bool {
-        let leaders: Vec<_> = self
+        let nodes = &self.nodes;
+        let leader = self.meta_leader();
+        leader.is_some()
+            && nodes.iter().all(|node| monitor::is_healthy(node.monitor()))
+            && nodes[0].places_stream(SIZE)
+            && leader == self.meta_leader()
+    }
+
+    /// Name of the leader on which all servers agree.
+    fn meta_leader(&self) -> Option<String> {
+        let mut leaders = self
             .nodes
             .iter()
-            .map(|node| monitor::meta_leader(node.monitor(), SIZE))
-            .collect();
-        leaders[0].is_some()
-            && leaders.iter().all(|leader| *leader == leaders[0])
-            && self
-                .nodes
-                .iter()
-                .all(|node| monitor::is_healthy(node.monitor()))
-            && self.nodes[0].places_stream(SIZE)
+            .map(|node| monitor::meta_leader(node.monitor(), SIZE));
+        let first = leaders.next()??;
+        leaders
+            .all(|leader| leader.as_ref() == Some(&first))
+            .then_some(first)
     }
 }
 

@@ -7,5 +7,5 @@ mod options;
 mod server;
 
 pub use self::cluster::NatsCluster;
-pub use self::options::{NatsOptions, NatsVersion};
+pub use self::options::NatsOptions;
 pub use self::server::NatsServer;

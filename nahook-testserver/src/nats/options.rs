@@ -1,67 +1,30 @@
-//! What a NATS server is started with.
+//! Settings of NATS servers.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::cluster::NatsCluster;
 use super::server::NatsServer;
-use crate::tools::tool;
 
-/// Which nats-server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum NatsVersion {
-    /// Debian's package `nats-server`: 2.9.
-    Debian,
-    /// The newest that the package registries carry: 2.14.
-    Newest,
-}
-
-impl NatsVersion {
-    pub(super) fn binary(self) -> PathBuf {
-        match self {
-            Self::Newest => tool("nats-server"),
-            Self::Debian => {
-                let path = PathBuf::from("/usr/sbin/nats-server");
-                assert!(
-                    path.exists(),
-                    "NATS is not installed: install Debian's package `nats-server`, or run scripts/install-test-tools"
-                );
-                path
-            }
-        }
-    }
-}
-
-/// How a server, or each server of a cluster, is set up. Without further ado: JetStream on a file store, no credentials,
-/// no TLS, and the sync interval of the version, which does not wait for the disk.
-#[derive(Clone, Debug)]
+/// Settings of a server, or of each server of a cluster. By default: JetStream on a file store, no credentials, no TLS, and the
+/// default sync interval, which does not wait for the disk.
+#[derive(Clone, Debug, Default)]
 pub struct NatsOptions {
-    pub(super) version: NatsVersion,
     jetstream: String,
     settings: String,
     files: Vec<(String, String)>,
 }
 
 impl NatsOptions {
-    /// The defaults of a version.
-    pub fn new(version: NatsVersion) -> Self {
-        Self {
-            version,
-            jetstream: String::new(),
-            settings: String::new(),
-            files: Vec::new(),
-        }
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Syncs every write before it is acknowledged. Debian's 2.9 has no such setting and would not start.
+    /// Syncs every write before it is acknowledged.
     #[must_use]
     pub fn sync_always(self) -> Self {
-        assert!(
-            self.version != NatsVersion::Debian,
-            "nats-server 2.9 has no sync_interval"
-        );
         self.jetstream("sync_interval: always")
     }
 

@@ -5,16 +5,17 @@ use std::fs;
 use std::hash::BuildHasher as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::options::{NatsOptions, NatsVersion};
+use super::options::NatsOptions;
 use super::{api, monitor};
 use crate::supervisor::Supervisor;
+use crate::tools::tool;
 
 /// How long a server may take to start.
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -63,20 +64,9 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// The server of this version that all tests of this process share, with the defaults.
-    pub fn shared(version: NatsVersion) -> &'static Self {
-        static DEBIAN: OnceLock<NatsServer> = OnceLock::new();
-        static NEWEST: OnceLock<NatsServer> = OnceLock::new();
-        let shared = match version {
-            NatsVersion::Debian => &DEBIAN,
-            NatsVersion::Newest => &NEWEST,
-        };
-        shared.get_or_init(|| Self::start(version))
-    }
-
-    /// A server of its own with the defaults; [`NatsOptions`] has the rest.
-    pub fn start(version: NatsVersion) -> Self {
-        Self::start_with(&NatsOptions::new(version))
+    /// Starts a server with the defaults; [`NatsOptions`] has the rest.
+    pub fn start() -> Self {
+        Self::start_with(&NatsOptions::new())
     }
 
     pub(super) fn start_with(options: &NatsOptions) -> Self {
@@ -107,7 +97,7 @@ impl NatsServer {
         let folder = temporary.path().to_owned();
         options.write(&folder, name, port, monitor, routes);
         let mut script = Supervisor::script(SUPERVISOR);
-        script.arg(options.version.binary()).arg(&folder);
+        script.arg(tool("nats-server")).arg(&folder);
         let supervisor = Mutex::new(Supervisor::spawn(&mut script));
         Self {
             port,

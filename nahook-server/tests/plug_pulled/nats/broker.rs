@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 use tokio::task::block_in_place;
 
 use super::{judged, nats_rounds, settled};
@@ -16,14 +16,11 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How much later an answer may be seen by a client on a busy machine.
 const BOUND: Duration = Duration::from_secs(2);
 
-/// Each version, and each setting for when it syncs.
-fn kinds() -> [(&'static str, NatsOptions); 3] {
-    let [debian, newest] = [NatsVersion::Debian, NatsVersion::Newest].map(NatsOptions::new);
-    let strict = newest.clone().sync_always();
+/// Each setting for when a server syncs.
+fn kinds() -> [(&'static str, NatsOptions); 2] {
     [
-        ("Debian", debian),
-        ("Newest", newest),
-        ("Newest, sync always", strict),
+        ("default sync", NatsOptions::new()),
+        ("sync always", NatsOptions::new().sync_always()),
     ]
 }
 
@@ -71,7 +68,7 @@ async fn what_was_answered_outlives_the_broker() {
 async fn a_broker_that_stands_still_holds_nobody_up() {
     let (rounds, mut random) = nats_rounds(1);
     let receiver = Receiver::start().await;
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let server = server(&nats, &receiver).await;
     let load = Load::start(vec![server.address], &mut random);
     let mut outages = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nahook_testserver::{NatsOptions, NatsServer, NatsVersion};
+use nahook_testserver::{NatsOptions, NatsServer};
 
 use super::nats_rounds;
 use crate::support::manifest::{EVENT_TYPE, endpoint, shop};
@@ -15,7 +15,7 @@ const SLOW: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_in_the_middle_of_a_record_repeats_only_what_was_under_way() {
-    let newest = NatsOptions::new(NatsVersion::Newest);
+    let newest = NatsOptions::new();
     for (what, options) in [
         ("default sync", newest.clone()),
         ("sync always", newest.sync_always()),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nahook_testserver::{NatsOptions, NatsVersion};
+use nahook_testserver::NatsOptions;
 use tokio::task::block_in_place;
 
 use super::{STREAMS, judged, nats_rounds, settled};
@@ -15,7 +15,7 @@ use crate::support::server::{ALLOW_LOOPBACK, Server};
 async fn what_was_answered_outlives_one_of_three_brokers_and_the_one_that_leads() {
     let (rounds, mut random) = nats_rounds(2);
     let receiver = Receiver::start().await;
-    let nats = NatsOptions::new(NatsVersion::Newest).start_cluster();
+    let nats = NatsOptions::new().start_cluster();
     let urls = nats.url();
     let queue = ["--queue", &urls, "--nats-replicas", "3"];
     let settings = [&ALLOW_LOOPBACK[..], &queue].concat();

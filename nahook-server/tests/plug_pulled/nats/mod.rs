@@ -34,7 +34,7 @@ async fn settled(nats: &NatsServer, receiver: &Receiver) -> Vec<Arrival> {
     let give_up = Instant::now() + SETTLED_MAX;
     let mut is_done_since: Option<Instant> = None;
     loop {
-        // A server of version 2.9 that is killed may keep records for ever that were acknowledged: they are no work.
+        // A killed server may keep records that were acknowledged: they are no work.
         let left = block_in_place(|| {
             let fresh = nats.unconsumed(STREAMS[0], "workers");
             (fresh, nats.messages(STREAMS[1]))

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nahook_testserver::{NatsServer, NatsVersion, PostgresServer};
+use nahook_testserver::{NatsServer, PostgresServer};
 
 use super::{judged, nats_rounds, settled};
 use crate::account::Outage;
@@ -14,10 +14,7 @@ use crate::support::server::Server;
 async fn what_either_answered_is_what_is_delivered_over_nats() {
     let (rounds, mut random) = nats_rounds(2);
     let receiver = Receiver::start().await;
-    let (database, nats) = (
-        PostgresServer::start(),
-        NatsServer::start(NatsVersion::Newest),
-    );
+    let (database, nats) = (PostgresServer::start(), NatsServer::start());
     let (url, queue) = (database.create_database(), nats.url());
     let mut servers: [Server; 2] =
         Server::sharing_with(&url, &manifest(&receiver), &["--queue", &queue]).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nahook_testserver::{NatsServer, NatsVersion};
+use nahook_testserver::NatsServer;
 use tokio::task::block_in_place;
 
 use super::{STREAMS, judged, nats_rounds, settled};
@@ -16,7 +16,7 @@ use crate::support::server::{ALLOW_LOOPBACK, Server};
 async fn a_full_stream_takes_nothing_and_says_so() {
     let (rounds, mut random) = nats_rounds(2);
     let receiver = Receiver::start().await;
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let queue = nats.url();
     let queue = ["--queue", &queue, "--nats-bytes-max", "40000"];
     let settings = [&ALLOW_LOOPBACK[..], &queue].concat();
@@ -47,7 +47,7 @@ async fn a_full_stream_takes_nothing_and_says_so() {
 async fn a_stream_deleted_underneath_is_made_again() {
     let (rounds, mut random) = nats_rounds(2);
     let receiver = Receiver::start().await;
-    let nats = NatsServer::start(NatsVersion::Newest);
+    let nats = NatsServer::start();
     let queue = nats.url();
     let settings = [&ALLOW_LOOPBACK[..], &["--queue", &queue]].concat();
     let server = Server::with_settings(&manifest(&receiver), &settings).await;

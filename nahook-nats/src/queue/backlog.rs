@@ -1,19 +1,19 @@
-//! The deliveries of one endpoint that nobody has leased.
+//! Deliveries of one endpoint that nobody has leased.
 
 use std::collections::BTreeSet;
 
 use nahook_core::{DeliveryId, Timestamp};
 
-/// The deliveries of one endpoint that nobody has leased, by when they are due.
+/// Deliveries of one endpoint that nobody has leased, ordered by due time.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct Backlog {
     fresh: BTreeSet<(Timestamp, DeliveryId)>,
     retries: BTreeSet<(Timestamp, DeliveryId)>,
-    /// Whose turn it is: a backlog of either kind leaves every second place to the other.
+    /// True if a retry is next. Fresh deliveries and retries take turns while both are due.
     retry_is_next: bool,
 }
 
-impl Waiting {
+impl Backlog {
     pub(super) fn insert(&mut self, due_at: Timestamp, id: DeliveryId, is_retry: bool) {
         self.set(is_retry).insert((due_at, id));
     }
@@ -30,7 +30,7 @@ impl Waiting {
         }
     }
 
-    /// Takes the one whose turn it is among those due at `now`.
+    /// Takes the next delivery that is due at `now`.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<DeliveryId> {
         let is_due = |set: &BTreeSet<(Timestamp, DeliveryId)>| {
             set.first().is_some_and(|(due_at, _)| *due_at <= now)
@@ -45,7 +45,7 @@ impl Waiting {
         self.set(take_retry).pop_first().map(|(_, id)| id)
     }
 
-    /// Those that are fresh or due last, so many at most: who has to leave first.
+    /// Up to `count` deliveries, those first that are to leave first: fresh ones, and then retries, the latest of each first.
     pub(super) fn last(&self, count: usize) -> Vec<DeliveryId> {
         let fresh = self.fresh.iter().rev();
         let all = fresh.chain(self.retries.iter().rev());
