@@ -65,6 +65,7 @@ impl State {
             first_attempt_at: row
                 .attempts
                 .values()
+                .filter(|attempt| attempt.was_made())
                 .map(|attempt| attempt.started_at)
                 .min(),
             delivered_at: row.delivered_at,

@@ -74,7 +74,7 @@ pub struct DeliveryRecord {
     pub status: DeliveryStatus,
     /// How many attempts were made.
     pub attempts: u32,
-    /// When the first attempt began.
+    /// When the first request began; absent until one was made.
     pub first_attempt_at: Option<Timestamp>,
     /// When a receiver took it.
     pub delivered_at: Option<Timestamp>,

@@ -82,8 +82,17 @@ pub struct Attempt {
     pub duration: Duration,
     /// The receiver's status, if it answered.
     pub status_code: Option<u16>,
-    /// Why it failed, for people; shown to the tenant, so it names nothing of the inside.
+    /// Why it failed, for people; shown to the tenant, so it names nothing of the inside. Begins with `not attempted: ` if
+    /// no request was made.
     pub error: Option<String>,
+}
+
+impl Attempt {
+    /// Returns false for an entry of the log that only says why no request was made.
+    pub fn was_made(&self) -> bool {
+        let error = self.error.as_deref().unwrap_or_default();
+        !error.starts_with("not attempted: ")
+    }
 }
 
 /// What is to become of a delivery.

@@ -113,6 +113,7 @@ fn record(
     let began_at = entry
         .attempt
         .as_ref()
+        .filter(|attempt| attempt.was_made())
         .map(|attempt| nanos(attempt.started_at));
     let recorded = connection.prepare_cached(RECORD)?.execute(params![
         key,

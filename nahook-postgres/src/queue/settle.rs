@@ -26,7 +26,8 @@ WITH s AS MATERIALIZED (
         wake_at = CASE s.next WHEN 1 THEN s.retry_at END,
         lease_token = NULL,
         attempts = d.attempts + CASE WHEN s.started_at IS NULL THEN 0 ELSE 1 END,
-        first_attempt_at = coalesce(d.first_attempt_at, s.started_at),
+        first_attempt_at = coalesce(d.first_attempt_at,
+            CASE WHEN s.error LIKE 'not attempted: %' THEN NULL ELSE s.started_at END),
         delivered_at = CASE s.next WHEN 2 THEN $9::bigint END,
         updated_at = CASE WHEN s.next = 0 AND s.started_at IS NULL THEN d.updated_at ELSE $9::bigint END
     FROM s

@@ -1,10 +1,10 @@
 -- How much the standing of a recorded delivery counts: after most attempts, and then by its kind.
-CREATE FUNCTION {schema}.standing(attempts integer, status smallint) RETURNS bigint LANGUAGE sql IMMUTABLE
+CREATE OR REPLACE FUNCTION {schema}.standing(attempts integer, status smallint) RETURNS bigint LANGUAGE sql IMMUTABLE
 AS $$ SELECT attempts * 8::bigint + CASE status WHEN 1 THEN 1 WHEN 3 THEN 2 WHEN 4 THEN 3 WHEN 2 THEN 4 ELSE 0 END $$;
 
 -- Records what a queue elsewhere does, in the caller's transaction. Entries refer to events by number, counted from 1; those
 -- of one delivery are of different rounds, because one statement cannot write a row twice.
-CREATE FUNCTION {schema}.record_entries(
+CREATE OR REPLACE FUNCTION {schema}.record_entries(
     messages uuid[], workspace_ids text[], type_ids text[], type_names text[],
     accepted bigint[], labels text[], payloads bytea[], keys bytea[],
     rounds integer[], events integer[], ordinals integer[], endpoint_ids text[],
@@ -45,8 +45,9 @@ BEGIN
             -- In the order of keys, so that those who record the same wait for each other and never in a circle.
             INSERT INTO {schema}.delivery AS d
                 (key, endpoint, recorded_retry_at, first_attempt_at, delivered_at, updated_at, attempts, status)
-            SELECT n.key, n.endpoint, n.retry_at, n.started_at, CASE n.status WHEN 2 THEN n.instant END,
-                n.instant, n.attempts, n.status
+            SELECT n.key, n.endpoint, n.retry_at,
+                CASE WHEN n.error LIKE 'not attempted: %' THEN NULL ELSE n.started_at END,
+                CASE n.status WHEN 2 THEN n.instant END, n.instant, n.attempts, n.status
             FROM entry n ORDER BY n.key
             ON CONFLICT (key) DO UPDATE SET
                 recorded_retry_at = CASE sign({schema}.standing(excluded.attempts, excluded.status)

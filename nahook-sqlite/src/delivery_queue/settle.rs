@@ -125,7 +125,7 @@ fn record(
         .prepare_cached(
             "UPDATE delivery SET
                  due_at = CASE WHEN ?2 IS NULL THEN due_at ELSE ?3 END,
-                 status = coalesce(?2, status, CASE WHEN ?5 IS NOT NULL THEN 0 END), attempts = ?4,
+                 status = coalesce(?2, status, CASE WHEN ?4 > 0 THEN 0 END), attempts = ?4,
                  first_attempt_at = coalesce(first_attempt_at, ?5), delivered_at = ?6, updated_at = ?7
              WHERE key = ?1",
         )?
@@ -134,7 +134,9 @@ fn record(
             status,
             due_at,
             attempts,
-            attempt.map(|attempt| nanos(attempt.started_at)),
+            attempt
+                .filter(|attempt| attempt.was_made())
+                .map(|attempt| nanos(attempt.started_at)),
             delivered_at,
             now,
         ])?;

@@ -124,6 +124,17 @@ pub async fn every_end_has_its_status<H: LogHarness>() {
     let leased = shop.lease_one(1).await;
     shop.settle(leased.lease, Next::Release).await;
     expect_status(&shop, id, DeliveryStatus::Pending, 0).await;
+    let leased = shop.lease_one(1).await;
+    let mut attempt = attempt(shop.now());
+    attempt.error = Some("not attempted: the endpoint is disabled".to_owned());
+    let settlement = Settlement {
+        lease: leased.lease,
+        attempt: Some(attempt),
+        next: Next::Failed,
+    };
+    shop.settle_all(&[settlement]).await;
+    let record = expect_status(&shop, id, DeliveryStatus::Failed, 1).await;
+    assert_eq!(record.first_attempt_at, None, "no request was made");
 }
 
 /// The attempts are shown oldest first, numbered from 1, each as it was settled.

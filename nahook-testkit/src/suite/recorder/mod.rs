@@ -158,6 +158,15 @@ pub async fn every_standing_has_its_status<H: RecorderHarness>() {
         assert_eq!(is_delivered, standing == Standing::Delivered);
         assert_eq!(shown.attempts, [], "without an attempt");
     }
+    let story = Story::of(shop.event(), &[0]);
+    let mut entry = story.ended_as(0, 1, Standing::Failed);
+    if let Some(attempt) = &mut entry.attempt {
+        attempt.error = Some("not attempted: the endpoint is disabled".to_owned());
+    }
+    record(&shop, &[entry]).await;
+    let shown = shown(&shop, story.id(0)).await;
+    assert_eq!(shown.attempts.len(), 1, "the reason is shown");
+    assert_eq!(shown.record.first_attempt_at, None, "no request was made");
 }
 
 /// Recording again changes nothing, whether in one call or in another.
