@@ -1,11 +1,11 @@
-//! Where the servers are, and whom their URLs say that we are.
+//! Server URLs and the credentials in them.
 
 use async_nats::ServerAddr;
 
 use crate::config::Credentials;
 use crate::error::ConnectError;
 
-/// Reads URLs separated by commas. The first that names somebody says who we are.
+/// Parses URLs separated by commas. The credentials are those of the first URL that has any.
 pub(crate) fn read(servers: &str) -> Result<(Vec<ServerAddr>, Credentials), ConnectError> {
     let servers: Result<Vec<ServerAddr>, _> =
         servers.split(',').map(|url| url.trim().parse()).collect();
@@ -25,7 +25,7 @@ pub(crate) fn read(servers: &str) -> Result<(Vec<ServerAddr>, Credentials), Conn
     Ok((servers, named.unwrap_or_default()))
 }
 
-/// Undoes the percent encoding of URLs; `None` if that is no text.
+/// Decodes percent encoding. Returns `None` if the result is not text.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -216,7 +216,7 @@ fn a_server_without_jetstream_or_none_at_all_is_told_apart() {
     });
 }
 
-/// What cannot be read stands in nobody's way: a broken record is kept among the dead letters, a newer one left alone.
+/// A broken record moves to the dead letters, a newer one is left alone, and others are delivered.
 #[test]
 fn what_cannot_be_read_stands_in_nobodys_way() {
     run(async {

@@ -1,4 +1,4 @@
-//! Whether something can be queued now, and how much fits into a record.
+//! The check that something can be queued now, and the capacity of records.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -75,7 +75,7 @@ fn full_stream_is_reported() {
     });
 }
 
-/// What the stream's own limits do not show: the account has no room.
+/// The account has no room, which the limits of the stream do not show.
 #[test]
 fn full_account_is_reported() {
     run(async {

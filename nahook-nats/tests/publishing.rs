@@ -44,6 +44,7 @@ fn a_stream_with_its_most_records_refuses_at_once() {
         let server = NatsServer::start();
         let mut settings = NatsSettings::default();
         settings.records_max = Some(3);
+        settings.publish_patience = Duration::from_secs(20);
         let nats = connected(&server.url(), settings).await;
         for number in 0..3 {
             assert_eq!(outcomes(&publish(&nats, number, 1).await), ["published"]);
@@ -52,14 +53,14 @@ fn a_stream_with_its_most_records_refuses_at_once() {
         let refused = publish(&nats, 3, 1).await;
         assert_eq!(outcomes(&refused), ["queue_unavailable"]);
         assert!(
-            began.elapsed() < Duration::from_millis(1_500),
+            began.elapsed() < Duration::from_secs(10),
             "a full stream is not tried again"
         );
         expect_truth(&server, &refused).await;
     });
 }
 
-/// What a server takes at most bounds the records, and what cannot fit is refused before it is sent.
+/// The server's largest message bounds the records, and a payload that cannot fit is refused before it is sent.
 #[test]
 fn the_servers_largest_message_bounds_the_records() {
     run(async {
@@ -158,16 +159,16 @@ fn a_record_that_nobody_answers_holds_later_ones_up_for_a_while_only() {
         client.flush().await.unwrap();
         jetstream.delete_stream("NAHOOK_DELIVERIES").await.unwrap();
         let mut slots = Vec::new();
-        for number in 0..2 {
+        // On a busy machine one may be withdrawn before it was sent.
+        let mut number = 0;
+        while outcomes(&slots) != ["unconfirmed"; 10] {
+            slots.retain(|slot| outcomes(std::slice::from_ref(slot)) == ["unconfirmed"]);
             slots.extend(publish_within(&nats, number, Duration::from_millis(200)).await);
+            number += 1;
+            assert!(number < 20, "{:?}", outcomes(&slots));
         }
-        assert!(
-            outcomes(&slots)
-                .iter()
-                .all(|outcome| *outcome == "unconfirmed")
-        );
         jetstream.create_stream(config).await.unwrap();
-        let later = publish_within(&nats, 10, Duration::from_secs(10)).await;
+        let later = publish_within(&nats, 100, Duration::from_secs(30)).await;
         assert_eq!(outcomes(&later), ["published"; 5]);
     });
 }

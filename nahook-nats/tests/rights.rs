@@ -39,6 +39,8 @@ fn settings() -> NatsSettings {
     let mut settings = NatsSettings::default();
     settings.log = true;
     settings.ack_wait = Duration::from_secs(2);
+    // Far longer than what is refused at once takes on a busy machine.
+    settings.publish_patience = Duration::from_secs(20);
     settings
 }
 
@@ -146,7 +148,7 @@ fn withdrawn_right_to_publish_is_told_at_once() {
             let slots = publish(&nats, number, 600).await;
             let outcomes = outcomes(&slots);
             assert_eq!(outcomes, ["queue_unavailable"; 600]);
-            assert!(began.elapsed() < Duration::from_millis(1_500), "at once");
+            assert!(began.elapsed() < Duration::from_secs(4), "at once");
             let ready = nats.check_publishable().await;
             assert_eq!(ready, Err(NotPublishable::Forbidden));
         }
@@ -287,7 +289,7 @@ fn settling_without_the_right_to_note_fails_at_once() {
         let began = Instant::now();
         let settlements = [settlement(&leased[0], Next::Delivered)];
         assert!(nats.queue.settle(&settlements).await.is_err());
-        assert!(began.elapsed() < Duration::from_millis(1_500), "at once");
+        assert!(began.elapsed() < Duration::from_secs(4), "at once");
         let granted = denying(&[], &[]);
         tokio::task::block_in_place(|| server.reload(&granted));
         support::settle(&nats.queue, &leased, Next::Delivered).await;

@@ -73,7 +73,7 @@ impl NatsLog {
         stop.await;
     }
 
-    /// How many messages of the stream are yet to be recorded; `None` if the server does not say.
+    /// Number of messages of the stream that are not recorded yet; `None` if the server does not answer.
     pub async fn lag(&self) -> Option<u64> {
         let patience = Duration::from_secs(5);
         let asked = tokio::time::timeout(patience, reader::lag(&self.connection, &self.names));

@@ -16,13 +16,13 @@ use super::text::read;
 use crate::connection::Connection;
 use crate::layout::{Names, RECORDERS};
 
-/// How many messages are recorded together at most …
+/// Most messages that are recorded together …
 const MESSAGES_MAX: usize = 256;
-/// … and how many bytes of them.
+/// … and most bytes of them.
 const BYTES_MAX: usize = 8 << 20;
-/// How long the server waits for the first of them before it says that there is none.
+/// Time for which the server waits for the first of them.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long to wait after a failure: at first, and at most.
+/// Pause after a failure: the first, and the longest.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What there is now; if that is nothing, the first that comes within the time the server waits.
+/// Fetches the messages that are there. If there are none, waits for the next one.
 async fn fetch(consumer: &PullConsumer) -> Result<Vec<Message>, Failure> {
     let mut batch = consumer
         .fetch()

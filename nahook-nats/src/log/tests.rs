@@ -136,7 +136,7 @@ async fn wait_until_recorded(store: &MemoryStore, entries: &[LogEntry]) {
     panic!("it is not recorded");
 }
 
-/// What was told while nobody recorded, while the store was down and while the server was gone is in the log in the end.
+/// Entries of the time without a recorder, with a failing store and without a server are recorded in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_catches_up() {
     let server = NatsServer::start();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{Item, Malformed, Part, part_of, read as read_record};
 
-/// What became of the delivery at the same place.
+/// Log entry of the delivery at the same place.
 #[derive(Deserialize, Serialize)]
 struct Row {
     at: u64,

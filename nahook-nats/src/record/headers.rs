@@ -1,4 +1,4 @@
-//! What consumers can know of a record without reading its body.
+//! Headers of records, for consumers that do not parse the body.
 
 use std::fmt::Write as _;
 

@@ -27,7 +27,7 @@ pub(crate) enum Malformed {
     Value,
 }
 
-/// What every version of the format has.
+/// Members of every version of the format.
 #[derive(Deserialize)]
 struct Envelope {
     format: u32,

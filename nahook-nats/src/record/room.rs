@@ -1,18 +1,18 @@
-//! How much fits into a record.
+//! Capacity of a record.
 
 use nahook_core::Event;
 
 use super::write::{ITEM_LEN_MAX, part_len};
 
-/// What a record takes at most besides its parts: the envelope of its body and the headers that it has once, those of a
+/// Most bytes of a record besides its parts: the envelope of its body and the headers that it has once, those of a
 /// retry that waits for its schedule included.
 const FIXED_LEN_MAX: usize = 384;
-/// What the log says of one delivery takes at most, but for the text of an error. What can be queued can be logged.
+/// Most bytes of one log entry without the text of its error. A record leaves room for them, so that it can be logged.
 pub(crate) const LOG_ROW_LEN_MAX: usize = 384;
 /// The least that a server must take: below, a record with long names leaves no room for a payload.
 pub(crate) const MAX_PAYLOAD_MIN: usize = 2 << 10;
 
-/// What the server's largest message leaves for the parts of a record, in bytes.
+/// Room that the server's largest message leaves for the parts of a record, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room(usize);
 
@@ -21,7 +21,7 @@ impl Room {
         Self(max_payload.saturating_sub(FIXED_LEN_MAX + LOG_ROW_LEN_MAX))
     }
 
-    /// How many deliveries of the event fit into a record, as fresh ones or as retries.
+    /// Number of the event's deliveries that fit into a record, as fresh ones or as retries.
     pub(crate) fn items(self, event: &Event) -> usize {
         match self.0.checked_sub(part_len(event, 1)) {
             Some(rest) => 1 + rest / ITEM_LEN_MAX,

@@ -105,7 +105,7 @@ fn the_format_stays_as_it_is() {
     assert_eq!(std::str::from_utf8(&body), Ok(expected));
 }
 
-/// What was sent to an endpoint directly has no event type, and may have a key of any characters.
+/// A direct delivery has no event type, and may have a key of any characters.
 #[test]
 fn a_direct_delivery_has_no_event_type_and_its_key() {
     let mut direct = event("{\"a\": 1}");

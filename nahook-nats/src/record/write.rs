@@ -11,27 +11,27 @@ use super::entry::{FORMAT, Item};
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) json: Vec<u8>,
-    /// Where the payload is in it.
+    /// Position of the payload in it.
     pub(crate) payload: Range<usize>,
     pub(crate) message: MessageId,
     pub(crate) event_type: Option<EventTypeName>,
     pub(crate) workspace: WorkspaceId,
-    /// How many deliveries it has.
+    /// Number of its deliveries.
     pub(crate) len: usize,
-    /// Which of its message's deliveries is its first.
+    /// Ordinal of its first delivery.
     pub(crate) first_ordinal: u32,
 }
 
-/// What a delivery takes at most: two ids, a count, an instant, and what stands between them.
+/// Most bytes of a delivery: two ids, a count, an instant, and what stands between them.
 pub(super) const ITEM_LEN_MAX: usize = 30 + 47 + 10 + 20 + 10;
-/// What the members of an event take at most besides its names, its payload, its labels and its deliveries.
+/// Most bytes of the members of an event besides its names, payload, metadata and deliveries.
 const MEMBERS_LEN_MAX: usize = 200;
-/// What the headers that tell of an event take at most besides its names.
+/// Most bytes of the headers of an event besides its names.
 const HEADERS_LEN_MAX: usize = 112;
-/// What an idempotency key takes at most besides six bytes for each of its own.
+/// Most bytes of an idempotency key besides six for each of its own.
 const KEY_LEN: usize = 24;
 
-/// At most so many bytes does a part of this event take with so many deliveries, with the headers that tell of it.
+/// Most bytes of a part of this event with this many deliveries, its headers included.
 pub(crate) fn part_len(event: &Event, items: usize) -> usize {
     // A character of a label takes six bytes at most.
     let labels: usize = event

@@ -1,11 +1,11 @@
-//! What a publication and the writer know of a chunk of its deliveries.
+//! State of a chunk, shared by its publication and the writer.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nahook_core::{FailureKind, Outcome};
 use tokio::sync::Notify;
 
-/// Where a chunk stands. Either side may ask at any time; only [`withdraw`](Self::withdraw) is the publication's.
+/// State of a chunk. Only the publication may call [`withdraw`](Self::withdraw).
 #[derive(Debug)]
 pub(crate) struct Cell {
     stage: Mutex<Stage>,

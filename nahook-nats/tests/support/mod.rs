@@ -1,4 +1,4 @@
-//! What the tests share: servers of their own, a line to them that can be cut, and a reader that is not the crate's.
+//! Shared by the tests: servers of their own, a line to them that can be cut, and a reader that is not the crate's.
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 pub(crate) mod proxy;
@@ -164,7 +164,7 @@ impl<B: BackEnd> QueueHarness for QueueOn<B> {
     }
 }
 
-/// How long the servers of the queue's clauses wait for a sign of life.
+/// Time for which the servers of the queue's clauses wait for a sign of life.
 const ACK_WAIT: Duration = Duration::from_secs(1);
 
 /// A queue that is asked once everything has come from the server that it holds: the clauses want to see at once what
@@ -212,14 +212,14 @@ pub(crate) fn order(number: u64, endpoints: usize, now: Timestamp) -> (Event, Ve
     (event, slots)
 }
 
-/// Publishes such an event, and answers what became of it.
+/// Publishes such an event, and returns its slots.
 pub(crate) async fn publish(nats: &Nats, number: u64, endpoints: usize) -> Vec<Delivery> {
     let (event, mut slots) = order(number, endpoints, SystemClock.now());
     nats.publisher.publish(&event, &mut slots).await;
     slots
 }
 
-/// What became of the slots, in short.
+/// Outcomes of the slots, in short.
 pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
     deliveries
         .iter()

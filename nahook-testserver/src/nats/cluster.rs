@@ -7,7 +7,7 @@ use super::monitor;
 use super::options::NatsOptions;
 use super::server::{NatsServer, START_TIMEOUT, free_ports};
 
-/// How many servers a cluster has.
+/// Number of servers of a cluster.
 const SIZE: usize = 3;
 
 /// Three servers on loopback, each with a folder, ports and a supervisor of its own, that know each other.

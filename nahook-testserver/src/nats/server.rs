@@ -17,7 +17,7 @@ use super::{api, monitor};
 use crate::supervisor::Supervisor;
 use crate::tools::tool;
 
-/// How long a server may take to start.
+/// Timeout of starting a server.
 pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The name of a server that runs alone.
@@ -108,7 +108,7 @@ impl NatsServer {
         }
     }
 
-    /// Where clients connect, without credentials.
+    /// URL for clients, without credentials.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
@@ -123,17 +123,17 @@ impl NatsServer {
         self.port
     }
 
-    /// Where the server keeps its streams.
+    /// Folder of the server's streams.
     pub fn store(&self) -> PathBuf {
         self.folder.join("store")
     }
 
-    /// How many messages a stream holds, or `None` if the server knows no such stream.
+    /// Number of messages of a stream, or `None` if the server knows no such stream.
     pub fn messages(&self, stream: &str) -> Option<u64> {
         monitor::messages(self.monitor, stream)
     }
 
-    /// How many messages of a stream a consumer has yet to be given or to acknowledge; `None` if there is no such consumer.
+    /// Number of messages that a consumer has not received or not acknowledged; `None` if there is no such consumer.
     /// For servers that ask for no credentials.
     pub fn unconsumed(&self, stream: &str, consumer: &str) -> Option<u64> {
         let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
@@ -148,7 +148,7 @@ impl NatsServer {
         assert_eq!(deleted["success"], true, "{deleted}");
     }
 
-    /// What the server has logged so far.
+    /// Log of the server so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
@@ -200,7 +200,7 @@ impl NatsServer {
         assert!(has_reloaded, "it does not reload: {}", self.log());
     }
 
-    /// Whether a stream with so many replicas can be made now; it is removed again. What the servers say of their peers is not
+    /// Creates and removes a stream with this many replicas. Returns true if that worked. The servers' view of their peers is not
     /// enough: whoever leads may yet take one for offline. For servers that ask for no credentials.
     pub(super) fn places_stream(&self, replicas: usize) -> bool {
         const NAME: &str = "NAHOOK_TESTSERVER_READY";
