@@ -1,4 +1,4 @@
-//! What every request passes first: it gets an id and an arrival time, and a net is spread under it.
+//! Outermost layer of every route: gives a request its id and arrival time, and answers 500 when a handler panics.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,13 +16,13 @@ use tower::{Layer, Service};
 
 use crate::ApiError;
 
-/// What clients know a request by.
+/// Header that carries a request's id.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that is taken from a client, in bytes: it goes into every log line of the request.
 const REQUEST_ID_LEN_MAX: usize = 128;
 
-/// What a request is known by, in answers and logs: the client's own, or drawn.
+/// Id of a request in answers and logs: the client's own, or a drawn one.
 #[derive(Clone, Eq, PartialEq)]
 pub struct RequestId(HeaderValue);
 
@@ -63,13 +63,13 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// What the layer knows of a request; an extension of it, for any route behind the layer.
+/// Facts about a request that the layer adds as an extension, for any route behind it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestContext {
-    /// What the request is known by.
+    /// Id of the request.
     pub id: RequestId,
-    /// When its head had arrived: deadlines count from here.
+    /// Instant at which its head had arrived; deadlines count from here.
     pub arrived: Instant,
 }
 

@@ -21,7 +21,7 @@ pub struct ApiError {
     retry_after: Option<Duration>,
 }
 
-/// How long to wait before asking again when something of ours is down.
+/// Time to wait before another try when something of ours is down.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ApiError {
@@ -187,7 +187,7 @@ impl ApiError {
         &self.message
     }
 
-    /// How long to wait before asking again, if that is known; the header rounds it up to whole seconds.
+    /// Time to wait before another try, if it is known; the header rounds it up to whole seconds.
     pub fn retry_after_hint(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -232,7 +232,7 @@ impl ApiError {
     }
 }
 
-/// What the engine refuses, in the words of the API.
+/// Maps the engine's errors of a trigger to those of the API.
 impl From<&TriggerError> for ApiError {
     fn from(error: &TriggerError) -> Self {
         match error {
@@ -252,7 +252,7 @@ impl From<&TriggerError> for ApiError {
     }
 }
 
-/// What the engine refuses to send, in the words of the API.
+/// Maps the engine's errors of a send to those of the API.
 impl From<&SendError> for ApiError {
     fn from(error: &SendError) -> Self {
         match error {
@@ -283,7 +283,7 @@ impl From<&SendError> for ApiError {
     }
 }
 
-/// What the parser refuses, in the words of the API.
+/// Maps the parser's errors to those of the API.
 impl From<BodyError> for ApiError {
     fn from(error: BodyError) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! What no route takes, in the error shape.
+//! Answers requests that no route takes, in the shape of errors.
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};

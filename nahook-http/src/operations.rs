@@ -1,4 +1,4 @@
-//! What people and machines that run the server ask it.
+//! Routes for the people and machines that run the server.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::{ApiError, EdgeLayer, method_not_allowed};
 
-/// How long a probe may take; a silent one counts as not ready.
+/// Upper bound on a probe's duration; a silent one counts as not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The content type of the Prometheus text format.
@@ -58,7 +58,7 @@ impl fmt::Debug for Probe {
     }
 }
 
-/// What the operations routes show.
+/// Sources of the operations routes.
 #[derive(Clone, Default)]
 pub struct Operations {
     probes: Vec<Probe>,

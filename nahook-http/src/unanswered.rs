@@ -1,4 +1,4 @@
-//! What is told of a request that was not answered: whoever asked is gone, or a panic came between.
+//! Reports a request that was not answered: its client is gone, or a panic came between.
 
 /// The status of an answer that nobody was left to read; it is logged and counted, and never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -1,4 +1,4 @@
-//! What the server holds of bodies that it refuses. Alone in its process, so that nobody else's memory counts.
+//! Memory that the server holds for bodies that it refuses. Alone in its process, so that no other test's memory counts.
 
 #![expect(clippy::unwrap_used, reason = "what a test calls may fail like a test")]
 

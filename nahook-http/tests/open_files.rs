@@ -79,7 +79,7 @@ async fn check() {
     end(late);
 }
 
-/// Who has asked: one of many clients, or a single one.
+/// Clients of a request: one of many, or a single one.
 #[derive(Default)]
 struct Asked {
     many: AtomicUsize,

@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::{ServerError, drawn, output, text_file};
 
-/// What `nahook apply` is told.
+/// Arguments of `nahook apply`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct ApplyArgs {
@@ -23,7 +23,7 @@ pub struct ApplyArgs {
     /// Only say what would change.
     #[arg(long)]
     pub dry_run: bool,
-    /// Where the store is.
+    /// Location of the store.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }

@@ -33,10 +33,10 @@ use crate::by_key::ByKey;
 use crate::readiness::{Outcomes, Watched};
 use crate::usage::Usage;
 
-/// How often the metrics are told how the delivery log gets on.
+/// Interval at which the metrics are updated with the state of the delivery log.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Where the state is kept.
+/// Location of the state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StoreUrl {
@@ -48,7 +48,7 @@ pub enum StoreUrl {
     Sqlite(PathBuf),
 }
 
-/// Where deliveries wait.
+/// Location of the queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum QueueUrl {
@@ -113,29 +113,29 @@ pub struct Backend {
     pub catalog: Arc<dyn Catalog>,
     /// The way to the queue for what is sent to one endpoint.
     pub direct: Arc<dyn DynDirectPublisher>,
-    /// What a worker must know of endpoints.
+    /// Endpoints as workers need them.
     pub endpoints: Arc<dyn EndpointDirectory>,
     /// Keys and tokens.
     pub keys: Arc<dyn KeyStore>,
     /// Rate limits.
     pub limiter: Arc<dyn DynRateLimiter>,
-    /// What became of deliveries.
+    /// History of deliveries.
     pub log: Arc<dyn DeliveryLog>,
-    /// What is in the workspaces, one decision at a time.
+    /// Records of the workspaces, changed one decision at a time.
     pub management: Arc<dyn ManagementStore>,
     /// The way to the queue.
     pub publisher: Arc<dyn DynDeliveryPublisher>,
     /// The queue.
     pub queue: Arc<dyn DeliveryQueue>,
-    /// Where a queue that is not the store's tells of its deliveries.
+    /// Log that a queue outside the store reports its deliveries to.
     pub recorder: Arc<dyn DeliveryRecorder>,
-    /// What can be queued again.
+    /// Deliveries that can be queued again.
     pub redelivery: Arc<dyn Redelivery>,
     /// Lists of deliveries.
     pub search: Arc<dyn DeliverySearch>,
-    /// Who is subscribed.
+    /// Subscriptions.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
-    /// What the latest calls of the publishers and of each queue came to.
+    /// Outcomes of the latest calls of the publishers and of each queue.
     pub(crate) outcomes: Vec<Outcomes>,
     /// The store's own queue, whether or not it is the queue.
     of_store: Arc<dyn DeliveryQueue>,
@@ -147,11 +147,11 @@ pub struct Backend {
 #[derive(Clone)]
 struct NatsBackend {
     nats: Nats,
-    /// What was accepted, on its way to the log.
+    /// Accepted deliveries on their way to the log.
     accepted: RecorderBuffer,
 }
 
-/// What has to be closed.
+/// Resources to close.
 #[derive(Clone)]
 enum Opened {
     Memory,
@@ -379,12 +379,12 @@ impl Backend {
         matches!(self.opened, Opened::Postgres(_))
     }
 
-    /// Whether the store answers.
+    /// Returns true if the store answers.
     pub async fn is_ready(&self) -> bool {
         self.catalog.workspaces().await.is_ok()
     }
 
-    /// Whether deliveries can be written to the store, where they are queued there.
+    /// Returns true if deliveries can be written to the store, where they are queued there.
     pub(crate) async fn is_store_writable(&self) -> bool {
         // A queue on NATS takes deliveries all the same.
         match &self.opened {

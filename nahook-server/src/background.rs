@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much nicer the threads are than those that serve requests: where both want a processor, they get a quarter of it.
+/// Niceness of the threads beside those that serve requests: where both want a processor, they get a quarter of it.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;
 

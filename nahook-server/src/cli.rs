@@ -25,15 +25,15 @@ use crate::{
 #[command(name = "nahook", version, args_conflicts_with_subcommands = true)]
 #[non_exhaustive]
 pub struct Cli {
-    /// What to do; `serve` if absent.
+    /// Command to run; `serve` if absent.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to serve.
+    /// Settings of `serve`.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
 
-/// What the program does.
+/// Commands of the program.
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
@@ -63,7 +63,7 @@ pub enum Command {
     Trigger(TriggerArgs),
 }
 
-/// How the shell reports a program that was ended because nobody read its output.
+/// Exit code that shells report for a program that was ended because nobody read its output.
 const EXIT_BROKEN_PIPE: u8 = 141;
 
 /// Runs the program: reads the arguments, does what they say, reports an error.

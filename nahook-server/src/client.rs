@@ -15,10 +15,10 @@ use crate::ServerError;
 
 /// Longest answer that is read, in bytes: far more than the widest receipt.
 const ANSWER_LEN_MAX: usize = 64 * 1024 * 1024;
-/// How long a request may take: beyond the five seconds of the server's own.
+/// Upper bound on a request's duration: beyond the five seconds of the server's own.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a server is, and the secret of whoever asks it.
+/// Address of a server, and the secret to call it with.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// The server's base URL; a path in it is kept.

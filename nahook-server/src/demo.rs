@@ -29,7 +29,7 @@ use crate::serve::Server;
 use crate::settings::{Role, Settings};
 use crate::{ServerError, client, trigger};
 
-/// How long deliveries are waited for.
+/// Upper bound on the wait for deliveries.
 const PATIENCE: Duration = Duration::from_secs(10);
 const EVENT_TYPE: &str = "order.paid";
 const PAYLOAD: &str = r#"{"order_id":"ord_123","amount":49.99}"#;

@@ -1,4 +1,4 @@
-//! What stops the program, with a sentence for the person who started it.
+//! Errors that stop the program, with a sentence for the person who started it.
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub enum ServerError {
     Setting {
         /// The setting, as it is spelt on the command line.
         name: &'static str,
-        /// What is wrong with it.
+        /// Reason that it cannot be used.
         reason: String,
     },
     /// A file could not be read or does not say what it should.
@@ -29,7 +29,7 @@ pub enum ServerError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason that it cannot be used.
         reason: String,
     },
     /// The address cannot be listened on.
@@ -59,7 +59,7 @@ pub enum ServerError {
     /// The catalog refused or failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// What was asked for is not possible, or the store failed.
+    /// The change is not possible, or the store failed.
     #[error(transparent)]
     Management(#[from] ManagementError),
     /// The store failed.

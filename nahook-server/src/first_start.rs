@@ -23,7 +23,7 @@ pub(crate) const SAMPLE_ENDPOINTS: [&str; 2] = ["ep_sample_1", "ep_sample_2"];
 /// The name of the workspace that a first start makes, and of the key and the token in it.
 const WORKSPACE: &str = "Default";
 const KEY: &str = "default";
-/// How long a server that shares its store leaves the other, which has just made the workspace, to show its key.
+/// Time that a server that shares its store leaves the other, which has just made the workspace, to show its key.
 const OTHERS_FIRST: Duration = Duration::from_secs(1);
 
 /// A workspace that a first start has made, whose key and token are to be shown, and then to be made.

@@ -19,10 +19,10 @@ use crate::settings::SettingsArgs;
 use crate::workspaces::only;
 use crate::{ServerError, output, text_file};
 
-/// How many entries are recorded in one step.
+/// Entries that are recorded in one step.
 const STEP: usize = 500;
 
-/// What `nahook import` is told.
+/// Arguments of `nahook import`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct ImportArgs {
@@ -31,7 +31,7 @@ pub struct ImportArgs {
     /// The workspace's id or name; not needed if there is only one.
     #[arg(long)]
     pub workspace: Option<String>,
-    /// Where the store is.
+    /// Location of the store.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
@@ -46,7 +46,7 @@ pub async fn run(args: ImportArgs) -> Result<ExitCode, ServerError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is in the workspace that lines may refer to.
+/// Records of the workspace that lines may refer to.
 struct Known {
     workspace: WorkspaceId,
     endpoints: HashSet<EndpointId>,

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use nahook_core::{Clock as _, SystemClock};
 use nahook_delivery::Signer;
 
-/// How far a webhook's timestamp may be from now (Standard Webhooks).
+/// Upper bound on the distance between a webhook's timestamp and now (Standard Webhooks).
 const TOLERANCE: Duration = Duration::from_mins(5);
 
 /// One webhook that arrived.
@@ -25,11 +25,11 @@ pub struct Arrival {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
-    /// Whether the signature is right.
+    /// Result of the check of its signature.
     pub signature: SignatureCheck,
 }
 
-/// What the inbox found of a signature.
+/// Result of the inbox's check of a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SignatureCheck {
     /// It is right, and recent.
@@ -50,7 +50,7 @@ impl std::fmt::Display for SignatureCheck {
     }
 }
 
-/// What to do with arrivals, and what to answer.
+/// Handles arrivals and chooses the status to answer with.
 pub type OnArrival = dyn Fn(&Arrival) -> StatusCode + Send + Sync;
 
 /// A receiver that has its port but does not serve yet.
@@ -82,7 +82,7 @@ impl Inbox {
         Ok(Self { listener, shared })
     }
 
-    /// Where it listens.
+    /// Address that it listens on.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -148,7 +148,7 @@ async fn receive(
     })
 }
 
-/// Whether one of the webhook's signatures is the one we would write, and its timestamp is near.
+/// Returns true if one of the webhook's signatures is the one we would write, and its timestamp is near.
 fn is_valid(signer: &Signer, headers: &HeaderMap, body: &[u8]) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (Some(id), Some(timestamp), Some(signatures)) = (

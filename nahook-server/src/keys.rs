@@ -13,19 +13,19 @@ use crate::settings::SettingsArgs;
 use crate::workspaces::{chosen, only, state_text};
 use crate::{ServerError, drawn, output};
 
-/// What `nahook keys` is told.
+/// Arguments of `nahook keys`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct KeysArgs {
-    /// What to do.
+    /// Command for keys.
     #[command(subcommand)]
     pub command: KeysCommand,
-    /// Where the store is.
+    /// Location of the store.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
 
-/// What to do with keys.
+/// Commands for keys.
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
 pub enum KeysCommand {

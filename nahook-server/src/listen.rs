@@ -12,7 +12,7 @@ use crate::inbox::{Arrival, Inbox};
 use crate::output::{Printer, briefly};
 use crate::signals::Signals;
 
-/// What `nahook listen` is told.
+/// Arguments of `nahook listen`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct ListenArgs {

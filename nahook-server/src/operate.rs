@@ -21,7 +21,7 @@ pub struct ManagementArgs {
     /// The workspace's id.
     #[arg(long, env = "NAHOOK_WORKSPACE", value_name = "ID")]
     pub workspace: String,
-    /// Where the server is.
+    /// URL of the server.
     #[arg(long, env = "NAHOOK_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
     /// The management token.
@@ -34,7 +34,7 @@ pub struct ManagementArgs {
     pub token: String,
 }
 
-/// What `nahook test-event` is told.
+/// Arguments of `nahook test-event`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct TestEventArgs {
@@ -43,12 +43,12 @@ pub struct TestEventArgs {
     /// The payload, a JSON object; @FILE reads it from a file, @- from standard input. A small sample if absent.
     #[arg(long, value_name = "JSON")]
     pub payload: Option<String>,
-    /// Where and as whom.
+    /// Access to the Management API.
     #[command(flatten)]
     pub management: ManagementArgs,
 }
 
-/// What `nahook retry` is told.
+/// Arguments of `nahook retry`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct RetryArgs {
@@ -61,12 +61,12 @@ pub struct RetryArgs {
     /// Only those that were accepted then or later: an instant or a day in ISO 8601.
     #[arg(long, value_name = "INSTANT", requires = "endpoint")]
     pub since: Option<String>,
-    /// Where and as whom.
+    /// Access to the Management API.
     #[command(flatten)]
     pub management: ManagementArgs,
 }
 
-/// What `nahook dry-run` is told.
+/// Arguments of `nahook dry-run`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct DryRunArgs {
@@ -75,7 +75,7 @@ pub struct DryRunArgs {
     /// The id of the environment whose key would be used; absent for a key of the whole workspace.
     #[arg(long, value_name = "ID")]
     pub environment: Option<String>,
-    /// Where and as whom.
+    /// Access to the Management API.
     #[command(flatten)]
     pub management: ManagementArgs,
 }

@@ -1,4 +1,4 @@
-//! What the program prints.
+//! Output of the program.
 //!
 //! Writes go straight to the descriptors: an error is the caller's to handle, and nothing is buffered that the end of the
 //! process would have to flush.
@@ -15,11 +15,11 @@ use tokio::sync::oneshot;
 
 use crate::ServerError;
 
-/// How long a descriptor that another program has made non-blocking is left alone when it takes nothing.
+/// Pause before another write to a descriptor that another program has made non-blocking and that takes nothing.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
-/// How long the last words of the program may take.
+/// Upper bound on the time for the last words of the program.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many texts may wait for whoever reads what a server prints.
+/// Upper bound on the texts that wait for the reader of a server's output.
 const WAITING_MAX: usize = 1_024;
 
 /// Prints to standard output, and waits for whoever reads it.

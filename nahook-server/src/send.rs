@@ -10,7 +10,7 @@ use crate::client::Access;
 use crate::trigger::{read_payload, show, usage};
 use crate::{ServerError, client};
 
-/// What `nahook send` is told.
+/// Arguments of `nahook send`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct SendArgs {
@@ -19,10 +19,10 @@ pub struct SendArgs {
     /// The payload, a JSON object; @FILE reads it from a file, @- from standard input.
     #[arg(long, value_name = "JSON", default_value = "{}")]
     pub payload: String,
-    /// What it is known by: the same again within 24 hours is answered with the first delivery.
+    /// Idempotency key: the same again within 24 hours is answered with the first delivery.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// Where the server is.
+    /// URL of the server.
     #[arg(long, env = "NAHOOK_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
     /// The ingestion key.

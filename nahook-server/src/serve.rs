@@ -37,13 +37,13 @@ use crate::settings::{Settings, SettingsArgs};
 use crate::signals::Signals;
 use crate::{output, readiness, telemetry};
 
-/// How long a stop may take before the process ends all the same: the worker's own bounds and then some.
+/// Upper bound on a stop, after which the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
-/// How long the delivery log of a queue that is not the store's may take after that.
+/// Time after that for the delivery log of a queue outside the store.
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long closing the store may take after that.
+/// Time after that for closing the store.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long writing the rest of the log may take at the end.
+/// Upper bound on writing the rest of the log at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it without [`stop`](Self::stop) leaves its tasks to the runtime.
@@ -59,7 +59,7 @@ pub struct Server {
     log: JoinHandle<()>,
     /// After the worker, whose last words are to be recorded.
     stop_log: watch::Sender<bool>,
-    /// Where the workers run.
+    /// Threads that run the workers.
     _background: Background,
 }
 
@@ -168,7 +168,7 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -249,8 +249,8 @@ fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<boo
     });
 }
 
-/// How many connections to receivers may be open: half of the files that the process may open, so that the other half is left
-/// for requests and the store.
+/// Returns the upper bound on open connections to receivers: half of the files that the process may open, so that the
+/// other half is left for requests and the store.
 fn connections_max() -> usize {
     let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(1_024);
     usize::try_from(files / 2)
@@ -363,7 +363,8 @@ async fn bind_inbox(address: SocketAddr) -> Option<Inbox> {
         .ok()
 }
 
-/// Where the sample endpoints of an earlier start point, if they are there and still point at this machine.
+/// Returns the address that the sample endpoints of an earlier start point to, if they are there and still point at this
+/// machine.
 async fn inbox_address(backend: &Backend) -> Result<Option<SocketAddr>, ServerError> {
     for (url, _) in sample_targets(backend).await? {
         if let (Some(url::Host::Ipv4(ip)), Some(port)) = (url.host(), url.port())

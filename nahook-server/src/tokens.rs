@@ -13,19 +13,19 @@ use crate::settings::SettingsArgs;
 use crate::workspaces::{chosen, only, state_text};
 use crate::{ServerError, drawn, output};
 
-/// What `nahook tokens` is told.
+/// Arguments of `nahook tokens`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct TokensArgs {
-    /// What to do.
+    /// Command for tokens.
     #[command(subcommand)]
     pub command: TokensCommand,
-    /// Where the store is.
+    /// Location of the store.
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
 
-/// What to do with tokens.
+/// Commands for tokens.
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
 pub enum TokensCommand {

@@ -11,7 +11,7 @@ use nahook_core::{EventTypeName, Metadata, Payload, SecretText};
 use crate::client::Access;
 use crate::{ServerError, client, output, text_file};
 
-/// What `nahook trigger` is told.
+/// Arguments of `nahook trigger`.
 #[derive(Args, Debug)]
 #[non_exhaustive]
 pub struct TriggerArgs {
@@ -23,7 +23,7 @@ pub struct TriggerArgs {
     /// A label of the event; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub metadata: Vec<String>,
-    /// Where the server is.
+    /// URL of the server.
     #[arg(long, env = "NAHOOK_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
     /// The ingestion key.

@@ -1,4 +1,4 @@
-//! What a store is opened for, and what that makes of its settings.
+//! Purpose that a store is opened for, and its effect on the settings.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use nahook_postgres::PostgresSettings;
 use nahook_sqlite::SqliteSettings;
 use nahook_supervision::Supervisor;
 
-/// What a store is opened for.
+/// Purpose that a store is opened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Usage {
     /// A server, which forgets what is settled and was accepted longer ago than that.

@@ -1,4 +1,4 @@
-//! What the commands that manage keys and tokens share.
+//! Helps the commands that manage keys and tokens.
 
 use nahook_control::{KeyState, WorkspaceRecord};
 
@@ -35,7 +35,7 @@ pub(crate) async fn only(
     }
 }
 
-/// What a list calls the state.
+/// Returns the state's name in lists.
 pub(crate) const fn state_text(state: KeyState) -> &'static str {
     match state {
         KeyState::Active => "active",

@@ -1,4 +1,5 @@
-//! What the published client sees when a back end fails: the real routes in this process, over back ends that are told to.
+//! Answers that the published client sees when a back end fails: the real routes in this process, over back ends that
+//! fail on command.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -34,7 +35,7 @@ use self::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 /// Long enough for a memory store on a busy machine, short for a test that waits it out.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a back end fails.
+/// Way in which a back end fails.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Fault {
     /// It refuses `ep_2` and takes the rest.
@@ -123,7 +124,7 @@ impl SubscriptionStore for Subscriptions {
     }
 }
 
-/// Where the server is, and what it runs on.
+/// Address of the server, and its back ends.
 struct Staged {
     address: SocketAddr,
     store: MemoryStore,

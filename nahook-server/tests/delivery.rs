@@ -1,4 +1,4 @@
-//! What becomes of a delivery: repeated, given up, refused; in real time where a few seconds are enough.
+//! Lives of deliveries: repeated, given up, refused; in real time where a few seconds are enough.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use self::support::server::Server;
 use self::support::{SOON, until};
 
 const PAYLOAD: &str = "{ \"orderId\": \"ord_123\" }";
-/// How much later than planned something may come on a busy machine.
+/// Delay that is allowed on a busy machine.
 const SLACK: Duration = Duration::from_secs(3);
 
 async fn server_with(receiver: &Receiver, paths: &[&str]) -> Server {

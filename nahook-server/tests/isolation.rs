@@ -17,7 +17,7 @@ use self::support::until;
 
 const HEALTHY: usize = 17;
 const TRIGGERS: usize = 20;
-/// What the issue promises the healthy ones.
+/// Time that the issue promises to the healthy ones.
 const WITHIN: Duration = Duration::from_secs(1);
 /// By how much the server's memory may grow meanwhile, in KiB: far less than what is thrown at it.
 const GROWTH_MAX_KIB: u64 = 64 * 1024;

@@ -21,10 +21,10 @@ use self::support::server::Server;
 
 const TOKEN: &str = "nhm_0000000000000000000000000000000000000000000000000000000000000001";
 const OTHER_TOKEN: &str = "nhm_0000000000000000000000000000000000000000000000000000000000000002";
-/// How many cases each operation gets unless said otherwise.
+/// Variable with the number of cases for each operation.
 const EXAMPLES: &str = "NAHOOK_SCHEMATHESIS_EXAMPLES";
 const EXAMPLES_DEFAULT: &str = "3";
-/// What would take the run's own token away.
+/// Operations that would take the run's own token away.
 const OF_TOKENS: [&str; 2] = ["revokeManagementToken", "updateManagementToken"];
 
 fn manifest() -> Value {
@@ -75,7 +75,7 @@ async fn run(server: &Server, secret: &str, arguments: &[&str]) {
     }
 }
 
-/// How many requests were answered so.
+/// Returns the number of requests that were answered so.
 async fn answered(server: &Server, route: &str, status: &str) -> u64 {
     let metrics = Api::new(server.address, "").get("/metrics").await;
     let text = std::str::from_utf8(&metrics.body).unwrap().to_owned();

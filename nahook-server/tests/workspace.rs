@@ -40,7 +40,7 @@ const TESTKIT: &str = "nahook-testkit";
 const PORTS: &[&str] = &["nahook-core", QUEUE, CONTROL];
 const LIBRARIES: &[&str] = &["nahook-core", QUEUE, CONTROL, "nahook-supervision"];
 
-/// Who may depend on everything.
+/// Crates that may depend on everything.
 const COMPOSERS: &[&str] = &[
     "nahook-server",
     "nahook-examples",
@@ -49,7 +49,7 @@ const COMPOSERS: &[&str] = &[
     "nahook-load",
 ];
 
-/// What core may use of the outside: no runtime with I/O, no HTTP, no database.
+/// Crates from outside that core may use: no runtime with I/O, no HTTP, no database.
 const CORE_USES: &[&str] = &[
     "async-trait",
     "bytes",

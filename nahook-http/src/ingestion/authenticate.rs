@@ -1,4 +1,4 @@
-//! Who asks.
+//! Authentication of the caller.
 
 use axum::http::{HeaderMap, header};
 use nahook_control::{API_KEY_PREFIX, KeyEntry, KeyHash, KeyStore};

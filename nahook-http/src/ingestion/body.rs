@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 /// Largest space that is set aside on the word of a `Content-Length` alone.
 const TRUSTED_LEN_MAX: u64 = 64 * 1024;
 
-/// How long the rest of a refused body is waited for.
+/// Upper bound on the wait for the rest of a refused body.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A body that has not been read.

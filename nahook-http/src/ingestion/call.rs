@@ -1,4 +1,4 @@
-//! What every ingestion route does around its own steps.
+//! Steps that every ingestion route has around its own.
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
@@ -22,7 +22,7 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// A request on its way through a route's steps.
 pub(super) struct Call<'a> {
     pub(super) ingestion: &'a Ingestion,
-    /// When the answer has to be there.
+    /// Instant by which the answer has to be there.
     pub(super) deadline: Instant,
     pub(super) report: Report,
     headers: HeaderMap,
@@ -46,7 +46,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Who calls.
+    /// Authenticates the caller.
     pub(super) async fn authenticate(&mut self) -> Result<Caller, ApiError> {
         let authenticating = authenticate(&*self.ingestion.keys, &self.headers);
         let caller = timeout_at(self.deadline, authenticating)

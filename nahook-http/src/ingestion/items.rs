@@ -6,7 +6,7 @@ use nahook_core::{Receipt, Sent};
 use crate::ApiError;
 use crate::wire::{write_receipt_fields, write_sent_fields, write_string};
 
-/// What became of each item, by its place.
+/// Answer to each item, by its place.
 pub(super) struct Items(Vec<Option<Answer>>);
 
 enum Answer {
@@ -42,7 +42,7 @@ impl Items {
         self.0.len()
     }
 
-    /// How many were refused.
+    /// Number of items that were refused.
     pub(super) fn refusals(&self) -> usize {
         let is_refused =
             |item: &&Option<Answer>| !matches!(item, Some(Answer::Sent(_) | Answer::Triggered(_)));

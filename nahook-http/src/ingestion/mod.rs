@@ -39,7 +39,7 @@ pub type IngestionEngine =
 pub type SendEngine =
     DirectSend<Arc<dyn EndpointDirectory>, Arc<dyn DynDirectPublisher>, Arc<dyn DynRateLimiter>>;
 
-/// What the routes need; a clone is a handle.
+/// Dependencies of the routes; a clone is a handle.
 #[derive(Clone)]
 pub struct Ingestion {
     engine: Arc<IngestionEngine>,
@@ -51,11 +51,11 @@ pub struct Ingestion {
 /// The numbers of the ingestion routes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct IngestionSettings {
-    /// How many bytes a body may have beyond its plan's payload cap: for metadata, field names and white space. A batch's
-    /// may have as many for each of its twenty items.
+    /// Bytes that a body may have beyond its plan's payload cap: for metadata, field names and white space. A batch's may
+    /// have as many for each of its twenty items.
     pub envelope_len_max: usize,
-    /// How many bytes of a refused request's body are read and dropped, so that a client that sends before it listens
-    /// gets to its answer and the connection lives on. A longer rest closes the connection.
+    /// Bytes of a refused request's body that are read and dropped, so that a client that sends before it listens gets to
+    /// its answer and the connection lives on. A longer rest closes the connection.
     pub discard_len_max: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What is told of an ingestion request besides its answer: one line, and the metrics.
+//! Reports an ingestion request to operators: one line, and the metrics.
 
 use axum::http::StatusCode;
 use nahook_core::{Caller, EndpointId, EventTypeName, MessageId, Receipt, Sent};
@@ -32,7 +32,7 @@ pub(super) struct Report {
     answer: Option<(StatusCode, &'static str)>,
 }
 
-/// What is told of a receipt.
+/// Facts about a receipt that are reported.
 struct Told {
     width: usize,
     tally: Tally,
@@ -40,7 +40,7 @@ struct Told {
 }
 
 impl Told {
-    /// Whether every delivery was queued, and by the rules.
+    /// Returns true if every delivery was queued, and by the rules.
     fn is_whole(&self) -> bool {
         self.tally.published == self.width && !self.limiter_bypassed
     }

@@ -1,10 +1,10 @@
-//! What became of a fan-out, in numbers.
+//! Outcomes of a fan-out, in numbers.
 
 use std::fmt;
 
 use nahook_core::{FailureKind, Outcome, Receipt};
 
-/// How many deliveries had which outcome; counted in one pass, however wide the fan-out.
+/// Number of deliveries for each outcome; counted in one pass, however wide the fan-out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Tally {
     pub(crate) published: usize,
@@ -42,7 +42,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Where the kind stands in [`FailureKind::ALL`].
+/// Index of the kind in [`FailureKind::ALL`].
 const fn position(kind: FailureKind) -> usize {
     match kind {
         FailureKind::EndpointGone => 0,

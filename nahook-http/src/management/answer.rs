@@ -1,4 +1,4 @@
-//! What is answered when all went well.
+//! Answers of operations that succeed.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::openapi::Components;
 pub(super) trait Answer: Send {
     /// Its status.
     const STATUS: StatusCode;
-    /// Whether it is as long as the store has rows.
+    /// True if the answer is as long as the store has rows.
     const IS_LIST: bool = false;
 
     /// The schema of its body, if it has one.

@@ -1,4 +1,4 @@
-//! What the management routes stand on.
+//! Dependencies of the management routes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,17 +23,17 @@ use super::lists::Lists;
 pub struct ManagementPorts {
     /// The way to the queue for test events.
     pub direct: Arc<dyn DynDirectPublisher>,
-    /// Where test events can go.
+    /// Endpoints that test events can be sent to.
     pub endpoints: Arc<dyn EndpointDirectory>,
-    /// Who a token belongs to.
+    /// Holders of tokens.
     pub keys: Arc<dyn KeyStore>,
-    /// What became of deliveries.
+    /// History of deliveries.
     pub log: Arc<dyn DeliveryLog>,
-    /// What can be queued again.
+    /// Deliveries that can be queued again.
     pub redelivery: Arc<dyn Redelivery>,
     /// Lists of deliveries.
     pub search: Arc<dyn DeliverySearch>,
-    /// What is managed.
+    /// Records that are managed.
     pub store: Arc<dyn ManagementStore>,
 }
 
@@ -48,9 +48,9 @@ impl fmt::Debug for ManagementPorts {
 pub struct ManagementSettings {
     /// Largest body in bytes.
     pub body_len_max: usize,
-    /// How long a call may take from its arrival. What was asked to change by then may have changed.
+    /// Upper bound on a call's duration from its arrival. A change that was begun by then may have happened.
     pub timeout: Duration,
-    /// Where the portal's pages are: what a session's URL begins with.
+    /// URL of the portal's pages, which a session's URL begins with.
     pub portal_url: String,
 }
 
@@ -64,7 +64,7 @@ impl Default for ManagementSettings {
     }
 }
 
-/// What the routes need; a clone is a handle.
+/// Dependencies of the routes; a clone is a handle.
 #[derive(Clone)]
 pub struct ManagementApi {
     pub(super) management: Management<Arc<dyn ManagementStore>>,
@@ -107,7 +107,7 @@ impl ManagementApi {
         self.clock.now()
     }
 
-    /// What cursors are sealed with: the same for every server on the store.
+    /// Key that cursors are sealed with: the same for every server on the store.
     pub(super) async fn seal(&self) -> Result<&Seal, StoreError> {
         let store = &self.ports.store;
         let draw = || async { store.sealing_key().await.map(Seal::new) };

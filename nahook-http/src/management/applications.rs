@@ -24,9 +24,9 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::openapi::Problem;
 
-/// How many applications a page has unless said otherwise.
+/// Applications on a page unless the caller says otherwise.
 const LIMIT_DEFAULT: u64 = 100;
-/// How many applications a page has at most.
+/// Upper bound on the applications on a page.
 const LIMIT_MAX: u64 = 1_000;
 
 pub(super) fn add(routes: &mut Routes) {
@@ -93,22 +93,22 @@ pub(super) fn add(routes: &mut Routes) {
 struct Application {
     /// Its id.
     id: String,
-    /// What the workspace itself calls it.
+    /// The workspace's own name for it.
     #[schema(required)]
     external_id: Option<String>,
     /// For people.
     name: String,
     /// Labels.
     metadata: BTreeMap<String, String>,
-    /// How many endpoints it may have, inactive ones counted; null is no limit.
+    /// Upper bound on its endpoints, inactive ones counted; null is no limit.
     #[schema(required)]
     max_endpoints: Option<u32>,
-    /// Whether its portal shows the event types.
+    /// True if its portal shows the event types.
     show_event_types: bool,
-    /// When it was made.
+    /// Instant at which it was made.
     #[schema(format = DateTime)]
     created_at: String,
-    /// When it was last changed.
+    /// Instant of its last change.
     #[schema(format = DateTime)]
     updated_at: String,
 }
@@ -135,19 +135,19 @@ impl From<ApplicationRecord> for Application {
 struct NewApplication {
     /// For people.
     name: String,
-    /// What the workspace itself calls it; unique in the workspace.
+    /// The workspace's own name for it; unique in the workspace.
     external_id: Option<String>,
     /// Labels, at most five.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
-    /// How many endpoints it may have, inactive ones counted; null is no limit.
+    /// Upper bound on its endpoints, inactive ones counted; null is no limit.
     #[schema(value_type = Option<u32>)]
     max_endpoints: Option<Whole>,
-    /// Whether its portal shows the event types; true if absent.
+    /// True if its portal shows the event types; true if absent.
     show_event_types: Option<bool>,
 }
 
-/// What is to change in an application; what is absent stays.
+/// Changes to an application; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({ "maxEndpoints": null }))]
@@ -157,11 +157,11 @@ struct ApplicationUpdate {
     /// Labels, all of them, at most five.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
-    /// How many endpoints it may have; null lifts the limit.
+    /// Upper bound on its endpoints; null lifts the limit.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     max_endpoints: Option<Option<Whole>>,
-    /// Whether its portal shows the event types.
+    /// True if its portal shows the event types.
     show_event_types: Option<bool>,
 }
 

@@ -42,23 +42,23 @@ struct AttemptView {
     id: String,
     /// Counted from 1.
     attempt_number: u32,
-    /// How it went.
+    /// Result of the attempt.
     status: AttemptStatus,
     /// The receiver's status, if it answered.
     #[schema(required)]
     response_status_code: Option<u16>,
-    /// How long the answer took in milliseconds, if there was one.
+    /// Duration of the answer in milliseconds, if there was one.
     #[schema(required, maximum = 2_147_483_647)]
     response_time_ms: Option<u32>,
     /// Why it failed.
     #[schema(required)]
     error_message: Option<String>,
-    /// When it began.
+    /// Instant at which it began.
     #[schema(format = DateTime)]
     created_at: String,
 }
 
-/// How an attempt went.
+/// Result of an attempt.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum AttemptStatus {

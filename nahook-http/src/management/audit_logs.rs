@@ -15,7 +15,7 @@ use super::query::{QueryArgs, parameter};
 use super::routes::{About, Routes};
 use crate::ApiError;
 
-/// How many entries a page has.
+/// Entries on a page.
 const PAGE_SIZE: u64 = 50;
 /// The last page that can be asked for.
 const PAGE_MAX: u64 = 1_000_000_000;
@@ -46,28 +46,28 @@ pub(super) fn add(routes: &mut Routes) {
 struct AuditLog {
     /// Its id.
     id: String,
-    /// What kind of actor made it.
+    /// Kind of actor that made it.
     actor_type: ActorType,
     /// The actor's id.
     actor_id: String,
-    /// What people know the actor by.
+    /// The actor's name for people.
     actor_label: String,
-    /// Who may see it: everybody who manages the workspace.
+    /// Audience of the entry: everybody who manages the workspace.
     visibility: AuditVisibility,
-    /// What was done: the kind of resource, a dot, a participle.
+    /// The change: the kind of resource, a dot, a participle.
     action: String,
-    /// What kind of resource was changed.
+    /// Kind of resource that was changed.
     resource_type: String,
     /// Which one.
     resource_id: String,
     /// Details, by name.
     metadata: BTreeMap<String, String>,
-    /// When.
+    /// Instant of the change.
     #[schema(format = DateTime)]
     created_at: String,
 }
 
-/// Who may see an entry of the audit log.
+/// Audience of an entry of the audit log.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum AuditVisibility {
@@ -75,7 +75,7 @@ enum AuditVisibility {
     Workspace,
 }
 
-/// What kind of actor makes a change.
+/// Kind of actor that makes a change.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ActorType {
@@ -130,11 +130,11 @@ impl From<AuditEntry> for AuditLog {
 struct AuditLogPage {
     /// The entries, the newest first.
     data: Vec<AuditLog>,
-    /// How many match in all.
+    /// Number of entries that match in all.
     total: u64,
     /// Which page this is, counted from 1.
     page: u64,
-    /// How many entries a page has.
+    /// Entries on a page.
     page_size: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What is in a body: one JSON object.
+//! Bodies: one JSON object each.
 #![expect(
     clippy::option_option,
     reason = "a field may be absent, null or given, and each is something else"
@@ -12,7 +12,7 @@ use crate::ApiError;
 
 /// Arguments in a body.
 pub(super) trait BodyArgs: Sized + Send {
-    /// Whether a body is read at all.
+    /// True if a body is read at all.
     const IS_READ: bool = true;
 
     /// Reads the body.
@@ -94,7 +94,7 @@ pub(super) fn explain<E: std::error::Error>(error: &serde_path_to_error::Error<E
     }
 }
 
-/// What people call it that do not write Rust.
+/// Names a type in words for people who do not write Rust.
 fn plain(expected: &str) -> &str {
     match expected {
         "u32" => "a whole number from 0 to 4294967295",

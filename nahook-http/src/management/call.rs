@@ -25,10 +25,10 @@ use crate::{ApiError, RequestContext};
 
 /// The code of a success.
 const OK: &str = "ok";
-/// How many bytes of a refused request's body are read and dropped, so that the connection lives on.
+/// Bytes of a refused request's body that are read and dropped, so that the connection lives on.
 const DISCARD_LEN_MAX: usize = 1024 * 1024;
 
-/// What an operation is asked, and by whom.
+/// Arguments of an operation, and its caller.
 pub(super) struct Call<P, Q, B> {
     pub(super) api: ManagementApi,
     pub(super) workspace: WorkspaceId,
@@ -159,7 +159,7 @@ async fn authenticate(
     }
 }
 
-/// Who the audit log says it was. The token's name is looked up only where there may be something to log.
+/// Returns the actor for the audit log. The token's name is looked up only where there may be something to log.
 async fn actor(
     api: &ManagementApi,
     method: &Method,

@@ -1,4 +1,4 @@
-//! Where a list of deliveries goes on: opaque, and worth nothing anywhere but in that list.
+//! Cursors of lists of deliveries: opaque, and refused by any other list.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ const ID_LEN: usize = 16;
 /// Bytes of the tag: 128 bits that nobody can guess.
 const TAG_LEN: usize = 16;
 
-/// What seals cursors and opens them again.
+/// Seals cursors and opens them again.
 pub(crate) struct Seal([u8; 32]);
 
 /// The list that a cursor belongs to.

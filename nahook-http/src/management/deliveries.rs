@@ -27,13 +27,13 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::openapi::Problem;
 
-/// How many deliveries a page has unless said otherwise, and at most (contract, section 2).
+/// Deliveries on a page unless the caller says otherwise, and at most (contract, section 2).
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 100;
-/// How many bytes of labels and keys a page has, roughly; it ends early after that. Deliveries from before labels were
-/// bounded can have hundreds of kilobytes each.
+/// Bytes of labels and keys on a page, roughly; it ends early after that. Deliveries from before labels were bounded can
+/// have hundreds of kilobytes each.
 const PAGE_LEN_MAX: usize = 1024 * 1024;
-/// How far back a list goes (contract, section 2).
+/// Age of the oldest delivery that a list shows (contract, section 2).
 const LISTED_FOR: Duration = Duration::from_hours(7 * 24);
 
 pub(super) fn add(routes: &mut Routes) {
@@ -72,7 +72,7 @@ pub(super) fn add(routes: &mut Routes) {
 pub(super) struct Delivery {
     /// Its id.
     id: String,
-    /// What its caller knows it by; one of ours where the caller gave none.
+    /// The caller's key for it; a drawn one where the caller gave none.
     idempotency_key: String,
     /// The endpoint it is for.
     endpoint_id: String,
@@ -81,25 +81,25 @@ pub(super) struct Delivery {
     event_type_id: Option<String>,
     /// The event's labels.
     metadata: BTreeMap<String, String>,
-    /// Where it stands.
+    /// State of the delivery.
     status: Status,
-    /// How many attempts were made.
+    /// Number of attempts that were made.
     total_attempts: u32,
-    /// When the first attempt began.
+    /// Instant at which the first attempt began.
     #[schema(required, format = DateTime)]
     first_attempt_at: Option<String>,
-    /// When a receiver took it.
+    /// Instant at which a receiver took it.
     #[schema(required, format = DateTime)]
     delivered_at: Option<String>,
-    /// When the next attempt is due.
+    /// Instant at which the next attempt is due.
     #[schema(required, format = DateTime)]
     next_retry_at: Option<String>,
-    /// Whether its payload is kept.
+    /// True if its payload is kept.
     has_payload: bool,
-    /// When the event was accepted.
+    /// Instant at which the event was accepted.
     #[schema(format = DateTime)]
     created_at: String,
-    /// When any of this last changed.
+    /// Instant of the last change to any of this.
     #[schema(format = DateTime)]
     updated_at: String,
     /// Its payload, if that was asked for.
@@ -129,7 +129,7 @@ impl From<DeliveryRecord> for Delivery {
     }
 }
 
-/// Where a delivery stands.
+/// State of a delivery.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = DeliveryStatus)]
@@ -178,19 +178,19 @@ impl From<Status> for DeliveryStatus {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeliveryPayload {
-    /// Whether it is here.
+    /// State of the payload.
     status: PayloadStatus,
     /// The payload, byte for byte as it was sent; only if it is available.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object, required = false)]
     data: Option<Box<RawValue>>,
-    /// What it is; only if it is available.
+    /// Media type; only if the payload is available.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     content_type: Option<&'static str>,
 }
 
-/// Whether a delivery's payload is here.
+/// State of a delivery's payload.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum PayloadStatus {
@@ -231,7 +231,7 @@ impl DeliveryPayload {
 struct DeliveryPage {
     /// The deliveries, the newest first.
     deliveries: Vec<Delivery>,
-    /// What to ask the next page with; null if there is none.
+    /// Cursor of the next page; null if there is none.
     #[schema(required)]
     next_cursor: Option<String>,
 }
@@ -308,7 +308,7 @@ async fn list(call: Call<EndpointId, Page, NoBody>) -> Result<Found<DeliveryPage
     }))
 }
 
-/// How many of the rows a page shows: at most `limit`, and one at least.
+/// Number of the rows that a page shows: at most `limit`, and one at least.
 fn shown_of(rows: &[DeliveryRecord], limit: usize) -> usize {
     let mut left = PAGE_LEN_MAX;
     let fits = |row: &&DeliveryRecord| {
@@ -321,7 +321,7 @@ fn shown_of(rows: &[DeliveryRecord], limit: usize) -> usize {
     rows.iter().take(limit).take_while(fits).count()
 }
 
-/// Whether there is such an endpoint, or was: the history of one that was removed stays readable.
+/// Returns true if the endpoint exists or did: the history of a removed one stays readable.
 async fn is_known(
     call: &Call<EndpointId, Page, NoBody>,
     query: &DeliveryQuery,
@@ -350,7 +350,7 @@ async fn is_known(
     Ok(())
 }
 
-/// What is to be shown of a delivery.
+/// Facts about a delivery that are shown.
 #[derive(Debug, Deserialize)]
 struct Showing {
     include: Option<Include>,

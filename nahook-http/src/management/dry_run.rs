@@ -1,4 +1,4 @@
-//! Who would get an event, for operators.
+//! Dry runs for operators: the endpoints that would get an event.
 
 use nahook_control::WouldBe;
 
@@ -25,7 +25,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(&about.for_operators(), dry_run);
 }
 
-/// What a trigger would do now.
+/// Result of a trigger if it were made now.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -42,13 +42,13 @@ struct DryRun {
     endpoints: Vec<Fate>,
 }
 
-/// What would become of one endpoint.
+/// Outcome that one endpoint would have.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Fate {
     /// The endpoint.
     endpoint_id: String,
-    /// Whether a delivery would be queued for it.
+    /// True if a delivery would be queued for it.
     would_receive: bool,
     /// Why not; of several reasons the first that holds.
     #[schema(required, value_type = Option<Reason>)]
@@ -86,7 +86,7 @@ impl Fate {
     }
 }
 
-/// Whose trigger it would be.
+/// Scope of the trigger.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Trigger {

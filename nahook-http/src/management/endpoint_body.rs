@@ -20,7 +20,7 @@ use super::path::PathId as _;
 use super::refusal::missing;
 use crate::ApiError;
 
-/// What stands for a secret where it is not shown. The field is always there, since strict readers want it, and this is no
+/// Stands for a secret where it is not shown. The field is always there, since strict readers want it, and this is no
 /// base64, so that nobody signs with it unnoticed.
 const HIDDEN: &str = "whsec_********";
 
@@ -46,7 +46,7 @@ const HIDDEN: &str = "whsec_********";
 pub(super) struct EndpointView {
     /// Its id.
     id: String,
-    /// Where to POST to.
+    /// URL to POST to.
     url: String,
     /// The `whsec_…` secret that signs, where an endpoint is made or got and where its secret is rotated; elsewhere
     /// `whsec_********`.
@@ -57,11 +57,11 @@ pub(super) struct EndpointView {
     /// The user name for basic authentication; the password is never shown.
     #[schema(required)]
     auth_username: Option<String>,
-    /// Whether it has basic authentication.
+    /// True if it has basic authentication.
     has_auth: bool,
-    /// Whether deliveries are queued and attempted.
+    /// True if deliveries are queued and attempted.
     is_active: bool,
-    /// What kind of receiver it is.
+    /// Kind of receiver.
     #[serde(rename = "type")]
     kind: EndpointType,
     /// Settings of the kind.
@@ -74,10 +74,10 @@ pub(super) struct EndpointView {
     /// The application it belongs to.
     #[schema(required)]
     application_id: Option<String>,
-    /// When it was made.
+    /// Instant at which it was made.
     #[schema(format = DateTime)]
     created_at: String,
-    /// When it was last changed.
+    /// Instant of its last change.
     #[schema(format = DateTime)]
     updated_at: String,
 }
@@ -113,7 +113,7 @@ impl EndpointView {
     }
 }
 
-/// What kind of receiver an endpoint is.
+/// Kind of receiver that an endpoint is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum EndpointType {
@@ -151,9 +151,9 @@ impl From<EndpointType> for EndpointKind {
     "metadata": { "team": "billing" },
 }))]
 pub(super) struct EndpointCreation {
-    /// Where to POST to; a Slack endpoint has its URL in `config.webhookUrl` instead.
+    /// URL to POST to; a Slack endpoint has its URL in `config.webhookUrl` instead.
     url: Option<String>,
-    /// What kind of receiver it is; `webhook` if absent.
+    /// Kind of receiver; `webhook` if absent.
     #[serde(rename = "type")]
     kind: Option<EndpointType>,
     /// For people.
@@ -193,12 +193,12 @@ impl EndpointCreation {
     }
 }
 
-/// What is to change in an endpoint; what is absent stays.
+/// Changes to an endpoint; what is absent stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = EndpointUpdate, example = json!({ "isActive": false }))]
 pub(super) struct EndpointChange {
-    /// Where to POST to.
+    /// URL to POST to.
     url: Option<String>,
     /// For people; null removes it.
     #[serde(default, deserialize_with = "given")]
@@ -207,7 +207,7 @@ pub(super) struct EndpointChange {
     /// Labels, all of them, at most five.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
-    /// Whether deliveries are queued and attempted.
+    /// True if deliveries are queued and attempted.
     is_active: Option<bool>,
     /// The user name for basic authentication; null removes the authentication.
     #[serde(default, deserialize_with = "given")]

@@ -61,12 +61,12 @@ struct Environment {
     name: String,
     /// Its name in manifests and settings.
     slug: String,
-    /// Whether it is the workspace's one default environment, in which every event type is published.
+    /// True if it is the workspace's one default environment, in which every event type is published.
     is_default: bool,
-    /// When it was made.
+    /// Instant at which it was made.
     #[schema(format = DateTime)]
     created_at: String,
-    /// When it was last changed.
+    /// Instant of its last change.
     #[schema(format = DateTime)]
     updated_at: String,
 }
@@ -94,7 +94,7 @@ struct NewEnvironment {
     slug: String,
 }
 
-/// What is to change in an environment; what is absent stays.
+/// Changes to an environment; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "name": "Acceptance" }))]
 struct EnvironmentUpdate {

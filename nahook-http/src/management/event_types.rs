@@ -66,9 +66,9 @@ struct EventType {
     /// For people.
     #[schema(required)]
     description: Option<String>,
-    /// How many endpoints are subscribed, inactive ones counted.
+    /// Number of endpoints that are subscribed, inactive ones counted.
     subscriber_count: u64,
-    /// When it was made.
+    /// Instant at which it was made.
     #[schema(format = DateTime)]
     created_at: String,
 }
@@ -95,7 +95,7 @@ struct NewEventType {
     description: Option<String>,
 }
 
-/// What is to change in an event type; what is absent stays.
+/// Changes to an event type; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "description": "An order was paid in full" }))]
 struct EventTypeUpdate {

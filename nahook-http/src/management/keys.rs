@@ -38,7 +38,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(&about.for_operators(), revoke);
 }
 
-/// Whether a key or token is let in.
+/// State of a key or token.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum SecretState {
@@ -60,12 +60,12 @@ impl From<KeyState> for SecretState {
     }
 }
 
-/// What is to change in a key or token.
+/// Changes to a key or token.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({ "isActive": false }))]
 pub(super) struct SecretUpdate {
-    /// Whether it is to be let in.
+    /// True if it is to be let in.
     pub(super) is_active: bool,
 }
 
@@ -101,9 +101,9 @@ struct ApiKey {
     /// The only endpoint it may send to.
     #[schema(required)]
     endpoint_id: Option<String>,
-    /// Whether it is let in.
+    /// State of the key.
     state: SecretState,
-    /// When it was made.
+    /// Instant at which it was made.
     #[schema(format = DateTime)]
     created_at: String,
 }

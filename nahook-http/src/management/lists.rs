@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many lists are read from the store and written as JSON at once; further ones wait.
+/// Lists that are read from the store and written as JSON at once; further ones wait.
 const READ_AT_ONCE: usize = 4;
-/// How many KiB of lists are held at once for clients that have not taken them yet; further lists wait.
+/// KiB of lists that are held at once for clients that have not taken them yet; further lists wait.
 const HELD_KIB_MAX: u32 = 64 * 1024;
 /// A list of so many bytes or fewer does not wait: slow clients of large ones must not hold it up.
 const SMALL: usize = 64 * 1024;
 
-/// What lists share.
+/// Limits that all lists share.
 #[derive(Clone)]
 pub(super) struct Lists {
     reading: Arc<Semaphore>,

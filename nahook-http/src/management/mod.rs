@@ -40,7 +40,7 @@ pub(crate) use self::schemas::refine;
 use crate::openapi::Operation;
 use crate::{EdgeLayer, method_not_allowed};
 
-/// What every route begins with.
+/// Path that every route begins with.
 const BASE: &str = "/management/v1/workspaces/{workspaceId}";
 
 /// The routes of the Management API, to be merged into any axum application, or served
@@ -53,7 +53,7 @@ pub fn management_router(api: ManagementApi) -> Router {
         .with_state(api)
 }
 
-/// What the OpenAPI document says of the routes.
+/// Returns the routes' part of the OpenAPI document.
 pub(crate) fn operations() -> Vec<Operation> {
     routes().into_operations()
 }

@@ -13,9 +13,9 @@ use crate::ApiError;
 
 /// One id in a path.
 pub(super) trait PathId: FromStr + Send {
-    /// What the path calls it.
+    /// Name of the parameter in the path.
     const NAME: &'static str;
-    /// What has that id.
+    /// Kind of record that has the id.
     const OF: &'static str;
     /// An id of the kind.
     const EXAMPLE: &'static str;
@@ -26,7 +26,7 @@ pub(super) trait PathArgs: Sized + Send {
     /// Reads them; a text that can be no id is the id of nothing.
     fn read(given: &mut dyn Iterator<Item = &str>) -> Result<Self, ApiError>;
 
-    /// What the OpenAPI document says of them.
+    /// Returns the OpenAPI document's description of the parameters.
     fn parameters() -> Vec<Value>;
 }
 
@@ -92,7 +92,7 @@ fn read_one<T: PathId>(given: &mut dyn Iterator<Item = &str>) -> Result<T, ApiEr
     text.parse().map_err(|_| missing(T::OF))
 }
 
-/// What the OpenAPI document says of an id in a path.
+/// Returns the OpenAPI document's description of an id in a path.
 pub(super) fn parameter<T: PathId>() -> Value {
     json!({
         "name": T::NAME,

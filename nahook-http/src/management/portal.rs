@@ -31,9 +31,9 @@ pub(super) fn add(routes: &mut Routes) {
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({ "role": "viewer", "expiresInMinutes": 30 }))]
 struct PortalSessionRequest {
-    /// What its holder may do; `admin` if absent.
+    /// Rights of its holder; `admin` if absent.
     role: Option<Role>,
-    /// How long it lasts; 60 if absent.
+    /// Its duration in minutes; 60 if absent.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 60)]
     expires_in_minutes: Option<Whole>,
     /// Labels, at most ten.
@@ -41,7 +41,7 @@ struct PortalSessionRequest {
     metadata: Option<Labels>,
 }
 
-/// What the holder of a portal session may do.
+/// Rights of a portal session's holder.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Role {
@@ -63,13 +63,13 @@ enum Role {
     "expiresAt": "2026-11-26T09:00:00.000Z",
 }))]
 struct PortalSession {
-    /// Where to send the holder.
+    /// URL to send the holder to.
     url: String,
     /// The same.
     portal_url: String,
     /// The code in the URL, which can be used once, within five minutes.
     code: String,
-    /// When the session ends.
+    /// Instant at which the session ends.
     #[schema(format = DateTime)]
     expires_at: String,
 }

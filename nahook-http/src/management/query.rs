@@ -1,4 +1,4 @@
-//! What follows the question mark.
+//! Arguments of the query.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use crate::ApiError;
 
 /// The arguments in a query.
 pub(super) trait QueryArgs: DeserializeOwned + Send {
-    /// What the OpenAPI document says of them.
+    /// Returns the OpenAPI document's description of the arguments.
     fn parameters() -> Vec<Value>;
 }
 
@@ -30,7 +30,7 @@ pub(super) fn read<Q: QueryArgs>(query: Option<&str>) -> Result<Q, ApiError> {
     serde_path_to_error::deserialize(deserializer).map_err(|error| explain(&error))
 }
 
-/// What the OpenAPI document says of one argument.
+/// Returns the OpenAPI document's description of one argument.
 pub(super) fn parameter(name: &str, description: &str, schema: &Value, example: &Value) -> Value {
     json!({
         "name": name,

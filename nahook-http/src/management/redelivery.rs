@@ -20,9 +20,9 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::openapi::Problem;
 
-/// How many deliveries are queued again in one step.
+/// Deliveries that are queued again in one step.
 const STEP: usize = 500;
-/// How long one call goes on.
+/// Upper bound on the duration of one call.
 const BUDGET: Duration = Duration::from_secs(5);
 
 pub(super) fn add(routes: &mut Routes) {
@@ -53,7 +53,7 @@ pub(super) fn add(routes: &mut Routes) {
 struct Retried {
     /// The delivery.
     delivery_id: String,
-    /// What became of it: always `queued`.
+    /// Its state: always `queued`.
     status: &'static str,
 }
 
@@ -66,13 +66,13 @@ struct RetrySince {
     since: String,
 }
 
-/// How many deliveries are due again.
+/// Deliveries that are due again.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({ "retried": 17, "complete": true }))]
 struct RetriedSince {
-    /// How many were queued again.
+    /// Number of deliveries that were queued again.
     retried: usize,
-    /// Whether these were all.
+    /// True if these were all.
     complete: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is refused, in the words of the API.
+//! Maps refusals of the management operations to errors of the API.
 
 use axum::http::StatusCode;
 use nahook_control::ManagementError;

@@ -1,4 +1,4 @@
-//! What is told of a management request besides its answer: one line, and a metric.
+//! Reports a management request to operators: one line, and a metric.
 
 use nahook_core::ManagementTokenId;
 

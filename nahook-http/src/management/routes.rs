@@ -24,7 +24,7 @@ pub(super) struct Routes {
     operations: Vec<Operation>,
 }
 
-/// What a body's schema is, or that there is none.
+/// Schema of a body, if there is one.
 pub(super) trait BodySchema {
     fn schema(components: &mut Components) -> Option<Value>;
 }
@@ -41,7 +41,7 @@ impl<T: ToSchema> BodySchema for T {
     }
 }
 
-/// What a route is and does, for people.
+/// Description of a route for people.
 pub(super) struct About {
     method: MethodFilter,
     path: &'static str,
@@ -82,13 +82,13 @@ impl About {
         Self::new(MethodFilter::DELETE, path, id, summary)
     }
 
-    /// What else is to be known.
+    /// Adds a longer description.
     pub(super) const fn describe(mut self, description: &'static str) -> Self {
         self.description = description;
         self
     }
 
-    /// What it refuses beside what every operation refuses.
+    /// Adds errors to those that every operation may answer with.
     pub(super) const fn refuses(mut self, problems: &'static [Problem]) -> Self {
         self.problems = problems;
         self

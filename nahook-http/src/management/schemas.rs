@@ -1,4 +1,4 @@
-//! What the document says more exactly than a derive can: the rules that the core checks.
+//! Rules of the core that the document states more exactly than a derive can.
 
 use nahook_control::limits;
 use nahook_core::Metadata;

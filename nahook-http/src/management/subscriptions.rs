@@ -55,13 +55,13 @@ pub(super) fn add(routes: &mut Routes) {
 struct Subscription {
     /// Its id.
     id: String,
-    /// Who subscribed.
+    /// Id of the subscribed endpoint.
     endpoint_id: String,
     /// To what.
     event_type_id: String,
-    /// What that is called.
+    /// Name of the event type.
     event_type_name: String,
-    /// When.
+    /// Instant of the subscription.
     #[schema(format = DateTime)]
     created_at: String,
 }
@@ -78,7 +78,7 @@ impl From<SubscriptionView> for Subscription {
     }
 }
 
-/// What an endpoint is to be subscribed to.
+/// Event types to subscribe an endpoint to.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({ "eventTypeIds": ["evt_order_paid"] }))]
@@ -88,10 +88,10 @@ struct NewSubscriptions {
     event_type_ids: Vec<String>,
 }
 
-/// How many a subscription list may name.
+/// Upper bound on the event types of one request.
 const EVENT_TYPES_MAX: usize = 100;
 
-/// What became of subscribing.
+/// Result of subscribing.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({ "subscribed": 1 }))]
 struct Subscribed {

@@ -18,7 +18,7 @@ use crate::ApiError;
 use crate::ingestion::refused;
 use crate::openapi::Problem;
 
-/// What is sent unless something else is given.
+/// Payload of a test event unless another is given.
 const SAMPLE: &str = r#"{"type":"nahook.test","data":{"message":"A test event from nahook"}}"#;
 
 pub(super) fn add(routes: &mut Routes) {
@@ -39,7 +39,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(&about.for_operators(), send_test_event);
 }
 
-/// What to send.
+/// Payload to send.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "payload": { "orderId": "ord_1" } }))]
 struct TestEvent {

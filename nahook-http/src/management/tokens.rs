@@ -59,9 +59,9 @@ struct ManagementToken {
     id: String,
     /// For people.
     name: String,
-    /// Whether it is let in.
+    /// State of the token.
     state: SecretState,
-    /// When it was made.
+    /// Instant at which it was made.
     #[schema(format = DateTime)]
     created_at: String,
 }

@@ -28,7 +28,7 @@ pub(super) fn add(routes: &mut Routes) {
     routes.add(&about.refuses(&[Problem::Conflict]), set);
 }
 
-/// Whether an environment publishes an event type.
+/// Visibility of an event type in an environment.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -39,9 +39,9 @@ pub(super) fn add(routes: &mut Routes) {
 struct Visibility {
     /// The event type.
     event_type_id: String,
-    /// What it is called.
+    /// Name of the event type.
     event_type_name: String,
-    /// Whether events of that type reach the environment's endpoints.
+    /// True if events of that type reach the environment's endpoints.
     published: bool,
 }
 
@@ -55,11 +55,11 @@ impl From<nahook_control::Visibility> for Visibility {
     }
 }
 
-/// Whether an environment is to publish an event type.
+/// Change to the visibility of an event type in an environment.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "published": true }))]
 struct VisibilityUpdate {
-    /// Whether events of that type are to reach the environment's endpoints.
+    /// True if events of that type are to reach the environment's endpoints.
     published: bool,
 }
 

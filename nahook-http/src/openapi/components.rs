@@ -22,7 +22,7 @@ impl Components {
         json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
     }
 
-    /// Whether the object that the reference leads to must have some field: by name, or one of several.
+    /// Returns true if the object that the reference leads to must have some field: by name, or one of several.
     pub(crate) fn requires(&self, reference: &Value) -> bool {
         let name = reference["$ref"]
             .as_str()

@@ -1,11 +1,11 @@
-//! What the document says of the Ingestion API.
+//! The Ingestion API in the OpenAPI document.
 
 use nahook_core::Metadata;
 use serde_json::{Value, json};
 
 use super::{Api, Components, Operation, Problem, labels};
 
-/// What every ingestion operation may refuse.
+/// Errors that every ingestion operation may answer with.
 const COMMON: [Problem; 8] = [
     Problem::Invalid,
     Problem::Unauthorized,
@@ -143,7 +143,7 @@ fn batch_answers(name: &str) -> Vec<(u16, Option<Value>)> {
     vec![(202, Some(reference(name))), (207, Some(reference(name)))]
 }
 
-/// What is wrong with an item is told of that item alone, so that the items themselves are not described here.
+/// Describes a batch without its items: an error of an item concerns that item alone.
 fn batch_of((item, example): (Value, Value)) -> Value {
     json!({
         "type": "object",

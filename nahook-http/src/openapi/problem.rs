@@ -59,7 +59,7 @@ impl Problem {
         }
     }
 
-    /// When it is answered.
+    /// Condition under which it is answered.
     pub(crate) const fn when(self) -> &'static str {
         match self {
             Self::Invalid => "Something in the request is not as it must be",
@@ -83,7 +83,7 @@ impl Problem {
         }
     }
 
-    /// Whether the answer says when to come back.
+    /// Returns true if the answer has a `Retry-After`.
     pub(crate) const fn has_retry_after(self) -> bool {
         matches!(
             self,

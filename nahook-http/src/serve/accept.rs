@@ -14,7 +14,7 @@ use super::Phase;
 use super::connection::Connections;
 use crate::metric;
 
-/// How long to wait before accepting again when the system has no resources for another connection.
+/// Pause before the next accept when the system has no resources for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections and has them served, each by a task of its own.

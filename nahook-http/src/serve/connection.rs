@@ -26,16 +26,16 @@ use super::{Phase, ServeSettings};
 use crate::edge::X_REQUEST_ID;
 use crate::{ApiError, RequestContext, metric};
 
-/// What a connection buffers of bodies and answers, in bytes.
+/// Bytes of bodies and answers that a connection buffers.
 const BUFFER_LEN_MAX: usize = 64 * 1024;
 
 /// Largest part of a dropped body that is read at once.
 const LINGER_READ_LEN: usize = 16 * 1024;
 
-/// How long a client may send nothing before it is taken to have read its answer.
+/// Silence of a client after which it is taken to have read its answer.
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
-/// What all connections share.
+/// State that all connections share.
 pub(super) struct Connections {
     http: http1::Builder,
     router: Router,

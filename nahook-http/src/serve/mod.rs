@@ -20,7 +20,7 @@ use self::accept::Acceptor;
 use self::connection::Connections;
 pub use self::settings::ServeSettings;
 
-/// What the server is about.
+/// Phase of the server's life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     /// Taking connections and requests.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::ServeSettings;
 use super::refusal::bare_len;
 
-/// Where a connection is between its requests: what is waited for decides how long.
+/// Phase of a connection between its requests, which decides how long the server waits.
 pub(super) struct Pace(Mutex<State>);
 
 struct State {

@@ -6,7 +6,7 @@ use nahook_core::{IdSource as _, RandomIds};
 use crate::metric::{self, Route};
 use crate::{ApiError, RequestId};
 
-/// What hyper writes when it refuses a head, up to the date.
+/// Text that hyper writes when it refuses a head, up to the date.
 const BARE: [&[u8]; 3] = [
     b" 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: ",
     b" 414 URI Too Long\r\nconnection: close\r\ncontent-length: 0\r\ndate: ",

@@ -2,28 +2,29 @@
 
 use std::time::Duration;
 
-/// How long clients may take and how much they may take up.
+/// Bounds on the time that clients take and the resources that they hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ServeSettings {
     /// Upper bound on open connections; further clients wait to be accepted. The process's limit of open files may lower it,
     /// see [`files_reserved`](Self::files_reserved).
     pub connections_max: usize,
-    /// How many of the files that the process may have open are never taken by connections, so that the store, the queue and
-    /// the connections to receivers always get theirs: a quarter of the limit, and at least 64, if absent.
+    /// Open files of the process that connections never take, so that the store, the queue and the connections to
+    /// receivers always get theirs: a quarter of the limit, and at least 64, if absent.
     pub files_reserved: Option<usize>,
-    /// How long a request's head may take from its first byte to its last; the connection is closed then.
+    /// Upper bound on a head's duration from its first byte to its last; the connection is closed then.
     pub head_timeout: Duration,
-    /// How many bytes a request's head may have; 431 above.
+    /// Upper bound on a request's head in bytes; 431 above.
     pub head_len_max: usize,
-    /// How long a connection may be without a request. Published clients keep theirs for 90 s and more, and a request that
-    /// is sent just as the server closes is lost (contract, section 5).
+    /// Upper bound on the time that a connection may be without a request. .NET's client keeps an idle connection for up
+    /// to 120 s and others for 90 s; the server waits longer than all of them, because a request that is sent just as the
+    /// server closes is lost (contract, section 5).
     pub idle_timeout: Duration,
-    /// How long to go on dropping what a refused client still sends, at most: closing at once would make its system throw
-    /// away the answer that it has not read yet.
+    /// Upper bound on dropping what a refused client still sends: closing at once would make its system throw away the
+    /// answer that it has not read yet.
     pub linger_timeout: Duration,
-    /// How long a client may take none of its answer.
+    /// Upper bound on the time in which a client takes none of its answer.
     pub write_timeout: Duration,
-    /// How long requests in flight may take to finish when the server stops.
+    /// Upper bound on the time that requests in flight get to finish when the server stops.
     pub stop_timeout: Duration,
 }
 
@@ -55,7 +56,7 @@ impl ServeSettings {
     }
 }
 
-/// How many files this process may have open.
+/// Returns the number of files that this process may have open.
 pub(super) fn files_max() -> usize {
     #[cfg(unix)]
     let limit = rlimit::Resource::NOFILE.get_soft().ok();

@@ -11,15 +11,15 @@ use super::fields::{fields_in, fields_of};
 use super::send::{SendBody, parse_key, text_of};
 use super::trigger::{TriggerBody, parse_metadata_field, parse_payload};
 
-/// How many items a batch may have.
+/// Upper bound on the items of a batch.
 pub const ITEMS_MAX: usize = 20;
 
 /// An item of a batch of Sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SendItem {
-    /// Who is to receive it; absent if what is named is no id, and so no endpoint's.
+    /// Endpoint to send to; absent if the given text is no id, and so no endpoint's.
     pub endpoint: Option<EndpointId>,
-    /// What the body of a single Send would say.
+    /// Body of the item, as of a single Send.
     pub body: SendBody,
 }
 
@@ -28,7 +28,7 @@ pub struct SendItem {
 pub struct TriggerItem {
     /// The name of the event type.
     pub event_type: EventTypeName,
-    /// What the body of a single Trigger would say.
+    /// Body of the item, as of a single Trigger.
     pub body: TriggerBody,
 }
 

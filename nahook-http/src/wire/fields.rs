@@ -87,7 +87,7 @@ impl<'a, const N: usize> Visitor<'a> for FieldsVisitor<N> {
     }
 }
 
-/// Where a name stands among those that are looked for.
+/// Index of a name among those that are looked for.
 struct NameSeed<'n>(&'n [&'static str]);
 
 impl<'a> DeserializeSeed<'a> for NameSeed<'_> {

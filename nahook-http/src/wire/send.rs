@@ -11,12 +11,12 @@ use super::fields::fields_of;
 use super::receipt::write_sent_fields;
 use super::trigger::parse_payload;
 
-/// What a Send's body says.
+/// Body of a Send.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SendBody {
     /// The caller's own bytes, a slice of the body.
     pub payload: Payload,
-    /// What the caller knows it by, if it says so.
+    /// The caller's key for it, if there is one.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::BodyError;
 use super::fields::{fields_of, read};
 
-/// What a Trigger's body says.
+/// Body of a Trigger.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TriggerBody {
     /// The caller's own bytes, a slice of the body.

@@ -1,4 +1,4 @@
-//! What is logged, collected.
+//! Collects log lines.
 
 use std::io;
 use std::sync::{Arc, Mutex};

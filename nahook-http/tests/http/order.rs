@@ -7,7 +7,7 @@ use axum::http::Request;
 
 use crate::support::{BOUND, Bench, Counting, DISABLED, KEY, POOR, ask, post};
 
-/// What can be wrong with a request, in the contract's order of checks.
+/// Faults of a request, in the contract's order of checks.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Wrong {
     Unknown,

@@ -13,7 +13,7 @@ use crate::support::{Answer, Bench, KEY, ask, post};
 const TO_ONE: &str = "/api/ingest/ep_1";
 const SENDS: &str = "/api/ingest/batch";
 const TRIGGERS: &str = "/api/ingest/event/batch";
-/// What an item may be refused with.
+/// Codes that an item may be refused with.
 const ITEM_CODES: [&str; 4] = [
     "endpoint_disabled",
     "not_found",
@@ -28,7 +28,7 @@ struct Item {
     payload: Option<String>,
 }
 
-/// What a payload may be, in all sorts of spellings.
+/// Generates payloads in all sorts of spellings.
 fn payload() -> impl Strategy<Value = String> {
     let huge = "-?[1-9][0-9]{0,400}(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,9})?";
     prop_oneof![
@@ -85,7 +85,7 @@ fn batch(items: &[Item]) -> String {
     format!("{{\"items\":[{}]}}", items.join(","))
 }
 
-/// What is queued, by delivery id.
+/// Returns the queued payloads by delivery id.
 async fn queued(bench: &Bench) -> HashMap<String, Vec<u8>> {
     let queued = bench.queued().await.into_iter();
     queued

@@ -41,7 +41,7 @@ pub(crate) const POOR_LEN_MAX: usize = 64;
 /// The path of an event type with two subscribers.
 pub(crate) const ORDER_PAID: &str = "/api/ingest/event/order.paid";
 
-/// What a test puts together: back ends, each real unless it is to fail.
+/// Routes over back ends, each real unless it is to fail.
 pub(crate) struct Bench {
     pub(crate) memory: MemoryStore,
     pub(crate) subscriptions: Arc<dyn DynSubscriptionStore>,

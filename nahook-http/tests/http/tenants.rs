@@ -1,5 +1,5 @@
-//! What one workspace's keys reach of another's, and what each scope of a key may do. Generated from the document, so that
-//! no new route escapes.
+//! Isolation of workspaces and scopes of keys, for every operation. Generated from the document, so that no new route
+//! escapes.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, BOUND, Bench, DISABLED, KEY, STAGING, ask};
 
-/// What an operation is asked to reach.
+/// Target of an operation.
 #[derive(Clone, Copy)]
 struct Aim {
     endpoint: &'static str,

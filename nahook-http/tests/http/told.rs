@@ -1,4 +1,4 @@
-//! What operators are told of a Trigger: one line, and the metrics.
+//! Reports of a Trigger to operators: one line, and the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ impl Lines {
     }
 }
 
-/// What is logged while `request` is answered.
+/// Returns the lines that are logged while `request` is answered.
 pub(crate) async fn logged(bench: &Bench, request: Request<Body>) -> Lines {
     let logging = Logging::start();
     ask(&bench.router(), request).await;

@@ -1,4 +1,4 @@
-//! What operators are told of a Send and of batches.
+//! Reports of a Send and of batches to operators.
 
 use std::sync::Arc;
 use std::time::Duration;

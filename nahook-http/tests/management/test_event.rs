@@ -11,7 +11,7 @@ use crate::support::Bench;
 const PATH: &str = "/endpoints/ep_1/test";
 
 impl Bench {
-    /// What is due, by id, endpoint and payload.
+    /// Returns the due deliveries by id, endpoint and payload.
     async fn due(&self) -> Vec<(String, String, String)> {
         let request = LeaseRequest {
             worker: WorkerId(1),

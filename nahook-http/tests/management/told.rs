@@ -1,4 +1,4 @@
-//! What operators are told of a management request: one line that names the operation, and a metric that names no path.
+//! Reports of a management request to operators: one line that names the operation, and a metric that names no path.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -46,7 +46,7 @@ struct AttemptLine {
 }
 
 impl Line {
-    /// What is recorded; the error says why this cannot be.
+    /// Returns the entries to record, or the reason that there are none.
     pub(super) fn entries(self, known: &Known) -> Result<Vec<LogEntry>, String> {
         let delivery: DeliveryId = self.id.parse().map_err(|error| format!("id: {error}"))?;
         if !known.endpoints.contains(&self.endpoint_id) {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::backend::Backend;
 
-/// How long an answer holds.
+/// Time for which an answer holds.
 const FRESH: Duration = Duration::from_secs(1);
 
 type Answer = Result<(), Cow<'static, str>>;

@@ -1,5 +1,4 @@
-//! What `/readyz` asks: whether every loop lives, whether the store and the queue answer, and what the latest calls of the
-//! queue came to.
+//! Checks of `/readyz`: every loop lives, the store and the queue answer, and the latest calls of the queue went well.
 
 mod cached;
 mod outcome;

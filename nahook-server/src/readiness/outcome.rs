@@ -1,15 +1,15 @@
-//! What the calls of an operation came to.
+//! Outcome of the calls of an operation.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a failure counts that no success has followed. Without traffic nothing else would end it.
+/// Time for which a failure counts that no success has followed. Without traffic nothing else would end it.
 const REMEMBERED: Duration = Duration::from_secs(30);
 /// A call that is dropped after so long has failed. Before, whoever asked may have gone away.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How the latest call of an operation ended. Clones are the same.
+/// Outcome of the latest call of an operation. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome(Arc<Mutex<Option<Instant>>>);
 

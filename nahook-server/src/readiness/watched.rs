@@ -11,7 +11,7 @@ use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Sett
 
 use super::outcome::Outcome;
 
-/// What the latest calls came to, by operation.
+/// Outcomes of the latest calls, by operation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcomes {
     pub(crate) publish: Outcome,

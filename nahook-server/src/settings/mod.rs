@@ -105,7 +105,7 @@ struct SettingsFile {
     nats: NatsArgs,
 }
 
-/// What to do with a trigger when the rate limiter does not answer.
+/// Answer to a trigger when the rate limiter does not answer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LimiterDownChoice {
@@ -115,7 +115,7 @@ pub enum LimiterDownChoice {
     Refuse,
 }
 
-/// How logs are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -137,25 +137,25 @@ pub struct Settings {
     pub queue: QueueUrl,
     /// Which part of the work this process takes.
     pub role: Role,
-    /// Whether deliveries stay in the queue for now.
+    /// True if deliveries stay in the queue for now.
     pub hold_deliveries: bool,
     /// Private ranges that deliveries may go to.
     pub allow_endpoint_ranges: Vec<IpNet>,
-    /// Whether unknown event types are created when triggered.
+    /// True if unknown event types are created when triggered.
     pub create_unknown_event_types: bool,
-    /// What to do when the rate limiter does not answer.
+    /// Answer to a trigger when the rate limiter does not answer.
     pub limiter_down: LimiterDown,
-    /// How long what is settled is kept after its event was accepted.
+    /// Time for which settled deliveries are kept after their event was accepted.
     pub retention: Duration,
-    /// Where the portal's pages are; `/portal` at the address that is listened on if absent.
+    /// URL of the portal's pages; `/portal` at the address that is listened on if absent.
     pub portal_url: Option<String>,
-    /// How logs are written; by the kind of the output if absent.
+    /// Format of log lines; by the kind of the output if absent.
     pub log_format: Option<LogFormat>,
-    /// Whether a first start makes sample endpoints.
+    /// True if a first start makes sample endpoints.
     pub sample: bool,
-    /// How a store on Postgres is set up.
+    /// Settings of a store on Postgres.
     pub postgres: PostgresSettings,
-    /// How a queue on NATS is set up.
+    /// Settings of a queue on NATS.
     pub nats: NatsSettings,
 }
 

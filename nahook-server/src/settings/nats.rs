@@ -118,7 +118,7 @@ pub struct NatsArgs {
     pub tls_key: Option<PathBuf>,
 }
 
-/// What streams are kept on.
+/// Storage of the streams.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum StorageChoice {

@@ -19,12 +19,12 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether it serves the Ingestion and the Management API.
+    /// Returns true if it serves the Ingestion and the Management API.
     pub fn ingests(self) -> bool {
         self != Self::Worker
     }
 
-    /// Whether it delivers.
+    /// Returns true if it delivers.
     pub fn delivers(self) -> bool {
         self != Self::Ingest
     }

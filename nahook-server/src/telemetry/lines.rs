@@ -9,7 +9,7 @@ use metrics::counter;
 /// Upper bounds on what waits. A line is short, except for one that shows a sample endpoint's webhook.
 const LINES_MAX: usize = 4_096;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long the writer waits for a line before it looks around.
+/// Upper bound on the writer's wait for a line before it checks its other duties.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A bounded queue of lines that never makes anybody wait: a line that does not fit is dropped and counted.

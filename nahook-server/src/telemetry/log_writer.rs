@@ -14,7 +14,7 @@ thread_local! {
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where log lines go: to a thread of its own that writes them to an output.
+/// Writes log lines to an output on a thread of its own.
 ///
 /// Logging never blocks and never fails. Lines are dropped while the output is stalled or broken; they are counted in
 /// `nahook_log_lines_lost_total`, and a line says how many were lost once writing works again. Clones are the same writer.

@@ -12,7 +12,7 @@ const BUCKETS: [f64; 13] = [
 ];
 /// Those of the one histogram that counts: triggers that shared a statement.
 const GROUP_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-/// How often what has been recorded is folded together; it takes up memory until then.
+/// Interval at which recorded values are folded together; they take up memory until then.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Collects metrics for the whole process; hands out another handle to the same when called again.

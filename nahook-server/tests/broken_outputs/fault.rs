@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{PipeReader, Write as _, pipe};
 use std::process::Stdio;
 
-/// What a pipe holds on Linux before a writer blocks.
+/// Bytes that a pipe holds on Linux before a writer blocks.
 const PIPE_LEN: usize = 64 * 1024;
 
-/// What is wrong with an output.
+/// Fault of an output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
     /// The pipe's reader is gone.

@@ -1,4 +1,4 @@
-//! What the server tells of its work, and what it keeps to itself.
+//! Logs of the server's work, without secrets.
 
 use serde_json::Value;
 

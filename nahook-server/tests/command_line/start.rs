@@ -79,7 +79,7 @@ async fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
-    /// Where a file keeps its user version (`SQLite` file format, section 1.3.13): 4 bytes, big-endian.
+    /// Place of the user version in a file (`SQLite` file format, section 1.3.13): 4 bytes, big-endian.
     const USER_VERSION: std::ops::Range<usize> = 60..64;
     let mut server = Server::with(&shop(vec![])).await;
     server.process.terminate();

@@ -1,4 +1,4 @@
-//! What a Trigger's body may look like.
+//! Bodies of a Trigger.
 
 use super::wire::{Wire, request};
 use crate::support::manifest::{endpoint, shop};

@@ -1,4 +1,4 @@
-//! Who is let in, and what is looked at first.
+//! Authentication, and the order of checks.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the published clients do beside what they are asked to.
+//! Habits of the published clients beside the requests themselves.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::server::Server;
 
 const PATH: &str = "/api/ingest/event/order.paid";
 const BODY: &str = "{\"payload\":{\"n\":1}}";
-/// What Java's client sends with every request over plain HTTP.
+/// Headers that Java's client sends with every request over plain HTTP.
 const H2C: [&str; 3] = [
     "Connection: Upgrade, HTTP2-Settings",
     "Upgrade: h2c",

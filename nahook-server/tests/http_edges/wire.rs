@@ -51,7 +51,7 @@ impl Wire {
         self.answer().await
     }
 
-    /// Whether the server closes the connection within that time.
+    /// Returns true if the server closes the connection within that time.
     pub(crate) async fn is_closed_within(&mut self, limit: Duration) -> bool {
         let mut byte = [0];
         match timeout(limit, self.stream.read(&mut byte)).await {

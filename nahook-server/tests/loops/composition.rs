@@ -48,7 +48,7 @@ impl Composition {
         Self::PostgresNats,
     ];
 
-    /// Whether a server on it runs the loop. The loops of a back end are named after it.
+    /// Returns true if a server on it runs the loop. The loops of a back end are named after it.
     pub(crate) fn runs(self, which: Loop) -> bool {
         let on_nats = matches!(self, Self::SqliteNats | Self::PostgresNats);
         match which.name().split('_').next() {

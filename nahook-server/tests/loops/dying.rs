@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::composition::{Composition, Running};
 use crate::told::Told;
 
-/// How long a recovery may take on a busy machine: a lease of what was in flight lasts for a minute.
+/// Upper bound on a recovery on a busy machine: a lease of a delivery in flight lasts for a minute.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(150);
 /// A loop that has ended counts as down for at least this long.
 const DOWN_FOR: Duration = Duration::from_secs(2);

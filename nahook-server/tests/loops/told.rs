@@ -1,4 +1,4 @@
-//! What the servers promise while loops die.
+//! Promises of the servers while loops die.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

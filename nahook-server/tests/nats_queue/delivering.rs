@@ -1,4 +1,4 @@
-//! What is triggered arrives, and the store's log shows it.
+//! Triggered deliveries arrive, and the store's log shows them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(crate) async fn server(nats: &str, receiver: &Receiver, endpoints: &[&str]) 
     Server::with_settings(&shop(endpoints), &settings).await
 }
 
-/// What the log in the server's file shows of a delivery, once it shows what it is to.
+/// Returns the log of a delivery in the server's file, once it shows the expected state.
 pub(crate) async fn logged(
     dir: &Path,
     id: &str,

@@ -17,7 +17,7 @@ use crate::support::manifest::{EVENT_TYPE, endpoint, shop};
 use crate::support::receiver::Receiver;
 use crate::support::server::Server;
 
-/// What one of the operations' routes answers.
+/// Returns the answer of one of the operations' routes.
 async fn asked(server: &Server, path: &str) -> (u16, String) {
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::get(format!("http://{}{path}", server.address))

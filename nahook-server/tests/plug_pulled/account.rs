@@ -1,4 +1,4 @@
-//! What was told against what arrived.
+//! Compares what clients were told with what arrived.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::load::{Fate, Told};
 use super::support::receiver::Arrival;
 
-/// How many lost deliveries are named: after the first few, the number says it.
+/// Lost deliveries that are named: after the first few, the number says it.
 const LOST_SHOWN_MAX: u64 = 20;
 
 /// From when the plug was pulled until what it fed was back.
@@ -18,13 +18,13 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// Whether it lies between the two, where what was begun up to `slack` after it may still be its doing.
+    /// Returns true if it lies between the two, where what was begun up to `slack` after it may still be its doing.
     pub(crate) fn is_between(&self, first: &Arrival, second: &Arrival, slack: Duration) -> bool {
         first.at <= self.to + slack && second.at >= self.from
     }
 }
 
-/// What happened, in numbers.
+/// Numbers of a run.
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) accepted: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Counts {
     arrived: u64,
     pub(crate) repeated: u64,
     pub(crate) lost: u64,
-    /// How many deliveries arrived, whether once or more often.
+    /// Number of deliveries that arrived, whether once or more often.
     pub(crate) distinct: usize,
 }
 
@@ -126,12 +126,12 @@ impl Counts {
     }
 }
 
-/// Whether a failure with this code says that the queue may hold the delivery.
+/// Returns true if a failure with this code says that the queue may hold the delivery.
 fn may_be_queued(code: &str) -> bool {
     ["unconfirmed", "internal_error"].contains(&code)
 }
 
-/// Whether this delivery may have happened at all.
+/// Asserts that this delivery may have happened at all.
 fn judge(arrival: &Arrival, marker: u64, fate: &Fate) {
     let id = arrival.header("nahook-delivery-id");
     match fate {

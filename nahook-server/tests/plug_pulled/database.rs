@@ -12,9 +12,10 @@ use super::support::receiver::Receiver;
 use super::support::server::Server;
 
 const ROUNDS: u64 = 5;
-/// How long everything may take to be settled: longer than any lease lasts.
+/// Upper bound on the time until everything is settled: longer than any lease lasts.
 const SETTLED_MAX: Duration = Duration::from_mins(3);
-/// How long after an outage something that was leased before it may be begun: as long as its endpoint may take to look up.
+/// Time after an outage in which something that was leased before it may be begun: as long as its endpoint may take to
+/// look up.
 const BEGUN_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

@@ -10,7 +10,7 @@ use super::support::receiver::{Arrival, Receiver};
 use super::support::server::Server;
 
 const ROUNDS: u64 = 50;
-/// How long deliveries may take to arrive after the last start: longer than any lease lasts.
+/// Upper bound on the time until deliveries arrive after the last start: longer than any lease lasts.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,10 +23,10 @@ use super::support::server::Server;
 const FILE_ROUNDS: u64 = 25;
 const SHARED_ROUNDS: u64 = 5;
 const CLIENTS: u64 = 6;
-/// How long a key may go unanswered, and deliveries on their way after the last start.
+/// Upper bound on the wait for the answer to a key, and for deliveries after the last start.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What the clients were told.
+/// Answers that the clients got.
 #[derive(Default)]
 struct Told {
     /// The deliveries that each key was answered with, and the endpoint it is for.
@@ -40,7 +40,7 @@ struct Told {
 }
 
 impl Told {
-    /// What every run asks for: a key was never answered with two deliveries, and enough has happened.
+    /// Asserts what every run has to show: a key was never answered with two deliveries, and enough has happened.
     fn check(&self, what: &str, rounds: u64) {
         for (key, (_, ids)) in &self.ids {
             assert_eq!(ids.len(), 1, "key {key} was answered with {ids:?}");

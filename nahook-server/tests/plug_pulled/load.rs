@@ -20,7 +20,7 @@ const CLIENTS: u64 = 6;
 const DISABLED_KEY: &str =
     "nhk_us_00000000000000000000000000000000000000000000000000000000disabled";
 
-/// What a client knows of its request.
+/// A client's knowledge of its request.
 #[derive(Debug)]
 pub(crate) enum Fate {
     /// 202, and what it says of each endpoint: the delivery's id, or a failure's code.
@@ -82,7 +82,7 @@ impl Load {
         self.addresses.send_replace(addresses);
     }
 
-    /// How long the slowest answer so far has taken.
+    /// Returns the duration of the slowest answer so far.
     pub(crate) fn slowest(&self) -> Duration {
         Duration::from_micros(self.slowest.load(Ordering::Relaxed))
     }

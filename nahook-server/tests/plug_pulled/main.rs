@@ -31,7 +31,7 @@ fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// How many rounds this test has, and its dice.
+/// Returns the number of rounds of this test, and its dice.
 fn rounds(name: &str, default: u64) -> (u64, Random) {
     let rounds = from_env(name, default);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -1,4 +1,4 @@
-//! What the suites find in the workspace: the rows that they name.
+//! Rows of the workspace that the suites name.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -72,7 +72,7 @@ impl Fixture {
     }
 }
 
-/// What the suites read from their environment.
+/// Returns the environment variables that the suites read.
 pub(crate) fn settings(server: &Server) -> [(&'static str, String); 7] {
     [
         ("NAHOOK_TEST_API_URL", format!("http://{}", server.address)),
@@ -85,7 +85,7 @@ pub(crate) fn settings(server: &Server) -> [(&'static str, String); 7] {
     ]
 }
 
-/// How many requests the server has answered.
+/// Returns the number of requests that the server has answered.
 pub(crate) async fn asked(server: &Server) -> u64 {
     let metrics = Api::new(server.address, "").get("/metrics").await;
     let text = std::str::from_utf8(&metrics.body).unwrap();

@@ -32,7 +32,7 @@ pub(crate) async fn passes(server: &Server) {
     }
 }
 
-/// Where cargo keeps the package.
+/// Returns the folder in which cargo keeps the package.
 fn package() -> PathBuf {
     let metadata = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: the real program as a process, real receivers, a client, manifests.
+//! Tools of the end-to-end tests: the real program as a process, real receivers, a client, manifests.
 #![allow(
     dead_code,
     reason = "every test file compiles all of this and uses its own part"
@@ -13,7 +13,7 @@ pub(crate) mod shell;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is expected to happen at once. Generous: the machine may be busy.
+/// Upper bound on the wait for what is expected to happen at once. Generous: the machine may be busy.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Asks again and again until there is an answer; panics with `what` after `limit`.

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{SOON, until};
 
-/// How many lines of an output are kept: enough to see what happened last.
+/// Lines of an output that are kept: enough to see what happened last.
 const LINES_MAX: usize = 20_000;
 
 /// The lines that a process has written to one of its outputs; clones are the same lines.
@@ -33,7 +33,7 @@ impl Lines {
         self.lock().iter().find(|line| line.contains(part)).cloned()
     }
 
-    /// How many lines hold all of `parts`.
+    /// Returns the number of lines that hold all of `parts`.
     pub(crate) fn count(&self, parts: &[&str]) -> usize {
         let holds = |line: &&String| parts.iter().all(|part| line.contains(part));
         self.lock().iter().filter(holds).count()
@@ -66,7 +66,7 @@ pub(crate) struct Nahook {
     pub(crate) stderr: Lines,
 }
 
-/// What a program that has ended leaves behind.
+/// Result of a program that has ended.
 pub(crate) struct Ended {
     pub(crate) success: bool,
     pub(crate) stdout: String,
@@ -157,7 +157,7 @@ impl Nahook {
         until(limit, &what, || self.child.try_wait().unwrap()).await
     }
 
-    /// Whether it still runs.
+    /// Returns true if it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use super::{SOON, until};
 
-/// What a receiver does with a request, once it has read it.
+/// Reaction of a receiver to a request, once it has read it.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     /// Closes the connection without a word.
@@ -89,7 +89,7 @@ impl Receiver {
         lock(&self.state.arrivals).clone()
     }
 
-    /// What arrived at `path` so far.
+    /// Returns the arrivals at `path` so far.
     pub(crate) fn arrivals_at(&self, path: &str) -> Vec<Arrival> {
         let arrivals = lock(&self.state.arrivals);
         arrivals
@@ -99,12 +99,12 @@ impl Receiver {
             .collect()
     }
 
-    /// How many requests arrived so far.
+    /// Returns the number of requests so far.
     pub(crate) fn len(&self) -> usize {
         lock(&self.state.arrivals).len()
     }
 
-    /// How many connections were made so far.
+    /// Returns the number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Relaxed)
     }

@@ -19,7 +19,7 @@ pub(crate) struct Server {
     dir: TempDir,
 }
 
-/// What lets receivers on this machine be reached.
+/// Arguments that let receivers on this machine be reached.
 pub(crate) const ALLOW_LOOPBACK: [&str; 2] = ["--allow-endpoint-range", "127.0.0.0/8"];
 
 impl Server {
@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// Where its data and the test's files are.
+    /// Returns the folder of its data and the test's files.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -152,7 +152,7 @@ async fn listening(dir: &Path, settings: &[String]) -> (Nahook, SocketAddr) {
     (process, address)
 }
 
-/// Where a program says that it listens.
+/// Returns the address that a program says it listens on.
 pub(crate) async fn announced_address(process: &mut Nahook) -> SocketAddr {
     let line = process.line("listening on http://").await;
     line.rsplit("http://")

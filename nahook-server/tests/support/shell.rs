@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// What curl is told beside its command line, so that the line stays as it is printed or documented.
+/// Settings of curl beside its command line, so that the line stays as it is printed or documented.
 const CURLRC: &str = "silent
 show-error
 max-time = 20

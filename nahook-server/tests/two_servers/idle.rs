@@ -1,4 +1,4 @@
-//! What servers ask the database when there is nothing to do.
+//! Statements that idle servers send to the database.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::support::server::Server;
 /// After how many seconds servers look without a reason; see `nahook-postgres`.
 const LOOK_EVERY: u64 = 5;
 
-/// How many statements that claim deliveries the server has logged.
+/// Returns the number of statements that claim deliveries in the server's log.
 fn claims(server: &PostgresServer) -> usize {
     server.log().matches("WITH RECURSIVE limits").count()
 }

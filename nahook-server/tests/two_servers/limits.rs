@@ -16,7 +16,7 @@ async fn limited(count: u32) -> [Server; 2] {
     two(&manifest).await
 }
 
-/// How many of so many triggers were admitted, by both in turn; the others have to be refused as over the limit.
+/// Returns how many of the triggers were admitted, by both in turn; the others have to be refused as over the limit.
 async fn admitted(servers: &[Server; 2], triggers: usize) -> u32 {
     let apis = servers.each_ref().map(Server::api);
     let mut admitted = 0;
@@ -32,7 +32,7 @@ async fn admitted(servers: &[Server; 2], triggers: usize) -> u32 {
     admitted
 }
 
-/// What has come back of `count` an hour since then, at most.
+/// Returns the upper bound on what has come back of `count` an hour since then.
 fn come_back(count: u32, since: Instant) -> u32 {
     let seconds = u32::try_from(since.elapsed().as_secs()).unwrap();
     count * (seconds + 1) / 3_600 + 1

@@ -1,4 +1,4 @@
-//! What clients do that a server must bear (contract, section 5).
+//! Behaviour of clients that a server must bear (contract, section 5).
 
 use std::sync::Arc;
 use std::time::Duration;

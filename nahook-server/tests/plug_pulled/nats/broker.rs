@@ -13,7 +13,7 @@ use crate::support::server::{ALLOW_LOOPBACK, Server};
 
 /// The engine's deadline.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How much later an answer may be seen by a client on a busy machine.
+/// Delay with which a client on a busy machine may see an answer.
 const BOUND: Duration = Duration::from_secs(2);
 
 /// Each setting for when a server syncs.

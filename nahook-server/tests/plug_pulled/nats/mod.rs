@@ -19,9 +19,9 @@ use super::support::receiver::{Arrival, Receiver};
 
 /// The streams in which deliveries wait.
 const STREAMS: [&str; 2] = ["NAHOOK_DELIVERIES", "NAHOOK_RETRIES"];
-/// How long everything may take to be settled: longer than any record is in the hands of a process that is gone.
+/// Upper bound on the time until everything is settled: longer than a record stays with a process that is gone.
 const SETTLED_MAX: Duration = Duration::from_mins(2);
-/// How long after an outage something may be begun for its sake: the server gives what a killed process had in its hands to
+/// Time after an outage in which something may be begun for its sake: the server gives the records of a killed process to
 /// another 10 s later.
 const BEGUN_MAX: Duration = Duration::from_secs(20);
 

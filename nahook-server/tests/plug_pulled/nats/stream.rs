@@ -11,7 +11,7 @@ use crate::load::{ENDPOINTS, Load, manifest};
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::server::{ALLOW_LOOPBACK, Server};
 
-/// What does not fit any more is told so, is certain, and never arrives; what is there is delivered.
+/// A full stream refuses events with certainty, and what is in it is delivered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_stream_takes_nothing_and_says_so() {
     let (rounds, mut random) = nats_rounds(2);
