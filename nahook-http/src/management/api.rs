@@ -8,14 +8,10 @@ use nahook_control::{KeyStore, ManagementStore};
 
 use nahook_control::Management;
 
-use nahook_core::{
-    Clock, DynDirectPublisher, EndpointDirectory, StoreError, SystemClock, Timestamp,
-};
+use nahook_core::{Clock, DynDirectPublisher, EndpointDirectory, SystemClock, Timestamp};
 
 use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
-use tokio::sync::OnceCell;
 
-use super::cursor::Seal;
 use super::lists::Lists;
 
 /// The back end of the management routes, port by port.
@@ -72,7 +68,6 @@ pub struct ManagementApi {
     pub(super) settings: Arc<ManagementSettings>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lists: Lists,
-    seal: Arc<OnceCell<Seal>>,
 }
 
 impl ManagementApi {
@@ -84,7 +79,6 @@ impl ManagementApi {
             settings: Arc::default(),
             clock: Arc::new(SystemClock),
             lists: Lists::new(),
-            seal: Arc::default(),
         }
     }
 
@@ -105,13 +99,6 @@ impl ManagementApi {
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    /// Key that cursors are sealed with: the same for every server on the store.
-    pub(super) async fn seal(&self) -> Result<&Seal, StoreError> {
-        let store = &self.ports.store;
-        let draw = || async { store.sealing_key().await.map(Seal::new) };
-        self.seal.get_or_try_init(draw).await
     }
 }
 

@@ -1,20 +1,19 @@
 //! Cursors of lists of deliveries: opaque, and refused by any other list.
+//!
+//! A cursor is no secret and grants nothing: a list is bounded by its caller's own scope whatever cursor it is given. The
+//! checksum only turns mix-ups into errors.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use nahook_core::{DeliveryId, EndpointId, WorkspaceId};
 
 use nahook_queue::DeliveryStatus;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// Bytes of a delivery's id.
 const ID_LEN: usize = 16;
-/// Bytes of the tag: 128 bits that nobody can guess.
-const TAG_LEN: usize = 16;
-
-/// Seals cursors and opens them again.
-pub(crate) struct Seal([u8; 32]);
+/// Bytes of the checksum.
+const SUM_LEN: usize = 16;
 
 /// The list that a cursor belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,66 +23,34 @@ pub(crate) struct List {
     pub(crate) status: Option<DeliveryStatus>,
 }
 
-impl Seal {
-    pub(crate) const fn new(key: [u8; 32]) -> Self {
-        Self(key)
+impl List {
+    /// Returns the cursor of the page after that delivery.
+    pub(crate) fn cursor(&self, after: DeliveryId) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes(after))
     }
 
-    /// The text that stands for the place after that delivery.
-    pub(crate) fn close(&self, list: &List, after: DeliveryId) -> String {
-        let id = after.as_bits().to_be_bytes();
-        let mut bytes = self.hide(id, list).to_vec();
-        bytes.extend_from_slice(&self.tag(list, id));
-        URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    /// The delivery before the place, if we made the text, and for this list.
-    pub(crate) fn open(&self, list: &List, cursor: &str) -> Option<DeliveryId> {
-        let mut bytes = [0; ID_LEN + TAG_LEN];
+    /// Returns the last delivery of the page before; `None` if the text is no cursor of this list.
+    pub(crate) fn read(&self, cursor: &str) -> Option<DeliveryId> {
+        let mut bytes = [0; ID_LEN + SUM_LEN];
         let len = URL_SAFE_NO_PAD.decode_slice(cursor, &mut bytes).ok()?;
-        let (hidden, tag) = bytes.get(..len)?.split_first_chunk::<ID_LEN>()?;
-        let id = self.hide(*hidden, list);
-        let mut mac = self.mac(b"nahook cursor tag", list)?;
-        mac.update(&id);
-        mac.verify_truncated_left(tag).ok()?;
-        let id = u128::from_be_bytes(id);
-        (tag.len() == TAG_LEN).then(|| DeliveryId::from_bits(id))
+        let id = DeliveryId::from_bits(u128::from_be_bytes(*bytes.first_chunk()?));
+        (bytes.get(..len)? == self.bytes(id)).then_some(id)
     }
 
-    fn tag(&self, list: &List, id: [u8; ID_LEN]) -> [u8; TAG_LEN] {
-        let Some(mut mac) = self.mac(b"nahook cursor tag", list) else {
-            return [0; TAG_LEN];
-        };
-        mac.update(&id);
-        first(&mac.finalize().into_bytes())
-    }
-
-    /// Mixes the id with bytes of the list's own: its text shows neither an id nor a time. Twice gives the id back.
-    fn hide(&self, id: [u8; ID_LEN], list: &List) -> [u8; ID_LEN] {
-        let Some(mac) = self.mac(b"nahook cursor id", list) else {
-            return id;
-        };
-        let mask: [u8; ID_LEN] = first(&mac.finalize().into_bytes());
-        std::array::from_fn(|at| id[at] ^ mask[at])
-    }
-
-    /// A key of any length is fine, so this is never `None`.
-    fn mac(&self, purpose: &[u8], list: &List) -> Option<Hmac<Sha256>> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
-        mac.update(purpose);
-        let status = list.status.map_or("", DeliveryStatus::as_str);
-        for part in [list.workspace.as_str(), list.endpoint.as_str(), status] {
+    fn bytes(&self, id: DeliveryId) -> [u8; ID_LEN + SUM_LEN] {
+        let status = self.status.map_or("", DeliveryStatus::as_str);
+        let id = id.as_bits().to_be_bytes();
+        let mut sum = Sha256::new_with_prefix(id);
+        for part in [self.workspace.as_str(), self.endpoint.as_str(), status] {
+            sum.update(part);
             // Ids hold no NUL, so the parts cannot run into each other.
-            mac.update(&[0]);
-            mac.update(part.as_bytes());
+            sum.update([0]);
         }
-        mac.update(&[0]);
-        Some(mac)
+        let mut bytes: [u8; ID_LEN + SUM_LEN] = sum.finalize().into();
+        bytes.rotate_right(ID_LEN);
+        bytes[..ID_LEN].copy_from_slice(&id);
+        bytes
     }
-}
-
-fn first<const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
-    std::array::from_fn(|at| bytes.get(at).copied().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -106,43 +73,31 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_opens_in_its_own_list_only() {
-        let seal = Seal::new([7; 32]);
+    fn cursor_is_read_by_its_own_list_only() {
         let own = list("ws_1", "ep_1", None);
-        let cursor = seal.close(&own, some_id(99));
-        assert_eq!(seal.open(&own, &cursor), Some(some_id(99)));
+        let cursor = own.cursor(some_id(99));
+        assert_eq!(own.read(&cursor), Some(some_id(99)));
         let others = [
             list("ws_2", "ep_1", None),
             list("ws_1", "ep_2", None),
             list("ws_1", "ep_1", Some(DeliveryStatus::Failed)),
         ];
         for other in others {
-            assert_eq!(seal.open(&other, &cursor), None, "{other:?}");
+            assert_eq!(other.read(&cursor), None, "{other:?}");
         }
-        assert_eq!(Seal::new([8; 32]).open(&own, &cursor), None);
-    }
-
-    #[test]
-    fn a_cursor_shows_no_id() {
-        let seal = Seal::new([7; 32]);
-        let id = some_id(u128::from_be_bytes(*b"abcdefghijklmnop"));
-        let cursor = seal.close(&list("ws_1", "ep_1", None), id);
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).unwrap();
-        assert_ne!(bytes[..16], id.as_bits().to_be_bytes());
     }
 
     proptest! {
         #[test]
-        fn nothing_but_what_was_made_opens(bits in any::<u128>(), at in 0_usize..43, with in "[A-Za-z0-9_-]", rest in ".{0,60}") {
-            let seal = Seal::new([7; 32]);
+        fn nothing_but_what_was_made_is_read(bits in any::<u128>(), at in 0_usize..43, with in "[A-Za-z0-9_-]", rest in ".{0,60}") {
             let own = list("ws_1", "ep_1", None);
-            let cursor = seal.close(&own, some_id(bits));
+            let cursor = own.cursor(some_id(bits));
             let mut changed = cursor.clone();
             changed.replace_range(at..=at, &with);
-            prop_assert_eq!(seal.open(&own, &changed).is_some(), changed == cursor);
-            prop_assert_eq!(seal.open(&own, &rest), None);
-            prop_assert_eq!(seal.open(&own, &cursor[..at]), None);
-            prop_assert_eq!(seal.open(&own, &(cursor + &with)), None);
+            prop_assert_eq!(own.read(&changed).is_some(), changed == cursor);
+            prop_assert_eq!(own.read(&rest), None);
+            prop_assert_eq!(own.read(&cursor[..at]), None);
+            prop_assert_eq!(own.read(&(cursor + &with)), None);
         }
     }
 }

@@ -25,7 +25,7 @@ use super::query::{QueryArgs, parameter};
 use super::refusal::missing;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 /// Deliveries on a page unless the caller says otherwise, and at most (contract, section 2).
 const LIMIT_DEFAULT: usize = 50;
@@ -276,12 +276,8 @@ async fn list(call: Call<EndpointId, Page, NoBody>) -> Result<Found<DeliveryPage
         endpoint: call.path,
         status: call.query.status.map(DeliveryStatus::from),
     };
-    let seal = call.api.seal().await?;
     let before = call.query.cursor.as_deref();
-    let before = before.map(|cursor| {
-        seal.open(&list, cursor)
-            .ok_or_else(ApiError::invalid_cursor)
-    });
+    let before = before.map(|cursor| list.read(cursor).ok_or_else(ApiError::invalid_cursor));
     let now = call.api.now().as_nanos();
     let listed_for = u64::try_from(LISTED_FOR.as_nanos()).unwrap_or(u64::MAX);
     let query = DeliveryQuery {
@@ -303,7 +299,7 @@ async fn list(call: Call<EndpointId, Page, NoBody>) -> Result<Found<DeliveryPage
     rows.truncate(shown);
     let end = rows.last().filter(|_| has_more);
     Ok(Found(DeliveryPage {
-        next_cursor: end.map(|row| seal.close(&list, row.id)),
+        next_cursor: end.map(|row| list.cursor(row.id)),
         deliveries: rows.into_iter().map(Delivery::from).collect(),
     }))
 }
