@@ -15,13 +15,13 @@ pub(super) struct Labels(pub(super) BTreeMap<String, String>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Config(pub(super) Map<String, Value>);
 
-/// A whole number from 0 on, also one that is written with a fraction of zero: to JSON that is the same number.
+/// A whole number from 0 to the largest that every store keeps, also one that is written with a fraction of zero: to JSON that is the same number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whole(pub(super) u32);
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expecting = "a whole number from 0 to 4294967295";
+        let expecting = "a whole number from 0 to 2147483647";
         let number = serde_json::Number::deserialize(deserializer).map_err(|_| {
             serde::de::Error::custom(format_args!("no number, expected {expecting}"))
         })?;
@@ -31,6 +31,7 @@ impl<'de> Deserialize<'de> for Whole {
             // As text, since a cast would cut off what does not fit.
             format!("{float:.0}").parse().ok()
         });
+        let whole = whole.filter(|&whole| i32::try_from(whole).is_ok());
         whole.map(Self).ok_or_else(|| {
             serde::de::Error::custom(format_args!("another number, expected {expecting}"))
         })
