@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use nahook_core::{DeliveryId, FailureKind, SendError, TriggerError};
 use serde::Serialize;
 
+use crate::problem::Problem;
 use crate::wire::BodyError;
 
 /// An answer that says no: `{"error":{"code","message"}}` with its status and headers.
@@ -15,76 +16,54 @@ use crate::wire::BodyError;
 /// The message is for people and names nothing of the inside; programs read the code.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApiError {
-    status: StatusCode,
-    code: &'static str,
+    problem: Problem,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
 }
-
-/// Time to wait before another try when something of ours is down.
-const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ApiError {
     /// 400 `invalid_api_key`: the key is bound to one endpoint.
     pub fn invalid_api_key() -> Self {
         Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_api_key",
+            Problem::KeyScope,
             "This API key is bound to one endpoint and cannot trigger events",
         )
     }
 
     /// 400 `validation_error`: something in the request is not as it must be.
     pub fn validation(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "validation_error", message)
+        Self::new(Problem::Invalid, message)
     }
 
     /// 401 `unauthorized`: the key is missing, malformed, unknown or revoked; which, is not told.
     pub fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "Missing or invalid API key",
-        )
+        Self::new(Problem::Unauthorized, "Missing or invalid API key")
     }
 
     /// 401 `unauthorized`, of a management token.
     pub fn unauthorized_token() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "Missing or invalid management token",
-        )
+        Self::new(Problem::Unauthorized, "Missing or invalid management token")
     }
 
     /// 403 `token_disabled`: the key is switched off.
     pub fn token_disabled() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "token_disabled",
-            "This key or token is disabled",
-        )
+        Self::new(Problem::Disabled, "This key or token is disabled")
     }
 
     /// 404 `not_found`.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+        Self::new(Problem::Missing, message)
     }
 
     /// 405 `method_not_allowed`; `Allow` is the router's to set.
     pub fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "This route does not take that method",
-        )
+        Self::new(Problem::Method, "This route does not take that method")
     }
 
     /// 408 `request_timeout`: the body did not arrive in time; nothing was begun.
     pub fn request_timeout() -> Self {
         Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
+            Problem::TooSlow,
             "The request body did not arrive in time; nothing was queued",
         )
     }
@@ -92,8 +71,7 @@ impl ApiError {
     /// 408 `request_timeout`: the head did not arrive in time.
     pub(crate) fn slow_head() -> Self {
         Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
+            Problem::TooSlow,
             "The request's headers did not arrive in time",
         )
     }
@@ -101,8 +79,7 @@ impl ApiError {
     /// 413 `payload_too_large`: the payload, or the body around it, is over what the plan allows.
     pub fn payload_too_large(payload_len_max: usize) -> Self {
         Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload_too_large",
+            Problem::TooLarge,
             format!("The payload exceeds the limit of {payload_len_max} bytes"),
         )
     }
@@ -110,8 +87,7 @@ impl ApiError {
     /// 413 `payload_too_large`, of a body that is longer than any payload and what goes with it.
     pub(crate) fn body_too_large(len_max: usize) -> Self {
         Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload_too_large",
+            Problem::TooLarge,
             format!("The request body exceeds the limit of {len_max} bytes"),
         )
     }
@@ -119,8 +95,7 @@ impl ApiError {
     /// 409 `endpoint_disabled`: nothing is sent to an endpoint that is switched off.
     pub fn endpoint_disabled() -> Self {
         Self::new(
-            StatusCode::CONFLICT,
-            "endpoint_disabled",
+            Problem::EndpointDisabled,
             "The endpoint is disabled; nothing was queued",
         )
     }
@@ -130,56 +105,47 @@ impl ApiError {
     pub fn unconfirmed(delivery: DeliveryId, is_keyed: bool) -> Self {
         if is_keyed {
             let message = "The queue did not confirm in time; repeat the request with the same idempotency key";
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", message)
-                .retry_after(UNAVAILABLE_RETRY_AFTER)
+            Self::new(Problem::UnconfirmedKey, message)
         } else {
             let message = format!("The queue did not confirm in time; {delivery} may still arrive");
-            Self::new(StatusCode::CONFLICT, "unconfirmed", message)
+            Self::new(Problem::Unconfirmed, message)
         }
     }
 
     /// 429 `rate_limited`.
     pub fn rate_limited(retry_after: Duration) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
-            "Rate limit exceeded",
-        )
-        .retry_after(retry_after)
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(Problem::RateLimited, "Rate limit exceeded")
+        }
     }
 
     /// 500 `internal_error`: a defect of ours.
     pub fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
-            "Something went wrong on our side",
-        )
+        Self::new(Problem::Internal, "Something went wrong on our side")
     }
 
     /// 503 `unavailable`: something needed is down; nothing was queued.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
-            .retry_after(UNAVAILABLE_RETRY_AFTER)
+        Self::new(Problem::Unavailable, message)
     }
 
     /// 504 `ingest_timeout`: the deadline passed and nothing was queued.
     pub fn ingest_timeout() -> Self {
         Self::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "ingest_timeout",
+            Problem::Timeout,
             "The event was not queued in time; it is safe to retry",
         )
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.problem.status()
     }
 
     /// The code that programs read.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.problem.code()
     }
 
     /// The message for people.
@@ -192,22 +158,12 @@ impl ApiError {
         self.retry_after
     }
 
-    pub(crate) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub(crate) fn new(problem: Problem, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            status,
-            code,
+            problem,
             message: message.into(),
-            retry_after: None,
+            retry_after: problem.retry_after(),
         }
-    }
-
-    fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
-        self
     }
 
     /// The body: also what a batch shows for an item.
@@ -223,7 +179,7 @@ impl ApiError {
         }
         let envelope = Envelope {
             error: Fields {
-                code: self.code,
+                code: self.code(),
                 message: &self.message,
             },
         };
@@ -262,11 +218,9 @@ impl From<&SendError> for ApiError {
                 Self::unavailable("The rate limiter is unavailable; nothing was queued")
             }
             SendError::PayloadTooLarge { len_max, .. } => Self::payload_too_large(*len_max),
-            SendError::QueueRefused(FailureKind::PayloadTooLarge) => Self::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                FailureKind::PayloadTooLarge.message(),
-            ),
+            SendError::QueueRefused(FailureKind::PayloadTooLarge) => {
+                Self::new(Problem::TooLarge, FailureKind::PayloadTooLarge.message())
+            }
             SendError::QueueRefused(_) => {
                 Self::unavailable(FailureKind::QueueUnavailable.message())
             }
@@ -296,13 +250,17 @@ impl From<BodyError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
-        let mut response =
-            (self.status, [(header::CONTENT_TYPE, json)], self.to_json()).into_response();
+        let mut response = (
+            self.status(),
+            [(header::CONTENT_TYPE, json)],
+            self.to_json(),
+        )
+            .into_response();
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

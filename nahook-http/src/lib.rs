@@ -8,6 +8,7 @@ mod management;
 pub mod metric;
 mod openapi;
 mod operations;
+mod problem;
 mod serve;
 mod unanswered;
 pub mod wire;

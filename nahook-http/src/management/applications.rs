@@ -22,7 +22,7 @@ use super::labels::{Labels, Whole};
 use super::query::{NoQuery, QueryArgs, parameter};
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 /// Applications on a page unless the caller says otherwise.
 const LIMIT_DEFAULT: u64 = 100;

@@ -9,7 +9,7 @@ use super::endpoint_body::{EndpointChange, EndpointCreation, EndpointView};
 use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/endpoints", "listEndpoints", "List endpoints");

@@ -13,7 +13,7 @@ use super::instant::show;
 use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/environments", "listEnvironments", "List environments");

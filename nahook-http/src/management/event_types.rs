@@ -17,7 +17,7 @@ use super::instant::show;
 use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/event-types", "listEventTypes", "List event types");

@@ -15,7 +15,7 @@ use super::query::NoQuery;
 use super::refusal::missing;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/api-keys", "listApiKeys", "List ingestion keys");

@@ -18,7 +18,7 @@ use super::query::NoQuery;
 use super::refusal::missing;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 /// Deliveries that are queued again in one step.
 const STEP: usize = 500;

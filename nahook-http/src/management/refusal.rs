@@ -1,11 +1,11 @@
 //! Maps refusals of the management operations to errors of the API.
 
-use axum::http::StatusCode;
 use nahook_control::ManagementError;
 
 use nahook_core::{Causes, StoreError};
 
 use crate::ApiError;
+use crate::problem::Problem;
 
 /// 404: the workspace has no such thing. Other workspaces' things are not told from missing ones.
 pub(super) fn missing(what: &str) -> ApiError {
@@ -45,21 +45,16 @@ impl From<StoreError> for ApiError {
 impl ApiError {
     /// 409 `conflict`: it contradicts what exists.
     pub(crate) fn conflict(message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", message)
+        Self::new(Problem::Conflict, message)
     }
 
     /// 403 `application_endpoint_limit_reached`.
     fn endpoint_limit_reached(message: String) -> Self {
-        let code = "application_endpoint_limit_reached";
-        Self::new(StatusCode::FORBIDDEN, code, message)
+        Self::new(Problem::EndpointLimit, message)
     }
 
     /// 400 `invalid_cursor`: not a cursor that was made for this list.
     pub(super) fn invalid_cursor() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_cursor",
-            "This is not a cursor of this list",
-        )
+        Self::new(Problem::InvalidCursor, "This is not a cursor of this list")
     }
 }

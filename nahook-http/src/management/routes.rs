@@ -15,7 +15,8 @@ use super::call::{Call, answer};
 use super::path::{self, PathArgs};
 use super::query::QueryArgs;
 use crate::ApiError;
-use crate::openapi::{Api, Components, Operation, Problem};
+use crate::openapi::{Api, Components, Operation};
+use crate::problem::Problem;
 
 /// The routes below one base.
 pub(super) struct Routes {

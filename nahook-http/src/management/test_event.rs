@@ -16,7 +16,7 @@ use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::ingestion::refused;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 /// Payload of a test event unless another is given.
 const SAMPLE: &str = r#"{"type":"nahook.test","data":{"message":"A test event from nahook"}}"#;

@@ -14,7 +14,7 @@ use super::keys::{SecretState, SecretUpdate};
 use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get(

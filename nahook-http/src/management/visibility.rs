@@ -10,7 +10,7 @@ use super::call::Call;
 use super::query::NoQuery;
 use super::routes::{About, Routes};
 use crate::ApiError;
-use crate::openapi::Problem;
+use crate::problem::Problem;
 
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get(

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Api, Components, Operation, Problem, ingestion};
+use super::{Api, Components, Operation, ingestion};
 use crate::management;
+use crate::problem::Problem;
 
 /// The OpenAPI 3.1 document of both APIs.
 pub fn openapi_document() -> Value {
@@ -73,7 +74,10 @@ fn show(operation: Operation, components: &Components) -> Value {
     problems.sort_unstable();
     problems.dedup();
     for problem in problems {
-        by_status.entry(problem.status()).or_default().push(problem);
+        by_status
+            .entry(problem.status().as_u16())
+            .or_default()
+            .push(problem);
     }
     for (status, problems) in by_status {
         let answer = failure(&problems);
@@ -149,7 +153,10 @@ fn failure(problems: &[Problem]) -> Value {
         })
         .collect();
     let mut headers = headers();
-    if problems.iter().any(|problem| problem.has_retry_after()) {
+    if problems
+        .iter()
+        .any(|problem| problem.retry_after().is_some())
+    {
         headers["Retry-After"] = json!({
             "description": "Whole seconds to wait.",
             "schema": { "type": "integer", "minimum": 1 },

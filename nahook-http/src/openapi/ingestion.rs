@@ -3,7 +3,8 @@
 use nahook_core::Metadata;
 use serde_json::{Value, json};
 
-use super::{Api, Components, Operation, Problem, labels};
+use super::{Api, Components, Operation, labels};
+use crate::problem::Problem;
 
 /// Errors that every ingestion operation may answer with.
 const COMMON: [Problem; 8] = [

@@ -3,14 +3,13 @@
 mod components;
 mod document;
 mod ingestion;
-mod problem;
 mod route;
 
 pub(crate) use self::components::Components;
 pub use self::document::openapi_document;
-pub(crate) use self::problem::Problem;
 pub use self::route::openapi_router;
 
+use crate::problem::Problem;
 use nahook_core::Metadata;
 use serde_json::{Value, json};
 

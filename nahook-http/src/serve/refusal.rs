@@ -1,9 +1,9 @@
 //! Answers to what is no request: hyper refuses it below the routes, with a status and no body.
 
-use axum::http::StatusCode;
 use nahook_core::{IdSource as _, RandomIds};
 
 use crate::metric::{self, Route};
+use crate::problem::Problem;
 use crate::{ApiError, RequestId};
 
 /// Text that hyper writes when it refuses a head, up to the date.
@@ -33,14 +33,12 @@ pub(super) fn bare_len(written: &[u8]) -> usize {
 pub(super) fn refusal(error: &hyper::Error) -> Option<ApiError> {
     if error.is_parse_too_large() {
         Some(ApiError::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "headers_too_large",
+            Problem::HeadTooLarge,
             "The request's headers are too many or too long",
         ))
     } else if error.is_parse_version_h2() {
         Some(ApiError::new(
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            "http_version_not_supported",
+            Problem::HttpVersion,
             "This server speaks HTTP/1.1",
         ))
     } else {

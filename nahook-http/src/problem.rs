@@ -1,8 +1,12 @@
-//! The errors that operations answer with.
+//! Kinds of errors on the wire: the answers and the OpenAPI document are both made from this table.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
 
 use serde_json::{Value, json};
 
-/// A kind of error, by what the document says of it.
+/// Kind of error: its status, its code, its description and whether to try again.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Problem {
     Invalid,
@@ -21,21 +25,29 @@ pub(crate) enum Problem {
     Unavailable,
     UnconfirmedKey,
     Timeout,
+    Method,
+    HeadTooLarge,
+    HttpVersion,
+    Internal,
 }
 
 impl Problem {
-    pub(crate) const fn status(self) -> u16 {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
-            Self::Invalid | Self::InvalidCursor | Self::KeyScope => 400,
-            Self::Unauthorized => 401,
-            Self::Disabled | Self::EndpointLimit => 403,
-            Self::Missing => 404,
-            Self::TooSlow => 408,
-            Self::Conflict | Self::EndpointDisabled | Self::Unconfirmed => 409,
-            Self::TooLarge => 413,
-            Self::RateLimited => 429,
-            Self::Unavailable | Self::UnconfirmedKey => 503,
-            Self::Timeout => 504,
+            Self::Invalid | Self::InvalidCursor | Self::KeyScope => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Disabled | Self::EndpointLimit => StatusCode::FORBIDDEN,
+            Self::Missing => StatusCode::NOT_FOUND,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict | Self::EndpointDisabled | Self::Unconfirmed => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable | Self::UnconfirmedKey => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -56,6 +68,10 @@ impl Problem {
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
             Self::Timeout => "ingest_timeout",
+            Self::Method => "method_not_allowed",
+            Self::HeadTooLarge => "headers_too_large",
+            Self::HttpVersion => "http_version_not_supported",
+            Self::Internal => "internal_error",
         }
     }
 
@@ -80,15 +96,38 @@ impl Problem {
             Self::RateLimited => "The workspace or the key has spent what it may",
             Self::Unavailable => "Something needed is down",
             Self::Timeout => "Nothing was queued in time; it is safe to retry",
+            Self::Method => "The route does not take that method",
+            Self::HeadTooLarge => "The headers are too many or too long",
+            Self::HttpVersion => "The server speaks HTTP/1.1",
+            Self::Internal => "A defect of the server",
         }
     }
 
-    /// Returns true if the answer has a `Retry-After`.
-    pub(crate) const fn has_retry_after(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited | Self::Unavailable | Self::UnconfirmedKey
-        )
+    /// Returns the time to wait before another try; an answer that knows better replaces it. `None` if the answer
+    /// has no `Retry-After`.
+    pub(crate) const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::RateLimited | Self::Unavailable | Self::UnconfirmedKey => {
+                Some(Duration::from_secs(1))
+            }
+            Self::Invalid
+            | Self::InvalidCursor
+            | Self::KeyScope
+            | Self::Unauthorized
+            | Self::Disabled
+            | Self::EndpointLimit
+            | Self::Missing
+            | Self::TooSlow
+            | Self::Conflict
+            | Self::EndpointDisabled
+            | Self::Unconfirmed
+            | Self::TooLarge
+            | Self::Timeout
+            | Self::Method
+            | Self::HeadTooLarge
+            | Self::HttpVersion
+            | Self::Internal => None,
+        }
     }
 
     pub(crate) fn example(self) -> Value {
