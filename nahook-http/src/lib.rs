@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod document;
 mod edge;
 mod error;
 mod fallback;
@@ -10,9 +11,11 @@ mod openapi;
 mod operations;
 mod problem;
 mod serve;
+mod tally;
 mod unanswered;
 pub mod wire;
 
+pub use self::document::{openapi_document, openapi_router};
 pub use self::edge::{Edge, EdgeLayer, RequestContext, RequestId};
 pub use self::error::ApiError;
 pub use self::fallback::{method_not_allowed, not_found, with_fallbacks};
@@ -23,6 +26,5 @@ pub use self::ingestion::{
 pub use self::management::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, parse_instant,
 };
-pub use self::openapi::{openapi_document, openapi_router};
 pub use self::operations::{Operations, Probe, operations_router};
 pub use self::serve::{ServeSettings, serve};

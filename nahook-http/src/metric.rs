@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ingestion::Tally;
+use crate::tally::Tally;
 use metrics::{Label, histogram};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 

@@ -7,7 +7,6 @@ mod creating;
 mod items;
 mod report;
 mod send;
-mod tally;
 mod trigger;
 
 use std::fmt;
@@ -27,7 +26,6 @@ pub(crate) use self::body::{ReadError, Unread};
 pub use self::creating::CreatingSubscriptions;
 pub(crate) use self::send::refused;
 use self::send::{ENDPOINT, send, send_batch};
-pub(crate) use self::tally::Tally;
 use self::trigger::{EVENT_TYPE, trigger, trigger_batch};
 use crate::{EdgeLayer, method_not_allowed};
 

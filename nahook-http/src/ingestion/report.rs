@@ -4,9 +4,9 @@ use axum::http::StatusCode;
 use nahook_core::{Caller, EndpointId, EventTypeName, MessageId, Receipt, Sent};
 use tokio::time::Instant;
 
-use super::Tally;
 use super::items::Items;
 use crate::metric::{self, Route};
+use crate::tally::Tally;
 use crate::unanswered::unanswered;
 use crate::{ApiError, RequestContext};
 

@@ -19,7 +19,7 @@ const COMMON: [Problem; 8] = [
 ];
 
 /// The operations, under both of their bases.
-pub(super) fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     let mut operations = Vec::new();
     for (base, alias) in [("/api/ingest", false), ("/ingest", true)] {
         operations.push(trigger(base, alias));

@@ -1,13 +1,9 @@
-//! The OpenAPI document, put together from the routes themselves.
+//! Parts that the OpenAPI document is made of.
 
 mod components;
-mod document;
-mod ingestion;
-mod route;
+pub(crate) mod ingestion;
 
 pub(crate) use self::components::Components;
-pub use self::document::openapi_document;
-pub use self::route::openapi_router;
 
 use crate::problem::Problem;
 use nahook_core::Metadata;

@@ -1,11 +1,14 @@
-//! From operations to the document.
+//! The OpenAPI document, put together from the routes themselves.
+
+mod route;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Api, Components, Operation, ingestion};
+pub use self::route::openapi_router;
 use crate::management;
+use crate::openapi::{Api, Components, Operation, ingestion};
 use crate::problem::Problem;
 
 /// The OpenAPI 3.1 document of both APIs.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::openapi_document;
 use crate::{EdgeLayer, method_not_allowed};
 
-/// Serves the document; nobody is asked for a key. It is put together when it is first asked for: that would be a third of what
+/// Serves the OpenAPI document without authentication. It is made on the first request: that would be a third of what
 /// starting a server takes.
 pub fn openapi_router() -> Router {
     async fn show() -> Response {
