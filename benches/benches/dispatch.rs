@@ -1,4 +1,4 @@
-//! What choosing back ends at run time costs: typed ports against trait objects.
+//! Cost of choosing back ends at run time: typed ports against trait objects.
 
 #![expect(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What the benches share: back ends that cost nothing, and a trigger without a runtime around it.
+//! Support of the benches: back ends that cost nothing, and a trigger without a runtime around it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};

@@ -77,7 +77,7 @@ async fn report(when: &str, pool: &PgPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Whose endpoints are meant. An app that hands out keys asks the store for the caller of one.
+/// Returns the caller whose endpoints are meant. An app that hands out keys asks the store for the caller of one.
 fn caller() -> Result<Caller, AnyError> {
     Ok(Caller {
         key: "key_app".parse()?,

@@ -56,7 +56,7 @@ impl Drop for Example {
     }
 }
 
-/// Where cargo has put the example: beside the directory of this test's own binary.
+/// Returns the path of the example: beside the directory of this test's own binary.
 fn path(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own

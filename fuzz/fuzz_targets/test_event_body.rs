@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use nahook_fuzz::{routes, stands_in};
 
-/// What is sent where there is no payload begins so.
+/// Beginning of the sample that is sent if there is no payload.
 const SAMPLE: &[u8] = br#"{"type":"nahook.test","#;
 
 fuzz_target!(|data: &[u8]| {

@@ -94,7 +94,7 @@ impl AddressPolicy {
         self
     }
 
-    /// Whether `socket` may be dialled.
+    /// Returns true if `socket` may be dialled.
     pub fn permits(&self, socket: SocketAddr) -> bool {
         let ip = socket.ip().to_canonical();
         is_public(ip)

@@ -77,7 +77,7 @@ impl<R: Resolver> GuardedConnector<R> {
         Err(failure.unwrap_or(TransportError::Connect))
     }
 
-    /// What it means that connecting to `socket` failed with `error`.
+    /// Classifies the failure of connecting to `socket`.
     fn judge(&self, socket: SocketAddr, error: &io::Error) -> TransportError {
         tracing::debug!(?error, "not connected");
         if error.kind() == io::ErrorKind::ConnectionRefused {
@@ -198,7 +198,7 @@ where
     }
 }
 
-/// What is not the guarded connector's own error arose in the TLS layer above it.
+/// Classifies an error: one that is not the guarded connector's own comes from the TLS layer above it.
 fn classify(error: BoxError) -> TransportError {
     match error.downcast::<TransportError>() {
         Ok(own) => *own,

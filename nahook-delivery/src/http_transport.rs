@@ -40,16 +40,16 @@ pub struct TransportSettings {
     pub connect_timeout: Duration,
     /// For the whole attempt, from the look-up to the end of the answer's head. Default 15 s.
     pub total_timeout: Duration,
-    /// How many bytes of an answer's body are read, and for a second at most, so that the connection can be used again;
+    /// Bytes of an answer's body that are read, for a second at most, so that the connection can be used again;
     /// with more to come it is closed. Default 16 KiB. The head alone is the answer: the attempt does not wait for this.
     pub response_len_max: usize,
-    /// How long an idle connection is kept for the next attempt to the same host. Default 4 s: many
+    /// Time for which an idle connection is kept for the next attempt to the same host. Default 4 s: many
     /// receivers close theirs after 5 s, and a close that crosses a request fails the attempt.
     pub idle_timeout: Duration,
-    /// How many idle connections are kept per scheme, host and port. Default 512, as many as a worker uses at a time: fewer
+    /// Number of idle connections kept per scheme, host and port. Default 512, as many as a worker uses at a time: fewer
     /// would be closed and opened again with every batch. 0 keeps none.
     pub idle_per_host_max: usize,
-    /// How many connections may be open at a time, idle ones included; those make room for new ones. Default 640: more than a
+    /// Upper bound on open connections, idle ones included; those make room for new ones. Default 640: more than a
     /// worker uses, and less than the 1,024 files that a process may often have open. An attempt that finds no room is not
     /// made, which is no failure of its endpoint.
     pub connections_max: usize,
@@ -83,7 +83,7 @@ pub enum TransportSetupError {
     Tls(#[from] rustls::Error),
 }
 
-/// What the transport alone may say: where the request goes, how long it is, and what becomes of
+/// Headers that only the transport may set: where the request goes, how long it is, and what becomes of
 /// the connection. From a tenant's own headers these would smuggle a second request.
 const TRANSPORT_HEADERS: [HeaderName; 8] = [
     header::HOST,
@@ -96,7 +96,7 @@ const TRANSPORT_HEADERS: [HeaderName; 8] = [
     header::EXPECT,
 ];
 
-/// How long a body may take to end before its connection is closed rather than used again.
+/// Time for a body to end, after which its connection is closed instead of used again.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Connector<R> = TimedConnector<HttpsConnector<GuardedConnector<R>>>;

@@ -1,4 +1,4 @@
-//! What this machine has reached of the network lately.
+//! Tracks which parts of the network this machine reached lately.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};

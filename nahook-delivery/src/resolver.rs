@@ -48,7 +48,7 @@ impl SystemResolver {
     const LOOKUPS_MAX: usize = 256;
     const SLOW_LOOKUPS_MAX: usize = 64;
     const SLOW_AFTER: Duration = Duration::from_secs(1);
-    /// How many slow hosts are remembered; all are forgotten above, and found out again.
+    /// Number of slow hosts remembered; above it all are forgotten and found out again.
     const SLOW_HOSTS_MAX: usize = 10_000;
 
     /// A resolver with nothing to do yet.

@@ -87,7 +87,7 @@ pub enum SecretError {
     /// It does not begin with `whsec_`.
     #[error("a signing secret must begin with `whsec_`")]
     Prefix,
-    /// What follows `whsec_` is not base64 (standard alphabet, padded).
+    /// The part after `whsec_` is not base64 (standard alphabet, padded).
     #[error("a signing secret must be base64 after `whsec_`")]
     Encoding,
     /// Nothing follows `whsec_`.

@@ -1,4 +1,4 @@
-//! What a TLS connection to an endpoint trusts.
+//! Certificates that TLS connections to endpoints trust.
 
 use std::error::Error as StdError;
 use std::io;
@@ -33,7 +33,7 @@ pub fn client_config(
     )
 }
 
-/// What went wrong in a handshake.
+/// Finds the fault of a failed handshake.
 pub(crate) fn fault(error: &(dyn StdError + 'static)) -> TlsFault {
     let mut ended = None;
     let mut next = Some(error);

@@ -45,7 +45,7 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 /// One request to an endpoint.
 #[derive(Clone)]
 pub struct OutboundRequest {
-    /// Where to.
+    /// URL of the endpoint.
     pub url: OutboundUrl,
     /// The headers to send. `host`, and those that frame the message or rule the connection
     /// (`content-length`, `transfer-encoding`, `connection` …), are the transport's and ignored here.
@@ -67,7 +67,7 @@ struct Parts {
     origin: Origin,
 }
 
-/// Whom a connection leads to.
+/// Scheme, host and port that a connection leads to.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     is_https: bool,
@@ -142,7 +142,7 @@ impl std::fmt::Debug for OutboundRequest {
     }
 }
 
-/// What an endpoint answered.
+/// Answer of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboundResponse {
     /// The HTTP status, 100–999 and not necessarily a registered one.
@@ -174,7 +174,7 @@ impl RetryAfter {
         httpdate::parse_http_date(text).ok().map(Self::At)
     }
 
-    /// How long to wait from `now`; nothing for an instant that has passed. Not capped: the longest
+    /// Returns the time to wait from `now`; zero for an instant that has passed. Not capped: the longest
     /// wait to honour is the retry schedule's to say.
     pub fn delay(self, now: SystemTime) -> Duration {
         match self {

@@ -1,4 +1,4 @@
-//! What an attempt leaves in the log. In a process of its own: a line that another test's thread reaches first, without a
+//! An attempt is logged in one line. In a process of its own: a line that another test's thread reaches first, without a
 //! subscriber, may be off for good.
 
 #![expect(

@@ -23,7 +23,7 @@ impl Death {
     pub const ALL: &[Self] = &[Self::Panic, Self::Fail, Self::Abort];
 }
 
-/// Whether a loop has been told to die.
+/// Order to a loop to die.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
     death: AtomicU8,
@@ -65,7 +65,7 @@ impl Order {
     }
 }
 
-/// What a loop on a thread asks once a round, so that tests can end it.
+/// Check that a loop on a thread makes once a round, so that tests can end it.
 #[derive(Debug)]
 pub struct Pulse<'a>(pub(crate) &'a Order);
 

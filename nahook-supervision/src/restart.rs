@@ -1,4 +1,4 @@
-//! How long a loop that has ended waits before it starts again.
+//! Delays before a loop that has ended starts again.
 
 use std::time::{Duration, Instant};
 

@@ -39,13 +39,13 @@ impl Exit {
 pub struct LoopStatus {
     /// The loop.
     pub which: Loop,
-    /// How many of its kind were started and not stopped.
+    /// Number of loops of its kind that were started and not stopped.
     pub wanted: usize,
-    /// How many of them run.
+    /// Number of them that run.
     pub running: usize,
-    /// How often one has ended without having been asked to.
+    /// Number of times that one ended without having been asked to.
     pub failures: u64,
-    /// Whether one of them does not run, or has ended within the last two seconds.
+    /// True if one of them does not run, or has ended within the last two seconds.
     pub is_down: bool,
 }
 

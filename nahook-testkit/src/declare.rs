@@ -184,7 +184,7 @@ pub fn event_type_name(name: &str) -> EventTypeName {
     EventTypeName::new(name).expect("an event type's name")
 }
 
-/// How far a key of the workspace reaches that is bound to the environment, if one is given.
+/// Returns the scope of a key of the workspace, bound to the environment if one is given.
 pub fn scope(workspace: &str, environment: Option<&str>) -> FanOutScope {
     let environment = environment.map(|slug| environment_id(workspace, slug));
     let caller = Caller {

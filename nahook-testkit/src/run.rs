@@ -1,4 +1,4 @@
-//! How a clause is run.
+//! Runs a clause.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whom a server runs as that refuses to run as root.
+//! User that runs a server which refuses to run as root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};

@@ -14,7 +14,7 @@ use crate::supervisor::Supervisor;
 
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
-/// How long it may take to start.
+/// Time limit for its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Runs the pooler until its own standard input ends, as the test's process does.

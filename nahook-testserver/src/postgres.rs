@@ -16,7 +16,7 @@ use crate::account::{Account, give, run_as};
 use crate::programs::Programs;
 use crate::supervisor::Supervisor;
 
-/// How long a server may take to start.
+/// Time limit for the start of a server.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Runs the server until its own standard input ends, which it does when the test's process ends, however that ends. Then

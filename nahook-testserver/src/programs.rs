@@ -1,4 +1,4 @@
-//! Where Postgres's programs are.
+//! Finds Postgres's programs.
 
 use std::env;
 use std::fs;

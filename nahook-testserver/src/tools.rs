@@ -1,4 +1,4 @@
-//! What the test command installs for tests beyond Debian's packages.
+//! Tools that the test command installs for tests beyond Debian's packages.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What a trigger costs on JetStream, beside the raw limit in the same run: plain publishes of the same bytes, and the layout
+//! Cost of a trigger on JetStream, beside the raw limit in the same run: plain publishes of the same bytes, and the layout
 //! of one message for each delivery. Both sync settings, widths from 1 to 10,000, and draining.
 //!
 //! `cargo bench -p nahook-benches --bench nats` prints a table; `-- default` or `-- always` measures one of the sync settings

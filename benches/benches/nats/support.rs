@@ -10,16 +10,16 @@ use nahook_core::{
     Metadata, NewEvent, Payload, RandomIds, SystemClock, WorkspaceId,
 };
 
-/// How much is measured.
+/// Size of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
     pub(crate) round: Duration,
     pub(crate) rounds: usize,
-    /// How many callers there are side by side, besides one alone.
+    /// Number of concurrent callers, besides one alone.
     pub(crate) callers: usize,
-    /// How many messages a round of one message for each delivery may take at least.
+    /// Least number of messages for a round of one message for each delivery.
     pub(crate) messages_max: usize,
-    /// How many deliveries are drained.
+    /// Number of deliveries drained.
     pub(crate) deliveries: usize,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// How often a second a file can be appended to and synced.
+/// Measures how often a second a file can be appended to and synced.
 pub(crate) fn fdatasync_rate() -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut file = File::create(folder.path().join("probe")).expect("a file");

@@ -28,9 +28,9 @@ use self::plain::Plain;
 use self::ratio::{Case, Other};
 use self::shares::Meter;
 
-/// How many triggers a crowd makes at once.
+/// Number of triggers that a crowd makes at once.
 const CROWD: usize = 64;
-/// How many deliveries are taken out of the queue at once.
+/// Number of deliveries taken out of the queue at once.
 const BATCH: usize = 100;
 const WIDTHS: [usize; 4] = [1, 10, 100, 1_000];
 

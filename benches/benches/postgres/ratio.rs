@@ -18,12 +18,12 @@ pub(crate) struct Other<'a> {
     pub(crate) run: Run<'a>,
 }
 
-/// How many turns each has …
+/// Number of turns of each …
 const TURNS: usize = 11;
 /// … and how long one is meant to be.
 const TURN: Duration = Duration::from_millis(150);
 
-/// How often a turn does it.
+/// Returns the number of repetitions in a turn.
 pub(crate) fn times(ours: &Run<'_>, other: &Run<'_>) -> u32 {
     // What is done for the first time takes longer.
     let _ = (other(10), ours(10));

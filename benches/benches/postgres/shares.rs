@@ -1,4 +1,4 @@
-//! Where the time of a case goes: what this program and the server's processes have had of the processors, by the kernel's
+//! Processor time of a case, spent by this program and by the server's processes, by the kernel's
 //! books, and how much was written ahead. What a case does aside counts as well, but not in the whole.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::ratio::{Case, Run, times};
 
-/// How many turns each way has.
+/// Number of turns of each way.
 const TURNS: usize = 15;
 
 pub(crate) struct Meter<'a> {
@@ -18,7 +18,7 @@ pub(crate) struct Meter<'a> {
     client: Client,
 }
 
-/// What one run has taken, in milliseconds; the log in bytes.
+/// Cost of one run, in milliseconds; the log in bytes.
 #[derive(Clone, Copy, Default)]
 struct Taken {
     whole: f64,
@@ -33,7 +33,7 @@ struct Taken {
     log: f64,
 }
 
-/// What the processors have done until now.
+/// Processor time until now.
 struct Books {
     program: u64,
     server: BTreeMap<u32, (Part, u64)>,

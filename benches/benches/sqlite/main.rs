@@ -22,9 +22,9 @@ use self::ours::Ours;
 use self::plain::Plain;
 use self::ratio::{Case, Other};
 
-/// How many triggers a crowd makes at once.
+/// Number of triggers that a crowd makes at once.
 const CROWD: usize = 64;
-/// How many deliveries are taken out of the queue at once.
+/// Number of deliveries taken out of the queue at once.
 const BATCH: usize = 100;
 const WIDTHS: [usize; 4] = [1, 10, 100, 1_000];
 

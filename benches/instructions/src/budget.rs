@@ -1,4 +1,4 @@
-//! What each scenario may take.
+//! Budgets of the scenarios.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ pub(crate) struct Budgets {
     instructions: BTreeMap<String, u64>,
 }
 
-/// How a count stands to its budget.
+/// Result of comparing a count with its budget.
 pub(crate) struct Verdict {
     counted: u64,
     budget: u64,

@@ -5,14 +5,14 @@ use std::process::Command;
 use crate::Failure;
 use crate::scenario::Scenario;
 
-/// How many instructions one repetition takes.
+/// Counts the instructions of one repetition.
 pub(crate) fn of(scenario: Scenario) -> Result<u64, Failure> {
     let (few, many) = scenario.repetitions();
     let taken = total(scenario, many)?.saturating_sub(total(scenario, few)?);
     Ok(taken / (many - few))
 }
 
-/// How many instructions a run of the scenario takes, with its start and its end.
+/// Counts the instructions of a run of the scenario, with its start and its end.
 fn total(scenario: Scenario, times: u64) -> Result<u64, Failure> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

@@ -1,4 +1,4 @@
-//! How many instructions each step of the hot path takes, counted by valgrind's callgrind and held against a budget.
+//! Counts the instructions of each step of the hot path with valgrind's callgrind, against a budget.
 //!
 //! Instructions repeat where seconds do not: the same binary takes the same number on a busy machine and on an idle one. Each
 //! scenario runs twice, once with more repetitions; the difference is what a repetition takes, without the start and the end.

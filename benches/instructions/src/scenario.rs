@@ -1,4 +1,4 @@
-//! What is counted.
+//! Scenarios that are counted.
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -49,7 +49,7 @@ impl Scenario {
         }
     }
 
-    /// How often it runs in the shorter and in the longer of both runs.
+    /// Returns the repetitions of the shorter and of the longer run.
     pub(crate) const fn repetitions(self) -> (u64, u64) {
         match self {
             Self::FanOut(_, 1_000..) | Self::Request(_, 65_536..) | Self::Response(_, 1_000..) => {

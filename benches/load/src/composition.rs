@@ -20,7 +20,7 @@ pub(crate) const EVENT_TYPE: &str = "load.measured";
 /// Any signing secret.
 const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
 
-/// What the server runs on.
+/// Back ends of the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Composition {
@@ -56,7 +56,7 @@ impl Composition {
     }
 }
 
-/// What each process takes of the processors, in seconds.
+/// Processor time of each process, in seconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Cpu {
     pub(crate) server: f64,
@@ -130,7 +130,7 @@ impl Running {
         })
     }
 
-    /// What its processes have taken of the processors so far.
+    /// Returns the processor time of its processes so far.
     pub(crate) fn cpu(&self) -> Cpu {
         let of_all = |is_there, name| {
             if is_there {
@@ -147,7 +147,7 @@ impl Running {
         }
     }
 
-    /// How many bytes the queue takes on disk.
+    /// Returns the bytes that the queue takes on disk.
     pub(crate) fn disk_bytes(&self) -> u64 {
         if let Some(nats) = &self.nats {
             return bytes_below(&nats.store());
@@ -237,7 +237,7 @@ pub(crate) fn manifest_of(sink: &str, width: usize) -> String {
     manifest
 }
 
-/// Where the report goes unless said otherwise.
+/// Default folder of the report.
 pub(crate) fn output_default() -> PathBuf {
     PathBuf::from("target/load")
 }

@@ -17,28 +17,28 @@ use crate::Failure;
 use crate::http::Reader;
 use crate::process::cost_of;
 
-/// What is asked for, where, and how often.
+/// Options of the load generator.
 #[derive(Args, Clone)]
 pub(crate) struct GenerateArgs {
-    /// Where to.
+    /// Address of the server.
     #[arg(long)]
     pub(crate) address: String,
-    /// What for.
+    /// Path of the request.
     #[arg(long)]
     pub(crate) path: String,
     /// As whom.
     #[arg(long)]
     pub(crate) key: String,
-    /// How long the payload is, in bytes.
+    /// Length of the payload in bytes.
     #[arg(long)]
     pub(crate) payload_len: usize,
-    /// How many connections.
+    /// Number of connections.
     #[arg(long)]
     pub(crate) connections: usize,
-    /// How long is measured, in seconds.
+    /// Measured time in seconds.
     #[arg(long)]
     pub(crate) seconds: f64,
-    /// How long it runs before that, in seconds.
+    /// Warm-up before that, in seconds.
     #[arg(long)]
     pub(crate) warm_up: f64,
     /// So many requests a second, whether or not the earlier ones have been answered. Their latency counts from when they
@@ -50,16 +50,16 @@ pub(crate) struct GenerateArgs {
     pub(crate) expected: u16,
 }
 
-/// What came of it.
+/// Result of a load.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Load {
     /// Requests that succeeded, a second.
     pub(crate) per_second: f64,
-    /// How many succeeded, warm-up included.
+    /// Requests that succeeded, warm-up included.
     pub(crate) succeeded: u64,
-    /// How many did not.
+    /// Requests that failed.
     pub(crate) failed: u64,
-    /// What the load itself took of the processors, in seconds.
+    /// Processor time of the load generator, in seconds.
     pub(crate) cpu_seconds: f64,
     /// Latencies in milliseconds.
     pub(crate) p50: f64,
@@ -90,7 +90,7 @@ struct Shared {
 /// A fixed rate.
 struct Pace {
     interval: Duration,
-    /// How many requests are due and have not begun.
+    /// Requests that are due and have not begun.
     due: Semaphore,
     turn: AtomicU64,
 }
@@ -234,7 +234,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) -> Result<Ended, Fai
     }
 }
 
-/// When the next request is due, waiting for that; `None` once the time is over.
+/// Waits until the next request is due and returns that instant; `None` once the time is over.
 async fn next_turn(shared: &Shared) -> Option<Instant> {
     let due = match &shared.pace {
         None => Instant::now(),

@@ -128,15 +128,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// How the bare server answers.
+/// Options of the bare server.
 #[derive(Args)]
 pub(crate) struct BareArgs {
-    /// How many bytes an answer has.
+    /// Length of an answer in bytes.
     #[arg(long)]
     answer_len: usize,
 }
 
-/// What the bare server reads of a trigger.
+/// Part of a trigger that the bare server reads.
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]

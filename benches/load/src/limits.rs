@@ -1,4 +1,4 @@
-//! What the parts can do by themselves: each limit is the plainest program that does what the part must do at least.
+//! Raw limits of the parts: each limit is the plainest program that does what the part must do at least.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -16,13 +16,13 @@ use crate::composition::Composition;
 use crate::generator::{GenerateArgs, Load};
 use crate::process::Process;
 
-/// What a delivery takes at least in a record: its id and its endpoint's.
+/// Least length of a delivery in a record: its id and its endpoint's.
 const DELIVERY_LEN: usize = 47;
 
-/// How many events a second the part took.
+/// Events a second that the part took.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Limit {
-    /// What was measured.
+    /// Description of the measurement.
     pub(crate) what: String,
     /// Events a second.
     pub(crate) per_second: f64,
@@ -46,7 +46,7 @@ pub(crate) fn of_queue(
     }
 }
 
-/// How often a second the disk can be synced after an append.
+/// Measures how often a second the disk can be synced after an append.
 pub(crate) fn syncs_per_second() -> Result<f64, Failure> {
     let folder = TempDir::new()?;
     let mut file = File::create(folder.path().join("log"))?;

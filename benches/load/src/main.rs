@@ -1,4 +1,4 @@
-//! How many triggers and deliveries a second each composition takes, beside the raw limit of the part it rests on.
+//! Measures the triggers and deliveries a second of each composition, beside the raw limit of the part it rests on.
 //!
 //! Everything is a process of its own, as in production: the server, the receiver of webhooks (the *sink*), the load
 //! generator, the database and the broker. Each point of the sweep starts a composition afresh, so that no backlog of one
@@ -42,7 +42,7 @@ struct Cli {
     sweep: SweepArgs,
 }
 
-/// What a child process of the sweep does.
+/// Role of a child process of the sweep.
 #[derive(Subcommand)]
 enum Role {
     /// A server that parses a trigger and answers, and does nothing else.

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::Failure;
 
-/// What exists.
+/// Options: the number of rows that exist.
 #[derive(Args)]
 pub(crate) struct MemoryArgs {
     manifest: PathBuf,

@@ -10,40 +10,40 @@ use crate::limits;
 use crate::point::{Measured, Method, Point, measure};
 use crate::{plot, report};
 
-/// Where a point stands still while another axis is swept.
+/// Width of the points while another axis is swept.
 const WIDTH: usize = 10;
 const CONNECTIONS: usize = 64;
 const PAYLOAD_LEN: usize = 200;
 
-/// What is swept. Unless `--full` is given, one axis at a time: every width at 64 connections and 200 bytes, and the other
+/// Options of the sweep. Unless `--full` is given, one axis at a time: every width at 64 connections and 200 bytes, and the other
 /// axes at ten endpoints.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SweepArgs {
     /// Which compositions.
     #[arg(long, value_delimiter = ',', default_values = ["memory", "sqlite", "postgres", "sqlite-nats", "postgres-nats"])]
     compositions: Vec<Composition>,
-    /// How many endpoints are subscribed.
+    /// Numbers of subscribed endpoints.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 1, 10, 100, 1_000, 10_000])]
     widths: Vec<usize>,
-    /// How many requests are in flight.
+    /// Numbers of requests in flight.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
     connections: Vec<usize>,
-    /// How long the payload is, in bytes.
+    /// Lengths of the payload in bytes.
     #[arg(long, value_delimiter = ',', default_values_t = [200, 16_384, 204_800])]
     payloads: Vec<usize>,
     /// Every width with every number of connections and every payload.
     #[arg(long)]
     full: bool,
-    /// How long each load is measured, in seconds.
+    /// Measured time of each load, in seconds.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// How long it runs before that, in seconds.
+    /// Warm-up before that, in seconds.
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
     /// Let the NATS server sync every write before it acknowledges, which is what survives a power cut.
     #[arg(long)]
     nats_sync_always: bool,
-    /// Where the table, the JSON and the plots go.
+    /// Folder of the table, the JSON and the plots.
     #[arg(long, default_value_os_t = output_default())]
     output: PathBuf,
 }

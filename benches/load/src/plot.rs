@@ -50,17 +50,17 @@ const PLOTS: [Plot; 5] = [
     },
 ];
 
-/// What is drawn together.
+/// Options of a plot: the reports drawn together.
 #[derive(Args)]
 pub(crate) struct PlotArgs {
     /// The `load.json` of each sweep.
     reports: Vec<PathBuf>,
-    /// Where the plots go.
+    /// Folder of the plots.
     #[arg(long)]
     output: PathBuf,
 }
 
-/// What is read of a report.
+/// Part of a report that is drawn.
 #[derive(Deserialize)]
 struct Report {
     measured: Vec<Measured>,

@@ -9,22 +9,22 @@ use crate::limits::{self, Limit};
 use crate::process::pause;
 use crate::sink::{self, now_nanos};
 
-/// How long deliveries are waited for after the load, in milliseconds.
+/// Time to wait for deliveries after the load, in milliseconds.
 const DRAIN_MAX: u64 = 10_000;
 
-/// What is measured.
+/// One point of the sweep.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Point {
     pub(crate) composition: Composition,
-    /// How many endpoints are subscribed.
+    /// Number of subscribed endpoints.
     pub(crate) width: usize,
-    /// How many requests are in flight.
+    /// Number of requests in flight.
     pub(crate) connections: usize,
     /// In bytes.
     pub(crate) payload_len: usize,
 }
 
-/// How it is measured.
+/// Method of measuring.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Method {
     pub(crate) seconds: f64,
@@ -32,7 +32,7 @@ pub(crate) struct Method {
     pub(crate) nats_sync_always: bool,
 }
 
-/// What came of it.
+/// Result of a point.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Measured {
     pub(crate) point: Point,
@@ -44,21 +44,21 @@ pub(crate) struct Measured {
     pub(crate) half: Load,
     /// At half of the rate of `held`, likewise, while deliveries are held.
     pub(crate) held_half: Load,
-    /// What the queue could take.
+    /// Raw limit of the queue.
     pub(crate) queue_limit: Limit,
-    /// What HTTP could take.
+    /// Raw limit of HTTP.
     pub(crate) http_limit: Limit,
-    /// How many webhooks a second arrived, from the first request of the load until nothing more did.
+    /// Webhooks a second that arrived, from the first request of the load until nothing more did.
     pub(crate) deliveries_per_second: f64,
     /// Between the answer to a trigger alone and the arrival of its last webhook, in milliseconds.
     pub(crate) last_arrival_after_ms: f64,
-    /// What each process took of the processors during the load.
+    /// Processor time of each process during the load.
     pub(crate) cpu: Cpu,
-    /// How much memory the server had at most, in bytes.
+    /// Peak memory of the server in bytes.
     pub(crate) memory_peak: u64,
-    /// How many bytes the queue grew for each delivery that it took.
+    /// Bytes that the queue grew for each delivery that it took.
     pub(crate) disk_bytes_per_delivery: f64,
-    /// How often a second the disk could be synced, then.
+    /// Syncs a second that the disk could do then.
     pub(crate) syncs_per_second: f64,
 }
 

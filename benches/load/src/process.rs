@@ -14,7 +14,7 @@ pub(crate) struct Process {
     output: BufReader<ChildStdout>,
 }
 
-/// What a process has taken of the machine.
+/// Processor time and memory of a process.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub(crate) struct Cost {
     /// Of the processors, in user and kernel, in seconds.
@@ -65,7 +65,7 @@ impl Process {
         }
     }
 
-    /// What it has cost so far.
+    /// Returns its cost so far.
     pub(crate) fn cost(&self) -> Cost {
         cost_of(self.child.id())
     }
@@ -79,7 +79,7 @@ impl Drop for Process {
     }
 }
 
-/// What the process has cost so far; nothing where the kernel does not say.
+/// Returns the cost of the process so far; zero if the kernel does not say.
 pub(crate) fn cost_of(process: u32) -> Cost {
     let Some(stat) = Stat::read(process) else {
         return Cost::default();
@@ -95,7 +95,7 @@ pub(crate) fn cost_of(process: u32) -> Cost {
     }
 }
 
-/// What the processors have spent on all programs of that name that this one has started, or that those have.
+/// Returns the processor time of all programs of that name that this one has started, or that those have.
 pub(crate) fn cpu_seconds_of_all(name: &str) -> f64 {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return 0.0;
@@ -120,7 +120,7 @@ pub(crate) fn cpu_seconds_of_all(name: &str) -> f64 {
         .sum()
 }
 
-/// What the kernel tells of a process.
+/// The kernel's figures of a process.
 struct Stat {
     name: String,
     parent: u32,
@@ -149,7 +149,7 @@ impl Stat {
     }
 }
 
-/// How many bytes the files below the folder take on disk.
+/// Returns the bytes that the files below the folder take on disk.
 pub(crate) fn bytes_below(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = std::fs::read_dir(folder) else {

@@ -12,12 +12,12 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::Failure;
 use crate::http::Reader;
 
-/// What has arrived.
+/// Arrivals at the sink.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Stats {
-    /// How many webhooks.
+    /// Number of webhooks.
     pub(crate) arrivals: u64,
-    /// When the last one had arrived, in nanoseconds since 1970.
+    /// Arrival of the last one, in nanoseconds since 1970.
     pub(crate) last_at: u64,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn now_nanos() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
-/// What has arrived at the sink at that address.
+/// Returns the arrivals at the sink at that address.
 pub(crate) fn stats(address: &str) -> Result<Stats, Failure> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(address)?;

@@ -12,7 +12,7 @@ use crate::transport::{OutboundResponse, RetryAfter};
 /// Upper bound on the bytes read of a head. A longer one is judged by its first lines.
 pub(super) const HEAD_LEN_MAX: usize = 256 * 1024;
 
-/// How far a head has been read.
+/// Progress of reading a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Progress {
     /// It goes on.

@@ -28,7 +28,7 @@ use crate::transport::{OutboundResponse, RetryAfter, TransportError};
 const RESPONSE_HEAD_LEN_MAX: usize = 16 * 1024;
 const RESPONSE_HEADERS_MAX: usize = 100;
 
-/// What is sent.
+/// The request as it is sent.
 pub(super) type Message = Request<Full<Bytes>>;
 
 pub(super) type Dialled = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -63,7 +63,7 @@ pub(super) struct Connection {
 struct Driver {
     /// `None` once it has ended.
     connection: Option<http1::Connection<TokioIo<Stream>, Full<Bytes>>>,
-    /// What is left of it then.
+    /// The stream that is left then.
     ended: Option<Stream>,
 }
 
@@ -195,7 +195,7 @@ impl Answer {
 pub(super) struct Draining {
     pub(super) connection: Box<Connection>,
     pub(super) body: Incoming,
-    /// How many more bytes may come.
+    /// Number of bytes that may still come.
     pub(super) len_left: usize,
 }
 

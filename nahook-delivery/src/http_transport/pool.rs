@@ -20,7 +20,7 @@ pub(super) struct Pool {
     idle_timeout: Duration,
     per_origin_max: usize,
     places: Arc<Semaphore>,
-    /// How many attempts wait for a place.
+    /// Number of attempts that wait for a place.
     waiting: AtomicUsize,
     supervisor: Supervisor,
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _, UdpSocket};
 
 use crate::transport::LocalCause;
 
-/// What a look-up came to.
+/// Result of a look-up.
 pub(super) type Found = Result<Vec<IpAddr>, Failure>;
 
 /// Why a look-up failed; an [`io::Error`] that can be cloned.

@@ -33,7 +33,7 @@ pub enum TransportError {
     /// The connection ended before an answer's head was complete.
     #[error("the connection was closed before an answer arrived")]
     Closed,
-    /// What arrived does not begin like an HTTP/1 answer.
+    /// The bytes that arrived do not begin like an HTTP/1 answer.
     #[error("the answer was not valid HTTP")]
     Protocol,
     /// This machine could not make the attempt, which says nothing about the endpoint. Never shown to tenants.
@@ -57,7 +57,7 @@ impl TransportError {
     }
 }
 
-/// What was going on when time ran out.
+/// Phase of the attempt in which time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutPhase {
@@ -107,7 +107,7 @@ pub enum TlsFault {
     /// The endpoint ended the handshake with an alert.
     #[error("the endpoint refused the handshake")]
     Refused,
-    /// What answered is no TLS server, as a plain HTTP one.
+    /// The peer is not a TLS server, but for example a plain HTTP server.
     #[error("the endpoint does not speak TLS on this port")]
     NotTls,
     /// The connection ended during the handshake.
@@ -118,7 +118,7 @@ pub enum TlsFault {
     Other,
 }
 
-/// What this machine lacked to make an attempt.
+/// Resource that this machine lacked for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalCause {
@@ -165,7 +165,7 @@ impl LocalCause {
         }
     }
 
-    /// What the tenant is told once this is put down to the endpoint.
+    /// Returns the failure that the tenant is shown once this is put down to the endpoint.
     pub(crate) fn as_failure(self) -> TransportError {
         match self {
             Self::Resolver => TransportError::Resolve,

@@ -14,7 +14,7 @@ use super::request::{Addressee, request};
 use super::settings::WorkerSettings;
 use crate::transport::{LocalCause, OutboundResponse, Transport, TransportError};
 
-/// How an attempt ended.
+/// End of an attempt.
 #[derive(Debug)]
 pub(super) enum Ended {
     Attempted(Attempted),
@@ -22,16 +22,16 @@ pub(super) enum Ended {
     NotMade(LocalCause),
 }
 
-/// What came of an attempt.
+/// Result of an attempt.
 #[derive(Debug)]
 pub(super) struct Attempted {
     pub(super) attempt: Attempt,
     pub(super) next: Next,
-    /// What the directory does not know yet of the endpoint.
+    /// Health of the endpoint that the directory does not know yet.
     pub(super) health: Option<HealthState>,
 }
 
-/// What an attempt needs besides its delivery and its endpoint.
+/// Everything that an attempt needs besides its delivery and its endpoint.
 pub(super) struct Means<'a, T> {
     pub(super) transport: &'a T,
     pub(super) clock: &'a dyn Clock,
@@ -84,7 +84,7 @@ pub(super) async fn attempt<T: Transport>(
     Ended::Attempted(attempted)
 }
 
-/// What the tenant is told of an attempt that ends more than itself.
+/// Builds the attempt row that the tenant is shown when an attempt ends more than itself.
 fn end(status_code: Option<u16>, next: Next, health: Option<HealthState>) -> Option<&'static str> {
     match (next, health) {
         // Its own text says so.
@@ -101,7 +101,7 @@ fn end(status_code: Option<u16>, next: Next, health: Option<HealthState>) -> Opt
     }
 }
 
-/// What the log shows of a delivery that is given up without an attempt: no request, no answer, and why.
+/// Builds the log's entry of a delivery that is abandoned without an attempt: no request, no answer, and why.
 pub(super) fn not_attempted(now: Timestamp, reason: &str) -> Attempt {
     Attempt {
         started_at: now,

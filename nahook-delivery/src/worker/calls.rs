@@ -23,7 +23,7 @@ pub(super) async fn bounded<T, F: Future<Output = Result<T, StoreError>>>(
     }
 }
 
-/// What the directory said of some endpoints.
+/// Answer of the directory about some endpoints.
 #[derive(Debug, Default)]
 pub(super) struct LookUp {
     /// `None` for one that is gone.

@@ -1,4 +1,4 @@
-//! How many deliveries each endpoint may have in flight: what one endpoint does must not cost another its turn.
+//! Bounds the deliveries in flight per endpoint, so that no endpoint costs another its turn.
 //!
 //! An endpoint of which nothing is known begins with a few. Success while it makes use of its bound adds one, failure halves
 //! the bound, a failure that took long leaves one. And endpoints that take long, succeeding or not, share half of the
@@ -13,21 +13,21 @@ use tokio::time::Instant;
 
 use super::settings::WorkerSettings;
 
-/// How soon slow endpoints that had to stand back are offered again.
+/// Time after which slow endpoints that had to stand back are offered again.
 const TURN: Duration = Duration::from_millis(50);
-/// How long an endpoint without deliveries in flight is remembered if it had earned more than the initial bound …
+/// Time for which an endpoint without deliveries in flight is remembered if it had earned more than the initial bound …
 const GROWN_MEMORY: Duration = Duration::from_secs(10);
 /// … and if it was slow.
 const SLOW_MEMORY: Duration = Duration::from_mins(10);
-/// How many slow endpoints without deliveries in flight are remembered at most.
+/// Upper bound on the slow endpoints remembered without deliveries in flight.
 const SLOW_REMEMBERED_MAX: usize = 4_096;
 
-/// What the next lease request may ask for.
+/// Bounds of the next lease request.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Bounds {
     pub(super) per_endpoint_max: usize,
     pub(super) exceptions: Vec<(EndpointId, usize)>,
-    /// When the passing of time alone makes these bounds wider.
+    /// Instant at which time alone makes these bounds wider.
     pub(super) wider_at: Option<Instant>,
 }
 
@@ -225,7 +225,7 @@ impl Endpoints {
 }
 
 impl Known {
-    /// Whether it may be forgotten the moment that nothing is in flight: a bound below the initial one, because of quick
+    /// Returns true if it may be forgotten as soon as nothing is in flight: a bound below the initial one, because of quick
     /// failures, is not worth remembering.
     fn is_forgettable(&self, settings: &WorkerSettings) -> bool {
         self.in_flight == 0

@@ -1,4 +1,4 @@
-//! What has been learnt of endpoints, on its way to the directory.
+//! Collects the health of endpoints and reports it to the directory.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::observe;
 use super::settling::backoff;
 
-/// How often in a row reporting may fail before what was to be reported is dropped: the next attempt tells it anew.
+/// Failures in a row after which reports are dropped: the next attempt reports anew.
 const FAILURES_MAX: u32 = 5;
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Health {
         self.unreported.insert(endpoint, together(known, state));
     }
 
-    /// What to report now, if anything; [`reported`](Self::reported) has to follow.
+    /// Returns the reports that are due now, if any; [`reported`](Self::reported) has to follow.
     pub(super) fn due(&mut self, now: Instant) -> Option<Vec<HealthReport>> {
         if self.is_reporting || self.unreported.is_empty() || now < self.not_before {
             return None;
@@ -49,7 +49,7 @@ impl Health {
         Some(reports.collect())
     }
 
-    /// How reporting went.
+    /// Takes the result of reporting.
     pub(super) fn reported(&mut self, reports: Vec<HealthReport>, answer: Result<(), StoreError>) {
         self.is_reporting = false;
         let Err(error) = answer else {
@@ -71,7 +71,7 @@ impl Health {
         }
     }
 
-    /// When to call [`due`](Self::due), if time is all that is missing.
+    /// Returns the instant to call [`due`](Self::due) again, if only time is missing.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let waits = !self.is_reporting && !self.unreported.is_empty();
         waits.then_some(self.not_before)
@@ -87,7 +87,7 @@ impl Health {
     }
 }
 
-/// What two reports on one endpoint, one after the other, say together.
+/// Merges two consecutive reports on one endpoint.
 fn together(earlier: Option<HealthState>, later: HealthState) -> HealthState {
     match (earlier, later) {
         (Some(HealthState::Disable), _) => HealthState::Disable,

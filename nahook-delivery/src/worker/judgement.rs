@@ -1,4 +1,4 @@
-//! What an attempt's end means.
+//! Judges the end of an attempt.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use nahook_core::Timestamp;
 use super::request::RequestError;
 use crate::transport::{OutboundResponse, TransportError};
 
-/// How an attempt ended without an answer.
+/// Reason for which an attempt ended without an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum NoAnswer {
     /// The worker's own bound was reached, since the transport had none or did not keep it.
@@ -21,7 +21,7 @@ pub(super) enum NoAnswer {
     Transport(#[from] TransportError),
 }
 
-/// What an attempt's end means for its delivery and its endpoint.
+/// Consequences of an attempt's end for its delivery and its endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Judgement {
     /// A receiver took it.
@@ -31,7 +31,7 @@ pub(super) enum Judgement {
         status: Option<u16>,
         /// For the tenant.
         error: String,
-        /// How long the receiver wants to be left alone.
+        /// Time for which the receiver wants to be left alone.
         retry_after: Option<Duration>,
     },
     /// The receiver says that it is gone for good.

@@ -1,4 +1,4 @@
-//! When to lease, and what becomes of what was leased until its attempt begins.
+//! Decides when to lease, and keeps leased deliveries until their attempts begin.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use super::session::{Done, Session, Stage};
 use super::settling::backoff;
 use crate::transport::Transport;
 
-/// How long nothing is leased for an endpoint that the directory cannot read.
+/// Time for which nothing is leased for an endpoint that the directory cannot read.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
 /// From how many empty answers in a row on the queue's announcements are taken with a grain of salt …
 const EMPTY_MAX: u32 = 8;
 /// … and how soon it is asked again then, at the earliest.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 
-/// What the tenant is told of a delivery that is given up without an attempt.
+/// Reason shown to the tenant for a delivery that is abandoned without an attempt.
 const DELETED: &str = "not attempted: the endpoint was deleted";
 const DISABLED: &str = "not attempted: the endpoint is disabled";
 
-/// When to lease.
+/// Decides when to lease.
 #[derive(Debug)]
 pub(super) struct Leasing {
     /// There may be something to lease.
@@ -73,7 +73,7 @@ impl Leasing {
         self.unwatch();
     }
 
-    /// When time alone is a reason to look again.
+    /// Returns the instant at which time alone is a reason to look again.
     pub(super) fn wake_at(&self, has_room: bool) -> Instant {
         let far = self.at + Duration::from_hours(1);
         match (self.under_way || !has_room, self.wanted) {

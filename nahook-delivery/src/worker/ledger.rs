@@ -37,7 +37,7 @@ pub(super) struct Entry {
     lost: bool,
 }
 
-/// Where a delivery stands with its worker.
+/// Phase of a delivery within its worker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
     Opening,
@@ -45,7 +45,7 @@ pub(super) enum Phase {
     Settling,
 }
 
-/// What a leased delivery is to the ledger.
+/// Result of entering a leased delivery in the ledger.
 #[derive(Debug)]
 pub(super) enum Admission {
     /// New: to be attempted.
@@ -108,7 +108,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the attempt of the hold with this number runs.
+    /// Returns true if the attempt of the hold with this number runs.
     pub(super) fn is_attempting(&self, number: u64) -> bool {
         self.attempting.contains_key(&number)
     }

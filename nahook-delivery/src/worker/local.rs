@@ -19,9 +19,9 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The whole worker pauses for less.
 const WORKER_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How many endpoints are remembered before all are forgotten.
+/// Number of endpoints remembered before all are forgotten.
 const REMEMBERED_MAX: usize = 10_000;
-/// How often a lack is logged at most.
+/// Least time between two log lines about a lack.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) struct LocalLack {
     untold: u64,
 }
 
-/// Who is to pause, until when.
+/// Scope of a pause and its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Pause {
     Worker(Instant),

@@ -61,7 +61,7 @@ pub struct Worker<Q, D, T> {
     settings: WorkerSettings,
 }
 
-/// What a worker did between its start and its end.
+/// Summary of a worker's work between its start and its end.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct WorkerReport {
@@ -184,7 +184,7 @@ where
     }
 }
 
-/// How long a worker that has failed waits before it starts again.
+/// Time that a failed worker waits before it starts again.
 const RESTART_AFTER: Duration = Duration::from_millis(100);
 
 impl<Q, D, T> std::fmt::Debug for Worker<Q, D, T> {

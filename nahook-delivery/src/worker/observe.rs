@@ -1,4 +1,4 @@
-//! What the worker tells logs and metrics: one wide line per attempt, no payload, no secret, no URL.
+//! Logs and metrics of the worker: one wide line per attempt, no payload, no secret, no URL.
 //!
 //! A panic of whoever writes logs or metrics down ends here: observing is no part of the work.
 
@@ -14,7 +14,7 @@ use super::judgement::NoAnswer;
 use super::{WorkerReport, metric};
 use crate::transport::{LocalCause, OutboundResponse};
 
-/// How attempts are counted, looked up once.
+/// Metrics of attempts, looked up once.
 pub(super) struct AttemptMetrics {
     delivered: OutcomeMetrics,
     failed: OutcomeMetrics,

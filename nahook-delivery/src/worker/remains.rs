@@ -1,4 +1,4 @@
-//! What a session leaves that has died: its leases are ended now and not by time, so that no delivery waits for a minute.
+//! Cleans up after a session that died: ends its leases at once, so that no delivery waits a minute for them to expire.
 
 use std::sync::Arc;
 

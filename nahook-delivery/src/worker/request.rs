@@ -71,7 +71,7 @@ impl Addressee {
     }
 }
 
-/// How many endpoints are remembered before all are forgotten.
+/// Number of endpoints remembered before all are forgotten.
 const ADDRESSEES_MAX: usize = 4_096;
 
 /// The endpoints that were attempted lately.
@@ -79,7 +79,7 @@ const ADDRESSEES_MAX: usize = 4_096;
 pub(super) struct Addressees(HashMap<EndpointId, Arc<Addressee>>);
 
 impl Addressees {
-    /// What requests to the endpoint have in common, as it is now.
+    /// Returns what all requests to the endpoint share, as it is now.
     pub(super) fn of(&mut self, target: &Arc<EndpointTarget>) -> Arc<Addressee> {
         if let Some(known) = self.0.get(&target.id)
             && (Arc::ptr_eq(&known.target, target) || known.target == *target)

@@ -1,4 +1,4 @@
-//! When a failed delivery is attempted again (contract, section 3).
+//! Schedule of retries after a failed attempt (contract, section 3).
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Default for RetrySchedule {
 }
 
 impl RetrySchedule {
-    /// How long to wait after the failure of attempt `number`, counted from 1; `None` if that was the last one.
+    /// Returns the time to wait after the failure of attempt `number`, counted from 1; `None` if that was the last one.
     ///
     /// A receiver's `Retry-After` only ever lengthens a wait. It is the *least* time to stay away (RFC 9110, section
     /// 10.2.3), and a receiver that answers `503` with a minute each time would otherwise have used up its ten attempts

@@ -30,7 +30,7 @@ use super::settling::{Pending, backoff, settle};
 use super::{Worker, WorkerReport};
 use crate::transport::{LocalCause, Transport};
 
-/// How long what has ended waits for more to be settled with it, as long as most attempts still run: a commit that settles a
+/// Time that an ended attempt waits for others to be settled with it, while most attempts still run: a commit that settles a
 /// hundred costs hardly more than one that settles ten.
 const GATHERING: Duration = Duration::from_millis(2);
 
@@ -388,8 +388,8 @@ where
         }
     }
 
-    /// How many more deliveries may be leased. Those that the queue refuses to settle are not counted, as long as they are
-    /// no more than the worker would hold anyway: a fault in some rows must not bring everything to a halt.
+    /// Returns the number of deliveries that may still be leased. Those that the queue refuses to settle are not counted, as
+    /// long as they are no more than the worker would hold anyway: a fault in some rows must not bring everything to a halt.
     pub(super) fn free(&self) -> usize {
         let max = self.worker.settings.in_flight_max;
         let stuck = (self.stuck.len() + self.settling_again).min(max);

@@ -7,23 +7,23 @@ use super::schedule::RetrySchedule;
 /// The worker's numbers. The defaults are the contract's (section 3) where it names one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WorkerSettings {
-    /// How many deliveries are held at a time in all, each being attempted or settled. Default 512: a connection
+    /// Upper bound on the deliveries held at a time, each being attempted or settled. Default 512: a connection
     /// each, and a process may often have no more than 1,024 files open.
     ///
     /// Endpoints that lately took longer than `slow_after` share half of it, so the other half is always there for those
     /// that answer.
     pub in_flight_max: usize,
-    /// How many of them at most for one endpoint that keeps up. Default 64; half of those of one that answers at once are
+    /// Upper bound for one endpoint that keeps up. Default 64; half of those of one that answers at once are
     /// being settled.
     pub per_endpoint_max: usize,
-    /// How many of them for an endpoint of which nothing is known. Default 4; 1 while more than half of
+    /// Bound for an endpoint of which nothing is known. Default 4; 1 while more than half of
     /// `in_flight_max` is in use.
     pub per_endpoint_initial: usize,
     /// From when on an attempt, running or over, makes its endpoint a slow one. Default 1 s.
     pub slow_after: Duration,
-    /// How long a lease lasts; it is extended while its delivery is held. Default 60 s, at least 1 s.
+    /// Duration of a lease; it is extended while its delivery is held. Default 60 s, at least 1 s.
     pub lease_duration: Duration,
-    /// When a failed delivery is attempted again.
+    /// Schedule of retries.
     pub schedule: RetrySchedule,
     /// An endpoint that has only failed for so long is disabled. Default 5 days.
     pub disable_after: Duration,
@@ -32,9 +32,9 @@ pub struct WorkerSettings {
     pub attempt_timeout: Duration,
     /// A call of the queue or the directory that has not answered by then has failed. Default 10 s.
     pub bookkeeping_timeout: Duration,
-    /// How long attempts in flight may go on once the worker is told to stop. Default 20 s.
+    /// Time for attempts in flight to finish once the worker is told to stop. Default 20 s.
     pub stop_timeout: Duration,
-    /// How long settling may take after that. Default 5 s.
+    /// Time for settling after that. Default 5 s.
     pub stop_grace: Duration,
     /// The queue is asked at least so often, even if it announces nothing. Default 30 s.
     pub poll_interval: Duration,
@@ -70,7 +70,7 @@ impl WorkerSettings {
         self
     }
 
-    /// How many deliveries slow endpoints may hold together.
+    /// Returns the number of deliveries that slow endpoints may hold together.
     pub(super) fn slow_max(&self) -> usize {
         (self.in_flight_max / 2).max(1)
     }

@@ -15,11 +15,11 @@ use super::observe;
 pub(super) struct Pending {
     pub(super) hold: Hold,
     pub(super) settlement: Settlement,
-    /// How often the queue has failed to take it.
+    /// Number of times that the queue failed to take it.
     pub(super) failures: u32,
 }
 
-/// How long to wait before a settlement that failed so often is tried again: 100 ms, doubling, at most 5 s.
+/// Returns the time to wait before a settlement that failed so often is tried again: 100 ms, doubling, at most 5 s.
 pub(super) fn backoff(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const LAST: Duration = Duration::from_secs(5);

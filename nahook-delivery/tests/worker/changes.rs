@@ -1,4 +1,4 @@
-//! What is changed of an endpoint holds for its next request.
+//! A change of an endpoint holds for its next request.
 
 use nahook_control::EndpointSpec;
 

@@ -8,7 +8,7 @@ use nahook_memory::MemoryStore;
 
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
-/// What to do with a call.
+/// Fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     None,

@@ -1,4 +1,4 @@
-//! What one endpoint does costs no other one its turn.
+//! No endpoint costs another its turn.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What this machine lacks costs no endpoint an attempt.
+//! A lack of this machine costs no endpoint an attempt.
 
 use std::time::Duration;
 

@@ -62,7 +62,7 @@ fn accepts(act: Act) -> bool {
     matches!(act, Act::Answer(200..300) | Act::AnswerAfter(_, 200..300))
 }
 
-/// How many attempts there should be, and how the delivery should end.
+/// Returns the expected number of attempts and the expected end of the delivery.
 fn expected(answers: &[Act]) -> (usize, DeliveryStatus) {
     let nth = |nth: usize| answers[nth.min(answers.len() - 1)];
     match (0..10).find(|number| accepts(nth(*number))) {

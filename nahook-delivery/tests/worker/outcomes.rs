@@ -1,4 +1,4 @@
-//! What becomes of a delivery, by what its endpoint answers.
+//! Outcomes of a delivery, by the answers of its endpoint.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::support::{Act, Arrival, Rig, SECRET};
 
-/// How long after each request's arrival the next one arrived, in seconds.
+/// Returns the seconds between consecutive arrivals.
 fn gaps(arrivals: &[Arrival]) -> Vec<f64> {
     arrivals
         .windows(2)
@@ -146,7 +146,7 @@ async fn the_jitter_differs_between_deliveries() {
     assert!(second.len() > 5, "they all came back together: {second:?}");
 }
 
-/// What the wait after a first attempt with this answer is, in seconds.
+/// Returns the wait after a first attempt with this answer, in seconds.
 async fn first_wait(act: impl Fn(&Rig) -> Act) -> f64 {
     let rig = Rig::new(&["ep_a"]).await;
     let act = act(&rig);

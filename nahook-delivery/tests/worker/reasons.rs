@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::support::{Act, Rig};
 
-/// What the delivery's attempts say, the oldest first.
+/// Returns the texts of the delivery's attempts, the oldest first.
 async fn told(rig: &Rig, id: DeliveryId) -> Vec<String> {
     let attempts = rig.attempts(id).await;
     let record = rig.record(id).await;

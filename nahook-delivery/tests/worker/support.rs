@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
 
-/// What an endpoint does with a request.
+/// Reaction of an endpoint to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     Answer(u16),
@@ -322,7 +322,7 @@ impl Rig {
         }
     }
 
-    /// How many requests are being answered.
+    /// Returns the number of requests being answered.
     pub(crate) fn running(&self) -> usize {
         self.transport.running.lock().unwrap().values().sum()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nahook_core::{Clock, Timestamp};
 use tokio::time::Instant;
 
-/// Where test clocks begin: 1 January 2026, 00:00 UTC.
+/// Start of test clocks: 1 January 2026, 00:00 UTC.
 const BEGINNING: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// A clock that stands still unless told otherwise; clones are the same clock.

@@ -25,12 +25,12 @@ struct Record {
 }
 
 impl RecordingPublisher {
-    /// What it has taken, in that order.
+    /// Returns what it has taken, in that order.
     pub fn held(&self) -> Vec<HeldDelivery> {
         self.record().held.clone()
     }
 
-    /// How often it was called.
+    /// Returns the number of calls.
     pub fn calls(&self) -> usize {
         self.record().calls
     }

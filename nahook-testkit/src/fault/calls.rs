@@ -22,16 +22,16 @@ use nahook_queue::{
     RedeliveryRequest, Settled, Settlement,
 };
 
-/// What happens to one call.
+/// Fault of one call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CallFault {
-    /// How long the call takes before anything else.
+    /// Delay of the call before anything else.
     pub delay: Duration,
-    /// How it ends.
+    /// End of the call.
     pub answer: CallAnswer,
 }
 
-/// How a call ends.
+/// End of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CallAnswer {
@@ -47,7 +47,7 @@ pub enum CallAnswer {
     Silence,
 }
 
-/// What happens to the calls, one after the other.
+/// Faults of consecutive calls.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CallScript {
     faults: Vec<CallFault>,
@@ -113,7 +113,7 @@ impl CallScript {
         }
     }
 
-    /// What happens to the call with this number, counted from 0.
+    /// Returns the fault of the call with this number, counted from 0.
     pub fn fault(&self, call: usize) -> CallFault {
         self.faults.get(call).copied().unwrap_or(self.afterwards)
     }
@@ -134,7 +134,7 @@ impl<T> Faulty<T> {
         &self.inner
     }
 
-    /// How many calls have begun.
+    /// Returns the number of calls that have begun.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }

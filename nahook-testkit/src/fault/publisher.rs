@@ -30,7 +30,7 @@ impl FaultyPublisher<RecordingPublisher> {
         Self::new(RecordingPublisher::default(), script)
     }
 
-    /// What the queue truly holds, in the order in which it was taken.
+    /// Returns what the queue truly holds, in the order in which it was taken.
     pub fn held(&self) -> Vec<HeldDelivery> {
         self.inner.held()
     }
@@ -86,7 +86,7 @@ impl<P: DirectPublisher> DirectPublisher for FaultyPublisher<P> {
     }
 }
 
-/// What takes slots in the end.
+/// Queue that takes the slots in the end.
 trait Queue: Sync {
     type Slot: Slot;
 
@@ -107,7 +107,7 @@ struct OfEvent<'a, P> {
     event: &'a Event,
 }
 
-/// What is sent to single endpoints.
+/// Deliveries that are sent to single endpoints.
 struct OfMany<'a, P>(&'a P);
 
 impl<P: DeliveryPublisher> Queue for OfEvent<'_, P> {
@@ -233,7 +233,7 @@ async fn take<Q: Queue>(queue: &Q, truth: &mut [Q::Slot], places: &[usize]) {
     }
 }
 
-/// What happens, when, and to which slot, in that order.
+/// Returns the steps in order: when, what, and to which slot.
 fn steps(script: &FaultScript, width: usize) -> Vec<(Duration, Step, u64, usize)> {
     let mut steps = Vec::with_capacity(2 * width);
     for slot in 0..width {

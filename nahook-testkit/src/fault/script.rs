@@ -1,4 +1,4 @@
-//! What is to happen to each delivery.
+//! Scripts of faults, delivery by delivery.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use nahook_core::FailureKind;
 
 use crate::double::mixed;
 
-/// What happens to one delivery on its way to the queue.
+/// Fault of one delivery on its way to the queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Fault {
-    /// Whether the queue takes it.
+    /// True if the queue takes it.
     pub taken: bool,
-    /// How long the queue needs to take it. A publication that is dropped before that has not been taken.
+    /// Time that the queue needs to take it. A publication that is dropped before that has not been taken.
     pub delay: Duration,
-    /// What the publisher is told.
+    /// Answer that the publisher gets.
     pub answer: Answer,
-    /// How long the answer is under way after that.
+    /// Latency of the answer after that.
     pub latency: Duration,
 }
 
-/// What the publisher is told of a delivery.
+/// Answer that the publisher gets for a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -48,7 +48,7 @@ pub enum Order {
     Shuffled(u64),
 }
 
-/// What is to happen to the deliveries of every publication: to the first slot the first fault, and so on; slots beyond
+/// Faults of the deliveries of every publication: the first slot has the first fault, and so on; slots beyond
 /// the last fault come to no harm.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FaultScript {
@@ -85,7 +85,7 @@ impl Fault {
         }
     }
 
-    /// Whether the answer is one that a publisher may give: what it acknowledges is taken, and what it reports as a
+    /// Returns true if a publisher may give this answer: what it acknowledges is taken, and what it reports as a
     /// definite failure is not. Without that, a publisher breaks its port's contract.
     pub const fn is_honest(&self) -> bool {
         match self.answer {
@@ -172,29 +172,29 @@ impl FaultScript {
         self
     }
 
-    /// What happens to the delivery in this slot, counted from 0.
+    /// Returns the fault of the delivery in this slot, counted from 0.
     pub fn fault(&self, slot: usize) -> Fault {
         self.faults.get(slot).copied().unwrap_or(Fault::NONE)
     }
 
-    /// Whether every fault [is honest](Fault::is_honest).
+    /// Returns true if every fault [is honest](Fault::is_honest).
     pub fn is_honest(&self) -> bool {
         self.faults.iter().all(Fault::is_honest)
     }
 
-    /// Whether no delivery comes to harm or is delayed.
+    /// Returns true if no delivery comes to harm or is delayed.
     pub fn is_empty(&self) -> bool {
         self.faults.iter().all(|fault| *fault == Fault::NONE)
             && self.order == Order::Forward
             && !self.rolls_back
     }
 
-    /// Whether the publisher writes all or nothing.
+    /// Returns true if the publisher writes all or nothing.
     pub fn rolls_back(&self) -> bool {
         self.rolls_back
     }
 
-    /// Where the slot stands among those that are due at the same time.
+    /// Returns the slot's rank among those that are due at the same time.
     pub(super) fn rank(&self, slot: usize) -> u64 {
         let slot = slot as u64;
         match self.order {

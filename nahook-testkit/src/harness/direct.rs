@@ -28,7 +28,7 @@ pub trait DirectHarness: Sized + Send + Sync + 'static {
     /// Everything the queue holds, in any order, read past the publisher. Reading changes nothing.
     fn held(&self) -> impl Future<Output = Vec<HeldDelivery>> + Send;
 
-    /// What the log shows of a delivery. `None` for one that the queue does not hold; a back end without a log answers
+    /// Returns the log's record of a delivery. `None` for one that the queue does not hold; a back end without a log answers
     /// with what its queue knows.
     fn record(
         &self,

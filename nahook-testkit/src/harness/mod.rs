@@ -1,4 +1,4 @@
-//! What an adapter's author writes: how to start the adapter, and how to arrange and observe what the clauses need.
+//! Traits for the author of an adapter: start the adapter, arrange and observe what the clauses need.
 //!
 //! A harness owns everything that keeps its back end alive (a temporary directory, a server's process); every clause
 //! starts one of its own. What a harness cannot do it says in its answers, never by skipping: a back end that is missing

@@ -6,21 +6,21 @@ use nahook_core::{
     Delivery, DeliveryId, DeliveryPublisher, DirectDelivery, EndpointId, Event, Metadata, Payload,
 };
 
-/// What a queue really holds of one delivery, read past the publisher.
+/// A delivery as the queue holds it, read past the publisher.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HeldDelivery {
     /// The delivery.
     pub delivery: DeliveryId,
     /// The endpoint it is for.
     pub endpoint: EndpointId,
-    /// What will be sent.
+    /// Payload that will be sent.
     pub payload: Payload,
     /// The event's labels.
     pub metadata: Metadata,
 }
 
 impl HeldDelivery {
-    /// What a queue that took `delivery` of `event` holds.
+    /// Returns what a queue that took `delivery` of `event` holds.
     pub fn of(event: &Event, delivery: &Delivery) -> Self {
         Self {
             delivery: delivery.id(),
@@ -30,7 +30,7 @@ impl HeldDelivery {
         }
     }
 
-    /// What a queue that took this slot holds.
+    /// Returns what a queue that took this slot holds.
     pub fn of_direct(slot: &DirectDelivery) -> Self {
         Self {
             delivery: slot.id(),

@@ -29,7 +29,7 @@ pub trait QueueHarness: Sized + Send + Sync + 'static {
         deliveries: &mut [Delivery],
     ) -> impl Future<Output = ()> + Send;
 
-    /// What the queue takes for the present instant.
+    /// Returns the present instant of the queue's clock.
     fn now(&self) -> Timestamp;
 
     /// Lets time pass, to the millisecond.

@@ -40,7 +40,7 @@ pub fn malformed_event_type_name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// How many endpoints a fan-out reaches: 0 to 2,000, biased to the edges.
+/// Number of endpoints that a fan-out reaches: 0 to 2,000, biased to the edges.
 pub fn width() -> impl Strategy<Value = usize> {
     prop_oneof![
         2 => select(&[0_usize, 1, 2, 1_999, 2_000][..]),
@@ -82,7 +82,7 @@ pub fn caller() -> impl Strategy<Value = Caller> {
     )
 }
 
-/// How far one of the generated callers reaches that may fan out.
+/// Scope of a generated caller that may fan out.
 pub fn fan_out_scope() -> impl Strategy<Value = FanOutScope> {
     caller().prop_filter_map("a key bound to no endpoint", |mut caller| {
         caller.endpoint = None;

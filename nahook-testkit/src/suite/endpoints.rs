@@ -1,4 +1,4 @@
-//! What every [`EndpointDirectory`] promises.
+//! Promises of every [`EndpointDirectory`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +243,7 @@ pub async fn reports_about_the_gone_are_dropped<H: EndpointHarness>() {
     );
 }
 
-/// What the manifest changes of an endpoint is seen by the next look-up.
+/// A change of an endpoint by manifest is seen by the next look-up.
 pub async fn a_changed_endpoint_is_seen<H: EndpointHarness>() {
     let harness = two_endpoints::<H>().await;
     let before = target(&harness, "ep_a").await;

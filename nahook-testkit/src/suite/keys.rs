@@ -1,4 +1,4 @@
-//! What every [`KeyStore`] promises.
+//! Promises of every [`KeyStore`].
 
 use std::num::NonZeroU32;
 use std::time::Duration;

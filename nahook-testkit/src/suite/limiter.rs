@@ -1,4 +1,4 @@
-//! What every [`RateLimiter`] promises.
+//! Promises of every [`RateLimiter`].
 
 mod standing;
 
@@ -68,7 +68,7 @@ pub async fn refused_until_exactly_retry_after<H: LimiterHarness>() {
     }
 }
 
-/// Where both levels refuse, the longer wait is named; where one does, its own.
+/// If both levels refuse, the longer wait is named; if one does, its own.
 pub async fn the_longer_wait_counts<H: LimiterHarness>() {
     let (slow, fast) = (rate(1, 1_000, 1), rate(10, 1_000, 1));
     for (workspace, key) in [(slow, fast), (fast, slow)] {
@@ -84,7 +84,7 @@ pub async fn the_longer_wait_counts<H: LimiterHarness>() {
     }
 }
 
-/// What one key spends at the workspace's level is spent for the workspace's other keys.
+/// Tokens that one key spends at the workspace's level are spent for the workspace's other keys.
 pub async fn a_workspace_limit_spans_its_keys<H: LimiterHarness>() {
     let harness = H::start().await;
     let shared = Some(rate(10, 1_000, 4));
@@ -111,7 +111,7 @@ pub async fn a_workspace_limit_spans_its_keys<H: LimiterHarness>() {
     .await;
 }
 
-/// What one key spends at its own level is not spent for another.
+/// Tokens that one key spends at its own level are not spent for another.
 pub async fn keys_are_independent<H: LimiterHarness>() {
     let harness = H::start().await;
     let own = Some(rate(10, 1_000, 2));
@@ -160,7 +160,7 @@ pub async fn a_refusal_spends_nothing<H: LimiterHarness>() {
     }
 }
 
-/// What one workspace spends is not spent for another.
+/// Tokens that one workspace spends are not spent for another.
 pub async fn workspaces_are_independent<H: LimiterHarness>() {
     let harness = H::start().await;
     let shared = Some(rate(1, 1_000, 3));

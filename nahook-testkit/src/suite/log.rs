@@ -1,4 +1,4 @@
-//! What every [`DeliveryLog`] promises.
+//! Promises of every [`DeliveryLog`].
 
 use std::time::Duration;
 
@@ -184,7 +184,7 @@ pub async fn attempts_are_oldest_first<H: LogHarness>() {
     }
 }
 
-/// What a stale lease says is not recorded.
+/// An attempt under a stale lease is not recorded.
 pub async fn a_stale_attempt_is_not_shown<H: LogHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = shop.publish_one().await;
@@ -271,7 +271,7 @@ pub async fn other_workspaces_see_nothing<H: LogHarness>() {
     }
 }
 
-/// What the log has shown it shows after an orderly restart, unless it says that it survives none.
+/// The log shows the same after an orderly restart, unless it says that it survives none.
 pub async fn the_log_survives_a_restart<H: LogHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = shop.publish_one().await;

@@ -1,4 +1,4 @@
-//! What every [`DeliveryPublisher`] promises.
+//! Promises of every [`DeliveryPublisher`].
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -31,7 +31,7 @@ pub async fn every_delivery_is_resolved<H: PublisherHarness>() {
     }
 }
 
-/// What is marked published is in the queue, once, for its endpoint; nothing else is.
+/// A slot marked published is in the queue, once, for its endpoint; nothing else is.
 pub async fn published_means_queued<H: PublisherHarness>() {
     let harness = started::<H>(50).await;
     assert_eq!(
@@ -48,7 +48,7 @@ pub async fn published_means_queued<H: PublisherHarness>() {
     expect_held(&harness, expected).await;
 }
 
-/// What is marked with a failure that is definite is not in the queue: here a delivery to an endpoint that does not
+/// A slot marked with a definite failure is not in the queue: here a delivery to an endpoint that does not
 /// exist, and a payload that the queue may find too large.
 pub async fn a_definite_failure_is_not_queued<H: PublisherHarness>() {
     let harness = started::<H>(3).await;
@@ -70,7 +70,7 @@ pub async fn a_definite_failure_is_not_queued<H: PublisherHarness>() {
     }
 }
 
-/// What happens to one delivery says nothing about its siblings: they are queued beside one whose endpoint is gone,
+/// The outcome of one delivery does not affect its siblings: they are queued beside one whose endpoint is gone,
 /// wherever it stands.
 pub async fn siblings_are_independent<H: PublisherHarness>() {
     let harness = started::<H>(9).await;
@@ -221,7 +221,7 @@ pub async fn unreachable_is_not_published<H: PublisherHarness>() {
     expect_truthful(&harness, &slots).await;
 }
 
-/// What a caller is told of a failure names no host, no address, no path, no secret and nothing of the payload.
+/// The message of a failure names no host, no address, no path, no secret and nothing of the payload.
 pub async fn messages_name_no_host_or_secret<H: PublisherHarness>() {
     let harness = started::<H>(3).await;
     let mut event = numbered(1);
@@ -279,7 +279,7 @@ pub async fn concurrent_publishes_do_not_mix<H: PublisherHarness>() {
     expect_held(&harness, expected).await;
 }
 
-/// What was published is still there after an orderly restart, unless the back end says that it survives none.
+/// Every published delivery is still there after an orderly restart, unless the back end says that it survives none.
 pub async fn what_was_published_survives_a_restart<H: PublisherHarness>() {
     let harness = started::<H>(30).await;
     let mut expected = Vec::new();

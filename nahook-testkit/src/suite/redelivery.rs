@@ -1,4 +1,4 @@
-//! What every [`Redelivery`] promises.
+//! Promises of every [`Redelivery`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +130,7 @@ pub async fn what_was_never_attempted_is_pending_again<H: RedeliveryHarness>() {
     );
 }
 
-/// What was not given up stays as it is, and the answer says how that is.
+/// A delivery that was not abandoned stays as it is, and the answer gives its status.
 pub async fn what_was_not_given_up_stays<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = shop.publish_one().await;
@@ -269,7 +269,7 @@ pub async fn a_waiting_worker_is_woken<H: RedeliveryHarness>() {
     assert_eq!(shop.lease_ids(1).await, [id], "and finds the delivery");
 }
 
-/// What was queued again is so after an orderly restart, unless the queue survives none.
+/// A delivery that was queued again is still so after an orderly restart, unless the queue survives none.
 pub async fn what_was_queued_again_survives_a_restart<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = ended(&shop, 0, Next::DeadLetter).await;
@@ -283,7 +283,7 @@ pub async fn what_was_queued_again_survives_a_restart<H: RedeliveryHarness>() {
     }
 }
 
-/// What a queue elsewhere gave up, and only the log here knows of, is this queue's from then on: it is leased with the
+/// A delivery that a queue elsewhere abandoned, and only the log here knows, is this queue's from then on: it is leased with the
 /// attempts it had, and what is recorded of it later is left out. What is still under way there is not touched.
 pub async fn what_was_given_up_elsewhere_is_taken_over<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;

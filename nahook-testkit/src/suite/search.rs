@@ -1,4 +1,4 @@
-//! What every [`DeliverySearch`] promises.
+//! Promises of every [`DeliverySearch`].
 
 use std::time::Duration;
 

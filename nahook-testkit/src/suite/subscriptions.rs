@@ -1,4 +1,4 @@
-//! What every [`SubscriptionStore`] promises.
+//! Promises of every [`SubscriptionStore`].
 
 use nahook_core::{EndpointId, Subscribers, SubscriptionStore};
 

@@ -41,7 +41,7 @@ impl<H, F> Formed<H, F> {
 /// Defines [`Form`], a wrapper for each port, and the two forms in use.
 macro_rules! forms {
     ($($port:ident $object:ident $faulty:ident $of:ident $make:ident)+) => {
-        /// How an adapter is wrapped, port by port.
+        /// Wrapper of an adapter, port by port.
         pub(crate) trait Form: 'static {
             $(
                 type $of<T: $port + Clone + 'static>: $port + Clone + 'static;

@@ -106,7 +106,7 @@ async fn a_connection_that_is_not_needed_any_more_is_ended_and_not_cut_off() {
     assert_eq!(end.expect("it ends"), Some(true));
 }
 
-/// What comes of posting to `https://{host}`, where the receiver with the certificate for [`NAME`] is.
+/// Returns the outcome of posting to `https://{host}`, where the receiver with the certificate for [`NAME`] is.
 async fn outcome(
     host: &str,
     receiver: &Receiver,
@@ -157,7 +157,7 @@ async fn each_fault_of_a_certificate_has_a_reason_of_its_own() {
     }
 }
 
-/// What comes of a handshake that the receiver answers with these bytes, before it closes the connection.
+/// Returns the outcome of a handshake that the receiver answers with these bytes, before it closes the connection.
 async fn handshake_answered(answer: &'static [u8]) -> Result<OutboundResponse, TransportError> {
     let receiver = Receiver::start(move |mut stream| async move {
         let mut hello = [0; 1024];

@@ -13,7 +13,7 @@ use crate::declare::{
 };
 use crate::suite::catalog::keys::key;
 
-/// What a manifest declares exists once it is applied, as every port shows it; each row is told as created, no row before
+/// Everything that a manifest declares exists once it is applied, as every port shows it; each row is told as created, no row before
 /// one that it refers to.
 pub async fn applying_creates_what_is_declared<H: CatalogHarness>() {
     let harness = H::start_catalog().await;
@@ -61,7 +61,7 @@ pub async fn applying_again_changes_nothing<H: CatalogHarness>() {
     expect_everything(&harness).await;
 }
 
-/// What differs from the declaration is updated, told as updated, and seen.
+/// A row that differs from the declaration is updated, reported as updated, and seen.
 pub async fn an_update_is_told_and_seen<H: CatalogHarness>() {
     let harness = H::start_catalog().await;
     apply(&harness, &everything()).await;
@@ -121,7 +121,7 @@ pub async fn an_update_is_told_and_seen<H: CatalogHarness>() {
     );
 }
 
-/// What a manifest does not name stays as it is.
+/// Rows that a manifest does not name stay as they are.
 pub async fn what_is_not_named_stays<H: CatalogHarness>() {
     let harness = H::start_catalog().await;
     apply(&harness, &everything()).await;
@@ -252,7 +252,7 @@ pub async fn concurrent_applies_agree<H: CatalogHarness>() {
     expect_everything(&harness).await;
 }
 
-/// What was applied is there after an orderly restart, unless the catalog says that it survives none.
+/// Everything that was applied is there after an orderly restart, unless the catalog says that it survives none.
 pub async fn the_catalog_survives_a_restart<H: CatalogHarness>() {
     let harness = H::start_catalog().await;
     apply(&harness, &everything()).await;

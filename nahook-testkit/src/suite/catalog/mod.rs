@@ -1,4 +1,4 @@
-//! What every [`Catalog`](nahook_control::Catalog) promises.
+//! Promises of every [`Catalog`](nahook_control::Catalog).
 
 mod applying;
 mod event_types;

@@ -1,4 +1,4 @@
-//! What a catalog's changes look like through the other ports, and what those change in it.
+//! Changes of a catalog as the other ports show them, and changes in it that those make.
 
 use nahook_control::{ApplyMode, Catalog, Change, KeyHash, KeyStore, Manifest};
 
@@ -61,7 +61,7 @@ pub(super) async fn target<H: CatalogHarness>(harness: &H, id: &str) -> Option<E
     found.map(|target| (*target).clone())
 }
 
-/// Whether the key is disabled, if it is there.
+/// Returns true if the key is disabled; `None` if there is no such key.
 pub(super) async fn is_disabled<H: CatalogHarness>(harness: &H, secret: &str) -> Option<bool> {
     let found = harness.keys().api_key(&KeyHash::of(secret)).await;
     let found = found.expect("the store can be asked");

@@ -8,7 +8,7 @@ use super::seen::{expect_held, expect_published, expect_replay_of, now, send, sl
 use crate::DirectHarness;
 use crate::declare::{Workspace, direct, endpoint_id, workspace_id};
 
-/// How long a key stands for its delivery (contract, section 1).
+/// Time for which a key stands for its delivery (contract, section 1).
 const DAY: Duration = Duration::from_hours(24);
 
 /// The same key for the same endpoint is answered with the first delivery, whatever the payload, and queues nothing; so
@@ -179,7 +179,7 @@ pub async fn the_log_shows_the_key<H: DirectHarness>() {
     }
 }
 
-/// What was sent, and what keys stand for, is still there after an orderly restart, unless the back end says that it
+/// Everything that was sent, and what keys stand for, is still there after an orderly restart, unless the back end says that it
 /// survives none.
 pub async fn keys_survive_a_restart<H: DirectHarness>() {
     let harness = started::<H>(1).await;

@@ -1,4 +1,4 @@
-//! What every [`DirectPublisher`](nahook_core::DirectPublisher) promises.
+//! Promises of every [`DirectPublisher`](nahook_core::DirectPublisher).
 
 mod concurrent;
 mod keys;

@@ -1,4 +1,4 @@
-//! What was sent, and what is seen of it.
+//! Direct deliveries as the other ports show them.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! What a limiter says of how callers stand, and what several tokens at once cost.
+//! Remaining allowances of callers, and the cost of several tokens at once.
 
 use std::time::Duration;
 

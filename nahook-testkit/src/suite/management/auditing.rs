@@ -26,7 +26,7 @@ async fn told<H: ManagementHarness>(shop: &Shop<H>, query: &AuditQuery) -> Audit
     page.expect("the store can be asked")
 }
 
-/// What was done, the newest first.
+/// Returns the actions, the newest first.
 fn actions(page: &AuditPage) -> Vec<&str> {
     page.entries
         .iter()
@@ -208,7 +208,7 @@ pub async fn applying_is_audited<H: ManagementHarness>() {
     );
 }
 
-/// What happens to a key by the command line is audited, and an endpoint that a worker disables, once.
+/// A change of a key by the command line is audited, and an endpoint that a worker disables, once.
 pub async fn disabling_is_audited<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let a = shop.endpoint("a").await;

@@ -138,7 +138,7 @@ pub async fn the_plan_sees_what_it_reads<H: ManagementHarness>() {
     );
 }
 
-/// What a plan refuses is told as it said it, and nothing changes.
+/// A plan's refusal is passed on as it is, and nothing changes.
 pub async fn a_plan_that_refuses_changes_nothing<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let plan = written(vec![Select::EventTypes], |_| {
@@ -295,7 +295,7 @@ pub async fn a_store_keeps_its_sealing_key<H: ManagementHarness>() {
     }
 }
 
-/// What was changed is there after an orderly restart, its audit entries too, unless the store survives none.
+/// Every change is there after an orderly restart, its audit entries too, unless the store survives none.
 pub async fn what_was_changed_survives_a_restart<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let endpoint = shop.endpoint("a").await;

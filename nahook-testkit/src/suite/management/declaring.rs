@@ -77,7 +77,7 @@ pub async fn a_declared_application_is_as_declared<H: ManagementHarness>() {
     );
 }
 
-/// What was changed by hand and is not declared stays as it is when a manifest is applied again.
+/// A change by hand that is not declared stays as it is when a manifest is applied again.
 pub async fn declaring_again_keeps_what_is_managed<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     apply(&shop, &declared("ACME", None, None)).await;

@@ -1,4 +1,4 @@
-//! What every [`ManagementStore`](nahook_control::ManagementStore) promises.
+//! Promises of every [`ManagementStore`](nahook_control::ManagementStore).
 
 mod auditing;
 mod changing;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::shop::Shop;
 use crate::ManagementHarness;
 
-/// What was made is read as it was made, field by field, and so is what was changed.
+/// Everything is read as it was made, field by field, also after a change.
 pub async fn what_was_made_is_read_whole<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let environment = shop.environment("staging").await;
@@ -220,7 +220,7 @@ pub async fn applications_are_paged<H: ManagementHarness>() {
     assert_eq!(rows.applications.len(), 5, "each row once");
 }
 
-/// How many endpoints are subscribed is counted, event type by event type; none is none.
+/// Subscribed endpoints are counted, event type by event type; none is none.
 pub async fn subscribers_are_counted<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let (a, b) = (shop.endpoint("a").await, shop.endpoint("b").await);

@@ -206,7 +206,7 @@ pub async fn a_removed_application_takes_its_endpoints<H: ManagementHarness>() {
     assert_eq!(shop.target(own.id).await, None, "and is no target");
 }
 
-/// What a removed row was called may be called so again, and is another thing.
+/// The name of a removed row may be used again, for another row.
 pub async fn a_name_may_be_used_again<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let (workspace, actor) = (&shop.workspace, &shop.actor);

@@ -233,7 +233,7 @@ pub async fn a_created_key_is_let_in_until_revoked<H: ManagementHarness>() {
     );
 }
 
-/// Whether the token is disabled, if it is there.
+/// Returns true if the token is disabled; `None` if there is no such token.
 async fn token_state<H: ManagementHarness>(shop: &Shop<H>, secret: &SecretText) -> Option<bool> {
     let hash = KeyHash::of(secret.expose());
     let found = shop.harness.keys().management_token(&hash).await;

@@ -1,4 +1,4 @@
-//! What the clauses of management have in common: a workspace, managed.
+//! Support of the management clauses: a workspace, managed.
 
 use std::collections::BTreeMap;
 
@@ -122,7 +122,7 @@ impl<H: ManagementHarness> Shop<H> {
         rows.expect("the store can be asked")
     }
 
-    /// Who gets events of that type; `None` if there is no such event type.
+    /// Returns the endpoints that get events of that type; `None` if there is no such event type.
     pub(super) async fn subscribers(&self, name: &str) -> Option<Vec<EndpointId>> {
         let scope = FanOutScope::try_from(&caller("ws_shop", "key")).expect("a key of a workspace");
         self.subscribers_within(name, &scope).await
@@ -148,7 +148,7 @@ impl<H: ManagementHarness> Shop<H> {
         found.map(|target| (*target).clone())
     }
 
-    /// What an operation answered that nothing stands in the way of.
+    /// Unwraps the answer of an operation that has to succeed.
     pub(super) fn made<T>(&self, made: Result<T, ManagementError>) -> T {
         let workspace = self.workspace;
         made.unwrap_or_else(|error| panic!("nothing stands in the way in {workspace}: {error:?}"))

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::shop::{LEASE, Shop, request};
 use crate::QueueHarness;
 
-/// How long a worker that should have been woken is waited for.
+/// Time to wait for a worker that should have been woken.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whoever waits for a change is woken by a delivery that is published, and by one that is released.

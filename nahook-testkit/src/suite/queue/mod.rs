@@ -1,4 +1,4 @@
-//! What every [`DeliveryQueue`](nahook_queue::DeliveryQueue) promises.
+//! Promises of every [`DeliveryQueue`](nahook_queue::DeliveryQueue).
 
 mod bounds;
 mod changes;

@@ -80,7 +80,7 @@ pub async fn a_released_delivery_comes_back_at_once<H: QueueHarness>() {
     );
 }
 
-/// Who has lost a lease to another cannot settle: nothing is recorded, and the other's lease holds.
+/// A worker that lost a lease to another cannot settle: nothing is recorded, and the other's lease holds.
 pub async fn a_stale_lease_cannot_settle<H: QueueHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     shop.publish_one().await;

@@ -1,4 +1,4 @@
-//! What the clauses of a queue have in common: a workspace with endpoints, and short ways to fill and to lease.
+//! Support of the queue clauses: a workspace with endpoints, and short ways to fill and to lease.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use nahook_queue::{
 use crate::QueueHarness;
 use crate::declare::{Workspace, deliveries, event, nth_endpoint_id};
 
-/// How long leases last here.
+/// Duration of leases here.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);

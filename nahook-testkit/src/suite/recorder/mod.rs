@@ -1,4 +1,4 @@
-//! What every [`DeliveryRecorder`] promises.
+//! Promises of every [`DeliveryRecorder`].
 
 mod story;
 
@@ -246,7 +246,7 @@ pub async fn attempts_at_once_agree<H: RecorderHarness>() {
     }
 }
 
-/// What is recorded of one delivery is not shown of its siblings.
+/// The record of one delivery is not shown of its siblings.
 pub async fn siblings_are_recorded_apart<H: RecorderHarness>() {
     let shop = Shop::<H>::with_endpoints(3).await;
     let story = Story::of(shop.event(), &[0, 1, 2]);
@@ -315,7 +315,7 @@ pub async fn the_stores_own_deliveries_are_left_alone<H: RecorderHarness>() {
     );
 }
 
-/// What is recorded is shown to its own workspace alone.
+/// A record is shown to its own workspace only.
 pub async fn other_workspaces_see_nothing_recorded<H: RecorderHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let story = Story::of(shop.event(), &[0]);
@@ -329,7 +329,7 @@ pub async fn other_workspaces_see_nothing_recorded<H: RecorderHarness>() {
     assert_eq!(payload.expect("the log can be asked"), None);
 }
 
-/// What is of no workspace, or for no endpoint of its workspace, is dropped, and what comes with it is recorded.
+/// An entry of no workspace, or for no endpoint of its workspace, is dropped, and its siblings are recorded.
 pub async fn the_unknown_is_dropped_and_its_siblings_recorded<H: RecorderHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let stray = Story::of(event("ws_nowhere", "order.paid", 7, shop.now()), &[0]);
@@ -365,7 +365,7 @@ pub async fn an_unknown_event_type_is_remembered<H: RecorderHarness>() {
     assert_eq!(shown.record.event_type, Some(vanished));
 }
 
-/// What was sent to an endpoint directly has no event type, and the key that its caller gave.
+/// A direct delivery has no event type, and has the key that its caller gave.
 pub async fn a_direct_delivery_is_recorded_with_its_key<H: RecorderHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let mut event = shop.event();
@@ -438,7 +438,7 @@ pub async fn concurrent_recording_agrees<H: RecorderHarness>() {
     }
 }
 
-/// What was recorded is shown after an orderly restart, unless the store says that it survives none.
+/// Every record is shown after an orderly restart, unless the store says that it survives none.
 pub async fn the_record_survives_a_restart<H: RecorderHarness>() {
     let shop = Shop::<H>::with_endpoints(2).await;
     let story = Story::of(shop.event(), &[0, 1]);

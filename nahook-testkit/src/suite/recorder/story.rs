@@ -1,4 +1,4 @@
-//! What the clauses have in common: an event, what may become of its deliveries, and what the log shows of them.
+//! Support of the clauses: an event, the possible outcomes of its deliveries, and their records in the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Story {
     }
 }
 
-/// What the log shows of a delivery.
+/// A delivery as the log shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shown {
     pub(super) record: DeliveryRecord,

@@ -183,7 +183,7 @@ struct Broken {
     memory: Arc<Mutex<Memory>>,
 }
 
-/// What some of the bugs need to remember.
+/// Memory of the bugs that need one.
 #[derive(Default)]
 struct Memory {
     look_ups: HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>,
