@@ -29,8 +29,6 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("nahook-sqlite", LIBRARIES, &[TESTKIT, MEMORY]),
     (TESTKIT, PORTS, &[MEMORY]),
     ("nahook-testserver", &[], &[]),
-    // It simulates, by numbers alone.
-    ("nahook-scale", &[], &[]),
 ];
 
 const QUEUE: &str = "nahook-queue";
