@@ -50,6 +50,8 @@ const COMPOSERS: &[&str] = &[
 /// Crates from outside that core may use: no runtime with I/O, no HTTP, no database.
 const CORE_USES: &[&str] = &[
     "async-trait",
+    // Makes references and `Arc`s of an adapter adapters.
+    "auto_impl",
     "bytes",
     "governor",
     "rand",
