@@ -8,7 +8,7 @@ use auto_impl::auto_impl;
 
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
-/// Whether a manifest is put into effect.
+/// Decides if a manifest is put into effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ApplyMode {
     /// Make the changes.

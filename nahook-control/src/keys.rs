@@ -11,7 +11,7 @@ use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 pub struct KeyEntry<T> {
     /// Whom the secret identifies.
     pub identity: T,
-    /// Whether it is switched off for now.
+    /// True if it is switched off for now.
     pub disabled: bool,
 }
 

@@ -116,9 +116,9 @@ pub struct ApplicationSpec {
     pub external_id: Option<String>,
     /// At most five labels.
     pub metadata: Option<Metadata>,
-    /// How many endpoints it may have, inactive ones counted; unlimited if absent when it is made.
+    /// Largest number of endpoints, inactive ones counted; unlimited if absent when it is made.
     pub max_endpoints: Option<u32>,
-    /// Whether its portal shows the event types; true if absent.
+    /// True if its portal shows the event types; true if absent.
     pub show_event_types: Option<bool>,
 }
 
@@ -151,7 +151,7 @@ pub struct EndpointSpec {
     pub auth_password: Option<String>,
     /// The `whsec_…` secret; drawn if absent.
     pub secret: Option<String>,
-    /// Whether deliveries are queued and attempted; true if absent.
+    /// True if deliveries are queued and attempted; true if absent.
     pub is_active: Option<bool>,
     /// The event types it is subscribed to.
     pub event_types: Option<Vec<EventTypeName>>,
@@ -171,7 +171,7 @@ pub struct ApiKeySpec {
     pub environment: Option<String>,
     /// The id of the only endpoint it may send to. Fixed once the key exists.
     pub endpoint: Option<EndpointId>,
-    /// Whether it is switched off; false if absent.
+    /// True if it is switched off; false if absent.
     pub disabled: Option<bool>,
 }
 
@@ -185,7 +185,7 @@ pub struct ManagementTokenSpec {
     pub name: String,
     /// The whole token, beginning with `nhm_`; drawn if absent.
     pub token: Option<String>,
-    /// Whether it is switched off; false if absent.
+    /// True if it is switched off; false if absent.
     pub disabled: Option<bool>,
 }
 

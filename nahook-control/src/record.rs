@@ -35,7 +35,7 @@ pub struct EnvironmentRecord {
     pub name: String,
     /// Its name in URLs and manifests, 2 to 50 lower-case letters, digits and hyphens; unique in the workspace.
     pub slug: String,
-    /// Whether it is the workspace's one default environment, in which every event type is published.
+    /// True if it is the workspace's one default environment, in which every event type is published.
     pub is_default: bool,
     /// When it was made.
     pub created_at: Timestamp,
@@ -71,9 +71,9 @@ pub struct ApplicationRecord {
     pub name: String,
     /// Labels.
     pub metadata: BTreeMap<String, String>,
-    /// How many endpoints it may have, inactive ones counted; unlimited when absent.
+    /// Largest number of endpoints, inactive ones counted; unlimited when absent.
     pub max_endpoints: Option<u32>,
-    /// Whether its portal shows the event types.
+    /// True if its portal shows the event types.
     pub show_event_types: bool,
     /// When it was made.
     pub created_at: Timestamp,
@@ -153,7 +153,7 @@ pub struct EndpointRecord {
     pub secret: SecretText,
     /// The one before it, which signs beside it for a while.
     pub previous_secret: Option<RetiredSecret>,
-    /// Whether deliveries are queued and attempted.
+    /// True if deliveries are queued and attempted.
     pub is_active: bool,
     /// When it was made.
     pub created_at: Timestamp,
@@ -208,7 +208,7 @@ pub struct PublicationRecord {
     pub event_type: EventTypeId,
 }
 
-/// Whether a key or token is let in.
+/// State of a key or token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyState {
     /// It is.
@@ -245,7 +245,7 @@ pub struct ApiKeyRecord {
     pub name: String,
     /// The hash of its secret.
     pub hash: KeyHash,
-    /// Whether it is let in.
+    /// Its state.
     pub state: KeyState,
     /// When it was made.
     pub created_at: Timestamp,
@@ -262,7 +262,7 @@ pub struct ManagementTokenRecord {
     pub name: String,
     /// The hash of its secret.
     pub hash: KeyHash,
-    /// Whether it is let in.
+    /// Its state.
     pub state: KeyState,
     /// When it was made.
     pub created_at: Timestamp,

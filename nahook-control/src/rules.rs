@@ -27,7 +27,7 @@ pub(crate) const NAME: &str =
 /// What is wrong with a number that [`is_cap`] does not hold for.
 pub(crate) const CAP: &str = "max_endpoints is 0 to 2147483647";
 
-/// Whether it can be the name or the external id of an application, or the name of a key. A control character is refused:
+/// Returns true if it can be the name or the external id of an application, or the name of a key. A control character is refused:
 /// not every store keeps each of them, and no list shows them well.
 pub(crate) fn is_name(name: &str) -> bool {
     !name.trim().is_empty()
@@ -35,7 +35,7 @@ pub(crate) fn is_name(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
-/// Whether an application may have so many endpoints: clients keep it in 32 bits with a sign.
+/// Returns true if an application may have so many endpoints: clients keep it in 32 bits with a sign.
 pub(crate) fn is_cap(max_endpoints: u32) -> bool {
     i32::try_from(max_endpoints).is_ok()
 }

@@ -31,7 +31,7 @@ pub fn new_signing_secret(random: &dyn IdSource) -> SecretText {
     SecretText::new(format!("{SIGNING_SECRET_PREFIX}{}", STANDARD.encode(bytes)))
 }
 
-/// Whether this is `whsec_` and the base64 of at least one byte.
+/// Returns true if this is `whsec_` and the base64 of at least one byte.
 pub fn signing_secret_is_valid(secret: &str) -> bool {
     secret
         .strip_prefix(SIGNING_SECRET_PREFIX)

@@ -18,9 +18,9 @@ pub enum Select {
     ApiKeys,
     /// Its applications: at most `limit`, after the first `offset`, the oldest first.
     Applications {
-        /// How many are passed over.
+        /// Number of entries passed over.
         offset: u64,
-        /// How many at most.
+        /// Largest number of them.
         limit: u64,
     },
     /// The application with this id.
@@ -43,7 +43,7 @@ pub enum Select {
     ManagementTokens,
     /// What that environment publishes.
     PublicationsIn(EnvironmentId),
-    /// How many endpoints are subscribed to each of these event types; to each of all, if absent.
+    /// Number of endpoints subscribed to each of these event types; to each of all, if absent.
     SubscriberCounts(Option<Vec<EventTypeId>>),
     /// That endpoint's subscriptions, the oldest first.
     SubscriptionsOf(EndpointId),
@@ -75,9 +75,9 @@ pub trait ChangePlan: Send + Sync {
 /// Which entries of a workspace's audit log are asked for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AuditQuery {
-    /// How many matching entries are passed over.
+    /// Number of matching entries passed over.
     pub offset: u64,
-    /// How many at most.
+    /// Largest number of them.
     pub limit: u64,
     /// Not before that.
     pub from: Option<Timestamp>,
@@ -96,7 +96,7 @@ pub struct AuditQuery {
 pub struct AuditPage {
     /// The newest first.
     pub entries: Vec<AuditEntry>,
-    /// How many match in all.
+    /// Number of matching entries in all.
     pub total: u64,
 }
 

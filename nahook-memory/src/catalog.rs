@@ -211,7 +211,7 @@ fn revoke(catalog: &mut Snapshot, is_bound: impl Fn(&ApiKeyRecord) -> bool) {
     }
 }
 
-/// Whether something that must be the row's alone is another's.
+/// Returns true if something that must be the row's alone is another's.
 fn is_taken(catalog: &Snapshot, record: &Record) -> bool {
     match record {
         Record::ApiKey(row) => catalog.api_keys.iter().any(|it| {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use nahook_core::{DeliveryId, EndpointId, IdempotencyKey, Timestamp};
 
-/// How many that have run out are forgotten for each that is claimed: more than one, so that they cannot pile up.
+/// Number of expired keys forgotten for each that is claimed: more than one, so that they cannot pile up.
 const FORGOTTEN_PER_CLAIM: usize = 2;
 
 /// The keys that stand for something.
@@ -68,7 +68,7 @@ impl Keys {
     }
 }
 
-/// Whether the window of a key claimed at `claimed_at` has passed.
+/// Returns true if the window of a key claimed at `claimed_at` has passed.
 fn is_over(claimed_at: Timestamp, now: Timestamp) -> bool {
     now.saturating_since(claimed_at) >= IdempotencyKey::WINDOW
 }

@@ -12,7 +12,7 @@ use nahook_core::{
 
 use nahook_queue::{Attempt, DeliveryStatus, LeaseToken, Standing, WorkerId};
 
-/// How many settled deliveries are kept.
+/// Number of settled deliveries kept.
 const SETTLED_MAX: usize = 100_000;
 
 #[derive(Default)]

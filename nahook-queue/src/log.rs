@@ -37,7 +37,7 @@ impl DeliveryStatus {
         Self::ScheduledRetry,
     ];
 
-    /// Whether nobody attempts it any more though no receiver took it.
+    /// Returns true if nobody attempts it any more though no receiver took it.
     pub const fn is_given_up(self) -> bool {
         matches!(self, Self::DeadLetter | Self::Failed)
     }
@@ -72,7 +72,7 @@ pub struct DeliveryRecord {
     pub metadata: Metadata,
     /// Where it stands.
     pub status: DeliveryStatus,
-    /// How many attempts were made.
+    /// Number of attempts made.
     pub attempts: u32,
     /// When the first request began; absent until one was made.
     pub first_attempt_at: Option<Timestamp>,
@@ -80,7 +80,7 @@ pub struct DeliveryRecord {
     pub delivered_at: Option<Timestamp>,
     /// When the next attempt is due.
     pub next_retry_at: Option<Timestamp>,
-    /// Whether its payload is kept.
+    /// True if its payload is kept.
     pub has_payload: bool,
     /// When the event was accepted.
     pub created_at: Timestamp,

@@ -30,9 +30,9 @@ pub struct Lease {
 pub struct LeaseRequest {
     /// Who asks.
     pub worker: WorkerId,
-    /// How many deliveries at most.
+    /// Largest number of deliveries.
     pub max: usize,
-    /// How many unsettled leases the worker may hold for one endpoint, those it holds already included.
+    /// Largest number of unsettled leases that the worker holds for one endpoint, those it holds already included.
     pub per_endpoint_max: usize,
     /// Endpoints for which another number holds than `per_endpoint_max`.
     pub exceptions: Vec<(EndpointId, usize)>,
@@ -55,7 +55,7 @@ pub struct LeasedDelivery {
     pub event_type: Option<EventTypeName>,
     /// What to send.
     pub payload: Payload,
-    /// How many attempts were settled before.
+    /// Number of attempts settled before.
     pub attempts: u32,
     /// When the event was accepted.
     pub accepted_at: Timestamp,

@@ -17,7 +17,7 @@ pub struct LogEntry {
     pub delivery: DeliveryId,
     /// The endpoint it is for.
     pub endpoint: EndpointId,
-    /// How many attempts were made by then, this entry's included.
+    /// Number of attempts made by then, this entry's included.
     pub attempts: u32,
     /// The last of them, if it is news.
     pub attempt: Option<Attempt>,

@@ -26,7 +26,7 @@ pub struct RedeliveryRequest {
     pub endpoint: EndpointId,
     /// Only those accepted then or later.
     pub since: Timestamp,
-    /// How many at most.
+    /// Largest number of them.
     pub limit: usize,
 }
 

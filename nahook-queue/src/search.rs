@@ -19,7 +19,7 @@ pub struct DeliveryQuery {
     pub since: Option<Timestamp>,
     /// Only those that were queued before this one: where the page before ended.
     pub before: Option<DeliveryId>,
-    /// How many at most.
+    /// Largest number of them.
     pub limit: usize,
 }
 

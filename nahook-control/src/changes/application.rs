@@ -99,7 +99,7 @@ impl Planner<'_> {
             })
     }
 
-    /// Whether an application has got more endpoints than it may have. A cap that is lowered below what is there takes none
+    /// Returns true if an application has got more endpoints than it may have. A cap that is lowered below what is there takes none
     /// away.
     pub(super) fn check_caps(&self, workspace: WorkspaceId) -> Result<(), ManifestError> {
         let mut rows = self.state.applications.iter();

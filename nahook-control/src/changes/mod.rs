@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub management_tokens: Vec<ManagementTokenRecord>,
     /// Their applications.
     pub applications: Vec<ApplicationRecord>,
-    /// How many endpoints are subscribed to each event type that has any; only where a selection asked for it.
+    /// Number of endpoints subscribed to each event type that has any; only where a selection asked for it.
     pub subscriber_counts: HashMap<EventTypeId, u64>,
 }
 

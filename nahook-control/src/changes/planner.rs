@@ -73,7 +73,7 @@ impl<'a> Planner<'a> {
         });
     }
 
-    /// Whether an endpoint is to be made for that application.
+    /// Returns true if an endpoint is to be made for that application.
     pub(super) fn gives_an_endpoint_to(&self, application: ApplicationId) -> bool {
         let mut changes = self.changes.iter();
         changes.any(|change| {

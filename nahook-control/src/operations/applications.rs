@@ -21,9 +21,9 @@ pub struct NewApplication {
     pub external_id: Option<String>,
     /// Labels.
     pub metadata: BTreeMap<String, String>,
-    /// How many endpoints it may have; unlimited when absent, none at 0.
+    /// Largest number of endpoints; unlimited when absent, none at 0.
     pub max_endpoints: Option<u32>,
-    /// Whether its portal shows the event types.
+    /// True if its portal shows the event types.
     pub show_event_types: bool,
 }
 
@@ -34,9 +34,9 @@ pub struct ApplicationPatch {
     pub name: Option<String>,
     /// Labels, all of them.
     pub metadata: Option<BTreeMap<String, String>>,
-    /// How many endpoints it may have; `Some(None)` lifts the limit.
+    /// Largest number of endpoints; `Some(None)` lifts the limit.
     pub max_endpoints: Option<Option<u32>>,
-    /// Whether its portal shows the event types.
+    /// True if its portal shows the event types.
     pub show_event_types: Option<bool>,
 }
 

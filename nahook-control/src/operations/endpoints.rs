@@ -53,7 +53,7 @@ pub struct EndpointPatch {
     pub description: Option<Option<String>>,
     /// Labels, all of them.
     pub metadata: Option<BTreeMap<String, String>>,
-    /// Whether deliveries are queued and attempted.
+    /// True if deliveries are queued and attempted.
     pub is_active: Option<bool>,
     /// The user name for basic authentication; `Some(None)` removes the authentication.
     pub auth_username: Option<Option<String>>,
@@ -300,7 +300,7 @@ fn incomplete_auth() -> ManagementError {
     ManagementError::invalid("authUsername and authPassword go together")
 }
 
-/// Whether one of the two is enough depends on what is there.
+/// Refusal of one of the two alone, where the other is not there already.
 fn no_auth() -> ManagementError {
     ManagementError::conflict(
         "the endpoint has no basic authentication: give authUsername and authPassword",

@@ -18,7 +18,7 @@ pub struct NewEnvironment {
     pub slug: String,
 }
 
-/// Whether an environment publishes an event type.
+/// Visibility of an event type in an environment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Visibility {
@@ -26,7 +26,7 @@ pub struct Visibility {
     pub event_type: EventTypeId,
     /// Its name.
     pub name: EventTypeName,
-    /// Whether events of that type reach the environment's endpoints.
+    /// True if events of that type reach the environment's endpoints.
     pub published: bool,
 }
 

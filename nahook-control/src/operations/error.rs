@@ -14,7 +14,7 @@ pub enum ManagementError {
     /// The application has as many endpoints as it may have.
     #[error("the application may have {max} endpoints and has them")]
     EndpointLimit {
-        /// How many it may have.
+        /// Largest number of endpoints.
         max: u32,
     },
     /// A value that is not allowed.

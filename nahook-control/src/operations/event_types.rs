@@ -12,7 +12,7 @@ use nahook_core::{EventTypeId, EventTypeName, StoreError, WorkspaceId};
 pub struct EventTypeView {
     /// The event type.
     pub event_type: EventTypeRecord,
-    /// How many endpoints are subscribed, inactive ones counted.
+    /// Number of endpoints subscribed, inactive ones counted.
     pub subscriber_count: u64,
 }
 

@@ -28,11 +28,11 @@ pub struct RecorderBuffer {
 /// The buffer's numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RecorderBufferSettings {
-    /// How many entries may wait: 100,000.
+    /// Largest number of entries that wait: 100,000.
     pub entries_max: usize,
-    /// How many bytes of payload their events may have: 64 MiB.
+    /// Largest number of payload bytes that their events have: 64 MiB.
     pub payload_bytes_max: usize,
-    /// How many entries are recorded by one call: 1,000.
+    /// Largest number of entries recorded by one call: 1,000.
     pub batch_len_max: usize,
     /// The longest pause between two tries while the recorder fails: 5 s.
     pub pause_max: Duration,
@@ -110,7 +110,7 @@ impl RecorderBuffer {
         self.waiting().entries.len()
     }
 
-    /// Whether none waits.
+    /// Returns true if none waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
