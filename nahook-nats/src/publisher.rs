@@ -140,10 +140,7 @@ impl Drop for Publication<'_> {
 
 fn resolve(slots: &mut [Delivery], outcome: Outcome) {
     for slot in slots {
-        match outcome {
-            Outcome::Published => slot.published(),
-            Outcome::Failed(kind) => slot.failed(kind),
-        }
+        slot.resolve(outcome);
     }
 }
 

@@ -18,8 +18,8 @@ impl DirectPublisher for PostgresStore {
         if deliveries.is_empty() {
             return;
         }
-        let (job, sending) = DirectJob::new(deliveries);
+        let (job, submission) = DirectJob::new(deliveries);
         self.shared().writer.send_direct(job);
-        sending.answered().await;
+        submission.answered().await;
     }
 }

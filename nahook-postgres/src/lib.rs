@@ -9,7 +9,6 @@ mod connection;
 mod direct;
 mod endpoints;
 mod error;
-mod handover;
 mod keys;
 mod leases;
 mod lender;

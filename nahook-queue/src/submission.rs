@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nahook_core::{Delivery, FailureKind};
 use tokio::sync::oneshot;
 
 /// The caller's side: resolves the slots by the writer's answer.
@@ -11,9 +10,9 @@ use tokio::sync::oneshot;
 /// Dropped before the writer has taken the call, it withdraws it: nothing will be written, and the slots say so. Dropped
 /// later, the slots stay unconfirmed unless the answer has arrived.
 #[derive(Debug)]
-pub struct Submission<'a, A> {
-    slots: &'a mut [Delivery],
-    resolve: fn(A, &mut [Delivery]),
+pub struct Submission<'a, S, A> {
+    slots: &'a mut [S],
+    resolve: fn(Option<A>, &mut [S]),
     is_decided: Arc<AtomicBool>,
     answer: oneshot::Receiver<A>,
     is_resolved: bool,
@@ -26,9 +25,9 @@ pub struct Reply<A> {
     answer: oneshot::Sender<A>,
 }
 
-impl<'a, A> Submission<'a, A> {
-    /// Makes both sides; `resolve` writes an answer into the slots.
-    pub fn new(slots: &'a mut [Delivery], resolve: fn(A, &mut [Delivery])) -> (Self, Reply<A>) {
+impl<'a, S, A> Submission<'a, S, A> {
+    /// Makes both sides; `resolve` writes an answer into the slots, or that the call was withdrawn if there is none.
+    pub fn new(slots: &'a mut [S], resolve: fn(Option<A>, &mut [S])) -> (Self, Reply<A>) {
         let (sender, answer) = oneshot::channel();
         let is_decided = Arc::<AtomicBool>::default();
         let reply = Reply {
@@ -48,28 +47,26 @@ impl<'a, A> Submission<'a, A> {
     /// Waits for the answer and resolves the slots.
     pub async fn answered(mut self) {
         if let Ok(answer) = (&mut self.answer).await {
-            self.resolve(answer);
+            self.resolve(Some(answer));
         }
         // No answer: the writer has ended. Dropping finds out whether it had taken the call.
     }
 
-    fn resolve(&mut self, answer: A) {
+    fn resolve(&mut self, answer: Option<A>) {
         self.is_resolved = true;
         (self.resolve)(answer, self.slots);
     }
 }
 
-impl<A> Drop for Submission<'_, A> {
+impl<S, A> Drop for Submission<'_, S, A> {
     fn drop(&mut self) {
         if self.is_resolved {
             return;
         }
         if decide(&self.is_decided) {
-            for slot in &mut *self.slots {
-                slot.failed(FailureKind::QueueUnavailable);
-            }
+            self.resolve(None);
         } else if let Ok(answer) = self.answer.try_recv() {
-            self.resolve(answer);
+            self.resolve(Some(answer));
         }
     }
 }

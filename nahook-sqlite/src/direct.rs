@@ -6,12 +6,11 @@ use nahook_core::{
     Clock, DeliveryId, DirectDelivery, DirectOutcome, DirectPublisher, EndpointId, Event,
     FailureKind, IdempotencyKey, MessageId, Timestamp,
 };
+use nahook_queue::{Reply, Submission};
 use rusqlite::{OptionalExtension, params};
-use tokio::sync::oneshot;
 
 use crate::Role;
 use crate::error::{WriteEffect, WriteError, is_too_big};
-use crate::handover::Handover;
 use crate::publisher::insert_event;
 use crate::queue::QueueState;
 use crate::row::{Status, delivery_key, message_at, nanos};
@@ -35,65 +34,30 @@ impl DirectPublisher for SqliteStore {
             resolve_all(deliveries, FailureKind::QueueUnavailable);
             return;
         }
-        let (job, sending) = DirectJob::new(deliveries, self.shared().shared_clock());
+        let (job, submission) = DirectJob::new(deliveries, self.shared().shared_clock());
         self.shared().writer().send(Box::new(job));
-        sending.answered().await;
+        submission.answered().await;
     }
 }
 
 /// The writer's answer: the outcome of each slot.
 type Written = Result<Vec<DirectOutcome>, WriteError>;
 
-/// The caller's side.
-struct Sending<'a> {
-    slots: &'a mut [DirectDelivery],
-    handover: Handover,
-    answer: oneshot::Receiver<Written>,
-    is_resolved: bool,
-}
-
-impl Sending<'_> {
-    async fn answered(mut self) {
-        if let Ok(written) = (&mut self.answer).await {
-            self.resolve(written);
-        }
-        // No answer: the writer has ended. Dropping finds out whether it had begun with this.
-    }
-
-    fn resolve(&mut self, written: Written) {
-        self.is_resolved = true;
-        match written {
-            Ok(outcomes) => {
-                for (slot, outcome) in self.slots.iter_mut().zip(outcomes) {
-                    match outcome {
-                        DirectOutcome::Failed(kind) => slot.failed(kind),
-                        DirectOutcome::Published => slot.published(),
-                        DirectOutcome::Replayed(original) => slot.replayed(original),
-                    }
-                }
+fn resolve(written: Option<Written>, slots: &mut [DirectDelivery]) {
+    let kind = match written {
+        Some(Ok(outcomes)) => {
+            for (slot, outcome) in slots.iter_mut().zip(outcomes) {
+                slot.resolve(outcome);
             }
-            Err(error) => resolve_all(
-                self.slots,
-                match error.effect() {
-                    WriteEffect::RolledBack => FailureKind::QueueUnavailable,
-                    WriteEffect::Unclear => FailureKind::Unconfirmed,
-                },
-            ),
-        }
-    }
-}
-
-impl Drop for Sending<'_> {
-    fn drop(&mut self) {
-        if self.is_resolved {
             return;
         }
-        if self.handover.give_up() {
-            resolve_all(self.slots, FailureKind::QueueUnavailable);
-        } else if let Ok(written) = self.answer.try_recv() {
-            self.resolve(written);
-        }
-    }
+        Some(Err(error)) => match error.effect() {
+            WriteEffect::RolledBack => FailureKind::QueueUnavailable,
+            WriteEffect::Unclear => FailureKind::Unconfirmed,
+        },
+        None => FailureKind::QueueUnavailable,
+    };
+    resolve_all(slots, kind);
 }
 
 fn resolve_all(slots: &mut [DirectDelivery], kind: FailureKind) {
@@ -108,10 +72,9 @@ struct DirectJob {
     clock: Arc<dyn Clock>,
     /// True if the deliveries start as fresh; otherwise they start as pending.
     are_fresh: bool,
-    handover: Handover,
     written: Vec<DirectOutcome>,
     queued: Vec<Queued>,
-    answer: oneshot::Sender<Written>,
+    reply: Reply<Written>,
 }
 
 struct Slot {
@@ -130,29 +93,25 @@ struct Queued {
 }
 
 impl DirectJob {
-    fn new(deliveries: &mut [DirectDelivery], clock: Arc<dyn Clock>) -> (Self, Sending<'_>) {
-        let (sender, receiver) = oneshot::channel();
-        let handover = Handover::default();
+    fn new(
+        deliveries: &mut [DirectDelivery],
+        clock: Arc<dyn Clock>,
+    ) -> (Self, Submission<'_, DirectDelivery, Written>) {
         let slot = |slot: &DirectDelivery| Slot {
             event: slot.event().clone(),
             endpoint: slot.endpoint(),
         };
+        let slots: Vec<_> = deliveries.iter().map(slot).collect();
+        let (submission, reply) = Submission::new(deliveries, resolve);
         let job = Self {
-            slots: deliveries.iter().map(slot).collect(),
+            written: Vec::with_capacity(slots.len()),
+            slots,
             clock,
             are_fresh: false,
-            handover: handover.clone(),
-            written: Vec::with_capacity(deliveries.len()),
             queued: Vec::new(),
-            answer: sender,
+            reply,
         };
-        let sending = Sending {
-            slots: deliveries,
-            handover,
-            answer: receiver,
-            is_resolved: false,
-        };
-        (job, sending)
+        (job, submission)
     }
 }
 
@@ -163,7 +122,7 @@ impl Job for DirectJob {
 
     fn take(&mut self, queue: &mut QueueState) -> bool {
         self.are_fresh = queue.has_room_for_fresh();
-        self.handover.take()
+        self.reply.take()
     }
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
@@ -210,10 +169,8 @@ impl Job for DirectJob {
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
-        let Self {
-            written, answer, ..
-        } = *self;
-        let _ = answer.send(outcome.map(|()| written));
+        let Self { written, reply, .. } = *self;
+        reply.answer(outcome.map(|()| written));
     }
 }
 

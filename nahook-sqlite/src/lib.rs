@@ -10,7 +10,6 @@ mod direct;
 mod endpoints;
 mod error;
 mod file;
-mod handover;
 mod keys;
 mod limiter;
 mod lock;

@@ -36,9 +36,10 @@ impl DeliveryPublisher for SqliteStore {
 /// The writer's answer: the outcome of each slot.
 type Written = Result<Vec<Slot>, WriteError>;
 
-fn resolve(written: Written, slots: &mut [Delivery]) {
+fn resolve(written: Option<Written>, slots: &mut [Delivery]) {
     match written {
-        Ok(written) => {
+        None => resolve_all(slots, FailureKind::QueueUnavailable),
+        Some(Ok(written)) => {
             for (slot, written) in slots.iter_mut().zip(written) {
                 match written {
                     Slot::Gone => slot.failed(FailureKind::EndpointGone),
@@ -47,7 +48,7 @@ fn resolve(written: Written, slots: &mut [Delivery]) {
                 }
             }
         }
-        Err(error) => match error.effect() {
+        Some(Err(error)) => match error.effect() {
             WriteEffect::RolledBack if error.is_too_big() => {
                 resolve_all(slots, FailureKind::PayloadTooLarge);
             }
@@ -98,7 +99,10 @@ struct Queued {
 }
 
 impl PublishJob {
-    fn new<'a>(event: &Event, deliveries: &'a mut [Delivery]) -> (Self, Submission<'a, Written>) {
+    fn new<'a>(
+        event: &Event,
+        deliveries: &'a mut [Delivery],
+    ) -> (Self, Submission<'a, Delivery, Written>) {
         let slots = deliveries.iter();
         let slots = slots.map(|slot| (slot.id().ordinal(event.id), slot.endpoint()));
         let slots = slots.collect();

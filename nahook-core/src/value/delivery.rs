@@ -97,6 +97,11 @@ impl Delivery {
         self.outcome = Outcome::Failed(kind);
     }
 
+    /// Records `outcome`.
+    pub fn resolve(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
     /// Its id.
     pub fn id(&self) -> DeliveryId {
         self.id

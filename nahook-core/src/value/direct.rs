@@ -47,6 +47,11 @@ impl DirectDelivery {
         self.outcome = DirectOutcome::Failed(kind);
     }
 
+    /// Records `outcome`.
+    pub fn resolve(&mut self, outcome: DirectOutcome) {
+        self.outcome = outcome;
+    }
+
     /// The id it has if it is queued.
     pub fn id(&self) -> DeliveryId {
         DeliveryId::nth(self.event.id, 0)

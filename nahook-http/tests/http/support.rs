@@ -9,8 +9,6 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use nahook_control::{ApplyMode, Catalog, KeyEntry, KeyHash, KeyStore, Manifest};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     Allowance, Caller, Delivery, DeliveryPublisher, DirectSend, DynDeliveryPublisher,
     DynDirectPublisher, DynRateLimiter, DynSubscriptionStore, EndpointDirectory, EndpointId,
@@ -18,8 +16,8 @@ use nahook_core::{
     GcraLimiter, Grant, HealthReport, ManagementTokenId, Outcome, RateLimiter, StoreError,
     Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict, WorkspaceId,
 };
-
 use nahook_http::{Ingestion, ingestion_router, with_fallbacks};
+use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryQueue, LeaseRequest, LeasedDelivery, WorkerId};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -302,10 +300,7 @@ impl DeliveryPublisher for Scripted {
         let script = self.0.iter().copied();
         let script = script.chain(std::iter::repeat(Outcome::Published));
         for (delivery, outcome) in deliveries.iter_mut().zip(script) {
-            match outcome {
-                Outcome::Failed(kind) => delivery.failed(kind),
-                Outcome::Published => delivery.published(),
-            }
+            delivery.resolve(outcome);
         }
     }
 }

@@ -22,22 +22,20 @@ impl Written {
         }
     }
 
+    /// Nothing was sent to the server.
+    fn unsent() -> Self {
+        Self::all(Outcome::Failed(FailureKind::QueueUnavailable))
+    }
+
     pub(crate) fn resolve(&self, slots: &mut [Delivery]) {
         for slot in slots.iter_mut() {
-            set(slot, self.usual);
+            slot.resolve(self.usual);
         }
         for (place, outcome) in &self.others {
             if let Some(slot) = slots.get_mut(*place) {
-                set(slot, *outcome);
+                slot.resolve(*outcome);
             }
         }
-    }
-}
-
-fn set(slot: &mut Delivery, outcome: Outcome) {
-    match outcome {
-        Outcome::Failed(kind) => slot.failed(kind),
-        Outcome::Published => slot.published(),
     }
 }
 
@@ -59,7 +57,7 @@ impl PublishJob {
     pub(crate) fn new<'a>(
         event: &Event,
         deliveries: &'a mut [Delivery],
-    ) -> (Self, Submission<'a, Written>) {
+    ) -> (Self, Submission<'a, Delivery, Written>) {
         let (mut slots, mut unfit) = (Vec::with_capacity(deliveries.len()), Vec::new());
         for (place, slot) in deliveries.iter().enumerate() {
             let ordinal = slot.id().ordinal(event.id);
@@ -69,8 +67,9 @@ impl PublishJob {
                 None => unfit.push(place),
             }
         }
-        let (submission, reply) =
-            Submission::new(deliveries, |written: Written, slots| written.resolve(slots));
+        let (submission, reply) = Submission::new(deliveries, |written: Option<Written>, slots| {
+            written.unwrap_or_else(Written::unsent).resolve(slots);
+        });
         let job = Self {
             event: event.clone(),
             slots,
@@ -113,7 +112,7 @@ impl PublishJob {
 
     /// Nothing of it was sent to the server.
     pub(super) fn refuse(self) {
-        self.answer(Written::all(Outcome::Failed(FailureKind::QueueUnavailable)));
+        self.answer(Written::unsent());
     }
 }
 

@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nahook_core::{
-    Delivery, DeliveryPublisher, DirectDelivery, DirectOutcome, DirectPublisher, Event,
-    FailureKind, Outcome,
+    Delivery, DeliveryPublisher, DirectDelivery, DirectPublisher, Event, FailureKind, Outcome,
 };
 use tokio::time::Instant;
 
@@ -128,14 +127,11 @@ impl<P: DirectPublisher> Queue for OfMany<'_, P> {
 
 impl Slot for Delivery {
     fn resolved(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Failed(kind) => self.failed(kind),
-            Outcome::Published => self.published(),
-        }
+        self.resolve(outcome);
     }
 
     fn resolved_as(&mut self, truth: &Self) {
-        self.resolved(truth.outcome());
+        self.resolve(truth.outcome());
     }
 }
 
@@ -148,11 +144,7 @@ impl Slot for DirectDelivery {
     }
 
     fn resolved_as(&mut self, truth: &Self) {
-        match truth.outcome() {
-            DirectOutcome::Failed(kind) => self.failed(kind),
-            DirectOutcome::Published => self.published(),
-            DirectOutcome::Replayed(original) => self.replayed(original),
-        }
+        self.resolve(truth.outcome());
     }
 }
 

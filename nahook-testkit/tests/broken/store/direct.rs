@@ -69,7 +69,7 @@ impl Broken {
             .collect();
         self.inner.publish_direct(&mut others).await;
         for (slot, other) in deliveries.iter_mut().zip(others) {
-            resolve(slot, other.outcome());
+            slot.resolve(other.outcome());
         }
     }
 
@@ -102,7 +102,7 @@ impl Broken {
         if outcome == DirectOutcome::Published || self.has(GoneUsesTheKeyUp) {
             self.remember(scope, slot.id());
         }
-        resolve(slot, outcome);
+        slot.resolve(outcome);
     }
 
     fn remember(
@@ -120,12 +120,4 @@ fn keyed(slot: &DirectDelivery, key: Option<IdempotencyKey>) -> DirectDelivery {
     let mut event = slot.event().clone();
     event.idempotency_key = key;
     DirectDelivery::new(event, slot.endpoint())
-}
-
-fn resolve(slot: &mut DirectDelivery, outcome: DirectOutcome) {
-    match outcome {
-        DirectOutcome::Failed(kind) => slot.failed(kind),
-        DirectOutcome::Published => slot.published(),
-        DirectOutcome::Replayed(original) => slot.replayed(original),
-    }
 }
