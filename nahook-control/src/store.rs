@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapshot};
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-
 use nahook_core::{
     ApplicationId, EndpointId, EnvironmentId, EventTypeId, StoreError, Timestamp, WorkspaceId,
 };
+
+use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapshot};
 
 /// Rows of one workspace that are to be read. What does not exist is absent from the answer; what was removed does not
 /// exist.
@@ -134,9 +134,6 @@ pub trait ManagementStore: Send + Sync {
         workspace: &WorkspaceId,
         query: &AuditQuery,
     ) -> Result<AuditPage, StoreError>;
-
-    /// A secret of the whole store's own, drawn when it was made: what the front ends that share it seal cursors with.
-    async fn sealing_key(&self) -> Result<[u8; 32], StoreError>;
 }
 
 impl From<CatalogError> for ManagementError {

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use super::MemoryStore;
-use super::catalog::write;
-use super::state::State;
 use nahook_control::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Record, Select,
     Snapshot,
 };
-
 use nahook_core::{StoreError, WorkspaceId};
+
+use super::MemoryStore;
+use super::catalog::write;
+use super::state::State;
 
 #[async_trait::async_trait]
 impl ManagementStore for MemoryStore {
@@ -66,17 +66,6 @@ impl ManagementStore for MemoryStore {
                 .cloned()
                 .collect(),
         })
-    }
-
-    async fn sealing_key(&self) -> Result<[u8; 32], StoreError> {
-        let draw = || self.shared.ids.random().to_be_bytes();
-        let mut state = self.state();
-        Ok(*state.sealing_key.get_or_insert_with(|| {
-            let mut key = [0; 32];
-            key[..16].copy_from_slice(&draw());
-            key[16..].copy_from_slice(&draw());
-            key
-        }))
     }
 }
 

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::idempotency::Keys;
 use nahook_control::{AuditEntry, Snapshot};
-
 use nahook_core::{
     DeliveryId, EndpointId, Event, EventTypeName, FanOutScope, Subscribers, Timestamp, WorkspaceId,
 };
-
 use nahook_queue::{Attempt, DeliveryStatus, LeaseToken, Standing, WorkerId};
+
+use super::idempotency::Keys;
 
 /// Number of settled deliveries kept.
 const SETTLED_MAX: usize = 100_000;
@@ -33,7 +32,6 @@ pub(super) struct State {
     pub(super) tokens: u64,
     /// The oldest first.
     pub(super) audit: Vec<AuditEntry>,
-    pub(super) sealing_key: Option<[u8; 32]>,
     settled: VecDeque<DeliveryId>,
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use nahook_control::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Select, Snapshot,
 };
-
 use nahook_core::{StoreError, WorkspaceId};
 use tokio_postgres::Row;
 
@@ -13,7 +12,6 @@ use crate::catalog::select::Query;
 use crate::catalog::{CHANGE, write};
 use crate::error::PgError;
 use crate::lender::{Asked, Frame, Lent};
-use crate::row::value_at;
 use crate::statement::Opening;
 use crate::store::PostgresStore;
 
@@ -22,12 +20,6 @@ const READ: Opening = Opening {
     begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     further: "",
 };
-
-const SEALING_KEY: &str = "SELECT key FROM sealing_key";
-
-/// Whoever is first draws it.
-const DRAW_SEALING_KEY: &str =
-    "INSERT INTO sealing_key (is_drawn, key) VALUES (true, $1) ON CONFLICT DO NOTHING";
 
 #[async_trait::async_trait]
 impl ManagementStore for PostgresStore {
@@ -78,22 +70,6 @@ impl ManagementStore for PostgresStore {
         query: &AuditQuery,
     ) -> Result<AuditPage, StoreError> {
         self.audit_page(workspace, query).await
-    }
-
-    async fn sealing_key(&self) -> Result<[u8; 32], StoreError> {
-        let lender = &self.shared().lender;
-        let mut rows = lender.query(SEALING_KEY, &[]).await?;
-        if rows.is_empty() {
-            let ids = &self.shared().settings.ids;
-            let drawn = [ids.random().to_be_bytes(), ids.random().to_be_bytes()].concat();
-            lender.query(DRAW_SEALING_KEY, &[&drawn]).await?;
-            rows = lender.query(SEALING_KEY, &[]).await?;
-        }
-        let row = rows
-            .first()
-            .ok_or_else(|| PgError::unreadable("there is no sealing key"))?;
-        let key: &[u8] = value_at(row, 0)?;
-        Ok(key.try_into().map_err(PgError::unreadable)?)
     }
 }
 

@@ -15,8 +15,12 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/3_recorder.sql"),
         include_str!("schema/4_leases.sql"),
     ],
-    // The recorder takes an entry without a request for no first attempt: its functions are replaced.
-    &[include_str!("schema/3_recorder.sql")],
+    &[
+        // The recorder takes an entry without a request for no first attempt: its functions are replaced.
+        include_str!("schema/3_recorder.sql"),
+        // List cursors need no key any more.
+        "DROP TABLE {schema}.sealing_key;",
+    ],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".

@@ -9,12 +9,9 @@ mod support;
 use std::time::Duration;
 
 use nahook_control::{
-    Actor, ApplyMode, AuditQuery, Catalog, KeyHash, KeyStore, ManagementError, ManagementStore,
-    NewApiKey, NewApplication, NewEndpoint, NewPortalSession, Select,
+    Actor, ApplyMode, AuditQuery, Catalog, KeyHash, KeyStore, Management, ManagementError,
+    ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewPortalSession, Select,
 };
-
-use nahook_control::Management;
-
 use nahook_core::{EventTypeId, StoreErrorKind, SubscriptionStore};
 use nahook_postgres::PostgresStore;
 use nahook_testkit::ManualClock;
@@ -220,21 +217,6 @@ async fn a_name_that_another_process_takes_meanwhile_is_a_conflict() {
         matches!(refused, Err(ManagementError::Conflict(_))),
         "{refused:?}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn processes_that_ask_at_once_get_one_sealing_key() {
-    let url = PostgresServer::shared().create_database();
-    let mut stores = Vec::new();
-    for _ in 0..4 {
-        stores.push(connect(&url, settings(1)).await);
-    }
-    let asking = stores.iter().map(ManagementStore::sealing_key);
-    let keys = futures_util::future::join_all(asking).await;
-    let first = *keys[0].as_ref().unwrap();
-    assert!(keys.into_iter().all(|key| key.unwrap() == first));
-    let other = connect(&PostgresServer::shared().create_database(), settings(1)).await;
-    assert_ne!(other.sealing_key().await.unwrap(), first);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::{Clock, DeliveryId, DeliveryPublisher};
-
 use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_queue::{
     Attempt, DeliveryQueue, DeliveryRecorder, LogEntry, Next, Settlement, Standing,
@@ -37,6 +35,28 @@ async fn several_processes_may_make_the_schema_at_once() {
         client(&url).await.query(versions, &[]).await.unwrap().len(),
         2
     );
+}
+
+/// The first version had the table of the cursors' key, and a recorder that took every entry for a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schema_of_the_first_version_is_brought_up_to_date() {
+    let url = PostgresServer::shared().create_database();
+    let store = connect(&url, settings(1)).await;
+    store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    assert_eq!(outcomes(&publish(&store, 1, 1).await), ["published"]);
+    store.close().await.unwrap();
+    let client = client(&url).await;
+    let back = "
+        DELETE FROM nahook.migration WHERE version = 2;
+        CREATE TABLE nahook.sealing_key (is_drawn boolean PRIMARY KEY, key bytea NOT NULL);
+        CREATE OR REPLACE FUNCTION nahook.standing(attempts integer, status smallint) RETURNS bigint
+            LANGUAGE sql IMMUTABLE AS $$ SELECT 0::bigint $$;";
+    client.batch_execute(back).await.unwrap();
+    let store = connect(&url, settings(1)).await;
+    assert_eq!(leasable(&store).await.len(), 1);
+    let seen = "SELECT nahook.standing(2, 1::smallint), to_regclass('nahook.sealing_key') IS NULL";
+    let row = client.query_one(seen, &[]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1)), (17_i64, true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,14 +11,10 @@ use std::sync::Arc;
 
 use nahook_control::{
     Actor, ApplyMode, AuditEntry, AuditQuery, Catalog, Change, ChangePlan, KeyHash, KeyStore,
-    ManagementError, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment,
-    NewPortalSession, Planned, Record, Select, Snapshot, Verb,
+    Management, ManagementError, ManagementStore, NewApiKey, NewApplication, NewEndpoint,
+    NewEnvironment, NewPortalSession, Planned, Record, Select, Snapshot, Verb,
 };
-
-use nahook_control::Management;
-
 use nahook_core::{DeliveryPublisher, FailureKind, Outcome, SubscriptionStore};
-
 use nahook_queue::DeliveryLog;
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::SeededIds;
@@ -318,21 +314,6 @@ async fn a_refused_change_leaves_no_trace() {
     let mut slots = deliveries(&event, &[nth_endpoint_id(0), nth_endpoint_id(1)]);
     store.publish(&event, &mut slots).await;
     assert!(support::all_published(&slots));
-}
-
-#[tokio::test]
-async fn the_sealing_key_is_drawn_once_for_all() {
-    let place = Place::new();
-    let store = place.open();
-    let beside = SqliteStore::open(place.file(), SqliteSettings::tool()).unwrap();
-    let (one, other) = tokio::join!(store.sealing_key(), beside.sealing_key());
-    let drawn = one.unwrap();
-    assert_eq!(other.unwrap(), drawn);
-    assert_ne!(drawn, [0; 32]);
-    store.close().await.unwrap();
-    drop((store, beside));
-    assert_eq!(place.open().sealing_key().await.unwrap(), drawn);
-    assert_ne!(Place::new().open().sealing_key().await.unwrap(), drawn);
 }
 
 #[tokio::test]

@@ -168,7 +168,6 @@ macro_rules! management_conformance {
             a_missing_row_is_not_found,
             taken_names_are_conflicts,
             concurrent_changes_keep_the_limit,
-            a_store_keeps_its_sealing_key,
             what_was_changed_survives_a_restart,
             a_removed_endpoint_is_gone_everywhere,
             a_removed_event_type_is_gone,

@@ -6,9 +6,7 @@ use nahook_control::{
     AuditPage, AuditQuery, CatalogError, Change, ChangePlan, ManagementError, ManagementStore,
     Select, Snapshot,
 };
-
 use nahook_core::{StoreError, Timestamp, WorkspaceId};
-use rusqlite::OptionalExtension;
 
 use super::select::selected;
 use super::write;
@@ -52,38 +50,6 @@ impl ManagementStore for SqliteStore {
         self.shared()
             .readers()
             .read(move |connection| audit::page(connection, workspace, &query))
-            .await
-    }
-
-    async fn sealing_key(&self) -> Result<[u8; 32], StoreError> {
-        const STORED: &str = "SELECT key FROM sealing_key";
-        let known = self
-            .shared()
-            .readers()
-            .read(|connection| {
-                let mut statement = connection.prepare_cached(STORED)?;
-                statement.query_row([], |row| row.get(0)).optional()
-            })
-            .await?;
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let ids = self.shared().shared_ids();
-        let mut drawn = [0; 32];
-        drawn[..16].copy_from_slice(&ids.random().to_be_bytes());
-        drawn[16..].copy_from_slice(&ids.random().to_be_bytes());
-        self.shared()
-            .writer()
-            .run(move |session| {
-                let connection = session.connection();
-                connection
-                    .prepare_cached(
-                        "INSERT INTO sealing_key VALUES (1, ?1) ON CONFLICT DO NOTHING",
-                    )?
-                    .execute([drawn.as_slice()])?;
-                let mut statement = connection.prepare_cached(STORED)?;
-                statement.query_row([], |row| row.get(0))
-            })
             .await
     }
 }

@@ -9,13 +9,11 @@ use nahook_control::{
     KeyEntry, KeyHash, KeyState, KeyStore, ManagementError, ManagementStore, Manifest, Select,
     Snapshot, WorkspaceRecord,
 };
-
 use nahook_core::{
     Allowance, ApiKeyId, Caller, DeliveryId, EndpointDirectory, EndpointId, EndpointTarget,
     EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, ManagementTokenId, Payload,
     RateLimiter, StoreError, StoreErrorKind, Subscribers, SubscriptionStore, Verdict, WorkspaceId,
 };
-
 use nahook_queue::{
     AttemptRecord, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder,
     DeliverySearch, Lease, LeaseBatch, LeaseRequest, LogEntry, Redelivered, Redelivery,
@@ -235,7 +233,6 @@ disturb! {
         fn read(workspace: &WorkspaceId, selection: &[Select]) -> Result<Snapshot, StoreError>;
         fn change(workspace: &WorkspaceId, plan: &Arc<dyn ChangePlan>) -> Result<Vec<Change>, ManagementError>;
         fn audit_log(workspace: &WorkspaceId, query: &AuditQuery) -> Result<AuditPage, StoreError>;
-        fn sealing_key() -> Result<[u8; 32], StoreError>;
     }
     #[async_trait::async_trait]
     Redelivery {

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nahook_control::{
-    ChangePlan, EndpointPatch, EndpointRecord, EventTypeRecord, ManagementError, ManagementStore,
-    NewApiKey, NewApplication, NewEndpoint, NewEnvironment, Planned, Record, Select, Snapshot,
-    Verb,
+    ChangePlan, EndpointPatch, EndpointRecord, EventTypeRecord, Management, ManagementError,
+    ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment, Planned, Record,
+    Select, Snapshot, Verb,
 };
-
-use nahook_control::Management;
-
 use nahook_core::{EventTypeId, WorkspaceId};
 
 use super::shop::Shop;
@@ -278,21 +275,6 @@ pub async fn concurrent_changes_keep_the_limit<H: ManagementHarness>() {
     assert_eq!(made, 3, "as many as the application may have");
     let rows = shop.read(&[Select::EndpointsOf(application.id)]).await;
     assert_eq!(rows.endpoints.len(), 3, "and no more are there");
-}
-
-/// The store's sealing key is the same for everybody, always, also after an orderly restart; another store has another.
-pub async fn a_store_keeps_its_sealing_key<H: ManagementHarness>() {
-    let harness = H::start_catalog().await;
-    let key = async |harness: &H| {
-        let key = harness.management().sealing_key().await;
-        key.expect("the store can be asked")
-    };
-    let first = key(&harness).await;
-    assert_ne!(first, [0; 32], "it is drawn");
-    assert_eq!(key(&harness).await, first, "asked again");
-    if let Some(harness) = harness.restart_catalog().await {
-        assert_eq!(key(&harness).await, first, "after a restart");
-    }
 }
 
 /// Every change is there after an orderly restart, its audit entries too, unless the store survives none.

@@ -14,9 +14,8 @@ pub use self::auditing::{
 };
 pub use self::changing::{
     a_change_is_whole_or_nothing, a_missing_row_is_not_found, a_name_that_cannot_be_is_refused,
-    a_plan_that_refuses_changes_nothing, a_store_keeps_its_sealing_key,
-    concurrent_changes_keep_the_limit, taken_names_are_conflicts, the_plan_sees_what_it_reads,
-    what_was_changed_survives_a_restart,
+    a_plan_that_refuses_changes_nothing, concurrent_changes_keep_the_limit,
+    taken_names_are_conflicts, the_plan_sees_what_it_reads, what_was_changed_survives_a_restart,
 };
 pub use self::declaring::{
     a_declared_application_is_as_declared, declaring_again_keeps_what_is_managed,

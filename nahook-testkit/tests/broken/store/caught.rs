@@ -210,8 +210,6 @@ mod management {
             entries_are_filtered_and_counted;
         audits_oldest_first in With<{ AuditsOldestFirst as usize }> => every_change_is_audited;
         counts_the_page in With<{ CountsThePage as usize }> => entries_are_filtered_and_counted;
-        draws_a_sealing_key_each_time in With<{ DrawsASealingKeyEachTime as usize }> =>
-            a_store_keeps_its_sealing_key;
     }
 }
 

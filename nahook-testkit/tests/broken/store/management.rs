@@ -1,15 +1,12 @@
 //! Broken management, lists and redelivery.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use nahook_control::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Planned, Record,
     Select, Snapshot, Verb,
 };
-
 use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
-
 use nahook_queue::{
     DeliveryQuery, DeliveryRecord, DeliverySearch, Redelivered, Redelivery, RedeliveryRequest,
 };
@@ -145,14 +142,6 @@ impl ManagementStore for Broken {
             _ => {}
         }
         Ok(page)
-    }
-
-    async fn sealing_key(&self) -> Result<[u8; 32], StoreError> {
-        static DRAWN: AtomicU8 = AtomicU8::new(1);
-        if self.has(DrawsASealingKeyEachTime) {
-            return Ok([DRAWN.fetch_add(1, Ordering::Relaxed); 32]);
-        }
-        self.inner.sealing_key().await
     }
 }
 

@@ -14,13 +14,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use nahook_control::{KeyEntry, KeyHash};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     Caller, DeliveryId, EndpointId, EventTypeName, FanOutScope, IdempotencyKey, Subscribers,
     Timestamp, WorkspaceId,
 };
-
+use nahook_memory::MemoryStore;
 use nahook_queue::LeasedDelivery;
 use nahook_testkit::{ManualClock, SeededIds, StoreHarness};
 
@@ -110,7 +108,6 @@ bugs! {
     AuditsUnfiltered
     AuditsOldestFirst
     CountsThePage
-    DrawsASealingKeyEachTime
     FindsAnyStatus
     FindsFromTheStart
     FindsTheOld
