@@ -82,16 +82,20 @@ pub struct Attempt {
     pub duration: Duration,
     /// The receiver's status, if it answered.
     pub status_code: Option<u16>,
-    /// Why it failed, for people; shown to the tenant, so it names nothing of the inside. Begins with `not attempted: ` if
-    /// no request was made.
+    /// Reason of its failure, for people; shown to the tenant, so it names nothing of the inside. Begins with
+    /// [`NOT_MADE`](Self::NOT_MADE) if no request was made.
     pub error: Option<String>,
 }
 
 impl Attempt {
+    /// Beginning of the error of an entry of the log that only says why no request was made. The stores keep such an entry
+    /// like any attempt; it sets no first attempt.
+    pub const NOT_MADE: &'static str = "not attempted: ";
+
     /// Returns false for an entry of the log that only says why no request was made.
     pub fn was_made(&self) -> bool {
         let error = self.error.as_deref().unwrap_or_default();
-        !error.starts_with("not attempted: ")
+        !error.starts_with(Self::NOT_MADE)
     }
 }
 

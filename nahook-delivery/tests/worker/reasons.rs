@@ -7,7 +7,6 @@ use nahook_core::{
     DeliveryId, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
     StoreError,
 };
-
 use nahook_delivery::{RetrySchedule, WorkerSettings};
 use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;
@@ -44,6 +43,7 @@ async fn delivery_to_a_disabled_endpoint_says_so() {
         (attempt.status_code, attempt.duration),
         (None, Duration::ZERO)
     );
+    assert!(!attempt.was_made());
     assert_eq!(rig.arrivals().len(), 0);
 }
 
@@ -91,6 +91,7 @@ async fn delivery_to_a_deleted_endpoint_says_so() {
     worker.stop().await;
     let reason = "not attempted: the endpoint was deleted";
     assert_eq!(told(&rig, ids[0]).await, [reason]);
+    assert!(!rig.attempts(ids[0]).await[0].attempt.was_made());
 }
 
 #[tokio::test(start_paused = true)]
