@@ -4,9 +4,7 @@
 //! become leasable; sent in a caller's own transaction where it publishes, and else right after the commit: taking
 //! the server-wide lock of NOTIFY in every publish would make all of them wait for one another.
 
-use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,7 +131,9 @@ impl Ears {
             if direct.is_pooled() {
                 return Err(ConnectError::DirectUrl);
             }
-            if !lead_to_same_database(&direct_link, link).await? {
+            // 63 random bits, which always fit.
+            let key = i64::try_from(settings.ids.random() >> 65).unwrap_or(i64::MAX);
+            if !lead_to_same_database(&direct_link, link, key).await? {
                 return Err(ConnectError::OtherDatabase);
             }
             return Ok(Self::Listen(Box::new(direct)));
@@ -149,8 +149,7 @@ impl Ears {
 }
 
 /// Returns true if a lock that one connection holds is held for the other, too: advisory locks belong to a database.
-async fn lead_to_same_database(direct: &Link, link: &Link) -> Result<bool, PgError> {
-    let key = RandomState::new().build_hasher().finish().cast_signed();
+async fn lead_to_same_database(direct: &Link, link: &Link, key: i64) -> Result<bool, PgError> {
     // Held until the direct connection ends.
     direct
         .ask_key("SELECT pg_try_advisory_lock($1)", key)
