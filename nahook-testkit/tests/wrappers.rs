@@ -4,56 +4,38 @@
 mod back_ends;
 mod formed;
 
+use back_ends::{Gcra, Memory};
+use formed::{AsObject, Formed, WithoutFaults};
 use nahook_control::Manifest;
-
 use nahook_core::{Delivery, DeliveryPublisher, Event};
-
 use nahook_testkit::{
     FaultScript, FaultyPublisher, HeldDelivery, PublisherHarness, RecordingPublisher,
 };
 
-use back_ends::{Gcra, Memory};
-use formed::{AsObject, Formed, WithoutFaults};
+/// Runs every suite on the adapters in memory, wrapped.
+macro_rules! every_suite {
+    ($form:ty) => {
+        type Wrapped = Formed<Memory, $form>;
+
+        nahook_testkit::store_conformance!(Wrapped);
+        nahook_testkit::limiter_conformance!(Formed<Gcra, $form>);
+        nahook_testkit::management_conformance!(Wrapped);
+        nahook_testkit::redelivery_conformance!(Wrapped);
+        nahook_testkit::search_conformance!(Wrapped);
+    };
+}
 
 mod faulty {
     use super::*;
 
-    type Wrapped = Formed<Memory, WithoutFaults>;
-
-    nahook_testkit::catalog_conformance!(Wrapped);
-    nahook_testkit::direct_conformance!(Wrapped);
-    nahook_testkit::endpoint_conformance!(Wrapped);
-    nahook_testkit::key_conformance!(Wrapped);
-    nahook_testkit::limiter_conformance!(Formed<Gcra, WithoutFaults>);
-    nahook_testkit::log_conformance!(Wrapped);
-    nahook_testkit::management_conformance!(Wrapped);
-    nahook_testkit::redelivery_conformance!(Wrapped);
-    nahook_testkit::search_conformance!(Wrapped);
-    nahook_testkit::publisher_conformance!(Wrapped);
-    nahook_testkit::queue_conformance!(Wrapped);
-    nahook_testkit::recorder_conformance!(Wrapped);
-    nahook_testkit::subscription_conformance!(Wrapped);
+    every_suite!(WithoutFaults);
 }
 
 /// The object-safe forms of the ports, behind an `Arc`, are adapters like any other.
 mod objects {
     use super::*;
 
-    type Wrapped = Formed<Memory, AsObject>;
-
-    nahook_testkit::catalog_conformance!(Wrapped);
-    nahook_testkit::direct_conformance!(Wrapped);
-    nahook_testkit::endpoint_conformance!(Wrapped);
-    nahook_testkit::key_conformance!(Wrapped);
-    nahook_testkit::limiter_conformance!(Formed<Gcra, AsObject>);
-    nahook_testkit::log_conformance!(Wrapped);
-    nahook_testkit::management_conformance!(Wrapped);
-    nahook_testkit::redelivery_conformance!(Wrapped);
-    nahook_testkit::search_conformance!(Wrapped);
-    nahook_testkit::publisher_conformance!(Wrapped);
-    nahook_testkit::queue_conformance!(Wrapped);
-    nahook_testkit::recorder_conformance!(Wrapped);
-    nahook_testkit::subscription_conformance!(Wrapped);
+    every_suite!(AsObject);
 }
 
 /// The recording publisher is a publisher like any other.
