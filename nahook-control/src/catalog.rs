@@ -1,12 +1,11 @@
-//! What exists: workspaces and what is in them, and changing that.
+//! The catalog: workspaces, and the manifests that change what is in them.
 
+use async_trait::async_trait;
+use auto_impl::auto_impl;
+use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 use thiserror::Error;
 
 use crate::{ApiKeyRecord, Change, KeyState, Manifest, ManifestError, WorkspaceRecord};
-use async_trait::async_trait;
-use auto_impl::auto_impl;
-
-use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
 /// Decides if a manifest is put into effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,7 +23,7 @@ pub enum CatalogError {
     /// The manifest contradicts itself or what exists.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// What is to be changed does not exist.
+    /// The row to change does not exist.
     #[error("no such {0}")]
     NotFound(&'static str),
     /// The store could not be asked.

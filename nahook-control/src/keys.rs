@@ -1,15 +1,15 @@
-//! Who a key belongs to.
+//! Look-up of keys and tokens.
 
-use crate::KeyHash;
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-
 use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 
-/// What a store knows of a secret that was presented.
+use crate::KeyHash;
+
+/// Entry of a key or token that was presented.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyEntry<T> {
-    /// Whom the secret identifies.
+    /// Holder of the secret.
     pub identity: T,
     /// True if it is switched off for now.
     pub disabled: bool,
