@@ -11,10 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore, Manifest};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{FanOut, GcraLimiter, Metadata, NewEvent, Payload, SystemClock};
 use nahook_examples::JsonLinesPublisher;
+use nahook_memory::MemoryStore;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -15,7 +15,6 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use nahook_control::{ApplyMode, Catalog as _, KeyHash, KeyStore as _, Manifest};
-
 use nahook_core::{Caller, DirectSend, FanOut, GcraLimiter, NewEvent, Payload, SystemClock};
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
 use nahook_http::{Ingestion, IngestionEngine, ingestion_router};

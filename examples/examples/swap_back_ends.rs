@@ -10,11 +10,10 @@ use std::error::Error;
 use std::sync::Arc;
 
 use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore, Manifest};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     DynDeliveryPublisher, DynSubscriptionStore, FanOut, GcraLimiter, NewEvent, Payload, SystemClock,
 };
+use nahook_memory::MemoryStore;
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 
 /// The ports this program uses.

@@ -10,7 +10,6 @@ use std::error::Error;
 use nahook_control::{
     ApplyMode, Catalog as _, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec,
 };
-
 use nahook_core::{Caller, EventTypeName, Metadata, NewEvent, Payload, Plan};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use serde_json::json;

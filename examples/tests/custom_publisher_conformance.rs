@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 
 use nahook_control::Manifest;
-
 use nahook_core::Payload;
 use nahook_examples::JsonLinesPublisher;
 use nahook_testkit::{HeldDelivery, PublisherHarness, publisher_conformance};

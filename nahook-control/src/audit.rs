@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::changes::{Change, Record, Verb};
 use nahook_core::{AuditEntryId, IdSource, ManagementTokenId, MessageId, Timestamp, WorkspaceId};
+
+use super::changes::{Change, Record, Verb};
 
 /// Who makes a change.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -8,12 +8,11 @@
 
 use std::num::NonZeroU32;
 
-use serde::Deserialize;
-
 use nahook_core::{
     ApiKeyId, ApplicationId, EndpointId, EndpointKind, EnvironmentId, EventTypeId, EventTypeName,
     ManagementTokenId, Metadata, WorkspaceId,
 };
+use serde::Deserialize;
 
 /// Everything that is declared.
 #[derive(Clone, Debug, Default, Deserialize)]

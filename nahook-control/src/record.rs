@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::KeyHash;
-
 use nahook_core::{
     ApiKeyId, ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, EventTypeId,
     EventTypeName, ManagementTokenId, Plan, SecretText, SubscriptionId, Timestamp, WorkspaceId,
 };
+use serde::{Deserialize, Serialize};
+
+use crate::KeyHash;
 
 /// A tenant.
 #[derive(Clone, Debug, Eq, PartialEq)]

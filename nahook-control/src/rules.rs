@@ -1,5 +1,6 @@
 //! Which values are allowed, whoever declares them; each rule answers what is wrong.
 
+use nahook_core::{Metadata, MetadataError};
 use serde_json::{Map, Value};
 
 use super::secrets;
@@ -9,8 +10,6 @@ use crate::{
     limits::DESCRIPTION_LEN_MAX, limits::NAME_LEN_MAX, limits::PASSWORD_LEN_MAX,
     limits::SECRET_LEN_MAX, limits::USERNAME_LEN_MAX,
 };
-
-use nahook_core::{Metadata, MetadataError};
 
 /// What is wrong with a Slack endpoint that [`slack_url`] finds no URL for.
 pub(crate) const SLACK_URL_REQUIRED: &str = "config.webhookUrl is required for a slack endpoint";

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-
 use nahook_core::{IdSource, SecretText};
 
 /// What every ingestion key begins with.

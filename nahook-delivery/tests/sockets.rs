@@ -9,14 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use nahook_control::{ApplyMode, Catalog, EndpointSpec, Manifest, WorkspaceSpec};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     Clock, Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName,
     IdSource, MessageId, Metadata, NewEvent, Payload, RandomIds, SystemClock, WorkspaceId,
 };
-
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
+use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryLog, DeliveryStatus};
 use standardwebhooks::Webhook;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

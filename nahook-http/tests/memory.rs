@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     DirectSend, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, FanOut, GcraLimiter,
     SystemClock,
 };
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
+use nahook_memory::MemoryStore;
 use nahook_supervision::Supervisor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

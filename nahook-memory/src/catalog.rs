@@ -1,10 +1,10 @@
-use super::MemoryStore;
 use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EndpointRecord,
     EventTypeRecord, KeyState, Manifest, ManifestError, Record, Snapshot, Verb, WorkspaceRecord,
 };
-
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
+
+use super::MemoryStore;
 
 #[async_trait::async_trait]
 impl Catalog for MemoryStore {

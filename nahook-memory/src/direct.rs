@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use nahook_core::{DirectDelivery, DirectPublisher, FailureKind, Timestamp};
+
 use super::MemoryStore;
 use super::state::State;
-use nahook_core::{DirectDelivery, DirectPublisher, FailureKind, Timestamp};
 
 impl DirectPublisher for MemoryStore {
     /// Queues at once, without waiting for anything: there is nothing to roll back when dropped.

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use super::MemoryStore;
 use nahook_control::{Actor, AuditEntry};
-
 use nahook_core::{
     EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, StoreError,
 };
+
+use super::MemoryStore;
 
 #[async_trait::async_trait]
 impl EndpointDirectory for MemoryStore {

@@ -1,7 +1,7 @@
-use super::MemoryStore;
 use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
-
 use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
+
+use super::MemoryStore;
 
 #[async_trait::async_trait]
 impl KeyStore for MemoryStore {

@@ -20,10 +20,10 @@ mod subscriptions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 use tokio::sync::watch;
 
 use self::state::State;
-use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 
 /// A back end in memory: every port but the rate limiter.
 ///

@@ -1,8 +1,8 @@
+use nahook_core::{DeliveryId, IdempotencyKey, Payload, StoreError, WorkspaceId};
+use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
+
 use super::MemoryStore;
 use super::state::{Row, State};
-use nahook_core::{DeliveryId, IdempotencyKey, Payload, StoreError, WorkspaceId};
-
-use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 
 #[async_trait::async_trait]
 impl DeliveryLog for MemoryStore {

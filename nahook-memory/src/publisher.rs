@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::MemoryStore;
-use super::state::{Row, State};
 use nahook_core::{
     Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, FailureKind, WorkspaceId,
 };
-
 use nahook_queue::DeliveryStatus;
+
+use super::MemoryStore;
+use super::state::{Row, State};
 
 impl DeliveryPublisher for MemoryStore {
     /// Queues at once, without waiting for anything: there is nothing to roll back when dropped.

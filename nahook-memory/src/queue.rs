@@ -2,14 +2,14 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::MemoryStore;
-use super::state::{Held, State};
 use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp};
-
 use nahook_queue::{
     DeliveryQueue, DeliveryStatus, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
     Next, Settled, Settlement,
 };
+
+use super::MemoryStore;
+use super::state::{Held, State};
 
 #[async_trait::async_trait]
 impl DeliveryQueue for MemoryStore {

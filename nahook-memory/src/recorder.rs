@@ -2,13 +2,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use nahook_control::EndpointRecord;
+use nahook_core::{StoreError, Timestamp};
+use nahook_queue::{DeliveryRecorder, DeliveryStatus, LogEntry, Standing};
+
 use super::MemoryStore;
 use super::state::{Recorded, Row, State};
-use nahook_control::EndpointRecord;
-
-use nahook_core::{StoreError, Timestamp};
-
-use nahook_queue::{DeliveryRecorder, DeliveryStatus, LogEntry, Standing};
 
 #[async_trait::async_trait]
 impl DeliveryRecorder for MemoryStore {

@@ -1,8 +1,8 @@
+use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
+use nahook_queue::{DeliveryStatus, Redelivered, Redelivery, RedeliveryRequest};
+
 use super::MemoryStore;
 use super::state::State;
-use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
-
-use nahook_queue::{DeliveryStatus, Redelivered, Redelivery, RedeliveryRequest};
 
 #[async_trait::async_trait]
 impl Redelivery for MemoryStore {

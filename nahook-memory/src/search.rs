@@ -1,9 +1,9 @@
 use std::ops::Bound;
 
-use super::MemoryStore;
 use nahook_core::StoreError;
-
 use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch};
+
+use super::MemoryStore;
 
 #[async_trait::async_trait]
 impl DeliverySearch for MemoryStore {

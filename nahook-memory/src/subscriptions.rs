@@ -1,8 +1,8 @@
+use nahook_control::EndpointRecord;
+use nahook_core::{EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore};
+
 use super::MemoryStore;
 use super::state::State;
-use nahook_control::EndpointRecord;
-
-use nahook_core::{EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore};
 
 impl SubscriptionStore for MemoryStore {
     async fn subscribers(

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use nahook_core::{Clock as _, Delivery, DeliveryPublisher as _, SystemClock};
-
 use nahook_nats::{Nats, NatsSettings};
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;

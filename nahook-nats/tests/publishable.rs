@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use nahook_core::{Clock as _, DeliveryPublisher as _, SystemClock};
-
 use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
 use nahook_queue::Next;
 use nahook_testkit::declare::payload;

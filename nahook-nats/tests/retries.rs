@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream;
 use nahook_core::{Clock as _, SystemClock};
-
 use nahook_nats::NatsSettings;
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;

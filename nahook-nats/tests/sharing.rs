@@ -11,7 +11,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use nahook_core::{Clock as _, SystemClock};
-
 use nahook_nats::{Nats, NatsSettings};
 use nahook_queue::{DeliveryQueue as _, LeaseRequest, Next};
 use nahook_testkit::declare::nth_endpoint_id;

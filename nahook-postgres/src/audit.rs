@@ -1,7 +1,6 @@
 //! Reading the audit log.
 
 use nahook_control::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery};
-
 use nahook_core::{StoreError, WorkspaceId};
 use tokio_postgres::Row;
 

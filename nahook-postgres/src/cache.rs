@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use metrics::{counter, histogram};
 use nahook_control::{KeyEntry, KeyHash};
-
 use nahook_core::{Caller, EventTypeName, FanOutScope, Subscribers, WorkspaceId};
 use tokio::time::Instant;
 

@@ -1,9 +1,9 @@
 //! Connections: how they are made, and whose the sessions behind them are.
 
-use nahook_core::Causes;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_core::Causes;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, Connection, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;

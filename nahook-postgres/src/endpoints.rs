@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nahook_control::Actor;
-
 use nahook_core::{
     BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
     SecretText, StoreError, WorkspaceId,

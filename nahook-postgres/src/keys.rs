@@ -1,7 +1,6 @@
 //! Look-up of a key's caller.
 
 use nahook_control::{KeyEntry, KeyHash, KeyStore};
-
 use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 
 use crate::catalog::row::{plan_at, state_is_disabled};

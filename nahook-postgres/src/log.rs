@@ -5,7 +5,6 @@ use std::time::Duration;
 use nahook_core::{
     DeliveryId, IdempotencyKey, MessageId, Metadata, Payload, StoreError, WorkspaceId,
 };
-
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use tokio_postgres::Row;
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use nahook_core::{DeliveryId, Event, MessageId, StoreError};
-
 use nahook_queue::{DeliveryRecorder, LogEntry, Standing};
 
 use crate::error::PgError;

@@ -1,7 +1,6 @@
 //! Queueing again what was given up.
 
 use nahook_core::{DeliveryId, StoreError, WorkspaceId};
-
 use nahook_queue::{DeliveryLog, Redelivered, Redelivery, RedeliveryRequest};
 
 use crate::error::PgError;

@@ -1,10 +1,10 @@
 //! Forgetting: events that are old enough and whose deliveries are all settled, keys, portal sessions and audit entries, a
 //! bounded number at a time.
 
-use nahook_core::Causes;
 use std::time::Duration;
 
 use metrics::counter;
+use nahook_core::Causes;
 use nahook_supervision::{Exit, Loop};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

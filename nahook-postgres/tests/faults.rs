@@ -9,9 +9,7 @@ mod support;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore};
-
 use nahook_core::{Delivery, DeliveryPublisher, FailureKind, StoreErrorKind};
-
 use nahook_queue::DeliveryLog;
 use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, workspace_id};
 use support::proxy::Proxy;

@@ -9,7 +9,6 @@ mod support;
 use std::sync::Arc;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::{FanOut, NewEvent};
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_testkit::declare::{caller, event_type_name, metadata, payload};

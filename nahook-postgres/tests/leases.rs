@@ -9,9 +9,7 @@ mod support;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::{Clock, DeliveryId, SystemClock};
-
 use nahook_postgres::PostgresStore;
 use nahook_queue::{DeliveryQueue, Lease, LeaseRequest, Next, Settled, Settlement, WorkerId};
 use nahook_testkit::ManualClock;

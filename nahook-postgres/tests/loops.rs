@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::{Delivery, DeliveryId, FailureKind, Outcome};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_supervision::{Death, Loop, Supervisor};

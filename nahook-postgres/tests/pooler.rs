@@ -9,9 +9,7 @@ mod support;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::{StoreErrorKind, SubscriptionStore};
-
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_queue::DeliveryQueue;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};

@@ -7,7 +7,6 @@
 mod support;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::{Caller, FanOut, NewEvent, Receipt};
 use nahook_postgres::PostgresStore;
 use nahook_testkit::declare::{Workspace, caller, event_type_name, metadata, payload};

@@ -9,9 +9,7 @@ mod support;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, CatalogError, KeyHash, KeyStore};
-
 use nahook_core::{Caller, Plan, Rate, RateLimiter, StoreErrorKind, SubscriptionStore};
-
 use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_queue::DeliveryQueue;
 use nahook_testkit::declare::{caller, event_type_name, scope};

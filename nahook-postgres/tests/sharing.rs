@@ -11,11 +11,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use nahook_control::{ApiKeySpec, ApplyMode, Catalog, KeyHash, KeyState, KeyStore};
-
 use nahook_core::{
     ApiKeyId, Clock, DeliveryId, DirectOutcome, DirectPublisher, SubscriptionStore, SystemClock,
 };
-
 use nahook_postgres::PostgresStore;
 use nahook_queue::{DeliveryQueue, LeaseRequest, Next, Settled, Settlement, WorkerId};
 use nahook_testkit::declare::{Workspace, direct, endpoint_id, event_type_name, scope};

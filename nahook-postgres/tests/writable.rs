@@ -7,9 +7,7 @@
 mod support;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::StoreErrorKind;
-
 use nahook_queue::DeliveryQueue;
 use nahook_supervision::{Death, Loop};
 use nahook_testserver::PostgresServer;

@@ -1,13 +1,13 @@
 //! What became of deliveries, for people who ask.
 
-use crate::Attempt;
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-
 use nahook_core::{
     DeliveryId, EndpointId, EventTypeId, IdempotencyKey, MessageId, Metadata, Payload, StoreError,
     Timestamp, WorkspaceId,
 };
+
+use crate::Attempt;
 
 /// Where a delivery stands (contract, section 2).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

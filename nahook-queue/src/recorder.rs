@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{Attempt, DeliveryStatus};
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-
 use nahook_core::{DeliveryId, EndpointId, Event, StoreError, Timestamp};
+
+use crate::{Attempt, DeliveryStatus};
 
 /// One thing that happened to a delivery, complete in itself: it brings its event, so that none depends on another.
 #[derive(Clone, Debug, Eq, PartialEq)]

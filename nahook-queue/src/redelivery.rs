@@ -1,10 +1,10 @@
 //! Queueing again what was given up.
 
-use crate::DeliveryStatus;
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-
 use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
+
+use crate::DeliveryStatus;
 
 /// What became of asking for a further attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,10 +1,10 @@
 //! Lists of deliveries, for people who ask.
 
-use crate::{DeliveryRecord, DeliveryStatus};
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-
 use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
+
+use crate::{DeliveryRecord, DeliveryStatus};
 
 /// Which of an endpoint's deliveries are asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog as _};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{Delivery, DeliveryPublisher, FailureKind, StoreErrorKind, Timestamp};
-
+use nahook_memory::MemoryStore;
 use nahook_queue::{
     DeliveryLog as _, DeliveryStatus, LogEntry, LoggedPublisher, RecorderBuffer,
     RecorderBufferSettings, Standing,

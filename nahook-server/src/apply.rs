@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nahook_control::{ApplyMode, Catalog as _, Change, Manifest, Record, Verb};
-
 use nahook_core::{EndpointKind, SecretText};
 
 use crate::backend::Backend;

@@ -8,16 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use nahook_control::{Catalog, KeyStore, ManagementStore};
-use nahook_memory::MemoryStore;
-
-use nahook_control::Management;
-
+use nahook_control::{Catalog, KeyStore, Management, ManagementStore};
 use nahook_core::{
     Causes, DynDeliveryPublisher, DynDirectPublisher, DynRateLimiter, DynSubscriptionStore,
     EndpointDirectory, GcraLimiter, SecretText, StoreError, SystemClock,
 };
-
+use nahook_memory::MemoryStore;
 use nahook_nats::{Nats, NatsSettings, NotPublishable};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_queue::{

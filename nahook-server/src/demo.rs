@@ -9,11 +9,9 @@ use nahook_control::{
     ApiKeySpec, ApplyMode, Catalog as _, EndpointSpec, EventTypeSpec, Manifest, Record,
     WorkspaceSpec,
 };
-
 use nahook_core::{
     DeliveryId, EndpointId, EventTypeName, Metadata, Payload, SecretText, WorkspaceId,
 };
-
 use nahook_delivery::Signer;
 use nahook_queue::{DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 use nahook_supervision::Supervisor;

@@ -3,7 +3,6 @@
 use std::future::ready;
 
 use nahook_control::{ApplyMode, Catalog as _, Change, Manifest, Record, WorkspaceSpec};
-
 use nahook_core::{SecretText, WorkspaceId};
 
 use crate::backend::Backend;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use nahook_control::{CatalogError, ManagementError};
-
 use nahook_core::{Causes, StoreError};
 use thiserror::Error;
 

@@ -7,7 +7,6 @@ use nahook_control::{
     ApiKeySpec, ApplyMode, Catalog as _, CatalogError, Change, EndpointSpec, EventTypeSpec,
     ManagementTokenSpec, Manifest, Record, WorkspaceRecord, WorkspaceSpec,
 };
-
 use nahook_core::{EndpointId, EventTypeName, SecretText, WorkspaceId};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;

@@ -8,9 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nahook_control::Actor;
-
 use nahook_core::{EndpointId, EventTypeId, EventTypeRef, WorkspaceId};
-
 use nahook_queue::{DeliveryRecorder as _, LogEntry};
 
 use self::line::Line;

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nahook_control::{Actor, ApiKeySpec, KeyState, ManagementError, WorkspaceSpec};
-
 use nahook_core::{ApiKeyId, EndpointId};
 
 use crate::backend::Backend;

@@ -8,11 +8,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use nahook_control::Catalog as _;
-
 use nahook_core::{
     Causes, DirectSend, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings, SecretText,
 };
-
 use nahook_delivery::{
     AddressPolicy, HttpTransport, Signer, TransportSettings, TransportSetupError, Worker,
     WorkerSettings, tls,

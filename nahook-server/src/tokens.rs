@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nahook_control::{Actor, KeyState, ManagementError, ManagementTokenSpec, WorkspaceSpec};
-
 use nahook_core::ManagementTokenId;
 
 use crate::backend::Backend;

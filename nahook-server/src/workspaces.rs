@@ -1,10 +1,9 @@
 //! Helps the commands that manage keys and tokens.
 
-use nahook_control::{KeyState, WorkspaceRecord};
+use nahook_control::{Catalog as _, KeyState, WorkspaceRecord};
 
 use crate::ServerError;
 use crate::backend::Backend;
-use nahook_control::Catalog as _;
 
 /// The workspace with that id or name, or all of them.
 pub(crate) async fn chosen(

@@ -16,15 +16,13 @@ use std::time::{Duration, Instant};
 use nahook::types::TriggerOptions;
 use nahook::{NahookClient, NahookError};
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     Delivery, DeliveryPublisher, DirectSend, Event, EventTypeName, FailureKind, FanOut,
     FanOutScope, FanOutSettings, GcraLimiter, StoreError, Subscribers, SubscriptionStore,
     SystemClock,
 };
-
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
+use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryQueue as _, LeaseRequest, WorkerId};
 use serde_json::json;
 use tokio::net::TcpListener;

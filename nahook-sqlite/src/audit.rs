@@ -1,7 +1,6 @@
 //! The audit log: written with what it tells of, and read page by page.
 
 use nahook_control::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery};
-
 use nahook_core::WorkspaceId;
 use rusqlite::{Connection, Row, params};
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nahook_control::{Actor, AuditEntry};
-
 use nahook_core::{
     BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, IdSource,
     SecretText, StoreError, Timestamp, WorkspaceId,

@@ -1,7 +1,6 @@
 //! Look-up of a key's caller.
 
 use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
-
 use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension};
 

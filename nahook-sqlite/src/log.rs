@@ -4,7 +4,6 @@ use bytes::Bytes;
 use nahook_core::{
     DeliveryId, EndpointId, IdempotencyKey, Metadata, Payload, StoreError, WorkspaceId,
 };
-
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 

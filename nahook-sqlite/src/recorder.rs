@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use nahook_core::{MessageId, StoreError};
-
 use nahook_queue::{Attempt, DeliveryRecorder, LogEntry, Standing};
 use rusqlite::{Connection, params};
 

@@ -1,7 +1,6 @@
 //! Queueing again what was given up.
 
 use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
-
 use nahook_queue::{Redelivered, Redelivery, RedeliveryRequest};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;

@@ -5,7 +5,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nahook_control::KeyState;
-
 use nahook_core::{EndpointKind, MessageId, Plan, Rate, Timestamp};
 use rusqlite::Row;
 use rusqlite::ToSql;

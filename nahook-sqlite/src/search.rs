@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use foldhash::HashSet;
 use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
-
 use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nahook_core::{Clock, IdSource, StoreError, Timestamp};
-
 use nahook_queue::LeaseToken;
 use nahook_supervision::{Loop, Supervisor};
 

@@ -7,7 +7,6 @@
 mod support;
 
 use nahook_control::{ApiKeySpec, ApplyMode, Catalog, EndpointSpec, KeyHash, KeyState, KeyStore};
-
 use nahook_core::{EndpointDirectory, HealthReport, HealthState, SubscriptionStore};
 use nahook_testkit::declare::{
     Workspace, api_key_id, endpoint, endpoint_id, event_type_name, scope,

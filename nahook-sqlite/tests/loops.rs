@@ -12,9 +12,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use nahook_control::Catalog;
-
 use nahook_core::{DeliveryId, EndpointDirectory, Rate, RateLimiter, SubscriptionStore};
-
 use nahook_queue::{DeliveryLog, DeliveryQueue, Next, Settled, Settlement};
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Death, Loop, Supervisor};

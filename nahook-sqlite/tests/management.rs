@@ -13,17 +13,14 @@ use std::time::Duration;
 
 use nahook_control::{
     Actor, ActorKind, ApplicationPatch, ApplyMode, AuditEntry, AuditQuery, Catalog, EndpointPatch,
-    KeyState, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment,
+    KeyState, Management, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment,
     NewPortalSession, Select,
 };
-use nahook_memory::MemoryStore;
-
-use nahook_control::Management;
-
 use nahook_core::{
     ApplicationId, EndpointDirectory, EndpointId, EnvironmentId, EventTypeId, HealthReport,
     HealthState, IdSource, ManagementTokenId, SecretText, WorkspaceId,
 };
+use nahook_memory::MemoryStore;
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::declare::{
     Workspace, endpoint_id, event_type_id, event_type_name, manifest, workspace_id,

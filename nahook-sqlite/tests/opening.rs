@@ -15,9 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-
 use nahook_core::{FailureKind, StoreErrorKind};
-
 use nahook_queue::DeliveryQueue;
 use nahook_sqlite::{OpenError, Role, SqliteSettings, SqliteStore};
 use nahook_testkit::declare::Workspace;

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nahook_core::{DeliveryId, StoreErrorKind};
-
 use nahook_queue::{
     Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus,
     LeaseRequest, Next, Settled, Settlement, WorkerId,

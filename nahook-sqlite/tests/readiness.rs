@@ -12,7 +12,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use nahook_core::{EndpointDirectory, FailureKind, StoreErrorKind, SubscriptionStore};
-
 use nahook_queue::{DeliveryLog, DeliveryQueue};
 use nahook_sqlite::SqliteStore;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};

@@ -11,13 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{
-    Actor, ApplyMode, AuditQuery, Catalog, ManagementStore, NewApplication, NewPortalSession,
+    Actor, ApplyMode, AuditQuery, Catalog, Management, ManagementStore, NewApplication,
+    NewPortalSession,
 };
-
-use nahook_control::Management;
-
 use nahook_core::{Clock, Delivery, DeliveryId, DeliveryPublisher};
-
 use nahook_queue::{
     Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecorder, DeliverySearch, LogEntry,
     Next, Redelivered, Redelivery, Settlement, Standing,

@@ -10,13 +10,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, KeyHash, KeyState, KeyStore};
-
 use nahook_core::{
     Allowance, Caller, DeliveryId, DeliveryPublisher, EndpointDirectory, FailureKind, FanOut,
     Grant, HealthReport, HealthState, NewEvent, Outcome, RateLimiter, StoreError,
     SubscriptionStore, Timestamp, TriggerError, Verdict,
 };
-
 use nahook_queue::DeliveryLog;
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;

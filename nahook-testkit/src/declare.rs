@@ -22,7 +22,6 @@
 )]
 
 use nahook_control::{EndpointSpec, EnvironmentSpec, EventTypeSpec, Manifest, WorkspaceSpec};
-
 use nahook_core::{
     ApiKeyId, Caller, Delivery, DirectDelivery, EndpointId, EnvironmentId, Event, EventTypeId,
     EventTypeName, FanOutScope, IdempotencyKey, MessageId, Metadata, NewEvent, Payload, Plan,

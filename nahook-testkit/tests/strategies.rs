@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{EventTypeName, IdSource, Payload};
+use nahook_memory::MemoryStore;
 use nahook_testkit::{ManualClock, SeededIds, strategy};
 use proptest::prelude::*;
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::{self, consumer::pull};
 use futures_util::StreamExt as _;
 use nahook_core::{Clock as _, DeliveryPublisher as _, SystemClock};
-
 use nahook_nats::{Nats, NatsSettings, connect};
 use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
 use nahook_testserver::NatsServer;

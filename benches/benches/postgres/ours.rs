@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 
 use nahook_benches::event;
 use nahook_control::{ApplyMode, Catalog, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec};
-
 use nahook_core::{
     Clock, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName, FanOutScope,
     MessageId, NewEvent, Outcome, SubscriptionStore, SystemClock, WorkspaceId,
 };
-
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_queue::{
     Attempt, DeliveryQueue, LeaseRequest, LeasedDelivery, Next, Settlement, WorkerId,

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{DirectSend, DynRateLimiter, FanOut, GcraLimiter, SystemClock};
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
 use nahook_http::{
     Ingestion, IngestionEngine, SendEngine, ServeSettings, ingestion_router, with_fallbacks,
 };
+use nahook_memory::MemoryStore;
 use tokio::net::TcpListener;
 
 use crate::Failure;

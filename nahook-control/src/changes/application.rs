@@ -1,11 +1,12 @@
 //! Applications.
 
+use nahook_core::{ApplicationId, WorkspaceId};
+
 use super::planner::{Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::manifest::ApplicationSpec;
 use crate::record::ApplicationRecord;
 use crate::rules;
-use nahook_core::{ApplicationId, WorkspaceId};
 
 const WHAT: &str = "application";
 

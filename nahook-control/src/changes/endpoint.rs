@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use nahook_core::{BasicAuth, EndpointId, EndpointKind, SecretText, SubscriptionId, WorkspaceId};
 use serde_json::{Map, Value};
 
 use super::planner::{DEFAULT_SLUG, Planner, put};
@@ -9,7 +10,6 @@ use super::{ManifestError, Record, Verb};
 use crate::manifest::EndpointSpec;
 use crate::record::{EndpointRecord, SubscriptionRecord};
 use crate::{rules, secrets};
-use nahook_core::{BasicAuth, EndpointId, EndpointKind, SecretText, SubscriptionId, WorkspaceId};
 
 impl Planner<'_> {
     pub(super) fn endpoint(

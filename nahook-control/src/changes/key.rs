@@ -1,13 +1,13 @@
 //! Keys and tokens.
 
+use nahook_core::{ApiKeyId, ManagementTokenId, SecretText, WorkspaceId};
+
 use super::planner::{Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::KeyHash;
 use crate::{manifest::ApiKeySpec, manifest::ManagementTokenSpec};
 use crate::{record::ApiKeyRecord, record::KeyState, record::ManagementTokenRecord};
 use crate::{rules, secrets};
-
-use nahook_core::{ApiKeyId, ManagementTokenId, SecretText, WorkspaceId};
 
 impl Planner<'_> {
     pub(super) fn api_key(

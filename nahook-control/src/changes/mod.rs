@@ -9,6 +9,7 @@ mod workspace;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use nahook_core::{EventTypeId, IdSource, SecretText, Timestamp};
 use thiserror::Error;
 
 use self::planner::Planner;
@@ -18,7 +19,6 @@ use super::record::{
     ManagementTokenRecord, PortalSessionRecord, PublicationRecord, SubscriptionRecord,
     WorkspaceRecord,
 };
-use nahook_core::{EventTypeId, IdSource, SecretText, Timestamp};
 
 /// Existing rows, each kind in the order of its making: of the workspaces that a manifest names, or what a
 /// [selection](crate::Select) asked for.

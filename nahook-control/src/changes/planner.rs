@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use nahook_core::{
+    ApplicationId, EnvironmentId, EventTypeId, EventTypeName, IdSource, MessageId, SecretText,
+    Timestamp, WorkspaceId,
+};
+
 use super::endpoint::name_of;
 use super::{Change, ManifestError, Record, Snapshot, Verb};
 use crate::EndpointRecord;
 use crate::limits::ENVIRONMENTS_MAX;
 use crate::{manifest::EnvironmentSpec, manifest::Manifest, manifest::WorkspaceSpec};
-
-use nahook_core::{
-    ApplicationId, EnvironmentId, EventTypeId, EventTypeName, IdSource, MessageId, SecretText,
-    Timestamp, WorkspaceId,
-};
 
 /// The environment that every workspace has.
 pub(super) const DEFAULT_SLUG: &str = "production";

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use nahook_core::{EnvironmentId, EventTypeId, Plan, Rate, WorkspaceId};
+
 use super::planner::{DEFAULT_SLUG, Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::rules;
@@ -14,7 +16,6 @@ use crate::{
     record::EnvironmentRecord, record::EventTypeRecord, record::PublicationRecord,
     record::WorkspaceRecord,
 };
-use nahook_core::{EnvironmentId, EventTypeId, Plan, Rate, WorkspaceId};
 
 const DEFAULT_NAME: &str = "Production";
 /// The largest payload cap a plan may have: a request is held in memory while it is read.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use nahook_core::{ApplicationId, StoreError, WorkspaceId};
+
 use super::Management;
 use super::endpoints::check_texts;
 use crate::limits::NAME_LEN_MAX;
@@ -9,8 +11,6 @@ use crate::rules;
 use crate::{
     Actor, ApplicationRecord, EndpointRecord, ManagementError, ManagementStore, Record, Select,
 };
-
-use nahook_core::{ApplicationId, StoreError, WorkspaceId};
 
 /// An application to be made.
 #[derive(Clone, Debug)]

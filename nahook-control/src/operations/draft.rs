@@ -1,13 +1,13 @@
 //! A decision in the making.
 
-use crate::{
-    Actor, ApplicationRecord, AuditEntry, Change, EndpointRecord, EnvironmentRecord,
-    EventTypeRecord, ManagementError, Planned, Record, Snapshot, Verb,
-};
-
 use nahook_core::{
     ApplicationId, EndpointId, EnvironmentId, EventTypeId, IdSource, MessageId, SecretText,
     Timestamp, WorkspaceId,
+};
+
+use crate::{
+    Actor, ApplicationRecord, AuditEntry, Change, EndpointRecord, EnvironmentRecord,
+    EventTypeRecord, ManagementError, Planned, Record, Snapshot, Verb,
 };
 
 /// What is known, and what has been decided so far; every change gets its entry in the audit log.

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
+use nahook_core::{EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
+
 use super::Management;
 use crate::{EndpointRecord, ManagementError, ManagementStore, Select, Snapshot};
-
-use nahook_core::{EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
 
 /// What a trigger would do now.
 #[derive(Clone, Debug, Eq, PartialEq)]

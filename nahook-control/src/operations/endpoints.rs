@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nahook_core::{
+    ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, Metadata, SecretText,
+    StoreError, WorkspaceId,
+};
 use serde_json::{Map, Value};
 
 use super::Management;
@@ -11,11 +15,6 @@ use crate::rules;
 use crate::{
     Actor, EndpointRecord, ManagementError, ManagementStore, Record, RetiredSecret, Select,
     new_signing_secret,
-};
-
-use nahook_core::{
-    ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, Metadata, SecretText,
-    StoreError, WorkspaceId,
 };
 
 /// How long a secret that was rotated out goes on signing beside the new one (contract, section 2).

@@ -1,13 +1,13 @@
 //! Environments, and which event types each publishes.
 
+use nahook_core::{EnvironmentId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
+
 use super::Management;
 use crate::limits::ENVIRONMENTS_MAX;
 use crate::rules;
 use crate::{
     Actor, EnvironmentRecord, ManagementError, ManagementStore, PublicationRecord, Record, Select,
 };
-
-use nahook_core::{EnvironmentId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
 /// An environment to be made.
 #[derive(Clone, Debug)]

@@ -1,8 +1,7 @@
 //! Why something was not done.
 
-use thiserror::Error;
-
 use nahook_core::StoreError;
+use thiserror::Error;
 
 /// Why an operation was refused or failed. Unless it is [`Store`](Self::Store), nothing has changed.
 #[derive(Debug, Error)]

@@ -1,10 +1,10 @@
 //! Event types.
 
+use nahook_core::{EventTypeId, EventTypeName, StoreError, WorkspaceId};
+
 use super::Management;
 use super::endpoints::check_texts;
 use crate::{Actor, EventTypeRecord, ManagementError, ManagementStore, Record, Select, Snapshot};
-
-use nahook_core::{EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
 /// An event type, and how many endpoints are subscribed to it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,14 +1,14 @@
 //! Ingestion keys and management tokens: shown once, stored as hashes.
 
+use nahook_core::{
+    ApiKeyId, EndpointId, EnvironmentId, ManagementTokenId, SecretText, StoreError, WorkspaceId,
+};
+
 use super::Management;
 use super::applications::check_name;
 use crate::{
     Actor, ApiKeyRecord, KeyHash, KeyState, ManagementError, ManagementStore,
     ManagementTokenRecord, Record, Select, new_api_key, new_management_token,
-};
-
-use nahook_core::{
-    ApiKeyId, EndpointId, EnvironmentId, ManagementTokenId, SecretText, StoreError, WorkspaceId,
 };
 
 /// An ingestion key to be made.

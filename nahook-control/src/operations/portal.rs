@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nahook_core::{ApplicationId, Metadata, SecretText, WorkspaceId};
+
 use super::Management;
 use crate::limits::PORTAL_METADATA_KEYS_MAX;
 use crate::{
     Actor, KeyHash, ManagementError, ManagementStore, PortalRole, PortalSessionRecord, Record,
     Select,
 };
-
-use nahook_core::{ApplicationId, Metadata, SecretText, WorkspaceId};
 
 /// Until when the code may be exchanged (contract, section 2).
 const CODE_LASTS: Duration = Duration::from_mins(5);

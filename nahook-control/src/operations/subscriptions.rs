@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use nahook_core::{EndpointId, EventTypeId, EventTypeName, SubscriptionId, WorkspaceId};
+
 use super::Management;
 use crate::{Actor, ManagementError, ManagementStore, Record, Select, SubscriptionRecord};
-
-use nahook_core::{EndpointId, EventTypeId, EventTypeName, SubscriptionId, WorkspaceId};
 
 /// A subscription, and the name of its event type.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{ApplicationPatch, AuditQuery, EndpointPatch, NewApplication, NewEnvironment};
-
 use nahook_core::SecretText;
 use serde_json::{Map, Value};
 

@@ -1,11 +1,9 @@
 //! Dry runs say what a trigger does.
 
-use nahook_control::{EndpointPatch, NewEndpoint, NewEnvironment};
 use nahook_control::{
-    WouldBe::Inactive, WouldBe::NotSubscribed, WouldBe::OtherEnvironment, WouldBe::Queued,
-    WouldBe::Unpublished,
+    EndpointPatch, NewEndpoint, NewEnvironment, WouldBe::Inactive, WouldBe::NotSubscribed,
+    WouldBe::OtherEnvironment, WouldBe::Queued, WouldBe::Unpublished,
 };
-
 use nahook_core::{Caller, EnvironmentId, EventTypeId, FanOutScope, SubscriptionStore};
 use nahook_testkit::declare::{caller, event_type_name};
 

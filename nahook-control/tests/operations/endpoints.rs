@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use nahook_control::{
     EndpointPatch, EndpointRecord, ManagementError, NewEndpoint, signing_secret_is_valid,
 };
-
 use nahook_core::{EndpointKind, EnvironmentId, SecretText};
 use serde_json::json;
 

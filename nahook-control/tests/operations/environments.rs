@@ -1,7 +1,6 @@
 //! Environments and visibility.
 
 use nahook_control::{NewApiKey, NewEndpoint, NewEnvironment};
-
 use nahook_core::EnvironmentId;
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};

@@ -1,7 +1,6 @@
 //! Keys and tokens that are disabled, enabled and revoked: each for itself.
 
 use nahook_control::{KeyState, NewApiKey};
-
 use nahook_core::ApiKeyId;
 
 use crate::{Shop, expect_not_found};

@@ -19,12 +19,11 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use nahook_control::{Actor, ApplyMode, Catalog, EndpointRecord, ManagementError, NewEndpoint};
-use nahook_memory::MemoryStore;
-
-use nahook_control::Management;
-
+use nahook_control::{
+    Actor, ApplyMode, Catalog, EndpointRecord, Management, ManagementError, NewEndpoint,
+};
 use nahook_core::{EventTypeId, WorkspaceId};
+use nahook_memory::MemoryStore;
 use nahook_testkit::declare::{Workspace, event_type_name, workspace_id};
 use nahook_testkit::{ManualClock, SeededIds};
 

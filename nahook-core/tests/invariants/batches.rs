@@ -6,14 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     Allowance, Caller, DirectSend, EndpointId, EventTypeId, EventTypeName, FanOut, FanOutScope,
     FanOutSettings, GcraLimiter, Grant, NewEvent, NewSend, Payload, Plan, Rate, RateLimiter,
     SendError, StoreError, Subscribers, SubscriptionStore, Timestamp, TriggerError, Verdict,
 };
-
+use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::declare::{self, Workspace, caller, endpoint_id, idempotency_key};
 use nahook_testkit::{FaultScript, FaultyPublisher, RecordingPublisher, SeededIds, TokioClock};

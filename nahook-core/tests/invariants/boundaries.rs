@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{Delivery, FanOut, GcraLimiter, NewEvent, TriggerError};
-
+use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryLog, DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::{SeededIds, TokioClock};
 use proptest::collection::vec;

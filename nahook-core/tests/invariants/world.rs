@@ -1,7 +1,6 @@
 //! Several workspaces that use the same names, in a real store.
 
 use nahook_control::{EndpointSpec, EnvironmentSpec, EventTypeSpec, Manifest, WorkspaceSpec};
-
 use nahook_core::{ApiKeyId, Caller, EndpointId, EnvironmentId, EventTypeName, Plan, WorkspaceId};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nahook_core::{Clock, EndpointKind, EndpointTarget, HealthState, IdSource, Timestamp};
-
 use nahook_queue::{Attempt, LeasedDelivery, Next};
 use tokio::time::{Instant, timeout};
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 use nahook_core::DeliveryId;
-
 use nahook_queue::{Lease, LeasedDelivery};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;

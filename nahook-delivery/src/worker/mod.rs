@@ -25,7 +25,6 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use nahook_core::{Clock, EndpointDirectory, IdSource, RandomIds, SystemClock};
-
 use nahook_queue::DeliveryQueue;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::runtime::Handle;

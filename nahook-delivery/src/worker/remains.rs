@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use nahook_core::EndpointDirectory;
-
 use nahook_queue::{Attempt, DeliveryQueue, Next, Settlement};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};

@@ -10,7 +10,6 @@ use foldhash::HashMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use nahook_core::{BasicAuth, EndpointId, EndpointKind, EndpointTarget, SecretText, Timestamp};
-
 use nahook_queue::LeasedDelivery;
 
 use crate::signature::Signer;

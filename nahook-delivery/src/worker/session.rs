@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{EndpointDirectory, EndpointId, HealthReport, StoreError};
-
 use nahook_queue::{
     Attempt, DeliveryQueue, Lease, LeaseBatch, Next, Settled, Settlement, WorkerId,
 };

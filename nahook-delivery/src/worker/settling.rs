@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nahook_core::{StoreError, StoreErrorKind};
-
 use nahook_queue::{DeliveryQueue, Settled, Settlement};
 
 use super::calls::bounded;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nahook_core::{Clock, EndpointId};
-
 use nahook_delivery::WorkerSettings;
 use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use nahook_core::{EndpointDirectory, EndpointId, EndpointTarget, HealthReport, StoreError};
 use nahook_memory::MemoryStore;
-
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 /// Fault of a call.

@@ -3,10 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use nahook_control::EndpointSpec;
-
-use nahook_core::{Clock, EndpointId, EndpointKind, HealthState};
-
-use nahook_core::{EndpointDirectory, HealthReport};
+use nahook_core::{Clock, EndpointDirectory, EndpointId, EndpointKind, HealthReport, HealthState};
 use nahook_delivery::{RetryAfter, RetrySchedule, Signer, TransportError, WorkerSettings};
 use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;

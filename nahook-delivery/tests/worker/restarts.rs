@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nahook_core::{Clock, Timestamp};
-
 use nahook_delivery::{Worker, WorkerSettings};
 use nahook_queue::DeliveryStatus;
 use nahook_supervision::{Death, Loop, Supervisor};

@@ -8,18 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use nahook_control::{ApplyMode, Catalog, EndpointSpec, Manifest, WorkspaceSpec};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{
     Clock, Delivery, DeliveryId, DeliveryPublisher, EndpointDirectory, EndpointId, EndpointTarget,
     Event, EventTypeId, EventTypeName, IdSource, MessageId, Metadata, NewEvent, Payload, RandomIds,
     WorkspaceId,
 };
-
 use nahook_delivery::{
     OutboundRequest, OutboundResponse, RetryAfter, Transport, TransportError, Worker, WorkerReport,
     WorkerSettings,
 };
+use nahook_memory::MemoryStore;
 use nahook_queue::{AttemptRecord, DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryStatus};
 use nahook_testkit::TokioClock;
 use tokio::sync::oneshot;

@@ -2,7 +2,6 @@
 
 use axum::http::{HeaderMap, header};
 use nahook_control::{API_KEY_PREFIX, KeyEntry, KeyHash, KeyStore};
-
 use nahook_core::{Caller, Causes};
 
 use crate::ApiError;

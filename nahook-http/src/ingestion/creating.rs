@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use nahook_control::{Catalog, CatalogError};
-
 use nahook_core::{EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore};
 
 /// A subscription store in which every event type exists: an unknown one is created, with no subscribers yet.

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::post;
 use nahook_control::KeyStore;
-
 use nahook_core::{
     DirectSend, DynDeliveryPublisher, DynDirectPublisher, DynRateLimiter, DynSubscriptionStore,
     EndpointDirectory, FanOut,

@@ -4,12 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_control::{KeyStore, ManagementStore};
-
-use nahook_control::Management;
-
+use nahook_control::{KeyStore, Management, ManagementStore};
 use nahook_core::{Clock, DynDirectPublisher, EndpointDirectory, SystemClock, Timestamp};
-
 use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
 
 use super::lists::Lists;

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{ApplicationPatch, ApplicationRecord};
-
 use nahook_core::ApplicationId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -6,7 +6,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nahook_core::{DeliveryId, EndpointId, WorkspaceId};
-
 use nahook_queue::DeliveryStatus;
 use sha2::{Digest as _, Sha256};
 

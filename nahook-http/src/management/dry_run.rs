@@ -1,7 +1,6 @@
 //! Dry runs for operators: the endpoints that would get an event.
 
 use nahook_control::WouldBe;
-
 use nahook_core::{EndpointId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{EndpointPatch, EndpointRecord, NewEndpoint};
-
 use nahook_core::{ApplicationId, EndpointKind, EnvironmentId, SecretText};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,7 +1,6 @@
 //! `/environments`.
 
 use nahook_control::EnvironmentRecord;
-
 use nahook_core::EnvironmentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -5,7 +5,6 @@
 )]
 
 use nahook_control::EventTypeView;
-
 use nahook_core::{EventTypeId, EventTypeName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,7 +1,6 @@
 //! `/api-keys`: ingestion keys, for operators.
 
 use nahook_control::{ApiKeyRecord, KeyState, NewApiKey};
-
 use nahook_core::ApiKeyId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

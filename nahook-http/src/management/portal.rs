@@ -1,7 +1,6 @@
 //! `/applications/{applicationId}/portal`.
 
 use nahook_control::{NewPortalSession, PortalRole};
-
 use nahook_core::ApplicationId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,7 +1,6 @@
 //! Maps refusals of the management operations to errors of the API.
 
 use nahook_control::ManagementError;
-
 use nahook_core::{Causes, StoreError};
 
 use crate::ApiError;

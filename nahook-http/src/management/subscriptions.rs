@@ -1,7 +1,6 @@
 //! `/endpoints/{endpointId}/subscriptions`.
 
 use nahook_control::SubscriptionView;
-
 use nahook_core::{EndpointId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

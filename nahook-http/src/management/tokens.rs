@@ -1,7 +1,6 @@
 //! `/management-tokens`, for operators.
 
 use nahook_control::{KeyState, ManagementTokenRecord};
-
 use nahook_core::ManagementTokenId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -5,9 +5,10 @@ pub(crate) mod ingestion;
 
 pub(crate) use self::components::Components;
 
-use crate::problem::Problem;
 use nahook_core::Metadata;
 use serde_json::{Value, json};
+
+use crate::problem::Problem;
 
 /// Which of the two APIs an operation belongs to: they take different secrets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,12 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{KeyHash, KeyStore as _};
-
 use nahook_core::{EventTypeName, FanOut, GcraLimiter, Metadata, NewEvent, Payload, Timestamp};
-
 use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use crate::support::{Bench, KEY, ids};
 

@@ -8,12 +8,11 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use bytes::Bytes;
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-use nahook_memory::MemoryStore;
-
 use nahook_core::{Clock, DynDirectPublisher, IdSource, RandomIds, Timestamp};
 use nahook_http::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, with_fallbacks,
 };
+use nahook_memory::MemoryStore;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 

@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{DirectDelivery, DirectPublisher, FailureKind};
-
 use nahook_queue::{DeliveryQueue as _, LeaseRequest, WorkerId};
 use serde_json::json;
 

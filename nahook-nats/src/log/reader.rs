@@ -7,7 +7,6 @@ use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt as _;
 use metrics::counter;
 use nahook_core::{Causes, StoreErrorKind};
-
 use nahook_queue::{DeliveryRecorder, LogEntry};
 use nahook_supervision::Exit;
 use tokio::time::sleep;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nahook_core::{MessageId, Timestamp};
-
 use nahook_queue::{Attempt, LogEntry, Standing};
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,6 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use nahook_core::{DeliveryId, EndpointId, MessageId, Timestamp};
-
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, LeasedDelivery, WorkerId};
 
 use super::backlog::Backlog;

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::StoreError;
-
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 use nahook_supervision::{Exit, Loop};
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use nahook_core::{StoreError, Timestamp};
-
 use nahook_queue::{Next, Settled, Settlement};
 
 use super::hub::Hub;

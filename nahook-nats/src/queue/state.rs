@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_nats::Subject;
 use nahook_core::{DeliveryId, EndpointId, Event, Timestamp};
-
 use nahook_queue::{LeaseToken, WorkerId};
 use tokio::time::Instant;
 

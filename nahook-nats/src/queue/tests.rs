@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use nahook_core::{DeliveryId, Event, Timestamp};
-
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 use nahook_testkit::declare::{self, nth_endpoint_id};
 

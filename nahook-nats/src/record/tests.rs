@@ -1,9 +1,8 @@
-use bytes::Bytes;
-use nahook_testkit::declare;
-
 use std::sync::Arc;
 
+use bytes::Bytes;
 use nahook_core::{DeliveryId, Event, Timestamp};
+use nahook_testkit::declare;
 
 use super::*;
 

@@ -8,12 +8,10 @@ pub(crate) mod servers;
 use std::time::Duration;
 
 use nahook_control::Manifest;
-
 use nahook_core::{
     Clock, Delivery, DeliveryId, DeliveryPublisher, Event, Outcome, StoreError, SystemClock,
     Timestamp,
 };
-
 use nahook_nats::{Nats, NatsPublisher, NatsQueue, NatsSettings, connect};
 use nahook_queue::{
     Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery, Next, Settled,
@@ -21,7 +19,6 @@ use nahook_queue::{
 };
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 use nahook_testkit::{HeldDelivery, ManualClock, PublisherHarness, QueueHarness};
-
 use tokio::time::Instant;
 
 use self::proxy::Proxy;

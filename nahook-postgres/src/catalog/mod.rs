@@ -12,7 +12,6 @@ use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
     KeyState, ManagementError, Manifest, Record, Verb, WorkspaceRecord,
 };
-
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
 
 use crate::error::PgError;

@@ -5,7 +5,6 @@ use nahook_control::{
     ManagementTokenRecord, PublicationRecord, RetiredSecret, Snapshot, SubscriptionRecord,
     WorkspaceRecord,
 };
-
 use nahook_core::{BasicAuth, SecretText, WorkspaceId};
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;

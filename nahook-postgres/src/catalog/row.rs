@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nahook_control::{KeyHash, KeyState, PortalRole};
-
 use nahook_core::{EndpointKind, Plan, Rate};
 use tokio_postgres::Row;
 

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use nahook_control::{Select, Snapshot};
-
 use nahook_core::WorkspaceId;
 use tokio_postgres::Row;
 

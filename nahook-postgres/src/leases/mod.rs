@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nahook_core::{DeliveryId, EndpointId, Timestamp};
-
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 
 pub(crate) use self::events::EventFields;

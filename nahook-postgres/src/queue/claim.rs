@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use nahook_core::{DeliveryId, EndpointId, Timestamp};
-
 use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 

@@ -6,7 +6,6 @@ mod settle;
 use std::time::Duration;
 
 use nahook_core::StoreError;
-
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use crate::store::PostgresStore;

@@ -8,10 +8,10 @@ mod job;
 mod lone;
 mod together;
 
-use nahook_core::Causes;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_core::Causes;
 use nahook_supervision::{Exit, Loop};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

@@ -3,15 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_control::{Actor, AuditQuery, KeyHash, KeyStore};
-
-use nahook_control::Management;
-
+use nahook_control::{Actor, AuditQuery, KeyHash, KeyStore, Management};
 use nahook_core::{
     Caller, Clock, Delivery, DeliveryPublisher, EndpointDirectory, Event, HealthReport,
     HealthState, NewEvent, Outcome, Plan, Rate, RateLimiter, SubscriptionStore, SystemClock,
 };
-
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
     Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus, Lease,

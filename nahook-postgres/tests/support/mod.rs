@@ -7,9 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, Manifest};
-
 use nahook_core::{Clock, Delivery, DeliveryId, DeliveryPublisher, Event, Outcome, SystemClock};
-
 use nahook_postgres::{PostgresLimiter, PostgresSettings, PostgresStore};
 use nahook_queue::{DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, event};

@@ -3,12 +3,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nahook_core::StoreErrorKind;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{DeliveryRecorder, LogEntry};
-
-use nahook_core::StoreErrorKind;
 
 /// The first pause after a failure.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
+use nahook_core::{Delivery, DeliveryPublisher, Event, Outcome};
+
 use super::RecorderBuffer;
 use crate::{LogEntry, Standing};
-
-use nahook_core::{Delivery, DeliveryPublisher, Event, Outcome};
 
 /// A publisher that says in the delivery log what it has published, so that it is shown before a worker has seen it.
 #[derive(Clone, Debug)]

@@ -7,7 +7,6 @@ use nahook_control::limits::ERROR_LEN_MAX;
 use nahook_core::{
     DeliveryId, EndpointId, Event, EventTypeId, IdempotencyKey, Metadata, Payload, Timestamp,
 };
-
 use nahook_queue::{Attempt, LogEntry, Standing};
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -6,7 +6,6 @@ use nahook_core::{
     Delivery, DeliveryPublisher, DirectDelivery, DirectOutcome, DirectPublisher, Event,
     FailureKind, Outcome as Fate, StoreError,
 };
-
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use super::outcome::Outcome;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-
 use nahook_core::EndpointId;
 use nahook_nats::NatsSettings;
 use nahook_server::backend::{QueueUrl, StoreUrl};

@@ -10,7 +10,6 @@ use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
     KeyState, Manifest, ManifestError, Planned, WorkspaceRecord,
 };
-
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
 
 use self::write::{Refusal, Undone};

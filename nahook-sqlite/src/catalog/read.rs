@@ -1,7 +1,6 @@
 //! Reading the catalog for its own calls.
 
 use nahook_control::{ApiKeyRecord, Manifest, Select, Snapshot, WorkspaceRecord};
-
 use nahook_core::{EventTypeId, EventTypeName, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -6,7 +6,6 @@ use nahook_control::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyHash,
     ManagementTokenRecord, PublicationRecord, RetiredSecret, SubscriptionRecord, WorkspaceRecord,
 };
-
 use nahook_core::{SecretText, WorkspaceId};
 use rusqlite::Row;
 use serde_json::{Map, Value};

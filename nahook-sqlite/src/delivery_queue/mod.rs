@@ -5,7 +5,6 @@ mod settle;
 use std::time::Duration;
 
 use nahook_core::StoreError;
-
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use self::settle::SettleJob;

@@ -1,7 +1,6 @@
 //! Settling: the attempt and the delivery's new status, in one transaction.
 
 use nahook_core::Timestamp;
-
 use nahook_queue::{Next, Settled, Settlement};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::{DeliveryId, Timestamp};
-
 use nahook_queue::{Lease, LeaseToken, WorkerId};
 
 /// The leases.

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use nahook_core::{Event, Timestamp};
-
 use nahook_queue::{Lease, LeaseToken, WorkerId};
 
 use super::events::EventFields;

@@ -5,7 +5,6 @@
 //! when all of it is in the file, which while it is always written to nobody but the writer can bring about: it does the little
 //! that the thread has left when the log has grown long.
 
-use nahook_core::Causes;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use nahook_core::Causes;
 use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::Connection;
 

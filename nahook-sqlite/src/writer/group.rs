@@ -1,11 +1,11 @@
 //! Group commit: one transaction, and one wait for the disk, for all who arrived while the last one was written.
 
-use nahook_core::Causes;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
+use nahook_core::Causes;
 use tokio::sync::oneshot;
 
 use super::session::Session;

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use nahook_control::Manifest;
-
 use nahook_core::{DeliveryId, DirectPublisher, WorkspaceId};
-
 use nahook_queue::DeliveryRecord;
 
 use super::HeldDelivery;

@@ -1,7 +1,6 @@
 //! The harness of a publisher.
 
 use nahook_control::Manifest;
-
 use nahook_core::{
     Delivery, DeliveryId, DeliveryPublisher, DirectDelivery, EndpointId, Event, Metadata, Payload,
 };

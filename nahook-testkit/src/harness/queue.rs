@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use nahook_control::Manifest;
-
 use nahook_core::{Delivery, Event, Timestamp};
-
 use nahook_queue::{DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery};
 
 /// Starts a [`DeliveryQueue`] whose time stands still unless told to go on.

@@ -1,7 +1,6 @@
 //! The harnesses of the ports over what exists: keys, endpoints, the catalog.
 
 use nahook_control::{Catalog, KeyState, KeyStore, ManagementStore, Manifest};
-
 use nahook_core::{ApiKeyId, EndpointDirectory};
 
 use super::SubscriptionHarness;

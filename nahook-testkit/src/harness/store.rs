@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, KeyState, KeyStore, ManagementStore, Manifest};
-
 use nahook_core::{
     ApiKeyId, Delivery, DeliveryId, DeliveryPublisher, DirectPublisher, EndpointDirectory, Event,
     Metadata, SubscriptionStore, Timestamp, WorkspaceId,
 };
-
 use nahook_queue::{
     DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, LeaseRequest,
     Next, Redelivery, Settlement, WorkerId,

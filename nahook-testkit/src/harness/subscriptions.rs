@@ -1,7 +1,6 @@
 //! The harness of a subscription store.
 
 use nahook_control::Manifest;
-
 use nahook_core::SubscriptionStore;
 
 /// Starts a [`SubscriptionStore`] and changes what it answers.

@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nahook_control::Manifest;
-
 use nahook_core::{Caller, EventTypeName, FanOutScope, Plan, Rate};
 use proptest::prelude::*;
 use proptest::sample::select;

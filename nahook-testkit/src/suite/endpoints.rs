@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::EndpointSpec;
-
 use nahook_core::{
     BasicAuth, Clock, EndpointDirectory, EndpointId, EndpointKind, EndpointTarget, HealthReport,
     HealthState, SecretText, Timestamp,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use nahook_control::{
     ApiKeySpec, KeyEntry, KeyHash, KeyState, KeyStore, ManagementTokenSpec, PlanSpec, RateSpec,
 };
-
 use nahook_core::{Caller, ManagementTokenId, Plan, Rate, WorkspaceId};
 
 use crate::KeyHarness;

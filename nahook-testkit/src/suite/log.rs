@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nahook_core::{DeliveryId, IdempotencyKey, Timestamp};
-
 use nahook_queue::{
     Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus, LeasedDelivery, Next,
     Settled, Settlement,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{DeliveryId, Timestamp};
-
 use nahook_queue::{
     DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliveryStatus, LogEntry, Next, Redelivered,
     Redelivery, RedeliveryRequest, Settled, Standing,

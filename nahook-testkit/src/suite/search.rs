@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nahook_core::DeliveryId;
-
 use nahook_queue::{
     DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, Next, Settled,
 };

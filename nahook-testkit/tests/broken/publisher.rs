@@ -4,7 +4,6 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use nahook_control::Manifest;
-
 use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Metadata, Payload};
 use nahook_testkit::{
     Answer, Fault, FaultScript, FaultyPublisher, HeldDelivery, PublisherHarness, RecordingPublisher,

@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{Catalog, KeyState, KeyStore, ManagementStore, Manifest};
-
 use nahook_core::{
     ApiKeyId, Delivery, DeliveryId, DeliveryPublisher, DirectPublisher, DynDeliveryPublisher,
     DynDirectPublisher, DynRateLimiter, DynSubscriptionStore, EndpointDirectory, Event,
     RateLimiter, SubscriptionStore, Timestamp, WorkspaceId,
 };
-
 use nahook_queue::{
     DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, Redelivery,
 };
-
 use nahook_testkit::{
     CatalogHarness, DirectHarness, EndpointHarness, Faulty, FaultyPublisher, HeldDelivery,
     KeyHarness, LimiterHarness, LogHarness, ManagementHarness, ManualClock, PublisherHarness,

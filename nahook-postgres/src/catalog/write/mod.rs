@@ -5,7 +5,6 @@ mod put;
 mod remove;
 
 use nahook_control::{CatalogError, Change, ManifestError, Record, Verb};
-
 use nahook_core::{Timestamp, WorkspaceId};
 
 use super::Failure;

@@ -1,7 +1,6 @@
 //! Rows that go, and what makes no sense without them. What the history names stays behind, marked as deleted.
 
 use nahook_control::Record;
-
 use nahook_core::Timestamp;
 
 use super::{Write, write_of};

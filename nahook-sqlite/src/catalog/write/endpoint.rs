@@ -1,7 +1,6 @@
 //! Applications, endpoints and their subscriptions. A new row may take the place of a deleted one of its workspace with its id.
 
 use nahook_control::{ApplicationRecord, EndpointRecord, SubscriptionRecord, Verb};
-
 use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 

@@ -9,7 +9,6 @@ use nahook_control::{
     Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, KeyState, ManifestError, Planned,
     Record, Verb,
 };
-
 use nahook_core::{ApiKeyId, EventTypeId, IdSource, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -1,7 +1,6 @@
 //! Removing what has a history: the row stays and is marked, what makes no sense without it goes.
 
 use nahook_control::KeyState;
-
 use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 

@@ -3,7 +3,6 @@
 use nahook_control::{
     EnvironmentRecord, EventTypeRecord, PublicationRecord, Verb, WorkspaceRecord,
 };
-
 use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 

@@ -1,7 +1,6 @@
 //! Clauses about ingestion keys.
 
 use nahook_control::{ApiKeyRecord, ApiKeySpec, Catalog, CatalogError, KeyHash, KeyState, Record};
-
 use nahook_core::SecretText;
 
 use super::seen::{apply, is_disabled};

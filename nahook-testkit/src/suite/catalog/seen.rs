@@ -1,7 +1,6 @@
 //! Changes of a catalog as the other ports show them, and changes in it that those make.
 
 use nahook_control::{ApplyMode, Catalog, Change, KeyHash, KeyStore, Manifest};
-
 use nahook_core::{
     EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, SubscriptionStore,
 };

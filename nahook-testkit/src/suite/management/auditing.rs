@@ -6,7 +6,6 @@ use nahook_control::{
     Actor, ActorKind, ApplyMode, AuditEntry, AuditPage, AuditQuery, Catalog, KeyState, NewApiKey,
     NewEndpoint,
 };
-
 use nahook_core::{EndpointDirectory, HealthReport, HealthState};
 
 use super::shop::Shop;

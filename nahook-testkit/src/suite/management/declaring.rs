@@ -6,7 +6,6 @@ use nahook_control::{
     ApplicationPatch, ApplicationSpec, ApplyMode, Catalog, Change, EndpointSpec, Manifest, Record,
     Select, Verb,
 };
-
 use nahook_core::Metadata;
 
 use super::shop::Shop;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{ApplicationPatch, NewApiKey, NewEndpoint, Select};
-
 use nahook_core::{EndpointKind, EnvironmentId, SecretText};
 use serde_json::json;
 

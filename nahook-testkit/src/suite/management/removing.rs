@@ -4,7 +4,6 @@ use nahook_control::{
     ApplyMode, Catalog, CatalogError, KeyHash, KeyStore, Manifest, NewApiKey, NewEndpoint,
     NewPortalSession, Select,
 };
-
 use nahook_core::{SecretText, SubscriptionStore};
 
 use super::shop::Shop;

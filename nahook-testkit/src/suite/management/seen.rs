@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nahook_control::{EndpointPatch, KeyHash, KeyState, KeyStore, NewApiKey};
-
 use nahook_core::{Caller, EndpointDirectory, FanOutScope, HealthReport, HealthState, SecretText};
 
 use super::removing::is_let_in;

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{
-    Actor, ApplicationRecord, Catalog, EndpointRecord, EnvironmentRecord, ManagementError,
-    NewApplication, NewEndpoint, NewEnvironment, Select, Snapshot,
+    Actor, ApplicationRecord, Catalog, EndpointRecord, EnvironmentRecord, Management,
+    ManagementError, NewApplication, NewEndpoint, NewEnvironment, Select, Snapshot,
 };
-
-use nahook_control::Management;
-
 use nahook_core::{
     EndpointDirectory, EndpointId, EndpointTarget, EventTypeId, FanOutScope, SubscriptionStore,
     WorkspaceId,

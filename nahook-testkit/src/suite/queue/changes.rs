@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nahook_core::Timestamp;
-
 use nahook_queue::{DeliveryQueue, Next};
 use tokio::time::timeout;
 

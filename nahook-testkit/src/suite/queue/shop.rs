@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nahook_core::{Delivery, DeliveryId, EndpointId, Event, Outcome, Timestamp};
-
 use nahook_queue::{
     Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery, Next, Settled,
     Settlement, WorkerId,

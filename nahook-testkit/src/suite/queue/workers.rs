@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use nahook_core::DeliveryId;
-
 use nahook_queue::{DeliveryQueue, Next, Settled, Settlement};
 
 use super::shop::{LEASE, MILLISECOND, Shop, attempt, ids, request};

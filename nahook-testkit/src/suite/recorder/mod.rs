@@ -5,7 +5,6 @@ mod story;
 use std::time::Duration;
 
 use nahook_core::{DeliveryId, EventTypeRef, IdempotencyKey, Payload};
-
 use nahook_queue::{
     DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, Next, Settled, Settlement,
     Standing,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::{Delivery, DeliveryId, Event, IdempotencyKey, Timestamp};
-
 use nahook_queue::{
     Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryRecorder, LogEntry, Standing,
 };

@@ -3,7 +3,6 @@
 use nahook_control::{
     ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, KeyState, Manifest, WorkspaceRecord,
 };
-
 use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
 use super::{Broken, Bug::*};

@@ -1,7 +1,6 @@
 //! Broken answers of the log.
 
 use nahook_core::{DeliveryId, IdempotencyKey, Payload, StoreError, WorkspaceId};
-
 use nahook_queue::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use nahook_testkit::declare;
 

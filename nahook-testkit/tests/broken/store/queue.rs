@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nahook_core::StoreError;
-
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement};
 
 use super::{Broken, Bug::*};

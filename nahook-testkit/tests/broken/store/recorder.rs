@@ -5,7 +5,6 @@ use std::sync::Arc;
 use nahook_core::{
     DeliveryId, DeliveryPublisher, EndpointDirectory, Event, MessageId, Payload, StoreError,
 };
-
 use nahook_queue::{
     DeliveryQueue, DeliveryRecorder, LeaseRequest, LogEntry, Next, Settlement, WorkerId,
 };

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use nahook_control::{KeyEntry, KeyHash, KeyStore};
-
 use nahook_core::{
     Caller, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
     ManagementTokenId, StoreError, WorkspaceId,
