@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::DiscardPolicy;
+use tokio::time::Instant;
 
 use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::config::NatsSettings;
@@ -18,6 +19,12 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Timeout of checking that the server accepts records.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time that an opening gives a cluster to elect its leaders and to hear of its peers; an election takes seconds.
+const ELECTION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pause before a cluster that was not ready is asked again.
+const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of a small record in the stream.
 const SMALL_RECORD_LEN: u64 = 1_024;
@@ -56,7 +63,7 @@ async fn open(
     names: Names,
     settings: NatsSettings,
 ) -> Result<Nats, ConnectError> {
-    let created_at = ensure(&connection.context, &names, &settings).await?;
+    let created_at = ensure_after_election(connection, &names, &settings).await?;
     let settings = Arc::new(settings);
     let supervisor = &settings.supervisor;
     let acks = Acks::start(connection, supervisor)
@@ -78,6 +85,24 @@ async fn open(
         names: Arc::new(names),
         settings: Arc::clone(&settings),
     })
+}
+
+/// Ensures the streams. A cluster that elects its leaders refuses or does not answer, though its server is connected: it is
+/// asked again.
+async fn ensure_after_election(
+    connection: &Connection,
+    names: &Names,
+    settings: &NatsSettings,
+) -> Result<[i128; 2], ConnectError> {
+    let give_up = Instant::now() + ELECTION_PATIENCE;
+    loop {
+        match ensure(&connection.context, names, settings).await {
+            Err(ConnectError::Unreachable(_)) if Instant::now() < give_up => {
+                tokio::time::sleep(ELECTION_PAUSE).await;
+            }
+            ensured => return ensured,
+        }
+    }
 }
 
 impl Nats {

@@ -35,6 +35,26 @@ fn the_loss_of_a_node_loses_nothing_that_was_acknowledged() {
     }
 }
 
+/// A cluster that has lost its majority has no leader: an opening waits for the election.
+#[test]
+fn opening_waits_for_a_cluster_that_elects_its_leader() {
+    run(async {
+        let cluster = NatsOptions::new().start_cluster();
+        for node in &cluster.nodes()[1..] {
+            node.kill();
+        }
+        let mut settings = NatsSettings::default();
+        settings.replicas = 3;
+        let url = cluster.nodes()[0].url();
+        let opening = tokio::spawn(async move { nahook_nats::connect(&url, settings).await });
+        for node in &cluster.nodes()[1..] {
+            node.start_again_in_the_background();
+        }
+        let nats = opening.await.unwrap().unwrap();
+        publish_until_taken(&nats, 1).await;
+    });
+}
+
 async fn lose_nodes(options: &NatsOptions, rounds: usize) {
     let cluster = options.start_cluster();
     let mut settings = NatsSettings::default();
