@@ -161,40 +161,105 @@ mod tests {
 
     use super::*;
 
-    fn made_of(url: &str, secret: &str) -> Result<OutboundRequest, RequestError> {
+    const FIRST: &str = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIy";
+    const SECOND: &str = "whsec_c3dvcmRmaXNoc3dvcmRmaXNoc3dv";
+
+    fn target(url: &str, secrets: &[&str]) -> EndpointTarget {
+        EndpointTarget {
+            id: EndpointId::new("ep_1").unwrap(),
+            workspace: WorkspaceId::new("ws_1").unwrap(),
+            environment: EnvironmentId::from_bits(1),
+            url: url.to_owned(),
+            kind: EndpointKind::Webhook,
+            secrets: secrets.iter().copied().map(SecretText::new).collect(),
+            auth: None,
+            is_active: true,
+            failing_since: None,
+        }
+    }
+
+    fn delivery() -> LeasedDelivery {
         let message = MessageId::from_bits(7);
-        let workspace = WorkspaceId::new("ws_1").unwrap();
-        let endpoint = EndpointId::new("ep_1").unwrap();
-        let delivery = LeasedDelivery {
+        LeasedDelivery {
             lease: Lease {
                 delivery: DeliveryId::nth(message, 0),
                 token: LeaseToken(1),
             },
             message,
-            workspace,
-            endpoint,
+            workspace: WorkspaceId::new("ws_1").unwrap(),
+            endpoint: EndpointId::new("ep_1").unwrap(),
             event_type: None,
             payload: Payload::new(&b"{}"[..]).unwrap(),
             attempts: 0,
-            accepted_at: Timestamp::default(),
+            accepted_at: Timestamp::from_millis(1_000),
+        }
+    }
+
+    fn request_to(addressee: &Addressee) -> Result<OutboundRequest, RequestError> {
+        request(&delivery(), addressee, 3, Timestamp::from_millis(90_000))
+    }
+
+    fn made_of(url: &str, secret: &str) -> Result<OutboundRequest, RequestError> {
+        request_to(&Addressee::new(&Arc::new(target(url, &[secret]))))
+    }
+
+    #[test]
+    fn attempt_carries_its_number_and_its_own_time_and_is_signed_by_every_secret() {
+        let both = target("https://a.test/", &[FIRST, SECOND]);
+        let request = request_to(&Addressee::new(&Arc::new(both))).unwrap();
+        let text = |name| request.headers[name].to_str().unwrap();
+        assert_eq!(text("nahook-attempt"), "3");
+        assert_eq!(text("webhook-timestamp"), "90");
+        let id = delivery().message.to_string();
+        assert_eq!(text("webhook-id"), id);
+        for secret in [FIRST, SECOND] {
+            let alone = Signer::new([secret]).unwrap().sign(&id, 90, b"{}");
+            let signatures: Vec<_> = text("webhook-signature").split(' ').collect();
+            assert!(signatures.contains(&alone.as_str()), "{signatures:?}");
+        }
+    }
+
+    #[test]
+    fn every_change_of_an_endpoint_changes_its_next_request() {
+        let known = target("https://a.test/", &[FIRST, SECOND]);
+        let auth = |password: &str| {
+            Some(BasicAuth {
+                username: "u".to_owned(),
+                password: SecretText::new(password),
+            })
         };
-        let target = EndpointTarget {
-            id: endpoint,
-            workspace,
-            environment: EnvironmentId::from_bits(1),
-            url: url.to_owned(),
-            kind: EndpointKind::Webhook,
-            secrets: vec![SecretText::new(secret)],
-            auth: None,
-            is_active: true,
-            failing_since: None,
-        };
-        request(
-            &delivery,
-            &Addressee::new(&Arc::new(target)),
-            1,
-            Timestamp::default(),
-        )
+        let changed = [
+            known.clone(),
+            // The second secret's 24 hours are over.
+            target("https://a.test/", &[FIRST]),
+            known.clone(),
+            EndpointTarget {
+                kind: EndpointKind::Slack,
+                ..known.clone()
+            },
+            known.clone(),
+            EndpointTarget {
+                auth: auth("one"),
+                ..known.clone()
+            },
+            EndpointTarget {
+                auth: auth("two"),
+                ..known
+            },
+            target("https://a.test/", &[SECOND, FIRST]),
+            target("https://b.test/", &[SECOND, FIRST]),
+        ];
+        let mut addressees = Addressees::default();
+        let mut before = None;
+        for target in changed {
+            let request = request_to(&addressees.of(&Arc::new(target.clone()))).unwrap();
+            let seen = (request.url.as_uri().clone(), request.headers);
+            assert_ne!(before.as_ref(), Some(&seen), "{target:?}");
+            // The same endpoint, read again, is the same to its receiver.
+            let again = request_to(&addressees.of(&Arc::new(target))).unwrap();
+            assert_eq!(again.headers, seen.1);
+            before = Some(seen);
+        }
     }
 
     #[test]
