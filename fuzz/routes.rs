@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use serde_json::json;
-use tokio::runtime::Runtime;
-use tower::ServiceExt as _;
-use nahook_memory::MemoryStore;
 use nahook_control::{ApplyMode, Catalog as _};
 use nahook_core::{DirectDelivery, DirectPublisher, Payload};
 use nahook_http::{ManagementApi, ManagementPorts, management_router, with_fallbacks};
+use nahook_memory::MemoryStore;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tower::ServiceExt as _;
 
 /// Routes and what runs them.
 pub struct Routes {
