@@ -75,6 +75,8 @@ pub struct NatsSettings {
     pub tls: Tls,
     /// Timeout of making a connection: 3 s.
     pub connect_timeout: Duration,
+    /// Time for which an opening waits for a cluster to elect its leaders and to hear of its peers: 30 s.
+    pub election_patience: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
 }
@@ -182,6 +184,7 @@ impl Default for NatsSettings {
             credentials: Credentials::None,
             tls: Tls::default(),
             connect_timeout: Duration::from_secs(3),
+            election_patience: Duration::from_secs(30),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
         }

@@ -20,9 +20,6 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout of checking that the server accepts records.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time that an opening gives a cluster to elect its leaders and to hear of its peers; an election takes seconds.
-const ELECTION_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Pause before a cluster that was not ready is asked again.
 const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 
@@ -94,7 +91,7 @@ async fn ensure_after_election(
     names: &Names,
     settings: &NatsSettings,
 ) -> Result<[i128; 2], ConnectError> {
-    let give_up = Instant::now() + ELECTION_PATIENCE;
+    let give_up = Instant::now() + settings.election_patience;
     loop {
         match ensure(&connection.context, names, settings).await {
             Err(ConnectError::Unreachable(_)) if Instant::now() < give_up => {

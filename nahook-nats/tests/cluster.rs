@@ -45,6 +45,8 @@ fn opening_waits_for_a_cluster_that_elects_its_leader() {
         }
         let mut settings = NatsSettings::default();
         settings.replicas = 3;
+        // Two servers have to start and to elect, on a machine that may be busy.
+        settings.election_patience = Duration::from_secs(90);
         let url = cluster.nodes()[0].url();
         let opening = tokio::spawn(async move { nahook_nats::connect(&url, settings).await });
         for node in &cluster.nodes()[1..] {
