@@ -268,7 +268,10 @@ fn a_read_only_directory_is_said_to_be_one() {
 fn refused_to_nobody(place: &Place, file: &Path) {
     let name = std::thread::current().name().unwrap().to_owned();
     let program = place.directory.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By a process of its own: a program that is open for writing here, in whatever child was just forked, does not start.
+    let mut copy = Command::new("cp");
+    copy.arg(std::env::current_exe().unwrap()).arg(&program);
+    assert!(copy.status().unwrap().success());
     set_mode(&program, 0o755);
     let mut again = Command::new(program);
     again.args(["--exact", &name]).env(FILE, file);

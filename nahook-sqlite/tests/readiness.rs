@@ -166,7 +166,7 @@ const MAY_MOUNT: &str = "NAHOOK_TEST_MAY_MOUNT";
 
 impl SmallDisk {
     /// Mounts one; where this process may not, the test runs again in a namespace where it may, and this is `None`.
-    fn mount(test: &str) -> Option<Self> {
+    fn mount() -> Option<Self> {
         let disk = Self(Place::new());
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
@@ -178,14 +178,19 @@ impl SmallDisk {
             std::env::var_os(MAY_MOUNT).is_none(),
             "a tmpfs cannot be mounted"
         );
+        let name = std::thread::current().name().unwrap().to_owned();
         let mut again = Command::new("unshare");
         again.args(["--user", "--map-root-user", "--mount"]);
         again.arg(std::env::current_exe().unwrap());
-        again.args([test, "--exact"]).env(MAY_MOUNT, "1");
+        again.args(["--exact", &name]).env(MAY_MOUNT, "1");
         let ran = again.output().unwrap();
         assert!(
             ran.status.success(),
             "as root or with user namespaces only: {ran:?}"
+        );
+        assert!(
+            String::from_utf8_lossy(&ran.stdout).contains("1 passed"),
+            "{ran:?}"
         );
         None
     }
@@ -206,8 +211,7 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn full_disk_is_not_ready_and_everything_goes_on_once_there_is_room() {
-    let test = "full_disk_is_not_ready_and_everything_goes_on_once_there_is_room";
-    let Some(disk) = SmallDisk::mount(test) else {
+    let Some(disk) = SmallDisk::mount() else {
         return;
     };
     fs::write(disk.ballast(), vec![0; 1_500_000]).unwrap();
