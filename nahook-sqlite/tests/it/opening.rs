@@ -1,10 +1,4 @@
 //! Requirements on a file to be opened, and the errors of those that do not meet them.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -20,7 +14,10 @@ use nahook_queue::DeliveryQueue;
 use nahook_sqlite::{OpenError, Role, SqliteSettings, SqliteStore};
 use nahook_testkit::declare::Workspace;
 use rusqlite::Connection;
-use support::{Place, all_failed, all_published, declare, lease, publish, queued, server};
+
+use crate::support::{
+    self, Place, all_failed, all_published, declare, lease, publish, queued, server,
+};
 
 fn refused(file: &Path) -> OpenError {
     SqliteStore::open(file, server()).unwrap_err()

@@ -1,5 +1,4 @@
 //! A store in a directory of its own, and what the tests do with it.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,13 +14,13 @@ use nahook_testkit::declare::{Workspace, deliveries, event, nth_endpoint_id};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-pub const WORKSPACE: &str = "ws_shop";
-pub const EVENT_TYPE: &str = "order.paid";
-pub const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+pub(crate) const WORKSPACE: &str = "ws_shop";
+pub(crate) const EVENT_TYPE: &str = "order.paid";
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// A clock that stands still.
 #[derive(Clone, Copy)]
-pub struct Still;
+pub(crate) struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
@@ -30,41 +29,41 @@ impl Clock for Still {
 }
 
 /// A directory for a store, gone when dropped.
-pub struct Place {
-    pub directory: TempDir,
+pub(crate) struct Place {
+    pub(crate) directory: TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
         }
     }
 
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.directory.path().join("nahook.db")
     }
 
-    pub fn open(&self) -> SqliteStore {
+    pub(crate) fn open(&self) -> SqliteStore {
         open(&self.file())
     }
 
     /// A connection that knows nothing of the store.
-    pub fn raw(&self) -> Connection {
+    pub(crate) fn raw(&self) -> Connection {
         Connection::open(self.file()).unwrap()
     }
 }
 
-pub fn server() -> SqliteSettings {
+pub(crate) fn server() -> SqliteSettings {
     SqliteSettings::server().with_clock(Still)
 }
 
-pub fn open(file: &Path) -> SqliteStore {
+pub(crate) fn open(file: &Path) -> SqliteStore {
     SqliteStore::open(file, server()).unwrap()
 }
 
 /// Declares so many endpoints, none of them subscribed.
-pub async fn declare(store: &SqliteStore, endpoints: usize) {
+pub(crate) async fn declare(store: &SqliteStore, endpoints: usize) {
     let manifest = Workspace::new(WORKSPACE)
         .event_type(EVENT_TYPE)
         .endpoints(endpoints)
@@ -73,34 +72,34 @@ pub async fn declare(store: &SqliteStore, endpoints: usize) {
 }
 
 /// Publishes the event with that number to so many endpoints.
-pub async fn publish(store: &SqliteStore, number: u64, endpoints: usize) -> Vec<Delivery> {
+pub(crate) async fn publish(store: &SqliteStore, number: u64, endpoints: usize) -> Vec<Delivery> {
     let event = event(WORKSPACE, EVENT_TYPE, number, NOW);
     let mut slots = deliveries(&event, &first_endpoints(endpoints));
     store.publish(&event, &mut slots).await;
     slots
 }
 
-pub fn first_endpoints(count: usize) -> Vec<EndpointId> {
+pub(crate) fn first_endpoints(count: usize) -> Vec<EndpointId> {
     (0..count).map(nth_endpoint_id).collect()
 }
 
-pub fn all_published(slots: &[Delivery]) -> bool {
+pub(crate) fn all_published(slots: &[Delivery]) -> bool {
     slots
         .iter()
         .all(|slot| slot.outcome() == Outcome::Published)
 }
 
-pub fn all_failed(slots: &[Delivery], kind: FailureKind) -> bool {
+pub(crate) fn all_failed(slots: &[Delivery], kind: FailureKind) -> bool {
     slots
         .iter()
         .all(|slot| slot.outcome() == Outcome::Failed(kind))
 }
 
-pub fn ids(slots: &[Delivery]) -> BTreeSet<DeliveryId> {
+pub(crate) fn ids(slots: &[Delivery]) -> BTreeSet<DeliveryId> {
     slots.iter().map(Delivery::id).collect()
 }
 
-pub fn request(max: usize) -> LeaseRequest {
+pub(crate) fn request(max: usize) -> LeaseRequest {
     LeaseRequest {
         worker: WorkerId(1),
         max,
@@ -110,18 +109,18 @@ pub fn request(max: usize) -> LeaseRequest {
     }
 }
 
-pub async fn lease(store: &SqliteStore, max: usize) -> Vec<LeasedDelivery> {
+pub(crate) async fn lease(store: &SqliteStore, max: usize) -> Vec<LeasedDelivery> {
     store.lease(&request(max)).await.unwrap().deliveries
 }
 
 /// Every delivery that waits.
-pub async fn queued(store: &SqliteStore) -> BTreeSet<DeliveryId> {
+pub(crate) async fn queued(store: &SqliteStore) -> BTreeSet<DeliveryId> {
     let leased = lease(store, 1_000_000).await;
     leased.iter().map(|leased| leased.lease.delivery).collect()
 }
 
 /// Events and deliveries in the file, and how many of either lack the other.
-pub fn halves(connection: &Connection) -> (i64, i64, i64) {
+pub(crate) fn halves(connection: &Connection) -> (i64, i64, i64) {
     let count = |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
     let orphans = count(
         "SELECT count(*) FROM delivery WHERE NOT EXISTS

@@ -1,10 +1,4 @@
 //! Every loop of the store dies in every way, and the store goes on without anybody's help.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -18,7 +12,8 @@ use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{caller, event_type_name, scope, workspace_id};
-use support::{
+
+use crate::support::{
     EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, first_endpoints, ids, lease,
     publish, queued,
 };

@@ -1,10 +1,4 @@
 //! Grouping, cancellation and visibility of writes.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +16,8 @@ use nahook_testkit::declare::{
     Workspace, api_key_id, caller, deliveries, endpoint, event, event_type_name, nth_endpoint_id,
     payload, scope, workspace_id,
 };
-use support::{
+
+use crate::support::{
     EVENT_TYPE, NOW, Place, WORKSPACE, all_failed, all_published, declare, first_endpoints, halves,
     ids, publish, queued, server,
 };

@@ -1,10 +1,4 @@
 //! Retention removes what has passed its time, in steps, and nothing else.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +17,7 @@ use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{Workspace, deliveries, event, nth_endpoint_id, workspace_id};
 
-use self::support::{EVENT_TYPE, Place, WORKSPACE, all_published, first_endpoints, request};
+use crate::support::{EVENT_TYPE, Place, WORKSPACE, all_published, first_endpoints, request};
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -1,10 +1,4 @@
 //! Readiness of the store, and the outcome of writes while nothing can be queued.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::fs;
 use std::path::Path;
@@ -15,9 +9,10 @@ use nahook_core::{EndpointDirectory, FailureKind, StoreErrorKind, SubscriptionSt
 use nahook_queue::{DeliveryLog, DeliveryQueue};
 use nahook_sqlite::SqliteStore;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};
-use support::{
-    EVENT_TYPE, NOW, Place, WORKSPACE, all_failed, all_published, declare, first_endpoints, ids,
-    lease, publish, queued, server,
+
+use crate::support::{
+    self, EVENT_TYPE, NOW, Place, WORKSPACE, all_failed, all_published, declare, first_endpoints,
+    ids, lease, publish, queued, server,
 };
 
 async fn is_ready(store: &SqliteStore) -> bool {

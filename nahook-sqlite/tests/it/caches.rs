@@ -1,17 +1,12 @@
 //! Caches of the catalog are invalidated when it changes.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use nahook_control::{ApiKeySpec, ApplyMode, Catalog, EndpointSpec, KeyHash, KeyState, KeyStore};
 use nahook_core::{EndpointDirectory, HealthReport, HealthState, SubscriptionStore};
 use nahook_testkit::declare::{
     Workspace, api_key_id, endpoint, endpoint_id, event_type_name, scope,
 };
-use support::{EVENT_TYPE, NOW, Place, WORKSPACE};
+
+use crate::support::{EVENT_TYPE, NOW, Place, WORKSPACE};
 
 const SECRET: &str = "nhk_us_abc";
 

@@ -1,10 +1,4 @@
 //! Managing what is in a workspace: the file decides and keeps what the store in memory does.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -27,7 +21,7 @@ use nahook_testkit::declare::{
 };
 use nahook_testkit::{ManualClock, SeededIds};
 
-use self::support::{NOW, Place};
+use crate::support::{NOW, Place};
 
 const SHOP: &str = "ws_shop";
 const OTHER: &str = "ws_other";

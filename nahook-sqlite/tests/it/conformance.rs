@@ -1,8 +1,4 @@
 //! The kit's clauses, for the store and for its limiter.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
 
 use std::time::Duration;
 

@@ -1,10 +1,4 @@
 //! Changing a workspace: whole or not at all, seen at once, and nothing that was queued loses its history.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +18,7 @@ use nahook_testkit::declare::{
 };
 use rusqlite::Connection;
 
-use self::support::{EVENT_TYPE, NOW, Place, Still, WORKSPACE, all_failed, publish};
+use crate::support::{self, EVENT_TYPE, NOW, Place, Still, WORKSPACE, all_failed, publish};
 
 fn manage(store: &SqliteStore) -> Management<SqliteStore> {
     Management::new(store.clone()).with_clock(Still)

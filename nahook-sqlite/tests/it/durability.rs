@@ -1,10 +1,4 @@
 //! Acknowledged writes survive, and nothing survives by halves, whatever happens in between.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -15,8 +9,9 @@ use std::time::Duration;
 
 use nahook_core::{DeliveryId, FailureKind, Outcome, StoreErrorKind};
 use nahook_sqlite::{OpenError, SqliteStore};
-use support::{
-    Place, all_failed, all_published, declare, halves, ids, open, publish, queued, server,
+
+use crate::support::{
+    self, Place, all_failed, all_published, declare, halves, ids, open, publish, queued, server,
 };
 
 /// Variable by which a test passes the file on when it starts itself again.

@@ -1,10 +1,4 @@
 //! Clauses of the queue that a file adds: restarts, races with the writer, failed writes.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,9 +13,10 @@ use nahook_queue::{
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{event, nth_endpoint_id, workspace_id};
-use support::{
-    EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, first_endpoints, lease, publish,
-    queued, request, server,
+
+use crate::support::{
+    self, EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, first_endpoints, lease,
+    publish, queued, request, server,
 };
 
 fn settlement(lease: nahook_queue::Lease, next: Next) -> Settlement {

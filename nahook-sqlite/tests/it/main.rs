@@ -1,0 +1,18 @@
+//! The store on a file. One binary for all of it, because linking takes longer than most of these tests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod caches;
+mod changes;
+mod conformance;
+mod durability;
+mod loops;
+mod management;
+mod opening;
+mod queue;
+mod readiness;
+mod retention;
+mod support;
+mod writing;
