@@ -94,15 +94,4 @@ async fn settle_part(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_from_a_tenth_of_a_second_to_five_seconds() {
-        let millis = [0, 1, 2, 3, 4, 5, 6, 7, 8, 40, u32::MAX].map(|n| backoff(n).as_millis());
-        let expected = [
-            100, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000, 5_000,
-        ];
-        assert_eq!(millis, expected);
-    }
-}
+mod tests;
