@@ -213,10 +213,16 @@ mod tests {
 
     #[test]
     fn only_what_no_endpoint_can_cause_is_certain() {
-        assert!(LocalCause::Descriptors.is_certain());
-        assert!(LocalCause::Memory.is_certain());
-        assert!(!LocalCause::Network.is_certain());
-        assert!(!LocalCause::Resolver.is_certain());
-        assert!(!LocalCause::Ports.is_certain());
+        for (cause, is_certain) in [
+            (LocalCause::Connections, true),
+            (LocalCause::Descriptors, true),
+            (LocalCause::Memory, true),
+            (LocalCause::Threads, true),
+            (LocalCause::Network, false),
+            (LocalCause::Ports, false),
+            (LocalCause::Resolver, false),
+        ] {
+            assert_eq!(cause.is_certain(), is_certain, "{cause:?}");
+        }
     }
 }

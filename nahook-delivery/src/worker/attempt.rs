@@ -185,3 +185,6 @@ fn record(judgement: Judgement, started_at: Timestamp, duration: Duration) -> At
         error,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,26 @@ async fn a_refusing_address_is_passed_over_for_the_next() {
     assert_eq!(transport.post(request(url)).await, Ok(status(200)));
 }
 
+/// No connection can be made to a broadcast address: the kernel says that the network is unreachable.
+#[tokio::test]
+async fn address_out_of_reach_is_passed_over_and_an_endpoint_that_fails_tells_more() {
+    let receiver = Receiver::answering(OK).await;
+    let (unreachable, refusing) = ("127.255.255.255", "127.0.0.3");
+    let lack = Err(TransportError::Local(LocalCause::Network));
+    for (addresses, expected) in [
+        (&[unreachable][..], lack),
+        (&[unreachable, "127.0.0.1"], Ok(status(200))),
+        (&[unreachable, refusing], Err(TransportError::Connect)),
+        (&[refusing, unreachable], Err(TransportError::Connect)),
+    ] {
+        let names = Names::of("half.test", &[addresses]);
+        let transport = transport(loopback(), &TransportSettings::default(), names);
+        let url = format!("http://half.test:{}/", receiver.socket.port());
+        let outcome = transport.post(request(url)).await;
+        assert_eq!(outcome, expected, "{addresses:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_port_is_a_failed_connection() {
     let socket = Receiver::answering(OK).await.socket;
