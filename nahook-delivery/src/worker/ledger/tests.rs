@@ -86,6 +86,20 @@ async fn leases_are_extended_until_they_are_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lease_that_is_taken_anew_is_extended_again() {
+    let mut ledger = Ledger::default();
+    new(&mut ledger, 1);
+    assert!(ledger.extended(delivery(1, 0).lease, None), "it is lost");
+    let begun = Instant::now();
+    tokio::time::advance(5 * SOON).await;
+    assert!(matches!(admitted(&mut ledger, 2, 0), Admission::Adopted));
+    let anew = delivery(2, 0).lease;
+    assert_eq!(ledger.ending(begun + 6 * SOON), [], "not before its end");
+    assert_eq!(ledger.ending(begun + 7 * SOON), [anew]);
+    assert!(ledger.extended(anew, None), "it may be lost as well");
+}
+
+#[tokio::test(start_paused = true)]
 async fn cutting_off_spares_what_is_being_settled() {
     let mut ledger = Ledger::default();
     let hold = new(&mut ledger, 1);
