@@ -1,11 +1,4 @@
 //! Several stores on one database, as several processes have them.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -17,9 +10,12 @@ use nahook_core::{
 use nahook_postgres::PostgresStore;
 use nahook_queue::{DeliveryQueue, LeaseRequest, Next, Settled, Settlement, WorkerId};
 use nahook_testkit::declare::{Workspace, direct, endpoint_id, event_type_name, scope};
-use support::proxy::Proxy;
-use support::{connect, leasable, publish, request, rows, settings, shop, shop_store, until};
 use tokio::time::timeout;
+
+use crate::support::proxy::Proxy;
+use crate::support::{
+    self, connect, leasable, publish, request, rows, settings, shop, shop_store, until,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_delivery_is_leased_twice() {

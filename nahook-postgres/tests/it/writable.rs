@@ -1,17 +1,12 @@
 //! Readiness: checks that an event can be queued now.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::StoreErrorKind;
 use nahook_queue::DeliveryQueue;
 use nahook_supervision::{Death, Loop};
 use nahook_testserver::PostgresServer;
-use support::{
+
+use crate::support::{
     chain, connect, database, leasable, limited_role, outcomes, publish, request, settings, shop,
     until,
 };

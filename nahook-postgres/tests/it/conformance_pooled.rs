@@ -1,16 +1,11 @@
 //! The kit's clauses once more: through PgBouncer in transaction mode, where no session is ours.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use nahook_testkit::{
     limiter_conformance, management_conformance, redelivery_conformance, search_conformance,
     store_conformance,
 };
-use support::{PooledHarness, PooledLimiterHarness};
+
+use crate::support::{PooledHarness, PooledLimiterHarness};
 
 store_conformance!(PooledHarness);
 management_conformance!(PooledHarness);

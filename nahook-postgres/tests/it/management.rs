@@ -1,10 +1,4 @@
 //! Managing workspaces from several processes at once, and what a change leaves behind.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -17,7 +11,8 @@ use nahook_postgres::PostgresStore;
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{Workspace, endpoint_id, event_type_name, scope, workspace_id};
 use nahook_testserver::PostgresServer;
-use support::{client, connect, outcomes, publish, settings, shop, shop_store, until};
+
+use crate::support::{client, connect, outcomes, publish, settings, shop, shop_store, until};
 
 async fn count(url: &str, query: &str) -> i64 {
     client(url)

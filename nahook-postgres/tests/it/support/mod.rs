@@ -1,5 +1,4 @@
-//! Support of the tests: a real server for each test binary, a database for each test.
-#![allow(dead_code, reason = "each test binary uses its part of it")]
+//! Support of the tests: a real server for all of them, a database for each.
 
 pub(crate) mod proxy;
 

@@ -1,17 +1,12 @@
 //! Round trips to the server, counted in its own log.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::{Caller, FanOut, NewEvent, Receipt};
 use nahook_postgres::PostgresStore;
 use nahook_testkit::declare::{Workspace, caller, event_type_name, metadata, payload};
 use nahook_testserver::PostgresServer;
-use support::{client, connect, settings, until};
+
+use crate::support::{client, connect, settings, until};
 
 const WIDTHS: [usize; 4] = [1, 10, 100, 1_000];
 

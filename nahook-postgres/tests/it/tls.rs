@@ -1,8 +1,4 @@
 //! Encryption and what is checked of the server, by `sslmode`.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
 
 use std::fs;
 

@@ -1,10 +1,4 @@
 //! Two processes that share a limit.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -14,7 +8,8 @@ use nahook_postgres::{PostgresLimiter, PostgresStore};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::caller;
 use nahook_testserver::PostgresServer;
-use support::{client, connect, settings};
+
+use crate::support::{client, connect, settings};
 
 async fn two() -> (String, [PostgresStore; 2], ManualClock) {
     let url = PostgresServer::shared().create_database();

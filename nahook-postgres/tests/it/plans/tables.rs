@@ -5,7 +5,7 @@ use nahook_core::ApiKeyId;
 use nahook_testkit::declare::Workspace;
 use nahook_testserver::PostgresServer;
 
-use super::support::{connect, settings};
+use crate::support::{connect, settings};
 
 /// The shop's event types, named for how many endpoints are subscribed to each.
 pub(crate) const WIDTHS: [usize; 4] = [1, 10, 100, 1_000];

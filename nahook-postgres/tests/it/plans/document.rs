@@ -17,7 +17,7 @@ pub(crate) fn written(server: &PostgresServer, size: &str, stops: &[Stop]) -> St
          Made, where this crate is, by\n\n\
          ```sh\n\
          NAHOOK_PLANS_DELIVERIES=1000000 NAHOOK_PLANS_SUBSCRIPTIONS=100000 NAHOOK_PLANS_DOCUMENT=docs/query-plans.md \\\n  \
-         cargo test -p nahook-postgres --test plans\n\
+         cargo test -p nahook-postgres --test it plans::\n\
          ```\n\n\
          which starts a server of its own, fills its tables, uses the store, and takes what `auto_explain` says. Without those\n\
          settings it is a test with smaller tables: it fails at a sequential scan, and where more blocks are touched than what is\n\

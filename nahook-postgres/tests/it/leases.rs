@@ -1,10 +1,4 @@
 //! Leases, and the rows that say when to look at them: one for each statement that has leased.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -14,8 +8,9 @@ use nahook_postgres::PostgresStore;
 use nahook_queue::{DeliveryQueue, Lease, LeaseRequest, Next, Settled, Settlement, WorkerId};
 use nahook_testkit::ManualClock;
 use nahook_testserver::PostgresServer;
-use support::{client, connect, publish, request, settings, shop};
 use tokio_postgres::Client;
+
+use crate::support::{client, connect, publish, request, settings, shop};
 
 /// Two stores on one database, with a clock that they share.
 async fn two(endpoints: usize) -> (String, ManualClock, [PostgresStore; 2]) {

@@ -1,14 +1,9 @@
 //! Publishing inside the caller's own transaction, by `sqlx`, by `tokio-postgres`, by `deadpool-postgres` and by plain SQL.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use nahook_core::{Caller, NewEvent, Receipt, TriggerError};
 use nahook_testkit::declare::{caller, event_type_name, metadata, payload};
-use support::{client, leasable, shop_store};
+
+use crate::support::{self, client, leasable, shop_store};
 
 fn order_paid(number: u32) -> NewEvent {
     NewEvent {

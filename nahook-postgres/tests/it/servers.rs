@@ -1,10 +1,4 @@
 //! States of a whole server: stopped, full, read-only, a standby, waiting for a standby.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -14,9 +8,10 @@ use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_queue::DeliveryQueue;
 use nahook_testkit::declare::{caller, event_type_name, scope};
 use nahook_testserver::PostgresServer;
-use support::{
-    chain, client, connect, leasable, outcomes, publish, request, rows, settings, shop, shop_store,
-    until,
+
+use crate::support::{
+    self, chain, client, connect, leasable, outcomes, publish, request, rows, settings, shop,
+    shop_store, until,
 };
 
 /// Returns the number of subscribed endpoints.

@@ -1,16 +1,11 @@
 //! The kit's clauses once more: on Postgres 13, with a single connection in the pool and a single writer.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use nahook_testkit::{
     management_conformance, redelivery_conformance, search_conformance, store_conformance,
 };
 use nahook_testserver::PostgresServer;
-use support::{PostgresHarness, client};
+
+use crate::support::{PostgresHarness, client};
 
 store_conformance!(PostgresHarness<1>);
 management_conformance!(PostgresHarness<1>);

@@ -1,10 +1,4 @@
 //! The partial failures of the Trigger page, each staged on a real server. Those of a whole server are in `servers`.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -12,8 +6,9 @@ use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore};
 use nahook_core::{Delivery, DeliveryPublisher, FailureKind, StoreErrorKind};
 use nahook_queue::DeliveryLog;
 use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, workspace_id};
-use support::proxy::Proxy;
-use support::{
+
+use crate::support::proxy::Proxy;
+use crate::support::{
     client, connect, leasable, order, outcomes, publish, rows, settings, shop_store, until,
 };
 

@@ -1,10 +1,4 @@
 //! Behind PgBouncer in transaction mode: what other programs of the pool find, and how changes are heard of.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -14,11 +8,12 @@ use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_queue::DeliveryQueue;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};
 use nahook_testserver::{PgBouncer, PostgresServer};
-use support::proxy::Proxy;
-use support::{
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::support::proxy::Proxy;
+use crate::support::{
     client, connect, leasable, listeners, outcomes, pooler, publish, request, settings, shop, until,
 };
-use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// Everything of a session that a program of the pool may come to feel.
 const SESSION: &str =

@@ -1,10 +1,4 @@
 //! Making, updating and refusing schemas, and forgetting what is old.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +12,10 @@ use nahook_queue::{
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{deliveries, endpoint_id, event};
 use nahook_testserver::PostgresServer;
-use support::{client, connect, leasable, outcomes, publish, request, settings, shop, until};
+
+use crate::support::{
+    self, client, connect, leasable, outcomes, publish, request, settings, shop, until,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_processes_may_make_the_schema_at_once() {

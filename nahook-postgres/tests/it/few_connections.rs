@@ -1,10 +1,4 @@
 //! Roles and servers with few connections.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::sync::Arc;
 
@@ -13,7 +7,8 @@ use nahook_core::{FanOut, NewEvent};
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_testkit::declare::{caller, event_type_name, metadata, payload};
 use nahook_testserver::PostgresServer;
-use support::{connect, database, leasable, limited_role, shop};
+
+use crate::support::{connect, database, leasable, limited_role, shop};
 
 /// Triggers from many callers at once, all of which have to be queued.
 async fn all_is_queued(store: &PostgresStore) {

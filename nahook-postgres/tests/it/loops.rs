@@ -1,10 +1,4 @@
 //! Every loop of the store, ended in every way.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +9,8 @@ use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::ManualClock;
 use nahook_testserver::PostgresServer;
-use support::{
+
+use crate::support::{
     client, connect, leasable, listeners, outcomes, publish, rows, settings, shop, until,
 };
 

@@ -4,14 +4,6 @@
 //!
 //! This is also what makes `docs/query-plans.md`; it says how. `NAHOOK_PLANS_DELIVERIES` and `NAHOOK_PLANS_SUBSCRIPTIONS`
 //! choose how full the tables are, and `NAHOOK_PLANS_DOCUMENT` where to write.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-#[path = "../support/mod.rs"]
-mod support;
 
 mod document;
 mod explained;

@@ -20,8 +20,8 @@ use nahook_testserver::PostgresServer;
 use tokio_postgres::Client;
 
 use super::explained::Explained;
-use super::support::{client, connect, request, settings, until};
 use super::tables::{KEY, WIDTHS, event_type};
+use crate::support::{client, connect, request, settings, until};
 
 /// One thing that the store does.
 #[derive(Debug)]

@@ -1,0 +1,27 @@
+//! The store on real servers. One binary for all of it, because linking takes longer than most of these tests; they share a
+//! server, and each has a database of its own.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod conformance;
+mod conformance_oldest;
+mod conformance_pooled;
+mod faults;
+mod few_connections;
+mod leases;
+mod limiter;
+mod loops;
+mod management;
+mod plans;
+mod pooler;
+mod round_trips;
+mod schema;
+mod servers;
+mod sharing;
+mod support;
+mod tls;
+mod transactions;
+mod writable;
