@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod layout;
 mod log;
+pub mod metric;
 mod nats;
 mod publisher;
 mod queue;

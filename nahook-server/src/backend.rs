@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use crate::ServerError;
 use crate::by_key::ByKey;
 use crate::readiness::{Outcomes, Watched};
+use crate::telemetry::metric;
 use crate::usage::Usage;
 
 /// Interval at which the metrics are updated with the state of the delivery log.
@@ -429,9 +430,9 @@ async fn stopped_by(mut stop: watch::Receiver<bool>) {
 /// Tells the metrics how the log gets on, for ever.
 async fn measure(accepted: &RecorderBuffer) {
     loop {
-        counter!("nahook_log_dropped_total").absolute(accepted.dropped());
+        counter!(metric::LOG_DROPPED).absolute(accepted.dropped());
         #[expect(clippy::cast_precision_loss, reason = "a hundred thousand at most")]
-        gauge!("nahook_log_waiting").set(accepted.len() as f64);
+        gauge!(metric::LOG_WAITING).set(accepted.len() as f64);
         tokio::time::sleep(MEASURE_INTERVAL).await;
     }
 }

@@ -2,6 +2,7 @@
 
 mod fault;
 mod loops;
+pub mod metric;
 mod restart;
 mod supervisor;
 mod task;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 
 use crate::fault::Order;
-use crate::{Death, Loop};
+use crate::{Death, Loop, metric};
 
 /// A loop that has ended counts as down for at least this long, so that one that ends again and again is not taken for
 /// running whenever it has just been started.
@@ -160,7 +160,7 @@ impl Place {
         }
         // A recorder or a subscriber that panics must not end what restarts the loop.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            counter!("nahook_loop_failures_total", "loop" => self.which.name()).increment(1);
+            counter!(metric::LOOP_FAILURES, metric::LOOP => self.which.name()).increment(1);
             tracing::error!(
                 name = self.which.name(),
                 reason,

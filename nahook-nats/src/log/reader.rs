@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::text::read;
 use crate::connection::Connection;
 use crate::layout::{Names, RECORDERS};
+use crate::metric;
 
 /// Most messages that are recorded together …
 const MESSAGES_MAX: usize = 256;
@@ -116,7 +117,7 @@ async fn record(recorder: &impl DeliveryRecorder, messages: &[Message], pause: &
                 break;
             }
             Err(error) => {
-                counter!("nahook_nats_log_delayed_total").increment(1);
+                counter!(metric::LOG_DELAYED).increment(1);
                 tracing::warn!(
                     error = %Causes(&error),
                     "the delivery log cannot be written; trying again"
@@ -129,7 +130,7 @@ async fn record(recorder: &impl DeliveryRecorder, messages: &[Message], pause: &
     }
     for entries in told {
         if let Err(error) = recorder.record(&entries).await {
-            counter!("nahook_nats_log_refused_total").increment(entries.len() as u64);
+            counter!(metric::LOG_REFUSED).increment(entries.len() as u64);
             tracing::error!(
                 error = %Causes(&error),
                 "the store does not take these entries of the delivery log"
@@ -150,7 +151,7 @@ fn entries_of(message: &Message) -> Option<Vec<LogEntry>> {
     match read(&message.payload) {
         Ok(entries) => Some(entries),
         Err(error) => {
-            counter!("nahook_nats_log_refused_total").increment(1);
+            counter!(metric::LOG_REFUSED).increment(1);
             let error = Causes(&error);
             tracing::error!(%error, "a message of the delivery log cannot be read");
             None

@@ -13,6 +13,7 @@ use super::text::{by_event, part};
 use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::config::NatsSettings;
 use crate::layout::Names;
+use crate::metric;
 use crate::record::{LOG_ROW_LEN_MAX, Part, Room, body, headers};
 
 /// Most bytes of parts that share a message. A larger part has a message of its own.
@@ -152,7 +153,7 @@ fn part_without_errors(entries: &[&LogEntry]) -> Option<Part> {
 
 fn lost(parts: &[Part], why: &'static str) {
     let deliveries = parts.iter().map(|part| part.len as u64).sum();
-    counter!("nahook_nats_log_lost_total").increment(deliveries);
+    counter!(metric::LOG_LOST).increment(deliveries);
     tracing::warn!(
         deliveries,
         why,

@@ -19,6 +19,7 @@ pub(crate) use self::cell::Cell;
 use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::connection::Connection;
 use crate::layout::StreamRepair;
+use crate::metric;
 use crate::record::{Part, Room, body, headers};
 
 /// Most bytes of chunks that share a record. A larger chunk has a record of its own.
@@ -141,7 +142,7 @@ impl Writer {
         let id = record_id(&first.part, batch.len());
         let deliveries: usize = batch.iter().map(|chunk| chunk.part.len).sum();
         #[expect(clippy::cast_precision_loss, reason = "a number to be read")]
-        histogram!("nahook_nats_record_deliveries").record(deliveries as f64);
+        histogram!(metric::RECORD_DELIVERIES).record(deliveries as f64);
         let (body, offsets) = body(batch.iter().map(|chunk| &chunk.part));
         let headers = headers(batch.iter().map(|chunk| &chunk.part).zip(offsets));
         let record = Outgoing {
@@ -184,7 +185,7 @@ impl Resolver {
             RecordOutcome::Refused(_) => "refused",
             RecordOutcome::Unclear(_) => "unclear",
         };
-        counter!("nahook_nats_records_total", "fate" => label).increment(1);
+        counter!(metric::RECORDS, metric::FATE => label).increment(1);
         self.note(of_record);
         let outcome = match of_record {
             RecordOutcome::Stored => Outcome::Published,

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use metrics::counter;
 
+use super::metric;
+
 /// Upper bounds on what waits. A line is short, except for one that shows a sample endpoint's webhook.
 const LINES_MAX: usize = 4_096;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -117,7 +119,7 @@ impl State {
 
     fn lose(&mut self) {
         self.lost += 1;
-        counter!("nahook_log_lines_lost_total").increment(1);
+        counter!(metric::LOG_LINES_LOST).increment(1);
     }
 }
 

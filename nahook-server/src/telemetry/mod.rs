@@ -2,6 +2,7 @@
 
 mod lines;
 mod log_writer;
+pub(crate) mod metric;
 mod metrics;
 mod panics;
 
