@@ -59,21 +59,21 @@ pub struct WorkspaceSpec {
 pub struct PlanSpec {
     /// Largest payload in bytes; 256 KiB if absent.
     pub payload_len_max: Option<usize>,
-    /// What all keys may spend together.
+    /// Rate of all keys together; unlimited if absent.
     pub workspace_rate: Option<RateSpec>,
-    /// What each key may spend.
+    /// Rate of each key; unlimited if absent.
     pub key_rate: Option<RateSpec>,
 }
 
-/// So many in each period.
+/// A rate: so many events in each period.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateSpec {
-    /// How many.
+    /// Number of events in a period.
     pub count: NonZeroU32,
-    /// In how many seconds; 1 if absent.
+    /// Length of a period in seconds; 1 if absent.
     pub period_secs: Option<NonZeroU32>,
-    /// How many at once; `count` if absent.
+    /// Largest number of events at once; `count` if absent.
     pub burst: Option<NonZeroU32>,
 }
 
@@ -99,7 +99,7 @@ pub struct EventTypeSpec {
     pub id: Option<EventTypeId>,
     /// Its name.
     pub name: EventTypeName,
-    /// For people.
+    /// Description for people.
     pub description: Option<String>,
 }
 
@@ -109,9 +109,9 @@ pub struct EventTypeSpec {
 pub struct ApplicationSpec {
     /// Its id.
     pub id: Option<ApplicationId>,
-    /// For people.
+    /// Name for people.
     pub name: String,
-    /// What the workspace itself calls it; unique in the workspace. Fixed once the application exists.
+    /// Name by which the workspace itself knows it; unique in the workspace. Fixed once the application exists.
     pub external_id: Option<String>,
     /// At most five labels.
     pub metadata: Option<Metadata>,
@@ -135,14 +135,14 @@ pub struct EndpointSpec {
     /// is not used.
     #[serde(default)]
     pub url: String,
-    /// What kind of receiver it is; `webhook` if absent. Fixed once the endpoint exists.
+    /// Kind of receiver; `webhook` if absent. Fixed once the endpoint exists.
     #[serde(rename = "type")]
     pub kind: Option<EndpointKind>,
     /// Settings of the kind.
     pub config: Option<serde_json::Map<String, serde_json::Value>>,
     /// At most five labels.
     pub metadata: Option<Metadata>,
-    /// For people.
+    /// Description for people.
     pub description: Option<String>,
     /// The user name for basic authentication.
     pub auth_username: Option<String>,
@@ -162,7 +162,7 @@ pub struct EndpointSpec {
 pub struct ApiKeySpec {
     /// Its id.
     pub id: Option<ApiKeyId>,
-    /// For people.
+    /// Name for people.
     pub name: String,
     /// The whole key, beginning with `nhk_`; drawn if absent.
     pub key: Option<String>,
@@ -180,7 +180,7 @@ pub struct ApiKeySpec {
 pub struct ManagementTokenSpec {
     /// Its id.
     pub id: Option<ManagementTokenId>,
-    /// For people.
+    /// Name for people.
     pub name: String,
     /// The whole token, beginning with `nhm_`; drawn if absent.
     pub token: Option<String>,

@@ -32,7 +32,7 @@ pub struct SettingsArgs {
     /// The address to listen on [default: 127.0.0.1:3001].
     #[arg(long, env = "NAHOOK_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// Where the embedded store is kept [default: ./nahook-data].
+    /// Directory of the embedded store [default: ./nahook-data].
     #[arg(long, env = "NAHOOK_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The store: `sqlite://PATH`, `postgres://…`, or `memory://` to keep nothing [default: a file in the data directory].
@@ -41,7 +41,7 @@ pub struct SettingsArgs {
     /// The queue: `store`, or `nats://…` for JetStream, several servers separated by commas [default: the store].
     #[arg(long, env = "NAHOOK_QUEUE", value_name = "URL", hide_env_values = true)]
     pub queue: Option<String>,
-    /// Which part of the work this process takes, where several share a Postgres store [default: all].
+    /// Part of the work that this process takes, where several share a Postgres store [default: all].
     #[arg(long, env = "NAHOOK_ROLE", value_name = "ROLE")]
     pub role: Option<Role>,
     /// Accept and queue, but deliver nothing until a start without this, as while a receiver is moved [default: false].
@@ -58,20 +58,20 @@ pub struct SettingsArgs {
     /// Create event types that do not exist when they are triggered, instead of answering 404 [default: false].
     #[arg(long, env = "NAHOOK_CREATE_UNKNOWN_EVENT_TYPES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub create_unknown_event_types: Option<bool>,
-    /// What to do with a trigger when the rate limiter does not answer [default: admit].
+    /// Answer to a trigger when the rate limiter does not answer [default: admit].
     #[arg(long, env = "NAHOOK_LIMITER_DOWN", value_name = "CHOICE")]
     pub limiter_down: Option<LimiterDownChoice>,
-    /// How many days the delivery log is kept after an event was accepted, 1 to 365; what is not settled is kept until it is
+    /// Days that the delivery log is kept after an event was accepted, 1 to 365; what is not settled is kept until it is
     /// [default: 7].
     #[arg(long, env = "NAHOOK_RETENTION_DAYS", value_name = "DAYS")]
     pub retention_days: Option<u32>,
-    /// Where the portal's pages are: what the URL of a portal session begins with [default: /portal on this server].
+    /// URL of the portal's pages, with which the URL of a portal session begins [default: /portal on this server].
     #[arg(long, env = "NAHOOK_PORTAL_URL", value_name = "URL")]
     pub portal_url: Option<String>,
-    /// How logs are written [default: human on a terminal, else json].
+    /// Format of the log [default: human on a terminal, else json].
     #[arg(long, env = "NAHOOK_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Whether a first start on an empty store makes sample endpoints that print what arrives [default: true].
+    /// Make sample endpoints that print what arrives, on a first start on an empty store [default: true].
     #[arg(long, env = "NAHOOK_SAMPLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub sample: Option<bool>,
     /// The settings of a store on Postgres.

@@ -15,7 +15,7 @@ use crate::ServerError;
 #[command(next_help_heading = "With --queue nats://…")]
 #[serde(deny_unknown_fields)]
 pub struct NatsArgs {
-    /// What every subject begins with; the streams are named after it [default: nahook].
+    /// Beginning of every subject; the streams are named after it [default: nahook].
     #[arg(
         long = "nats-prefix",
         id = "nats_prefix",
@@ -23,7 +23,7 @@ pub struct NatsArgs {
         value_name = "PREFIX"
     )]
     pub prefix: Option<String>,
-    /// On how many servers of the cluster each stream is kept: 1, 3 or 5 [default: 1].
+    /// Number of servers in the cluster that keep each stream: 1, 3 or 5 [default: 1].
     #[arg(
         long = "nats-replicas",
         id = "nats_replicas",
@@ -31,7 +31,7 @@ pub struct NatsArgs {
         value_name = "NUMBER"
     )]
     pub replicas: Option<usize>,
-    /// What the streams are kept on [default: file].
+    /// Storage of the streams [default: file].
     #[arg(
         long = "nats-storage",
         id = "nats_storage",
@@ -39,7 +39,7 @@ pub struct NatsArgs {
         value_name = "STORAGE"
     )]
     pub storage: Option<StorageChoice>,
-    /// How many bytes of deliveries may wait; beyond that triggers are told so [default: no limit].
+    /// Upper bound on the bytes of deliveries that wait; beyond it receipts say that nothing was queued [default: no limit].
     #[arg(
         long = "nats-bytes-max",
         id = "nats_bytes_max",
@@ -92,7 +92,7 @@ pub struct NatsArgs {
     /// Refuse a server without TLS [default: false, or what the URL says].
     #[arg(long = "nats-tls", id = "nats_tls", env = "NAHOOK_NATS_TLS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub tls: Option<bool>,
-    /// A file of certificates, in PEM, of those whom to believe besides the system's.
+    /// A file of certificates, in PEM, of authorities to trust besides the system's.
     #[arg(
         long = "nats-tls-ca",
         id = "nats_tls_ca",
