@@ -1,5 +1,4 @@
 //! Shared by the tests: servers of their own, a line to them that can be cut, and a reader that is not the crate's.
-#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 pub(crate) mod proxy;
 pub(crate) mod reader;

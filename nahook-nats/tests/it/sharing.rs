@@ -1,11 +1,4 @@
 //! Several processes on one queue, and what is left when one of them ends.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,8 +9,11 @@ use nahook_queue::{DeliveryQueue as _, LeaseRequest, Next};
 use nahook_testkit::declare::nth_endpoint_id;
 use nahook_testkit::run;
 use nahook_testserver::NatsServer;
-use support::{connected, ids, lease_some, publish, published, request, rounds, settle};
 use tokio::time::Instant;
+
+use crate::support::{
+    self, connected, ids, lease_some, publish, published, request, rounds, settle,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,11 +1,4 @@
 //! The check that something can be queued now, and the capacity of records.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -16,9 +9,12 @@ use nahook_queue::Next;
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer};
-use support::proxy::Proxy;
-use support::{connected, ids, lease_some, order, outcomes, publish, published, reader, settle};
 use tokio::time::Instant;
+
+use crate::support::proxy::Proxy;
+use crate::support::{
+    connected, ids, lease_some, order, outcomes, publish, published, reader, settle,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,11 +1,4 @@
 //! Every loop, ended in every way: deliveries go on, nothing accepted is lost, and nobody has to help.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::HashSet;
 use std::future::pending;
@@ -20,9 +13,10 @@ use nahook_supervision::{Death, Loop, Supervisor};
 use nahook_testkit::declare::{Workspace, workspace_id};
 use nahook_testkit::run;
 use nahook_testserver::NatsServer;
-use support::{ids, publish, published, request, settle};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::{ids, publish, published, request, settle};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const WORKSPACE: &str = "ws_shop";

@@ -1,11 +1,4 @@
 //! Retries that wait in the stream, in real time.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -15,8 +8,11 @@ use nahook_nats::NatsSettings;
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::NatsServer;
-use support::{connected, ids, lease_some, publish, published, reader, request, rounds, settle};
 use tokio::time::Instant;
+
+use crate::support::{
+    connected, ids, lease_some, publish, published, reader, request, rounds, settle,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,16 +1,9 @@
 //! The kit's clauses against real servers.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 mod one {
     use nahook_testkit::{publisher_conformance, queue_conformance};
 
-    use super::support::{PublishHarness, QueueOn, servers::One};
+    use crate::support::{PublishHarness, QueueOn, servers::One};
 
     publisher_conformance!(PublishHarness<One>);
     queue_conformance!(QueueOn<One>);
@@ -19,7 +12,7 @@ mod one {
 mod three {
     use nahook_testkit::{publisher_conformance, queue_conformance};
 
-    use super::support::{PublishHarness, QueueOn, servers::Three};
+    use crate::support::{PublishHarness, QueueOn, servers::Three};
 
     publisher_conformance!(PublishHarness<Three>);
     queue_conformance!(QueueOn<Three>);

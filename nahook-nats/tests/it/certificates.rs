@@ -1,11 +1,4 @@
 //! TLS: whom we believe, and who we are.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,8 +7,9 @@ use nahook_nats::{ConnectError, NatsSettings, Tls, connect};
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use support::{outcomes, publish};
 use tempfile::TempDir;
+
+use crate::support::{outcomes, publish};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 

@@ -1,11 +1,4 @@
 //! The way to the queue, with servers that refuse, stand still and end.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,9 +8,10 @@ use nahook_nats::{Nats, NatsSettings};
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer};
-use support::proxy::Proxy;
-use support::{connected, order, outcomes, publish, reader, rounds};
 use tokio::time::{Instant, timeout};
+
+use crate::support::proxy::Proxy;
+use crate::support::{connected, order, outcomes, publish, reader, rounds};
 
 #[test]
 fn a_full_stream_refuses_and_holds_what_it_took() {

@@ -1,11 +1,4 @@
 //! Connecting: credentials, and streams that are there already.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::fs;
 use std::time::Duration;
@@ -17,9 +10,10 @@ use nahook_nats::{ConnectError, Credentials, NatsSettings, connect};
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer};
 use nkeys::KeyPair;
-use support::{outcomes, publish};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
+
+use crate::support::{self, outcomes, publish};
 
 fn with(credentials: Credentials) -> NatsSettings {
     let mut settings = NatsSettings::default();

@@ -1,11 +1,4 @@
 //! Rights that the NATS user lacks: from the start, and from some moment on.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -13,8 +6,9 @@ use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer};
-use support::{lease_some, outcomes, publish, published, settlement};
 use tokio::time::Instant;
+
+use crate::support::{self, lease_some, outcomes, publish, published, settlement};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const DELIVERIES: &str = "nahook.deliveries";

@@ -1,11 +1,4 @@
 //! Three servers, of which one is lost.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,8 +8,9 @@ use nahook_nats::{Nats, NatsSettings};
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::{NatsCluster, NatsOptions};
-use support::{connected, ids, order, outcomes, request, rounds, settle};
 use tokio::time::{Instant, timeout};
+
+use crate::support::{connected, ids, order, outcomes, request, rounds, settle};
 
 /// Whichever node is lost while triggers run, the leader included: what was acknowledged is delivered, what was reported as not
 /// queued is not, and no trigger takes longer than its deadline.
