@@ -1,7 +1,7 @@
 //! Which clauses catch which bug.
 
 use super::{Bug::*, With};
-use crate::catches;
+use crate::broken::catches;
 
 mod subscriptions {
     use super::*;

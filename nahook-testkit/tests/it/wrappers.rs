@@ -1,16 +1,14 @@
 //! The kit's own wrappers are transparent while they have no faults to inject: with an empty script they pass the very
 //! suites that the adapter behind them passes.
 
-mod back_ends;
-mod formed;
-
-use back_ends::{Gcra, Memory};
-use formed::{AsObject, Formed, WithoutFaults};
 use nahook_control::Manifest;
 use nahook_core::{Delivery, DeliveryPublisher, Event};
 use nahook_testkit::{
     FaultScript, FaultyPublisher, HeldDelivery, PublisherHarness, RecordingPublisher,
 };
+
+use crate::back_ends::{Gcra, Memory};
+use crate::formed::{AsObject, Formed, WithoutFaults};
 
 /// Runs every suite on the adapters in memory, wrapped.
 macro_rules! every_suite {

@@ -1,8 +1,4 @@
 //! Every clause is run: none is written and then left out of its suite's macro.
-#![expect(
-    clippy::unwrap_used,
-    reason = "test code outside of the test functions"
-)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! The in-memory adapters pass every suite, in every form.
 
-mod back_ends;
-
-use back_ends::{Gcra, Memory};
+use crate::back_ends::{Gcra, Memory};
 
 nahook_testkit::store_conformance!(Memory);
 nahook_testkit::management_conformance!(Memory);

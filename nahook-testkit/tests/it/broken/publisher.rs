@@ -9,7 +9,7 @@ use nahook_testkit::{
     Answer, Fault, FaultScript, FaultyPublisher, HeldDelivery, PublisherHarness, RecordingPublisher,
 };
 
-use crate::catches;
+use crate::broken::catches;
 
 /// A way to publish wrongly.
 trait Bug: Send + Sync + 'static {

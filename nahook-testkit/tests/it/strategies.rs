@@ -1,5 +1,4 @@
 //! The strategies generate what they say.
-#![cfg(feature = "proptest")]
 
 use std::collections::HashSet;
 use std::sync::Arc;
