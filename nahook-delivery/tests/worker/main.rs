@@ -1,4 +1,4 @@
-//! The worker in paused time, over the in-memory back end and scripted endpoints.
+//! The worker over the in-memory back end: in paused time with scripted endpoints, and in real time with real sockets.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,5 +15,6 @@ mod model;
 mod outcomes;
 mod reasons;
 mod restarts;
+mod sockets;
 mod stopping;
 mod support;

@@ -1,7 +1,5 @@
 //! The worker with the real transport and real sockets: what arrives, and what bad receivers cost good ones.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
