@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use nahook_core::{FailureKind, Outcome};
 use serde_json::{Value, json};
 
-use crate::support::{BOUND, Bench, Fault, KEY, SOME, Scripted, ask, post};
+use crate::ingestion::support::{BOUND, Bench, Fault, KEY, SOME, Scripted, ask, post};
 
 const SENDS: &str = "/api/ingest/batch";
 const TRIGGERS: &str = "/api/ingest/event/batch";

@@ -8,7 +8,7 @@ use axum::http::Request;
 use axum::routing::get;
 use nahook_http::{EdgeLayer, RequestContext, not_found, with_fallbacks};
 
-use crate::support::{Bench, Fault, KEY, ORDER_PAID, ask, post};
+use crate::ingestion::support::{Bench, Fault, KEY, ORDER_PAID, ask, post};
 
 fn request(path: &str, id: Option<&str>) -> Request<Body> {
     let mut request = Request::get(path);

@@ -9,7 +9,7 @@ use axum::http::Request;
 use nahook_core::{FailureKind, LimiterDown};
 use serde_json::json;
 
-use crate::support::{
+use crate::ingestion::support::{
     Answer, BOUND, Bench, DISABLED, Fault, KEY, ORDER_PAID, POOR, POOR_LEN_MAX, SlowToCommit, ask,
     post,
 };
@@ -219,7 +219,7 @@ async fn whoever_is_silent_costs_the_deadline_and_nothing_is_queued() {
 async fn the_deadline_counts_from_the_arrival_of_the_request() {
     let mut bench = Bench::new().await;
     bench.subscriptions = Arc::new(Fault::Silence);
-    let (sender, body) = crate::slow::channel();
+    let (sender, body) = crate::ingestion::slow::channel();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(3)).await;
         sender.send(GOOD).await;

@@ -1,15 +1,8 @@
 //! The routes over in-memory back ends and planted faults, and the server over real sockets.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what tests share may fail like a test"
-)]
-
 mod batches;
 mod edge;
 mod errors;
-mod logging;
 mod operations;
 mod order;
 mod properties;

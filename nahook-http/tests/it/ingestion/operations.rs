@@ -12,7 +12,7 @@ use nahook_http::{Operations, Probe, operations_router, with_fallbacks};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{Answer, ask};
+use crate::ingestion::support::{Answer, ask};
 
 async fn get(operations: Operations, path: &str) -> Answer {
     let router: Router = with_fallbacks(operations_router(operations));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 
-use crate::support::{BOUND, Bench, Counting, DISABLED, KEY, POOR, ask, post};
+use crate::ingestion::support::{BOUND, Bench, Counting, DISABLED, KEY, POOR, ask, post};
 
 /// Faults of a request, in the contract's order of checks.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

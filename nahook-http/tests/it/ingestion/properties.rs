@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::support::{Answer, Bench, KEY, ORDER_PAID, ask, post};
+use crate::ingestion::support::{Answer, Bench, KEY, ORDER_PAID, ask, post};
 
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()

@@ -12,7 +12,7 @@ use nahook_http::wire::write_receipt;
 use proptest::prelude::*;
 use serde::Serialize;
 
-use crate::support::{Counting, Scripted};
+use crate::ingestion::support::{Counting, Scripted};
 
 /// Answers the same subscribers to everybody.
 struct Fixed(Subscribers);

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use nahook_http::openapi_document;
 
-use crate::support::{Bench, KEY, ask};
+use crate::ingestion::support::{Bench, KEY, ask};
 
 const METHODS: [&str; 8] = [
     "delete", "get", "head", "options", "patch", "post", "put", "trace",

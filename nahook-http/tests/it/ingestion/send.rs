@@ -6,7 +6,9 @@ use axum::http::StatusCode;
 use nahook_core::{DirectDelivery, DirectPublisher, FailureKind, FanOutSettings, LimiterDown};
 use serde_json::{Value, json};
 
-use crate::support::{BOUND, Bench, DISABLED, Fault, KEY, POOR, POOR_LEN_MAX, STAGING, ask, post};
+use crate::ingestion::support::{
+    BOUND, Bench, DISABLED, Fault, KEY, POOR, POOR_LEN_MAX, STAGING, ask, post,
+};
 
 const TO_ONE: &str = "/api/ingest/ep_1";
 

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::Value;
 
-use crate::properties::{is_documented, json, object, runtime};
-use crate::support::{Answer, Bench, KEY, ask, post};
+use crate::ingestion::properties::{is_documented, json, object, runtime};
+use crate::ingestion::support::{Answer, Bench, KEY, ask, post};
 
 const TO_ONE: &str = "/api/ingest/ep_1";
 const SENDS: &str = "/api/ingest/batch";

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::support::KEY;
+use crate::ingestion::support::KEY;
 
 /// A server that stops when told.
 struct Server {

@@ -12,7 +12,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::support::{Bench, KEY, ORDER_PAID, POOR, POOR_LEN_MAX, ask, post};
+use crate::ingestion::support::{Bench, KEY, ORDER_PAID, POOR, POOR_LEN_MAX, ask, post};
 
 /// Feeds a body.
 pub(crate) struct Sender(mpsc::Sender<Result<Bytes, std::io::Error>>);

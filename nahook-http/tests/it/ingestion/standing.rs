@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::Request;
 
-use crate::support::{
+use crate::ingestion::support::{
     Answer, Bench, DISABLED, Fault, KEY, ORDER_PAID, POOR_LEN_MAX, SOME, ask, post,
 };
 

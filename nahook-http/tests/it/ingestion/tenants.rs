@@ -6,7 +6,7 @@ use axum::http::{Method, Request};
 use nahook_http::openapi_document;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, BOUND, Bench, DISABLED, KEY, STAGING, ask};
+use crate::ingestion::support::{Answer, BOUND, Bench, DISABLED, KEY, STAGING, ask};
 
 /// Target of an operation.
 #[derive(Clone, Copy)]

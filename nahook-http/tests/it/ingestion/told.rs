@@ -10,8 +10,8 @@ use nahook_core::{FailureKind, Outcome};
 use nahook_http::{metric, not_found};
 use serde_json::Value;
 
+use crate::ingestion::support::{Bench, DISABLED, Fault, KEY, ORDER_PAID, Scripted, ask, post};
 use crate::logging::{Lines, Logging};
-use crate::support::{Bench, DISABLED, Fault, KEY, ORDER_PAID, Scripted, ask, post};
 
 impl Lines {
     /// The one line of a Trigger.

@@ -7,9 +7,9 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use nahook_http::metric;
 use serde_json::{Value, json};
 
+use crate::ingestion::support::{BOUND, Bench, DISABLED, Fault, KEY, ask, post};
+use crate::ingestion::told::logged;
 use crate::logging::Logging;
-use crate::support::{BOUND, Bench, DISABLED, Fault, KEY, ask, post};
-use crate::told::logged;
 
 const SEND: &str = "/api/ingest/ep_1";
 const SEND_BATCH: &str = "/api/ingest/batch";

@@ -8,7 +8,7 @@ use nahook_core::{FailureKind, Outcome};
 use nahook_http::CreatingSubscriptions;
 use serde_json::json;
 
-use crate::support::{Bench, Fault, KEY, ORDER_PAID, Scripted, ask, post};
+use crate::ingestion::support::{Bench, Fault, KEY, ORDER_PAID, Scripted, ask, post};
 
 #[tokio::test]
 async fn a_trigger_reaches_every_subscriber_byte_for_byte() {

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Bench, ids};
+use crate::management::support::{Bench, ids};
 
 #[tokio::test]
 async fn a_cap_is_set_changed_kept_and_lifted() {
@@ -139,7 +139,7 @@ async fn a_portal_session_has_a_url_with_its_code() {
     let default = bench
         .ask(
             axum::http::Method::POST,
-            &format!("{}{path}", crate::support::SHOP),
+            &format!("{}{path}", crate::management::support::SHOP),
             "",
         )
         .await

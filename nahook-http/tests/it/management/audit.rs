@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::Bench;
+use crate::management::support::Bench;
 
 #[tokio::test]
 async fn every_change_is_in_the_log_with_who_and_what() {

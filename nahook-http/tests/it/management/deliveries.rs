@@ -6,7 +6,7 @@ use nahook_core::{EventTypeName, FanOut, GcraLimiter, Metadata, NewEvent, Payloa
 use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
 use serde_json::{Value, json};
 
-use crate::support::{Bench, KEY, ids};
+use crate::management::support::{Bench, KEY, ids};
 
 const PAYLOAD: &str = r#"{ "b":1e400,  "a":[[[]]],"b":2 }"#;
 

@@ -1,7 +1,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, PASSWORD, SECRET, SHOP, ids};
+use crate::management::support::{Bench, PASSWORD, SECRET, SHOP, ids};
 
 #[tokio::test]
 async fn an_endpoint_is_made_shown_changed_and_removed() {

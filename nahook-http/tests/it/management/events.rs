@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Bench, ids};
+use crate::management::support::{Bench, ids};
 
 #[tokio::test]
 async fn event_types_have_a_name_of_their_own() {

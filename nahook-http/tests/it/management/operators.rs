@@ -2,7 +2,7 @@ use nahook_control::{KeyHash, KeyStore as _};
 use nahook_queue::Next;
 use serde_json::json;
 
-use crate::support::{Bench, TOKEN, ids, request};
+use crate::management::support::{Bench, TOKEN, ids, request};
 
 #[tokio::test]
 async fn a_key_is_shown_once_switched_off_and_ended() {
@@ -67,7 +67,7 @@ async fn a_token_is_made_used_and_ended() {
     let token = made["token"].as_str().unwrap();
     let path = format!("/management-tokens/{}", made["id"].as_str().unwrap());
     let status = async || {
-        let path = format!("{}/endpoints", crate::support::SHOP);
+        let path = format!("{}/endpoints", crate::management::support::SHOP);
         let asked = bench
             .send(request(axum::http::Method::GET, &path, token, ""))
             .await;

@@ -7,7 +7,7 @@ use axum::http::Method;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Bench, KEY, PASSWORD, SECRET, SHOP, TOKEN, request};
+use crate::management::support::{Bench, KEY, PASSWORD, SECRET, SHOP, TOKEN, request};
 
 /// Collects log lines.
 #[derive(Clone, Default)]

@@ -3,8 +3,8 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::document::{document, operations};
-use crate::support::{Bench, DISABLED, KEY, OTHER, OTHERS, SHOP, TOKEN, request};
+use crate::management::document::{document, operations};
+use crate::management::support::{Bench, DISABLED, KEY, OTHER, OTHERS, SHOP, TOKEN, request};
 
 /// Ids that exist in the other workspace, by what a path calls them; a parameter that is not here fails the test.
 async fn others(bench: &Bench) -> impl Fn(&str) -> String {

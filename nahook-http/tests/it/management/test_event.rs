@@ -5,7 +5,7 @@ use nahook_core::{DirectDelivery, DirectPublisher, FailureKind};
 use nahook_queue::{DeliveryQueue as _, LeaseRequest, WorkerId};
 use serde_json::json;
 
-use crate::support::Bench;
+use crate::management::support::Bench;
 
 const PATH: &str = "/endpoints/ep_1/test";
 
@@ -42,7 +42,7 @@ async fn a_test_event_is_one_delivery_to_that_endpoint_alone() {
     let path = format!("/endpoints/{}/subscriptions", two.as_str().unwrap());
     bench.post(&path, &subscribe).await.json(201);
 
-    let path = format!("{}{PATH}", crate::support::SHOP);
+    let path = format!("{}{PATH}", crate::management::support::SHOP);
     let sent = bench
         .ask(axum::http::Method::POST, &path, "")
         .await

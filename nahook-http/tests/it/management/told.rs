@@ -10,8 +10,8 @@ use nahook_core::{DirectDelivery, DirectPublisher};
 use nahook_http::metric;
 
 use crate::logging::Logging;
-use crate::support::{Bench, SHOP, TOKEN, request};
-use crate::tenants::{body, filled, management, missing};
+use crate::management::support::{Bench, SHOP, TOKEN, request};
+use crate::management::tenants::{body, filled, management, missing};
 
 /// The path with ids of our own where there are any, else with ids of nothing.
 fn at_home(path: &str) -> String {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::{Server, held_back, trigger};
-use crate::support::{Bench, KEY};
+use crate::ingestion::support::{Bench, KEY};
 
 async fn start() -> Server {
     let bench = Bench::new().await;

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{sleep, timeout};
 
 use super::{Server, trigger};
-use crate::support::{Bench, KEY};
+use crate::ingestion::support::{Bench, KEY};
 
 /// Long enough for anything that is going to happen, on a busy machine too.
 const SOON: Duration = Duration::from_secs(20);

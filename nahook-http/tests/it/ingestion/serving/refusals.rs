@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Server, trigger};
-use crate::support::{Bench, KEY};
+use crate::ingestion::support::{Bench, KEY};
 
 const SOON: Duration = Duration::from_secs(20);
 
