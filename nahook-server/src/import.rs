@@ -55,7 +55,7 @@ async fn import(
     backend: &Backend,
     workspace: Option<&str>,
     file: &Path,
-    lines: Vec<Line>,
+    lines: Vec<(usize, Line)>,
 ) -> Result<usize, ServerError> {
     let workspace = only(backend, workspace).await?.id;
     let management = backend.management();
@@ -74,7 +74,7 @@ async fn import(
     };
     let count = lines.len();
     let mut entries: Vec<LogEntry> = Vec::new();
-    for (number, line) in (1..).zip(lines) {
+    for (number, line) in lines {
         let told = line
             .entries(&known)
             .map_err(|reason| wrong(file, number, &reason))?;
@@ -92,13 +92,14 @@ async fn import(
     Ok(count)
 }
 
-/// Every line that is not blank.
-fn read(path: &Path) -> Result<Vec<Line>, ServerError> {
+/// Returns every line that is not blank, with its number.
+fn read(path: &Path) -> Result<Vec<(usize, Line)>, ServerError> {
     let text = text_file::read(path)?;
     let numbered = (1..).zip(text.lines());
     let lines = numbered.filter(|(_, line)| !line.trim().is_empty());
-    let read = lines.map(|(number, line)| {
-        serde_json::from_str(line).map_err(|error| wrong(path, number, &error.to_string()))
+    let read = lines.map(|(number, line)| match serde_json::from_str(line) {
+        Ok(line) => Ok((number, line)),
+        Err(error) => Err(wrong(path, number, &error.to_string())),
     });
     read.collect()
 }

@@ -10,6 +10,7 @@ mod support;
 
 mod apply;
 mod first_start;
+mod import;
 mod keys;
 mod logs;
 mod operate;
