@@ -1,15 +1,20 @@
 //! `nahook import`: the history of another server, brought along.
 
 mod line;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use nahook_control::Actor;
-use nahook_core::{EndpointId, EventTypeId, EventTypeRef, WorkspaceId};
-use nahook_queue::{DeliveryRecorder as _, LogEntry};
+use nahook_core::{EndpointId, EventTypeId, EventTypeRef, StoreError, WorkspaceId};
+use nahook_queue::{
+    AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryRecorder as _, LogEntry,
+};
 
 use self::line::Line;
 use crate::backend::Backend;
@@ -17,7 +22,7 @@ use crate::settings::SettingsArgs;
 use crate::workspaces::only;
 use crate::{ServerError, output, text_file};
 
-/// Entries that are recorded in one step.
+/// Deliveries that are compared in one step, and entries that are recorded by one call.
 const STEP: usize = 500;
 
 /// Arguments of `nahook import`.
@@ -34,13 +39,13 @@ pub struct ImportArgs {
     pub settings: SettingsArgs,
 }
 
-/// Reads all of the file, and records it if all of it can be used. Doing it again changes nothing.
+/// Reads all of the file, and records it if all of it can be used. Doing it again changes nothing, and says so.
 pub async fn run(args: ImportArgs) -> Result<ExitCode, ServerError> {
     let lines = read(&args.file)?;
     let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
     let done = import(&backend, args.workspace.as_deref(), &args.file, lines).await;
     backend.close().await?;
-    output::print(&format!("{} deliveries imported\n", done?))?;
+    output::print(&format!("{}\n", done?))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,12 +56,44 @@ struct Known {
     event_types: HashMap<EventTypeId, EventTypeRef>,
 }
 
+/// Numbers of deliveries that an import changed and left as they were.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Imported {
+    changed: usize,
+    unchanged: usize,
+}
+
+impl fmt::Display for Imported {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.changed, self.unchanged) {
+            (0, 0) => formatter.write_str("nothing changed: the file has no deliveries"),
+            (0, 1) => formatter.write_str("nothing changed: the delivery is recorded already"),
+            (0, all) => write!(
+                formatter,
+                "nothing changed: all {all} deliveries are recorded already"
+            ),
+            (changed, unchanged) => {
+                let plural = if changed == 1 {
+                    "delivery"
+                } else {
+                    "deliveries"
+                };
+                write!(formatter, "{changed} {plural} imported")?;
+                match unchanged {
+                    0 => Ok(()),
+                    _ => write!(formatter, ", {unchanged} recorded already"),
+                }
+            }
+        }
+    }
+}
+
 async fn import(
     backend: &Backend,
     workspace: Option<&str>,
     file: &Path,
     lines: Vec<(usize, Line)>,
-) -> Result<usize, ServerError> {
+) -> Result<Imported, ServerError> {
     let workspace = only(backend, workspace).await?.id;
     let management = backend.management();
     let endpoints = management.endpoints(&workspace).await?;
@@ -72,24 +109,49 @@ async fn import(
             })
             .collect(),
     };
-    let count = lines.len();
-    let mut entries: Vec<LogEntry> = Vec::new();
+    let mut deliveries: Vec<Vec<LogEntry>> = Vec::new();
     for (number, line) in lines {
-        let told = line
-            .entries(&known)
-            .map_err(|reason| wrong(file, number, &reason))?;
-        entries.extend(told);
+        let entries = line.entries(&known);
+        deliveries.push(entries.map_err(|reason| wrong(file, number, &reason))?);
     }
-    for step in entries.chunks(STEP) {
-        backend.recorder.record(step).await?;
+    let mut changed = 0;
+    for step in deliveries.chunks(STEP) {
+        let before = shown(backend, step).await?;
+        for entries in step.concat().chunks(STEP) {
+            backend.recorder.record(entries).await?;
+        }
+        let after = shown(backend, step).await?;
+        let pairs = before.iter().zip(&after);
+        changed += pairs.filter(|(before, after)| before != after).count();
     }
-    let details = vec![("count", count.to_string())];
-    let resource = ("workspace", workspace.to_string());
-    let (actor, done) = (Actor::operator(), "history_imported");
-    management
-        .record(&workspace, &actor, resource, done, details)
-        .await?;
-    Ok(count)
+    if changed > 0 {
+        let details = vec![("count", changed.to_string())];
+        let resource = ("workspace", workspace.to_string());
+        let (actor, done) = (Actor::operator(), "history_imported");
+        management
+            .record(&workspace, &actor, resource, done, details)
+            .await?;
+    }
+    Ok(Imported {
+        changed,
+        unchanged: deliveries.len() - changed,
+    })
+}
+
+/// A delivery and its attempts, if the log has it.
+type Shown = Option<(DeliveryRecord, Option<Vec<AttemptRecord>>)>;
+
+/// Returns what the log shows of each delivery that has these entries.
+async fn shown(backend: &Backend, deliveries: &[Vec<LogEntry>]) -> Result<Vec<Shown>, StoreError> {
+    let mut all = Vec::with_capacity(deliveries.len());
+    for entry in deliveries.iter().filter_map(|entries| entries.first()) {
+        let (delivery, workspace) = (entry.delivery, &entry.event.workspace);
+        all.push(match backend.log.delivery(delivery, workspace).await? {
+            None => None,
+            Some(record) => Some((record, backend.log.attempts(delivery, workspace).await?)),
+        });
+    }
+    Ok(all)
 }
 
 /// Returns every line that is not blank, with its number.

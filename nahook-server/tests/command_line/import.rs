@@ -1,6 +1,7 @@
 //! `nahook import`, beside a running server.
 
 use http::Method;
+use nahook_testserver::PostgresServer;
 use serde_json::{Value, json};
 
 use crate::support::manifest::{endpoint, shop};
@@ -65,13 +66,12 @@ async fn history_is_brought_along_whole_or_not_at_all() {
     let api = server.api_with(TOKEN);
     let path = format!("{DELIVERIES}/del_old_1");
     assert_eq!(api.get(&path).await.status, 404);
-    for _ in 0..2 {
+    for said in [
+        "1 delivery imported",
+        "nothing changed: the delivery is recorded already",
+    ] {
         let imported = import(good.to_owned()).await;
-        assert_eq!(
-            imported.stdout, "1 deliveries imported",
-            "{}",
-            imported.stderr
-        );
+        assert_eq!(imported.stdout, said, "{}", imported.stderr);
     }
     let shown = api.get(&format!("{path}?include=payload")).await;
     assert!(
@@ -89,4 +89,62 @@ async fn history_is_brought_along_whole_or_not_at_all() {
         .await
         .unwrap();
     assert!([404, 409].contains(&retry.status), "{retry:?}");
+}
+
+/// A delivery of another server: what it was before its attempt, and after it.
+fn before_and_after(id: &str) -> [Value; 2] {
+    let before = json!({
+        "id": id, "endpointId": "ep_1", "status": "scheduled_retry", "createdAt": "2026-01-01T00:00:00Z",
+        "attempts": [{ "responseStatusCode": 500, "createdAt": "2026-01-01T00:00:01Z" }],
+    });
+    let mut after = before.clone();
+    after["status"] = "delivered".into();
+    let attempt = json!({ "responseStatusCode": 200, "createdAt": "2026-01-01T00:05:00Z" });
+    after["attempts"].as_array_mut().unwrap().push(attempt);
+    [before, after]
+}
+
+async fn import_counts_what_it_changes(server: &Server) {
+    let ([one, one_later], [other, _]) = (before_and_after("del_1"), before_and_after("del_2"));
+    for (lines, said) in [
+        (vec![&one, &other], "2 deliveries imported"),
+        (
+            vec![&one, &other],
+            "nothing changed: all 2 deliveries are recorded already",
+        ),
+        (
+            vec![&one_later, &other],
+            "1 delivery imported, 1 recorded already",
+        ),
+        // An earlier state is no news.
+        (
+            vec![&one],
+            "nothing changed: the delivery is recorded already",
+        ),
+        (vec![], "nothing changed: the file has no deliveries"),
+    ] {
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        let imported = import(server, lines.join("\n")).await;
+        assert_eq!(imported.stdout, said, "{}", imported.stderr);
+    }
+    let log = server
+        .api_with(TOKEN)
+        .get("/management/v1/workspaces/ws_shop/audit-logs?actor_type=operator")
+        .await
+        .json();
+    let entries = log["data"].as_array().unwrap().iter();
+    let imports = entries.filter(|entry| entry["action"] == "workspace.history_imported");
+    assert_eq!(imports.count(), 2, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_counts_what_it_changes_in_a_file() {
+    import_counts_what_it_changes(&Server::with(&manifest()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_counts_what_it_changes_on_postgres() {
+    let url = PostgresServer::shared().create_database();
+    let [server] = Server::sharing(&url, &manifest()).await;
+    import_counts_what_it_changes(&server).await;
 }
