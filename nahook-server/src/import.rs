@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nahook_control::Actor;
-use nahook_core::{EndpointId, EventTypeId, EventTypeRef, StoreError, WorkspaceId};
+use nahook_core::{
+    Clock as _, EndpointId, EventTypeId, EventTypeRef, StoreError, SystemClock, WorkspaceId,
+};
 use nahook_queue::{
     AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryRecorder as _, LogEntry,
 };
@@ -109,9 +111,10 @@ async fn import(
             })
             .collect(),
     };
+    let now = SystemClock.now();
     let mut deliveries: Vec<Vec<LogEntry>> = Vec::new();
     for (number, line) in lines {
-        let entries = line.entries(&known);
+        let entries = line.entries(&known, now);
         deliveries.push(entries.map_err(|reason| wrong(file, number, &reason))?);
     }
     let mut changed = 0;

@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 
 use super::Known;
 
+/// Error of the entry of a delivery whose first attempt was under way elsewhere.
+const UNDER_WAY: &str = "not attempted: another server was attempting it, and the outcome is not in the imported history";
+
 /// A delivery, with the names that the Management API gives its fields. What is not named here is passed over.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,8 +48,8 @@ struct AttemptLine {
 }
 
 impl Line {
-    /// Returns the entries to record, or the reason that there are none.
-    pub(super) fn entries(self, known: &Known) -> Result<Vec<LogEntry>, String> {
+    /// Returns the entries to record at `now`, at least one, or the reason that there are none.
+    pub(super) fn entries(self, known: &Known, now: Timestamp) -> Result<Vec<LogEntry>, String> {
         let delivery: DeliveryId = self.id.parse().map_err(|error| format!("id: {error}"))?;
         if !known.endpoints.contains(&self.endpoint_id) {
             return Err(format!(
@@ -56,7 +59,7 @@ impl Line {
         }
         let created_at = instant("createdAt", &self.created_at)?;
         let attempts = self.attempts.into_iter().map(AttemptLine::attempt);
-        let attempts = attempts.collect::<Result<Vec<_>, _>>()?;
+        let mut attempts = attempts.collect::<Result<Vec<_>, _>>()?;
         let given =
             |name: &str, text: Option<&String>| text.map(|it| instant(name, it)).transpose();
         let updated_at = given("updatedAt", self.updated_at.as_ref())?;
@@ -64,14 +67,17 @@ impl Line {
         let next_retry_at = given("nextRetryAt", self.next_retry_at.as_ref())?;
         let ended_at = attempts.last().map_or(created_at, end);
         let at = delivered_at.or(updated_at).unwrap_or(ended_at);
-        // An attempt that was under way elsewhere is not known to have ended: it is shown as it stood before.
+        // An attempt that was under way elsewhere is not known to have ended. The delivery is shown as it stood before; one
+        // that would wait for a first attempt, which nobody makes, is given up.
         let standing = match self.status.as_str() {
             "dead_letter" => Standing::DeadLetter,
             "delivered" => Standing::Delivered,
             "failed" => Standing::Failed,
-            "pending" | "delivering" | "scheduled_retry" if attempts.is_empty() => {
-                Standing::Pending
+            "delivering" if attempts.is_empty() => {
+                attempts.push(under_way(now));
+                Standing::Failed
             }
+            "pending" | "scheduled_retry" if attempts.is_empty() => Standing::Pending,
             "pending" | "delivering" | "scheduled_retry" => {
                 Standing::Retry(next_retry_at.unwrap_or(at))
             }
@@ -141,6 +147,17 @@ impl AttemptLine {
             status_code: self.response_status_code,
             error: self.error_message,
         })
+    }
+}
+
+/// Returns the entry that says why a delivery was given up. It begins later than the attempt that it stands for, so that a
+/// later import of that one takes its place.
+fn under_way(now: Timestamp) -> Attempt {
+    Attempt {
+        started_at: now,
+        duration: Duration::ZERO,
+        status_code: None,
+        error: Some(UNDER_WAY.to_owned()),
     }
 }
 

@@ -2,7 +2,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use nahook_control::{ApplyMode, Catalog as _};
-use serde_json::json;
+use nahook_core::WorkspaceId;
+use nahook_queue::{DeliveryLog as _, DeliveryStatus};
+use serde_json::{Value, json};
 
 use super::{Imported, import};
 use crate::backend::{Backend, StoreUrl};
@@ -22,27 +24,67 @@ async fn backend() -> Backend {
     backend
 }
 
-async fn imported(backend: &Backend, ids: Range<u32>) -> Imported {
-    let line = |id| {
-        let line = json!({
+async fn imported(backend: &Backend, lines: impl IntoIterator<Item = Value>) -> Imported {
+    let read = |line| (1, serde_json::from_value(line).unwrap());
+    let lines = lines.into_iter().map(read).collect();
+    let done = import(backend, None, Path::new("history"), lines).await;
+    done.unwrap()
+}
+
+fn failed(ids: Range<u32>) -> impl Iterator<Item = Value> {
+    ids.map(|id| {
+        json!({
             "id": format!("del_old_{id}"), "endpointId": "ep_1", "status": "failed",
             "createdAt": "2026-01-01T00:00:00Z",
             "attempts": [{ "responseStatusCode": 500, "createdAt": "2026-01-01T00:00:01Z" }],
-        });
-        (1, serde_json::from_value(line).unwrap())
-    };
-    let done = import(backend, None, Path::new("history"), ids.map(line).collect()).await;
-    done.unwrap()
+        })
+    })
 }
 
 #[tokio::test]
 async fn import_counts_what_it_changes() {
     let backend = backend().await;
     let count = |changed, unchanged| Imported { changed, unchanged };
-    assert_eq!(imported(&backend, 0..700).await, count(700, 0));
-    assert_eq!(imported(&backend, 0..700).await, count(0, 700));
-    assert_eq!(imported(&backend, 699..702).await, count(2, 1));
-    assert_eq!(imported(&backend, 0..0).await, count(0, 0));
+    assert_eq!(imported(&backend, failed(0..700)).await, count(700, 0));
+    assert_eq!(imported(&backend, failed(0..700)).await, count(0, 700));
+    assert_eq!(imported(&backend, failed(699..702)).await, count(2, 1));
+    assert_eq!(imported(&backend, failed(0..0)).await, count(0, 0));
+}
+
+#[tokio::test]
+async fn delivery_that_was_under_way_elsewhere_waits_for_nobody() {
+    let backend = backend().await;
+    let line = |id: &str, attempts: Value| {
+        json!({
+            "id": id, "endpointId": "ep_1", "status": "delivering", "createdAt": "2026-01-01T00:00:00Z",
+            "attempts": attempts,
+        })
+    };
+    let attempt = json!({ "responseStatusCode": 500, "createdAt": "2026-01-01T00:00:01Z" });
+    let lines = [line("del_1", json!([])), line("del_2", json!([attempt]))];
+    for changed in [2, 0] {
+        let done = imported(&backend, lines.clone()).await;
+        assert_eq!(done.changed, changed);
+    }
+    let workspace = WorkspaceId::new("ws_shop").unwrap();
+    for (id, status, reason) in [
+        (
+            "del_1",
+            DeliveryStatus::Failed,
+            Some("not attempted: another server"),
+        ),
+        ("del_2", DeliveryStatus::ScheduledRetry, None),
+    ] {
+        let id = id.parse().unwrap();
+        let record = backend.log.delivery(id, &workspace).await.unwrap().unwrap();
+        assert_eq!((record.status, record.attempts), (status, 1));
+        assert_eq!(record.first_attempt_at.is_none(), reason.is_some());
+        let attempts = backend.log.attempts(id, &workspace).await.unwrap().unwrap();
+        assert_eq!(attempts.len(), 1);
+        assert_eq!(attempts[0].attempt.was_made(), reason.is_none());
+        let error = attempts[0].attempt.error.as_deref().unwrap_or_default();
+        assert!(error.starts_with(reason.unwrap_or_default()), "{error}");
+    }
 }
 
 #[test]

@@ -148,3 +148,60 @@ async fn import_counts_what_it_changes_on_postgres() {
     let [server] = Server::sharing(&url, &manifest()).await;
     import_counts_what_it_changes(&server).await;
 }
+
+async fn first_attempt_under_way_elsewhere_is_given_up(server: &Server) {
+    let mut line = json!({
+        "id": "del_1", "endpointId": "ep_1", "status": "delivering", "createdAt": "2026-01-01T00:00:00Z",
+    });
+    for said in [
+        "1 delivery imported",
+        "nothing changed: the delivery is recorded already",
+    ] {
+        let imported = import(server, line.to_string()).await;
+        assert_eq!(imported.stdout, said, "{}", imported.stderr);
+    }
+    let api = server.api_with(TOKEN);
+    let path = format!("{DELIVERIES}/del_1");
+    let shown = api.get(&path).await.json();
+    assert_eq!(shown["status"], "failed", "{shown}");
+    assert_eq!(shown["totalAttempts"], 1, "{shown}");
+    assert_eq!(shown["firstAttemptAt"], Value::Null, "{shown}");
+    assert_eq!(shown["updatedAt"], "2026-01-01T00:00:00.000Z", "{shown}");
+    let attempts = async || {
+        let attempts = api.get(&format!("{path}/attempts")).await.json();
+        attempts.as_array().unwrap().clone()
+    };
+    let [given_up] = &attempts().await[..] else {
+        panic!("one entry says why");
+    };
+    let reason = given_up["errorMessage"].as_str().unwrap();
+    assert!(
+        reason.starts_with("not attempted: another server"),
+        "{given_up}"
+    );
+
+    line["status"] = "delivered".into();
+    line["attempts"] = json!([{ "responseStatusCode": 200, "createdAt": "2026-01-01T00:00:01Z" }]);
+    assert_eq!(
+        import(server, line.to_string()).await.stdout,
+        "1 delivery imported"
+    );
+    let shown = api.get(&path).await.json();
+    assert_eq!(shown["status"], "delivered", "{shown}");
+    assert_eq!(shown["totalAttempts"], 1, "{shown}");
+    let attempts = attempts().await;
+    assert_eq!(attempts.len(), 1, "{attempts:?}");
+    assert_eq!(attempts[0]["responseStatusCode"], 200, "{attempts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_attempt_under_way_elsewhere_is_given_up_in_a_file() {
+    first_attempt_under_way_elsewhere_is_given_up(&Server::with(&manifest()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_attempt_under_way_elsewhere_is_given_up_on_postgres() {
+    let url = PostgresServer::shared().create_database();
+    let [server] = Server::sharing(&url, &manifest()).await;
+    first_attempt_under_way_elsewhere_is_given_up(&server).await;
+}
