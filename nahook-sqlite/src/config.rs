@@ -20,6 +20,9 @@ pub struct SqliteSettings {
     /// Upper bound on the endpoint ids and keys that the caches of look-ups hold together.
     pub cache_len_max: usize,
     /// Largest number of pages of 4 KiB in the file: writes that need more fail as on a full disk.
+    ///
+    /// Publishing fails so earlier: a quarter of the pages, and what a first attempt of every fresh delivery takes, are
+    /// left to settlements.
     pub pages_max: Option<u32>,
     /// Upper bound on fresh deliveries kept in memory, for all endpoints together: four million, of 8 to 10 bytes each.
     /// They cost least to write. Beyond the bound, a delivery enters the index by endpoint and status at once.

@@ -141,7 +141,11 @@ impl Job for DirectJob {
             };
             self.written.push(outcome);
         }
-        Ok(())
+        match self.queued.len() {
+            // Each was refused, or stands for one that was sent before.
+            0 => Ok(()),
+            queued => session.leave_room_to_settle(queued),
+        }
     }
 
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {

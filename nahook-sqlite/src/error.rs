@@ -143,6 +143,14 @@ pub(crate) fn interrupted() -> rusqlite::Error {
     )
 }
 
+/// The error of a job that would take room which is left to others.
+pub(crate) fn no_room() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        ffi::Error::new(ffi::SQLITE_FULL),
+        Some("what is left of the file is for settlements".to_owned()),
+    )
+}
+
 /// The store is closed, or closing.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("the store is closed")]

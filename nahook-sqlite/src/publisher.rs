@@ -164,10 +164,11 @@ impl Job for PublishJob {
         self.queued.seq = seq;
         // SQLite copies each page that a statement of several rows touches: pending ones' places in their index are far apart.
         if is_new && self.are_fresh && self.slots.is_sorted_by(|one, next| one.0 < next.0) {
-            self.insert_all(session.connection())
+            self.insert_all(session.connection())?;
         } else {
-            self.insert_each(session.connection())
+            self.insert_each(session.connection())?;
         }
+        session.leave_room_to_settle(self.queued.new.len())
     }
 
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {

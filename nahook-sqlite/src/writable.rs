@@ -49,7 +49,9 @@ impl Job for Check {
                 "INSERT INTO limiter_arrival (level, id, arrival) VALUES (-1, hex(zeroblob(?1)), 0)",
             )?
             .execute(params![ROOM / 2])?;
-        connection
+        session.leave_room_to_settle(0)?;
+        session
+            .connection()
             .prepare_cached("DELETE FROM limiter_arrival WHERE level = -1")?
             .execute([])?;
         Ok(())

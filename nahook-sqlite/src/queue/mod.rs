@@ -37,6 +37,11 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the number of fresh deliveries.
+    pub(crate) fn fresh_len(&self) -> usize {
+        self.state().fresh_len()
+    }
+
     /// Says that something has become leasable.
     pub(crate) fn wake(&self) {
         self.generation

@@ -81,6 +81,11 @@ impl QueueState {
         self.fresh_len < self.fresh_max
     }
 
+    /// Returns the number of fresh deliveries, leased or not.
+    pub(crate) fn fresh_len(&self) -> usize {
+        self.fresh_len
+    }
+
     /// Notes that a delivery was queued, which was not there before, and is fresh.
     pub(crate) fn add_fresh(&mut self, endpoint: i64, key: i64) {
         self.fresh_len += 1;

@@ -105,7 +105,7 @@ impl Group {
         outcomes: Outcomes<'_>,
     ) {
         // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
-        let begun = session.begin();
+        let begun = session.begin(outcomes.queue.fresh_len());
         self.collect(inbox);
         self.take(outcomes.queue);
         match begun {
@@ -167,7 +167,7 @@ impl Group {
         }
         report(session, &error);
         while let Some(at) = self.members.iter().position(Member::is_taken) {
-            if let Err(error) = session.begin() {
+            if let Err(error) = session.begin(outcomes.queue.fresh_len()) {
                 // Another process keeps the file locked: waiting for it once for each job would take minutes.
                 let error = WriteError::new(error, WriteEffect::RolledBack);
                 for member in self.members.iter_mut().filter(|member| member.is_taken()) {
@@ -490,7 +490,7 @@ mod tests {
             bench.group.add(bench.inbox.try_recv().unwrap());
             bench.group.members[0].stage = Stage::Committing;
             if is_open {
-                bench.session.begin().unwrap();
+                bench.session.begin(0).unwrap();
             }
             let outcomes = Outcomes {
                 queue: &bench.queue,

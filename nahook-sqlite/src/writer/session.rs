@@ -1,5 +1,7 @@
 //! The writer's connection and what it remembers of the catalog.
 
+mod room;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +36,8 @@ pub(crate) struct Session {
     version: Option<i64>,
     /// True if this transaction changes the catalog.
     is_catalog_touched: bool,
+    /// Number of fresh deliveries, with those that this transaction queues.
+    fresh: usize,
     /// Number of transactions of this process that did.
     catalog_changes: Arc<AtomicU64>,
     workspaces: HashMap<WorkspaceId, i64>,
@@ -57,6 +61,7 @@ impl Session {
             checkpointer: None,
             version: None,
             is_catalog_touched: false,
+            fresh: 0,
             catalog_changes: Arc::default(),
             workspaces: HashMap::new(),
             event_types: HashMap::new(),
@@ -98,8 +103,9 @@ impl Session {
 
     /// Takes the write lock, and forgets what another process has changed.
     ///
-    /// Makes the connection anew first if it has failed in a way that may last.
-    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+    /// Makes the connection anew first if it has failed in a way that may last. `fresh` is the number of fresh deliveries now.
+    pub(super) fn begin(&mut self, fresh: usize) -> rusqlite::Result<()> {
+        self.fresh = fresh;
         if self.is_suspect {
             self.reopen()?;
         }

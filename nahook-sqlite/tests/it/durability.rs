@@ -192,7 +192,7 @@ fn is_told_truly_and_overwritten() -> bool {
 async fn a_full_store_refuses_whole_events_and_goes_on_when_there_is_room() {
     let place = Place::new();
     let mut small = server();
-    small.pages_max = Some(80);
+    small.pages_max = Some(120);
     let store = SqliteStore::open(place.file(), small).unwrap();
     declare(&store, WIDTH).await;
     let (mut published, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -215,7 +215,7 @@ async fn a_full_store_refuses_whole_events_and_goes_on_when_there_is_room() {
     // Reading goes on; writing fails as such.
     assert_eq!(queued(&store).await, published);
     let mut other = nahook_testkit::declare::Workspace::new("ws_other");
-    for number in 0..500 {
+    for number in 0..2_000 {
         other = other.event_type(&format!("type.{number}"));
     }
     let manifest = other.manifest();
@@ -225,7 +225,7 @@ async fn a_full_store_refuses_whole_events_and_goes_on_when_there_is_room() {
         Err(nahook_control::CatalogError::Store(error)) => {
             assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         }
-        other => panic!("{other:?}"),
+        other => panic!("{} changes", other.unwrap().len()),
     }
     drop(store);
     assert_eq!(halves(&place.raw()).2, 0);
@@ -239,7 +239,7 @@ async fn a_full_store_refuses_whole_events_and_goes_on_when_there_is_room() {
 async fn one_that_needs_too_much_room_leaves_it_to_the_others() {
     let place = Place::new();
     let mut small = server();
-    small.pages_max = Some(120);
+    small.pages_max = Some(160);
     let store = SqliteStore::open(place.file(), small).unwrap();
     declare(&store, 3).await;
     let before = store.writer_stats();

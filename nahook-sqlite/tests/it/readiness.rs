@@ -138,7 +138,7 @@ async fn reason_of_a_failed_check_is_in_its_causes() {
 async fn full_file_is_not_ready_until_something_is_deleted() {
     let place = Place::new();
     let mut small = server();
-    small.pages_max = Some(120);
+    small.pages_max = Some(160);
     let store = SqliteStore::open(place.file(), small).unwrap();
     declare(&store, 5).await;
     let mut number = 0;
