@@ -1,4 +1,5 @@
-//! Endpoints that hang, fail, break off or drown the sender do not delay the others.
+//! Endpoints that hang, fail, break off or drown the sender do not delay the others. In a process of its own, which runs alone:
+//! the load of other tests would count as delay.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,

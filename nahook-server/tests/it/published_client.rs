@@ -1,11 +1,4 @@
 //! The published client crate, unmodified, against the real program.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,9 +10,9 @@ use nahook::types::{
 use nahook::{NahookClient, NahookError};
 use serde_json::{Value, json};
 
-use self::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
-use self::support::receiver::Receiver;
-use self::support::server::Server;
+use crate::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
+use crate::support::receiver::Receiver;
+use crate::support::server::Server;
 
 const DISABLED_KEY: &str =
     "nhk_us_00000000000000000000000000000000000000000000000000000000disabled";

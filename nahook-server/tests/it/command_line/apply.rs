@@ -26,7 +26,7 @@ fn last_line(ended: &Ended) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_is_applied_once_and_then_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let example = include_str!("../../examples/manifest.toml");
+    let example = include_str!("../../../examples/manifest.toml");
 
     let planned = apply_text(&dir, "example.toml", example, &["--dry-run"]).await;
     let first = apply_text(&dir, "example.toml", example, &[]).await;

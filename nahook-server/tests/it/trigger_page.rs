@@ -1,19 +1,12 @@
 //! The documentation's own example against the real program, with the example manifest applied.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-mod support;
 
 use serde_json::json;
 
-use self::support::manifest::{SECRET, endpoint, shop};
-use self::support::process::Nahook;
-use self::support::receiver::{Arrival, Receiver};
-use self::support::server::{ALLOW_LOOPBACK, Server};
-use self::support::shell::shell;
+use crate::support::manifest::{SECRET, endpoint, shop};
+use crate::support::process::Nahook;
+use crate::support::receiver::{Arrival, Receiver};
+use crate::support::server::{ALLOW_LOOPBACK, Server};
+use crate::support::shell::shell;
 
 /// The request of the Trigger page, as it is there.
 const PAGE: &str = r#"curl -X POST https://us.api.nahook.com/api/ingest/event/order.paid \
@@ -32,7 +25,7 @@ const EXAMPLE_KEY: &str = "nhk_us_0123456789abcdef0123456789abcdef0123456789abcd
 
 /// A server with the example manifest applied by the program itself, its receivers' port alone changed.
 async fn server_with_the_example(receiver: &Receiver) -> Server {
-    let example = include_str!("../examples/manifest.toml");
+    let example = include_str!("../../examples/manifest.toml");
     let manifest = example.replace("127.0.0.1:3002", &receiver.address.to_string());
     assert_ne!(manifest, example);
     let dir = tempfile::tempdir().unwrap();

@@ -1,12 +1,5 @@
 //! Answers that the published client sees when a back end fails: the real routes in this process, over back ends that
 //! fail on command.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,8 +20,8 @@ use nahook_queue::{DeliveryQueue as _, LeaseRequest, WorkerId};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use self::support::api::Api;
-use self::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
+use crate::support::api::Api;
+use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 
 /// Long enough for a memory store on a busy machine, short for a test that waits it out.
 const TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,13 +2,13 @@
 
 use nahook_testserver::PostgresServer;
 
-use super::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
-use super::support::process::Nahook;
-use super::support::receiver::Receiver;
-use super::support::server::{ALLOW_LOOPBACK, announced_address};
-use super::support::shell::shell;
-use super::support::{SOON, until};
 use super::two;
+use crate::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
+use crate::support::process::Nahook;
+use crate::support::receiver::Receiver;
+use crate::support::server::{ALLOW_LOOPBACK, announced_address};
+use crate::support::shell::shell;
+use crate::support::{SOON, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_first_starts_at_once_make_one_workspace() {

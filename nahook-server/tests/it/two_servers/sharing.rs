@@ -7,11 +7,11 @@ use nahook::NahookClient;
 use nahook::types::TriggerOptions;
 use serde_json::json;
 
-use super::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
-use super::support::receiver::{Arrival, Receiver, Reply};
-use super::support::server::Server;
-use super::support::{SOON, until};
 use super::two;
+use crate::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
+use crate::support::receiver::{Arrival, Receiver, Reply};
+use crate::support::server::Server;
+use crate::support::{SOON, until};
 
 /// Asks `server` until its answer is as expected.
 async fn answers(server: &Server, status: u16, delivery_ids: usize) {

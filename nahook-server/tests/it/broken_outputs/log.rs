@@ -6,7 +6,7 @@ use std::process::Stdio;
 use nahook_testserver::PostgresServer;
 use serde_json::Value;
 
-use crate::fault::Fault;
+use super::fault::Fault;
 use crate::support::api::Api;
 use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 use crate::support::process::{Lines, Nahook};

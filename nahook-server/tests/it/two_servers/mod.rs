@@ -1,12 +1,4 @@
 //! Two processes on one database: whichever is asked, it is one server.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-#[path = "../support/mod.rs"]
-mod support;
 
 mod idle;
 mod limits;
@@ -16,7 +8,7 @@ mod starting;
 use nahook_testserver::PostgresServer;
 use serde_json::Value;
 
-use self::support::server::Server;
+use crate::support::server::Server;
 
 /// Two servers on a new database that holds what `manifest` declares.
 async fn two(manifest: &Value) -> [Server; 2] {

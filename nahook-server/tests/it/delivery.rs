@@ -1,20 +1,13 @@
 //! Lives of deliveries: repeated, given up, refused; in real time where a few seconds are enough.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-mod support;
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use self::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
-use self::support::receiver::{Arrival, Receiver, Reply};
-use self::support::server::Server;
-use self::support::{SOON, until};
+use crate::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
+use crate::support::receiver::{Arrival, Receiver, Reply};
+use crate::support::server::Server;
+use crate::support::{SOON, until};
 
 const PAYLOAD: &str = "{ \"orderId\": \"ord_123\" }";
 /// Delay that is allowed on a busy machine.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use nahook_testserver::PostgresServer;
 
-use super::support::manifest::{EVENT_TYPE, endpoint, shop};
-use super::support::receiver::{Receiver, Reply};
-use super::support::server::Server;
+use crate::support::manifest::{EVENT_TYPE, endpoint, shop};
+use crate::support::receiver::{Receiver, Reply};
+use crate::support::server::Server;
 
 /// After how many seconds servers look without a reason; see `nahook-postgres`.
 const LOOK_EVERY: u64 = 5;

@@ -1,11 +1,4 @@
 //! Processes that only take events in beside processes that only deliver: on a database, and over NATS as well.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +6,11 @@ use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_queue::{DeliveryLog as _, DeliveryStatus};
 use nahook_testserver::{NatsServer, PostgresServer};
 
-use self::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
-use self::support::process::Nahook;
-use self::support::receiver::Receiver;
-use self::support::server::{ALLOW_LOOPBACK, Server, announced_address};
-use self::support::{SOON, until};
+use crate::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
+use crate::support::process::Nahook;
+use crate::support::receiver::Receiver;
+use crate::support::server::{ALLOW_LOOPBACK, Server, announced_address};
+use crate::support::{SOON, until};
 
 /// A process of this role on the database, with these settings besides.
 async fn process(url: &str, role: &str, settings: &[&str]) -> Server {

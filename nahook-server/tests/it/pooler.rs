@@ -1,18 +1,11 @@
 //! The server behind PgBouncer in transaction mode, whose only session it shares with another program.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-mod support;
 
 use nahook_testserver::{PgBouncer, PostgresServer};
 
-use self::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
-use self::support::receiver::Receiver;
-use self::support::server::Server;
-use self::support::{SOON, until};
+use crate::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
+use crate::support::receiver::Receiver;
+use crate::support::server::Server;
+use crate::support::{SOON, until};
 
 /// Sessions of the database that have listened: the store's heartbeat is the latest statement of those alone.
 const LISTENERS: &str = "SELECT count(*) FROM pg_stat_activity

@@ -1,21 +1,14 @@
 //! A test event arrives and is in the delivery log, whatever the store and the queue are.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
 use nahook_testserver::{NatsServer, PostgresServer};
 use serde_json::{Value, json};
 
-use self::support::SOON;
-use self::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
-use self::support::receiver::Receiver;
-use self::support::server::{ALLOW_LOOPBACK, Server};
+use crate::support::SOON;
+use crate::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
+use crate::support::receiver::Receiver;
+use crate::support::server::{ALLOW_LOOPBACK, Server};
 
 const TOKEN: &str = "nhm_00000000000000000000000000000000000000000000000000000000000000e2";
 const BASE: &str = "/management/v1/workspaces/ws_shop";

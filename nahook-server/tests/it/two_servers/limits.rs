@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::support::manifest::{EVENT_TYPE, shop};
-use super::support::server::Server;
 use super::two;
+use crate::support::manifest::{EVENT_TYPE, shop};
+use crate::support::server::Server;
 
 /// Two servers with a limit of so many triggers an hour for the key, all of which may come at once.
 async fn limited(count: u32) -> [Server; 2] {

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::fault::Fault;
+use super::fault::Fault;
 use crate::support::api::Api;
 use crate::support::manifest::{KEY, endpoint, shop};
 use crate::support::process::{Ended, Nahook};
