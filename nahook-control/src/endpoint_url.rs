@@ -7,7 +7,7 @@ use thiserror::Error;
 use url::{Host, Url};
 
 /// Longest URL in bytes, as it is declared.
-const URL_LEN_MAX: usize = 2048;
+pub(crate) const URL_LEN_MAX: usize = 2048;
 /// Longest name of a host, and longest part of one between dots (RFC 1035).
 const HOST_LEN_MAX: usize = 253;
 const LABEL_LEN_MAX: usize = 63;

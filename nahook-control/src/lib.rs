@@ -7,11 +7,10 @@ mod changes;
 mod endpoint_url;
 mod key_hash;
 mod keys;
-pub mod limits;
 mod manifest;
 mod operations;
 mod record;
-mod rules;
+pub mod rules;
 mod secrets;
 mod store;
 

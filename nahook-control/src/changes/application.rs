@@ -1,12 +1,12 @@
 //! Applications.
 
-use nahook_core::{ApplicationId, WorkspaceId};
+use nahook_core::{ApplicationId, Metadata, WorkspaceId};
 
 use super::planner::{Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::manifest::ApplicationSpec;
 use crate::record::ApplicationRecord;
-use crate::rules;
+use crate::rules::{Broken, application};
 
 const WHAT: &str = "application";
 
@@ -16,21 +16,9 @@ impl Planner<'_> {
         spec: &ApplicationSpec,
         workspace: WorkspaceId,
     ) -> Result<ApplicationId, ManifestError> {
+        check(spec).map_err(ManifestError::broken(WHAT, &spec.name))?;
         let name = || spec.name.clone();
-        let rule = |rule: &str| {
-            let (what, name, rule) = (WHAT, name(), rule.to_owned().into());
-            Err(ManifestError::Value { what, name, rule })
-        };
         let external_id = spec.external_id.as_deref();
-        if !rules::is_name(&spec.name) || external_id.is_some_and(|id| !rules::is_name(id)) {
-            return rule(rules::NAME);
-        }
-        if spec.max_endpoints.is_some_and(|max| !rules::is_cap(max)) {
-            return rule(rules::CAP);
-        }
-        if let Some(Err(error)) = spec.metadata.as_ref().map(rules::metadata) {
-            return rule(&error.to_string());
-        }
         let mut rows = self.state.applications.iter();
         let found = rows.position(|row| {
             let is_meant = match (spec.id, external_id) {
@@ -48,7 +36,7 @@ impl Planner<'_> {
             let (what, name, field) = (WHAT, name(), "external_id");
             return Err(ManifestError::Fixed { what, name, field });
         }
-        let metadata = spec.metadata.as_ref().map(nahook_core::Metadata::as_map);
+        let metadata = spec.metadata.as_ref().map(Metadata::as_map);
         let metadata = metadata.or_else(|| before.map(|row| &row.metadata));
         let id = before.map(|row| row.id).or(spec.id);
         let mut desired = ApplicationRecord {
@@ -113,14 +101,20 @@ impl Planner<'_> {
             row.workspace == workspace && has_more && self.gives_an_endpoint_to(row.id)
         });
         match full {
-            Some(row) => Err(ManifestError::Value {
-                what: WHAT,
-                name: row.name.clone(),
-                rule: "it has more endpoints than its max_endpoints".into(),
-            }),
+            Some(row) => {
+                let rule = "it has more endpoints than its max_endpoints";
+                Err(ManifestError::value(WHAT, &row.name, rule))
+            }
             None => Ok(()),
         }
     }
+}
+
+fn check(spec: &ApplicationSpec) -> Result<(), Broken> {
+    application::NAME.check(&spec.name)?;
+    application::EXTERNAL_ID.check(spec.external_id.as_deref())?;
+    application::MAX_ENDPOINTS.check(spec.max_endpoints)?;
+    application::METADATA.check(spec.metadata.as_ref().map(Metadata::as_map))
 }
 
 #[cfg(test)]
@@ -189,20 +183,6 @@ mod tests {
     #[test]
     fn an_application_that_cannot_be_is_refused() {
         for (list, says) in [
-            (json!([{"name": " "}]), "a name and an external id have"),
-            (json!([{"name": "a\nb"}]), "a name and an external id have"),
-            (
-                json!([{"name": "x".repeat(256)}]),
-                "a name and an external id have",
-            ),
-            (
-                json!([{"name": "A", "external_id": ""}]),
-                "a name and an external id have",
-            ),
-            (
-                json!([{"name": "A", "max_endpoints": u32::MAX}]),
-                "max_endpoints is 0 to",
-            ),
             (json!([{"name": "A"}, {"name": "A"}]), "declared twice"),
             (
                 json!([{"name": "A", "external_id": "a"}, {"name": "B", "external_id": "a"}]),

@@ -5,9 +5,10 @@ use nahook_core::{ApiKeyId, ManagementTokenId, SecretText, WorkspaceId};
 use super::planner::{Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::KeyHash;
+use crate::rules::{api_key, management_token};
+use crate::secrets;
 use crate::{manifest::ApiKeySpec, manifest::ManagementTokenSpec};
 use crate::{record::ApiKeyRecord, record::KeyState, record::ManagementTokenRecord};
-use crate::{rules, secrets};
 
 impl Planner<'_> {
     pub(super) fn api_key(
@@ -16,7 +17,10 @@ impl Planner<'_> {
         workspace: WorkspaceId,
     ) -> Result<(), ManifestError> {
         let (what, name) = ("API key", spec.name.clone());
-        check_secret(what, &name, spec.key.as_deref(), secrets::API_KEY_PREFIX)?;
+        let checked = api_key::NAME
+            .check(&name)
+            .and_then(|()| api_key::KEY.check(spec.key.as_deref()));
+        checked.map_err(ManifestError::broken(what, &name))?;
         let slug = spec.environment.as_deref();
         let environment = slug
             .map(|slug| self.environment_id(slug, workspace))
@@ -75,12 +79,10 @@ impl Planner<'_> {
         workspace: WorkspaceId,
     ) -> Result<(), ManifestError> {
         let (what, name) = ("management token", spec.name.clone());
-        check_secret(
-            what,
-            &name,
-            spec.token.as_deref(),
-            secrets::MANAGEMENT_TOKEN_PREFIX,
-        )?;
+        let checked = management_token::NAME
+            .check(&name)
+            .and_then(|()| management_token::TOKEN.check(spec.token.as_deref()));
+        checked.map_err(ManifestError::broken(what, &name))?;
         let rows = &self.state.management_tokens;
         let found = rows
             .iter()
@@ -121,26 +123,6 @@ impl Planner<'_> {
         );
         Ok(())
     }
-}
-
-fn check_secret(
-    what: &'static str,
-    name: &str,
-    secret: Option<&str>,
-    prefix: &'static str,
-) -> Result<(), ManifestError> {
-    let broken = if rules::is_name(name) {
-        secret.and_then(|secret| rules::given_key(secret, prefix))
-    } else {
-        Some(rules::NAME)
-    };
-    broken.map_or(Ok(()), |rule| {
-        Err(ManifestError::Value {
-            what,
-            name: name.to_owned(),
-            rule: rule.into(),
-        })
-    })
 }
 
 fn fixed_field(

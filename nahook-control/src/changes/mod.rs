@@ -4,6 +4,8 @@ mod application;
 mod endpoint;
 mod key;
 mod planner;
+#[cfg(test)]
+mod tests;
 mod workspace;
 
 use std::borrow::Cow;
@@ -19,6 +21,7 @@ use super::record::{
     ManagementTokenRecord, PortalSessionRecord, PublicationRecord, SubscriptionRecord,
     WorkspaceRecord,
 };
+use super::rules::Broken;
 
 /// Existing rows, each kind in the order of its making: of the workspaces that a manifest names, or what a
 /// [selection](crate::Select) asked for.
@@ -146,6 +149,18 @@ pub enum ManifestError {
         /// The rule it breaks.
         rule: Cow<'static, str>,
     },
+}
+
+impl ManifestError {
+    fn value(what: &'static str, name: &str, rule: impl Into<Cow<'static, str>>) -> Self {
+        let (name, rule) = (name.to_owned(), rule.into());
+        Self::Value { what, name, rule }
+    }
+
+    /// Makes an error of the rule that a field of the thing of that name breaks.
+    fn broken(what: &'static str, name: &str) -> impl Fn(Broken) -> Self {
+        move |broken| Self::value(what, name, broken.in_manifest())
+    }
 }
 
 impl Manifest {

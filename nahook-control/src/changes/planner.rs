@@ -11,7 +11,7 @@ use nahook_core::{
 use super::endpoint::name_of;
 use super::{Change, ManifestError, Record, Snapshot, Verb};
 use crate::EndpointRecord;
-use crate::limits::ENVIRONMENTS_MAX;
+use crate::rules::ENVIRONMENTS_MAX;
 use crate::{manifest::EnvironmentSpec, manifest::Manifest, manifest::WorkspaceSpec};
 
 /// The environment that every workspace has.
@@ -114,12 +114,8 @@ impl<'a> Planner<'a> {
             .count()
             > ENVIRONMENTS_MAX
         {
-            let (what, name) = ("workspace", spec.name.clone());
-            return Err(ManifestError::Value {
-                what,
-                name,
-                rule: "at most 10 environments".into(),
-            });
+            let rule = format!("at most {ENVIRONMENTS_MAX} environments");
+            return Err(ManifestError::value("workspace", &spec.name, rule));
         }
         let mut seen = HashSet::new();
         for event_type in &spec.event_types {

@@ -7,7 +7,7 @@ use nahook_core::{EnvironmentId, EventTypeId, Plan, Rate, WorkspaceId};
 
 use super::planner::{DEFAULT_SLUG, Planner, put};
 use super::{ManifestError, Record, Verb};
-use crate::rules;
+use crate::rules::{environment, event_type, plan, workspace};
 use crate::{
     manifest::EnvironmentSpec, manifest::EventTypeSpec, manifest::PlanSpec, manifest::RateSpec,
     manifest::WorkspaceSpec,
@@ -18,36 +18,26 @@ use crate::{
 };
 
 const DEFAULT_NAME: &str = "Production";
-/// The largest payload cap a plan may have: a request is held in memory while it is read.
-const PAYLOAD_LEN_MAX: usize = 64 * 1024 * 1024;
 
 impl Planner<'_> {
     pub(super) fn workspace(&mut self, spec: &WorkspaceSpec) -> Result<WorkspaceId, ManifestError> {
-        let rule = |rule: &'static str| {
-            Err(ManifestError::Value {
-                what: "workspace",
-                name: spec.name.clone(),
-                rule: rule.into(),
-            })
-        };
-        if !rules::is_name(&spec.name) {
-            return rule(rules::NAME);
-        }
+        let what = "workspace";
+        let payload_len_max = spec.plan.and_then(|plan| plan.payload_len_max);
+        let payload_len_max = payload_len_max.map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        let checked = workspace::NAME
+            .check(&spec.name)
+            .and_then(|()| plan::PAYLOAD_LEN_MAX.check(payload_len_max));
+        checked.map_err(ManifestError::broken(what, &spec.name))?;
         let found = self.state.workspaces.iter().position(|row| match spec.id {
             Some(id) => row.id == id,
             None => row.name == spec.name,
         });
         let before = found.map(|at| &self.state.workspaces[at]);
+        let rate = || ManifestError::value(what, &spec.name, "a rate of its plan is out of range");
         let plan = match spec.plan {
-            Some(plan) => match plan_of(plan) {
-                Some(plan) => plan,
-                None => return rule("a rate of its plan is out of range"),
-            },
+            Some(plan) => plan_of(plan).ok_or_else(rate)?,
             None => before.map(|row| row.plan).unwrap_or_default(),
         };
-        if !(2..=PAYLOAD_LEN_MAX).contains(&plan.payload_len_max) {
-            return rule("payload_len_max of its plan is 2 bytes to 64 MiB");
-        }
         let id = before.map(|row| row.id).or(spec.id);
         let id = id.unwrap_or_else(|| WorkspaceId::from_bits(self.draw()));
         let created_at = before.map_or(self.now, |row| row.created_at);
@@ -89,21 +79,13 @@ impl Planner<'_> {
                     slug.clone()
                 }
             });
-        let broken = if let Some(rule) = rules::environment_slug(&slug) {
-            Some(rule)
-        } else if let Some(rule) = rules::environment_name(&name) {
-            Some(rule)
-        } else if is_default && spec.published.is_some() {
-            Some("the default environment publishes every event type")
-        } else {
-            None
-        };
-        if let Some(rule) = broken {
-            return Err(ManifestError::Value {
-                what,
-                name: slug,
-                rule: rule.into(),
-            });
+        let checked = environment::SLUG
+            .check(&slug)
+            .and_then(|()| environment::NAME.check(spec.name.as_deref()));
+        checked.map_err(ManifestError::broken(what, &slug))?;
+        if is_default && spec.published.is_some() {
+            let rule = "the default environment publishes every event type";
+            return Err(ManifestError::value(what, &slug, rule));
         }
         let id = before.map(|row| row.id).or(spec.id);
         let id = id.unwrap_or_else(|| EnvironmentId::from_bits(self.draw()));
@@ -144,11 +126,9 @@ impl Planner<'_> {
                 field: "id",
             });
         }
-        if let Some(rule) = spec.description.as_deref().and_then(rules::description) {
-            let (what, name) = ("event type", spec.name.to_string());
-            let rule = rule.into();
-            return Err(ManifestError::Value { what, name, rule });
-        }
+        event_type::DESCRIPTION
+            .check(spec.description.as_deref())
+            .map_err(ManifestError::broken("event type", spec.name.as_str()))?;
         let id = before.map(|row| row.id).or(spec.id);
         let desired = EventTypeRecord {
             id: id.unwrap_or_else(|| EventTypeId::from_bits(self.draw())),

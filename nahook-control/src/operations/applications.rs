@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use nahook_core::{ApplicationId, StoreError, WorkspaceId};
 
 use super::Management;
-use super::endpoints::check_texts;
-use crate::limits::NAME_LEN_MAX;
-use crate::rules;
+use crate::rules::application;
 use crate::{
     Actor, ApplicationRecord, EndpointRecord, ManagementError, ManagementStore, Record, Select,
 };
@@ -85,12 +83,10 @@ impl<S: ManagementStore> Management<S> {
         new: NewApplication,
     ) -> Result<ApplicationRecord, ManagementError> {
         // Before anything is read: not every store can look for any text.
-        check_name("name", &new.name)?;
-        if let Some(external_id) = &new.external_id {
-            check_name("externalId", external_id)?;
-        }
-        check_texts(None, Some(&new.metadata))?;
-        check_max_endpoints(new.max_endpoints)?;
+        application::NAME.check(&new.name)?;
+        application::EXTERNAL_ID.check(new.external_id.as_ref())?;
+        application::METADATA.check(&new.metadata)?;
+        application::MAX_ENDPOINTS.check(new.max_endpoints)?;
         let mut reads = Vec::new();
         reads.extend(new.external_id.clone().map(Select::ApplicationCalled));
         self.change(workspace, actor, reads, move |draft| {
@@ -127,15 +123,15 @@ impl<S: ManagementStore> Management<S> {
             let before = draft.application(id)?;
             let mut row = before.clone();
             if let Some(name) = &patch.name {
-                check_name("name", name)?;
+                application::NAME.check(name)?;
                 row.name.clone_from(name);
             }
             if let Some(metadata) = &patch.metadata {
-                check_texts(None, Some(metadata))?;
+                application::METADATA.check(metadata)?;
                 row.metadata.clone_from(metadata);
             }
             if let Some(max_endpoints) = patch.max_endpoints {
-                check_max_endpoints(max_endpoints)?;
+                application::MAX_ENDPOINTS.check(max_endpoints)?;
                 row.max_endpoints = max_endpoints;
             }
             if let Some(show_event_types) = patch.show_event_types {
@@ -175,22 +171,4 @@ impl<S: ManagementStore> Management<S> {
         })
         .await
     }
-}
-
-pub(super) fn check_name(field: &str, name: &str) -> Result<(), ManagementError> {
-    if !rules::is_name(name) {
-        let rule = format!(
-            "{field} has 1 to {NAME_LEN_MAX} characters, not only blanks and no control characters"
-        );
-        return Err(ManagementError::invalid(rule));
-    }
-    Ok(())
-}
-
-fn check_max_endpoints(max_endpoints: Option<u32>) -> Result<(), ManagementError> {
-    if max_endpoints.is_some_and(|max| !rules::is_cap(max)) {
-        let rule = format!("maxEndpoints is 0 to {}", i32::MAX);
-        return Err(ManagementError::invalid(rule));
-    }
-    Ok(())
 }

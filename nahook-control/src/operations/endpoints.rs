@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nahook_core::{
-    ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, Metadata, SecretText,
-    StoreError, WorkspaceId,
+    ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, SecretText, StoreError,
+    WorkspaceId,
 };
 use serde_json::{Map, Value};
 
 use super::Management;
 use super::draft::Draft;
-use crate::rules;
+use crate::rules::{self, Broken, endpoint};
 use crate::{
     Actor, EndpointRecord, ManagementError, ManagementStore, Record, RetiredSecret, Select,
     new_signing_secret,
@@ -162,10 +162,12 @@ fn create(draft: &mut Draft<'_>, new: &NewEndpoint) -> Result<EndpointRecord, Ma
         }
     }
     let url = url_of(new.kind, new.url.as_deref(), &new.config)?;
-    check_texts(new.description.as_deref(), Some(&new.metadata))?;
-    check_config(&new.config)?;
+    endpoint::DESCRIPTION.check(new.description.as_deref())?;
+    endpoint::METADATA.check(&new.metadata)?;
+    endpoint::CONFIG.check(&new.config)?;
+    check_auth(new.auth_username.as_ref(), new.auth_password.as_ref())?;
     let auth = match (&new.auth_username, &new.auth_password) {
-        (Some(username), Some(password)) => Some(auth(username, password.clone())?),
+        (Some(username), Some(password)) => Some(auth(username, password)),
         (None, None) => None,
         _ => return Err(incomplete_auth()),
     };
@@ -198,23 +200,24 @@ fn update(
     let before = draft.endpoint(id)?;
     let mut row = before.clone();
     if let Some(description) = &patch.description {
+        endpoint::DESCRIPTION.check(description.as_deref())?;
         row.description.clone_from(description);
     }
     if let Some(metadata) = &patch.metadata {
+        endpoint::METADATA.check(metadata)?;
         row.metadata.clone_from(metadata);
     }
-    let description = patch.description.as_ref().and_then(Option::as_deref);
-    check_texts(description, patch.metadata.as_ref())?;
     if let Some(config) = &patch.config {
-        check_config(config)?;
+        endpoint::CONFIG.check(config)?;
         row.config.clone_from(config);
     }
-    if patch.url.is_some() || patch.config.is_some() {
-        let own = patch
-            .url
-            .as_deref()
-            .or((row.kind == EndpointKind::Webhook).then_some(&*row.url));
-        row.url = url_of(row.kind, own, &row.config)?;
+    // Only what is given is checked: the rest is from before, perhaps from before a rule.
+    let is_moved = match row.kind {
+        EndpointKind::Slack => patch.config.is_some(),
+        EndpointKind::Webhook => patch.url.is_some(),
+    };
+    if is_moved {
+        row.url = url_of(row.kind, patch.url.as_deref(), &row.config)?;
     }
     if let Some(is_active) = patch.is_active {
         row.is_active = is_active;
@@ -262,37 +265,8 @@ fn url_of(
         EndpointKind::Slack => rules::slack_url(config)
             .ok_or_else(|| ManagementError::invalid(rules::SLACK_URL_REQUIRED))?,
     };
-    match rules::endpoint_url(url) {
-        None => Ok(url.to_owned()),
-        Some(rule) => Err(ManagementError::invalid(format!("the endpoint: {rule}"))),
-    }
-}
-
-pub(super) fn check_texts(
-    description: Option<&str>,
-    metadata: Option<&BTreeMap<String, String>>,
-) -> Result<(), ManagementError> {
-    if let Some(rule) = description.and_then(rules::description) {
-        return Err(ManagementError::invalid(rule));
-    }
-    let metadata = metadata.map_or(Ok(()), |labels| Metadata::check(labels, Metadata::KEYS_MAX));
-    metadata.map_err(|error| ManagementError::invalid(error.to_string()))
-}
-
-fn check_config(config: &Map<String, Value>) -> Result<(), ManagementError> {
-    let broken = rules::config(config).map(ManagementError::invalid);
-    broken.map_or(Ok(()), Err)
-}
-
-fn auth(username: &str, password: SecretText) -> Result<BasicAuth, ManagementError> {
-    if let Some(rule) = rules::basic_auth(username, password.expose()) {
-        let rule = format!("authUsername and authPassword: {rule}");
-        return Err(ManagementError::invalid(rule));
-    }
-    Ok(BasicAuth {
-        username: username.to_owned(),
-        password,
-    })
+    rules::url_field(kind).check(url)?;
+    Ok(url.to_owned())
 }
 
 fn incomplete_auth() -> ManagementError {
@@ -310,18 +284,36 @@ fn patched_auth(
     before: Option<BasicAuth>,
     patch: &EndpointPatch,
 ) -> Result<Option<BasicAuth>, ManagementError> {
-    match (&patch.auth_username, &patch.auth_password) {
-        (None, None) => Ok(before),
-        (Some(None), None | Some(None)) | (None, Some(None)) => Ok(None),
-        (Some(Some(username)), Some(Some(password))) => auth(username, password.clone()).map(Some),
-        (Some(Some(username)), None) => match before {
-            Some(before) => auth(username, before.password).map(Some),
-            None => Err(no_auth()),
-        },
-        (None, Some(Some(password))) => match before {
-            Some(before) => auth(&before.username, password.clone()).map(Some),
-            None => Err(no_auth()),
-        },
-        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(incomplete_auth()),
+    let (username, password) = (&patch.auth_username, &patch.auth_password);
+    check_auth(
+        username.as_ref().and_then(Option::as_ref),
+        password.as_ref().and_then(Option::as_ref),
+    )?;
+    let auth = match (username, password) {
+        (None, None) => before,
+        (Some(None), None | Some(None)) | (None, Some(None)) => None,
+        (Some(Some(username)), Some(Some(password))) => Some(auth(username, password)),
+        (Some(Some(username)), None) => {
+            let before = before.ok_or_else(no_auth)?;
+            Some(auth(username, &before.password))
+        }
+        (None, Some(Some(password))) => {
+            let before = before.ok_or_else(no_auth)?;
+            Some(auth(&before.username, password))
+        }
+        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => return Err(incomplete_auth()),
+    };
+    Ok(auth)
+}
+
+fn check_auth(username: Option<&String>, password: Option<&SecretText>) -> Result<(), Broken> {
+    endpoint::AUTH_USERNAME.check(username)?;
+    endpoint::AUTH_PASSWORD.check(password.map(SecretText::expose))
+}
+
+fn auth(username: &str, password: &SecretText) -> BasicAuth {
+    BasicAuth {
+        username: username.to_owned(),
+        password: password.clone(),
     }
 }

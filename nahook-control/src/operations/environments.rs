@@ -3,8 +3,7 @@
 use nahook_core::{EnvironmentId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
 use super::Management;
-use crate::limits::ENVIRONMENTS_MAX;
-use crate::rules;
+use crate::rules::{ENVIRONMENTS_MAX, environment};
 use crate::{
     Actor, EnvironmentRecord, ManagementError, ManagementStore, PublicationRecord, Record, Select,
 };
@@ -59,11 +58,8 @@ impl<S: ManagementStore> Management<S> {
         new: NewEnvironment,
     ) -> Result<EnvironmentRecord, ManagementError> {
         self.change(workspace, actor, vec![Select::Environments], move |draft| {
-            let broken =
-                rules::environment_name(&new.name).or_else(|| rules::environment_slug(&new.slug));
-            if let Some(rule) = broken {
-                return Err(ManagementError::invalid(rule));
-            }
+            environment::NAME.check(&new.name)?;
+            environment::SLUG.check(&new.slug)?;
             if draft
                 .rows
                 .environments
@@ -104,9 +100,7 @@ impl<S: ManagementStore> Management<S> {
             if let Some(name) = name.as_ref()
                 && *name != row.name
             {
-                if let Some(rule) = rules::environment_name(name) {
-                    return Err(ManagementError::invalid(rule));
-                }
+                environment::NAME.check(name)?;
                 row.name.clone_from(name);
                 row.updated_at = draft.now;
                 draft.update(Record::Environment(row.clone()), &["name"]);

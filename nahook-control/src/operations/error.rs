@@ -3,6 +3,8 @@
 use nahook_core::StoreError;
 use thiserror::Error;
 
+use crate::rules::Broken;
+
 /// Why an operation was refused or failed. Unless it is [`Store`](Self::Store), nothing has changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -25,6 +27,12 @@ pub enum ManagementError {
     /// The store could not be asked; a change may have been made.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Broken> for ManagementError {
+    fn from(broken: Broken) -> Self {
+        Self::Invalid(broken.to_string())
+    }
 }
 
 impl ManagementError {

@@ -3,7 +3,7 @@
 use nahook_core::{EventTypeId, EventTypeName, StoreError, WorkspaceId};
 
 use super::Management;
-use super::endpoints::check_texts;
+use crate::rules::event_type;
 use crate::{Actor, EventTypeRecord, ManagementError, ManagementStore, Record, Select, Snapshot};
 
 /// An event type, and how many endpoints are subscribed to it.
@@ -45,7 +45,7 @@ impl<S: ManagementStore> Management<S> {
         description: Option<String>,
     ) -> Result<EventTypeView, ManagementError> {
         self.change(workspace, actor, vec![Select::Workspace], move |draft| {
-            check_texts(description.as_deref(), None)?;
+            event_type::DESCRIPTION.check(description.as_deref())?;
             let event_type = EventTypeRecord {
                 id: EventTypeId::from_bits(draft.draw()),
                 workspace: draft.workspace,
@@ -82,7 +82,7 @@ impl<S: ManagementStore> Management<S> {
             if let Some(description) = description.as_ref()
                 && *description != event_type.description
             {
-                check_texts(description.as_deref(), None)?;
+                event_type::DESCRIPTION.check(description.as_deref())?;
                 event_type.description.clone_from(description);
                 draft.update(Record::EventType(event_type.clone()), &["description"]);
             }

@@ -5,7 +5,7 @@ use nahook_core::{
 };
 
 use super::Management;
-use super::applications::check_name;
+use crate::rules::{api_key, management_token};
 use crate::{
     Actor, ApiKeyRecord, KeyHash, KeyState, ManagementError, ManagementStore,
     ManagementTokenRecord, Record, Select, new_api_key, new_management_token,
@@ -38,7 +38,7 @@ impl<S: ManagementStore> Management<S> {
         let mut reads = vec![Select::Environments, Select::ApiKeys];
         reads.extend(new.endpoint.map(Select::Endpoint));
         self.change(workspace, actor, reads, move |draft| {
-            check_name("name", &new.name)?;
+            api_key::NAME.check(&new.name)?;
             if draft.rows.api_keys.iter().any(|row| row.name == new.name) {
                 return Err(ManagementError::conflict("a key of that name exists"));
             }
@@ -103,7 +103,7 @@ impl<S: ManagementStore> Management<S> {
     ) -> Result<(ManagementTokenRecord, SecretText), ManagementError> {
         let reads = vec![Select::ManagementTokens];
         self.change(workspace, actor, reads, move |draft| {
-            check_name("name", &name)?;
+            management_token::NAME.check(&name)?;
             let mut rows = draft.rows.management_tokens.iter();
             if rows.any(|row| row.name == name) {
                 return Err(ManagementError::conflict("a token of that name exists"));

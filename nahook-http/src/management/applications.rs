@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use nahook_control::rules::application::MAX_ENDPOINTS;
 use nahook_control::{ApplicationPatch, ApplicationRecord};
 use nahook_core::ApplicationId;
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,7 @@ struct NewApplication {
     name: String,
     /// The workspace's own name for it; unique in the workspace.
     external_id: Option<String>,
-    /// Labels, at most five.
+    /// Labels.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
     /// Upper bound on its endpoints, inactive ones counted; null is no limit.
@@ -153,7 +154,7 @@ struct NewApplication {
 struct ApplicationUpdate {
     /// For people.
     name: Option<String>,
-    /// Labels, all of them, at most five.
+    /// Labels, all of them.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
     /// Upper bound on its endpoints; null lifts the limit.
@@ -207,7 +208,7 @@ async fn create(call: Call<(), NoQuery, NewApplication>) -> Result<Made<Applicat
         name: call.body.name,
         external_id: call.body.external_id,
         metadata: call.body.metadata.unwrap_or_default().0,
-        max_endpoints: call.body.max_endpoints.map(|whole| whole.0),
+        max_endpoints: Whole::within(call.body.max_endpoints, MAX_ENDPOINTS)?,
         show_event_types: call.body.show_event_types.unwrap_or(true),
     };
     let management = &call.api.management;
@@ -229,7 +230,10 @@ async fn update(
     let patch = ApplicationPatch {
         name: call.body.name,
         metadata: call.body.metadata.map(|labels| labels.0),
-        max_endpoints: call.body.max_endpoints.map(|cap| cap.map(|whole| whole.0)),
+        max_endpoints: match call.body.max_endpoints {
+            Some(cap) => Some(Whole::within(cap, MAX_ENDPOINTS)?),
+            None => None,
+        },
         show_event_types: call.body.show_event_types,
     };
     let management = &call.api.management;

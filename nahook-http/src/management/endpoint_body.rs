@@ -157,10 +157,10 @@ pub(super) struct EndpointCreation {
     kind: Option<EndpointType>,
     /// For people.
     description: Option<String>,
-    /// Labels, at most five.
+    /// Labels.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
-    /// Settings of the kind: at most 64 fields, nested 8 deep, and 8,192 bytes of JSON.
+    /// Settings of the kind.
     #[schema(value_type = Option<Object>)]
     config: Option<Config>,
     /// The user name for basic authentication.
@@ -203,7 +203,7 @@ pub(super) struct EndpointChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     description: Option<Option<String>>,
-    /// Labels, all of them, at most five.
+    /// Labels, all of them.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
     /// True if deliveries are queued and attempted.
@@ -216,7 +216,7 @@ pub(super) struct EndpointChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     auth_password: Option<Option<String>>,
-    /// Settings of the kind, all of them: at most 64 fields, nested 8 deep, and 8,192 bytes of JSON.
+    /// Settings of the kind, all of them.
     #[schema(value_type = Option<Object>)]
     config: Option<Config>,
 }

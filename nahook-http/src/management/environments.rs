@@ -89,7 +89,7 @@ impl From<EnvironmentRecord> for Environment {
 struct NewEnvironment {
     /// Its name, for people.
     name: String,
-    /// Lower-case letters, digits and hyphens; unique in the workspace.
+    /// Its name in manifests and settings; unique in the workspace.
     slug: String,
 }
 

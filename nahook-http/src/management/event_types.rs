@@ -88,7 +88,7 @@ impl From<EventTypeView> for EventType {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({ "name": "order.paid", "description": "An order was paid" }))]
 struct NewEventType {
-    /// Its name: letters, digits, underscores and hyphens, in segments separated by dots; unique in the workspace.
+    /// Its name; unique in the workspace.
     name: String,
     /// For people.
     description: Option<String>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use nahook_control::rules::{Broken, Field};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -15,26 +16,29 @@ pub(super) struct Labels(pub(super) BTreeMap<String, String>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Config(pub(super) Map<String, Value>);
 
-/// A whole number from 0 to the largest that every store keeps, also one that is written with a fraction of zero: to JSON that is the same number.
+/// A whole number, also one that is written with a fraction of zero: to JSON that is the same number. What 64 bits cannot
+/// hold is the nearest number that they can.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Whole(pub(super) u32);
+pub(super) struct Whole(i64);
+
+impl Whole {
+    /// The number, if the rule for the field allows it.
+    pub(super) fn within(given: Option<Self>, field: Field) -> Result<Option<u32>, Broken> {
+        given.map(|whole| field.whole(whole.0)).transpose()
+    }
+}
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expecting = "a whole number from 0 to 2147483647";
-        let number = serde_json::Number::deserialize(deserializer).map_err(|_| {
-            serde::de::Error::custom(format_args!("no number, expected {expecting}"))
-        })?;
-        let exact = number.as_u64().and_then(|whole| u32::try_from(whole).ok());
-        let whole = exact.or_else(|| {
+        let other = || serde::de::Error::custom("no whole number, expected a whole number");
+        let number = serde_json::Number::deserialize(deserializer).map_err(|_| other())?;
+        let whole = number.as_i64().or_else(|| {
             let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
-            // As text, since a cast would cut off what does not fit.
-            format!("{float:.0}").parse().ok()
+            let nearest = if float < 0.0 { i64::MIN } else { i64::MAX };
+            // As text, since a cast is not exact.
+            Some(format!("{float:.0}").parse().unwrap_or(nearest))
         });
-        let whole = whole.filter(|&whole| i32::try_from(whole).is_ok());
-        whole.map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format_args!("another number, expected {expecting}"))
-        })
+        whole.map(Self).ok_or_else(other)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/applications/{applicationId}/portal`.
 
+use nahook_control::rules::portal_session;
 use nahook_control::{NewPortalSession, PortalRole};
 use nahook_core::ApplicationId;
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,9 @@ struct PortalSessionRequest {
     /// Rights of its holder; `admin` if absent.
     role: Option<Role>,
     /// Its duration in minutes; 60 if absent.
-    #[schema(value_type = Option<u32>, minimum = 1, maximum = 60)]
+    #[schema(value_type = Option<u32>)]
     expires_in_minutes: Option<Whole>,
-    /// Labels, at most ten.
+    /// Labels.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
 }
@@ -82,7 +83,10 @@ async fn create(
             Some(Role::Editor) => PortalRole::Editor,
             Some(Role::Viewer) => PortalRole::Viewer,
         },
-        expires_in_minutes: call.body.expires_in_minutes.map(|whole| whole.0),
+        expires_in_minutes: Whole::within(
+            call.body.expires_in_minutes,
+            portal_session::EXPIRES_IN_MINUTES,
+        )?,
         metadata: call.body.metadata.unwrap_or_default().0,
     };
     let management = &call.api.management;

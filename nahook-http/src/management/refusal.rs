@@ -1,6 +1,7 @@
 //! Maps refusals of the management operations to errors of the API.
 
 use nahook_control::ManagementError;
+use nahook_control::rules::Broken;
 use nahook_core::{Causes, StoreError};
 
 use crate::ApiError;
@@ -32,6 +33,12 @@ impl From<ManagementError> for ApiError {
             ManagementError::Store(error) => store_down(&error),
             _ => Self::internal(),
         }
+    }
+}
+
+impl From<Broken> for ApiError {
+    fn from(broken: Broken) -> Self {
+        Self::validation(broken.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/endpoints/{endpointId}/subscriptions`.
 
 use nahook_control::SubscriptionView;
+use nahook_control::rules::{Given, subscription};
 use nahook_core::{EndpointId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -82,13 +83,9 @@ impl From<SubscriptionView> for Subscription {
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({ "eventTypeIds": ["evt_order_paid"] }))]
 struct NewSubscriptions {
-    /// The ids of the event types, at most 100.
-    #[schema(max_items = 100)]
+    /// The ids of the event types.
     event_type_ids: Vec<String>,
 }
-
-/// Upper bound on the event types of one request.
-const EVENT_TYPES_MAX: usize = 100;
 
 /// Result of subscribing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -107,10 +104,7 @@ async fn list(call: Call<EndpointId, NoQuery, NoBody>) -> Result<Listed<Subscrip
 async fn create(
     call: Call<EndpointId, NoQuery, NewSubscriptions>,
 ) -> Result<Made<Subscribed>, ApiError> {
-    if call.body.event_type_ids.len() > EVENT_TYPES_MAX {
-        let rule = format!("eventTypeIds has at most {EVENT_TYPES_MAX} items");
-        return Err(ApiError::validation(rule));
-    }
+    subscription::EVENT_TYPE_IDS.check(Given::Items(call.body.event_type_ids.len()))?;
     let ids = call.body.event_type_ids.iter().map(|id| id.parse());
     let ids = ids.collect::<Result<Vec<EventTypeId>, _>>();
     let ids = ids.map_err(|_| missing(EventTypeId::OF))?;

@@ -1,9 +1,9 @@
 //! The Ingestion API in the OpenAPI document.
 
-use nahook_core::Metadata;
+use nahook_control::rules::event;
 use serde_json::{Value, json};
 
-use super::{Api, Components, Operation, labels};
+use super::{Api, Components, Operation};
 use crate::problem::Problem;
 
 /// Errors that every ingestion operation may answer with.
@@ -49,7 +49,7 @@ fn trigger(base: &str, alias: bool) -> Operation {
             "in": "path",
             "required": true,
             "description": "The event type's name.",
-            "schema": event_type(),
+            "schema": event::TYPE.rule.schema(),
             "example": "order.paid",
         })],
         body: Some(reference("Trigger")),
@@ -164,7 +164,7 @@ fn trigger_item() -> (Value, Value) {
     let item = json!({
         "type": "object",
         "required": ["eventType", "payload"],
-        "properties": { "eventType": event_type(), "payload": payload(), "metadata": metadata() },
+        "properties": { "eventType": event::TYPE.rule.schema(), "payload": payload(), "metadata": metadata() },
     });
     (
         item,
@@ -264,16 +264,6 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// The grammar of an event type's name.
-fn event_type() -> Value {
-    json!({
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 128,
-        "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
-    })
-}
-
 /// An object; an empty list stands for an empty one, since PHP writes it so.
 fn payload() -> Value {
     json!({
@@ -286,7 +276,7 @@ fn metadata() -> Value {
     json!({
         "description": "Labels, at most five, attached to every delivery.",
         "anyOf": [
-            labels(Metadata::KEYS_MAX),
+            event::METADATA.rule.schema(),
             { "type": "array", "maxItems": 0 },
             { "type": "null" },
         ],

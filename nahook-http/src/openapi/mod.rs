@@ -5,8 +5,7 @@ pub(crate) mod ingestion;
 
 pub(crate) use self::components::Components;
 
-use nahook_core::Metadata;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::problem::Problem;
 
@@ -34,14 +33,4 @@ pub(crate) struct Operation {
     pub(crate) problems: Vec<Problem>,
     /// The schemas that are referred to.
     pub(crate) components: Components,
-}
-
-/// Labels, at most so many.
-pub(crate) fn labels(max: usize) -> Value {
-    json!({
-        "type": "object",
-        "maxProperties": max,
-        "propertyNames": { "maxLength": Metadata::KEY_LEN_MAX },
-        "additionalProperties": { "type": "string", "maxLength": Metadata::VALUE_LEN_MAX },
-    })
 }

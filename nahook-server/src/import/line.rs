@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_control::limits::ERROR_LEN_MAX;
+use nahook_control::rules::ERROR_LEN_MAX;
 use nahook_core::{
     DeliveryId, EndpointId, Event, EventTypeId, IdempotencyKey, Metadata, Payload, Timestamp,
 };

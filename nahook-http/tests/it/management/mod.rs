@@ -7,6 +7,7 @@ mod document;
 mod endpoints;
 mod events;
 mod operators;
+mod rules;
 mod secrets;
 mod support;
 mod tenants;
