@@ -62,9 +62,7 @@ impl<S: ManagementStore> Management<S> {
         .await
         // Its id has just been drawn: only the name can be taken.
         .map_err(|error| match error {
-            ManagementError::Conflict(_) => {
-                ManagementError::conflict("an event type of that name exists")
-            }
+            ManagementError::Conflict(_) => ManagementError::conflict("the name is taken"),
             other => other,
         })
     }

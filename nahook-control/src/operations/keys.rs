@@ -40,7 +40,7 @@ impl<S: ManagementStore> Management<S> {
         self.change(workspace, actor, reads, move |draft| {
             api_key::NAME.check(&new.name)?;
             if draft.rows.api_keys.iter().any(|row| row.name == new.name) {
-                return Err(ManagementError::conflict("a key of that name exists"));
+                return Err(ManagementError::conflict("the name is taken"));
             }
             new.environment
                 .map(|id| draft.environment(id))
@@ -106,7 +106,7 @@ impl<S: ManagementStore> Management<S> {
             management_token::NAME.check(&name)?;
             let mut rows = draft.rows.management_tokens.iter();
             if rows.any(|row| row.name == name) {
-                return Err(ManagementError::conflict("a token of that name exists"));
+                return Err(ManagementError::conflict("the name is taken"));
             }
             let secret = new_management_token(draft.ids);
             let row = ManagementTokenRecord {

@@ -23,7 +23,7 @@ async fn event_types_have_a_name_of_their_own() {
         .post("/event-types", &json!({"name": "order.lost"}))
         .await
         .error(409, "conflict");
-    assert_eq!(message, "an event type of that name exists");
+    assert_eq!(message, "the name is taken");
     for bad in [
         json!({"name": "a b"}),
         json!({"name": ""}),

@@ -216,27 +216,40 @@ pub async fn taken_names_are_conflicts<H: ManagementHarness>() {
         show_event_types: true,
     };
     let refusals = [
-        management
-            .create_event_type(workspace, actor, name, None)
-            .await
-            .err(),
-        management
-            .create_environment(workspace, actor, environment)
-            .await
-            .err(),
-        management
-            .create_application(workspace, actor, application)
-            .await
-            .err(),
-        management
-            .create_api_key(workspace, actor, key())
-            .await
-            .err(),
+        (
+            "name",
+            management
+                .create_event_type(workspace, actor, name, None)
+                .await
+                .err(),
+        ),
+        (
+            "slug",
+            management
+                .create_environment(workspace, actor, environment)
+                .await
+                .err(),
+        ),
+        (
+            "externalId",
+            management
+                .create_application(workspace, actor, application)
+                .await
+                .err(),
+        ),
+        (
+            "name",
+            management
+                .create_api_key(workspace, actor, key())
+                .await
+                .err(),
+        ),
     ];
-    for refused in refusals {
+    for (field, refused) in refusals {
+        let taken = format!("the {field} is taken");
         assert!(
-            matches!(refused, Some(ManagementError::Conflict(_))),
-            "it is taken: {refused:?}"
+            matches!(&refused, Some(ManagementError::Conflict(message)) if *message == taken),
+            "it is said that {taken}: {refused:?}"
         );
     }
     shop.workspace = workspace_id("ws_other");
