@@ -1,14 +1,14 @@
 //! The queue or the directory fails: nothing is sent again because of it, and nobody else suffers.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nahook_core::{Clock, EndpointId};
 use nahook_delivery::WorkerSettings;
 use nahook_queue::DeliveryStatus;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::faulty::{Fault, Faulty};
 use crate::support::{Act, Rig};
@@ -131,6 +131,85 @@ async fn many_poisoned_settlements_do_not_bring_the_worker_to_a_halt() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
     worker.crash().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn settlements_that_are_never_answered_leave_their_room_to_others() {
+    let rig = Rig::new(&["ep_a", "ep_b"]).await;
+    let mut unanswered = HashSet::new();
+    for _ in 0..20 {
+        unanswered.extend(rig.publish(&["ep_a"]).await);
+    }
+    let stuck = unanswered.clone();
+    let queue = Faulty::new(&rig.store).settle(move |batch| {
+        let mut deliveries = batch.iter().map(|it| it.lease.delivery);
+        if deliveries.any(|delivery| stuck.contains(&delivery)) {
+            Fault::Hang
+        } else {
+            Fault::None
+        }
+    });
+    let settings = WorkerSettings {
+        in_flight_max: 20,
+        ..WorkerSettings::default()
+    };
+    let worker = rig.start_over(queue, rig.store.clone(), settings);
+    while rig.arrivals().len() < unanswered.len() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    // Every settlement is tried again by now, for ten seconds each time.
+    sleep(Duration::from_mins(1)).await;
+    for _ in 0..60 {
+        let ids = rig.publish(&["ep_b"]).await;
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
+    }
+    worker.crash().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_held_than_twice_the_bound_however_much_is_stuck() {
+    let names: Vec<_> = (0..100).map(|nth| format!("ep_{nth}")).collect();
+    let endpoints: Vec<_> = names.iter().map(String::as_str).collect();
+    for fault in [Fault::Internal, Fault::Unavailable, Fault::Hang] {
+        let rig = Rig::new(&endpoints).await;
+        rig.publish(&endpoints).await;
+        let queue = Faulty::new(&rig.store).settle(move |_| fault);
+        let settings = WorkerSettings {
+            in_flight_max: 20,
+            ..WorkerSettings::default()
+        };
+        let worker = rig.start_over(queue, rig.store.clone(), settings);
+        sleep(Duration::from_mins(10)).await;
+        assert_eq!(rig.arrivals().len(), 40, "{fault:?}");
+        worker.crash().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settlement_that_fails_is_tried_again_with_growing_pauses() {
+    let rig = Rig::new(&["ep_a"]).await;
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&calls);
+    let queue = Faulty::new(&rig.store).settle(move |_| {
+        noted.lock().unwrap().push(Instant::now());
+        Fault::Unavailable
+    });
+    let worker = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
+    rig.publish(&["ep_a"]).await;
+    sleep(Duration::from_secs(30)).await;
+    worker.crash().await;
+    let calls = calls.lock().unwrap();
+    let pauses: Vec<_> = calls
+        .windows(2)
+        .map(|two| two[1].duration_since(two[0]))
+        .collect();
+    let expected = [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000];
+    assert!(pauses.len() >= expected.len(), "{pauses:?}");
+    for (pause, expected) in pauses.iter().zip(expected) {
+        let late = pause.as_millis().checked_sub(expected);
+        assert!(late.is_some_and(|late| late < 10), "{pauses:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 //! A worker stops, or there are several of them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nahook_delivery::WorkerSettings;
@@ -79,23 +81,30 @@ async fn what_outlasts_the_stop_is_given_back_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn attempt_that_ends_at_the_instant_of_the_time_out_is_settled() {
-    for _ in 0..20 {
-        let rig = Rig::new(&["ep_a"]).await;
-        rig.always("ep_a", Act::AnswerAfter(Duration::from_secs(9), 200));
-        let ids = rig.publish(&["ep_a"]).await;
-        let settings = WorkerSettings {
-            stop_timeout: Duration::from_secs(5),
-            ..WorkerSettings::default()
-        };
-        let worker = rig.start(settings);
-        while rig.arrivals().is_empty() {
-            sleep(Duration::from_millis(1)).await;
+    // The worker's timer is set before the attempt's last one, or after it.
+    let secs = Duration::from_secs;
+    for act in [
+        Act::AnswerAfter(secs(9), 200),
+        Act::AnswerInSteps([secs(5), secs(4)], 200),
+    ] {
+        for _ in 0..20 {
+            let rig = Rig::new(&["ep_a"]).await;
+            rig.always("ep_a", act);
+            let ids = rig.publish(&["ep_a"]).await;
+            let settings = WorkerSettings {
+                stop_timeout: secs(5),
+                ..WorkerSettings::default()
+            };
+            let worker = rig.start(settings);
+            while rig.arrivals().is_empty() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let begun = rig.transport.started + rig.arrivals()[0].at;
+            sleep_until(begun + secs(4)).await;
+            let report = worker.stop().await;
+            assert_eq!((report.delivered, report.released), (1, 0), "{act:?}");
+            assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
         }
-        let begun = rig.transport.started + rig.arrivals()[0].at;
-        sleep_until(begun + Duration::from_secs(4)).await;
-        let report = worker.stop().await;
-        assert_eq!((report.delivered, report.released), (1, 0));
-        assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
     }
 }
 
@@ -112,6 +121,52 @@ async fn what_was_leased_but_not_begun_is_given_back() {
         (1, 0, 0)
     );
     assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Pending);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_looked_up_after_the_stop_is_given_back_and_not_attempted() {
+    let rig = Rig::new(&["ep_a"]).await;
+    let ids = rig.publish(&["ep_a"]).await;
+    let late = Fault::TakeLate(Duration::from_secs(3));
+    let directory = Faulty::new(&rig.store).targets(move |_| late);
+    let worker = rig.start_over(rig.store.clone(), directory, WorkerSettings::default());
+    sleep(Duration::from_secs(1)).await;
+    let stopping = Instant::now();
+    let report = worker.stop().await;
+    assert_eq!(stopping.elapsed().as_secs(), 2);
+    assert_eq!(
+        (report.released, report.attempts, report.unsettled),
+        (1, 0, 0)
+    );
+    assert_eq!(rig.arrivals().len(), 0);
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Pending);
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_up_that_outlasts_the_stop_settles_nothing_again() {
+    let rig = Rig::new(&["ep_a", "ep_b"]).await;
+    let ids = rig.publish(&["ep_a", "ep_b"]).await;
+    // The look-up ends while the one delivery is being settled, and the other keeps the worker at work.
+    let late = Fault::TakeLate(Duration::from_secs(3));
+    let directory = Faulty::new(&rig.store).targets(move |_| late);
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    let queue = Faulty::new(&rig.store).settle(move |batch| {
+        if batch.iter().any(|it| it.lease.delivery == ids[1]) {
+            return Fault::Internal;
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        Fault::TakeLate(Duration::from_secs(2))
+    });
+    let settings = WorkerSettings {
+        stop_timeout: Duration::from_secs(1),
+        ..WorkerSettings::default()
+    };
+    let worker = rig.start_over(queue, directory, settings);
+    sleep(Duration::from_secs(1)).await;
+    let report = worker.stop().await;
+    assert_eq!((report.released, report.unsettled), (1, 1));
+    assert_eq!(taken.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,6 +207,69 @@ async fn a_stop_is_bounded_even_if_the_queue_is_gone() {
         assert!(took <= Duration::from_millis(25_010), "{fault:?} {took:?}");
         assert_eq!((report.delivered, report.unsettled), (0, 1), "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settlements_that_wait_to_be_tried_again_are_tried_at_once() {
+    let rig = Rig::new(&["ep_a"]).await;
+    let ids = rig.publish(&["ep_a"]).await;
+    let is_up = Arc::new(AtomicBool::new(false));
+    let (up, calls) = (Arc::clone(&is_up), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&calls);
+    let queue = Faulty::new(&rig.store).settle(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        if up.load(Ordering::Relaxed) {
+            Fault::None
+        } else {
+            Fault::Unavailable
+        }
+    });
+    let worker = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
+    // The pauses have grown to five seconds, and one has just begun.
+    while calls.load(Ordering::Relaxed) < 12 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    is_up.store(true, Ordering::Relaxed);
+    let stopping = Instant::now();
+    let report = worker.stop().await;
+    assert!(stopping.elapsed() < Duration::from_millis(10));
+    assert_eq!((report.delivered, report.unsettled), (1, 0));
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settlements_that_wait_are_tried_once_more_when_attempts_are_cut_off() {
+    let rig = Rig::new(&["ep_a", "ep_b"]).await;
+    rig.always("ep_b", Act::HangForEver);
+    let ids = rig.publish(&["ep_a", "ep_b"]).await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let up_from = Arc::new(AtomicUsize::new(usize::MAX));
+    let (counted, from) = (Arc::clone(&calls), Arc::clone(&up_from));
+    let queue = Faulty::new(&rig.store).settle(move |_| {
+        if counted.fetch_add(1, Ordering::Relaxed) < from.load(Ordering::Relaxed) {
+            Fault::Unavailable
+        } else {
+            Fault::None
+        }
+    });
+    let settings = WorkerSettings {
+        stop_timeout: Duration::from_secs(6),
+        stop_grace: Duration::from_secs(1),
+        attempt_timeout: Duration::from_hours(1),
+        ..WorkerSettings::default()
+    };
+    let worker = rig.start_over(queue, rig.store.clone(), settings);
+    while calls.load(Ordering::Relaxed) < 12 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    // At once, after five seconds, and then not before ten: too late.
+    up_from.store(calls.load(Ordering::Relaxed) + 2, Ordering::Relaxed);
+    let report = worker.stop().await;
+    assert_eq!(
+        (report.delivered, report.released, report.unsettled),
+        (1, 1, 0)
+    );
+    assert_eq!(rig.status(ids[0]).await, DeliveryStatus::Delivered);
 }
 
 #[tokio::test(start_paused = true)]

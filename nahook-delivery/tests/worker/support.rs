@@ -31,6 +31,8 @@ pub(crate) const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0Z
 pub(crate) enum Act {
     Answer(u16),
     AnswerAfter(Duration, u16),
+    /// The same, and each wait begins when the one before it is over.
+    AnswerInSteps([Duration; 2], u16),
     AskToRetry(u16, RetryAfter),
     Break(TransportError),
     /// Nothing comes for 15 s, then the transport gives up.
@@ -118,6 +120,12 @@ impl Transport for Scripted {
             Act::Answer(status) => Ok(answer(status)),
             Act::AnswerAfter(wait, status) => {
                 sleep(wait).await;
+                Ok(answer(status))
+            }
+            Act::AnswerInSteps(waits, status) => {
+                for wait in waits {
+                    sleep(wait).await;
+                }
                 Ok(answer(status))
             }
             Act::AskToRetry(status, wish) => Ok(OutboundResponse {
