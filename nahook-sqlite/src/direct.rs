@@ -280,3 +280,27 @@ fn over_before(now: Timestamp) -> i64 {
     // Within a day of 1970: no key can have been claimed a day before.
     before.map_or(-1, |before| nanos(Timestamp::from_nanos(before)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_runs_out_after_twenty_four_hours() {
+        let claimed_at = Timestamp::from_millis(1_767_225_600_000);
+        let hours = |count: u64| claimed_at.as_nanos() + count * 3_600_000_000_000;
+        let is_over = |now| nanos(claimed_at) <= over_before(Timestamp::from_nanos(now));
+        for (now, expected) in [
+            (hours(0), false),
+            (hours(23), false),
+            (hours(24) - 1, false),
+            (hours(24), true),
+            (hours(25), true),
+        ] {
+            assert_eq!(is_over(now), expected, "{now}");
+        }
+        // A clock that begins with the epoch: nothing can have run out on its first day.
+        let day = Timestamp::from_nanos(86_400_000_000_000 - 1);
+        assert_eq!(over_before(day), -1);
+    }
+}

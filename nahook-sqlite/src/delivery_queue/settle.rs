@@ -156,3 +156,31 @@ fn record(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::{DeliveryId, MessageId};
+    use nahook_queue::{Lease, LeaseToken};
+
+    use super::*;
+    use crate::queue::Queue;
+
+    #[test]
+    fn settlement_that_nobody_waits_for_is_not_begun_with() {
+        for is_abandoned in [false, true] {
+            let settlement = Settlement {
+                lease: Lease {
+                    delivery: DeliveryId::nth(MessageId::from_bits(7), 0),
+                    token: LeaseToken(1),
+                },
+                attempt: None,
+                next: Next::Delivered,
+            };
+            let (mut job, answer) = SettleJob::new(&[settlement], Timestamp::default());
+            let answer = (!is_abandoned).then_some(answer);
+            let is_taken = job.take(&mut Queue::new(LeaseToken(0), 100).state());
+            assert_eq!(is_taken, !is_abandoned);
+            drop(answer);
+        }
+    }
+}
