@@ -1,5 +1,6 @@
 //! The schema and how an older one is brought up to date.
 
+use nahook_core::Metadata;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
@@ -14,12 +15,17 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/2_functions.sql"),
         include_str!("schema/3_recorder.sql"),
         include_str!("schema/4_leases.sql"),
+        include_str!("schema/5_trigger.sql"),
     ],
     &[
         // The recorder takes an entry without a request for no first attempt: its functions are replaced.
         include_str!("schema/3_recorder.sql"),
         // List cursors need no key any more.
         "DROP TABLE {schema}.sealing_key;",
+    ],
+    &[
+        // The function `trigger` has the bounds of labels.
+        include_str!("schema/5_trigger.sql"),
     ],
 ];
 
@@ -148,7 +154,7 @@ async fn migrate(link: &Link, schema: &str, migrations: &[&[&str]]) -> Result<()
     Ok(())
 }
 
-/// The statements with the schema's name in them.
+/// The statements with the schema's name and the bounds of labels in them. Bounds that change need a further migration.
 fn filled_in(template: &str, schema: &str) -> String {
     let name = quoted(schema);
     template
@@ -157,6 +163,12 @@ fn filled_in(template: &str, schema: &str) -> String {
             &literal(&format!("{name}.event_seq")),
         )
         .replace("{channel}", &literal(schema))
+        .replace("{labels_max}", &Metadata::KEYS_MAX.to_string())
+        .replace("{label_key_len_max}", &Metadata::KEY_LEN_MAX.to_string())
+        .replace(
+            "{label_value_len_max}",
+            &Metadata::VALUE_LEN_MAX.to_string(),
+        )
         .replace("{schema}", &name)
 }
 
@@ -186,6 +198,21 @@ async fn exists(client: &Client, query: &str, schema: &str) -> Result<bool, toki
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Databases keep the functions that the latest migration made.
+    #[test]
+    fn bounds_of_labels_are_those_of_the_latest_migration() {
+        let bounds = (
+            Metadata::KEYS_MAX,
+            Metadata::KEY_LEN_MAX,
+            Metadata::VALUE_LEN_MAX,
+        );
+        assert_eq!(
+            (bounds, MIGRATIONS.len()),
+            ((5, 128, 1_024), 3),
+            "append a migration that makes `trigger` again"
+        );
+    }
 
     #[test]
     fn names_and_texts_are_quoted() {

@@ -30,11 +30,12 @@ async fn several_processes_may_make_the_schema_at_once() {
     let versions = "SELECT version FROM nahook.migration";
     assert_eq!(
         client(&url).await.query(versions, &[]).await.unwrap().len(),
-        2
+        3
     );
 }
 
-/// The first version had the table of the cursors' key, and a recorder that took every entry for a request.
+/// The first version had the table of the cursors' key, a recorder that took every entry for a request, and labels of any
+/// length in `trigger`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schema_of_the_first_version_is_brought_up_to_date() {
     let url = PostgresServer::shared().create_database();
@@ -44,16 +45,19 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     store.close().await.unwrap();
     let client = client(&url).await;
     let back = "
-        DELETE FROM nahook.migration WHERE version = 2;
+        DELETE FROM nahook.migration WHERE version >= 2;
         CREATE TABLE nahook.sealing_key (is_drawn boolean PRIMARY KEY, key bytea NOT NULL);
         CREATE OR REPLACE FUNCTION nahook.standing(attempts integer, status smallint) RETURNS bigint
-            LANGUAGE sql IMMUTABLE AS $$ SELECT 0::bigint $$;";
+            LANGUAGE sql IMMUTABLE AS $$ SELECT 0::bigint $$;
+        DROP FUNCTION nahook.trigger;";
     client.batch_execute(back).await.unwrap();
     let store = connect(&url, settings(1)).await;
     assert_eq!(leasable(&store).await.len(), 1);
     let seen = "SELECT nahook.standing(2, 1::smallint), to_regclass('nahook.sealing_key') IS NULL";
     let row = client.query_one(seen, &[]).await.unwrap();
     assert_eq!((row.get(0), row.get(1)), (17_i64, true));
+    let trigger = "SELECT FROM nahook.trigger('ws_shop', 'order.paid', '{}')";
+    assert_eq!(client.query(trigger, &[]).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -230,6 +230,43 @@ async fn plain_sql_is_told_what_is_wrong() {
     }
 }
 
+/// By the table of which the Management API and manifests are made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_sql_follows_the_rules_for_events() {
+    use nahook_control::rules::event;
+    let (url, _store) = shop_store(1).await;
+    let client = client(&url).await;
+    let call = "SELECT FROM nahook.trigger('ws_shop', $1, '{}', $2::text::json)";
+    for sample in event::METADATA.rule.samples() {
+        let metadata = sample.value.to_string();
+        let told = client.query(call, &[&"order.paid", &metadata]).await;
+        match told {
+            Ok(rows) => assert!(sample.is_allowed && rows.len() == 1, "{metadata}"),
+            Err(error) => {
+                let code = error.code().unwrap_or_else(|| panic!("{error}")).code();
+                assert!(
+                    !sample.is_allowed && code == "NH003",
+                    "{metadata}: {error:?}"
+                );
+            }
+        }
+    }
+    // Escapes are one character each.
+    let escaped = format!("{{\"a\": \"{}\"}}", "\\u00e4".repeat(1_024));
+    client
+        .query(call, &[&"order.paid", &escaped])
+        .await
+        .unwrap();
+    for sample in event::TYPE.rule.samples() {
+        // Postgres has no NUL in a text.
+        let name = sample.value.as_str().unwrap();
+        if !sample.is_allowed && !name.contains('\0') {
+            let refused = client.query(call, &[&name, &"{}"]).await.unwrap_err();
+            assert_eq!(refused.code().unwrap().code(), "NH002", "{name}");
+        }
+    }
+}
+
 #[cfg(feature = "sqlx")]
 mod by_sqlx {
     use sqlx::postgres::PgPoolOptions;
