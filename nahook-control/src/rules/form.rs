@@ -1,5 +1,7 @@
 //! Texts with a grammar of their own, which a type or a function reads.
 
+use std::fmt;
+
 use nahook_core::EventTypeName;
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ pub struct Form {
     max: usize,
     pattern: fn() -> String,
     /// The grammar in words.
-    description: &'static str,
+    words: &'static str,
     pub(super) samples: fn() -> Vec<Sample>,
 }
 
@@ -27,15 +29,22 @@ impl Form {
             "pattern": (self.pattern)(),
             "minLength": 1,
             "maxLength": self.max,
-            "description": self.description,
+            "description": self.words,
         })
+    }
+}
+
+/// What a value is, in words.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, at most {} bytes", self.words, self.max)
     }
 }
 
 pub(super) const EVENT_TYPE_NAME: Form = Form {
     check: |text| check::<EventTypeName>(text),
     max: EventTypeName::LEN_MAX,
-    description: "Letters, digits, underscores and hyphens, in segments separated by dots.",
+    words: "letters, digits, underscores and hyphens, in segments separated by dots",
     pattern: || r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$".to_owned(),
     samples: || {
         let long = |len: usize| "x".repeat(len);
@@ -59,7 +68,7 @@ pub(super) const EVENT_TYPE_NAME: Form = Form {
 pub(super) const URL: Form = Form {
     check: |text| check::<EndpointUrl>(text),
     max: URL_LEN_MAX,
-    description: "An http or https URL; names in Unicode are accepted, too.",
+    words: "an http or https URL, whose host may be in Unicode",
     pattern: url_pattern,
     samples: urls,
 };
@@ -70,11 +79,12 @@ pub(super) const SECRET_LEN_MAX: usize = 512;
 pub(super) const SIGNING_SECRET: Form = Form {
     check: |text| {
         let is_fine = text.len() <= SECRET_LEN_MAX && signing_secret_is_valid(text);
-        let rule = || format!("whsec_ followed by base64, at most {SECRET_LEN_MAX} bytes");
-        is_fine.then_some(()).ok_or_else(rule)
+        is_fine
+            .then_some(())
+            .ok_or_else(|| SIGNING_SECRET.to_string())
     },
     max: SECRET_LEN_MAX,
-    description: "whsec_ followed by base64.",
+    words: "whsec_ followed by base64",
     pattern: || {
         r"^whsec_([A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2}([A-Za-z0-9+/]{2}|[A-Za-z0-9+/]=|==)$"
             .to_owned()

@@ -165,7 +165,7 @@ impl Field {
                 })
             }
             (Rule::Config, Given::Config(given)) if config::allows(given) => Ok(()),
-            _ => Err(named(self.rule.to_string())),
+            _ => Err(named(format!(" {}", self.rule))),
         }
     }
 
@@ -206,15 +206,25 @@ impl Rule {
     }
 }
 
-/// What follows the field's name in a message.
+/// What a value has or is: in a message the name of the field stands before it.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => write!(f, " has {text}"),
-            Self::Whole { min, max } => write!(f, " is {min} to {max}"),
-            Self::Items { max } => write!(f, " has at most {max} items"),
-            Self::Config => write!(f, " has at most {}", config::bounds()),
-            _ => f.write_str(" is not as it must be"),
+            Self::Free(reason) => write!(f, "is {reason}"),
+            Self::Reference => f.write_str("names what exists"),
+            Self::References => f.write_str("is a list of names of what exists"),
+            Self::Items { max } => write!(f, "has at most {max} items"),
+            Self::Text(text) => write!(f, "has {text}"),
+            Self::Form(form) => write!(f, "is {form}"),
+            Self::Whole { min, max } => write!(f, "is {min} to {max}"),
+            Self::Labels { max } => write!(
+                f,
+                "has at most {max} labels, with keys of at most {} and values of at most {} characters",
+                Metadata::KEY_LEN_MAX,
+                Metadata::VALUE_LEN_MAX
+            ),
+            Self::Config => write!(f, "has at most {}", config::bounds()),
+            Self::Object => f.write_str("is an object"),
         }
     }
 }

@@ -133,7 +133,7 @@ rows! {
     }
     /// Redeliveries.
     redelivery, "", ["RetrySince"] => {
-        SINCE "since" Rule::Free("an instant, which its type reads");
+        SINCE "since" Rule::Free("an instant");
     }
     /// Events that are triggered.
     event, "", [] => {
@@ -147,7 +147,7 @@ rows! {
 }
 
 const FLAG: Rule = Rule::Free("true or false");
-const RATE_PART: Rule = Rule::Free("the three together make a rate, or none");
+const RATE_PART: Rule = Rule::Free("a part of a rate");
 
 const NO_CONTROL: Charset = Charset::AllBut(&[('\0', '\x1f'), ('\x7f', '\u{9f}')]);
 const USER_CHARS: Charset = Charset::AllBut(&[('\0', '\x1f'), (':', ':'), ('\x7f', '\u{9f}')]);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
+use nahook_control::rules::{ENVIRONMENTS_MAX, ROWS, Rule};
 use nahook_control::{
     ApiKeySpec, ApplicationSpec, EndpointSpec, EnvironmentSpec, EventTypeSpec, ManagementTokenSpec,
     Manifest, PlanSpec, RateSpec, WorkspaceSpec,
@@ -174,23 +175,21 @@ fn page() -> String {
             );
         }
     }
-    page.push_str("\n## Bounds\n\nThey hold for the APIs and for imports, too.\n\n");
-    row(&mut page, &["bound", "value"]);
+    let _ = write!(
+        page,
+        "\n## Rules\n\nThey hold for the Management API, too. A workspace has at most {ENVIRONMENTS_MAX} environments.\n\n"
+    );
+    row(&mut page, &["field", "rule"]);
     row(&mut page, &["---"; 2]);
-    let limits = fs::read_to_string(root().join("nahook-control/src/limits.rs")).unwrap();
-    let lines: Vec<_> = limits.lines().collect();
-    for (index, line) in lines.iter().enumerate() {
-        if let Some((_, value)) = line
-            .strip_prefix("pub const ")
-            .and_then(|it| it.split_once(" = "))
-        {
-            let meaning = documentation(&lines, index);
-            let meaning = meaning
-                .split(" (contract")
-                .next()
-                .unwrap()
-                .trim_end_matches('.');
-            row(&mut page, &[meaning, value.trim_end_matches(';')]);
+    for declared in ROWS.iter().filter(|it| !it.section.is_empty()) {
+        for field in declared.fields {
+            if !matches!(
+                field.rule,
+                Rule::Free(_) | Rule::Reference | Rule::References
+            ) {
+                let name = format!("`{}.{}`", declared.section, field.name);
+                row(&mut page, &[&name, &field.rule.to_string()]);
+            }
         }
     }
     page
