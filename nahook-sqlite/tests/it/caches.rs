@@ -1,12 +1,14 @@
 //! Caches of the catalog are invalidated when it changes.
 
 use nahook_control::{ApiKeySpec, ApplyMode, Catalog, EndpointSpec, KeyHash, KeyState, KeyStore};
-use nahook_core::{EndpointDirectory, HealthReport, HealthState, SubscriptionStore};
+use nahook_core::{
+    EndpointDirectory, FailureKind, HealthReport, HealthState, Outcome, SubscriptionStore,
+};
 use nahook_testkit::declare::{
     Workspace, api_key_id, endpoint, endpoint_id, event_type_name, scope,
 };
 
-use crate::support::{EVENT_TYPE, NOW, Place, WORKSPACE};
+use crate::support::{EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, publish};
 
 const SECRET: &str = "nhk_us_abc";
 
@@ -93,4 +95,19 @@ async fn what_is_reported_of_an_endpoint_is_seen_by_the_next_call() {
         let targets = store.targets(&[endpoint]).await.unwrap();
         assert_eq!(targets[0].as_ref().unwrap().failing_since, expected);
     }
+}
+
+#[tokio::test]
+async fn endpoint_that_another_process_removes_is_gone_for_those_who_publish_too() {
+    let place = Place::new();
+    let store = place.open();
+    declare(&store, 2).await;
+    assert!(all_published(&publish(&store, 1, 2).await));
+    let remove = "UPDATE endpoint SET deleted_at = 1 WHERE row = 1;
+        UPDATE catalog_state SET version = version + 1";
+    place.raw().execute_batch(remove).unwrap();
+    let slots = publish(&store, 2, 2).await;
+    let outcomes = [slots[0].outcome(), slots[1].outcome()];
+    let gone = Outcome::Failed(FailureKind::EndpointGone);
+    assert_eq!(outcomes, [gone, Outcome::Published]);
 }
