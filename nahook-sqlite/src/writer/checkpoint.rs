@@ -71,19 +71,18 @@ impl Log {
         if self.is_kept.load(Ordering::Acquire) {
             return None;
         }
-        match checkpoint(connection) {
-            Ok(done) => done,
-            Err(error) if is_flush_failure(&error) => {
-                self.is_kept.store(true, Ordering::Release);
-                tracing::error!(error = %Causes(&error), "the disk fails: the log is kept, and grows until the next start");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(error = %Causes(&error), "the log could not be put into the file");
-                // Not again before there is more to do.
-                Some(self.pages.load(Ordering::Relaxed))
-            }
+        checkpoint(connection).unwrap_or_else(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> Option<u32> {
+        if is_flush_failure(error) {
+            self.is_kept.store(true, Ordering::Release);
+            tracing::error!(error = %Causes(error), "the disk fails: the log is kept, and grows until the next start");
+            return None;
         }
+        tracing::warn!(error = %Causes(error), "the log could not be put into the file");
+        // Not again before there is more to do.
+        Some(self.pages.load(Ordering::Relaxed))
     }
 }
 
@@ -202,104 +201,4 @@ fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<u32>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::connection::{open_writer, set_up_writer};
-
-    const PAGE: u64 = 4_096;
-    const LENGTHS: Lengths = Lengths { step: 20, max: 200 };
-
-    fn len_of(directory: &Path, name: &str) -> u64 {
-        std::fs::metadata(directory.join(name)).map_or(0, |file| file.len())
-    }
-
-    fn count(connection: &Connection) -> i64 {
-        let statement = "SELECT count(*) FROM word";
-        connection
-            .query_row(statement, [], |row| row.get(0))
-            .unwrap()
-    }
-
-    fn write(connection: &Connection, checkpointer: &Checkpointer) {
-        let statement = "INSERT INTO word VALUES (zeroblob(40000))";
-        connection.execute(statement, []).unwrap();
-        checkpointer.committed(connection);
-    }
-
-    fn opened_with(directory: &Path, lengths: Lengths) -> (Connection, Checkpointer) {
-        let path = directory.join("db");
-        let settings = SqliteSettings::server();
-        let mut writer = open_writer(&path, &settings).unwrap();
-        set_up_writer(&writer, &settings).unwrap();
-        writer.execute_batch("CREATE TABLE word (word)").unwrap();
-        let checkpointer = Checkpointer::start(&path, &settings, &mut writer, lengths).unwrap();
-        (writer, checkpointer)
-    }
-
-    #[test]
-    fn thread_checkpoints_beside_the_writer() {
-        let directory = tempfile::tempdir().unwrap();
-        // The writer itself never does.
-        let lengths = Lengths {
-            step: 20,
-            max: u32::MAX,
-        };
-        let (writer, checkpointer) = opened_with(directory.path(), lengths);
-        let mut written = 0;
-        while len_of(directory.path(), "db") < 200 * PAGE {
-            assert!(written < 20_000, "nobody puts the log into the file");
-            write(&writer, &checkpointer);
-            written += 1;
-            if written > 40 {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-        }
-        assert_eq!(count(&writer), written);
-        drop(checkpointer);
-        writer.close().unwrap();
-        assert_eq!(len_of(directory.path(), "db-wal"), 0);
-    }
-
-    #[test]
-    fn writer_checkpoints_a_wal_that_has_grown_long() {
-        let directory = tempfile::tempdir().unwrap();
-        // The thread has nothing to do before the writer has.
-        let lengths = Lengths {
-            step: 200,
-            max: 200,
-        };
-        let (writer, checkpointer) = opened_with(directory.path(), lengths);
-        let pages = || checkpointer.log.pages.load(Ordering::Relaxed);
-        let mut written = 0;
-        while pages() < lengths.max {
-            assert_eq!(len_of(directory.path(), "db"), PAGE, "not before");
-            write(&writer, &checkpointer);
-            written += 1;
-        }
-        assert!(len_of(directory.path(), "db") > 150 * PAGE);
-        // The WAL begins anew.
-        write(&writer, &checkpointer);
-        assert!(pages() < lengths.max / 2, "{}", pages());
-        assert_eq!(count(&writer), written + 1);
-    }
-
-    /// Earlier versions can lose a commit where one connection puts into the file a log that another begins anew.
-    #[test]
-    fn the_version_of_sqlite_is_one_that_may_be_used_so() {
-        assert!(rusqlite::version_number() >= 3_051_003);
-    }
-
-    #[test]
-    fn what_the_disk_may_have_forgotten_stays_in_the_log() {
-        let directory = tempfile::tempdir().unwrap();
-        let (writer, checkpointer) = opened_with(directory.path(), LENGTHS);
-        checkpointer.log.is_kept.store(true, Ordering::Release);
-        let before = len_of(directory.path(), "db");
-        for _ in 0..40 {
-            write(&writer, &checkpointer);
-        }
-        assert_eq!(len_of(directory.path(), "db"), before);
-        assert!(checkpointer.log.pages.load(Ordering::Relaxed) > LENGTHS.max);
-        assert!(checkpointer.end());
-    }
-}
+mod tests;
