@@ -16,6 +16,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("nahook-supervision", &[], &[]),
     ("nahook-delivery", LIBRARIES, &[TESTKIT, MEMORY]),
     ("nahook-http", LIBRARIES, &[TESTKIT, MEMORY]),
+    // For programs that receive webhooks and have nothing else of nahook. Its tests receive what the sender signs.
+    ("nahook-receive", &[], &["nahook-delivery"]),
     (
         "nahook-nats",
         LIBRARIES,
