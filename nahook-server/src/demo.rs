@@ -12,8 +12,8 @@ use nahook_control::{
 use nahook_core::{
     DeliveryId, EndpointId, EventTypeName, Metadata, Payload, SecretText, WorkspaceId,
 };
-use nahook_delivery::Signer;
 use nahook_queue::{DeliveryLog as _, DeliveryRecord, DeliveryStatus};
+use nahook_receive::Verifier;
 use nahook_supervision::Supervisor;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
@@ -63,11 +63,11 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         postgres: nahook_postgres::PostgresSettings::default(),
         nats: nahook_nats::NatsSettings::default(),
     };
-    let signer = Signer::new([SECRET]).map_err(|error| usage(&error))?;
+    let verifier = Verifier::new([SECRET]).map_err(|error| usage(&error))?;
     let (printer, ended) = Printer::start()?;
     let shown_by = printer.clone();
     let on_arrival = move |arrival: &Arrival| answer(arrival, &shown_by);
-    let inbox = Inbox::bind(any_port, Some(signer), Box::new(on_arrival)).await?;
+    let inbox = Inbox::bind(any_port, Some(verifier), Box::new(on_arrival)).await?;
     let receiver = inbox.address()?;
     let inbox = tokio::spawn(async move { inbox.serve(std::future::pending()).await });
     let server = Server::start(settings, Supervisor::new()).await?;

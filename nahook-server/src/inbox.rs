@@ -3,17 +3,13 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use nahook_core::{Clock as _, SystemClock};
-use nahook_delivery::Signer;
-
-/// Upper bound on the distance between a webhook's timestamp and now (Standard Webhooks).
-const TOLERANCE: Duration = Duration::from_mins(5);
+use nahook_receive::Verifier;
 
 /// One webhook that arrived.
 #[derive(Clone, Debug)]
@@ -60,8 +56,8 @@ pub struct Inbox {
 }
 
 struct Shared {
-    signers: Mutex<HashMap<String, Arc<Signer>>>,
-    any_path: Option<Arc<Signer>>,
+    verifiers: Mutex<HashMap<String, Verifier>>,
+    any_path: Option<Verifier>,
     on_arrival: Box<OnArrival>,
 }
 
@@ -69,13 +65,12 @@ impl Inbox {
     /// Takes the port. `any_path` checks what arrives at paths that have no secret of their own.
     pub async fn bind(
         address: SocketAddr,
-        any_path: Option<Signer>,
+        any_path: Option<Verifier>,
         on_arrival: Box<OnArrival>,
     ) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(address).await?.into_std()?;
-        let any_path = any_path.map(Arc::new);
         let shared = Arc::new(Shared {
-            signers: Mutex::default(),
+            verifiers: Mutex::default(),
             any_path,
             on_arrival,
         });
@@ -87,14 +82,14 @@ impl Inbox {
         self.listener.local_addr()
     }
 
-    /// Checks what arrives at `path` with `signer`.
-    pub fn verify(&self, path: impl Into<String>, signer: Signer) {
-        let mut signers = self
+    /// Checks what arrives at `path` by `verifier`.
+    pub fn verify(&self, path: impl Into<String>, verifier: Verifier) {
+        let mut verifiers = self
             .shared
-            .signers
+            .verifiers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        signers.insert(path.into(), Arc::new(signer));
+        verifiers.insert(path.into(), verifier);
     }
 
     /// Serves until `stop` resolves. The port stays taken, so that it can be served again.
@@ -129,15 +124,17 @@ async fn receive(
     }
     let path = uri.path().to_owned();
     let own = {
-        let signers = shared
-            .signers
+        let verifiers = shared
+            .verifiers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        signers.get(&path).map(Arc::clone)
+        verifiers.get(&path).cloned()
     };
-    let signature = match own.or_else(|| shared.any_path.as_ref().map(Arc::clone)) {
-        Some(signer) if is_valid(&signer, &headers, &body) => SignatureCheck::Valid,
-        Some(_) => SignatureCheck::Invalid,
+    let signature = match own.as_ref().or(shared.any_path.as_ref()) {
+        Some(verifier) => match verifier.verify(&headers, body.clone(), SystemTime::now()) {
+            Ok(_) => SignatureCheck::Valid,
+            Err(_) => SignatureCheck::Invalid,
+        },
         None => SignatureCheck::Unchecked,
     };
     (shared.on_arrival)(&Arrival {
@@ -146,25 +143,4 @@ async fn receive(
         body,
         signature,
     })
-}
-
-/// Returns true if one of the webhook's signatures is the one we would write, and its timestamp is near.
-fn is_valid(signer: &Signer, headers: &HeaderMap, body: &[u8]) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let (Some(id), Some(timestamp), Some(signatures)) = (
-        text("webhook-id"),
-        text("webhook-timestamp"),
-        text("webhook-signature"),
-    ) else {
-        return false;
-    };
-    let Ok(timestamp) = timestamp.parse::<u64>() else {
-        return false;
-    };
-    let is_near = SystemClock.now().as_secs().abs_diff(timestamp) <= TOLERANCE.as_secs();
-    let ours = signer.sign(id, timestamp, body);
-    is_near
-        && ours
-            .split(' ')
-            .any(|ours| signatures.split(' ').any(|theirs| theirs == ours))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use axum::http::StatusCode;
 use clap::Args;
-use nahook_delivery::Signer;
+use nahook_receive::Verifier;
 
 use crate::ServerError;
 use crate::inbox::{Arrival, Inbox};
@@ -36,10 +36,10 @@ pub struct ListenArgs {
 pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
     let status = StatusCode::from_u16(args.status)
         .map_err(|_| ServerError::Usage("--status takes 100 to 999".to_owned()))?;
-    let signer = if args.secret.is_empty() {
+    let verifier = if args.secret.is_empty() {
         None
     } else {
-        Some(Signer::new(&args.secret).map_err(|error| settings_error(&error))?)
+        Some(Verifier::new(&args.secret).map_err(|error| settings_error(&error))?)
     };
     let (printer, ended) = Printer::start()?;
     let welcome = printer.clone();
@@ -51,7 +51,7 @@ pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
             StatusCode::SERVICE_UNAVAILABLE
         }
     };
-    let inbox = Inbox::bind(args.listen, signer, Box::new(on_arrival))
+    let inbox = Inbox::bind(args.listen, verifier, Box::new(on_arrival))
         .await
         .map_err(|source| ServerError::Listen {
             address: args.listen,

@@ -12,14 +12,15 @@ use nahook_core::{
     Causes, DirectSend, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings, SecretText,
 };
 use nahook_delivery::{
-    AddressPolicy, HttpTransport, Signer, TransportSettings, TransportSetupError, Worker,
-    WorkerSettings, tls,
+    AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, Worker, WorkerSettings,
+    tls,
 };
 use nahook_http::{
     CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
     Operations, ServeSettings,
 };
 use nahook_queue::DeliveryQueue;
+use nahook_receive::Verifier;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -345,8 +346,8 @@ async fn prepare(
     let first_start = first_start::prepare(backend, address).await?;
     if let Some(inbox) = &inbox {
         for (path, secret) in sample_secrets(backend).await? {
-            match Signer::new([secret.expose()]) {
-                Ok(signer) => inbox.verify(path, signer),
+            match Verifier::new([secret.expose()]) {
+                Ok(verifier) => inbox.verify(path, verifier),
                 Err(error) => tracing::warn!(%error, "a sample endpoint's secret is not usable"),
             }
         }
