@@ -9,6 +9,8 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../../docs/embed.md")]
     mod embed {}
+    #[doc = include_str!("../../docs/receive-and-verify.md")]
+    mod receive_and_verify {}
 }
 
 pub use self::json_lines::JsonLinesPublisher;

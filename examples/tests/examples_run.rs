@@ -90,26 +90,31 @@ fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
 }
 
-fn signed(body: &str) -> String {
+fn signed(id: &str, body: &str) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_secs();
     let signature = Signer::new([SECRET])
         .unwrap()
-        .sign("msg_1", now, body.as_bytes());
-    format!("webhook-id: msg_1\r\nwebhook-timestamp: {now}\r\nwebhook-signature: {signature}\r\n")
+        .sign(id, now, body.as_bytes());
+    format!("webhook-id: {id}\r\nwebhook-timestamp: {now}\r\nwebhook-signature: {signature}\r\n")
 }
 
 #[test]
-fn the_receiver_takes_what_is_signed_and_nothing_else() {
+fn the_receiver_takes_what_is_signed_once_and_nothing_else() {
     let mut receiver = Example::start("verify_receiver", &["127.0.0.1:0", SECRET]);
     let address = receiver.address();
-    let headers = signed("{}");
-    assert_eq!(post(&address, "/hooks/a", &headers, "{}").0, 204);
-    assert_eq!(receiver.line(), "{}");
-    assert_eq!(post(&address, "/hooks/a", &headers, "{ }").0, 401);
+    let first = signed("msg_1", r#"{"n":1}"#);
+    assert_eq!(post(&address, "/hooks/a", &first, r#"{"n":1}"#).0, 204);
+    assert_eq!(receiver.line(), r#"{"n":1}"#);
+    assert_eq!(post(&address, "/hooks/a", &first, r#"{"n":2}"#).0, 401);
     assert_eq!(post(&address, "/hooks/a", "", "{}").0, 401);
+    // The repeat is answered, and the next line is another webhook's.
+    assert_eq!(post(&address, "/hooks/a", &first, r#"{"n":1}"#).0, 204);
+    let second = signed("msg_2", r#"{"n":2}"#);
+    assert_eq!(post(&address, "/hooks/a", &second, r#"{"n":2}"#).0, 204);
+    assert_eq!(receiver.line(), r#"{"n":2}"#);
 }
 
 #[test]
