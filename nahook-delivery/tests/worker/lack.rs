@@ -84,10 +84,30 @@ async fn what_may_be_the_endpoints_fault_is_forgiven_for_an_hour() {
     assert_eq!(rig.record(ids[0]).await.attempts, 0);
     sleep(Duration::from_mins(2)).await;
     let attempts = rig.attempts(ids[0]).await;
+    // A failure without an answer is no reason to forgive once more.
+    assert_eq!(attempts.len(), 2);
     assert_eq!(
         attempts[0].attempt.error.as_deref(),
         Some("the host name could not be resolved")
     );
     rig.until(&ids, DeliveryStatus::DeadLetter).await;
     worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_has_answered_is_forgiven_anew() {
+    let rig = Rig::new(&["ep_a"]).await;
+    rig.script("ep_a", |nth| match nth {
+        0 | 2 => lack(LocalCause::Resolver),
+        _ => Act::Answer(200),
+    });
+    let worker = rig.start(WorkerSettings::default());
+    for _ in 0..2 {
+        let ids = rig.publish(&["ep_a"]).await;
+        rig.until(&ids, DeliveryStatus::Delivered).await;
+        assert_eq!(rig.attempts(ids[0]).await.len(), 1);
+        sleep(Duration::from_hours(2)).await;
+    }
+    worker.stop().await;
+    assert_eq!(rig.arrivals().len(), 4);
 }
