@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use nahook_control::{ApplyMode, Catalog as _};
-use nahook_core::{DirectDelivery, DirectPublisher, Payload};
+use nahook_core::{Delivery, DeliveryPublisher, Event, Payload};
 use nahook_http::{ManagementApi, ManagementPorts, management_router, with_fallbacks};
 use nahook_memory::MemoryStore;
 use serde_json::json;
@@ -24,11 +24,11 @@ pub struct Routes {
 #[derive(Clone, Default)]
 struct Queue(Arc<Mutex<Option<Payload>>>);
 
-impl DirectPublisher for Queue {
-    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
+impl DeliveryPublisher for Queue {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
         for delivery in deliveries {
-            *self.0.lock().unwrap() = Some(delivery.event().payload.clone());
-            delivery.published();
+            *self.0.lock().unwrap() = Some(event.payload.clone());
+            delivery.mark_published();
         }
     }
 }
@@ -67,12 +67,12 @@ impl Routes {
             .unwrap();
         let (store, queue) = (Arc::new(store), Queue::default());
         let api = ManagementApi::new(ManagementPorts {
-            direct: Arc::new(queue.clone()),
-            endpoints: store.clone(),
             keys: store.clone(),
             log: store.clone(),
             redelivery: store.clone(),
+            publisher: Arc::new(queue.clone()),
             search: store.clone(),
+            subscriptions: store.clone(),
             store,
         });
         Self {

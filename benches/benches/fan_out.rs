@@ -6,7 +6,7 @@
 )]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nahook_benches::{caller, event, null_fan_out, runtime, trigger};
+use nahook_benches::{event, null_fan_out, runtime, trigger, workspace};
 
 const WIDTHS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const PAYLOAD_LENS: [usize; 3] = [256, 4 * 1024, 64 * 1024];
@@ -16,7 +16,7 @@ const PAYLOAD_LENS: [usize; 3] = [256, 4 * 1024, 64 * 1024];
 fn fan_out(criterion: &mut Criterion) {
     let runtime = runtime().expect("a runtime");
     let _entered = runtime.enter();
-    let caller = caller();
+    let scope = workspace().into();
     let mut group = criterion.benchmark_group("fan_out");
     for payload_len in PAYLOAD_LENS {
         let event = event(payload_len).expect("an event");
@@ -27,7 +27,7 @@ fn fan_out(criterion: &mut Criterion) {
             group.bench_function(id, |bencher| {
                 bencher.iter_batched(
                     || event.clone(),
-                    |event| drop(trigger(&engine, event, &caller).expect("a receipt")),
+                    |event| drop(trigger(&engine, event, scope).expect("a receipt")),
                     BatchSize::SmallInput,
                 );
             });

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use nahook_benches::{caller, clock, now};
-use nahook_core::{ApiKeyId, Caller, GcraLimiter, Plan, Rate, RateLimiter, Verdict, WorkspaceId};
+use nahook_core::admission::{Caller, Plan, Rate, Verdict};
+use nahook_core::id::{ApiKeyId, WorkspaceId};
+use nahook_core::{GcraLimiter, RateLimiter};
 
 const THREADS: u64 = 2;
 

@@ -8,9 +8,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nahook_benches::{
-    CachedSubscriptions, NullPublisher, Unlimited, caller, event, runtime, trigger,
-};
+use nahook_benches::{CachedSubscriptions, NullPublisher, event, runtime, trigger, workspace};
 use nahook_core::FanOut;
 
 const WIDTH: usize = 1_000;
@@ -20,21 +18,20 @@ const WIDTH: usize = 1_000;
 fn partial_failure(criterion: &mut Criterion) {
     let runtime = runtime().expect("a runtime");
     let _entered = runtime.enter();
-    let (caller, event) = (caller(), event(256).expect("an event"));
+    let (scope, event) = (workspace().into(), event(256).expect("an event"));
     let mut group = criterion.benchmark_group("partial_failure");
     group.throughput(Throughput::Elements(WIDTH as u64));
     for per_mille in [0, 1, 10, 100, 500, 1_000] {
         let engine = FanOut::new(
             CachedSubscriptions::of(WIDTH),
             NullPublisher::failing_for(per_mille),
-            Unlimited,
         );
         let id = BenchmarkId::new("failing per mille", per_mille);
         group.bench_function(id, |bencher| {
             bencher.iter_batched(
                 || event.clone(),
                 |event| {
-                    let receipt = trigger(&engine, event, &caller).expect("a receipt");
+                    let receipt = trigger(&engine, event, scope).expect("a receipt");
                     for id in receipt.delivery_ids() {
                         black_box(id);
                     }

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nahook_benches::{
-    CachedSubscriptions, NullPublisher, Unlimited, caller, event, object, runtime, trigger,
+    CachedSubscriptions, NullPublisher, event, object, runtime, trigger, workspace,
 };
 use nahook_core::FanOut;
 use nahook_http::wire::{parse_trigger, write_receipt};
@@ -42,16 +42,15 @@ fn request_to_event(criterion: &mut Criterion) {
 fn receipt_to_response(criterion: &mut Criterion) {
     let runtime = runtime().expect("a runtime");
     let _entered = runtime.enter();
-    let (caller, event) = (caller(), event(256).expect("an event"));
+    let (scope, event) = (workspace().into(), event(256).expect("an event"));
     let mut group = criterion.benchmark_group("wire/response");
     for width in [1, 10, 100, 1_000, 10_000] {
         for per_mille in [0, 100] {
             let engine = FanOut::new(
                 CachedSubscriptions::of(width),
                 NullPublisher::failing_for(per_mille),
-                Unlimited,
             );
-            let receipt = trigger(&engine, event.clone(), &caller).expect("a receipt");
+            let receipt = trigger(&engine, event.clone(), scope).expect("a receipt");
             let id = BenchmarkId::new(format!("failing per mille {per_mille}"), width);
             group.throughput(Throughput::Elements(width as u64));
             group.bench_function(id, |bencher| {

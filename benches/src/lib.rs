@@ -4,24 +4,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use nahook_core::admission::{Caller, Plan};
+use nahook_core::id::{ApiKeyId, EndpointId, EventTypeId, WorkspaceId};
 use nahook_core::{
-    Allowance, ApiKeyId, Caller, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId,
-    EventTypeName, EventTypeNameError, FailureKind, FanOut, FanOutScope, Grant, Metadata, NewEvent,
-    Payload, PayloadError, Plan, RateLimiter, Receipt, StoreError, Subscribers, SubscriptionStore,
-    Timestamp, Verdict, WorkspaceId,
+    Delivery, DeliveryPublisher, EndpointState, Event, EventTypeName, EventTypeNameError,
+    FailureKind, FanOut, Metadata, NewEvent, Payload, PayloadError, Receipt, Scope, StoreError,
+    Subscribers, SubscriptionStore,
 };
 use tokio::runtime::{Builder, Runtime};
 
 /// The engine over the typed back ends of this crate.
-pub type NullFanOut = FanOut<CachedSubscriptions, NullPublisher, Unlimited>;
+pub type NullFanOut = FanOut<CachedSubscriptions, NullPublisher>;
 
 /// An engine whose back ends cost nothing, reaching `width` endpoints.
 pub fn null_fan_out(width: usize) -> NullFanOut {
-    FanOut::new(
-        CachedSubscriptions::of(width),
-        NullPublisher::default(),
-        Unlimited,
-    )
+    FanOut::new(CachedSubscriptions::of(width), NullPublisher::default())
 }
 
 /// A subscription store that has its answer ready, as a cache does.
@@ -44,9 +41,17 @@ impl SubscriptionStore for CachedSubscriptions {
     async fn subscribers(
         &self,
         _: &EventTypeName,
-        _: &FanOutScope,
+        _: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         Ok(Some(self.0.clone()))
+    }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        _: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        Ok(vec![EndpointState::Active; ids.len()])
     }
 }
 
@@ -72,40 +77,24 @@ impl DeliveryPublisher for NullPublisher {
             failing += self.failing_per_mille;
             if failing >= 1_000 {
                 failing -= 1_000;
-                delivery.failed(FailureKind::QueueUnavailable);
+                delivery.mark_failed(FailureKind::QueueUnavailable);
             } else {
-                delivery.published();
+                delivery.mark_published();
             }
         }
     }
 }
 
-/// A limiter that admits everybody.
-#[derive(Clone, Copy, Debug)]
-pub struct Unlimited;
-
-impl RateLimiter for Unlimited {
-    async fn check(&self, _: &Caller) -> Result<Verdict, StoreError> {
-        Ok(Verdict::Admit)
-    }
-
-    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
-        Ok(Grant {
-            admitted: wanted,
-            refused: None,
-        })
-    }
-
-    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
-        Ok(Allowance::unlimited(Timestamp::default()))
-    }
+/// The workspace of the benches.
+pub fn workspace() -> WorkspaceId {
+    WorkspaceId::from_bits(1)
 }
 
-/// A key of a workspace without limits.
+/// A key of that workspace, without limits.
 pub fn caller() -> Caller {
     Caller {
         key: ApiKeyId::from_bits(1),
-        workspace: WorkspaceId::from_bits(1),
+        workspace: workspace(),
         environment: None,
         endpoint: None,
         plan: Plan::default(),
@@ -145,17 +134,12 @@ pub fn runtime() -> std::io::Result<Runtime> {
 /// Triggers, within an entered [`runtime`] and without its scheduler: what is measured is the engine alone.
 ///
 /// `None` if the engine waited for something or answered with an error; the back ends of this crate make it do neither.
-pub fn trigger<S, P, L>(
-    engine: &FanOut<S, P, L>,
-    event: NewEvent,
-    caller: &Caller,
-) -> Option<Receipt>
+pub fn trigger<S, P>(engine: &FanOut<S, P>, event: NewEvent, scope: Scope) -> Option<Receipt>
 where
     S: SubscriptionStore,
     P: DeliveryPublisher,
-    L: RateLimiter,
 {
-    now(engine.trigger(event, caller))?.ok()
+    now(engine.trigger(event, scope))?.ok()
 }
 
 /// The future's output, if it is there at once.

@@ -8,10 +8,10 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 
-use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore, Manifest};
-use nahook_core::{FanOut, GcraLimiter, Metadata, NewEvent, Payload, SystemClock};
+use nahook_control::{ApplyMode, Catalog, Manifest};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{FanOut, Metadata, NewEvent, Payload};
 use nahook_examples::JsonLinesPublisher;
 use nahook_memory::MemoryStore;
 
@@ -23,29 +23,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = MemoryStore::default();
     let manifest: Manifest = serde_json::from_str(
         r#"{ "workspaces": [{
+            "id": "ws_custom",
             "name": "Custom",
             "event_types": [{ "name": "order.paid" }],
             "endpoints": [
                 { "id": "ep_one", "url": "https://one.example", "event_types": ["order.paid"] },
                 { "id": "ep_two", "url": "https://two.example", "event_types": ["order.paid"] }
-            ],
-            "api_keys": [{ "name": "custom", "key": "nhk_us_custom" }]
+            ]
         }]}"#,
     )?;
     store.apply(&manifest, ApplyMode::Commit).await?;
-    let entry = store
-        .api_key(&KeyHash::of("nhk_us_custom"))
-        .await?
-        .ok_or("no key")?;
 
     let publisher = JsonLinesPublisher::open(Path::new(&path))?;
-    let fan_out = FanOut::new(store, publisher, GcraLimiter::new(Arc::new(SystemClock)));
+    let fan_out = FanOut::new(store, publisher);
     let event = NewEvent {
         event_type: "order.paid".parse()?,
         payload: Payload::new(r#"{ "order_id": "ord_123" }"#)?,
         metadata: Metadata::default(),
     };
-    let receipt = fan_out.trigger(event, &entry.identity).await?;
+    let receipt = fan_out
+        .trigger(event, WorkspaceId::new("ws_custom")?)
+        .await?;
     for delivery in receipt.deliveries() {
         println!("{} {:?}", delivery.endpoint(), delivery.outcome());
     }

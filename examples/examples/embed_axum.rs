@@ -14,10 +14,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use nahook_control::{ApplyMode, Catalog as _, KeyHash, KeyStore as _, Manifest};
-use nahook_core::{Caller, DirectSend, FanOut, GcraLimiter, NewEvent, Payload, SystemClock};
+use nahook_control::{ApplyMode, Catalog as _, Manifest};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{Admission, FanOut, GcraLimiter, NewEvent, Payload, SystemClock};
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
-use nahook_http::{Ingestion, IngestionEngine, ingestion_router};
+use nahook_http::{Ingestion, ingestion_router};
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -25,10 +26,8 @@ use tokio::net::TcpListener;
 /// The key of this app. A real one comes from the app's settings.
 const KEY: &str = "nhk_us_example";
 
-struct App {
-    fan_out: Arc<IngestionEngine>,
-    caller: Caller,
-}
+/// Shares the store's handle with the routes.
+type Hooks = FanOut<SqliteStore, SqliteStore>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -48,36 +47,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     store
         .apply(&manifest(&receiver)?, ApplyMode::Commit)
         .await?;
-    let entry = store
-        .api_key(&KeyHash::of(KEY))
-        .await?
-        .ok_or("the key is not there")?;
-
-    let limiter = GcraLimiter::new(Arc::new(SystemClock));
-    // The mounted router takes trait objects; without it the engine may stay generic.
-    let (subscriptions, publisher) = (Arc::new(store.clone()), Arc::new(store.clone()));
-    let keys = Arc::new(store.clone());
-    let limiter = Arc::new(limiter);
-    let sends = DirectSend::new(
-        Arc::new(store.clone()) as _,
-        Arc::new(store.clone()) as _,
-        Arc::<GcraLimiter>::clone(&limiter) as _,
-    );
-    let fan_out: Arc<IngestionEngine> = Arc::new(FanOut::new(subscriptions, publisher, limiter));
+    let fan_out = FanOut::new(store.clone(), store.clone());
 
     // The receiver is on this machine, which an endpoint may not be unless the operator says so.
     let policy = AddressPolicy::new().allow_range("127.0.0.0/8".parse()?);
     let transport = HttpTransport::new(policy, &TransportSettings::default())?;
-    let worker = Worker::new(store.clone(), store, transport);
+    let worker = Worker::new(store.clone(), store.clone(), transport);
     let working = tokio::spawn(worker.run(stop()));
 
-    let ingestion = Ingestion::new(Arc::clone(&fan_out), Arc::new(sends), keys);
+    // The Ingestion API beside it, for callers with keys: what they may spend is limited, and its parts are trait objects.
+    let store = Arc::new(store);
+    let behind = FanOut::new(Arc::clone(&store) as _, Arc::clone(&store) as _);
+    let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
+    let ingestion = Ingestion::new(Arc::new(Admission::new(behind, limiter as _)), store);
     let app = Router::new()
         .route("/orders", post(place_order))
-        .with_state(Arc::new(App {
-            fan_out,
-            caller: entry.identity,
-        }))
+        .with_state(fan_out)
         .merge(ingestion_router(ingestion));
     let listener = TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -90,7 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// Places an order and tells everybody who subscribed.
 async fn place_order(
-    State(app): State<Arc<App>>,
+    State(fan_out): State<Hooks>,
     Json(order): Json<Value>,
 ) -> Result<Json<Value>, StatusCode> {
     let unusable = |_| StatusCode::BAD_REQUEST;
@@ -101,7 +86,8 @@ async fn place_order(
         payload: Payload::of(&json!({ "order": order })).map_err(unusable)?,
         metadata: nahook_core::Metadata::default(),
     };
-    let receipt = app.fan_out.trigger(event, &app.caller).await;
+    let shop = WorkspaceId::new("ws_shop").map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let receipt = fan_out.trigger(event, shop).await;
     // An error means that nothing was queued: the client may try again.
     let receipt = receipt.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let queued: Vec<_> = receipt.delivery_ids().map(|id| id.to_string()).collect();
@@ -112,6 +98,7 @@ async fn place_order(
 
 fn manifest(receiver: &str) -> Result<Manifest, serde_json::Error> {
     serde_json::from_value(json!({ "workspaces": [{
+        "id": "ws_shop",
         "name": "Embedded",
         "event_types": [{ "name": "order.placed" }],
         "endpoints": [

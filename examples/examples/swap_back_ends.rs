@@ -9,17 +9,15 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore, Manifest};
-use nahook_core::{
-    DynDeliveryPublisher, DynSubscriptionStore, FanOut, GcraLimiter, NewEvent, Payload, SystemClock,
-};
+use nahook_control::{ApplyMode, Catalog, Manifest};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{DynDeliveryPublisher, DynSubscriptionStore, FanOut, NewEvent, Payload};
 use nahook_memory::MemoryStore;
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 
 /// The ports this program uses.
 struct BackEnd {
     catalog: Arc<dyn Catalog>,
-    keys: Arc<dyn KeyStore>,
     publisher: Arc<dyn DynDeliveryPublisher>,
     subscriptions: Arc<dyn DynSubscriptionStore>,
 }
@@ -27,11 +25,10 @@ struct BackEnd {
 impl BackEnd {
     fn of<T>(store: T) -> Self
     where
-        T: Catalog + KeyStore + DynDeliveryPublisher + DynSubscriptionStore + Clone + 'static,
+        T: Catalog + DynDeliveryPublisher + DynSubscriptionStore + Clone + 'static,
     {
         Self {
             catalog: Arc::new(store.clone()),
-            keys: Arc::new(store.clone()),
             publisher: Arc::new(store.clone()),
             subscriptions: Arc::new(store),
         }
@@ -53,27 +50,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let back_end = BackEnd::choose(&argument)?;
     let manifest: Manifest = serde_json::from_str(
         r#"{ "workspaces": [{
+            "id": "ws_swap",
             "name": "Swap",
             "event_types": [{ "name": "order.paid" }],
-            "endpoints": [{ "id": "ep_one", "url": "https://one.example", "event_types": ["order.paid"] }],
-            "api_keys": [{ "name": "swap", "key": "nhk_us_swap" }]
+            "endpoints": [{ "id": "ep_one", "url": "https://one.example", "event_types": ["order.paid"] }]
         }]}"#,
     )?;
     back_end.catalog.apply(&manifest, ApplyMode::Commit).await?;
-    let entry = back_end
-        .keys
-        .api_key(&KeyHash::of("nhk_us_swap"))
-        .await?
-        .ok_or("no key")?;
 
-    let limiter = GcraLimiter::new(Arc::new(SystemClock));
-    let fan_out = FanOut::new(back_end.subscriptions, back_end.publisher, limiter);
+    let fan_out = FanOut::new(back_end.subscriptions, back_end.publisher);
     let event = NewEvent {
         event_type: "order.paid".parse()?,
         payload: Payload::new(r#"{"order_id":"ord_123"}"#)?,
         metadata: nahook_core::Metadata::default(),
     };
-    let receipt = fan_out.trigger(event, &entry.identity).await?;
+    let receipt = fan_out.trigger(event, WorkspaceId::new("ws_swap")?).await?;
     for delivery in receipt.deliveries() {
         println!("{} {:?}", delivery.endpoint(), delivery.outcome());
     }

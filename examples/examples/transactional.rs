@@ -10,7 +10,8 @@ use std::error::Error;
 use nahook_control::{
     ApplyMode, Catalog as _, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec,
 };
-use nahook_core::{Caller, EventTypeName, Metadata, NewEvent, Payload, Plan};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{EventTypeName, Metadata, NewEvent, Payload};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -57,7 +58,9 @@ async fn place(tx: &mut PgConnection, nahook: &PostgresStore, item: &str) -> Res
         payload: Payload::of(&json!({ "item": item }))?,
         metadata: Metadata::default(),
     };
-    let receipt = nahook.trigger_in(tx, &event, &caller()?).await?;
+    let receipt = nahook
+        .trigger_in(tx, &event, WorkspaceId::new("ws_shop")?)
+        .await?;
     println!(
         "{item}: {} deliveries, once this commits",
         receipt.delivery_ids().count()
@@ -74,17 +77,6 @@ async fn report(when: &str, pool: &PgPool) -> Result<(), sqlx::Error> {
         .await?;
     println!("{when}: {orders} orders, {deliveries} deliveries");
     Ok(())
-}
-
-/// Returns the caller whose endpoints are meant. An app that hands out keys asks the store for the caller of one.
-fn caller() -> Result<Caller, AnyError> {
-    Ok(Caller {
-        key: "key_app".parse()?,
-        workspace: "ws_shop".parse()?,
-        environment: None,
-        endpoint: None,
-        plan: Plan::default(),
-    })
 }
 
 fn manifest() -> Result<Manifest, AnyError> {

@@ -49,10 +49,10 @@ impl DeliveryPublisher for JsonLinesPublisher {
         let is_written = matches!(written.await, Ok(Ok(())));
         for delivery in deliveries {
             if is_written {
-                delivery.published();
+                delivery.mark_published();
             } else {
                 // Some of the lines may be in the file all the same.
-                delivery.failed(FailureKind::Internal);
+                delivery.mark_failed(FailureKind::Internal);
             }
         }
     }

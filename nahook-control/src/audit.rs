@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{AuditEntryId, IdSource, ManagementTokenId, MessageId, Timestamp, WorkspaceId};
+use nahook_core::id::{AuditEntryId, ManagementTokenId, MessageId, WorkspaceId};
+use nahook_core::{IdSource, Timestamp};
 
 use super::changes::{Change, Record, Verb};
 

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
+use nahook_core::id::{ApiKeyId, EventTypeId, WorkspaceId};
+use nahook_core::{EventTypeName, StoreError};
 use thiserror::Error;
 
 use crate::{ApiKeyRecord, Change, KeyState, Manifest, ManifestError, WorkspaceRecord};

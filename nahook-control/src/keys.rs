@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::admission::Caller;
+use nahook_core::id::{ManagementTokenId, WorkspaceId};
 
 use crate::KeyHash;
 

@@ -4,6 +4,7 @@
 mod audit;
 mod catalog;
 mod changes;
+mod endpoint;
 mod endpoint_url;
 mod key_hash;
 mod keys;
@@ -11,12 +12,17 @@ mod manifest;
 mod operations;
 mod record;
 pub mod rules;
+mod secret_text;
 mod secrets;
 mod store;
 
 pub use self::audit::{Actor, ActorKind, AuditEntry};
 pub use self::catalog::{ApplyMode, Catalog, CatalogError};
 pub use self::changes::{Change, ManifestError, Record, Snapshot, Verb};
+pub use self::endpoint::{
+    BasicAuth, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport, HealthState,
+    endpoint_states,
+};
 pub use self::endpoint_url::{EndpointUrl, EndpointUrlError};
 pub use self::key_hash::KeyHash;
 pub use self::keys::{KeyEntry, KeyStore};
@@ -34,6 +40,7 @@ pub use self::record::{
     ManagementTokenRecord, PortalRole, PortalSessionRecord, PublicationRecord, RetiredSecret,
     SubscriptionRecord, WorkspaceRecord,
 };
+pub use self::secret_text::SecretText;
 pub use self::secrets::{
     API_KEY_PREFIX, MANAGEMENT_TOKEN_PREFIX, SIGNING_SECRET_PREFIX, new_api_key,
     new_management_token, new_signing_secret, signing_secret_is_valid,

@@ -8,10 +8,11 @@
 
 use std::num::NonZeroU32;
 
-use nahook_core::{
-    ApiKeyId, ApplicationId, EndpointId, EndpointKind, EnvironmentId, EventTypeId, EventTypeName,
-    ManagementTokenId, Metadata, WorkspaceId,
+use crate::EndpointKind;
+use nahook_core::id::{
+    ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId, WorkspaceId,
 };
+use nahook_core::{EventTypeName, Metadata};
 use serde::Deserialize;
 
 /// Everything that is declared.

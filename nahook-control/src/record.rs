@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{
-    ApiKeyId, ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, EventTypeId,
-    EventTypeName, ManagementTokenId, Plan, SecretText, SubscriptionId, Timestamp, WorkspaceId,
+use crate::{BasicAuth, EndpointKind, KeyHash, SecretText};
+use nahook_core::admission::Plan;
+use nahook_core::id::{
+    ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId,
+    SubscriptionId, WorkspaceId,
 };
+use nahook_core::{EventTypeName, Timestamp};
 use serde::{Deserialize, Serialize};
-
-use crate::KeyHash;
 
 /// A tenant.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,8 +1,9 @@
 //! The secrets we make (contract, section 4).
 
+use crate::SecretText;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nahook_core::{IdSource, SecretText};
+use nahook_core::IdSource;
 
 /// What every ingestion key begins with.
 pub const API_KEY_PREFIX: &str = "nhk_";

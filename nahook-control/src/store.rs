@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::{
-    ApplicationId, EndpointId, EnvironmentId, EventTypeId, StoreError, Timestamp, WorkspaceId,
-};
+use nahook_core::id::{ApplicationId, EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
+use nahook_core::{StoreError, Timestamp};
 
 use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapshot};
 

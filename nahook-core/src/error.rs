@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{DeliveryId, FailureKind, NotWorkspaceScoped};
+use crate::FailureKind;
+use crate::admission::NotWorkspaceScoped;
+use crate::id::DeliveryId;
 
 /// A back end could not be asked or made no sense. Says nothing about whether a write took effect unless the port does.
 ///
@@ -128,15 +130,15 @@ pub enum SendError {
         /// When the same Send would be admitted, if nobody else came.
         retry_after: Duration,
     },
-    /// The endpoint directory could not be asked.
-    #[error("the endpoint directory is unavailable")]
+    /// The subscription store could not be asked.
+    #[error("the subscription store is unavailable")]
     StoreUnavailable(#[source] StoreError),
     /// The queue did not confirm: it may hold the delivery.
     #[error("the queue did not confirm the delivery; it may still arrive")]
     Unconfirmed {
         /// The delivery that may turn up after all.
         delivery: DeliveryId,
-        /// Whether the Send had an idempotency key, so that repeating it is safe.
+        /// True if the Send had an idempotency key, so that repeating it is safe.
         is_keyed: bool,
     },
     /// There is no such endpoint, or the key does not reach it; which, is not told.

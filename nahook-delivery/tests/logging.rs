@@ -15,7 +15,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use nahook_control::EndpointSpec;
-use nahook_core::EndpointId;
+use nahook_core::id::EndpointId;
 use nahook_delivery::WorkerSettings;
 use nahook_queue::DeliveryStatus;
 use serde_json::Value;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nahook_core::{DeliveryId, FailureKind, SendError, TriggerError};
+use nahook_core::id::DeliveryId;
+use nahook_core::{FailureKind, SendError, TriggerError};
 use serde::Serialize;
 
 use crate::problem::Problem;

@@ -21,7 +21,7 @@ impl Tally {
         for delivery in receipt.deliveries() {
             match delivery.outcome() {
                 Outcome::Failed(kind) => tally.failed[position(kind)] += 1,
-                Outcome::Published => tally.published += 1,
+                Outcome::Published | Outcome::Replayed(_) => tally.published += 1,
             }
         }
         tally

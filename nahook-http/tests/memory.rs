@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::{
-    DirectSend, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, FanOut, GcraLimiter,
+    Admission, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, FanOut, GcraLimiter,
     SystemClock,
 };
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
@@ -56,13 +56,8 @@ async fn router() -> axum::Router {
     let subscriptions: Arc<dyn DynSubscriptionStore> = Arc::<MemoryStore>::clone(&memory);
     let publisher: Arc<dyn DynDeliveryPublisher> = Arc::<MemoryStore>::clone(&memory);
     let limiter: Arc<dyn DynRateLimiter> = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
-    let engine = FanOut::new(subscriptions, publisher, Arc::clone(&limiter));
-    let sends = DirectSend::new(
-        Arc::<MemoryStore>::clone(&memory) as _,
-        Arc::<MemoryStore>::clone(&memory) as _,
-        limiter,
-    );
-    let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), memory);
+    let engine = Admission::new(FanOut::new(subscriptions, publisher), limiter);
+    let ingestion = Ingestion::new(Arc::new(engine), memory);
     with_fallbacks(ingestion_router(ingestion))
 }
 

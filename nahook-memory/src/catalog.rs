@@ -2,7 +2,8 @@ use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EndpointRecord,
     EventTypeRecord, KeyState, Manifest, ManifestError, Record, Snapshot, Verb, WorkspaceRecord,
 };
-use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
+use nahook_core::id::{ApiKeyId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::{EventTypeName, StoreError};
 
 use super::MemoryStore;
 

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use nahook_control::{Actor, AuditEntry};
-use nahook_core::{
-    EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, StoreError,
+use nahook_control::{
+    Actor, AuditEntry, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
 };
+use nahook_core::StoreError;
+use nahook_core::id::EndpointId;
 
 use super::MemoryStore;
 

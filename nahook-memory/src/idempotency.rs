@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use nahook_core::{DeliveryId, EndpointId, IdempotencyKey, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{IdempotencyKey, Timestamp};
 
 /// Number of expired keys forgotten for each that is claimed: more than one, so that they cannot pile up.
 const FORGOTTEN_PER_CLAIM: usize = 2;
@@ -78,7 +79,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use nahook_core::MessageId;
+    use nahook_core::id::MessageId;
 
     #[test]
     fn what_has_run_out_is_forgotten_as_others_come() {

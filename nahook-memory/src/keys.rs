@@ -1,5 +1,7 @@
 use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
-use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::admission::Caller;
+use nahook_core::id::{ManagementTokenId, WorkspaceId};
 
 use super::MemoryStore;
 

@@ -4,7 +4,6 @@
 //! [`GcraLimiter`](nahook_core::GcraLimiter), which keeps its state in memory too.
 
 mod catalog;
-mod direct;
 mod endpoints;
 mod idempotency;
 mod keys;

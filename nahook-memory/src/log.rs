@@ -1,4 +1,5 @@
-use nahook_core::{DeliveryId, IdempotencyKey, Payload, StoreError, WorkspaceId};
+use nahook_core::id::{DeliveryId, WorkspaceId};
+use nahook_core::{IdempotencyKey, Payload, StoreError};
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 
 use super::MemoryStore;

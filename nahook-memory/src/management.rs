@@ -4,7 +4,8 @@ use nahook_control::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Record, Select,
     Snapshot,
 };
-use nahook_core::{StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::id::WorkspaceId;
 
 use super::MemoryStore;
 use super::catalog::write;

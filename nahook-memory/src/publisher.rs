@@ -1,9 +1,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use nahook_core::{
-    Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, FailureKind, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind};
 use nahook_queue::DeliveryStatus;
 
 use super::MemoryStore;
@@ -12,16 +11,25 @@ use super::state::{Row, State};
 impl DeliveryPublisher for MemoryStore {
     /// Queues at once, without waiting for anything: there is nothing to roll back when dropped.
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        let now = self.shared.clock.now();
         let event = Arc::new(event.clone());
         let mut state = self.state();
         let known = state.endpoints_of(event.workspace);
         for delivery in deliveries {
             if !known.contains(&delivery.endpoint()) {
-                delivery.failed(FailureKind::EndpointGone);
+                delivery.mark_failed(FailureKind::EndpointGone);
                 continue;
             }
+            if let Some(key) = &event.idempotency_key {
+                if let Some(original) = state.keys.original(delivery.endpoint(), key, now) {
+                    delivery.mark_replayed(original);
+                    continue;
+                }
+                let (endpoint, id) = (delivery.endpoint(), delivery.id());
+                state.keys.claim(endpoint, key.clone(), id, now);
+            }
             state.publish(Arc::clone(&event), delivery.id(), delivery.endpoint());
-            delivery.published();
+            delivery.mark_published();
         }
         drop(state);
         self.wake();

@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
     DeliveryQueue, DeliveryStatus, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
     Next, Settled, Settlement,

@@ -1,4 +1,5 @@
-use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
+use nahook_core::id::{DeliveryId, WorkspaceId};
+use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{DeliveryStatus, Redelivered, Redelivery, RedeliveryRequest};
 
 use super::MemoryStore;

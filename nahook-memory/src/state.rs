@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use nahook_control::{AuditEntry, Snapshot};
-use nahook_core::{
-    DeliveryId, EndpointId, Event, EventTypeName, FanOutScope, Subscribers, Timestamp, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{Event, EventTypeName, Scope, Subscribers, Timestamp};
 use nahook_queue::{Attempt, DeliveryStatus, LeaseToken, Standing, WorkerId};
 
 use super::idempotency::Keys;
@@ -18,7 +17,7 @@ const SETTLED_MAX: usize = 100_000;
 pub(super) struct State {
     pub(super) catalog: Snapshot,
     /// Answers to earlier look-ups; emptied by every change of the catalog.
-    pub(super) look_ups: HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>,
+    pub(super) look_ups: HashMap<(Scope, EventTypeName), Option<Subscribers>>,
     /// The endpoints of workspaces in which something was published; likewise.
     pub(super) members: HashMap<WorkspaceId, Arc<HashSet<EndpointId>>>,
     pub(super) failing_since: HashMap<EndpointId, Timestamp>,

@@ -1,5 +1,8 @@
-use nahook_control::EndpointRecord;
-use nahook_core::{EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore};
+use nahook_control::{EndpointRecord, endpoint_states};
+use nahook_core::id::EndpointId;
+use nahook_core::{
+    EndpointState, EventTypeName, Scope, StoreError, Subscribers, SubscriptionStore,
+};
 
 use super::MemoryStore;
 use super::state::State;
@@ -8,7 +11,7 @@ impl SubscriptionStore for MemoryStore {
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let mut state = self.state();
         let key = (*scope, event_type.clone());
@@ -22,16 +25,24 @@ impl SubscriptionStore for MemoryStore {
         }
         Ok(found)
     }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        endpoint_states(self, ids, scope).await
+    }
 }
 
-fn look_up(state: &State, name: &EventTypeName, scope: &FanOutScope) -> Option<Subscribers> {
+fn look_up(state: &State, name: &EventTypeName, scope: &Scope) -> Option<Subscribers> {
     let catalog = &state.catalog;
-    let of_workspace = |workspace| workspace == scope.workspace();
+    let of_workspace = |workspace| workspace == scope.workspace;
     let mut event_types = catalog.event_types.iter();
     let event_type = event_types
         .find(|row| of_workspace(row.workspace) && row.name == *name)?
         .id;
-    let is_published = scope.environment().is_none_or(|environment| {
+    let is_published = scope.environment.is_none_or(|environment| {
         catalog
             .environments
             .iter()
@@ -45,7 +56,7 @@ fn look_up(state: &State, name: &EventTypeName, scope: &FanOutScope) -> Option<S
         endpoint.is_active
             && of_workspace(endpoint.workspace)
             && scope
-                .environment()
+                .environment
                 .is_none_or(|environment| environment == endpoint.environment)
     };
     let subscribed = catalog

@@ -79,10 +79,18 @@ impl DeliveryPublisher for NatsPublisher {
     /// each record as soon as the stream has acknowledged or refused it.
     ///
     /// On drop it withdraws the deliveries that were not sent yet; the slots of the others stay unconfirmed.
+    ///
+    /// The stream keeps no idempotency keys: an event with one is not queued.
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        if event.idempotency_key.is_some() {
+            for delivery in deliveries {
+                delivery.mark_failed(FailureKind::QueueUnavailable);
+            }
+            return;
+        }
         let Some(chunk_len) = self.chunk_len(event) else {
             for delivery in deliveries {
-                delivery.failed(FailureKind::PayloadTooLarge);
+                delivery.mark_failed(FailureKind::PayloadTooLarge);
             }
             return;
         };

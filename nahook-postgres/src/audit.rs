@@ -1,7 +1,8 @@
 //! Reading the audit log.
 
 use nahook_control::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery};
-use nahook_core::{StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::id::WorkspaceId;
 use tokio_postgres::Row;
 
 use crate::catalog::read::json_at;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use metrics::{counter, histogram};
 use nahook_control::{KeyEntry, KeyHash};
-use nahook_core::{Caller, EventTypeName, FanOutScope, Subscribers, WorkspaceId};
+use nahook_core::admission::Caller;
+use nahook_core::id::WorkspaceId;
+use nahook_core::{EventTypeName, Scope, Subscribers};
 use tokio::time::Instant;
 
 use crate::metric;
@@ -33,7 +35,7 @@ pub(crate) struct Cache {
 struct Kept {
     /// Until when all of it counts; absent while changes are not heard of.
     fresh_until: Option<Instant>,
-    subscribers: HashMap<WorkspaceId, HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>>,
+    subscribers: HashMap<WorkspaceId, HashMap<(Scope, EventTypeName), Option<Subscribers>>>,
     callers: HashMap<KeyHash, KeyEntry<Caller>>,
     len: usize,
 }
@@ -61,14 +63,10 @@ impl Cache {
     }
 
     /// Returns the subscribers, on a cache hit.
-    pub(crate) fn subscribers(
-        &self,
-        event_type: &EventTypeName,
-        scope: &FanOutScope,
-    ) -> Option<Answer> {
+    pub(crate) fn subscribers(&self, event_type: &EventTypeName, scope: &Scope) -> Option<Answer> {
         let key = (*scope, event_type.clone());
         self.find("subscribers", |kept| {
-            kept.subscribers.get(&scope.workspace())?.get(&key).cloned()
+            kept.subscribers.get(&scope.workspace)?.get(&key).cloned()
         })
         .map(Answer)
     }
@@ -77,12 +75,12 @@ impl Cache {
         &self,
         asked: Epoch,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
         found: Option<Subscribers>,
     ) {
         let weight = 1 + found.as_ref().map_or(0, |found| found.endpoints.len());
         self.keep(asked, weight, |kept| {
-            let of_workspace = kept.subscribers.entry(scope.workspace()).or_default();
+            let of_workspace = kept.subscribers.entry(scope.workspace).or_default();
             of_workspace.insert((*scope, event_type.clone()), found);
         });
     }
@@ -204,7 +202,7 @@ mod tests {
     async fn an_answer_from_before_a_change_is_not_kept() {
         let (cache, name, scope) = (trusted(), event_type_name("a"), scope("ws_1", None));
         let asked = cache.epoch();
-        cache.forget(&scope.workspace());
+        cache.forget(&scope.workspace);
         cache.keep_subscribers(asked, &name, &scope, None);
         assert_eq!(cache.subscribers(&name, &scope), None);
         cache.keep_subscribers(cache.epoch(), &name, &scope, None);

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nahook_control::Actor;
-use nahook_core::{
-    BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
-    SecretText, StoreError, WorkspaceId,
+use nahook_control::{
+    Actor, BasicAuth, EndpointDirectory, EndpointTarget, HealthReport, HealthState, SecretText,
 };
+use nahook_core::StoreError;
+use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio_postgres::Row;
 
 use crate::catalog::row::kind_at;

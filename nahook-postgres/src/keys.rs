@@ -1,7 +1,9 @@
 //! Look-up of a key's caller.
 
 use nahook_control::{KeyEntry, KeyHash, KeyStore};
-use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::admission::Caller;
+use nahook_core::id::{ManagementTokenId, WorkspaceId};
 
 use crate::catalog::row::{plan_at, state_is_disabled};
 use crate::error::PgError;

@@ -6,7 +6,6 @@ mod cache;
 mod catalog;
 mod config;
 mod connection;
-mod direct;
 mod endpoints;
 mod error;
 mod keys;

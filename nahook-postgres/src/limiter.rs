@@ -6,10 +6,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use metrics::counter;
-use nahook_core::{
-    Allowance, ApiKeyId, Caller, GcraLimiter, Grant, Rate, RateLimiter, StoreError, Timestamp,
-    Verdict, WorkspaceId,
-};
+use nahook_core::admission::{Allowance, Caller, Grant, Rate, Verdict};
+use nahook_core::id::{ApiKeyId, WorkspaceId};
+use nahook_core::{GcraLimiter, RateLimiter, StoreError, Timestamp};
 
 use crate::PostgresSettings;
 use crate::error::PgError;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
-use nahook_core::{Causes, WorkspaceId};
+use nahook_core::Causes;
+use nahook_core::id::WorkspaceId;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryId, IdempotencyKey, MessageId, Metadata, Payload, StoreError, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, MessageId, WorkspaceId};
+use nahook_core::{IdempotencyKey, Metadata, Payload, StoreError};
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use tokio_postgres::Row;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use nahook_control::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Select, Snapshot,
 };
-use nahook_core::{StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::id::WorkspaceId;
 use tokio_postgres::Row;
 
 use crate::catalog::select::Query;

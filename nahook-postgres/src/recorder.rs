@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use nahook_core::{DeliveryId, Event, MessageId, StoreError};
+use nahook_core::id::{DeliveryId, MessageId};
+use nahook_core::{Event, StoreError};
 use nahook_queue::{DeliveryRecorder, LogEntry, Standing};
 
 use crate::error::PgError;

@@ -1,6 +1,7 @@
 //! Queueing again what was given up.
 
-use nahook_core::{DeliveryId, StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_queue::{DeliveryLog, Redelivered, Redelivery, RedeliveryRequest};
 
 use crate::error::PgError;

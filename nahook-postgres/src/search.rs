@@ -1,6 +1,7 @@
 //! Lists of deliveries: from two partial indexes, which have each delivery in one of them.
 
-use nahook_core::{DeliveryId, MessageId, StoreError};
+use nahook_core::StoreError;
+use nahook_core::id::{DeliveryId, MessageId};
 use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
 
 use crate::error::PgError;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use nahook_control::endpoint_states;
+use nahook_core::id::EndpointId;
 use nahook_core::{
-    EndpointId, EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore,
+    EndpointState, EventTypeName, Scope, StoreError, Subscribers, SubscriptionStore,
 };
 
 use crate::cache::Answer;
@@ -34,7 +36,7 @@ impl SubscriptionStore for PostgresStore {
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let cache = &self.shared().signals.cache;
         if let Some(Answer(known)) = cache.subscribers(event_type, scope) {
@@ -45,16 +47,24 @@ impl SubscriptionStore for PostgresStore {
         cache.keep_subscribers(asked, event_type, scope, found.clone());
         Ok(found)
     }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        endpoint_states(self, ids, scope).await
+    }
 }
 
 impl PostgresStore {
     async fn look_up(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, PgError> {
-        let workspace = scope.workspace();
-        let environment = scope.environment();
+        let workspace = scope.workspace;
+        let environment = scope.environment;
         let rows = self
             .shared()
             .lender

@@ -2,10 +2,8 @@
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::{
-    DeliveryId, EndpointId, EventTypeId, IdempotencyKey, MessageId, Metadata, Payload, StoreError,
-    Timestamp, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::{IdempotencyKey, Metadata, Payload, StoreError, Timestamp};
 
 use crate::Attempt;
 

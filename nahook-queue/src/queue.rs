@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::{
-    DeliveryId, EndpointId, EventTypeName, MessageId, Payload, StoreError, Timestamp, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, MessageId, WorkspaceId};
+use nahook_core::{EventTypeName, Payload, StoreError, Timestamp};
 
 /// One worker among those that share a queue; drawn at random when a worker starts.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::{DeliveryId, EndpointId, Event, StoreError, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Event, StoreError, Timestamp};
 
 use crate::{Attempt, DeliveryStatus};
 

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{StoreError, Timestamp};
 
 use crate::DeliveryStatus;
 

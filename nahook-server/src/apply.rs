@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use nahook_control::{ApplyMode, Catalog as _, Change, Manifest, Record, Verb};
-use nahook_core::{EndpointKind, SecretText};
+use nahook_control::{
+    ApplyMode, Catalog as _, Change, EndpointKind, Manifest, Record, SecretText, Verb,
+};
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use nahook_control::{Catalog, KeyStore, Management, ManagementStore};
+use nahook_control::{
+    Catalog, EndpointDirectory, KeyStore, Management, ManagementStore, SecretText,
+};
 use nahook_core::{
-    Causes, DynDeliveryPublisher, DynDirectPublisher, DynRateLimiter, DynSubscriptionStore,
-    EndpointDirectory, GcraLimiter, SecretText, StoreError, SystemClock,
+    Causes, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, StoreError,
+    SystemClock,
 };
 use nahook_memory::MemoryStore;
 use nahook_nats::{Nats, NatsSettings, NotPublishable};
@@ -108,8 +110,6 @@ fn without_password(url: &str) -> String {
 pub struct Backend {
     /// Workspaces and what is in them.
     pub catalog: Arc<dyn Catalog>,
-    /// The way to the queue for what is sent to one endpoint.
-    pub direct: Arc<dyn DynDirectPublisher>,
     /// Endpoints as workers need them.
     pub endpoints: Arc<dyn EndpointDirectory>,
     /// Keys and tokens.
@@ -120,7 +120,7 @@ pub struct Backend {
     pub log: Arc<dyn DeliveryLog>,
     /// Records of the workspaces, changed one decision at a time.
     pub management: Arc<dyn ManagementStore>,
-    /// The way to the queue.
+    /// Publishes deliveries to the queue.
     pub publisher: Arc<dyn DynDeliveryPublisher>,
     /// The queue.
     pub queue: Arc<dyn DeliveryQueue>,
@@ -186,7 +186,7 @@ impl Backend {
                 }
             }
         }
-        backend.watch_publishers();
+        backend.watch_publisher();
         Ok(backend)
     }
 
@@ -201,15 +201,11 @@ impl Backend {
     }
 
     /// The same for what is published.
-    fn watch_publishers(&mut self) {
+    fn watch_publisher(&mut self) {
         let outcomes = Outcomes::default();
         self.outcomes.push(outcomes.clone());
         self.publisher = Arc::new(Watched {
             inner: Arc::clone(&self.publisher),
-            outcomes: outcomes.clone(),
-        });
-        self.direct = Arc::new(Watched {
-            inner: Arc::clone(&self.direct),
             outcomes,
         });
     }
@@ -218,12 +214,11 @@ impl Backend {
     fn put_queue_on(&mut self, nats: Nats) {
         let accepted = RecorderBuffer::new(RecorderBufferSettings::default());
         let publisher = nats.publisher.clone();
-        let publisher = Arc::new(LoggedPublisher::new(publisher, accepted.clone()));
-        self.direct = Arc::new(ByKey {
-            store: Arc::clone(&self.direct),
-            publisher: Arc::clone(&publisher),
+        let publisher = LoggedPublisher::new(publisher, accepted.clone());
+        self.publisher = Arc::new(ByKey {
+            store: Arc::clone(&self.publisher),
+            queue: publisher,
         });
-        self.publisher = publisher;
         self.queue = Arc::new(nats.queue.clone());
         self.nats = Some(NatsBackend { nats, accepted });
     }
@@ -335,7 +330,6 @@ impl Backend {
             + KeyStore
             + DeliveryLog
             + DynDeliveryPublisher
-            + DynDirectPublisher
             + DeliveryQueue
             + DeliveryRecorder
             + DeliverySearch
@@ -347,7 +341,6 @@ impl Backend {
         let store = Arc::new(store);
         Self {
             catalog: Arc::<T>::clone(&store),
-            direct: Arc::<T>::clone(&store),
             endpoints: Arc::<T>::clone(&store),
             keys: Arc::<T>::clone(&store),
             limiter,

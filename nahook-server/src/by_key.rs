@@ -1,141 +1,54 @@
-//! Sending to single endpoints where the queue knows no idempotency keys and the store does.
+//! Publishing where the queue keeps no idempotency keys and the store does.
 
-use nahook_core::{Delivery, DeliveryPublisher, DirectDelivery, DirectPublisher, Outcome};
+use nahook_core::{Delivery, DeliveryPublisher, Event};
 
-/// Puts what has an idempotency key on the store's own queue, whose transaction makes it happen once, and the rest on the
-/// other queue, as fan-outs of one.
+/// Puts events with an idempotency key on the store's own queue, whose transaction makes them happen once, and all others on
+/// the other queue.
 #[derive(Clone, Debug)]
 pub(crate) struct ByKey<S, P> {
     pub(crate) store: S,
-    pub(crate) publisher: P,
+    pub(crate) queue: P,
 }
 
-impl<S: DirectPublisher, P: DeliveryPublisher> DirectPublisher for ByKey<S, P> {
-    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
-        let mut keyed = Keyed::of(deliveries);
-        if !keyed.copies.is_empty() {
-            self.store.publish_direct(&mut keyed.copies).await;
-        }
-        drop(keyed);
-        for slot in deliveries {
-            if slot.idempotency_key().is_some() {
-                continue;
-            }
-            let mut delivery = [Delivery::new(slot.event().id, 0, slot.endpoint())];
-            let event = slot.event().clone();
-            let publishing = Publishing {
-                slot,
-                delivery: &mut delivery,
-            };
-            self.publisher.publish(&event, publishing.delivery).await;
-        }
-    }
-}
-
-/// The slots that have a key, side by side; what becomes of them is told to the slots when this is dropped.
-struct Keyed<'a> {
-    slots: &'a mut [DirectDelivery],
-    places: Vec<usize>,
-    copies: Vec<DirectDelivery>,
-}
-
-impl<'a> Keyed<'a> {
-    fn of(slots: &'a mut [DirectDelivery]) -> Self {
-        let keyed = |(_, slot): &(usize, &DirectDelivery)| slot.idempotency_key().is_some();
-        let found = slots.iter().enumerate().filter(keyed);
-        let (places, copies) = found.map(|(place, slot)| (place, slot.clone())).unzip();
-        Self {
-            slots,
-            places,
-            copies,
-        }
-    }
-}
-
-impl Drop for Keyed<'_> {
-    fn drop(&mut self) {
-        for (place, copy) in self.places.iter().zip(self.copies.drain(..)) {
-            self.slots[*place] = copy;
-        }
-    }
-}
-
-/// Tells the slot what the publisher has said when it is dropped, be that while it publishes.
-struct Publishing<'a> {
-    slot: &'a mut DirectDelivery,
-    delivery: &'a mut [Delivery; 1],
-}
-
-impl Drop for Publishing<'_> {
-    fn drop(&mut self) {
-        match self.delivery[0].outcome() {
-            Outcome::Failed(kind) => self.slot.failed(kind),
-            Outcome::Published => self.slot.published(),
+impl<S: DeliveryPublisher, P: DeliveryPublisher> DeliveryPublisher for ByKey<S, P> {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        if event.idempotency_key.is_some() {
+            self.store.publish(event, deliveries).await;
+        } else {
+            self.queue.publish(event, deliveries).await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use nahook_control::{ApplyMode, Catalog as _};
-    use nahook_memory::MemoryStore;
-
-    use nahook_core::{DirectOutcome, FailureKind};
-    use nahook_testkit::declare::{Workspace, direct, nth_endpoint_id};
-    use nahook_testkit::{Answer, Fault, FaultScript, FaultyPublisher, ManualClock};
+    use nahook_core::{Clock as _, Outcome};
+    use nahook_testkit::declare::{nth_endpoint_id, single_send};
+    use nahook_testkit::{ManualClock, RecordingPublisher, SingleSend, publish_each};
 
     use super::*;
 
-    fn slot(number: u64, key: Option<&str>) -> DirectDelivery {
-        let now = nahook_core::Clock::now(&ManualClock::default());
-        direct("ws", nth_endpoint_id(0), key, number, now)
-    }
-
-    async fn store() -> MemoryStore {
-        let store = MemoryStore::default();
-        let manifest = Workspace::new("ws").endpoints(1).manifest();
-        store.apply(&manifest, ApplyMode::Commit).await.unwrap();
-        store
-    }
-
     #[tokio::test]
-    async fn each_goes_its_way_and_is_told_in_its_place() {
-        let queue = FaultyPublisher::recording(FaultScript::default());
+    async fn what_has_a_key_goes_to_the_store_and_the_rest_to_the_queue() {
+        let (store, queue) = (RecordingPublisher::default(), RecordingPublisher::default());
         let by_key = ByKey {
-            store: store().await,
-            publisher: queue.clone(),
+            store: store.clone(),
+            queue: queue.clone(),
         };
-        let mut slots = [
+        let now = ManualClock::default().now();
+        let slot = |number, key| single_send("ws", nth_endpoint_id(0), key, number, now);
+        let mut sends = [
             slot(1, None),
             slot(2, Some("k")),
             slot(3, None),
             slot(4, Some("k")),
         ];
-        by_key.publish_direct(&mut slots).await;
-        let published = DirectOutcome::Published;
-        let replayed = DirectOutcome::Replayed(slots[1].id());
-        let outcomes = slots.each_ref().map(DirectDelivery::outcome);
+        publish_each(&by_key, &mut sends).await;
+        let replayed = Outcome::Replayed(sends[1].id());
+        let published = Outcome::Published;
+        let outcomes = sends.each_ref().map(SingleSend::outcome);
         assert_eq!(outcomes, [published, published, published, replayed]);
-        let mut held: Vec<_> = queue.held().iter().map(|held| held.delivery).collect();
-        held.sort();
-        assert_eq!(held, [slots[0].id(), slots[2].id()]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn dropped_it_keeps_what_is_known() {
-        let silent = Fault::new(true, Answer::Silence);
-        let by_key = ByKey {
-            store: store().await,
-            publisher: FaultyPublisher::recording(FaultScript::uniform(silent, 1)),
-        };
-        let mut slots = [slot(1, None), slot(2, Some("k"))];
-        let publishing = by_key.publish_direct(&mut slots);
-        let in_time = tokio::time::timeout(Duration::from_secs(1), publishing).await;
-        assert!(in_time.is_err(), "the publisher is silent");
-        let outcomes = slots.each_ref().map(DirectDelivery::outcome);
-        let unconfirmed = DirectOutcome::Failed(FailureKind::Unconfirmed);
-        assert_eq!(outcomes, [unconfirmed, DirectOutcome::Published]);
+        assert_eq!(store.held(), [sends[1].held()]);
+        assert_eq!(queue.held(), [sends[0].held(), sends[2].held()]);
     }
 }

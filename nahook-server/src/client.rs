@@ -8,7 +8,9 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use nahook_core::{EndpointId, EventTypeName, SecretText};
+use nahook_control::SecretText;
+use nahook_core::EventTypeName;
+use nahook_core::id::EndpointId;
 use nahook_delivery::tls;
 
 use crate::ServerError;

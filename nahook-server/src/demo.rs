@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use nahook_control::{
-    ApiKeySpec, ApplyMode, Catalog as _, EndpointSpec, EventTypeSpec, Manifest, Record,
+    ApiKeySpec, ApplyMode, Catalog as _, EndpointSpec, EventTypeSpec, Manifest, Record, SecretText,
     WorkspaceSpec,
 };
-use nahook_core::{
-    DeliveryId, EndpointId, EventTypeName, Metadata, Payload, SecretText, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{EventTypeName, Metadata, Payload};
 use nahook_queue::{DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 use nahook_receive::Verifier;
 use nahook_supervision::Supervisor;
@@ -55,7 +54,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         hold_deliveries: false,
         allow_endpoint_ranges: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
         create_unknown_event_types: false,
-        limiter_down: nahook_core::LimiterDown::Admit,
+        limiter_down: nahook_core::admission::LimiterDown::Admit,
         retention: Duration::from_hours(24),
         portal_url: None,
         log_format: None,

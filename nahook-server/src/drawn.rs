@@ -2,8 +2,10 @@
 
 use std::future::ready;
 
-use nahook_control::{ApplyMode, Catalog as _, Change, Manifest, Record, WorkspaceSpec};
-use nahook_core::{SecretText, WorkspaceId};
+use nahook_control::{
+    ApplyMode, Catalog as _, Change, Manifest, Record, SecretText, WorkspaceSpec,
+};
+use nahook_core::id::WorkspaceId;
 
 use crate::backend::Backend;
 use crate::{ServerError, output};

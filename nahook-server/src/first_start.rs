@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use nahook_control::{
     ApiKeySpec, ApplyMode, Catalog as _, CatalogError, Change, EndpointSpec, EventTypeSpec,
-    ManagementTokenSpec, Manifest, Record, WorkspaceRecord, WorkspaceSpec,
+    ManagementTokenSpec, Manifest, Record, SecretText, WorkspaceRecord, WorkspaceSpec,
 };
-use nahook_core::{EndpointId, EventTypeName, SecretText, WorkspaceId};
+use nahook_core::EventTypeName;
+use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 

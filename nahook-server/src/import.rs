@@ -11,9 +11,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nahook_control::Actor;
-use nahook_core::{
-    Clock as _, EndpointId, EventTypeId, EventTypeRef, StoreError, SystemClock, WorkspaceId,
-};
+use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
+use nahook_core::{Clock as _, EventTypeRef, StoreError, SystemClock};
 use nahook_queue::{
     AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryRecorder as _, LogEntry,
 };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nahook_control::{Actor, ApiKeySpec, KeyState, ManagementError, WorkspaceSpec};
-use nahook_core::{ApiKeyId, EndpointId};
+use nahook_core::id::{ApiKeyId, EndpointId};
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;

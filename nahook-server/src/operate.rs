@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
-use nahook_core::{
-    DeliveryId, EndpointId, EnvironmentId, EventTypeId, Payload, SecretText, WorkspaceId,
-};
+use nahook_control::SecretText;
+use nahook_core::Payload;
+use nahook_core::id::{DeliveryId, EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
 use serde_json::json;
 
 use crate::ServerError;

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
-use nahook_core::{EndpointId, IdempotencyKey, Payload, SecretText};
+use nahook_control::SecretText;
+use nahook_core::id::EndpointId;
+use nahook_core::{IdempotencyKey, Payload};
 
 use crate::client::Access;
 use crate::trigger::{read_payload, show, usage};

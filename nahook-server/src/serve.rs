@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use nahook_control::Catalog as _;
-use nahook_core::{
-    Causes, DirectSend, EndpointDirectory as _, EndpointId, FanOut, FanOutSettings, SecretText,
-};
+use nahook_control::{Catalog as _, EndpointDirectory as _, SecretText};
+use nahook_core::id::EndpointId;
+use nahook_core::{Admission, Causes, FanOut};
 use nahook_delivery::{
     AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, Worker, WorkerSettings,
     tls,
@@ -282,17 +281,10 @@ fn ingestion(settings: &Settings, backend: &Backend) -> Ingestion {
         let catalog = Arc::clone(&backend.catalog);
         subscriptions = Arc::new(CreatingSubscriptions::new(subscriptions, catalog));
     }
-    let engine_settings = FanOutSettings {
-        limiter_down: settings.limiter_down,
-        ..FanOutSettings::default()
-    };
-    let (publisher, limiter) = (Arc::clone(&backend.publisher), Arc::clone(&backend.limiter));
-    let engine = FanOut::new(subscriptions, publisher, Arc::clone(&limiter));
-    let engine = engine.with_settings(engine_settings);
-    let (endpoints, direct) = (Arc::clone(&backend.endpoints), Arc::clone(&backend.direct));
-    let sends = DirectSend::new(endpoints, direct, limiter).with_settings(engine_settings);
-    let keys = Arc::clone(&backend.keys);
-    Ingestion::new(Arc::new(engine), Arc::new(sends), keys)
+    let fan_out = FanOut::new(subscriptions, Arc::clone(&backend.publisher));
+    let engine = Admission::new(fan_out, Arc::clone(&backend.limiter))
+        .with_limiter_down(settings.limiter_down);
+    Ingestion::new(Arc::new(engine), Arc::clone(&backend.keys))
 }
 
 fn operations(
@@ -312,13 +304,13 @@ fn operations(
 
 fn management(settings: &Settings, address: SocketAddr, backend: &Backend) -> ManagementApi {
     let ports = ManagementPorts {
-        direct: Arc::clone(&backend.direct),
-        endpoints: Arc::clone(&backend.endpoints),
         keys: Arc::clone(&backend.keys),
         log: Arc::clone(&backend.log),
+        publisher: Arc::clone(&backend.publisher),
         redelivery: Arc::clone(&backend.redelivery),
         search: Arc::clone(&backend.search),
         store: Arc::clone(&backend.management),
+        subscriptions: Arc::clone(&backend.subscriptions),
     };
     let portal_url = settings.portal_url.clone();
     ManagementApi::new(ports).with_settings(ManagementSettings {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nahook_control::{Actor, KeyState, ManagementError, ManagementTokenSpec, WorkspaceSpec};
-use nahook_core::ManagementTokenId;
+use nahook_core::id::ManagementTokenId;
 
 use crate::backend::Backend;
 use crate::settings::SettingsArgs;

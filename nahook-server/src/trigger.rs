@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Args;
 use http::StatusCode;
-use nahook_core::{EventTypeName, Metadata, Payload, SecretText};
+use nahook_control::SecretText;
+use nahook_core::{EventTypeName, Metadata, Payload};
 
 use crate::client::Access;
 use crate::{ServerError, client, output, text_file};

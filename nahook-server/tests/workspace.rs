@@ -55,7 +55,7 @@ const CORE_USES: &[&str] = &[
     // Makes references and `Arc`s of an adapter adapters.
     "auto_impl",
     "bytes",
-    "governor",
+    "futures-util",
     "rand",
     "serde",
     "serde_json",
@@ -161,4 +161,36 @@ fn core_knows_nothing_of_the_outside() {
             "tokio/{feature}"
         );
     }
+}
+
+/// An embedder who only fans out meets few names.
+#[test]
+fn core_has_at_most_fifty_names_at_its_root_and_4500_lines() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../nahook-core/src");
+    let lib = std::fs::read_to_string(format!("{root}/lib.rs")).unwrap();
+    let mut names = 0;
+    for item in lib.split(';') {
+        let item = item.trim();
+        if item.contains("pub mod ") {
+            names += 1;
+        } else if let Some((_, path)) = item.split_once("pub use ") {
+            assert!(!path.contains('*'), "{path}: name what is exported");
+            let list = path.rsplit("::").next().unwrap();
+            let listed = list.trim_matches(['{', '}']).split(',');
+            names += listed.filter(|name| !name.trim().is_empty()).count();
+        }
+    }
+    assert!((30..=50).contains(&names), "{names} names");
+    let lines = lines_below(std::path::Path::new(root));
+    assert!((3_000..=4_500).contains(&lines), "{lines} lines");
+}
+
+fn lines_below(path: &std::path::Path) -> usize {
+    if path.is_file() {
+        return std::fs::read_to_string(path).unwrap().lines().count();
+    }
+    let entries = std::fs::read_dir(path).unwrap();
+    entries
+        .map(|entry| lines_below(&entry.unwrap().path()))
+        .sum()
 }

@@ -1,7 +1,7 @@
 //! The audit log: written with what it tells of, and read page by page.
 
 use nahook_control::{Actor, ActorKind, AuditEntry, AuditPage, AuditQuery};
-use nahook_core::WorkspaceId;
+use nahook_core::id::WorkspaceId;
 use rusqlite::{Connection, Row, params};
 
 use crate::row::{count_at, instant_at, json_at, nanos, parsed_at, unreadable};

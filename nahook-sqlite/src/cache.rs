@@ -5,10 +5,10 @@ use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nahook_control::{KeyEntry, KeyHash};
-use nahook_core::{
-    Caller, EndpointId, EndpointTarget, EventTypeName, FanOutScope, Subscribers, Timestamp,
-};
+use nahook_control::{EndpointTarget, KeyEntry, KeyHash};
+use nahook_core::admission::Caller;
+use nahook_core::id::EndpointId;
+use nahook_core::{EventTypeName, Scope, Subscribers, Timestamp};
 
 /// Answers to look-ups, all of one version. Versions only rise.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl<V: Ord + Default, K: Eq + Hash, T: Clone> Cache<V, K, T> {
 pub(crate) type KeyCache = Cache<i64, KeyHash, KeyEntry<Caller>>;
 
 /// Answers to look-ups of subscribers, by the catalog's version.
-pub(crate) type SubscriberCache = Cache<i64, (FanOutScope, EventTypeName), Option<Subscribers>>;
+pub(crate) type SubscriberCache = Cache<i64, (Scope, EventTypeName), Option<Subscribers>>;
 
 /// Endpoints by the catalog's version and by how often this process has reported.
 #[derive(Debug)]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nahook_control::{Actor, AuditEntry};
-use nahook_core::{
-    BasicAuth, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, IdSource,
-    SecretText, StoreError, Timestamp, WorkspaceId,
+use nahook_control::{
+    Actor, AuditEntry, BasicAuth, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
+    SecretText,
 };
+use nahook_core::id::{EndpointId, WorkspaceId};
+use nahook_core::{IdSource, StoreError, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::SqliteStore;

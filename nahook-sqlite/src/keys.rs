@@ -1,7 +1,9 @@
 //! Look-up of a key's caller.
 
 use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
-use nahook_core::{Caller, ManagementTokenId, StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::admission::Caller;
+use nahook_core::id::{ManagementTokenId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::SqliteStore;

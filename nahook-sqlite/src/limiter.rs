@@ -5,10 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nahook_core::{
-    Allowance, ApiKeyId, Caller, Causes, GcraLimiter, Grant, LimiterKey, Rate, RateLimiter,
-    StoreError, Timestamp, Verdict, WorkspaceId,
-};
+use nahook_core::admission::{Allowance, Caller, Grant, LimiterKey, Rate, Verdict};
+use nahook_core::id::{ApiKeyId, WorkspaceId};
+use nahook_core::{Causes, GcraLimiter, RateLimiter, StoreError, Timestamp};
 use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::{Connection, Row, params};
 use tokio::sync::oneshot;

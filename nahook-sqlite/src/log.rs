@@ -1,9 +1,8 @@
 //! The delivery log.
 
 use bytes::Bytes;
-use nahook_core::{
-    DeliveryId, EndpointId, IdempotencyKey, Metadata, Payload, StoreError, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{IdempotencyKey, Metadata, Payload, StoreError};
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 

@@ -1,13 +1,15 @@
 //! Publishing: an event and its deliveries, in one transaction.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use nahook_core::{Delivery, DeliveryPublisher, EndpointId, Event, FailureKind};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind};
 use nahook_queue::{Reply, Submission};
 use rusqlite::{Connection, params, params_from_iter};
 
 use crate::Role;
 use crate::error::{WriteEffect, WriteError};
+use crate::idempotency::claim;
 use crate::queue::QueueState;
 use crate::row::{Status, delivery_key, nanos};
 use crate::store::SqliteStore;
@@ -27,7 +29,7 @@ impl DeliveryPublisher for SqliteStore {
             resolve_all(deliveries, FailureKind::QueueUnavailable);
             return;
         }
-        let (job, submission) = PublishJob::new(event, deliveries);
+        let (job, submission) = PublishJob::new(event, deliveries, self.shared().shared_clock());
         self.shared().writer().send(Box::new(job));
         submission.answered().await;
     }
@@ -42,9 +44,10 @@ fn resolve(written: Option<Written>, slots: &mut [Delivery]) {
         Some(Ok(written)) => {
             for (slot, written) in slots.iter_mut().zip(written) {
                 match written {
-                    Slot::Gone => slot.failed(FailureKind::EndpointGone),
-                    Slot::Unfit => slot.failed(FailureKind::QueueUnavailable),
-                    Slot::Written(_) => slot.published(),
+                    Slot::Gone => slot.mark_failed(FailureKind::EndpointGone),
+                    Slot::Unfit => slot.mark_failed(FailureKind::QueueUnavailable),
+                    Slot::Replayed(original) => slot.mark_replayed(original),
+                    Slot::Written(_) => slot.mark_published(),
                 }
             }
         }
@@ -60,7 +63,7 @@ fn resolve(written: Option<Written>, slots: &mut [Delivery]) {
 
 fn resolve_all(slots: &mut [Delivery], kind: FailureKind) {
     for slot in slots {
-        slot.failed(kind);
+        slot.mark_failed(kind);
     }
 }
 
@@ -71,6 +74,8 @@ enum Slot {
     Gone,
     /// Its ordinal is beyond what a key has room for.
     Unfit,
+    /// Its idempotency key stands for this earlier delivery.
+    Replayed(DeliveryId),
     /// It is queued for the endpoint with this row.
     Written(i64),
 }
@@ -80,6 +85,7 @@ struct PublishJob {
     event: Event,
     /// Ordinal and endpoint of each slot; no ordinal if the slot is another message's.
     slots: Vec<(Option<u32>, EndpointId)>,
+    clock: Arc<dyn Clock>,
     /// True if the deliveries start as fresh; otherwise they start as pending.
     are_fresh: bool,
     written: Vec<Slot>,
@@ -102,6 +108,7 @@ impl PublishJob {
     fn new<'a>(
         event: &Event,
         deliveries: &'a mut [Delivery],
+        clock: Arc<dyn Clock>,
     ) -> (Self, Submission<'a, Delivery, Written>) {
         let slots = deliveries.iter();
         let slots = slots.map(|slot| (slot.id().ordinal(event.id), slot.endpoint()));
@@ -111,6 +118,7 @@ impl PublishJob {
         let job = Self {
             event: event.clone(),
             slots,
+            clock,
             are_fresh: false,
             written,
             queued: Queued::default(),
@@ -138,14 +146,28 @@ impl Job for PublishJob {
             return Ok(());
         };
         let mut width = 0;
+        // The clock is read within the transaction: keys are claimed in the order of the writer.
+        let key = self.event.idempotency_key.as_ref();
+        let key = key.map(|key| (key, self.clock.now()));
         for (ordinal, endpoint) in &self.slots {
-            let fits = ordinal.filter(|ordinal| delivery_key(0, *ordinal).is_some());
+            // A key stands for one delivery: its event's first.
+            let ordinal_max = if key.is_some() { 0 } else { u32::MAX };
+            let fits = ordinal
+                .filter(|ordinal| *ordinal <= ordinal_max && delivery_key(0, *ordinal).is_some());
             let slot = match (session.endpoint(*endpoint, workspace)?, fits) {
                 (None, _) => Slot::Gone,
                 (Some(_), None) => Slot::Unfit,
                 (Some(row), Some(ordinal)) => {
-                    width = width.max(ordinal + 1);
-                    Slot::Written(row)
+                    let replayed = match key {
+                        Some((key, now)) => claim(session, row, key, self.event.id, now)?,
+                        None => None,
+                    };
+                    if let Some(original) = replayed {
+                        Slot::Replayed(original)
+                    } else {
+                        width = width.max(ordinal + 1);
+                        Slot::Written(row)
+                    }
                 }
             };
             self.written.push(slot);
@@ -217,7 +239,7 @@ impl PublishJob {
         let slots = self.slots.iter().zip(&self.written);
         slots.filter_map(move |((ordinal, _), slot)| match slot {
             Slot::Written(endpoint) => Some((*endpoint, delivery_key(seq, (*ordinal)?)?)),
-            Slot::Gone | Slot::Unfit => None,
+            Slot::Gone | Slot::Unfit | Slot::Replayed(_) => None,
         })
     }
 
@@ -311,6 +333,7 @@ mod tests {
     use nahook_core::{Outcome, Timestamp};
 
     use nahook_queue::LeaseToken;
+    use nahook_testkit::ManualClock;
     use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 
     use super::*;
@@ -320,7 +343,8 @@ mod tests {
     fn outcomes_after(act: impl FnOnce(Box<PublishJob>, &mut QueueState)) -> Vec<Outcome> {
         let event = event("ws", "a.b", 1, Timestamp::from_millis(1));
         let mut slots = deliveries(&event, &[nth_endpoint_id(0), nth_endpoint_id(1)]);
-        let (job, submission) = PublishJob::new(&event, &mut slots);
+        let (job, submission) =
+            PublishJob::new(&event, &mut slots, Arc::new(ManualClock::default()));
         act(Box::new(job), &mut Queue::new(LeaseToken(0), 100).state());
         drop(submission);
         slots.iter().map(Delivery::outcome).collect()

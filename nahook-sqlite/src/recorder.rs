@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use nahook_core::{MessageId, StoreError};
+use nahook_core::StoreError;
+use nahook_core::id::MessageId;
 use nahook_queue::{Attempt, DeliveryRecorder, LogEntry, Standing};
 use rusqlite::{Connection, params};
 

@@ -1,6 +1,7 @@
 //! Queueing again what was given up.
 
-use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
+use nahook_core::id::{DeliveryId, WorkspaceId};
+use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{Redelivered, Redelivery, RedeliveryRequest};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;

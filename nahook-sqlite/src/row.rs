@@ -4,8 +4,10 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nahook_control::KeyState;
-use nahook_core::{EndpointKind, MessageId, Plan, Rate, Timestamp};
+use nahook_control::{EndpointKind, KeyState};
+use nahook_core::Timestamp;
+use nahook_core::admission::{Plan, Rate};
+use nahook_core::id::MessageId;
 use rusqlite::Row;
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};

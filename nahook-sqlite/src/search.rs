@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use foldhash::HashSet;
-use nahook_core::{DeliveryId, EndpointId, StoreError, Timestamp, WorkspaceId};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -255,7 +256,7 @@ fn codes(status: Option<DeliveryStatus>) -> impl Iterator<Item = i64> {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::MessageId;
+    use nahook_core::id::MessageId;
     use rusqlite::StatementStatus;
 
     use super::*;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use nahook_control::endpoint_states;
+use nahook_core::id::{EndpointId, EventTypeId};
 use nahook_core::{
-    EndpointId, EventTypeId, EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore,
+    EndpointState, EventTypeName, Scope, StoreError, Subscribers, SubscriptionStore,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -17,7 +19,7 @@ impl SubscriptionStore for SqliteStore {
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let shared = self.shared();
         let version = shared.readers().catalog_version().await?;
@@ -41,12 +43,20 @@ impl SubscriptionStore for SqliteStore {
             .insert(version, key, found.clone(), weight);
         Ok(found)
     }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        endpoint_states(self, ids, scope).await
+    }
 }
 
 fn look_up(
     connection: &Connection,
     name: &EventTypeName,
-    scope: &FanOutScope,
+    scope: &Scope,
 ) -> rusqlite::Result<Option<Subscribers>> {
     let event_type: Option<(i64, EventTypeId)> = connection
         .prepare_cached(
@@ -54,14 +64,14 @@ fn look_up(
              FROM event_type JOIN workspace ON workspace.row = event_type.workspace
              WHERE workspace.id = ?1 AND event_type.name = ?2 AND event_type.deleted_at IS NULL",
         )?
-        .query_row(params![scope.workspace().as_str(), name.as_str()], |row| {
+        .query_row(params![scope.workspace.as_str(), name.as_str()], |row| {
             Ok((row.get(0)?, parsed_at(row, 1)?))
         })
         .optional()?;
     let Some((row, event_type)) = event_type else {
         return Ok(None);
     };
-    let endpoints = match scope.environment() {
+    let endpoints = match scope.environment {
         Some(environment) => in_environment(connection, row, environment.as_str())?,
         None => in_all_environments(connection, row)?,
     };

@@ -47,17 +47,17 @@ macro_rules! catalog_conformance {
     };
 }
 
-/// Runs every clause of [`suite::direct`](crate::suite::direct) for a [`DirectHarness`](crate::DirectHarness).
+/// Runs every clause of [`suite::send`](crate::suite::send) for a [`SendHarness`](crate::SendHarness).
 #[macro_export]
-macro_rules! direct_conformance {
+macro_rules! send_conformance {
     ($harness:ty) => {
-        $crate::__suite! { direct, $harness, [
+        $crate::__suite! { send, $harness, [
             every_slot_is_resolved,
             a_direct_payload_arrives_unchanged,
             many_are_sent_at_once,
             sending_nothing_is_fine,
             a_repeated_key_is_answered_with_the_first,
-            repeats_in_one_call_are_answered_with_the_first,
+            repeats_side_by_side_are_answered_with_one,
             a_key_belongs_to_its_endpoint,
             any_key_is_told_from_any_other,
             a_key_stands_for_a_day,
@@ -315,6 +315,8 @@ macro_rules! subscription_conformance {
     ($harness:ty) => {
         $crate::__suite! { subscriptions, $harness, [
             inactive_endpoints_are_absent,
+            the_state_of_an_endpoint_is_told,
+            an_endpoint_beyond_the_scope_is_unknown,
             other_workspaces_are_absent,
             other_environments_are_absent,
             a_key_without_environment_reaches_all_environments,
@@ -338,7 +340,7 @@ macro_rules! subscription_conformance {
 macro_rules! store_conformance {
     ($harness:ty) => {
         $crate::catalog_conformance! { $harness }
-        $crate::direct_conformance! { $harness }
+        $crate::send_conformance! { $harness }
         $crate::endpoint_conformance! { $harness }
         $crate::key_conformance! { $harness }
         $crate::log_conformance! { $harness }

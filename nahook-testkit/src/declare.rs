@@ -21,11 +21,12 @@
     reason = "texts written into tests; said once for the module"
 )]
 
+use crate::SingleSend;
 use nahook_control::{EndpointSpec, EnvironmentSpec, EventTypeSpec, Manifest, WorkspaceSpec};
+use nahook_core::admission::{Caller, Plan};
+use nahook_core::id::{ApiKeyId, EndpointId, EnvironmentId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
-    ApiKeyId, Caller, Delivery, DirectDelivery, EndpointId, EnvironmentId, Event, EventTypeId,
-    EventTypeName, FanOutScope, IdempotencyKey, MessageId, Metadata, NewEvent, Payload, Plan,
-    Timestamp, WorkspaceId,
+    Delivery, Event, EventTypeName, IdempotencyKey, Metadata, NewEvent, Payload, Scope, Timestamp,
 };
 
 /// A workspace under construction.
@@ -183,14 +184,12 @@ pub fn event_type_name(name: &str) -> EventTypeName {
     EventTypeName::new(name).expect("an event type's name")
 }
 
-/// Returns the scope of a key of the workspace, bound to the environment if one is given.
-pub fn scope(workspace: &str, environment: Option<&str>) -> FanOutScope {
-    let environment = environment.map(|slug| environment_id(workspace, slug));
-    let caller = Caller {
-        environment,
-        ..caller(workspace, "key")
-    };
-    FanOutScope::try_from(&caller).expect("a key that is bound to no endpoint")
+/// The workspace, or the environment of it if one is given.
+pub fn scope(workspace: &str, environment: Option<&str>) -> Scope {
+    Scope {
+        workspace: workspace_id(workspace),
+        environment: environment.map(|slug| environment_id(workspace, slug)),
+    }
 }
 
 /// A key of the workspace, bound to nothing, on the default plan.
@@ -242,20 +241,21 @@ pub fn idempotency_key(text: &str) -> IdempotencyKey {
     IdempotencyKey::new(text).expect("an idempotency key")
 }
 
-/// An unresolved slot for a payload that is sent to one endpoint, accepted at `accepted_at`. Those with different
-/// numbers have different ids and payloads.
-pub fn direct(
+/// One payload for one endpoint, accepted at `accepted_at`. Those with different numbers have different ids and payloads.
+pub fn single_send(
     workspace: &str,
     endpoint: EndpointId,
     key: Option<&str>,
     number: u64,
     accepted_at: Timestamp,
-) -> DirectDelivery {
+) -> SingleSend {
     let id = MessageId::from_parts(accepted_at, u128::from(number) << 33);
     let payload = payload(&format!("{{\"number\":{number}}}"));
     let (workspace, key) = (workspace_id(workspace), key.map(idempotency_key));
-    let event = Event::direct(payload, id, workspace, key, accepted_at);
-    DirectDelivery::new(event, endpoint)
+    SingleSend::new(
+        Event::direct(payload, id, workspace, key, accepted_at),
+        endpoint,
+    )
 }
 
 /// An unresolved slot of the event for each endpoint, in that order.

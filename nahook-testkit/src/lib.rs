@@ -6,6 +6,7 @@ mod double;
 mod fault;
 mod harness;
 mod run;
+mod send;
 #[cfg(feature = "proptest")]
 pub mod strategy;
 pub mod suite;
@@ -15,8 +16,9 @@ pub use self::fault::{
     Answer, CallAnswer, CallFault, CallScript, Fault, FaultScript, Faulty, FaultyPublisher, Order,
 };
 pub use self::harness::{
-    CatalogHarness, DirectHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness,
-    LogHarness, ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness,
-    RedeliveryHarness, SearchHarness, Store, StoreHarness, SubscriptionHarness,
+    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
+    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
+    SearchHarness, SendHarness, Store, StoreHarness, SubscriptionHarness,
 };
 pub use self::run::run;
+pub use self::send::{SingleSend, publish_each};

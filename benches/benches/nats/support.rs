@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use nahook_core::id::{EndpointId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
-    Clock as _, Delivery, EndpointId, Event, EventTypeId, EventTypeName, IdSource as _, MessageId,
-    Metadata, NewEvent, Payload, RandomIds, SystemClock, WorkspaceId,
+    Clock as _, Delivery, Event, EventTypeName, IdSource as _, Metadata, NewEvent, Payload,
+    RandomIds, SystemClock,
 };
 
 /// Size of the measurement.

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use nahook_benches::event;
 use nahook_control::{ApplyMode, Catalog, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec};
+use nahook_core::id::{EndpointId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
-    Clock, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName, FanOutScope,
-    MessageId, NewEvent, Outcome, SubscriptionStore, SystemClock, WorkspaceId,
+    Clock, Delivery, DeliveryPublisher, Event, EventTypeName, NewEvent, Outcome, SubscriptionStore,
+    SystemClock,
 };
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_queue::{
@@ -97,8 +98,7 @@ impl Ours {
     }
 
     pub(crate) async fn look_up(&self, width: usize, times: u64) -> Duration {
-        let (name, caller) = (name(width), nahook_benches::caller());
-        let scope = FanOutScope::try_from(&caller).expect("a key of a whole workspace");
+        let (name, scope) = (name(width), nahook_benches::workspace().into());
         let began = Instant::now();
         for _ in 0..times {
             let found = self

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 
 use nahook_benches::event;
 use nahook_control::{ApplyMode, Catalog, EndpointSpec, EventTypeSpec, Manifest, WorkspaceSpec};
-use nahook_core::{
-    Clock, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName, MessageId,
-    Outcome, SystemClock, WorkspaceId,
-};
+use nahook_core::id::{EndpointId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, EventTypeName, Outcome, SystemClock};
 use nahook_queue::{
     Attempt, DeliveryQueue, LeaseRequest, LeasedDelivery, Next, Settlement, WorkerId,
 };

@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nahook_benches::{caller, event, now, null_fan_out, object, runtime, trigger};
+use nahook_benches::{caller, event, now, null_fan_out, object, runtime, trigger, workspace};
+use nahook_core::admission::{Caller, Plan, Rate};
 use nahook_core::{
-    Caller, Clock, GcraLimiter, IdSource, NewEvent, Plan, Rate, RateLimiter as _, Receipt,
-    Timestamp,
+    Clock, GcraLimiter, IdSource, NewEvent, RateLimiter as _, Receipt, Scope, Timestamp,
 };
 use nahook_http::wire::{parse_trigger, write_receipt};
 
@@ -87,19 +87,19 @@ impl IdSource for Fixed {
 fn triggered(
     engine: &nahook_benches::NullFanOut,
     event: &NewEvent,
-    caller: &Caller,
+    scope: Scope,
 ) -> Result<Receipt, Failure> {
-    let receipt = trigger(engine, event.clone(), caller);
+    let receipt = trigger(engine, event.clone(), scope);
     receipt.ok_or_else(|| "the engine gave no receipt".into())
 }
 
 fn fan_out(width: usize, times: u64) -> Result<(), Failure> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let (caller, event) = (caller(), made(256)?);
+    let (scope, event) = (workspace().into(), made(256)?);
     let engine = null_fan_out(width).with_clock(Fixed).with_ids(Fixed);
     for _ in 0..times {
-        drop(black_box(triggered(&engine, &event, &caller)?));
+        drop(black_box(triggered(&engine, &event, scope)?));
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ fn response(width: usize, times: u64) -> Result<(), Failure> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let engine = null_fan_out(width).with_clock(Fixed).with_ids(Fixed);
-    let receipt = triggered(&engine, &made(256)?, &caller())?;
+    let receipt = triggered(&engine, &made(256)?, workspace().into())?;
     for _ in 0..times {
         let mut out = Vec::new();
         write_receipt(&receipt, &mut out);

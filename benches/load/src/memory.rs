@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-use nahook_core::{DirectSend, DynRateLimiter, FanOut, GcraLimiter, SystemClock};
-use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
-use nahook_http::{
-    Ingestion, IngestionEngine, SendEngine, ServeSettings, ingestion_router, with_fallbacks,
+use nahook_core::{
+    Admission, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, FanOut, GcraLimiter,
+    SystemClock,
 };
+use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
+use nahook_http::{Ingestion, IngestionEngine, ServeSettings, ingestion_router, with_fallbacks};
 use nahook_memory::MemoryStore;
 use tokio::net::TcpListener;
 
@@ -42,11 +43,13 @@ pub(crate) fn serve(args: &MemoryArgs) -> Result<(), Failure> {
             tokio::spawn(worker.run(std::future::pending()));
         }
         let handle = || Arc::new(store.clone());
-        let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
-        let limiter = || Arc::clone(&limiter) as Arc<dyn DynRateLimiter>;
-        let sends: SendEngine = DirectSend::new(handle(), handle(), limiter());
-        let engine: IngestionEngine = FanOut::new(handle(), handle(), limiter());
-        let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), handle());
+        let fan_out = FanOut::new(
+            handle() as Arc<dyn DynSubscriptionStore>,
+            handle() as Arc<dyn DynDeliveryPublisher>,
+        );
+        let limiter: Arc<dyn DynRateLimiter> = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
+        let engine: IngestionEngine = Admission::new(fan_out, limiter);
+        let ingestion = Ingestion::new(Arc::new(engine), handle());
         let router = ingestion_router(ingestion);
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         println!("listening on {}", listener.local_addr()?);

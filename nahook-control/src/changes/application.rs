@@ -1,6 +1,7 @@
 //! Applications.
 
-use nahook_core::{ApplicationId, Metadata, WorkspaceId};
+use nahook_core::Metadata;
+use nahook_core::id::{ApplicationId, WorkspaceId};
 
 use super::planner::{Planner, put};
 use super::{ManifestError, Record, Verb};

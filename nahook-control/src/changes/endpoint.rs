@@ -1,8 +1,8 @@
 //! Endpoints and their subscriptions.
 
-use nahook_core::{
-    BasicAuth, EndpointId, EndpointKind, Metadata, SecretText, SubscriptionId, WorkspaceId,
-};
+use crate::{BasicAuth, EndpointKind, SecretText, secrets};
+use nahook_core::Metadata;
+use nahook_core::id::{EndpointId, SubscriptionId, WorkspaceId};
 use serde_json::{Map, Value};
 
 use super::planner::{DEFAULT_SLUG, Planner, put};
@@ -10,7 +10,6 @@ use super::{ManifestError, Record, Verb};
 use crate::manifest::EndpointSpec;
 use crate::record::{EndpointRecord, SubscriptionRecord};
 use crate::rules::{self, Broken, endpoint};
-use crate::secrets;
 
 impl Planner<'_> {
     pub(super) fn endpoint(

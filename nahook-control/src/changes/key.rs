@@ -1,14 +1,14 @@
 //! Keys and tokens.
 
-use nahook_core::{ApiKeyId, ManagementTokenId, SecretText, WorkspaceId};
+use crate::{
+    KeyHash, SecretText, manifest::ApiKeySpec, manifest::ManagementTokenSpec, record::ApiKeyRecord,
+    record::KeyState, record::ManagementTokenRecord, secrets,
+};
+use nahook_core::id::{ApiKeyId, ManagementTokenId, WorkspaceId};
 
 use super::planner::{Planner, put};
 use super::{ManifestError, Record, Verb};
-use crate::KeyHash;
 use crate::rules::{api_key, management_token};
-use crate::secrets;
-use crate::{manifest::ApiKeySpec, manifest::ManagementTokenSpec};
-use crate::{record::ApiKeyRecord, record::KeyState, record::ManagementTokenRecord};
 
 impl Planner<'_> {
     pub(super) fn api_key(

@@ -11,7 +11,9 @@ mod workspace;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use nahook_core::{EventTypeId, IdSource, SecretText, Timestamp};
+use crate::SecretText;
+use nahook_core::id::EventTypeId;
+use nahook_core::{IdSource, Timestamp};
 use thiserror::Error;
 
 use self::planner::Planner;

@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use nahook_core::{
-    ApplicationId, EnvironmentId, EventTypeId, EventTypeName, IdSource, MessageId, SecretText,
-    Timestamp, WorkspaceId,
+use crate::{
+    EndpointRecord, SecretText, manifest::EnvironmentSpec, manifest::Manifest,
+    manifest::WorkspaceSpec,
 };
+use nahook_core::id::{ApplicationId, EnvironmentId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::{EventTypeName, IdSource, Timestamp};
 
 use super::endpoint::name_of;
 use super::{Change, ManifestError, Record, Snapshot, Verb};
-use crate::EndpointRecord;
 use crate::rules::ENVIRONMENTS_MAX;
-use crate::{manifest::EnvironmentSpec, manifest::Manifest, manifest::WorkspaceSpec};
 
 /// The environment that every workspace has.
 pub(super) const DEFAULT_SLUG: &str = "production";

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::rules::{Field, ROWS};
-use crate::{Change, Manifest, ManifestError, Record, Snapshot};
-use nahook_core::{RandomIds, SecretText, Timestamp};
+use crate::{Change, Manifest, ManifestError, Record, SecretText, Snapshot};
+use nahook_core::{RandomIds, Timestamp};
 use serde_json::{Value, json};
 
 /// A manifest with one of everything.

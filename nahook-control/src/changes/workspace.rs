@@ -3,18 +3,16 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{EnvironmentId, EventTypeId, Plan, Rate, WorkspaceId};
+use nahook_core::admission::{Plan, Rate};
+use nahook_core::id::{EnvironmentId, EventTypeId, WorkspaceId};
 
 use super::planner::{DEFAULT_SLUG, Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::rules::{environment, event_type, plan, workspace};
 use crate::{
     manifest::EnvironmentSpec, manifest::EventTypeSpec, manifest::PlanSpec, manifest::RateSpec,
-    manifest::WorkspaceSpec,
-};
-use crate::{
-    record::EnvironmentRecord, record::EventTypeRecord, record::PublicationRecord,
-    record::WorkspaceRecord,
+    manifest::WorkspaceSpec, record::EnvironmentRecord, record::EventTypeRecord,
+    record::PublicationRecord, record::WorkspaceRecord,
 };
 
 const DEFAULT_NAME: &str = "Production";

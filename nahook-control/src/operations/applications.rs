@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use nahook_core::{ApplicationId, StoreError, WorkspaceId};
+use nahook_core::StoreError;
+use nahook_core::id::{ApplicationId, WorkspaceId};
 
 use super::Management;
 use crate::rules::application;

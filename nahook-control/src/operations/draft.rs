@@ -1,14 +1,13 @@
 //! A decision in the making.
 
-use nahook_core::{
-    ApplicationId, EndpointId, EnvironmentId, EventTypeId, IdSource, MessageId, SecretText,
-    Timestamp, WorkspaceId,
-};
-
 use crate::{
     Actor, ApplicationRecord, AuditEntry, Change, EndpointRecord, EnvironmentRecord,
-    EventTypeRecord, ManagementError, Planned, Record, Snapshot, Verb,
+    EventTypeRecord, ManagementError, Planned, Record, SecretText, Snapshot, Verb,
 };
+use nahook_core::id::{
+    ApplicationId, EndpointId, EnvironmentId, EventTypeId, MessageId, WorkspaceId,
+};
+use nahook_core::{IdSource, Timestamp};
 
 /// What is known, and what has been decided so far; every change gets its entry in the audit log.
 pub(super) struct Draft<'a> {

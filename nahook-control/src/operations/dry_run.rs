@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use nahook_core::{EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
+use nahook_core::id::{EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
 
 use super::Management;
 use crate::{EndpointRecord, ManagementError, ManagementStore, Select, Snapshot};

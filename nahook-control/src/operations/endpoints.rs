@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nahook_core::{
-    ApplicationId, BasicAuth, EndpointId, EndpointKind, EnvironmentId, SecretText, StoreError,
-    WorkspaceId,
+use crate::{
+    Actor, BasicAuth, EndpointKind, EndpointRecord, ManagementError, ManagementStore, Record,
+    RetiredSecret, SecretText, Select, new_signing_secret,
 };
+use nahook_core::StoreError;
+use nahook_core::id::{ApplicationId, EndpointId, EnvironmentId, WorkspaceId};
 use serde_json::{Map, Value};
 
 use super::Management;
 use super::draft::Draft;
 use crate::rules::{self, Broken, endpoint};
-use crate::{
-    Actor, EndpointRecord, ManagementError, ManagementStore, Record, RetiredSecret, Select,
-    new_signing_secret,
-};
 
 /// How long a secret that was rotated out goes on signing beside the new one (contract, section 2).
 const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_hours(24);

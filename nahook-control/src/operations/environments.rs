@@ -1,6 +1,7 @@
 //! Environments, and which event types each publishes.
 
-use nahook_core::{EnvironmentId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
+use nahook_core::id::{EnvironmentId, EventTypeId, WorkspaceId};
+use nahook_core::{EventTypeName, StoreError};
 
 use super::Management;
 use crate::rules::{ENVIRONMENTS_MAX, environment};

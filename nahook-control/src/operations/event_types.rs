@@ -1,6 +1,7 @@
 //! Event types.
 
-use nahook_core::{EventTypeId, EventTypeName, StoreError, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
+use nahook_core::{EventTypeName, StoreError};
 
 use super::Management;
 use crate::rules::event_type;

@@ -1,15 +1,14 @@
 //! Ingestion keys and management tokens: shown once, stored as hashes.
 
-use nahook_core::{
-    ApiKeyId, EndpointId, EnvironmentId, ManagementTokenId, SecretText, StoreError, WorkspaceId,
+use crate::{
+    Actor, ApiKeyRecord, KeyHash, KeyState, ManagementError, ManagementStore,
+    ManagementTokenRecord, Record, SecretText, Select, new_api_key, new_management_token,
 };
+use nahook_core::StoreError;
+use nahook_core::id::{ApiKeyId, EndpointId, EnvironmentId, ManagementTokenId, WorkspaceId};
 
 use super::Management;
 use crate::rules::{api_key, management_token};
-use crate::{
-    Actor, ApiKeyRecord, KeyHash, KeyState, ManagementError, ManagementStore,
-    ManagementTokenRecord, Record, Select, new_api_key, new_management_token,
-};
 
 /// An ingestion key to be made.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,8 @@ pub use self::portal::{NewPortalSession, PortalSession};
 pub use self::subscriptions::SubscriptionView;
 use crate::{Actor, AuditPage, AuditQuery, ChangePlan, ManagementStore, Planned, Select, Snapshot};
 
-use nahook_core::{Clock, IdSource, RandomIds, StoreError, SystemClock, WorkspaceId};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{Clock, IdSource, RandomIds, StoreError, SystemClock};
 
 /// Manages workspaces over a store; a clone is a handle.
 #[derive(Clone)]

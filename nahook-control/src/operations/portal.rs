@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nahook_core::{ApplicationId, SecretText, WorkspaceId};
+use crate::{
+    Actor, KeyHash, ManagementError, ManagementStore, PortalRole, PortalSessionRecord, Record,
+    SecretText, Select,
+};
+use nahook_core::id::{ApplicationId, WorkspaceId};
 
 use super::Management;
 use crate::rules::portal_session;
-use crate::{
-    Actor, KeyHash, ManagementError, ManagementStore, PortalRole, PortalSessionRecord, Record,
-    Select,
-};
 
 /// Until when the code may be exchanged (contract, section 2).
 const CODE_LASTS: Duration = Duration::from_mins(5);

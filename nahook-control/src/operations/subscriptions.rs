@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nahook_core::{EndpointId, EventTypeId, EventTypeName, SubscriptionId, WorkspaceId};
+use nahook_core::EventTypeName;
+use nahook_core::id::{EndpointId, EventTypeId, SubscriptionId, WorkspaceId};
 
 use super::Management;
 use crate::{Actor, ManagementError, ManagementStore, Record, Select, SubscriptionRecord};

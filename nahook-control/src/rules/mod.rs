@@ -14,7 +14,8 @@ mod url_pattern;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use nahook_core::{EndpointKind, Metadata};
+use crate::EndpointKind;
+use nahook_core::Metadata;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 

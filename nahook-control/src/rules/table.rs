@@ -1,6 +1,6 @@
 //! The table.
 
-use nahook_core::ID_LEN_MAX;
+use nahook_core::id::ID_LEN_MAX;
 
 use super::charset::Charset;
 use super::form::{self, SECRET_LEN_MAX};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nahook_control::{
     ApplicationPatch, EndpointPatch, ManagementError, NewApplication, NewEndpoint,
 };
-use nahook_core::ApplicationId;
+use nahook_core::id::ApplicationId;
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use nahook_control::{ApplicationPatch, AuditQuery, EndpointPatch, NewApplication, NewEnvironment};
-use nahook_core::SecretText;
+use nahook_control::{
+    ApplicationPatch, AuditQuery, EndpointPatch, NewApplication, NewEnvironment, SecretText,
+};
 use serde_json::{Map, Value};
 
 use crate::{Shop, expect_invalid, webhook};

@@ -4,7 +4,9 @@ use nahook_control::{
     EndpointPatch, NewEndpoint, NewEnvironment, WouldBe::Inactive, WouldBe::NotSubscribed,
     WouldBe::OtherEnvironment, WouldBe::Queued, WouldBe::Unpublished,
 };
-use nahook_core::{Caller, EnvironmentId, EventTypeId, FanOutScope, SubscriptionStore};
+use nahook_core::SubscriptionStore;
+use nahook_core::admission::Caller;
+use nahook_core::id::{EnvironmentId, EventTypeId};
 use nahook_testkit::declare::{caller, event_type_name};
 
 use crate::{Shop, expect_not_found, webhook};
@@ -62,7 +64,7 @@ async fn every_endpoint_is_told_with_the_reason_and_the_queued_are_the_subscribe
             environment,
             ..caller("ws_shop", "key")
         };
-        let scope = FanOutScope::try_from(&bound).unwrap();
+        let scope = bound.fan_out_scope().unwrap();
         let found = shop
             .store
             .subscribers(&event_type_name("order.paid"), &scope)

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nahook_control::{
-    Change, ChangePlan, EndpointPatch, EndpointRecord, ManagementError, ManagementStore as _,
-    NewEndpoint, Planned, Record, Select, Snapshot, Verb, signing_secret_is_valid,
+    BasicAuth, Change, ChangePlan, EndpointKind, EndpointPatch, EndpointRecord, ManagementError,
+    ManagementStore as _, NewEndpoint, Planned, Record, SecretText, Select, Snapshot, Verb,
+    signing_secret_is_valid,
 };
-use nahook_core::{BasicAuth, EndpointKind, EnvironmentId, SecretText};
+use nahook_core::id::EnvironmentId;
 use serde_json::json;
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};
@@ -96,7 +97,7 @@ async fn an_environment_and_an_application_must_exist() {
     };
     expect_not_found(shop.create(environment).await, "environment");
     let application = NewEndpoint {
-        application: nahook_core::ApplicationId::new("app_nowhere").ok(),
+        application: nahook_core::id::ApplicationId::new("app_nowhere").ok(),
         ..webhook()
     };
     expect_not_found(shop.create(application).await, "application");

@@ -1,7 +1,7 @@
 //! Environments and visibility.
 
 use nahook_control::{NewApiKey, NewEndpoint, NewEnvironment};
-use nahook_core::EnvironmentId;
+use nahook_core::id::EnvironmentId;
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};
 

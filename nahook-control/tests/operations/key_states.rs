@@ -1,7 +1,7 @@
 //! Keys and tokens that are disabled, enabled and revoked: each for itself.
 
 use nahook_control::{KeyState, NewApiKey};
-use nahook_core::ApiKeyId;
+use nahook_core::id::ApiKeyId;
 
 use crate::{Shop, expect_not_found};
 

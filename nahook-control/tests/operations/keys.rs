@@ -1,7 +1,7 @@
 //! Keys and tokens.
 
 use nahook_control::{KeyHash, KeyState, NewApiKey};
-use nahook_core::{EndpointId, EnvironmentId, ManagementTokenId};
+use nahook_core::id::{EndpointId, EnvironmentId, ManagementTokenId};
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found};
 

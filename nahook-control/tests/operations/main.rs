@@ -22,7 +22,7 @@ use std::sync::Arc;
 use nahook_control::{
     Actor, ApplyMode, Catalog, EndpointRecord, Management, ManagementError, NewEndpoint,
 };
-use nahook_core::{EventTypeId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_memory::MemoryStore;
 use nahook_testkit::declare::{Workspace, event_type_name, workspace_id};
 use nahook_testkit::{ManualClock, SeededIds};

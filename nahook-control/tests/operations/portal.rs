@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nahook_control::{KeyHash, NewApplication, NewPortalSession, PortalRole};
-use nahook_core::ApplicationId;
+use nahook_core::id::ApplicationId;
 
 use crate::{Shop, expect_invalid, expect_not_found};
 

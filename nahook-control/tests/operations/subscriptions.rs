@@ -1,6 +1,6 @@
 //! Subscriptions and event types.
 
-use nahook_core::EventTypeId;
+use nahook_core::id::EventTypeId;
 use nahook_testkit::declare::event_type_name;
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found};

@@ -9,14 +9,14 @@ use crate::StoreError;
 /// An adapter panicked. What it panicked with has gone to the panic hook.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the adapter panicked")]
-pub(super) struct Panicked;
+pub(crate) struct Panicked;
 
 /// Runs the future that `start` makes, turning a panic of either into an error. The future is not polled again after that.
 /// Nor does a panic get out when the future is dropped, at the deadline.
 ///
 /// Unwind safety is asserted: whatever the future leaves half-done is either its own, or slots whose unresolved state
 /// says exactly that.
-pub(super) async fn contain<F: Future>(start: impl FnOnce() -> F) -> Result<F::Output, Panicked> {
+pub(crate) async fn contain<F: Future>(start: impl FnOnce() -> F) -> Result<F::Output, Panicked> {
     // A port may do its work, and panic, before there is a future to poll.
     let future = caught(start)?;
     let future = pin!(Some(future));
@@ -47,7 +47,7 @@ impl<F> Drop for Contained<'_, F> {
 }
 
 /// What a port is taken to have answered that panicked.
-pub(super) fn panicked<T>(panic: Panicked) -> Result<T, StoreError> {
+pub(crate) fn panicked<T>(panic: Panicked) -> Result<T, StoreError> {
     Err(StoreError::internal(panic))
 }
 

@@ -5,66 +5,36 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::admission::{admit, standing};
 use super::contain::{contain, panicked};
+use crate::id::MessageId;
 use crate::{
-    Allowance, Caller, Clock, Delivery, DeliveryPublisher, Event, EventTypeName, FanOutScope,
-    IdSource, MessageId, NewEvent, RandomIds, RateLimiter, Receipt, Subscribers, SubscriptionStore,
-    SystemClock, TriggerError,
+    Clock, Delivery, DeliveryPublisher, Event, EventTypeName, IdSource, NewEvent, RandomIds,
+    Receipt, Scope, Subscribers, SubscriptionStore, SystemClock, Timestamp, TriggerError,
 };
 
-/// Fans events out: one [`trigger`](Self::trigger) queues one delivery for every subscribed endpoint and says what became
-/// of each.
+/// Fans events out: one [`trigger`](Self::trigger) queues one delivery for every subscribed endpoint and tells what became
+/// of each; one [`send`](Self::send) does so for a single endpoint.
 ///
 /// It owns the deadline and the order of the steps; everything else is behind ports. It keeps no state, so any number
-/// may run side by side.
-pub struct FanOut<S, P, L> {
-    subscriptions: S,
+/// may run side by side. It knows no callers and no limits: those are [`Admission`](crate::Admission)'s.
+#[derive(Clone)]
+pub struct FanOut<S, P> {
+    pub(super) subscriptions: S,
     publisher: P,
-    pub(super) limiter: L,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
-    settings: FanOutSettings,
+    timeout: Duration,
 }
 
-/// The engine's numbers and choices.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FanOutSettings {
-    /// How long a trigger may take (contract: 5 s).
-    pub timeout: Duration,
-    /// What to do when the rate limiter does not answer (contract: admit, and count it).
-    pub limiter_down: LimiterDown,
-}
+impl<S, P> FanOut<S, P> {
+    /// Time that a call may take unless [set](Self::with_timeout) otherwise: 5 s (contract, section 1).
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What to do with a trigger when the rate limiter does not answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LimiterDown {
-    /// Let it in; the receipt says so.
-    Admit,
-    /// Refuse it.
-    Refuse,
-}
-
-impl Default for FanOutSettings {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(5),
-            limiter_down: LimiterDown::Admit,
-        }
-    }
-}
-
-impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L> {
-    /// An engine over these back ends, with the system's clock and the default settings.
-    pub fn new(subscriptions: S, publisher: P, limiter: L) -> Self {
-        Self {
-            subscriptions,
-            publisher,
-            limiter,
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(RandomIds),
-            settings: FanOutSettings::default(),
-        }
+    /// Sets the time that a call may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// Reads the time of day from `clock`.
@@ -81,20 +51,26 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
         self
     }
 
-    /// Uses `settings`.
-    #[must_use]
-    pub fn with_settings(mut self, settings: FanOutSettings) -> Self {
-        self.settings = settings;
-        self
+    /// Time that a call may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
+    /// Makes an engine over these back ends, with the system's clock and the default timeout.
+    pub fn new(subscriptions: S, publisher: P) -> Self {
+        Self {
+            subscriptions,
+            publisher,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            timeout: Self::TIMEOUT,
+        }
     }
 
-    /// The settings in use.
-    pub fn settings(&self) -> &FanOutSettings {
-        &self.settings
-    }
-
-    /// Queues `event` for every endpoint that is subscribed to its type within the caller's reach, within the
-    /// [time-out](FanOutSettings::timeout).
+    /// Queues `event` for every endpoint that is subscribed to its type within `scope`, before the
+    /// [timeout](Self::timeout) has passed.
     ///
     /// # Errors
     /// An error means that nothing was queued and nothing will be. Once anything was, or may have been, queued, the
@@ -102,8 +78,12 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
     ///
     /// # Cancellation
     /// Dropping the future cancels the publisher's; what it has queued by then stays queued.
-    pub async fn trigger(&self, event: NewEvent, caller: &Caller) -> Result<Receipt, TriggerError> {
-        self.trigger_by(Instant::now() + self.settings.timeout, event, caller)
+    pub async fn trigger(
+        &self,
+        event: NewEvent,
+        scope: impl Into<Scope>,
+    ) -> Result<Receipt, TriggerError> {
+        self.trigger_by(Instant::now() + self.timeout, event, scope.into())
             .await
     }
 
@@ -114,54 +94,34 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
         &self,
         deadline: Instant,
         event: NewEvent,
-        caller: &Caller,
+        scope: Scope,
     ) -> Result<Receipt, TriggerError> {
-        let scope = FanOutScope::try_from(caller)?;
-        check_size(&event, caller)?;
-        let (bypassed, subscribers) = timeout_at(deadline, async {
-            let bypassed = self.admit(caller).await?;
-            Ok((bypassed, self.look_up(&event.event_type, &scope).await?))
-        })
-        .await
-        .unwrap_or(Err(TriggerError::DeadlineExceeded))?;
-        let receipt = self.publish(deadline, event, &scope, subscribers).await?;
-        Ok(receipt.bypassing_limiter(bypassed))
+        let subscribers = self.look_up(deadline, &event.event_type, &scope).await?;
+        self.fan_out(deadline, event, &scope, subscribers).await
     }
 
-    /// How the caller stands with its limits, by the deadline at the latest; nothing is spent.
-    ///
-    /// A limiter that does not answer limits nobody: then these are the plan's own numbers.
-    pub async fn standing_by(&self, deadline: Instant, caller: &Caller) -> Allowance {
-        standing(&self.limiter, &*self.clock, deadline, caller).await
-    }
-
-    /// Spends the caller's tokens. Answers whether the limiter was passed by because it is down.
-    async fn admit(&self, caller: &Caller) -> Result<bool, TriggerError> {
-        let admission = admit(&self.limiter, caller, 1, &self.settings).await;
-        match admission.refusal {
-            None => Ok(admission.is_bypassed),
-            Some(refusal) => Err(refusal.into()),
-        }
-    }
-
+    /// Returns the endpoints that are subscribed.
     pub(super) async fn look_up(
         &self,
+        deadline: Instant,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Subscribers, TriggerError> {
-        contain(|| self.subscriptions.subscribers(event_type, scope))
+        let looking_up = contain(|| self.subscriptions.subscribers(event_type, scope));
+        timeout_at(deadline, looking_up)
             .await
+            .map_err(|_| TriggerError::DeadlineExceeded)?
             .unwrap_or_else(panicked)
             .map_err(TriggerError::StoreUnavailable)?
             .ok_or(TriggerError::UnknownEventType)
     }
 
     /// Queues the deliveries and accounts for each, whatever the publisher does.
-    pub(super) async fn publish(
+    pub(super) async fn fan_out(
         &self,
         deadline: Instant,
         event: NewEvent,
-        scope: &FanOutScope,
+        scope: &Scope,
         subscribers: Subscribers,
     ) -> Result<Receipt, TriggerError> {
         // Publishing that begins too late could only end as "may be queued": better to say nothing was.
@@ -169,7 +129,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
             return Err(TriggerError::DeadlineExceeded);
         }
         let now = self.clock.now();
-        let message = MessageId::from_parts(now, self.ids.random());
+        let message = self.draw(now);
         let Subscribers {
             event_type,
             endpoints,
@@ -180,31 +140,37 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> FanOut<S, P, L>
             .collect();
         let mut in_time = true;
         if !deliveries.is_empty() {
-            let event = Event::new(event, message, event_type, scope.workspace(), now);
-            let publishing = contain(|| self.publisher.publish(&event, &mut deliveries));
-            // Dropped at the deadline: what it resolved by then is kept, the rest stays unconfirmed. A panic likewise.
-            in_time = timeout_at(deadline, publishing).await.is_ok();
+            let event = Event::new(event, message, event_type, scope.workspace, now);
+            in_time = self.publish(deadline, &event, &mut deliveries).await;
         }
         if !in_time && !deliveries.iter().any(Delivery::may_be_queued) {
             return Err(TriggerError::DeadlineExceeded);
         }
         Ok(Receipt::new(message, event_type, deliveries))
     }
-}
 
-pub(super) fn check_size(event: &NewEvent, caller: &Caller) -> Result<(), TriggerError> {
-    let (len, len_max) = (event.payload.len(), caller.plan.payload_len_max);
-    if len > len_max {
-        Err(TriggerError::PayloadTooLarge { len, len_max })
-    } else {
-        Ok(())
+    /// Draws the id of a message that is accepted now.
+    pub(super) fn draw(&self, now: Timestamp) -> MessageId {
+        MessageId::from_parts(now, self.ids.random())
+    }
+
+    /// Has the publisher resolve the slots. Returns false if the deadline came first: what it resolved by then is kept, the
+    /// rest stays unconfirmed. A panic likewise.
+    pub(super) async fn publish(
+        &self,
+        deadline: Instant,
+        event: &Event,
+        deliveries: &mut [Delivery],
+    ) -> bool {
+        let publishing = contain(|| self.publisher.publish(event, deliveries));
+        timeout_at(deadline, publishing).await.is_ok()
     }
 }
 
-impl<S, P, L> std::fmt::Debug for FanOut<S, P, L> {
+impl<S, P> std::fmt::Debug for FanOut<S, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FanOut")
-            .field("settings", &self.settings)
+            .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,8 @@
-//! The fan-out and its sibling for single endpoints: scope, size, admit, look up, publish, account.
+//! The fan-out: look up, publish, account.
 
-mod admission;
-mod contain;
-mod direct_send;
+pub(crate) mod contain;
 mod fan_out;
-mod join;
+mod send;
 mod trigger_batch;
 
-pub use self::direct_send::DirectSend;
-pub use self::fan_out::{FanOut, FanOutSettings, LimiterDown};
+pub use self::fan_out::FanOut;

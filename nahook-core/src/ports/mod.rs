@@ -9,19 +9,13 @@
 //! * **No default methods**, so that no wrapper can forget one.
 //! * **Clones of an adapter are handles** to the same state.
 
-mod direct;
-mod endpoints;
-mod limiter;
 mod publisher;
 mod subscriptions;
 
-pub use self::direct::{DirectPublisher, DynDirectPublisher};
-pub use self::endpoints::{
-    BasicAuth, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport, HealthState,
-};
-pub use self::limiter::{DynRateLimiter, Grant, RateLimiter, Verdict};
 pub use self::publisher::{DeliveryPublisher, DynDeliveryPublisher};
-pub use self::subscriptions::{DynSubscriptionStore, Subscribers, SubscriptionStore};
+pub use self::subscriptions::{
+    DynSubscriptionStore, EndpointState, Subscribers, SubscriptionStore,
+};
 
 /// Gives a port its object-safe twin and makes pointers to adapters adapters.
 macro_rules! erase {
@@ -78,4 +72,4 @@ macro_rules! forward {
     };
 }
 
-use {erase, forward};
+pub(crate) use {erase, forward};

@@ -1,9 +1,10 @@
-//! Who is subscribed.
+//! The subscriptions, and the endpoints that have them.
 
 use std::sync::Arc;
 
 use super::erase;
-use crate::{EndpointId, EventTypeId, EventTypeName, FanOutScope, StoreError};
+use crate::id::{EndpointId, EventTypeId};
+use crate::{EventTypeName, Scope, StoreError};
 
 /// The endpoints an event fans out to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,7 +15,18 @@ pub struct Subscribers {
     pub endpoints: Arc<[EndpointId]>,
 }
 
-/// Answers which endpoints an event type fans out to.
+/// State of an endpoint within a scope.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EndpointState {
+    /// It takes deliveries.
+    Active,
+    /// It is disabled.
+    Disabled,
+    /// There is none with this id within the scope.
+    Unknown,
+}
+
+/// Answers which endpoints an event type fans out to, and whether an endpoint takes deliveries.
 pub trait SubscriptionStore: Send + Sync {
     /// The active endpoints subscribed to `event_type` within `scope`.
     ///
@@ -28,14 +40,24 @@ pub trait SubscriptionStore: Send + Sync {
     fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> impl Future<Output = Result<Option<Subscribers>, StoreError>> + Send;
+
+    /// States of these endpoints within `scope`, in this order. A change that has been answered is seen by the next call (a
+    /// cache states its bound).
+    fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> impl Future<Output = Result<Vec<EndpointState>, StoreError>> + Send;
 }
 
 erase! {
     /// [`SubscriptionStore`] as a trait object.
     SubscriptionStore as DynSubscriptionStore {
-        fn subscribers / subscribers_dyn(event_type: &EventTypeName, scope: &FanOutScope)
+        fn subscribers / subscribers_dyn(event_type: &EventTypeName, scope: &Scope)
             -> Result<Option<Subscribers>, StoreError>;
+        fn endpoint_states / endpoint_states_dyn(ids: &[EndpointId], scope: &Scope)
+            -> Result<Vec<EndpointState>, StoreError>;
     }
 }

@@ -1,14 +1,22 @@
 //! One event for one endpoint, and what became of queueing it.
 
-use crate::{DeliveryId, EndpointId, MessageId};
+use crate::id::{DeliveryId, EndpointId, MessageId};
 
 /// A slot that a publisher resolves: it starts [`Unconfirmed`](FailureKind::Unconfirmed) and tells its fate as soon as
 /// that is known, so that whatever interrupts the publisher, nothing known is lost and nothing unknown is claimed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Delivery {
+    /// Its own; the original's once it is replayed. Wide fan-outs hold thousands of slots: a second id would make each a fifth larger.
     id: DeliveryId,
     endpoint: EndpointId,
-    outcome: Outcome,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Failed(FailureKind),
+    Published,
+    Replayed,
 }
 
 /// What is known of a delivery's way to the queue.
@@ -18,6 +26,8 @@ pub enum Outcome {
     Failed(FailureKind),
     /// The queue has acknowledged it.
     Published,
+    /// Its idempotency key stands for this earlier delivery, which the queue has acknowledged: nothing was queued anew.
+    Replayed(DeliveryId),
 }
 
 /// Why a delivery was not queued, or is not known to be; one kind for each thing a caller would do differently
@@ -83,26 +93,36 @@ impl Delivery {
         Self {
             id: DeliveryId::nth(message, ordinal),
             endpoint,
-            outcome: Outcome::Failed(FailureKind::Unconfirmed),
+            state: State::Failed(FailureKind::Unconfirmed),
         }
     }
 
     /// Records that the queue has acknowledged it.
-    pub fn published(&mut self) {
-        self.outcome = Outcome::Published;
+    pub fn mark_published(&mut self) {
+        self.state = State::Published;
     }
 
     /// Records why it was not queued, or that this is not known.
-    pub fn failed(&mut self, kind: FailureKind) {
-        self.outcome = Outcome::Failed(kind);
+    pub fn mark_failed(&mut self, kind: FailureKind) {
+        self.state = State::Failed(kind);
+    }
+
+    /// Records that its idempotency key stands for an earlier delivery.
+    pub fn mark_replayed(&mut self, original: DeliveryId) {
+        self.id = original;
+        self.state = State::Replayed;
     }
 
     /// Records `outcome`.
     pub fn resolve(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        match outcome {
+            Outcome::Failed(kind) => self.mark_failed(kind),
+            Outcome::Published => self.mark_published(),
+            Outcome::Replayed(original) => self.mark_replayed(original),
+        }
     }
 
-    /// Its id.
+    /// Its id; that of the delivery that its key stands for once it is replayed.
     pub fn id(&self) -> DeliveryId {
         self.id
     }
@@ -112,16 +132,21 @@ impl Delivery {
         self.endpoint
     }
 
-    /// What is known of it.
+    /// Outcome so far.
     pub fn outcome(&self) -> Outcome {
-        self.outcome
+        match self.state {
+            State::Failed(kind) => Outcome::Failed(kind),
+            State::Published => Outcome::Published,
+            State::Replayed => Outcome::Replayed(self.id),
+        }
     }
 
-    /// Whether the queue holds it or may hold it.
+    /// True if the queue holds it or may hold it.
     pub fn may_be_queued(&self) -> bool {
-        match self.outcome {
-            Outcome::Failed(kind) => kind.may_be_queued(),
-            Outcome::Published => true,
+        match self.state {
+            State::Failed(kind) => kind.may_be_queued(),
+            State::Published => true,
+            State::Replayed => false,
         }
     }
 }
@@ -158,9 +183,9 @@ mod tests {
     fn an_unresolved_or_published_delivery_may_be_queued() {
         let mut delivery = Delivery::new(MessageId::from_bits(7), 0, EndpointId::from_bits(1));
         assert!(delivery.may_be_queued());
-        delivery.failed(FailureKind::QueueUnavailable);
+        delivery.mark_failed(FailureKind::QueueUnavailable);
         assert!(!delivery.may_be_queued());
-        delivery.published();
+        delivery.mark_published();
         assert!(delivery.may_be_queued());
     }
 }

@@ -1,9 +1,7 @@
 //! What happened: the event, before and after it is accepted.
 
-use crate::{
-    EndpointId, EventTypeId, EventTypeName, IdempotencyKey, MessageId, Metadata, Payload,
-    Timestamp, WorkspaceId,
-};
+use crate::id::{EndpointId, EventTypeId, MessageId, WorkspaceId};
+use crate::{EventTypeName, IdempotencyKey, Metadata, Payload, Timestamp};
 
 /// What a caller asks to fan out.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,6 +12,17 @@ pub struct NewEvent {
     pub payload: Payload,
     /// Labels for filtering and debugging; endpoints do not receive them.
     pub metadata: Metadata,
+}
+
+impl NewEvent {
+    /// An event of this type with this payload and without metadata.
+    pub fn new(event_type: EventTypeName, payload: Payload) -> Self {
+        Self {
+            event_type,
+            payload,
+            metadata: Metadata::default(),
+        }
+    }
 }
 
 /// What a caller asks to send to one endpoint.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::DeliveryId;
+use crate::id::DeliveryId;
 
 /// What a caller knows a Send by: 1 to 256 bytes of any characters, kept and shown exactly as they came (contract,
 /// section 1). Cloning it counts a reference.
@@ -70,7 +70,8 @@ impl fmt::Debug for IdempotencyKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MessageId, Timestamp};
+    use crate::Timestamp;
+    use crate::id::MessageId;
 
     #[test]
     fn a_key_has_1_to_256_bytes() {

@@ -1,6 +1,7 @@
-//! What became of one fan-out.
+//! Outcomes of a Trigger and of a Send.
 
-use crate::{Delivery, DeliveryId, EndpointId, EventTypeId, FailureKind, MessageId, Outcome};
+use crate::id::{DeliveryId, EndpointId, EventTypeId, MessageId};
+use crate::{Delivery, FailureKind, IdempotencyKey, Outcome};
 
 /// The outcome for every subscribed endpoint, in the order in which they subscribed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +22,29 @@ pub struct Failure {
     pub delivery: DeliveryId,
     /// Why.
     pub kind: FailureKind,
+}
+
+/// Outcome of a Send: a fan-out to one endpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The delivery that the key stands for: this Send's own, or that of the first one with the same key.
+    pub delivery: DeliveryId,
+    /// The message that was drawn for this Send; nothing of it was queued if it was replayed.
+    pub message: MessageId,
+    /// The caller's key, or the delivery's own.
+    pub idempotency_key: IdempotencyKey,
+    /// True if an earlier Send has queued it.
+    pub is_replay: bool,
+    /// True if it was let in because the rate limiter did not answer.
+    pub limiter_bypassed: bool,
+}
+
+impl Sent {
+    pub(crate) fn bypassing_limiter(mut self, bypassed: bool) -> Self {
+        self.limiter_bypassed = bypassed;
+        self
+    }
 }
 
 impl Receipt {
@@ -70,7 +94,7 @@ impl Receipt {
         self.deliveries
             .iter()
             .filter_map(|delivery| match delivery.outcome() {
-                Outcome::Published => None,
+                Outcome::Published | Outcome::Replayed(_) => None,
                 Outcome::Failed(kind) => Some(Failure {
                     endpoint: delivery.endpoint(),
                     delivery: delivery.id(),
@@ -79,7 +103,7 @@ impl Receipt {
             })
     }
 
-    /// Whether the event was let in because the rate limiter did not answer.
+    /// True if the event was let in because the rate limiter did not answer.
     pub fn limiter_bypassed(&self) -> bool {
         self.limiter_bypassed
     }

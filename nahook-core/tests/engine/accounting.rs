@@ -1,6 +1,7 @@
 //! What the publisher resolves is what the receipt says, slot by slot.
 
-use nahook_core::{Delivery, DeliveryId, Event, FailureKind, Outcome};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Delivery, Event, FailureKind, Outcome};
 
 use crate::ports::{Answer, Ports, caller, ready, subscribers};
 
@@ -15,9 +16,9 @@ fn resolving(resolve: fn(&mut [Delivery])) -> impl Fn(&Event, &mut [Delivery]) -
 async fn every_outcome_is_reported_for_its_own_endpoint() {
     let ports = Ports::default().admits().finds(7);
     let ports = ports.publisher(resolving(|deliveries| {
-        deliveries[1].published();
+        deliveries[1].mark_published();
         for (delivery, kind) in deliveries[2..].iter_mut().zip(FailureKind::ALL) {
-            delivery.failed(kind);
+            delivery.mark_failed(kind);
         }
     }));
     let receipt = ports.play(&caller()).await.answer.unwrap();
@@ -64,7 +65,7 @@ async fn a_queue_that_refuses_everything_in_time_is_a_receipt() {
     let ports = Ports::default().admits().finds(3);
     let ports = ports.publisher(resolving(|deliveries| {
         for delivery in deliveries {
-            delivery.failed(FailureKind::QueueUnavailable);
+            delivery.mark_failed(FailureKind::QueueUnavailable);
         }
     }));
     let receipt = ports.play(&caller()).await.answer.unwrap();

@@ -4,9 +4,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nahook_core::admission::{Caller, Grant, LimiterDown, NotWorkspaceScoped, Plan};
+use nahook_core::id::EndpointId;
 use nahook_core::{
-    Caller, Delivery, EndpointId, Event, EventTypeName, FailureKind, FanOut, FanOutSettings, Grant,
-    LimiterDown, NewEvent, NotWorkspaceScoped, Plan, Receipt, StoreError, TriggerError,
+    Admission, Delivery, Event, EventTypeName, FailureKind, FanOut, NewEvent, Receipt, StoreError,
+    TriggerError,
 };
 use tokio::time::Instant;
 
@@ -48,14 +50,14 @@ fn everybody(wanted: u32) -> Answer<Result<Grant, StoreError>> {
 }
 
 fn taken(_: &Event, deliveries: &mut [Delivery]) -> Answer<()> {
-    deliveries.iter_mut().for_each(Delivery::published);
+    deliveries.iter_mut().for_each(Delivery::mark_published);
     ready(())
 }
 
 async fn play(
     names: &[&str],
     caller: &Caller,
-    settings: FanOutSettings,
+    limiter_down: LimiterDown,
     granting: Granting,
     publishing: Publishing,
 ) -> BatchPlayed {
@@ -89,7 +91,8 @@ async fn play(
             noted.note("publisher");
             publishing(event, deliveries)
         });
-    let engine = FanOut::new(subscriptions, publisher, limiter).with_settings(settings);
+    let engine = Admission::new(FanOut::new(subscriptions, publisher), limiter)
+        .with_limiter_down(limiter_down);
     let began = Instant::now();
     let events = names.iter().map(|name| of_type(name)).collect();
     let answers = engine
@@ -105,8 +108,7 @@ async fn play(
 }
 
 async fn plainly(names: &[&str]) -> BatchPlayed {
-    let settings = FanOutSettings::default();
-    play(names, &caller(), settings, everybody, taken).await
+    play(names, &caller(), LimiterDown::Admit, everybody, taken).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,8 +141,14 @@ async fn a_batch_of_triggers_by_a_key_bound_to_an_endpoint_asks_nobody() {
         endpoint: Some(EndpointId::from_bits(0)),
         ..caller()
     };
-    let settings = FanOutSettings::default();
-    let played = play(&["order.paid"; 2], &bound, settings, everybody, taken).await;
+    let played = play(
+        &["order.paid"; 2],
+        &bound,
+        LimiterDown::Admit,
+        everybody,
+        taken,
+    )
+    .await;
     assert_eq!(played.calls, NOBODY);
     played.answers.unwrap_err();
 }
@@ -154,8 +162,14 @@ async fn triggers_of_a_batch_that_are_too_large_ask_for_no_token() {
         },
         ..caller()
     };
-    let settings = FanOutSettings::default();
-    let played = play(&["order.paid"; 2], &capped, settings, everybody, taken).await;
+    let played = play(
+        &["order.paid"; 2],
+        &capped,
+        LimiterDown::Admit,
+        everybody,
+        taken,
+    )
+    .await;
     assert_eq!(played.calls, NOBODY);
     for answer in played.answers.unwrap() {
         assert!(matches!(answer, Err(TriggerError::PayloadTooLarge { .. })));
@@ -172,8 +186,7 @@ async fn the_first_triggers_of_a_batch_get_what_tokens_there_are() {
         }))
     };
     let names = ["order.paid", "order.none", "order.paid", "order.sent"];
-    let settings = FanOutSettings::default();
-    let played = play(&names, &caller(), settings, granting, taken).await;
+    let played = play(&names, &caller(), LimiterDown::Admit, granting, taken).await;
     // Nothing is looked up for the one that was not let in.
     assert_eq!(played.looked_up, ["order.paid", "order.none"]);
     assert!(matches!(
@@ -191,16 +204,11 @@ async fn the_first_triggers_of_a_batch_get_what_tokens_there_are() {
 async fn a_batch_of_triggers_passes_a_limiter_that_is_down_or_not_as_the_settings_say() {
     let down: Granting = |_| ready(Err(StoreError::unavailable("out of reach")));
     let names = ["order.paid", "order.sent"];
-    let settings = FanOutSettings::default();
-    let played = play(&names, &caller(), settings, down, taken).await;
+    let played = play(&names, &caller(), LimiterDown::Admit, down, taken).await;
     for answer in played.answers.unwrap() {
         assert!(answer.unwrap().limiter_bypassed());
     }
-    let settings = FanOutSettings {
-        limiter_down: LimiterDown::Refuse,
-        ..settings
-    };
-    let played = play(&names, &caller(), settings, down, taken).await;
+    let played = play(&names, &caller(), LimiterDown::Refuse, down, taken).await;
     assert_eq!(played.calls, ["limiter"]);
     for answer in played.answers.unwrap() {
         assert!(matches!(answer, Err(TriggerError::LimiterUnavailable(_))));
@@ -225,8 +233,14 @@ async fn a_look_up_that_fails_or_is_silent_is_told_of_its_own_events_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_limiter_costs_a_batch_the_deadline_and_nothing_is_looked_up() {
     let granting: Granting = |_| silence();
-    let settings = FanOutSettings::default();
-    let played = play(&["order.paid"; 2], &caller(), settings, granting, taken).await;
+    let played = play(
+        &["order.paid"; 2],
+        &caller(),
+        LimiterDown::Admit,
+        granting,
+        taken,
+    )
+    .await;
     assert_eq!(played.calls, ["limiter"]);
     assert_eq!(played.elapsed, TIMEOUT);
     for answer in played.answers.unwrap() {
@@ -241,8 +255,8 @@ async fn what_the_queue_says_of_one_event_says_nothing_of_the_others() {
         match name.as_str() {
             "order.paid" => taken(event, deliveries),
             "order.sent" => {
-                deliveries[0].published();
-                deliveries[1].failed(FailureKind::EndpointGone);
+                deliveries[0].mark_published();
+                deliveries[1].mark_failed(FailureKind::EndpointGone);
                 ready(())
             }
             "order.lost" => silence(),
@@ -251,8 +265,7 @@ async fn what_the_queue_says_of_one_event_says_nothing_of_the_others() {
         }
     };
     let names = ["order.broken", "order.lost", "order.paid", "order.sent"];
-    let settings = FanOutSettings::default();
-    let played = play(&names, &caller(), settings, everybody, publishing).await;
+    let played = play(&names, &caller(), LimiterDown::Admit, everybody, publishing).await;
     assert_eq!(played.elapsed, TIMEOUT);
     let answers = played.answers.unwrap();
     let told: Vec<Vec<_>> = answers

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    Delivery, DeliveryPublisher, Event, FailureKind, Outcome, TriggerError, Verdict,
-};
+use nahook_core::admission::Verdict;
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome, TriggerError};
 use tokio::time::{Instant, sleep};
 
 use crate::ports::{Answer, Played, Ports, TIMEOUT, after, caller, silence, subscribers};
@@ -73,7 +72,7 @@ async fn a_deadline_of_the_callers_counts_from_when_it_was_drawn_up() {
 async fn a_publisher_that_ends_just_in_time_is_heard() {
     let ports = Ports::default().admits().finds(2);
     let ports = ports.publisher(|_, deliveries| {
-        deliveries.iter_mut().for_each(Delivery::published);
+        deliveries.iter_mut().for_each(Delivery::mark_published);
         after(ALMOST, ())
     });
     let played = ports.play(&caller()).await;
@@ -92,8 +91,8 @@ fn silent_after(resolve: fn(&mut [Delivery])) -> impl Fn(&Event, &mut [Delivery]
 async fn what_was_resolved_by_the_deadline_is_kept_and_the_rest_is_unconfirmed() {
     let ports = Ports::default().admits().finds(3);
     let ports = ports.publisher(silent_after(|deliveries| {
-        deliveries[0].published();
-        deliveries[2].failed(FailureKind::EndpointGone);
+        deliveries[0].mark_published();
+        deliveries[2].mark_failed(FailureKind::EndpointGone);
     }));
     let played = ports.play(&caller()).await;
     assert_eq!(played.elapsed, TIMEOUT);
@@ -123,7 +122,7 @@ async fn a_queue_that_refused_everything_before_the_deadline_may_be_tried_again(
     let ports = Ports::default().admits().finds(2);
     let ports = ports.publisher(silent_after(|deliveries| {
         for delivery in deliveries {
-            delivery.failed(FailureKind::QueueUnavailable);
+            delivery.mark_failed(FailureKind::QueueUnavailable);
         }
     }));
     assert!(ports.play(&caller()).await.is_late());
@@ -133,8 +132,8 @@ async fn a_queue_that_refused_everything_before_the_deadline_may_be_tried_again(
 async fn one_unclassified_failure_is_enough_for_a_receipt() {
     let ports = Ports::default().admits().finds(2);
     let ports = ports.publisher(silent_after(|deliveries| {
-        deliveries[0].failed(FailureKind::QueueUnavailable);
-        deliveries[1].failed(FailureKind::Internal);
+        deliveries[0].mark_failed(FailureKind::QueueUnavailable);
+        deliveries[1].mark_failed(FailureKind::Internal);
     }));
     let receipt = ports.play(&caller()).await.answer.unwrap();
     assert_eq!(receipt.failures().count(), 2);
@@ -154,7 +153,7 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if !self.committed {
             for delivery in &mut *self.deliveries {
-                delivery.failed(FailureKind::QueueUnavailable);
+                delivery.mark_failed(FailureKind::QueueUnavailable);
             }
         }
     }
@@ -170,7 +169,7 @@ impl DeliveryPublisher for Transactional {
         transaction
             .deliveries
             .iter_mut()
-            .for_each(Delivery::published);
+            .for_each(Delivery::mark_published);
         transaction.committed = true;
     }
 }

@@ -7,13 +7,13 @@ mod batches;
 #[cfg(test)]
 mod deadline;
 #[cfg(test)]
-mod direct;
-#[cfg(test)]
 mod own_timeout;
 #[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod ports;
+#[cfg(test)]
+mod send;
 #[cfg(test)]
 mod standing;
 #[cfg(test)]

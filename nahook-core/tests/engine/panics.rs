@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use nahook_core::admission::LimiterDown;
 use nahook_core::{
-    Delivery, DeliveryPublisher, Event, FailureKind, FanOutSettings, LimiterDown, Outcome,
-    StoreErrorKind, TriggerError,
+    Delivery, DeliveryPublisher, Event, FailureKind, Outcome, StoreErrorKind, TriggerError,
 };
 use tokio::time::sleep;
 
@@ -43,10 +43,7 @@ async fn a_limiter_that_panics_is_a_limiter_that_is_down() {
         assert_eq!(receipt.delivery_ids().count(), 1);
 
         let mut ports = Ports::default().limiter(move |_| moment.panicking());
-        ports.settings = FanOutSettings {
-            limiter_down: LimiterDown::Refuse,
-            ..FanOutSettings::default()
-        };
+        ports.limiter_down = LimiterDown::Refuse;
         let played = ports.play(&caller()).await;
         assert_eq!(played.calls, ["limiter"]);
         assert!(matches!(
@@ -77,8 +74,8 @@ async fn a_publisher_that_panics_keeps_what_it_resolved() {
     for moment in Moment::ALL {
         let ports = Ports::default().admits().finds(3);
         let ports = ports.publisher(move |_, deliveries| {
-            deliveries[0].published();
-            deliveries[1].failed(FailureKind::PayloadTooLarge);
+            deliveries[0].mark_published();
+            deliveries[1].mark_failed(FailureKind::PayloadTooLarge);
             moment.panicking()
         });
         let receipt = ports.play(&caller()).await.answer.unwrap();
@@ -99,7 +96,7 @@ struct BrokenGuard<'a>(&'a mut [Delivery]);
 
 impl Drop for BrokenGuard<'_> {
     fn drop(&mut self) {
-        self.0[1].failed(FailureKind::QueueUnavailable);
+        self.0[1].mark_failed(FailureKind::QueueUnavailable);
         panic!("planned");
     }
 }
@@ -108,7 +105,7 @@ struct BreaksWhenDropped;
 
 impl DeliveryPublisher for BreaksWhenDropped {
     async fn publish(&self, _: &Event, deliveries: &mut [Delivery]) {
-        deliveries[0].published();
+        deliveries[0].mark_published();
         let _guard = BrokenGuard(deliveries);
         std::future::pending::<()>().await;
     }

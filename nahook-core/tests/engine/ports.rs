@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mockall::mock;
+use nahook_core::admission::{Allowance, Caller, Grant, LimiterDown, Plan, Verdict};
+use nahook_core::id::{ApiKeyId, EndpointId, EventTypeId, WorkspaceId};
 use nahook_core::{
-    Allowance, ApiKeyId, Caller, Delivery, DeliveryPublisher, EndpointId, Event, EventTypeId,
-    EventTypeName, FanOut, FanOutScope, FanOutSettings, Grant, Metadata, NewEvent, Payload, Plan,
-    RateLimiter, Receipt, StoreError, Subscribers, SubscriptionStore, TriggerError, Verdict,
-    WorkspaceId,
+    Admission, Delivery, DeliveryPublisher, EndpointState, Event, EventTypeName, FanOut, Metadata,
+    NewEvent, Payload, RateLimiter, Receipt, Scope, StoreError, Subscribers, SubscriptionStore,
+    TriggerError,
 };
 use tokio::time::Instant;
 
@@ -20,8 +21,13 @@ mock! {
         fn subscribers(
             &self,
             event_type: &EventTypeName,
-            scope: &FanOutScope,
+            scope: &Scope,
         ) -> impl Future<Output = Result<Option<Subscribers>, StoreError>> + Send;
+        fn endpoint_states(
+            &self,
+            ids: &[EndpointId],
+            scope: &Scope,
+        ) -> impl Future<Output = Result<Vec<EndpointState>, StoreError>> + Send;
     }
 }
 
@@ -52,13 +58,13 @@ mock! {
 /// What a port answers with.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The three mocks, scripted, and the engine's settings.
+/// The three mocks, scripted, and what becomes of callers while the limiter is down.
 #[derive(Default)]
 pub(crate) struct Ports {
     limiter: Option<MockLimiter>,
     subscriptions: Option<MockSubscriptions>,
     publisher: Option<MockPublisher>,
-    pub(crate) settings: FanOutSettings,
+    pub(crate) limiter_down: LimiterDown,
     calls: Calls,
 }
 
@@ -104,7 +110,7 @@ impl Ports {
     /// The subscription store answers that, once.
     pub(crate) fn store(
         mut self,
-        answer: impl Fn(&EventTypeName, &FanOutScope) -> Answer<Result<Option<Subscribers>, StoreError>>
+        answer: impl Fn(&EventTypeName, &Scope) -> Answer<Result<Option<Subscribers>, StoreError>>
         + Send
         + 'static,
     ) -> Self {
@@ -145,7 +151,7 @@ impl Ports {
 
     pub(crate) fn publishes(self) -> Self {
         self.publisher(|_, deliveries| {
-            deliveries.iter_mut().for_each(Delivery::published);
+            deliveries.iter_mut().for_each(Delivery::mark_published);
             ready(())
         })
     }
@@ -183,7 +189,8 @@ impl Ports {
         deadline: Instant,
         caller: &Caller,
     ) -> Played {
-        let engine = FanOut::new(subscriptions, publisher, limiter).with_settings(self.settings);
+        let engine = Admission::new(FanOut::new(subscriptions, publisher), limiter)
+            .with_limiter_down(self.limiter_down);
         let began = Instant::now();
         let answer = engine.trigger_by(deadline, event(), caller).await;
         Played {

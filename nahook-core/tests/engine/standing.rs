@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{Allowance, Caller, FanOut, Plan, Rate, StoreError, Timestamp};
+use nahook_core::admission::{Allowance, Caller, Plan, Rate};
+use nahook_core::{Admission, FanOut, StoreError, Timestamp};
 use nahook_testkit::ManualClock;
 use tokio::time::Instant;
 
@@ -32,8 +33,8 @@ async fn told(
 ) -> (Allowance, Duration) {
     let mut limiter = MockLimiter::new();
     limiter.expect_peek().returning(peek);
-    let engine = FanOut::new(MockSubscriptions::new(), MockPublisher::new(), limiter)
-        .with_clock(ManualClock::starting_at(NOW));
+    let fan_out = FanOut::new(MockSubscriptions::new(), MockPublisher::new());
+    let engine = Admission::new(fan_out.with_clock(ManualClock::starting_at(NOW)), limiter);
     let began = Instant::now();
     let allowance = engine.standing_by(began + TIMEOUT, &limited()).await;
     (allowance, began.elapsed())

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::{
-    Caller, Delivery, EndpointId, EventTypeRef, FanOutScope, FanOutSettings, LimiterDown, Plan,
-    StoreError, TriggerError, Verdict,
-};
+use nahook_core::admission::{Caller, LimiterDown, Plan, Verdict};
+use nahook_core::id::EndpointId;
+use nahook_core::{Delivery, EventTypeRef, StoreError, TriggerError};
 
 use crate::ports::{Ports, caller, event, ready, subscribers};
 
@@ -24,7 +23,7 @@ async fn the_limiter_comes_before_the_look_up_and_the_look_up_before_the_publish
         })
         .store(|name, scope| {
             assert_eq!(*name, event().event_type);
-            assert_eq!(*scope, FanOutScope::try_from(&caller()).unwrap());
+            assert_eq!(*scope, caller().fan_out_scope().unwrap());
             ready(Ok(Some(subscribers(3))))
         })
         .publisher(|published, deliveries| {
@@ -37,7 +36,7 @@ async fn the_limiter_comes_before_the_look_up_and_the_look_up_before_the_publish
             };
             assert_eq!(published.event_type, Some(event_type));
             assert!(deliveries.iter().all(Delivery::may_be_queued));
-            deliveries.iter_mut().for_each(Delivery::published);
+            deliveries.iter_mut().for_each(Delivery::mark_published);
             ready(())
         })
         .play(&caller())
@@ -138,10 +137,7 @@ async fn a_limiter_that_is_down_is_passed_by_and_the_receipt_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_limiter_that_is_down_refuses_where_the_settings_say_so() {
     let mut ports = Ports::default().limiter(|_| ready(Err(out_of_reach())));
-    ports.settings = FanOutSettings {
-        limiter_down: LimiterDown::Refuse,
-        ..FanOutSettings::default()
-    };
+    ports.limiter_down = LimiterDown::Refuse;
     let played = ports.play(&caller()).await;
     assert_eq!(played.calls, ["limiter"]);
     assert!(matches!(

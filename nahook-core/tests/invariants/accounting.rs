@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nahook_core::{Delivery, DeliveryId};
+use nahook_core::Delivery;
+use nahook_core::id::DeliveryId;
 use nahook_testkit::{Answer, Fault};
 use proptest::prelude::*;
 use proptest::sample::Index;

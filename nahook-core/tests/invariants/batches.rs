@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
+use nahook_core::admission::{Caller, Plan, Rate};
+use nahook_core::id::{EndpointId, EventTypeId};
 use nahook_core::{
-    Allowance, Caller, DirectSend, EndpointId, EventTypeId, EventTypeName, FanOut, FanOutScope,
-    FanOutSettings, GcraLimiter, Grant, NewEvent, NewSend, Payload, Plan, Rate, RateLimiter,
-    SendError, StoreError, Subscribers, SubscriptionStore, Timestamp, TriggerError, Verdict,
+    Admission, EndpointState, EventTypeName, FanOut, GcraLimiter, NewEvent, NewSend, Payload,
+    Scope, SendError, StoreError, Subscribers, SubscriptionStore, TriggerError,
 };
 use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryQueue, LeaseRequest, WorkerId};
-use nahook_testkit::declare::{self, Workspace, caller, endpoint_id, idempotency_key};
+use nahook_testkit::declare::{
+    self, Workspace, caller, endpoint_id, idempotency_key, workspace_id,
+};
 use nahook_testkit::{FaultScript, FaultyPublisher, RecordingPublisher, SeededIds, TokioClock};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -32,7 +35,7 @@ impl SubscriptionStore for Types {
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        _: &FanOutScope,
+        _: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let name = event_type.as_str();
         self.0.lock().unwrap().push(name.to_owned());
@@ -41,6 +44,14 @@ impl SubscriptionStore for Types {
             event_type: EventTypeId::from_bits(number),
             endpoints: (0..number).map(EndpointId::from_bits).collect(),
         }))
+    }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        _: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        Ok(vec![EndpointState::Active; ids.len()])
     }
 }
 
@@ -64,8 +75,8 @@ fn limited(tokens: u32) -> Caller {
 async fn triggers(items: Vec<(usize, bool)>, tokens: u32, is_environment: bool) {
     let (types, queue) = (Types::default(), RecordingPublisher::default());
     let clock = Arc::new(TokioClock::default());
-    let engine = FanOut::new(types.clone(), queue.clone(), GcraLimiter::new(clock));
-    let engine = engine.with_ids(SeededIds::new(1));
+    let fan_out = FanOut::new(types.clone(), queue.clone()).with_ids(SeededIds::new(1));
+    let engine = Admission::new(fan_out, GcraLimiter::new(clock));
     let events = items
         .iter()
         .enumerate()
@@ -182,7 +193,8 @@ async fn sends(batches: Vec<Vec<Item>>, tokens: u32) {
     let manifest = declare::manifest([shop, theirs]);
     store.apply(&manifest, ApplyMode::Commit).await.unwrap();
     let limiter = GcraLimiter::new(Arc::<TokioClock>::clone(&clock));
-    let engine = DirectSend::new(store.clone(), store.clone(), limiter).with_clock(clock);
+    let fan_out = FanOut::new(store.clone(), store.clone()).with_clock(clock);
+    let engine = Admission::new(fan_out, limiter);
     let mut caller = limited(tokens);
     caller.environment = Some(declare::environment_id("ws_shop", "production"));
     let (mut left, mut originals, mut queued) = (tokens, HashMap::new(), HashMap::new());
@@ -254,51 +266,25 @@ async fn sends(batches: Vec<Vec<Item>>, tokens: u32) {
     }
 }
 
-/// Knows every endpoint, and its callers without limits.
+/// Knows every endpoint.
 #[derive(Clone, Copy)]
 struct Anything;
 
-#[async_trait::async_trait]
-impl nahook_core::EndpointDirectory for Anything {
-    async fn targets(
+impl SubscriptionStore for Anything {
+    async fn subscribers(
+        &self,
+        _: &EventTypeName,
+        _: &Scope,
+    ) -> Result<Option<Subscribers>, StoreError> {
+        Ok(None)
+    }
+
+    async fn endpoint_states(
         &self,
         ids: &[EndpointId],
-    ) -> Result<Vec<Option<Arc<nahook_core::EndpointTarget>>>, StoreError> {
-        let target = |id: &EndpointId| {
-            Some(Arc::new(nahook_core::EndpointTarget {
-                id: *id,
-                workspace: declare::workspace_id("ws_shop"),
-                environment: declare::environment_id("ws_shop", "production"),
-                url: String::new(),
-                kind: nahook_core::EndpointKind::Webhook,
-                secrets: Vec::new(),
-                auth: None,
-                is_active: true,
-                failing_since: None,
-            }))
-        };
-        Ok(ids.iter().map(target).collect())
-    }
-
-    async fn report(&self, _: &[nahook_core::HealthReport]) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
-impl RateLimiter for Anything {
-    async fn check(&self, _: &Caller) -> Result<Verdict, StoreError> {
-        Ok(Verdict::Admit)
-    }
-
-    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
-        Ok(Grant {
-            admitted: wanted,
-            refused: None,
-        })
-    }
-
-    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
-        Ok(Allowance::unlimited(Timestamp::default()))
+        _: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        Ok(vec![EndpointState::Active; ids.len()])
     }
 }
 
@@ -330,10 +316,7 @@ proptest! {
         let script = FaultScript::new(faults.clone());
         let script = if is_transaction { script.rolling_back() } else { script };
         let queue = FaultyPublisher::recording(script);
-        let engine = DirectSend::new(Anything, queue.clone(), Anything).with_settings(FanOutSettings {
-            timeout: Duration::from_millis(timeout),
-            ..FanOutSettings::default()
-        });
+        let engine = FanOut::new(Anything, queue.clone()).with_timeout(Duration::from_millis(timeout));
         let batch = (0..faults.len()).map(|number| NewSend {
             endpoint: endpoint_id(&format!("ep_{number}")),
             payload: payload(number, false),
@@ -341,7 +324,7 @@ proptest! {
         });
         let (answers, elapsed) = in_paused_time(async {
             let began = Instant::now();
-            let answers = engine.send_batch(batch.collect(), &caller("ws_shop", "key")).await;
+            let answers = engine.send_batch(batch.collect(), workspace_id("ws_shop")).await;
             let elapsed = began.elapsed();
             tokio::time::sleep(Duration::from_mins(1)).await;
             (answers, elapsed)

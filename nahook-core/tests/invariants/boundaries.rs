@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_core::{Delivery, FanOut, GcraLimiter, NewEvent, TriggerError};
+use nahook_core::{Admission, Delivery, FanOut, GcraLimiter, NewEvent, TriggerError};
 use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryLog, DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::{SeededIds, TokioClock};
@@ -40,8 +40,8 @@ async fn drained(store: &MemoryStore) -> Vec<nahook_queue::LeasedDelivery> {
 async fn play(mut world: World, triggers: Vec<Trigger>, switches: Vec<(Index, Index)>) {
     let store = MemoryStore::new(Arc::new(TokioClock::default()), Arc::new(SeededIds::new(0)));
     let limiter = GcraLimiter::new(Arc::new(TokioClock::default()));
-    let engine =
-        FanOut::new(store.clone(), store.clone(), limiter).with_clock(TokioClock::default());
+    let fan_out = FanOut::new(store.clone(), store.clone()).with_clock(TokioClock::default());
+    let engine = Admission::new(fan_out, limiter);
     let commit = |world: &World| world.manifest();
     store
         .apply(&commit(&world), ApplyMode::Commit)
@@ -71,7 +71,7 @@ async fn play(mut world: World, triggers: Vec<Trigger>, switches: Vec<(Index, In
 async fn reaches(
     world: &World,
     trigger: Trigger,
-    engine: &FanOut<MemoryStore, MemoryStore, GcraLimiter>,
+    engine: &Admission<MemoryStore, MemoryStore, GcraLimiter>,
     store: &MemoryStore,
 ) {
     let event = NewEvent {
@@ -125,8 +125,8 @@ proptest! {
         for (name, scope) in &ran.truth.looked_up {
             prop_assert!(case.reach != Reach::Endpoint);
             prop_assert_eq!(name, &event().event_type);
-            prop_assert_eq!(scope.workspace(), caller.workspace);
-            prop_assert_eq!(scope.environment(), caller.environment);
+            prop_assert_eq!(scope.workspace, caller.workspace);
+            prop_assert_eq!(scope.environment, caller.environment);
         }
         for checked in &ran.truth.checked {
             prop_assert_eq!(checked, &caller);

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use nahook_core::{FailureKind, LimiterDown};
+use nahook_core::FailureKind;
+use nahook_core::admission::LimiterDown;
 use nahook_testkit::{Answer, Fault, FaultScript, Order};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
-use nahook_core::{DeliveryId, EventTypeName, Metadata, NewEvent, Payload};
+use nahook_core::id::DeliveryId;
+use nahook_core::{EventTypeName, Metadata, NewEvent, Payload};
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 

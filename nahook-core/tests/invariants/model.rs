@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::{FailureKind, LimiterDown, Outcome};
+use nahook_core::admission::LimiterDown;
+use nahook_core::{FailureKind, Outcome};
 use nahook_testkit::{Answer, Fault};
 
 use crate::case::{Case, LimiterAnswer, Reach, StoreAnswer};
@@ -56,6 +57,7 @@ pub(crate) fn outcomes(case: &Case) -> Option<Vec<[Outcome; 2]>> {
     let outcomes: Vec<_> = faults.iter().map(outcome).collect();
     let may_be_queued = |outcome: &[Outcome; 2]| match outcome[0] {
         Outcome::Published => true,
+        Outcome::Replayed(_) => false,
         Outcome::Failed(kind) => kind.may_be_queued(),
     };
     let is_answer = faults.is_empty() || in_time || outcomes.iter().any(may_be_queued);

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nahook_core::admission::{Allowance, Caller, Grant, Plan, Verdict};
+use nahook_core::id::{ApiKeyId, EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
 use nahook_core::{
-    Allowance, ApiKeyId, Caller, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
-    DynSubscriptionStore, EndpointId, EnvironmentId, Event, EventTypeId, EventTypeName, FanOut,
-    FanOutScope, FanOutSettings, Grant, Metadata, NewEvent, Payload, Plan, RateLimiter, Receipt,
-    StoreError, Subscribers, SubscriptionStore, Timestamp, TriggerError, Verdict, WorkspaceId,
+    Admission, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
+    DynSubscriptionStore, EndpointState, Event, EventTypeName, FanOut, Metadata, NewEvent, Payload,
+    RateLimiter, Receipt, Scope, StoreError, Subscribers, SubscriptionStore, Timestamp,
+    TriggerError,
 };
 use nahook_testkit::{FaultyPublisher, HeldDelivery, RecordingPublisher, SeededIds, TokioClock};
 use tokio::time::{Instant, sleep};
@@ -28,7 +30,7 @@ pub(crate) struct Ran {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) checked: Vec<Caller>,
-    pub(crate) looked_up: Vec<(EventTypeName, FanOutScope)>,
+    pub(crate) looked_up: Vec<(EventTypeName, Scope)>,
     pub(crate) published: Vec<Event>,
     /// What the queue holds, whatever it said of it.
     pub(crate) held: Vec<HeldDelivery>,
@@ -42,9 +44,9 @@ pub(crate) struct Stage {
 }
 
 enum Engine {
-    Typed(Box<FanOut<ScriptedStore, ObservedPublisher, ScriptedLimiter>>),
+    Typed(Box<Admission<ScriptedStore, ObservedPublisher, ScriptedLimiter>>),
     Erased(
-        FanOut<
+        Admission<
             Arc<dyn DynSubscriptionStore>,
             Box<dyn DynDeliveryPublisher>,
             Arc<dyn DynRateLimiter>,
@@ -113,27 +115,13 @@ impl Stage {
             case: case.clone(),
             truth: Arc::clone(&truth),
         };
-        let settings = FanOutSettings {
-            timeout: Duration::from_millis(case.timeout),
-            limiter_down: case.limiter_down,
-        };
         let engine = if case.is_erased {
             let store: Arc<dyn DynSubscriptionStore> = Arc::new(store);
             let publisher: Box<dyn DynDeliveryPublisher> = Box::new(publisher);
             let limiter: Arc<dyn DynRateLimiter> = Arc::new(limiter);
-            Engine::Erased(
-                FanOut::new(store, publisher, limiter)
-                    .with_clock(TokioClock::default())
-                    .with_ids(SeededIds::new(case.seed))
-                    .with_settings(settings),
-            )
+            Engine::Erased(admission(case, store, publisher, limiter))
         } else {
-            Engine::Typed(Box::new(
-                FanOut::new(store, publisher, limiter)
-                    .with_clock(TokioClock::default())
-                    .with_ids(SeededIds::new(case.seed))
-                    .with_settings(settings),
-            ))
+            Engine::Typed(Box::new(admission(case, store, publisher, limiter)))
         };
         Self {
             engine,
@@ -162,6 +150,19 @@ impl Stage {
             ..self.truth.lock().unwrap().clone()
         }
     }
+}
+
+fn admission<S, P, L>(case: &Case, store: S, publisher: P, limiter: L) -> Admission<S, P, L>
+where
+    S: SubscriptionStore,
+    P: DeliveryPublisher,
+    L: RateLimiter,
+{
+    let fan_out = FanOut::new(store, publisher)
+        .with_clock(TokioClock::default())
+        .with_ids(SeededIds::new(case.seed))
+        .with_timeout(Duration::from_millis(case.timeout));
+    Admission::new(fan_out, limiter).with_limiter_down(case.limiter_down)
 }
 
 impl RateLimiter for ScriptedLimiter {
@@ -208,7 +209,7 @@ impl SubscriptionStore for ScriptedStore {
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let look_up = (event_type.clone(), *scope);
         self.truth.lock().unwrap().looked_up.push(look_up);
@@ -223,6 +224,14 @@ impl SubscriptionStore for ScriptedStore {
             StoreAnswer::Panic => panic!("planned"),
             StoreAnswer::Silence => std::future::pending().await,
         }
+    }
+
+    async fn endpoint_states(
+        &self,
+        _: &[EndpointId],
+        _: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        unreachable!("nothing is sent to single endpoints")
     }
 }
 

@@ -1,7 +1,9 @@
 //! Several workspaces that use the same names, in a real store.
 
 use nahook_control::{EndpointSpec, EnvironmentSpec, EventTypeSpec, Manifest, WorkspaceSpec};
-use nahook_core::{ApiKeyId, Caller, EndpointId, EnvironmentId, EventTypeName, Plan, WorkspaceId};
+use nahook_core::EventTypeName;
+use nahook_core::admission::{Caller, Plan};
+use nahook_core::id::{ApiKeyId, EndpointId, EnvironmentId, WorkspaceId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;

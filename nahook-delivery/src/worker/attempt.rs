@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::{Clock, EndpointKind, EndpointTarget, HealthState, IdSource, Timestamp};
+use nahook_control::{EndpointKind, EndpointTarget, HealthState};
+use nahook_core::{Clock, IdSource, Timestamp};
 use nahook_queue::{Attempt, LeasedDelivery, Next};
 use tokio::time::{Instant, timeout};
 

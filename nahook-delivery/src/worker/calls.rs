@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use nahook_core::{EndpointDirectory, EndpointId, EndpointTarget, StoreError, StoreErrorKind};
+use nahook_control::{EndpointDirectory, EndpointTarget};
+use nahook_core::id::EndpointId;
+use nahook_core::{StoreError, StoreErrorKind};
 
 use super::contain::contain;
 use super::observe;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
-use nahook_core::EndpointId;
+use nahook_core::id::EndpointId;
 use tokio::time::Instant;
 
 use super::settings::WorkerSettings;

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use nahook_core::{EndpointId, HealthReport, HealthState, StoreError};
+use nahook_control::{HealthReport, HealthState};
+use nahook_core::StoreError;
+use nahook_core::id::EndpointId;
 use tokio::time::Instant;
 
 use super::observe;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{EndpointDirectory, EndpointTarget, StoreError, Timestamp};
+use nahook_control::{EndpointDirectory, EndpointTarget};
+use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{DeliveryQueue, LeaseBatch, LeaseRequest, Next};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use nahook_core::DeliveryId;
+use nahook_core::id::DeliveryId;
 use nahook_queue::{Lease, LeasedDelivery};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;

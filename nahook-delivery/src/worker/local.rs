@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use foldhash::HashMap;
-use nahook_core::EndpointId;
+use nahook_core::id::EndpointId;
 use tokio::time::Instant;
 
 use super::observe;

@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use nahook_core::{Clock, EndpointDirectory, IdSource, RandomIds, SystemClock};
+use nahook_control::EndpointDirectory;
+use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 use nahook_queue::DeliveryQueue;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::runtime::Handle;

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nahook_core::{DeliveryId, EndpointId};
+use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{LeasedDelivery, Next};
 
 use super::attempt::Attempted;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nahook_core::EndpointDirectory;
+use nahook_control::EndpointDirectory;
 use nahook_queue::{Attempt, DeliveryQueue, Next, Settlement};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};

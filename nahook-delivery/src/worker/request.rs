@@ -9,7 +9,9 @@ use bytes::BytesMut;
 use foldhash::HashMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
-use nahook_core::{BasicAuth, EndpointId, EndpointKind, EndpointTarget, SecretText, Timestamp};
+use nahook_control::{BasicAuth, EndpointKind, EndpointTarget, SecretText};
+use nahook_core::Timestamp;
+use nahook_core::id::EndpointId;
 use nahook_queue::LeasedDelivery;
 
 use crate::signature::Signer;
@@ -155,7 +157,8 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{DeliveryId, EndpointId, EnvironmentId, MessageId, Payload, WorkspaceId};
+    use nahook_core::Payload;
+    use nahook_core::id::{DeliveryId, EndpointId, EnvironmentId, MessageId, WorkspaceId};
 
     use nahook_queue::{Lease, LeaseToken};
 

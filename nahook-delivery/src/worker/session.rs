@@ -7,7 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{EndpointDirectory, EndpointId, HealthReport, StoreError};
+use nahook_control::{EndpointDirectory, HealthReport};
+use nahook_core::StoreError;
+use nahook_core::id::EndpointId;
 use nahook_queue::{
     Attempt, DeliveryQueue, Lease, LeaseBatch, Next, Settled, Settlement, WorkerId,
 };

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nahook_core::{Clock, EndpointId};
+use nahook_core::Clock;
+use nahook_core::id::EndpointId;
 use nahook_delivery::WorkerSettings;
 use nahook_queue::DeliveryStatus;
 use tokio::time::{Instant, sleep};

@@ -1,7 +1,7 @@
 //! A change of an endpoint holds for its next request.
 
 use nahook_control::EndpointSpec;
-use nahook_core::EndpointId;
+use nahook_core::id::EndpointId;
 use nahook_delivery::{Signer, WorkerSettings};
 use nahook_queue::DeliveryStatus;
 

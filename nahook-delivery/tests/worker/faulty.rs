@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nahook_core::{EndpointDirectory, EndpointId, EndpointTarget, HealthReport, StoreError};
+use nahook_control::{EndpointDirectory, EndpointTarget, HealthReport};
+use nahook_core::StoreError;
+use nahook_core::id::EndpointId;
 use nahook_memory::MemoryStore;
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use nahook_control::EndpointSpec;
-use nahook_core::{Clock, EndpointDirectory, EndpointId, EndpointKind, HealthReport, HealthState};
+use nahook_control::{EndpointDirectory, EndpointKind, EndpointSpec, HealthReport, HealthState};
+use nahook_core::Clock;
+use nahook_core::id::EndpointId;
 use nahook_delivery::{RetryAfter, RetrySchedule, Signer, TransportError, WorkerSettings};
 use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;

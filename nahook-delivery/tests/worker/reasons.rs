@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    DeliveryId, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
-    StoreError,
-};
+use nahook_control::{EndpointDirectory, EndpointTarget, HealthReport, HealthState};
+use nahook_core::StoreError;
+use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_delivery::{RetrySchedule, WorkerSettings};
 use nahook_queue::DeliveryStatus;
 use tokio::time::sleep;

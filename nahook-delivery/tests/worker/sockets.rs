@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use nahook_control::{ApplyMode, Catalog, EndpointSpec, Manifest, WorkspaceSpec};
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
-    Clock, Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, EventTypeId, EventTypeName,
-    IdSource, MessageId, Metadata, NewEvent, Payload, RandomIds, SystemClock, WorkspaceId,
+    Clock, Delivery, DeliveryPublisher, Event, EventTypeName, IdSource, Metadata, NewEvent,
+    Payload, RandomIds, SystemClock,
 };
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, Worker};
 use nahook_memory::MemoryStore;
@@ -270,7 +271,7 @@ async fn receivers_that_hang_fail_close_or_never_end_cost_seventeen_healthy_ones
 
 #[tokio::test]
 async fn a_back_end_chosen_at_run_time_works_as_well() {
-    use nahook_core::EndpointDirectory;
+    use nahook_control::EndpointDirectory;
 
     use nahook_queue::DeliveryQueue;
     let (address, mut arrivals) = taking().await;

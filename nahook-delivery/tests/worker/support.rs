@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use nahook_control::{ApplyMode, Catalog, EndpointSpec, Manifest, WorkspaceSpec};
+use nahook_control::{
+    ApplyMode, Catalog, EndpointDirectory, EndpointSpec, EndpointTarget, Manifest, WorkspaceSpec,
+};
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
-    Clock, Delivery, DeliveryId, DeliveryPublisher, EndpointDirectory, EndpointId, EndpointTarget,
-    Event, EventTypeId, EventTypeName, IdSource, MessageId, Metadata, NewEvent, Payload, RandomIds,
-    WorkspaceId,
+    Clock, Delivery, DeliveryPublisher, Event, EventTypeName, IdSource, Metadata, NewEvent,
+    Payload, RandomIds,
 };
 use nahook_delivery::{
     OutboundRequest, OutboundResponse, RetryAfter, Transport, TransportError, Worker, WorkerReport,

@@ -2,7 +2,8 @@
 
 use axum::http::{HeaderMap, header};
 use nahook_control::{API_KEY_PREFIX, KeyEntry, KeyHash, KeyStore};
-use nahook_core::{Caller, Causes};
+use nahook_core::Causes;
+use nahook_core::admission::Caller;
 
 use crate::ApiError;
 

@@ -5,7 +5,7 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use nahook_core::{Allowance, Caller};
+use nahook_core::admission::{Allowance, Caller};
 use tokio::time::{Instant, timeout_at};
 
 use super::Ingestion;
@@ -37,7 +37,7 @@ impl<'a> Call<'a> {
         let (head, body) = request.into_parts();
         Self {
             ingestion,
-            deadline: report.arrived() + ingestion.engine.settings().timeout,
+            deadline: report.arrived() + ingestion.engine.fan_out().timeout(),
             report,
             body: Unread::new(body, &head.headers),
             headers: head.headers,

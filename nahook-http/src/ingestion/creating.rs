@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use nahook_control::{Catalog, CatalogError};
-use nahook_core::{EventTypeName, FanOutScope, StoreError, Subscribers, SubscriptionStore};
+use nahook_core::id::EndpointId;
+use nahook_core::{
+    EndpointState, EventTypeName, Scope, StoreError, Subscribers, SubscriptionStore,
+};
 
 /// A subscription store in which every event type exists: an unknown one is created, with no subscribers yet.
 ///
@@ -29,12 +32,12 @@ impl<S: SubscriptionStore, C: Catalog> SubscriptionStore for CreatingSubscriptio
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         if let Some(known) = self.subscriptions.subscribers(event_type, scope).await? {
             return Ok(Some(known));
         }
-        let workspace = scope.workspace();
+        let workspace = scope.workspace;
         match self.catalog.ensure_event_type(event_type, &workspace).await {
             Ok(event_type) => Ok(Some(Subscribers {
                 event_type,
@@ -43,5 +46,13 @@ impl<S: SubscriptionStore, C: Catalog> SubscriptionStore for CreatingSubscriptio
             Err(CatalogError::Store(error)) => Err(error),
             Err(other) => Err(StoreError::internal(other)),
         }
+    }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        self.subscriptions.endpoint_states(ids, scope).await
     }
 }

@@ -15,10 +15,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::post;
 use nahook_control::KeyStore;
-use nahook_core::{
-    DirectSend, DynDeliveryPublisher, DynDirectPublisher, DynRateLimiter, DynSubscriptionStore,
-    EndpointDirectory, FanOut,
-};
+use nahook_core::{Admission, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore};
 
 pub(crate) use self::authenticate::bearer;
 pub(crate) use self::body::{ReadError, Unread};
@@ -28,19 +25,17 @@ use self::send::{ENDPOINT, send, send_batch};
 use self::trigger::{EVENT_TYPE, trigger, trigger_batch};
 use crate::{EdgeLayer, method_not_allowed};
 
-/// The engine over back ends that are chosen at run time.
-pub type IngestionEngine =
-    FanOut<Arc<dyn DynSubscriptionStore>, Arc<dyn DynDeliveryPublisher>, Arc<dyn DynRateLimiter>>;
-
-/// Its sibling for single endpoints, likewise.
-pub type SendEngine =
-    DirectSend<Arc<dyn EndpointDirectory>, Arc<dyn DynDirectPublisher>, Arc<dyn DynRateLimiter>>;
+/// The engine and the limits of its callers, over back ends that are chosen at run time.
+pub type IngestionEngine = Admission<
+    Arc<dyn DynSubscriptionStore>,
+    Arc<dyn DynDeliveryPublisher>,
+    Arc<dyn DynRateLimiter>,
+>;
 
 /// Dependencies of the routes; a clone is a handle.
 #[derive(Clone)]
 pub struct Ingestion {
     engine: Arc<IngestionEngine>,
-    sends: Arc<SendEngine>,
     keys: Arc<dyn KeyStore>,
     settings: IngestionSettings,
 }
@@ -66,16 +61,11 @@ impl Default for IngestionSettings {
 }
 
 impl Ingestion {
-    /// Routes over these engines and these keys, with the default settings. The time-out of `engine` counts from a request's
-    /// arrival, for all routes; its rate limiter is the one that answers show.
-    pub fn new(
-        engine: Arc<IngestionEngine>,
-        sends: Arc<SendEngine>,
-        keys: Arc<dyn KeyStore>,
-    ) -> Self {
+    /// Routes over this engine and these keys, with the default settings. The timeout of the engine counts from a request's
+    /// arrival.
+    pub fn new(engine: Arc<IngestionEngine>, keys: Arc<dyn KeyStore>) -> Self {
         Self {
             engine,
-            sends,
             keys,
             settings: IngestionSettings::default(),
         }

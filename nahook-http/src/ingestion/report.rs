@@ -1,7 +1,9 @@
 //! Reports an ingestion request to operators: one line, and the metrics.
 
 use axum::http::StatusCode;
-use nahook_core::{Caller, EndpointId, EventTypeName, MessageId, Receipt, Sent};
+use nahook_core::admission::Caller;
+use nahook_core::id::{EndpointId, MessageId};
+use nahook_core::{EventTypeName, Receipt, Sent};
 use tokio::time::Instant;
 
 use super::items::Items;

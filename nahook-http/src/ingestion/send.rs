@@ -6,7 +6,8 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use nahook_core::{Causes, EndpointId, NewSend, SendError};
+use nahook_core::id::EndpointId;
+use nahook_core::{Causes, NewSend, SendError};
 
 use super::Ingestion;
 use super::call::{Call, parameter};
@@ -61,7 +62,7 @@ impl Call<'_> {
             payload: body.payload,
             idempotency_key: body.idempotency_key,
         };
-        let engine = &self.ingestion.sends;
+        let engine = &self.ingestion.engine;
         let sent = engine.send_by(self.deadline, asked, &caller).await;
         let sent = sent.map_err(|error| refused(&error))?;
         self.report.sent(&sent);
@@ -91,7 +92,7 @@ impl Call<'_> {
                 Err(error) => items.refused(place, error.into()),
             }
         }
-        let engine = &self.ingestion.sends;
+        let engine = &self.ingestion.engine;
         let answers = engine.send_batch_by(self.deadline, sends, &caller).await;
         for (place, answer) in places.into_iter().zip(answers) {
             match answer {

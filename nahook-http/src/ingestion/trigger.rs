@@ -6,7 +6,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use nahook_core::{Causes, EventTypeName, FanOutScope, NewEvent, TriggerError};
+use nahook_core::{Causes, EventTypeName, NewEvent, TriggerError};
 
 use super::Ingestion;
 use super::call::{Call, parameter};
@@ -51,7 +51,9 @@ impl Call<'_> {
     /// The steps, in the contract's order of checks.
     async fn trigger(&mut self, name: Option<&str>) -> Result<(StatusCode, Vec<u8>), ApiError> {
         let caller = self.authenticate().await?;
-        FanOutScope::try_from(&caller).map_err(|_| ApiError::invalid_api_key())?;
+        caller
+            .fan_out_scope()
+            .map_err(|_| ApiError::invalid_api_key())?;
         let event_type = parse_name(name)?;
         self.report.event_type(&event_type);
         let json = self.read(&caller, 1).await?;
@@ -73,7 +75,9 @@ impl Call<'_> {
 
     async fn trigger_batch(&mut self) -> Result<(StatusCode, Vec<u8>), ApiError> {
         let caller = self.authenticate().await?;
-        FanOutScope::try_from(&caller).map_err(|_| ApiError::invalid_api_key())?;
+        caller
+            .fan_out_scope()
+            .map_err(|_| ApiError::invalid_api_key())?;
         let json = self.read(&caller, ITEMS_MAX).await?;
         let raw = parse_batch(&json)?;
         let (mut items, mut events, mut places) = (Items::new(raw.len()), Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{KeyStore, Management, ManagementStore};
-use nahook_core::{Clock, DynDirectPublisher, EndpointDirectory, SystemClock, Timestamp};
+use nahook_core::{Clock, DynDeliveryPublisher, DynSubscriptionStore, SystemClock, Timestamp};
 use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
 
 use super::lists::Lists;
@@ -13,20 +13,20 @@ use super::lists::Lists;
 /// The back end of the management routes, port by port.
 #[derive(Clone)]
 pub struct ManagementPorts {
-    /// The way to the queue for test events.
-    pub direct: Arc<dyn DynDirectPublisher>,
-    /// Endpoints that test events can be sent to.
-    pub endpoints: Arc<dyn EndpointDirectory>,
     /// Holders of tokens.
     pub keys: Arc<dyn KeyStore>,
     /// History of deliveries.
     pub log: Arc<dyn DeliveryLog>,
+    /// The queue of test events.
+    pub publisher: Arc<dyn DynDeliveryPublisher>,
     /// Deliveries that can be queued again.
     pub redelivery: Arc<dyn Redelivery>,
     /// Lists of deliveries.
     pub search: Arc<dyn DeliverySearch>,
     /// Records that are managed.
     pub store: Arc<dyn ManagementStore>,
+    /// Endpoints that test events can be sent to.
+    pub subscriptions: Arc<dyn DynSubscriptionStore>,
 }
 
 impl fmt::Debug for ManagementPorts {

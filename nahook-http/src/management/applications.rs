@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use nahook_control::rules::application::MAX_ENDPOINTS;
 use nahook_control::{ApplicationPatch, ApplicationRecord};
-use nahook_core::ApplicationId;
+use nahook_core::id::ApplicationId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

@@ -1,6 +1,6 @@
 //! `/deliveries/{deliveryId}/attempts`.
 
-use nahook_core::DeliveryId;
+use nahook_core::id::DeliveryId;
 use nahook_queue::{AttemptRecord, DeliveryLog as _};
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse as _, Response};
 use nahook_control::{
     Actor, KeyEntry, KeyHash, KeyStore as _, MANAGEMENT_TOKEN_PREFIX, ManagementStore as _, Select,
 };
-use nahook_core::{Causes, ManagementTokenId, WorkspaceId};
+use nahook_core::Causes;
+use nahook_core::id::{ManagementTokenId, WorkspaceId};
 use tokio::time::{Instant, timeout_at};
 
 use super::ManagementApi;

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nahook_core::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_queue::DeliveryStatus;
 use sha2::{Digest as _, Sha256};
 
@@ -54,7 +54,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::MessageId;
+    use nahook_core::id::MessageId;
     use proptest::prelude::*;
 
     use super::*;

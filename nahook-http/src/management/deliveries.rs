@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nahook_control::ManagementError;
-use nahook_core::{DeliveryId, EndpointId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{
     DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _, DeliveryStatus,
 };

@@ -1,7 +1,7 @@
 //! Dry runs for operators: the endpoints that would get an event.
 
 use nahook_control::WouldBe;
-use nahook_core::{EndpointId, EventTypeId};
+use nahook_core::id::{EndpointId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use nahook_control::{EndpointPatch, EndpointRecord, NewEndpoint};
-use nahook_core::{ApplicationId, EndpointKind, EnvironmentId, SecretText};
+use nahook_control::{EndpointKind, EndpointPatch, EndpointRecord, NewEndpoint, SecretText};
+use nahook_core::id::{ApplicationId, EnvironmentId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;

@@ -1,6 +1,6 @@
 //! `/endpoints`.
 
-use nahook_core::EndpointId;
+use nahook_core::id::EndpointId;
 
 use super::answer::{Found, Gone, Listed, Made};
 use super::body::NoBody;

@@ -1,7 +1,7 @@
 //! `/environments`.
 
 use nahook_control::EnvironmentRecord;
-use nahook_core::EnvironmentId;
+use nahook_core::id::EnvironmentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

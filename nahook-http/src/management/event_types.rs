@@ -5,7 +5,8 @@
 )]
 
 use nahook_control::EventTypeView;
-use nahook_core::{EventTypeId, EventTypeName};
+use nahook_core::EventTypeName;
+use nahook_core::id::EventTypeId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

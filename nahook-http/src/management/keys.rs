@@ -1,7 +1,7 @@
 //! `/api-keys`: ingestion keys, for operators.
 
 use nahook_control::{ApiKeyRecord, KeyState, NewApiKey};
-use nahook_core::ApiKeyId;
+use nahook_core::id::ApiKeyId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use nahook_core::{
+use nahook_core::id::{
     ApiKeyId, ApplicationId, DeliveryId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId,
     WorkspaceId,
 };

@@ -2,7 +2,7 @@
 
 use nahook_control::rules::portal_session;
 use nahook_control::{NewPortalSession, PortalRole};
-use nahook_core::ApplicationId;
+use nahook_core::id::ApplicationId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, EndpointId};
+use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{Redelivered, Redelivery as _, RedeliveryRequest};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;

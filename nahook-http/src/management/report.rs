@@ -1,6 +1,6 @@
 //! Reports a management request to operators: one line, and a metric.
 
-use nahook_core::ManagementTokenId;
+use nahook_core::id::ManagementTokenId;
 
 use crate::RequestContext;
 use crate::metric::{self, Route};

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::routing::{MethodFilter, on};
-use nahook_core::WorkspaceId;
+use nahook_core::id::WorkspaceId;
 use serde_json::Value;
 use utoipa::ToSchema;
 

@@ -2,7 +2,7 @@
 
 use nahook_control::SubscriptionView;
 use nahook_control::rules::{Given, subscription};
-use nahook_core::{EndpointId, EventTypeId};
+use nahook_core::id::{EndpointId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use nahook_core::{
-    Allowance, ApiKeyId, Caller, Clock, DirectSend, EndpointId, Grant, NewSend, Payload, Plan,
-    RateLimiter, StoreError, Verdict,
-};
+use nahook_core::id::EndpointId;
+use nahook_core::{FanOut, NewSend, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -64,46 +62,19 @@ async fn send_test_event(
     let payload = given.map_or(SAMPLE, RawValue::get).to_owned();
     let payload =
         Payload::new(payload).map_err(|_| ApiError::validation("payload must be a JSON object"))?;
-    let caller = Caller {
-        // No key sends it. What tells keys apart is their rate, and here is none.
-        key: ApiKeyId::from_bits(0),
-        workspace: call.workspace,
-        environment: None,
-        endpoint: None,
-        plan: Plan::default(),
-    };
     let ports = &call.api.ports;
-    let (endpoints, direct) = (Arc::clone(&ports.endpoints), Arc::clone(&ports.direct));
-    let clock = Arc::clone(&call.api.clock);
-    let engine = DirectSend::new(endpoints, direct, Unlimited(Arc::clone(&clock)));
+    // No limits: a test by hand does not spend what the workspace's events need.
+    let subscriptions = Arc::clone(&ports.subscriptions);
+    let fan_out = FanOut::new(subscriptions, Arc::clone(&ports.publisher));
     let asked = NewSend {
         endpoint: call.path,
         payload,
         idempotency_key: None,
     };
-    let sent = engine.with_clock(clock).send(asked, &caller).await;
+    let fan_out = fan_out.with_clock(Arc::clone(&call.api.clock));
+    let sent = fan_out.send(asked, call.workspace).await;
     let sent = sent.map_err(|error| refused(&error))?;
     Ok(Accepted(TestEventSent {
         delivery_id: sent.delivery.to_string(),
     }))
-}
-
-/// Lets everybody in: a test by hand does not spend what the workspace's events need.
-struct Unlimited(Arc<dyn Clock>);
-
-impl RateLimiter for Unlimited {
-    async fn check(&self, _: &Caller) -> Result<Verdict, StoreError> {
-        Ok(Verdict::Admit)
-    }
-
-    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
-        Ok(Grant {
-            admitted: wanted,
-            refused: None,
-        })
-    }
-
-    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
-        Ok(Allowance::unlimited(self.0.now()))
-    }
 }

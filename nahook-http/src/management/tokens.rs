@@ -1,7 +1,7 @@
 //! `/management-tokens`, for operators.
 
 use nahook_control::{KeyState, ManagementTokenRecord};
-use nahook_core::ManagementTokenId;
+use nahook_core::id::ManagementTokenId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,6 +1,6 @@
 //! `/environments/{environmentId}/event-types`: what each environment publishes.
 
-use nahook_core::{EnvironmentId, EventTypeId};
+use nahook_core::id::{EnvironmentId, EventTypeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,7 +1,8 @@
 //! The bodies of batches.
 
 use bytes::Bytes;
-use nahook_core::{EndpointId, EventTypeName};
+use nahook_core::EventTypeName;
+use nahook_core::id::EndpointId;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nahook_control::{ApplyMode, Catalog as _};
-use nahook_core::{DeliveryId, Event, StoreErrorKind, Timestamp};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Event, StoreErrorKind, Timestamp};
 use nahook_memory::MemoryStore;
 use nahook_queue::{Attempt, DeliveryLog as _, DeliveryStatus, LogEntry, Standing};
 use nahook_testkit::declare::{self, Workspace, nth_endpoint_id, workspace_id};

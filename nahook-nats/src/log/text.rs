@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nahook_core::{MessageId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::MessageId;
 use nahook_queue::{Attempt, LogEntry, Standing};
 use serde::{Deserialize, Serialize};
 

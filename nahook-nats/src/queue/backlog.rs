@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use nahook_core::{DeliveryId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::DeliveryId;
 
 /// Deliveries of one endpoint that nobody has leased, ordered by due time.
 #[derive(Default)]

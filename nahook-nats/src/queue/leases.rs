@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, EndpointId, MessageId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::{DeliveryId, EndpointId, MessageId};
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, LeasedDelivery, WorkerId};
 
 use super::backlog::Backlog;

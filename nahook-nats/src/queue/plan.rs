@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use nahook_core::{DeliveryId, EndpointId, Event, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Event, Timestamp};
 use nahook_queue::{Attempt, Lease, LogEntry, Next, Standing};
 
 use super::progress::RecordKey;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_nats::header::{NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
 use bytes::Bytes;
-use nahook_core::{Event, MessageId, Timestamp};
+use nahook_core::id::MessageId;
+use nahook_core::{Event, Timestamp};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_nats::Subject;
-use nahook_core::{DeliveryId, EndpointId, Event, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Event, Timestamp};
 use nahook_queue::{LeaseToken, WorkerId};
 use tokio::time::Instant;
 

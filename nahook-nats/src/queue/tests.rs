@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
-use nahook_core::{DeliveryId, Event, Timestamp};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Event, Timestamp};
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 use nahook_testkit::declare::{self, nth_endpoint_id};
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use nahook_core::{DeliveryId, EndpointId, Event, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Event, Timestamp};
 
 /// Version of the format that is written, and the newest that is read.
 pub(crate) const FORMAT: u32 = 1;

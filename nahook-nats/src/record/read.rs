@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
-    DeliveryId, EndpointId, Event, EventTypeId, EventTypeName, EventTypeRef, IdempotencyKey,
-    MessageId, Metadata, Payload, Timestamp, WorkspaceId,
+    Event, EventTypeName, EventTypeRef, IdempotencyKey, Metadata, Payload, Timestamp,
 };
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};

@@ -39,7 +39,8 @@ mod tests {
     use std::iter::repeat_n;
 
     use async_nats::header::{NATS_MESSAGE_ID, NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
-    use nahook_core::{DeliveryId, EndpointId, EventTypeId, EventTypeName, Timestamp, WorkspaceId};
+    use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, WorkspaceId};
+    use nahook_core::{EventTypeName, Timestamp};
     use nahook_testkit::declare;
 
     use super::super::{Item, body, headers, part_of};

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nahook_core::{DeliveryId, Event, Timestamp};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Event, Timestamp};
 use nahook_testkit::declare;
 
 use super::*;

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::ops::Range;
 
-use nahook_core::{Event, EventTypeName, EventTypeRef, MessageId, WorkspaceId};
+use nahook_core::id::{MessageId, WorkspaceId};
+use nahook_core::{Event, EventTypeName, EventTypeRef};
 
 use super::entry::{FORMAT, Item};
 

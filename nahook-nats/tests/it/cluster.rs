@@ -159,7 +159,7 @@ async fn publish_until_taken(nats: &Nats, first: u64) -> Vec<Delivery> {
     panic!("nothing is published any more: {:?}", outcomes(&all));
 }
 
-fn slots_that_are(slots: &[Delivery], kind: &str) -> Vec<nahook_core::DeliveryId> {
+fn slots_that_are(slots: &[Delivery], kind: &str) -> Vec<nahook_core::id::DeliveryId> {
     let outcomes = outcomes(slots);
     let those = slots
         .iter()

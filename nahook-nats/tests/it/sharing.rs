@@ -192,7 +192,7 @@ fn a_late_process_gets_its_share() {
     });
 }
 
-async fn work(nats: &Nats, max: usize) -> Vec<nahook_core::DeliveryId> {
+async fn work(nats: &Nats, max: usize) -> Vec<nahook_core::id::DeliveryId> {
     let leased = nats.queue.lease(&request(1, max)).await.unwrap().deliveries;
     settle(&nats.queue, &leased, Next::Delivered).await;
     ids(&leased)

@@ -5,7 +5,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog as _};
-use nahook_core::{Clock as _, DeliveryId, Outcome, SystemClock};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Clock as _, Outcome, SystemClock};
 use nahook_memory::MemoryStore;
 use nahook_nats::{Nats, NatsSettings, connect};
 use nahook_queue::{DeliveryLog as _, DeliveryQueue as _, DeliveryStatus, Next};

@@ -12,7 +12,8 @@ use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
     KeyState, ManagementError, Manifest, Record, Verb, WorkspaceRecord,
 };
-use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
+use nahook_core::id::{ApiKeyId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::{EventTypeName, StoreError};
 
 use crate::error::PgError;
 use crate::lender::Lent;

@@ -1,11 +1,11 @@
 //! Reading what exists.
 
 use nahook_control::{
-    ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord,
-    ManagementTokenRecord, PublicationRecord, RetiredSecret, Snapshot, SubscriptionRecord,
-    WorkspaceRecord,
+    ApiKeyRecord, ApplicationRecord, BasicAuth, EndpointRecord, EnvironmentRecord, EventTypeRecord,
+    ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, Snapshot,
+    SubscriptionRecord, WorkspaceRecord,
 };
-use nahook_core::{BasicAuth, SecretText, WorkspaceId};
+use nahook_core::id::WorkspaceId;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 

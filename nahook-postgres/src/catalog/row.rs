@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_control::{KeyHash, KeyState, PortalRole};
-use nahook_core::{EndpointKind, Plan, Rate};
+use nahook_control::{EndpointKind, KeyHash, KeyState, PortalRole};
+use nahook_core::admission::{Plan, Rate};
 use tokio_postgres::Row;
 
 use crate::error::PgError;

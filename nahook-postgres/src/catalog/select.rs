@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use nahook_control::{Select, Snapshot};
-use nahook_core::WorkspaceId;
+use nahook_core::id::WorkspaceId;
 use tokio_postgres::Row;
 
 use super::columns;

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nahook_core::{EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
+use nahook_core::id::{MessageId, WorkspaceId};
+use nahook_core::{EventTypeName, Payload, Timestamp};
 
 use crate::error::PgError;
 use crate::lender::Lent;

@@ -6,7 +6,8 @@ mod events;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nahook_core::{DeliveryId, EndpointId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
 
 pub(crate) use self::events::EventFields;

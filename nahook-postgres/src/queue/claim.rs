@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use nahook_core::{DeliveryId, EndpointId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 

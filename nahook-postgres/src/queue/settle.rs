@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, MessageId};
+use nahook_core::id::{DeliveryId, MessageId};
 use nahook_queue::{Lease, LeaseToken, Next, Settled, Settlement};
 
 use crate::error::PgError;

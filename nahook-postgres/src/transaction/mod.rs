@@ -7,10 +7,10 @@ mod sqlx;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_core::id::EndpointId;
 use nahook_core::{
-    Allowance, Caller, Delivery, DeliveryPublisher, EndpointId, Event, FailureKind, FanOut,
-    FanOutSettings, Grant, NewEvent, Outcome, RateLimiter, Receipt, StoreError, Timestamp,
-    TriggerError, Verdict,
+    Delivery, DeliveryPublisher, Event, FailureKind, FanOut, NewEvent, Outcome, Receipt, Scope,
+    TriggerError,
 };
 use tokio::sync::Mutex;
 
@@ -35,8 +35,8 @@ impl PostgresStore {
     /// Queues `event` for every subscribed endpoint within `transaction`: once that commits, and not if it does not.
     ///
     /// The transaction has to be on a connection to the store's database, whose user may use the store's schema. What is
-    /// checked and answered is as with [`FanOut::trigger`], but for two things: no rate limit is charged, since a
-    /// roll-back would not give it back, and there is no deadline but the transaction's own `statement_timeout`.
+    /// checked and answered is as with [`FanOut::trigger`], but that there is no deadline but the transaction's own
+    /// `statement_timeout`.
     ///
     /// # Errors
     /// Whatever fails here leaves the transaction as it was before, ready for more: the statements run within
@@ -49,7 +49,7 @@ impl PostgresStore {
         &self,
         transaction: &mut T,
         event: &NewEvent,
-        caller: &Caller,
+        scope: impl Into<Scope>,
     ) -> Result<Receipt, TriggerError> {
         let settings = &self.shared().settings;
         let publisher = TransactionPublisher {
@@ -59,14 +59,11 @@ impl PostgresStore {
                 quoted(&settings.schema)
             ),
         };
-        FanOut::new(self, publisher, Unlimited)
+        FanOut::new(self, publisher)
             .with_clock(Arc::clone(&settings.clock))
             .with_ids(Arc::clone(&settings.ids))
-            .with_settings(FanOutSettings {
-                timeout: TIMEOUT,
-                ..FanOutSettings::default()
-            })
-            .trigger(event.clone(), caller)
+            .with_timeout(TIMEOUT)
+            .trigger(event.clone(), scope)
             .await
     }
 }
@@ -166,9 +163,9 @@ impl<T: CallersTransaction> DeliveryPublisher for TransactionPublisher<'_, T> {
                 Ok(taken) => {
                     for ((_, _, place), taken) in of_part.iter().zip(taken) {
                         if taken {
-                            deliveries[*place].published();
+                            deliveries[*place].mark_published();
                         } else {
-                            deliveries[*place].failed(FailureKind::EndpointGone);
+                            deliveries[*place].mark_failed(FailureKind::EndpointGone);
                         }
                     }
                 }
@@ -181,7 +178,7 @@ impl<T: CallersTransaction> DeliveryPublisher for TransactionPublisher<'_, T> {
                 }
                 Err(Refusal::Undone { kind, .. }) => {
                     for (_, _, place) in of_part {
-                        deliveries[*place].failed(kind);
+                        deliveries[*place].mark_failed(kind);
                     }
                 }
                 Err(Refusal::Lost) => {
@@ -213,25 +210,5 @@ impl<T> TransactionPublisher<'_, T> {
             ordinals: slots.iter().map(|slot| slot.0).collect(),
             endpoints: slots.iter().map(|slot| slot.1.as_str()).collect(),
         }
-    }
-}
-
-/// Admits everybody.
-struct Unlimited;
-
-impl RateLimiter for Unlimited {
-    async fn check(&self, _caller: &Caller) -> Result<Verdict, StoreError> {
-        Ok(Verdict::Admit)
-    }
-
-    async fn check_many(&self, _caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
-        Ok(Grant {
-            admitted: wanted,
-            refused: None,
-        })
-    }
-
-    async fn peek(&self, _caller: &Caller) -> Result<Allowance, StoreError> {
-        Ok(Allowance::unlimited(Timestamp::default()))
     }
 }

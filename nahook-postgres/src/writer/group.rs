@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use nahook_core::{Causes, Clock, EndpointId, FailureKind, Outcome};
+use nahook_core::id::EndpointId;
+use nahook_core::{Causes, Clock, FailureKind, Outcome};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::error::{Severity, SqlState};
 
-use super::direct::SEND;
 use super::inbox::{Connected, Inbox};
+use super::keyed::PUBLISH_KEYED;
 use super::lone::PUBLISH_LONE;
 use super::together::PUBLISH;
 use super::{Job, PublishJob, Written};
@@ -49,7 +50,7 @@ pub(super) struct Open {
     pub(super) publish: Prepared<'static>,
     pub(super) publish_lone: Prepared<'static>,
     publish_part: Prepared<'static>,
-    pub(super) send: Prepared<'static>,
+    pub(super) publish_keyed: Prepared<'static>,
     _connected: Connected,
 }
 
@@ -92,10 +93,10 @@ impl WriterConnection {
             let publish = link.prepare(PUBLISH).await?;
             let publish_lone = link.prepare(PUBLISH_LONE).await?;
             let publish_part = link.prepare(PUBLISH_PART).await?;
-            let send = link.prepare(SEND).await?;
-            Ok::<_, PgError>((publish, publish_lone, publish_part, send))
+            let publish_keyed = link.prepare(PUBLISH_KEYED).await?;
+            Ok::<_, PgError>((publish, publish_lone, publish_part, publish_keyed))
         };
-        let (publish, publish_lone, publish_part, send) =
+        let (publish, publish_lone, publish_part, publish_keyed) =
             timeout(self.statement_timeout + GRACE, preparing)
                 .await
                 .map_err(|_| PgError::NoConnection)??;
@@ -104,7 +105,7 @@ impl WriterConnection {
             publish,
             publish_lone,
             publish_part,
-            send,
+            publish_keyed,
             _connected: Connected::to(inbox),
         });
         Ok(())
@@ -116,18 +117,18 @@ impl WriterConnection {
             return;
         }
         let started = Instant::now();
-        let (mut publish, mut send) = (Vec::with_capacity(jobs.len()), Vec::new());
+        let (mut publish, mut keyed) = (Vec::with_capacity(jobs.len()), Vec::new());
         let mut checks = Vec::new();
         for job in jobs {
             match job {
                 Job::Check(answer) => checks.push(answer),
-                Job::Direct(job) => send.push(job),
+                Job::Publish(job) if job.key().is_some() => keyed.push(job),
                 Job::Publish(job) => publish.push(job),
             }
         }
-        let is_news = !(publish.is_empty() && send.is_empty());
+        let is_news = !(publish.is_empty() && keyed.is_empty());
         self.publish(publish, started).await;
-        self.send(send, started).await;
+        self.publish_keyed(keyed, started).await;
         if is_news {
             self.signals.queue_has_changed();
         }

@@ -1,6 +1,7 @@
 //! One trigger on its way to a writer, and what is answered.
 
-use nahook_core::{Delivery, EndpointId, Event, FailureKind, Outcome};
+use nahook_core::id::EndpointId;
+use nahook_core::{Delivery, Event, FailureKind, Outcome};
 use nahook_queue::{Reply, Submission};
 
 use crate::row::delivery_key;
@@ -61,7 +62,10 @@ impl PublishJob {
         let (mut slots, mut unfit) = (Vec::with_capacity(deliveries.len()), Vec::new());
         for (place, slot) in deliveries.iter().enumerate() {
             let ordinal = slot.id().ordinal(event.id);
-            let ordinal = ordinal.filter(|ordinal| delivery_key(0, *ordinal).is_some());
+            // A key stands for one delivery: its event's first.
+            let ordinal_max = event.idempotency_key.as_ref().map_or(u32::MAX, |_| 0);
+            let ordinal = ordinal
+                .filter(|ordinal| *ordinal <= ordinal_max && delivery_key(0, *ordinal).is_some());
             match ordinal.and_then(|ordinal| i32::try_from(ordinal).ok()) {
                 Some(ordinal) => slots.push((ordinal, slot.endpoint(), place)),
                 None => unfit.push(place),
@@ -78,6 +82,12 @@ impl PublishJob {
             reply,
         };
         (job, submission)
+    }
+
+    /// The idempotency key's bytes, if it has one.
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        let key = self.event.idempotency_key.as_ref();
+        key.map(|key| key.as_str().as_bytes())
     }
 
     /// The event type's id, if it has one.

@@ -1,10 +1,9 @@
 //! The tasks that publish: what arrives together is written by one statement.
 
-mod direct;
-mod direct_job;
 mod group;
 mod inbox;
 mod job;
+mod keyed;
 mod lone;
 mod together;
 
@@ -17,11 +16,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub(crate) use self::direct::over_before;
-pub(crate) use self::direct_job::DirectJob;
 use self::group::{GRACE, WriterConnection};
 use self::inbox::Inbox;
 pub(crate) use self::job::{PublishJob, Written, metadata};
+pub(crate) use self::keyed::over_before;
 use crate::PostgresSettings;
 use crate::connection::Connector;
 use crate::error::PgError;
@@ -75,11 +73,6 @@ impl Writer {
         self.inbox.put(Job::Publish(job));
     }
 
-    /// Likewise.
-    pub(crate) fn send_direct(&self, job: DirectJob) {
-        self.inbox.put(Job::Direct(job));
-    }
-
     /// Ends the tasks once everything that was handed over is written.
     pub(crate) fn close(&self) {
         self.inbox.close();
@@ -94,7 +87,6 @@ impl Writer {
 )]
 enum Job {
     Check(oneshot::Sender<Result<(), Arc<PgError>>>),
-    Direct(DirectJob),
     Publish(PublishJob),
 }
 
@@ -103,7 +95,6 @@ impl Job {
     fn take(&self) -> bool {
         match self {
             Self::Check(answer) => !answer.is_closed(),
-            Self::Direct(job) => job.take(),
             Self::Publish(job) => job.take(),
         }
     }
@@ -112,7 +103,6 @@ impl Job {
     fn width(&self) -> usize {
         match self {
             Self::Check(_) => 0,
-            Self::Direct(job) => job.slots.len(),
             Self::Publish(job) => job.slots.len(),
         }
     }
@@ -121,7 +111,6 @@ impl Job {
     fn refuse(self, reason: &Arc<PgError>) {
         match self {
             Self::Check(answer) => drop(answer.send(Err(Arc::clone(reason)))),
-            Self::Direct(job) => job.refuse(),
             Self::Publish(job) => job.refuse(),
         }
     }

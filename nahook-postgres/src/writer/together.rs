@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nahook_core::{EndpointId, WorkspaceId};
+use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 

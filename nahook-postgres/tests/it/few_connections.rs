@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::{FanOut, NewEvent};
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
-use nahook_testkit::declare::{caller, event_type_name, metadata, payload};
+use nahook_testkit::declare::{event_type_name, metadata, payload, workspace_id};
 use nahook_testserver::PostgresServer;
 
 use crate::support::{connect, database, leasable, limited_role, shop};
@@ -13,7 +13,7 @@ use crate::support::{connect, database, leasable, limited_role, shop};
 /// Triggers from many callers at once, all of which have to be queued.
 async fn all_is_queued(store: &PostgresStore) {
     store.apply(&shop(2), ApplyMode::Commit).await.unwrap();
-    let engine = Arc::new(FanOut::new(store.clone(), store.clone(), store.limiter()));
+    let engine = Arc::new(FanOut::new(store.clone(), store.clone()));
     let callers = (0..8).map(|_| {
         let engine = Arc::clone(&engine);
         tokio::spawn(async move {
@@ -23,8 +23,8 @@ async fn all_is_queued(store: &PostgresStore) {
                     payload: payload("{}"),
                     metadata: metadata(&[]),
                 };
-                let caller = caller("ws_shop", "key_shop");
-                let receipt = engine.trigger(event, &caller).await.unwrap();
+                let workspace = workspace_id("ws_shop");
+                let receipt = engine.trigger(event, workspace).await.unwrap();
                 assert_eq!(receipt.failures().count(), 0, "{receipt:?}");
             }
         })

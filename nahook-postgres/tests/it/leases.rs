@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_core::{Clock, DeliveryId, SystemClock};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Clock, SystemClock};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{DeliveryQueue, Lease, LeaseRequest, Next, Settled, Settlement, WorkerId};
 use nahook_testkit::ManualClock;

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{Caller, Plan, Rate, RateLimiter, Verdict};
+use nahook_core::RateLimiter;
+use nahook_core::admission::{Caller, Plan, Rate, Verdict};
 use nahook_postgres::{PostgresLimiter, PostgresStore};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::caller;

@@ -6,7 +6,8 @@ use nahook_control::{
     Actor, ApplyMode, AuditQuery, Catalog, KeyHash, KeyStore, Management, ManagementError,
     ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewPortalSession, Select,
 };
-use nahook_core::{EventTypeId, StoreErrorKind, SubscriptionStore};
+use nahook_core::id::EventTypeId;
+use nahook_core::{StoreErrorKind, SubscriptionStore};
 use nahook_postgres::PostgresStore;
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::{Workspace, endpoint_id, event_type_name, scope, workspace_id};
@@ -98,7 +99,7 @@ async fn a_deleted_row_stays_for_the_history_without_its_secrets() {
             NewEndpoint {
                 url: Some("https://hooks.example/a".to_owned()),
                 auth_username: Some("user".to_owned()),
-                auth_password: Some(nahook_core::SecretText::new("pass")),
+                auth_password: Some(nahook_control::SecretText::new("pass")),
                 application: Some(application.id),
                 ..NewEndpoint::default()
             },

@@ -1,9 +1,10 @@
 //! Round trips to the server, counted in its own log.
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_core::{Caller, FanOut, NewEvent, Receipt};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{FanOut, NewEvent, Receipt};
 use nahook_postgres::PostgresStore;
-use nahook_testkit::declare::{Workspace, caller, event_type_name, metadata, payload};
+use nahook_testkit::declare::{Workspace, event_type_name, metadata, payload, workspace_id};
 use nahook_testserver::PostgresServer;
 
 use crate::support::{client, connect, settings, until};
@@ -44,8 +45,8 @@ fn event(width: usize) -> NewEvent {
     }
 }
 
-fn shop() -> Caller {
-    caller("ws_shop", "key_shop")
+fn shop() -> WorkspaceId {
+    workspace_id("ws_shop")
 }
 
 /// The statements since the log was that long, without those of the connection that listens.
@@ -82,18 +83,18 @@ fn assert_taken(receipt: &Receipt, width: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_warm_trigger_is_one_statement_whatever_its_width() {
     let (server, _, store) = logged().await;
-    let engine = FanOut::new(store.clone(), store.clone(), store.limiter());
+    let engine = FanOut::new(store.clone(), store.clone());
     for width in WIDTHS {
         // Once the connection that hears of changes is there, what is looked up is kept.
         until("the cache answers", || async {
             let before = server.log().len();
-            let receipt = engine.trigger(event(width), &shop()).await.unwrap();
+            let receipt = engine.trigger(event(width), shop()).await.unwrap();
             assert_taken(&receipt, width);
             statements(&server, before).len() == 1
         })
         .await;
         let before = server.log().len();
-        let receipt = engine.trigger(event(width), &shop()).await.unwrap();
+        let receipt = engine.trigger(event(width), shop()).await.unwrap();
         assert_taken(&receipt, width);
         let asked = statements(&server, before);
         assert_eq!(asked.len(), 1, "{asked:?}");
@@ -107,12 +108,12 @@ async fn a_cold_trigger_is_two_statements_whatever_its_width() {
     let mut asking = settings(1);
     asking.cache_len_max = 0;
     let store = connect(&url, asking).await;
-    let engine = FanOut::new(store.clone(), store.clone(), store.limiter());
+    let engine = FanOut::new(store.clone(), store.clone());
     // The first one also makes the connections.
-    engine.trigger(event(1), &shop()).await.unwrap();
+    engine.trigger(event(1), shop()).await.unwrap();
     for width in WIDTHS {
         let before = server.log().len();
-        let receipt = engine.trigger(event(width), &shop()).await.unwrap();
+        let receipt = engine.trigger(event(width), shop()).await.unwrap();
         assert_taken(&receipt, width);
         let asked = statements(&server, before);
         assert_eq!(asked.len(), 2, "{asked:?}");
@@ -126,7 +127,7 @@ async fn a_trigger_in_a_transaction_is_one_statement_within_a_savepoint() {
     let mut transaction = client.transaction().await.unwrap();
     for width in WIDTHS {
         store
-            .trigger_in(&mut transaction, &event(width), &shop())
+            .trigger_in(&mut transaction, &event(width), shop())
             .await
             .unwrap();
     }
@@ -135,7 +136,7 @@ async fn a_trigger_in_a_transaction_is_one_statement_within_a_savepoint() {
         let mut transaction = client.transaction().await.unwrap();
         let before = server.log().len();
         let receipt = store
-            .trigger_in(&mut transaction, &event(width), &shop())
+            .trigger_in(&mut transaction, &event(width), shop())
             .await;
         assert_taken(&receipt.unwrap(), width);
         let mut asked = statements(&server, before);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_core::{Clock, DeliveryId, DeliveryPublisher};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Clock, DeliveryPublisher};
 use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_queue::{
     Attempt, DeliveryQueue, DeliveryRecorder, LogEntry, Next, Settlement, Standing,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, CatalogError, KeyHash, KeyStore};
-use nahook_core::{Caller, Plan, Rate, RateLimiter, StoreErrorKind, SubscriptionStore};
+use nahook_core::admission::{Caller, Plan, Rate};
+use nahook_core::{RateLimiter, StoreErrorKind, SubscriptionStore};
 use nahook_postgres::{ConnectError, PostgresStore};
 use nahook_queue::DeliveryQueue;
 use nahook_testkit::declare::{caller, event_type_name, scope};

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use nahook_control::{ApiKeySpec, ApplyMode, Catalog, KeyHash, KeyState, KeyStore};
-use nahook_core::{
-    ApiKeyId, Clock, DeliveryId, DirectOutcome, DirectPublisher, SubscriptionStore, SystemClock,
-};
+use nahook_core::id::{ApiKeyId, DeliveryId};
+use nahook_core::{Clock, Outcome, SubscriptionStore, SystemClock};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{DeliveryQueue, LeaseRequest, Next, Settled, Settlement, WorkerId};
-use nahook_testkit::declare::{Workspace, direct, endpoint_id, event_type_name, scope};
+use nahook_testkit::declare::{Workspace, endpoint_id, event_type_name, scope, single_send};
+use nahook_testkit::publish_each;
 use tokio::time::timeout;
 
 use crate::support::proxy::Proxy;
@@ -66,7 +66,7 @@ async fn a_key_that_is_sent_through_several_at_once_has_one_delivery() {
                 let key = (at * (call % 4 + 1) + call) % KEYS;
                 let endpoint = endpoint_id(&format!("ep_{}", key % 2));
                 let (key, number) = (format!("key {key}"), call * KEYS + at);
-                direct(
+                single_send(
                     "ws_shop",
                     endpoint,
                     Some(&key),
@@ -77,7 +77,7 @@ async fn a_key_that_is_sent_through_several_at_once_has_one_delivery() {
             .collect();
         sending.push(tokio::spawn(async move {
             for part in slots.chunks_mut(step) {
-                store.publish_direct(part).await;
+                publish_each(&store, part).await;
             }
             slots
         }));
@@ -86,12 +86,12 @@ async fn a_key_that_is_sent_through_several_at_once_has_one_delivery() {
     for task in sending {
         for slot in task.await.unwrap() {
             let id = match slot.outcome() {
-                DirectOutcome::Published => {
+                Outcome::Published => {
                     published.insert(slot.id());
                     slot.id()
                 }
-                DirectOutcome::Replayed(original) => original,
-                DirectOutcome::Failed(kind) => panic!("a healthy database has failed: {kind:?}"),
+                Outcome::Replayed(original) => original,
+                Outcome::Failed(kind) => panic!("a healthy database has failed: {kind:?}"),
             };
             let key = slot.idempotency_key().unwrap().as_str().to_owned();
             answers.entry(key).or_insert_with(HashSet::new).insert(id);

@@ -1,7 +1,8 @@
 //! Publishing inside the caller's own transaction, by `sqlx`, by `tokio-postgres`, by `deadpool-postgres` and by plain SQL.
 
-use nahook_core::{Caller, NewEvent, Receipt, TriggerError};
-use nahook_testkit::declare::{caller, event_type_name, metadata, payload};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{NewEvent, Receipt, TriggerError};
+use nahook_testkit::declare::{event_type_name, metadata, payload, workspace_id};
 
 use crate::support::{self, client, leasable, shop_store};
 
@@ -13,11 +14,11 @@ fn order_paid(number: u32) -> NewEvent {
     }
 }
 
-fn me() -> Caller {
-    caller("ws_shop", "key")
+fn me() -> WorkspaceId {
+    workspace_id("ws_shop")
 }
 
-fn queued(receipt: &Receipt) -> Vec<nahook_core::DeliveryId> {
+fn queued(receipt: &Receipt) -> Vec<nahook_core::id::DeliveryId> {
     receipt.delivery_ids().collect()
 }
 
@@ -35,7 +36,7 @@ async fn a_commit_leaves_everything_and_wakes_a_worker() {
         .await
         .unwrap();
     let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .trigger_in(&mut transaction, &order_paid(1), me())
         .await
         .unwrap();
     assert_eq!(queued(&receipt).len(), 2);
@@ -64,7 +65,7 @@ async fn a_roll_back_leaves_nothing() {
     let mut client = client(&url).await;
     let mut transaction = client.transaction().await.unwrap();
     store
-        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .trigger_in(&mut transaction, &order_paid(1), me())
         .await
         .unwrap();
     transaction.rollback().await.unwrap();
@@ -82,12 +83,12 @@ async fn a_savepoint_rolled_back_leaves_what_was_before_it() {
     let mut client = client(&url).await;
     let mut transaction = client.transaction().await.unwrap();
     let kept = store
-        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .trigger_in(&mut transaction, &order_paid(1), me())
         .await
         .unwrap();
     let mut savepoint = transaction.savepoint("nahook_trigger").await.unwrap();
     store
-        .trigger_in(&mut savepoint, &order_paid(2), &me())
+        .trigger_in(&mut savepoint, &order_paid(2), me())
         .await
         .unwrap();
     savepoint.rollback().await.unwrap();
@@ -115,7 +116,7 @@ async fn a_failing_statement_does_not_poison_the_transaction() {
         .await
         .unwrap();
     let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .trigger_in(&mut transaction, &order_paid(1), me())
         .await
         .unwrap();
     assert_eq!(
@@ -142,7 +143,7 @@ async fn a_transaction_that_has_failed_before_queues_nothing() {
     let mut transaction = client.transaction().await.unwrap();
     assert!(transaction.batch_execute("SELECT 1/0").await.is_err());
     let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .trigger_in(&mut transaction, &order_paid(1), me())
         .await
         .unwrap();
     assert_eq!(
@@ -162,7 +163,7 @@ async fn a_refused_trigger_leaves_the_transaction_as_it_was() {
         event_type: event_type_name("order.lost"),
         ..order_paid(1)
     };
-    let refused = store.trigger_in(&mut transaction, &unknown, &me()).await;
+    let refused = store.trigger_in(&mut transaction, &unknown, me()).await;
     assert!(matches!(refused, Err(TriggerError::UnknownEventType)));
     transaction.batch_execute("SELECT 1").await.unwrap();
 }
@@ -178,7 +179,7 @@ async fn a_pooled_transaction_is_joined_too() {
     let mut client = pool.get().await.unwrap();
     let mut transaction = client.transaction().await.unwrap();
     let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), &me())
+        .trigger_in(&mut transaction, &order_paid(1), me())
         .await
         .unwrap();
     transaction.commit().await.unwrap();
@@ -297,7 +298,7 @@ mod by_sqlx {
             .await
             .unwrap();
         store
-            .trigger_in(&mut tx, &order_paid(1), &me())
+            .trigger_in(&mut tx, &order_paid(1), me())
             .await
             .unwrap();
         tx.rollback().await.unwrap();
@@ -308,7 +309,7 @@ mod by_sqlx {
             .await
             .unwrap();
         let receipt = store
-            .trigger_in(&mut tx, &order_paid(1), &me())
+            .trigger_in(&mut tx, &order_paid(1), me())
             .await
             .unwrap();
         assert_eq!(leasable(&store).await, []);
@@ -322,12 +323,12 @@ mod by_sqlx {
         let pool = pool(&url).await;
         let mut tx = pool.begin().await.unwrap();
         let kept = store
-            .trigger_in(&mut tx, &order_paid(1), &me())
+            .trigger_in(&mut tx, &order_paid(1), me())
             .await
             .unwrap();
         let mut inner = tx.begin().await.unwrap();
         store
-            .trigger_in(&mut inner, &order_paid(2), &me())
+            .trigger_in(&mut inner, &order_paid(2), me())
             .await
             .unwrap();
         inner.rollback().await.unwrap();
@@ -346,7 +347,7 @@ mod by_sqlx {
             .await
             .unwrap();
         let receipt = store
-            .trigger_in(&mut tx, &order_paid(1), &me())
+            .trigger_in(&mut tx, &order_paid(1), me())
             .await
             .unwrap();
         assert_eq!(
@@ -358,7 +359,7 @@ mod by_sqlx {
             .await
             .unwrap();
         let receipt = store
-            .trigger_in(&mut *tx, &order_paid(2), &me())
+            .trigger_in(&mut *tx, &order_paid(2), me())
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -375,7 +376,7 @@ mod by_sqlx {
             .await
             .unwrap();
         store
-            .trigger_in(&mut tx, &order_paid(1), &me())
+            .trigger_in(&mut tx, &order_paid(1), me())
             .await
             .unwrap();
         let killer = client(&url).await;
@@ -391,7 +392,7 @@ mod by_sqlx {
         })
         .await;
         let receipt = store
-            .trigger_in(&mut tx, &order_paid(2), &me())
+            .trigger_in(&mut tx, &order_paid(2), me())
             .await
             .unwrap();
         assert_eq!(

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::rules::ERROR_LEN_MAX;
-use nahook_core::{
-    DeliveryId, EndpointId, Event, EventTypeId, IdempotencyKey, Metadata, Payload, Timestamp,
-};
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId};
+use nahook_core::{Event, IdempotencyKey, Metadata, Payload, Timestamp};
 use nahook_queue::{Attempt, LogEntry, Standing};
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use nahook_control::{ApplyMode, Catalog as _};
-use nahook_core::WorkspaceId;
+use nahook_core::id::WorkspaceId;
 use nahook_queue::{DeliveryLog as _, DeliveryStatus};
 use serde_json::{Value, json};
 

@@ -1,11 +1,8 @@
-//! The way to the queue and the queue, with an eye on what calls come to.
+//! Publisher and queue, with an eye on what calls come to.
 
 use std::time::Duration;
 
-use nahook_core::{
-    Delivery, DeliveryPublisher, DirectDelivery, DirectOutcome, DirectPublisher, Event,
-    FailureKind, Outcome as Fate, StoreError,
-};
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome as Fate, StoreError};
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use super::outcome::Outcome;
@@ -36,26 +33,12 @@ impl<P: DeliveryPublisher> DeliveryPublisher for Watched<P> {
     }
 }
 
-impl<P: DirectPublisher> DirectPublisher for Watched<P> {
-    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
-        let publish = &self.outcomes.publish;
-        let call = publish.begin();
-        self.inner.publish_direct(deliveries).await;
-        call.end();
-        let fate = |delivery: &DirectDelivery| match delivery.outcome() {
-            DirectOutcome::Failed(kind) => Fate::Failed(kind),
-            _ => Fate::Published,
-        };
-        note(publish, deliveries.iter().map(fate));
-    }
-}
-
 /// One that was queued shows that the queue works; what fails for a reason of its own says nothing of it.
 fn note(publish: &Outcome, fates: impl Iterator<Item = Fate>) {
     let mut has_failed = false;
     for fate in fates {
         match fate {
-            Fate::Published => return publish.succeeded(),
+            Fate::Published | Fate::Replayed(_) => return publish.succeeded(),
             Fate::Failed(FailureKind::EndpointGone | FailureKind::PayloadTooLarge) => {}
             Fate::Failed(_) => has_failed = true,
         }

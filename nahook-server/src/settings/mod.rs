@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use nahook_core::LimiterDown;
+use nahook_core::admission::LimiterDown;
 use nahook_nats::NatsSettings;
 use nahook_postgres::PostgresSettings;
 use serde::Deserialize;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use nahook_core::SecretText;
+use nahook_control::SecretText;
 use nahook_nats::{Credentials, NatsSettings, Storage, Tls};
 use serde::Deserialize;
 

@@ -45,7 +45,7 @@ impl Role {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::SecretText;
+    use nahook_control::SecretText;
 
     use super::*;
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nahook::types::TriggerOptions;
 use nahook::{NahookClient, NahookError};
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
+use nahook_core::id::EndpointId;
 use nahook_core::{
-    Delivery, DeliveryPublisher, DirectSend, Event, EventTypeName, FailureKind, FanOut,
-    FanOutScope, FanOutSettings, GcraLimiter, StoreError, Subscribers, SubscriptionStore,
-    SystemClock,
+    Admission, Delivery, DeliveryPublisher, EndpointState, Event, EventTypeName, FailureKind,
+    FanOut, GcraLimiter, Scope, StoreError, Subscribers, SubscriptionStore, SystemClock,
 };
 use nahook_http::{Ingestion, ServeSettings, ingestion_router, serve, with_fallbacks};
 use nahook_memory::MemoryStore;
@@ -53,7 +53,7 @@ struct RollBack<'a>(&'a mut [Delivery]);
 impl Drop for RollBack<'_> {
     fn drop(&mut self) {
         for delivery in &mut *self.0 {
-            delivery.failed(FailureKind::QueueUnavailable);
+            delivery.mark_failed(FailureKind::QueueUnavailable);
         }
     }
 }
@@ -64,13 +64,13 @@ impl DeliveryPublisher for Publisher {
             Fault::Healthy => self.store.publish(event, deliveries).await,
             Fault::Broken => {
                 for delivery in deliveries {
-                    delivery.failed(FailureKind::QueueUnavailable);
+                    delivery.mark_failed(FailureKind::QueueUnavailable);
                 }
             }
             Fault::Refuses => {
                 let (first, rest) = deliveries.split_at_mut(1);
                 let (second, third) = rest.split_at_mut(1);
-                second[0].failed(FailureKind::EndpointGone);
+                second[0].mark_failed(FailureKind::EndpointGone);
                 self.store.publish(event, first).await;
                 self.store.publish(event, third).await;
             }
@@ -97,7 +97,7 @@ impl SubscriptionStore for Subscriptions {
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         if self.is_broken {
             return Err(StoreError::unavailable("tcp://db.internal:5432 is down"));
@@ -112,6 +112,14 @@ impl SubscriptionStore for Subscriptions {
             std::future::pending::<()>().await;
         }
         self.store.subscribers(event_type, scope).await
+    }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        self.store.endpoint_states(ids, scope).await
     }
 }
 
@@ -145,21 +153,9 @@ impl Staged {
             fault: publisher,
         };
         let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
-        let engine = FanOut::new(
-            Arc::new(subscriptions) as _,
-            Arc::new(publisher) as _,
-            Arc::<GcraLimiter>::clone(&limiter) as _,
-        )
-        .with_settings(FanOutSettings {
-            timeout: TIMEOUT,
-            ..FanOutSettings::default()
-        });
-        let sends = DirectSend::new(
-            Arc::new(store.clone()) as _,
-            Arc::new(store.clone()) as _,
-            limiter as _,
-        );
-        let ingestion = Ingestion::new(Arc::new(engine), Arc::new(sends), Arc::new(store.clone()));
+        let fan_out = FanOut::new(Arc::new(subscriptions) as _, Arc::new(publisher) as _);
+        let engine = Admission::new(fan_out.with_timeout(TIMEOUT), limiter as _);
+        let ingestion = Ingestion::new(Arc::new(engine), Arc::new(store.clone()));
         let router = with_fallbacks(ingestion_router(ingestion));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-use nahook_core::EndpointId;
+use nahook_core::id::EndpointId;
 use nahook_nats::NatsSettings;
 use nahook_server::backend::{QueueUrl, StoreUrl};
 use nahook_server::serve::Server;
@@ -104,7 +104,7 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
         hold_deliveries: false,
         allow_endpoint_ranges: vec!["127.0.0.0/8".parse().unwrap()],
         create_unknown_event_types: false,
-        limiter_down: nahook_core::LimiterDown::Admit,
+        limiter_down: nahook_core::admission::LimiterDown::Admit,
         retention: Duration::from_hours(24),
         portal_url: None,
         log_format: None,
@@ -146,7 +146,7 @@ impl Running {
         self.log.make_writer().write_all(b"a line\n").unwrap();
         let id = EndpointId::new("ep_1").unwrap();
         let endpoints = Arc::clone(&self.server.backend().endpoints);
-        let _ = nahook_core::EndpointDirectory::targets(&endpoints, &[id]).await;
+        let _ = nahook_control::EndpointDirectory::targets(&endpoints, &[id]).await;
         self.trigger(number).await
     }
 }

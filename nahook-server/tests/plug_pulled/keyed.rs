@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nahook_core::DeliveryId;
+use nahook_core::id::DeliveryId;
 use nahook_testserver::PostgresServer;
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -6,7 +6,8 @@ use nahook_control::{
     AuditPage, AuditQuery, CatalogError, Change, ChangePlan, ManagementError, ManagementStore,
     Select, Snapshot,
 };
-use nahook_core::{StoreError, Timestamp, WorkspaceId};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{StoreError, Timestamp};
 
 use super::select::selected;
 use super::write;

@@ -10,7 +10,8 @@ use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
     KeyState, Manifest, ManifestError, Planned, WorkspaceRecord,
 };
-use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, MessageId, StoreError, WorkspaceId};
+use nahook_core::id::{ApiKeyId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::{EventTypeName, StoreError};
 
 use self::write::{Refusal, Undone};
 use crate::SqliteStore;

@@ -1,7 +1,8 @@
 //! Reading the catalog for its own calls.
 
 use nahook_control::{ApiKeyRecord, Manifest, Select, Snapshot, WorkspaceRecord};
-use nahook_core::{EventTypeId, EventTypeName, WorkspaceId};
+use nahook_core::EventTypeName;
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use nahook_control::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyHash,
-    ManagementTokenRecord, PublicationRecord, RetiredSecret, SubscriptionRecord, WorkspaceRecord,
+    ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, SubscriptionRecord,
+    WorkspaceRecord,
 };
-use nahook_core::{SecretText, WorkspaceId};
+use nahook_core::id::WorkspaceId;
 use rusqlite::Row;
 use serde_json::{Map, Value};
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use nahook_control::{Select, Snapshot};
-use nahook_core::{EventTypeId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::rows::{
@@ -248,7 +248,7 @@ pub(super) fn workspace_row(
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{ApplicationId, EndpointId, EnvironmentId};
+    use nahook_core::id::{ApplicationId, EndpointId, EnvironmentId};
 
     use super::*;
     use crate::schema::{empty, plan_of};

@@ -159,7 +159,7 @@ fn record(
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::{DeliveryId, MessageId};
+    use nahook_core::id::{DeliveryId, MessageId};
     use nahook_queue::{Lease, LeaseToken};
 
     use super::*;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::HashMap;
-use nahook_core::{Event, EventTypeName, MessageId, Payload, Timestamp, WorkspaceId};
+use nahook_core::id::{MessageId, WorkspaceId};
+use nahook_core::{Event, EventTypeName, Payload, Timestamp};
 use rusqlite::Connection;
 
 use crate::row::{instant_at, maybe_parsed_at, message_at, parsed_at};

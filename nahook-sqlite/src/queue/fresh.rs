@@ -96,7 +96,8 @@ fn len_of(event: &EventFields) -> usize {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use nahook_core::{MessageId, Payload, Timestamp, WorkspaceId};
+    use nahook_core::id::{MessageId, WorkspaceId};
+    use nahook_core::{Payload, Timestamp};
 
     use super::*;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
-use nahook_core::{Causes, Clock, DeliveryId, EndpointId, StoreError, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Causes, Clock, StoreError, Timestamp};
 use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt as _};
-use nahook_core::{DeliveryId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::DeliveryId;
 use nahook_queue::{Lease, LeaseToken, WorkerId};
 
 /// The leases.
@@ -187,7 +188,7 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::MessageId;
+    use nahook_core::id::MessageId;
 
     use super::*;
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::{HashMap, HashMapExt as _};
-use nahook_core::{EndpointId, Event, EventTypeId, WorkspaceId};
+use nahook_core::Event;
+use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -1,9 +1,10 @@
 //! Caches of the catalog are invalidated when it changes.
 
-use nahook_control::{ApiKeySpec, ApplyMode, Catalog, EndpointSpec, KeyHash, KeyState, KeyStore};
-use nahook_core::{
-    EndpointDirectory, FailureKind, HealthReport, HealthState, Outcome, SubscriptionStore,
+use nahook_control::{
+    ApiKeySpec, ApplyMode, Catalog, EndpointDirectory, EndpointSpec, HealthReport, HealthState,
+    KeyHash, KeyState, KeyStore,
 };
+use nahook_core::{FailureKind, Outcome, SubscriptionStore};
 use nahook_testkit::declare::{
     Workspace, api_key_id, endpoint, endpoint_id, event_type_name, scope,
 };

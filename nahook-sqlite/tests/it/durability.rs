@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, FailureKind, Outcome, StoreErrorKind};
+use nahook_core::id::DeliveryId;
+use nahook_core::{FailureKind, Outcome, StoreErrorKind};
 use nahook_sqlite::{OpenError, SqliteStore};
 
 use crate::support::{
@@ -47,7 +48,7 @@ fn publish_for_ever(file: &Path, first: u64) {
                 let slots = publish(&store, numbers.fetch_add(1, Ordering::SeqCst), WIDTH).await;
                 let line = |slot: &nahook_core::Delivery| {
                     let word = match slot.outcome() {
-                        Outcome::Published => "yes",
+                        Outcome::Published | Outcome::Replayed(_) => "yes",
                         Outcome::Failed(kind) if kind.may_be_queued() => "perhaps",
                         Outcome::Failed(_) => "no",
                     };

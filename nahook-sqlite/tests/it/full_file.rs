@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use nahook_core::{DirectOutcome, DirectPublisher, FailureKind};
+use nahook_core::{FailureKind, Outcome};
 use nahook_queue::{Attempt, DeliveryQueue, LeasedDelivery, Next, Settled, Settlement};
 use nahook_sqlite::SqliteStore;
-use nahook_testkit::declare::{direct, nth_endpoint_id};
+use nahook_testkit::declare::{nth_endpoint_id, single_send};
 use tokio::task::JoinSet;
 
 use crate::support::{
@@ -84,12 +84,13 @@ async fn what_is_sent_until_the_file_is_full_can_be_settled() {
     declare(&store, 1).await;
     let mut sent = 0;
     loop {
-        let mut slots = [direct(WORKSPACE, nth_endpoint_id(0), None, sent, NOW)];
-        store.publish_direct(&mut slots).await;
-        match slots[0].outcome() {
-            DirectOutcome::Published => sent += 1,
+        let key = format!("key {sent}");
+        let mut slot = single_send(WORKSPACE, nth_endpoint_id(0), Some(&key), sent, NOW);
+        slot.publish(&store).await;
+        match slot.outcome() {
+            Outcome::Published => sent += 1,
             outcome => {
-                let refused = DirectOutcome::Failed(FailureKind::QueueUnavailable);
+                let refused = Outcome::Failed(FailureKind::QueueUnavailable);
                 assert_eq!(outcome, refused);
                 break;
             }

@@ -5,8 +5,10 @@ use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use nahook_control::Catalog;
-use nahook_core::{DeliveryId, EndpointDirectory, Rate, RateLimiter, SubscriptionStore};
+use nahook_control::{Catalog, EndpointDirectory};
+use nahook_core::admission::Rate;
+use nahook_core::id::DeliveryId;
+use nahook_core::{RateLimiter, SubscriptionStore};
 use nahook_queue::{DeliveryLog, DeliveryQueue, Next, Settled, Settlement};
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::{Death, Loop, Supervisor};

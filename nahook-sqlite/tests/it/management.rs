@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{
-    Actor, ActorKind, ApplicationPatch, ApplyMode, AuditEntry, AuditQuery, Catalog, EndpointPatch,
-    KeyState, Management, ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment,
-    NewPortalSession, Select,
+    Actor, ActorKind, ApplicationPatch, ApplyMode, AuditEntry, AuditQuery, Catalog,
+    EndpointDirectory, EndpointPatch, HealthReport, HealthState, KeyState, Management,
+    ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment, NewPortalSession,
+    SecretText, Select,
 };
-use nahook_core::{
-    ApplicationId, EndpointDirectory, EndpointId, EnvironmentId, EventTypeId, HealthReport,
-    HealthState, IdSource, ManagementTokenId, SecretText, WorkspaceId,
+use nahook_core::IdSource;
+use nahook_core::id::{
+    ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId, WorkspaceId,
 };
 use nahook_memory::MemoryStore;
 use nahook_sqlite::{SqliteSettings, SqliteStore};

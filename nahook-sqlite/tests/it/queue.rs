@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, StoreErrorKind};
+use nahook_core::StoreErrorKind;
+use nahook_core::id::DeliveryId;
 use nahook_queue::{
     Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus,
     LeaseRequest, LeasedDelivery, Next, Settled, Settlement, WorkerId,
@@ -492,11 +493,11 @@ async fn idempotency_key_stands_for_a_day() {
         let mut event = event(WORKSPACE, EVENT_TYPE, number, NOW);
         event.event_type = None;
         event.idempotency_key = Some(nahook_testkit::declare::idempotency_key("once"));
-        let mut slots = [nahook_core::DirectDelivery::new(event, nth_endpoint_id(0))];
-        nahook_core::DirectPublisher::publish_direct(&store, &mut slots).await;
+        let mut slots = nahook_testkit::declare::deliveries(&event, &[nth_endpoint_id(0)]);
+        nahook_core::DeliveryPublisher::publish(&store, &event, &mut slots).await;
         slots[0].outcome()
     };
-    let is_replay = |outcome| matches!(outcome, nahook_core::DirectOutcome::Replayed(_));
+    let is_replay = |outcome| matches!(outcome, nahook_core::Outcome::Replayed(_));
     assert!(!is_replay(send(1).await));
     clock.advance(Duration::from_hours(24) - Duration::from_nanos(1));
     assert!(is_replay(send(2).await));

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nahook_core::{EndpointDirectory, FailureKind, StoreErrorKind, SubscriptionStore};
+use nahook_control::EndpointDirectory;
+use nahook_core::{FailureKind, StoreErrorKind, SubscriptionStore};
 use nahook_queue::{DeliveryLog, DeliveryQueue};
 use nahook_sqlite::SqliteStore;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};

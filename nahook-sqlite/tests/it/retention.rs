@@ -8,7 +8,8 @@ use nahook_control::{
     Actor, ApplyMode, AuditQuery, Catalog, Management, ManagementStore, NewApplication,
     NewPortalSession,
 };
-use nahook_core::{Clock, Delivery, DeliveryId, DeliveryPublisher};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Clock, Delivery, DeliveryPublisher};
 use nahook_queue::{
     Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecorder, DeliverySearch, LogEntry,
     Next, Redelivered, Redelivery, Settlement, Standing,

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use nahook_control::{ApplyMode, Catalog, KeyHash, KeyState, KeyStore};
+use nahook_control::{
+    ApplyMode, Catalog, EndpointDirectory, HealthReport, HealthState, KeyHash, KeyState, KeyStore,
+};
+use nahook_core::admission::Verdict;
+use nahook_core::id::DeliveryId;
 use nahook_core::{
-    Allowance, Caller, DeliveryId, DeliveryPublisher, EndpointDirectory, FailureKind, FanOut,
-    Grant, HealthReport, HealthState, NewEvent, Outcome, RateLimiter, StoreError,
-    SubscriptionStore, Timestamp, TriggerError, Verdict,
+    DeliveryPublisher, FailureKind, FanOut, NewEvent, Outcome, RateLimiter, SubscriptionStore,
+    TriggerError,
 };
 use nahook_queue::DeliveryLog;
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
@@ -77,25 +80,6 @@ async fn one_given_up_before_it_was_begun_is_not_written() {
     assert_eq!(halves(&place.raw()), (1, 2, 0));
 }
 
-struct Unlimited;
-
-impl RateLimiter for Unlimited {
-    async fn check(&self, _caller: &nahook_core::Caller) -> Result<Verdict, StoreError> {
-        Ok(Verdict::Admit)
-    }
-
-    async fn check_many(&self, _: &Caller, wanted: u32) -> Result<Grant, StoreError> {
-        Ok(Grant {
-            admitted: wanted,
-            refused: None,
-        })
-    }
-
-    async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
-        Ok(Allowance::unlimited(Timestamp::default()))
-    }
-}
-
 #[tokio::test]
 async fn a_trigger_that_was_never_begun_may_be_repeated() {
     let place = Place::new();
@@ -107,7 +91,7 @@ async fn a_trigger_that_was_never_begun_may_be_repeated() {
         .apply(&shop.manifest(), ApplyMode::Commit)
         .await
         .unwrap();
-    let engine = FanOut::new(store.clone(), store.clone(), Unlimited);
+    let engine = FanOut::new(store.clone(), store.clone());
     let new = NewEvent {
         event_type: event_type_name(EVENT_TYPE),
         payload: payload("{}"),
@@ -117,17 +101,14 @@ async fn a_trigger_that_was_never_begun_may_be_repeated() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_millis(50);
     let refused = engine
-        .trigger_by(deadline, new.clone(), &caller(WORKSPACE, "key"))
+        .trigger_by(deadline, new.clone(), scope(WORKSPACE, None))
         .await;
     assert!(
         matches!(refused, Err(TriggerError::DeadlineExceeded)),
         "{refused:?}"
     );
     other.execute_batch("ROLLBACK").unwrap();
-    let receipt = engine
-        .trigger(new, &caller(WORKSPACE, "key"))
-        .await
-        .unwrap();
+    let receipt = engine.trigger(new, scope(WORKSPACE, None)).await.unwrap();
     let accepted: BTreeSet<DeliveryId> = receipt.delivery_ids().collect();
     assert_eq!(accepted.len(), 1);
     assert_eq!(queued(&store).await, accepted);
@@ -370,7 +351,7 @@ async fn a_long_debt_survives_a_restart_and_a_short_one_is_forgiven() {
     let settings = || SqliteSettings::server().with_clock(clock.clone());
     let rate = |secs| {
         let two = std::num::NonZeroU32::new(2).unwrap();
-        nahook_core::Rate::new(two, Duration::from_secs(secs), two)
+        nahook_core::admission::Rate::new(two, Duration::from_secs(secs), two)
     };
     let mut daily = caller(WORKSPACE, "daily");
     daily.plan.key_rate = rate(86_400);
@@ -415,7 +396,7 @@ async fn a_debt_is_kept_while_the_server_runs() {
     let limiter = SqliteLimiter::load(&store).await.unwrap();
     let mut daily = caller(WORKSPACE, "daily");
     let one = std::num::NonZeroU32::MIN;
-    daily.plan.key_rate = nahook_core::Rate::new(one, Duration::from_hours(24), one);
+    daily.plan.key_rate = nahook_core::admission::Rate::new(one, Duration::from_hours(24), one);
     assert_eq!(limiter.check(&daily).await.unwrap(), Verdict::Admit);
     let raw = place.raw();
     let mut waited = 0;

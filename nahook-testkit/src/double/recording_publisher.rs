@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nahook_core::{
-    Delivery, DeliveryId, DeliveryPublisher, DirectDelivery, DirectPublisher, EndpointId, Event,
-    IdempotencyKey,
-};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Delivery, DeliveryPublisher, Event, IdempotencyKey};
 
 use crate::HeldDelivery;
 
@@ -46,27 +44,16 @@ impl DeliveryPublisher for RecordingPublisher {
         let mut record = self.record();
         record.calls += 1;
         for delivery in deliveries {
-            record.held.push(HeldDelivery::of(event, delivery));
-            delivery.published();
-        }
-    }
-}
-
-impl DirectPublisher for RecordingPublisher {
-    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
-        let mut record = self.record();
-        record.calls += 1;
-        for slot in deliveries {
-            let id = slot.id();
-            let original = slot.idempotency_key().map(|key| {
-                let scope = (slot.endpoint(), key.clone());
+            let id = delivery.id();
+            let original = event.idempotency_key.as_ref().map(|key| {
+                let scope = (delivery.endpoint(), key.clone());
                 *record.originals.entry(scope).or_insert(id)
             });
             match original {
-                Some(original) if original != id => slot.replayed(original),
+                Some(original) if original != id => delivery.mark_replayed(original),
                 _ => {
-                    record.held.push(HeldDelivery::of_direct(slot));
-                    slot.published();
+                    record.held.push(HeldDelivery::of(event, delivery));
+                    delivery.mark_published();
                 }
             }
         }

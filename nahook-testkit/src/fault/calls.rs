@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use nahook_control::{
     ApiKeyRecord, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
-    KeyEntry, KeyHash, KeyState, KeyStore, ManagementError, ManagementStore, Manifest, Select,
-    Snapshot, WorkspaceRecord,
+    EndpointDirectory, EndpointTarget, HealthReport, KeyEntry, KeyHash, KeyState, KeyStore,
+    ManagementError, ManagementStore, Manifest, Select, Snapshot, WorkspaceRecord,
+};
+use nahook_core::admission::{Allowance, Caller, Grant, Verdict};
+use nahook_core::id::{
+    ApiKeyId, DeliveryId, EndpointId, EventTypeId, ManagementTokenId, WorkspaceId,
 };
 use nahook_core::{
-    Allowance, ApiKeyId, Caller, DeliveryId, EndpointDirectory, EndpointId, EndpointTarget,
-    EventTypeId, EventTypeName, FanOutScope, Grant, HealthReport, ManagementTokenId, Payload,
-    RateLimiter, StoreError, StoreErrorKind, Subscribers, SubscriptionStore, Verdict, WorkspaceId,
+    EndpointState, EventTypeName, Payload, RateLimiter, Scope, StoreError, StoreErrorKind,
+    Subscribers, SubscriptionStore,
 };
 use nahook_queue::{
     AttemptRecord, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder,
@@ -245,7 +248,8 @@ disturb! {
         fn peek(caller: &Caller) -> Result<Allowance, StoreError>;
     }
     SubscriptionStore {
-        fn subscribers(event_type: &EventTypeName, scope: &FanOutScope) -> Result<Option<Subscribers>, StoreError>;
+        fn subscribers(event_type: &EventTypeName, scope: &Scope) -> Result<Option<Subscribers>, StoreError>;
+        fn endpoint_states(ids: &[EndpointId], scope: &Scope) -> Result<Vec<EndpointState>, StoreError>;
     }
 }
 

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nahook_core::{
-    Delivery, DeliveryPublisher, DirectDelivery, DirectPublisher, Event, FailureKind, Outcome,
-};
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
 use tokio::time::Instant;
 
 use super::script::{Answer, FaultScript};
@@ -15,8 +13,7 @@ use crate::{HeldDelivery, RecordingPublisher};
 /// was given and took.
 ///
 /// Time is tokio's, so that paused time makes it fast. With an [empty](FaultScript::is_empty) script every call is passed
-/// on as it is. Deliveries with different delays reach the inner publisher in several calls, with the same event where they
-/// have one.
+/// on as it is. Deliveries with different delays reach the inner publisher in several calls, with the same event.
 #[derive(Clone, Debug)]
 pub struct FaultyPublisher<P> {
     inner: P,
@@ -65,7 +62,7 @@ impl<P: DeliveryPublisher> DeliveryPublisher for FaultyPublisher<P> {
         if script.is_empty() {
             self.inner.publish(event, deliveries).await;
         } else {
-            let queue = OfEvent {
+            let queue = Queue {
                 publisher: &self.inner,
                 event,
             };
@@ -74,78 +71,10 @@ impl<P: DeliveryPublisher> DeliveryPublisher for FaultyPublisher<P> {
     }
 }
 
-impl<P: DirectPublisher> DirectPublisher for FaultyPublisher<P> {
-    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
-        let script = self.script();
-        if script.is_empty() {
-            self.inner.publish_direct(deliveries).await;
-        } else {
-            publish(&OfMany(&self.inner), &script, deliveries).await;
-        }
-    }
-}
-
-/// Queue that takes the slots in the end.
-trait Queue: Sync {
-    type Slot: Slot;
-
-    fn take(&self, slots: &mut [Self::Slot]) -> impl Future<Output = ()> + Send;
-}
-
-/// Something to be resolved.
-trait Slot: Clone + Send + Sync {
-    fn resolved(&mut self, outcome: Outcome);
-
-    /// Takes over what the queue has said of this slot.
-    fn resolved_as(&mut self, truth: &Self);
-}
-
-/// The deliveries of one event.
-struct OfEvent<'a, P> {
+/// The deliveries of one event, on their way to the queue that takes them in the end.
+struct Queue<'a, P> {
     publisher: &'a P,
     event: &'a Event,
-}
-
-/// Deliveries that are sent to single endpoints.
-struct OfMany<'a, P>(&'a P);
-
-impl<P: DeliveryPublisher> Queue for OfEvent<'_, P> {
-    type Slot = Delivery;
-
-    async fn take(&self, slots: &mut [Delivery]) {
-        self.publisher.publish(self.event, slots).await;
-    }
-}
-
-impl<P: DirectPublisher> Queue for OfMany<'_, P> {
-    type Slot = DirectDelivery;
-
-    async fn take(&self, slots: &mut [DirectDelivery]) {
-        self.0.publish_direct(slots).await;
-    }
-}
-
-impl Slot for Delivery {
-    fn resolved(&mut self, outcome: Outcome) {
-        self.resolve(outcome);
-    }
-
-    fn resolved_as(&mut self, truth: &Self) {
-        self.resolve(truth.outcome());
-    }
-}
-
-impl Slot for DirectDelivery {
-    fn resolved(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Failed(kind) => self.failed(kind),
-            Outcome::Published => self.published(),
-        }
-    }
-
-    fn resolved_as(&mut self, truth: &Self) {
-        self.resolve(truth.outcome());
-    }
 }
 
 /// Something that happens to a slot.
@@ -155,7 +84,11 @@ enum Step {
     Answer,
 }
 
-async fn publish<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut [Q::Slot]) {
+async fn publish<P: DeliveryPublisher>(
+    queue: &Queue<'_, P>,
+    script: &FaultScript,
+    slots: &mut [Delivery],
+) {
     if script.rolls_back() {
         publish_at_once(queue, script, slots).await;
     } else {
@@ -163,7 +96,11 @@ async fn publish<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut [Q::Slot
     }
 }
 
-async fn publish_one_by_one<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut [Q::Slot]) {
+async fn publish_one_by_one<P: DeliveryPublisher>(
+    queue: &Queue<'_, P>,
+    script: &FaultScript,
+    slots: &mut [Delivery],
+) {
     let begun = Instant::now();
     let steps = steps(script, slots.len());
     let mut truth = slots.to_vec();
@@ -186,7 +123,11 @@ async fn publish_one_by_one<Q: Queue>(queue: &Q, script: &FaultScript, slots: &m
     }
 }
 
-async fn publish_at_once<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut [Q::Slot]) {
+async fn publish_at_once<P: DeliveryPublisher>(
+    queue: &Queue<'_, P>,
+    script: &FaultScript,
+    slots: &mut [Delivery],
+) {
     let begun = Instant::now();
     let steps = steps(script, slots.len());
     let mut transaction = Transaction {
@@ -217,9 +158,13 @@ async fn publish_at_once<Q: Queue>(queue: &Q, script: &FaultScript, slots: &mut 
 }
 
 /// Gives the slots at these places to the inner publisher and keeps what it says.
-async fn take<Q: Queue>(queue: &Q, truth: &mut [Q::Slot], places: &[usize]) {
-    let mut batch: Vec<_> = places.iter().map(|place| truth[*place].clone()).collect();
-    queue.take(&mut batch).await;
+async fn take<P: DeliveryPublisher>(
+    queue: &Queue<'_, P>,
+    truth: &mut [Delivery],
+    places: &[usize],
+) {
+    let mut batch: Vec<_> = places.iter().map(|place| truth[*place]).collect();
+    queue.publisher.publish(queue.event, &mut batch).await;
     for (place, slot) in places.iter().zip(batch) {
         truth[*place] = slot;
     }
@@ -251,12 +196,12 @@ fn is_silent(script: &FaultScript, width: usize) -> bool {
 }
 
 /// Resolves a slot as the script says; an acknowledgement passes on what the queue said, if it was asked.
-fn answer<S: Slot>(script: &FaultScript, place: usize, truth: &[S], slot: &mut S) {
+fn answer(script: &FaultScript, place: usize, truth: &[Delivery], slot: &mut Delivery) {
     let fault = script.fault(place);
     match fault.answer {
-        Answer::Acknowledge if fault.taken => slot.resolved_as(&truth[place]),
-        Answer::Acknowledge => slot.resolved(Outcome::Published),
-        Answer::Fail(kind) => slot.resolved(Outcome::Failed(kind)),
+        Answer::Acknowledge if fault.taken => slot.resolve(truth[place].outcome()),
+        Answer::Acknowledge => slot.resolve(Outcome::Published),
+        Answer::Fail(kind) => slot.resolve(Outcome::Failed(kind)),
         Answer::Omit | Answer::Silence => {}
         Answer::Panic => panic_as_scripted(),
     }
@@ -268,16 +213,16 @@ fn panic_as_scripted() {
 }
 
 /// Rolls back when it is dropped before it was committed.
-struct Transaction<'a, S: Slot> {
-    slots: &'a mut [S],
+struct Transaction<'a> {
+    slots: &'a mut [Delivery],
     is_committed: bool,
 }
 
-impl<S: Slot> Drop for Transaction<'_, S> {
+impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if !self.is_committed {
             for slot in &mut *self.slots {
-                slot.resolved(Outcome::Failed(FailureKind::QueueUnavailable));
+                slot.resolve(Outcome::Failed(FailureKind::QueueUnavailable));
             }
         }
     }

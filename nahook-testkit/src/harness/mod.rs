@@ -4,20 +4,20 @@
 //! starts one of its own. What a harness cannot do it says in its answers, never by skipping: a back end that is missing
 //! has to panic in `start`.
 
-mod direct;
 mod limiter;
 mod publisher;
 mod queue;
 mod records;
+mod send;
 mod store;
 mod subscriptions;
 
-pub use self::direct::DirectHarness;
 pub use self::limiter::LimiterHarness;
 pub use self::publisher::{HeldDelivery, PublisherHarness};
 pub use self::queue::{
     LogHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
 };
 pub use self::records::{CatalogHarness, EndpointHarness, KeyHarness, ManagementHarness};
+pub use self::send::SendHarness;
 pub use self::store::{Store, StoreHarness};
 pub use self::subscriptions::SubscriptionHarness;

@@ -1,9 +1,8 @@
 //! The harness of a publisher.
 
 use nahook_control::Manifest;
-use nahook_core::{
-    Delivery, DeliveryId, DeliveryPublisher, DirectDelivery, EndpointId, Event, Metadata, Payload,
-};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Delivery, DeliveryPublisher, Event, Metadata, Payload};
 
 /// A delivery as the queue holds it, read past the publisher.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,16 +25,6 @@ impl HeldDelivery {
             endpoint: delivery.endpoint(),
             payload: event.payload.clone(),
             metadata: event.metadata.clone(),
-        }
-    }
-
-    /// Returns what a queue that took this slot holds.
-    pub fn of_direct(slot: &DirectDelivery) -> Self {
-        Self {
-            delivery: slot.id(),
-            endpoint: slot.endpoint(),
-            payload: slot.event().payload.clone(),
-            metadata: slot.event().metadata.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The harnesses of the ports over what exists: keys, endpoints, the catalog.
 
-use nahook_control::{Catalog, KeyState, KeyStore, ManagementStore, Manifest};
-use nahook_core::{ApiKeyId, EndpointDirectory};
+use nahook_control::{Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest};
+use nahook_core::id::ApiKeyId;
 
 use super::SubscriptionHarness;
 use crate::ManualClock;

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use nahook_control::{ApplyMode, Catalog, KeyState, KeyStore, ManagementStore, Manifest};
-use nahook_core::{
-    ApiKeyId, Delivery, DeliveryId, DeliveryPublisher, DirectPublisher, EndpointDirectory, Event,
-    Metadata, SubscriptionStore, Timestamp, WorkspaceId,
+use nahook_control::{
+    ApplyMode, Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest,
 };
+use nahook_core::id::{ApiKeyId, DeliveryId, WorkspaceId};
+use nahook_core::{Delivery, DeliveryPublisher, Event, Metadata, SubscriptionStore, Timestamp};
 use nahook_queue::{
     DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, LeaseRequest,
     Next, Redelivery, Settlement, WorkerId,
 };
 
 use super::{
-    CatalogHarness, DirectHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness,
-    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
-    SearchHarness, SubscriptionHarness,
+    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness, ManagementHarness,
+    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
+    SubscriptionHarness,
 };
 use crate::ManualClock;
 
@@ -23,7 +23,6 @@ use crate::ManualClock;
 pub trait Store:
     SubscriptionStore
     + DeliveryPublisher
-    + DirectPublisher
     + KeyStore
     + DeliveryQueue
     + EndpointDirectory
@@ -38,7 +37,6 @@ pub trait Store:
 impl<T> Store for T where
     T: SubscriptionStore
         + DeliveryPublisher
-        + DirectPublisher
         + KeyStore
         + DeliveryQueue
         + EndpointDirectory
@@ -113,14 +111,14 @@ impl<H: StoreHarness> PublisherHarness for H {
     }
 }
 
-impl<H: StoreHarness> DirectHarness for H {
-    type Direct = H::Store;
+impl<H: StoreHarness> SendHarness for H {
+    type Sender = H::Store;
 
     async fn start() -> Self {
         H::start().await
     }
 
-    fn direct(&self) -> H::Store {
+    fn sender(&self) -> H::Store {
         self.store()
     }
 

@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nahook_control::Manifest;
-use nahook_core::{Caller, EventTypeName, FanOutScope, Plan, Rate};
+use nahook_core::admission::{Caller, Plan, Rate};
+use nahook_core::{EventTypeName, Scope};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -82,10 +83,10 @@ pub fn caller() -> impl Strategy<Value = Caller> {
 }
 
 /// Scope of a generated caller that may fan out.
-pub fn fan_out_scope() -> impl Strategy<Value = FanOutScope> {
+pub fn fan_out_scope() -> impl Strategy<Value = Scope> {
     caller().prop_filter_map("a key bound to no endpoint", |mut caller| {
         caller.endpoint = None;
-        FanOutScope::try_from(&caller).ok()
+        caller.fan_out_scope().ok()
     })
 }
 

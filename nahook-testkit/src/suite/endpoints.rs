@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_control::EndpointSpec;
-use nahook_core::{
-    BasicAuth, Clock, EndpointDirectory, EndpointId, EndpointKind, EndpointTarget, HealthReport,
-    HealthState, SecretText, Timestamp,
+use nahook_control::{
+    BasicAuth, EndpointDirectory, EndpointKind, EndpointSpec, EndpointTarget, HealthReport,
+    HealthState, SecretText,
 };
+use nahook_core::id::EndpointId;
+use nahook_core::{Clock, Timestamp};
 
 use crate::declare::{
     Workspace, endpoint, endpoint_id, environment_id, manifest, nth_endpoint_id, workspace_id,

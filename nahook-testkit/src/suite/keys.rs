@@ -6,7 +6,8 @@ use std::time::Duration;
 use nahook_control::{
     ApiKeySpec, KeyEntry, KeyHash, KeyState, KeyStore, ManagementTokenSpec, PlanSpec, RateSpec,
 };
-use nahook_core::{Caller, ManagementTokenId, Plan, Rate, WorkspaceId};
+use nahook_core::admission::{Caller, Plan, Rate};
+use nahook_core::id::{ManagementTokenId, WorkspaceId};
 
 use crate::KeyHarness;
 use crate::declare::{

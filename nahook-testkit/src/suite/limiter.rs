@@ -5,7 +5,8 @@ mod standing;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::{Caller, Plan, Rate, RateLimiter, Verdict};
+use nahook_core::RateLimiter;
+use nahook_core::admission::{Caller, Plan, Rate, Verdict};
 
 pub use self::standing::*;
 use crate::LimiterHarness;

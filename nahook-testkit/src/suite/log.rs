@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, IdempotencyKey, Timestamp};
+use nahook_core::id::DeliveryId;
+use nahook_core::{IdempotencyKey, Timestamp};
 use nahook_queue::{
     Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus, LeasedDelivery, Next,
     Settled, Settlement,

@@ -10,7 +10,6 @@
 )]
 
 pub mod catalog;
-pub mod direct;
 pub mod endpoints;
 pub mod keys;
 pub mod limiter;
@@ -21,4 +20,5 @@ pub mod queue;
 pub mod recorder;
 pub mod redelivery;
 pub mod search;
+pub mod send;
 pub mod subscriptions;

@@ -5,9 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use nahook_core::{
-    Clock, Delivery, DeliveryId, DeliveryPublisher, EndpointId, Event, FailureKind, Outcome,
-};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
 
 use crate::declare::{
     Workspace, deliveries, endpoint_id, event, metadata, nth_endpoint_id, payload,
@@ -390,6 +389,7 @@ async fn expect_truthful<H: PublisherHarness>(harness: &H, slots: &[Delivery]) {
                 slot.id(),
                 slot.endpoint()
             ),
+            Outcome::Replayed(_) => panic!("{} has no idempotency key", slot.id()),
             Outcome::Failed(kind) => assert!(
                 kind.may_be_queued() || !held.contains(&slot.id()),
                 "{} to {} is marked {kind:?}, which is definite, but the queue holds it",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::DeliveryId;
 use nahook_queue::{
     DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliveryStatus, LogEntry, Next, Redelivered,
     Redelivery, RedeliveryRequest, Settled, Standing,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nahook_core::DeliveryId;
+use nahook_core::id::DeliveryId;
 use nahook_queue::{
     DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, Next, Settled,
 };

@@ -1,6 +1,7 @@
 //! Promises of every [`SubscriptionStore`].
 
-use nahook_core::{EndpointId, Subscribers, SubscriptionStore};
+use nahook_core::id::EndpointId;
+use nahook_core::{EndpointState, Subscribers, SubscriptionStore};
 
 use crate::SubscriptionHarness;
 use crate::declare::{
@@ -41,6 +42,60 @@ pub async fn inactive_endpoints_are_absent<H: SubscriptionHarness>() {
         "it is not active any more",
     )
     .await;
+}
+
+/// An endpoint is active, disabled or unknown, in the order of the question; disabling it counts from the next call.
+pub async fn the_state_of_an_endpoint_is_told<H: SubscriptionHarness>() {
+    let harness = H::start().await;
+    let shop = |active| {
+        Workspace::new("ws_shop")
+            .with(|spec| {
+                spec.endpoints.push(endpoint("ep_on", &[]));
+                let mut other = endpoint("ep_off", &[]);
+                other.is_active = Some(active);
+                spec.endpoints.push(other);
+            })
+            .manifest()
+    };
+    let ids = ["ep_off", "ep_none", "ep_on", "ep_off"].map(endpoint_id);
+    for (is_active, state) in [
+        (true, EndpointState::Active),
+        (false, EndpointState::Disabled),
+    ] {
+        harness.apply(&shop(is_active)).await;
+        let subscriptions = harness.subscriptions();
+        let scope = scope("ws_shop", None);
+        let found = subscriptions.endpoint_states(&ids, &scope).await;
+        let found = found.expect("the store can be asked");
+        let expected = [state, EndpointState::Unknown, EndpointState::Active, state];
+        assert_eq!(found, expected);
+    }
+}
+
+/// Another workspace's endpoint is unknown, and so is another environment's.
+pub async fn an_endpoint_beyond_the_scope_is_unknown<H: SubscriptionHarness>() {
+    let harness = H::start().await;
+    let one = Workspace::new("ws_shop").endpoint("ep_ours", &[]);
+    let one = one.environment("staging", &[]).default_environment();
+    let one = one.endpoint_in("staging", "ep_staged", &[]);
+    let other = Workspace::new("ws_other").endpoint("ep_theirs", &[]);
+    harness.apply(&manifest([one, other])).await;
+    let subscriptions = harness.subscriptions();
+    let ids = ["ep_ours", "ep_staged", "ep_theirs"].map(endpoint_id);
+    for (environment, expected) in [
+        (None, [true, true, false]),
+        (Some("production"), [true, false, false]),
+        (Some("staging"), [false, true, false]),
+    ] {
+        let scope = scope("ws_shop", environment);
+        let found = subscriptions.endpoint_states(&ids, &scope).await;
+        let found = found.expect("the store can be asked");
+        let is_known: Vec<_> = found
+            .iter()
+            .map(|it| *it == EndpointState::Active)
+            .collect();
+        assert_eq!(is_known, expected, "{environment:?}");
+    }
 }
 
 /// Only the scope's workspace is looked at, also where another has an event type of the same name.

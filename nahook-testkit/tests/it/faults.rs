@@ -3,9 +3,10 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use nahook_core::admission::{Allowance, Grant, Verdict};
+use nahook_core::id::EndpointId;
 use nahook_core::{
-    Allowance, Clock, Delivery, DeliveryPublisher, EndpointId, FailureKind, Grant, Outcome,
-    RateLimiter, StoreErrorKind, Verdict,
+    Clock, Delivery, DeliveryPublisher, FailureKind, Outcome, RateLimiter, StoreErrorKind,
 };
 use nahook_testkit::declare::{caller, deliveries, event, nth_endpoint_id};
 use nahook_testkit::{
@@ -171,14 +172,17 @@ async fn deliveries_are_taken_in_the_order_of_the_script() {
 struct Counting(std::sync::Arc<std::sync::atomic::AtomicUsize>);
 
 impl RateLimiter for Counting {
-    async fn check(&self, _: &nahook_core::Caller) -> Result<Verdict, nahook_core::StoreError> {
+    async fn check(
+        &self,
+        _: &nahook_core::admission::Caller,
+    ) -> Result<Verdict, nahook_core::StoreError> {
         self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Ok(Verdict::Admit)
     }
 
     async fn check_many(
         &self,
-        _: &nahook_core::Caller,
+        _: &nahook_core::admission::Caller,
         wanted: u32,
     ) -> Result<Grant, nahook_core::StoreError> {
         let admitted = wanted as usize;
@@ -190,7 +194,10 @@ impl RateLimiter for Counting {
         })
     }
 
-    async fn peek(&self, _: &nahook_core::Caller) -> Result<Allowance, nahook_core::StoreError> {
+    async fn peek(
+        &self,
+        _: &nahook_core::admission::Caller,
+    ) -> Result<Allowance, nahook_core::StoreError> {
         Ok(Allowance::unlimited(ManualClock::default().now()))
     }
 }

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use nahook_core::{
-    DeliveryId, EndpointId, EnvironmentId, MessageId, Payload, RandomIds, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, EnvironmentId, MessageId, WorkspaceId};
+use nahook_core::{Payload, RandomIds};
 use nahook_queue::{Lease, LeaseToken};
 use nahook_testkit::TokioClock;
 

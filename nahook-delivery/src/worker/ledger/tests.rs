@@ -1,4 +1,5 @@
-use nahook_core::{EndpointId, MessageId, Payload, Timestamp, WorkspaceId};
+use nahook_core::id::{EndpointId, MessageId, WorkspaceId};
+use nahook_core::{Payload, Timestamp};
 use nahook_queue::LeaseToken;
 
 use super::*;

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nahook_core::{DeliveryId, MessageId};
+use nahook_core::id::{DeliveryId, MessageId};
 use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, Next};
 
 use super::*;

@@ -266,7 +266,7 @@ async fn a_store_that_is_down_fails_each_item_by_itself() {
         (Fault::Silence, "ingest_timeout"),
     ] {
         let mut bench = Bench::new().await;
-        bench.endpoints = Arc::new(fault);
+        bench.subscriptions = Arc::new(fault);
         bench.subscriptions = Arc::new(fault);
         let send = json!({"endpointId": "ep_1", "payload": {}});
         let answer = ask(&bench.router(), post(SENDS, KEY, batch(vec![send; 2]))).await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use nahook_core::{FailureKind, LimiterDown};
+use nahook_core::FailureKind;
+use nahook_core::admission::LimiterDown;
 use serde_json::json;
 
 use crate::ingestion::support::{
@@ -159,7 +160,7 @@ async fn a_key_store_that_is_down_is_503() {
 async fn a_limiter_that_is_down_is_503_where_refusing_was_chosen() {
     let mut bench = Bench::new().await;
     bench.limiter = Arc::new(Fault::Down);
-    bench.settings.limiter_down = LimiterDown::Refuse;
+    bench.limiter_down = LimiterDown::Refuse;
     let answer = ask(&bench.router(), post(ORDER_PAID, KEY, GOOD)).await;
     assert_eq!(answer.error(), (503, "unavailable".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -172,7 +173,7 @@ async fn a_queue_that_is_down_is_a_202_with_every_endpoint_under_failures() {
     impl nahook_core::DeliveryPublisher for Down {
         async fn publish(&self, _: &nahook_core::Event, deliveries: &mut [nahook_core::Delivery]) {
             for delivery in deliveries {
-                delivery.failed(FailureKind::QueueUnavailable);
+                delivery.mark_failed(FailureKind::QueueUnavailable);
             }
         }
     }

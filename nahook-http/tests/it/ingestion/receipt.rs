@@ -1,18 +1,16 @@
 //! Receipts written to bytes read the same as through serde.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
+use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
 use nahook_core::{
-    ApiKeyId, Caller, EndpointId, EventTypeId, EventTypeName, FailureKind, FanOut, FanOutScope,
-    Metadata, NewEvent, Outcome, Payload, Plan, Receipt, StoreError, Subscribers,
-    SubscriptionStore, WorkspaceId,
+    EndpointState, EventTypeName, FailureKind, FanOut, Metadata, NewEvent, Outcome, Payload,
+    Receipt, Scope, StoreError, Subscribers, SubscriptionStore,
 };
 use nahook_http::wire::write_receipt;
 use proptest::prelude::*;
 use serde::Serialize;
 
-use crate::ingestion::support::{Counting, Scripted};
+use crate::ingestion::support::Scripted;
 
 /// Answers the same subscribers to everybody.
 struct Fixed(Subscribers);
@@ -21,9 +19,17 @@ impl SubscriptionStore for Fixed {
     async fn subscribers(
         &self,
         _: &EventTypeName,
-        _: &FanOutScope,
+        _: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         Ok(Some(self.0.clone()))
+    }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        _: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        Ok(vec![EndpointState::Active; ids.len()])
     }
 }
 
@@ -32,25 +38,18 @@ fn receipt(endpoints: Vec<EndpointId>, outcomes: Vec<Outcome>) -> Receipt {
         event_type: EventTypeId::new("evt_any").unwrap(),
         endpoints: endpoints.into(),
     };
-    let limiter = Arc::new(Counting::default());
-    let engine = FanOut::new(Fixed(subscribers), Scripted(outcomes), limiter);
+    let engine = FanOut::new(Fixed(subscribers), Scripted(outcomes));
     let event = NewEvent {
         event_type: EventTypeName::new("any").unwrap(),
         payload: Payload::new(Bytes::from_static(b"{}")).unwrap(),
         metadata: Metadata::default(),
     };
-    let caller = Caller {
-        key: ApiKeyId::from_bits(1),
-        workspace: WorkspaceId::from_bits(1),
-        environment: None,
-        endpoint: None,
-        plan: Plan::default(),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap();
-    runtime.block_on(engine.trigger(event, &caller)).unwrap()
+    let workspace = WorkspaceId::from_bits(1);
+    runtime.block_on(engine.trigger(event, workspace)).unwrap()
 }
 
 /// The answer as the contract spells it, by serde.

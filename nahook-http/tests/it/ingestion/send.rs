@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use nahook_core::{DirectDelivery, DirectPublisher, FailureKind, FanOutSettings, LimiterDown};
+use nahook_core::admission::LimiterDown;
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind};
 use serde_json::{Value, json};
 
 use crate::ingestion::support::{
@@ -175,10 +176,10 @@ async fn a_limit_is_kept_and_told() {
 /// A queue that says the same of everything.
 struct Saying(FailureKind);
 
-impl DirectPublisher for Saying {
-    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
+impl DeliveryPublisher for Saying {
+    async fn publish(&self, _: &Event, deliveries: &mut [Delivery]) {
         for delivery in deliveries {
-            delivery.failed(self.0);
+            delivery.mark_failed(self.0);
         }
     }
 }
@@ -186,8 +187,8 @@ impl DirectPublisher for Saying {
 /// A queue that never answers, and may have taken it.
 struct Silent;
 
-impl DirectPublisher for Silent {
-    async fn publish_direct(&self, _: &mut [DirectDelivery]) {
+impl DeliveryPublisher for Silent {
+    async fn publish(&self, _: &Event, _: &mut [Delivery]) {
         std::future::pending::<()>().await;
     }
 }
@@ -200,7 +201,7 @@ async fn a_queue_that_fails_is_told_by_what_is_known() {
         (FailureKind::QueueUnavailable, 503, "unavailable"),
     ] {
         let mut bench = Bench::new().await;
-        bench.direct = Arc::new(Saying(kind));
+        bench.publisher = Arc::new(Saying(kind));
         for body in [r#"{"payload":{}}"#.to_owned(), keyed("k")] {
             let answer = ask(&bench.router(), post(TO_ONE, KEY, body)).await;
             assert_eq!(answer.error(), (status, code.to_owned()), "{kind:?}");
@@ -208,7 +209,7 @@ async fn a_queue_that_fails_is_told_by_what_is_known() {
     }
     for kind in [FailureKind::Internal, FailureKind::Unconfirmed] {
         let mut bench = Bench::new().await;
-        bench.direct = Arc::new(Saying(kind));
+        bench.publisher = Arc::new(Saying(kind));
         // Repeating the one is safe, and clients do so by themselves; the other would be a second delivery.
         let keyed = ask(&bench.router(), post(TO_ONE, KEY, keyed("k"))).await;
         assert_eq!(keyed.error(), (503, "unconfirmed".to_owned()));
@@ -225,7 +226,7 @@ async fn a_queue_that_fails_is_told_by_what_is_known() {
 async fn silence_and_failures_cost_the_deadline_at_most() {
     let ok = r#"{"payload":{}}"#;
     let mut bench = Bench::new().await;
-    bench.direct = Arc::new(Silent);
+    bench.publisher = Arc::new(Silent);
     let answer = ask(&bench.router(), post(TO_ONE, KEY, ok)).await;
     assert_eq!(answer.error(), (409, "unconfirmed".to_owned()));
     for fault in [Fault::Down, Fault::Panic, Fault::Silence] {
@@ -234,15 +235,12 @@ async fn silence_and_failures_cost_the_deadline_at_most() {
             Fault::Down | Fault::Panic => (503, "unavailable"),
         };
         let mut bench = Bench::new().await;
-        bench.endpoints = Arc::new(fault);
+        bench.subscriptions = Arc::new(fault);
         let answer = ask(&bench.router(), post(TO_ONE, KEY, ok)).await;
         assert_eq!(answer.error(), (status, code.to_owned()), "{fault:?}");
         let mut bench = Bench::new().await;
         bench.limiter = Arc::new(fault);
-        bench.settings = FanOutSettings {
-            limiter_down: LimiterDown::Refuse,
-            ..FanOutSettings::default()
-        };
+        bench.limiter_down = LimiterDown::Refuse;
         let answer = ask(&bench.router(), post(TO_ONE, KEY, ok)).await;
         assert_eq!(answer.error(), (status, code.to_owned()), "{fault:?}");
         assert_eq!(bench.queued().await, []);

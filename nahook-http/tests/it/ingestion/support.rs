@@ -9,12 +9,13 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use nahook_control::{ApplyMode, Catalog, KeyEntry, KeyHash, KeyStore, Manifest};
+use nahook_core::admission::{Allowance, Caller, Grant, LimiterDown, Verdict};
+use nahook_core::id::{EndpointId, ManagementTokenId, WorkspaceId};
 use nahook_core::{
-    Allowance, Caller, Delivery, DeliveryPublisher, DirectSend, DynDeliveryPublisher,
-    DynDirectPublisher, DynRateLimiter, DynSubscriptionStore, EndpointDirectory, EndpointId,
-    EndpointTarget, Event, EventTypeName, FailureKind, FanOut, FanOutScope, FanOutSettings,
-    GcraLimiter, Grant, HealthReport, ManagementTokenId, Outcome, RateLimiter, StoreError,
-    Subscribers, SubscriptionStore, SystemClock, Timestamp, Verdict, WorkspaceId,
+    Admission, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
+    DynSubscriptionStore, EndpointState, Event, EventTypeName, FailureKind, FanOut, GcraLimiter,
+    Outcome, RateLimiter, Scope, StoreError, Subscribers, SubscriptionStore, SystemClock,
+    Timestamp,
 };
 use nahook_http::{Ingestion, ingestion_router, with_fallbacks};
 use nahook_memory::MemoryStore;
@@ -44,11 +45,10 @@ pub(crate) struct Bench {
     pub(crate) memory: MemoryStore,
     pub(crate) subscriptions: Arc<dyn DynSubscriptionStore>,
     pub(crate) publisher: Arc<dyn DynDeliveryPublisher>,
-    pub(crate) endpoints: Arc<dyn EndpointDirectory>,
-    pub(crate) direct: Arc<dyn DynDirectPublisher>,
     pub(crate) limiter: Arc<dyn DynRateLimiter>,
     pub(crate) keys: Arc<dyn KeyStore>,
-    pub(crate) settings: FanOutSettings,
+    pub(crate) limiter_down: LimiterDown,
+    pub(crate) timeout: Duration,
 }
 
 impl Bench {
@@ -102,29 +102,20 @@ impl Bench {
         Self {
             subscriptions: Arc::new(memory.clone()),
             publisher: Arc::new(memory.clone()),
-            endpoints: Arc::new(memory.clone()),
-            direct: Arc::new(memory.clone()),
             limiter: Arc::new(GcraLimiter::new(Arc::new(SystemClock))),
             keys: Arc::new(memory.clone()),
-            settings: FanOutSettings::default(),
+            limiter_down: LimiterDown::Admit,
+            timeout: Duration::from_secs(5),
             memory,
         }
     }
 
     pub(crate) fn ingestion(&self) -> Ingestion {
-        let engine = FanOut::new(
-            Arc::clone(&self.subscriptions),
-            Arc::clone(&self.publisher),
-            Arc::clone(&self.limiter),
-        );
-        let engine = engine.with_settings(self.settings);
-        let sends = DirectSend::new(
-            Arc::clone(&self.endpoints),
-            Arc::clone(&self.direct),
-            Arc::clone(&self.limiter),
-        );
-        let sends = sends.with_settings(self.settings);
-        Ingestion::new(Arc::new(engine), Arc::new(sends), Arc::clone(&self.keys))
+        let fan_out = FanOut::new(Arc::clone(&self.subscriptions), Arc::clone(&self.publisher));
+        let fan_out = fan_out.with_timeout(self.timeout);
+        let engine = Admission::new(fan_out, Arc::clone(&self.limiter));
+        let engine = engine.with_limiter_down(self.limiter_down);
+        Ingestion::new(Arc::new(engine), Arc::clone(&self.keys))
     }
 
     /// The ingestion routes with the API's fallbacks.
@@ -226,8 +217,16 @@ impl SubscriptionStore for Fault {
     async fn subscribers(
         &self,
         _: &EventTypeName,
-        _: &FanOutScope,
+        _: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
+        self.strike().await
+    }
+
+    async fn endpoint_states(
+        &self,
+        _: &[EndpointId],
+        _: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
         self.strike().await
     }
 }
@@ -242,20 +241,6 @@ impl RateLimiter for Fault {
     }
 
     async fn peek(&self, _: &Caller) -> Result<Allowance, StoreError> {
-        self.strike().await
-    }
-}
-
-#[async_trait::async_trait]
-impl EndpointDirectory for Fault {
-    async fn targets(
-        &self,
-        _: &[EndpointId],
-    ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError> {
-        self.strike().await
-    }
-
-    async fn report(&self, _: &[HealthReport]) -> Result<(), StoreError> {
         self.strike().await
     }
 }
@@ -283,7 +268,7 @@ impl DeliveryPublisher for SlowToCommit {
         impl Drop for RollBack<'_> {
             fn drop(&mut self) {
                 for delivery in &mut *self.0 {
-                    delivery.failed(FailureKind::QueueUnavailable);
+                    delivery.mark_failed(FailureKind::QueueUnavailable);
                 }
             }
         }

@@ -123,7 +123,7 @@ async fn a_batch_is_told_in_one_line() {
 #[tokio::test]
 async fn a_client_that_goes_away_in_the_middle_of_a_send_is_told_too() {
     let mut bench = Bench::new().await;
-    bench.endpoints = Arc::new(Fault::Silence);
+    bench.subscriptions = Arc::new(Fault::Silence);
     let logging = Logging::start();
     let router = bench.router();
     let asking = ask(&router, post(SEND, KEY, KEYED));
@@ -163,7 +163,7 @@ async fn no_line_of_a_send_or_a_batch_holds_a_payload_a_label_or_a_secret() {
             let text = logged(&bench, post(path, key, body.clone())).await.text();
             assert!(!text.is_empty());
             // What has failed is told with its cause, and with no more.
-            bench.endpoints = Arc::new(Fault::Down);
+            bench.subscriptions = Arc::new(Fault::Down);
             bench.subscriptions = Arc::new(Fault::Down);
             let text = text + &logged(&bench, post(path, key, body.clone())).await.text();
             for private in private.iter().filter(|it| **it != "s3cret") {

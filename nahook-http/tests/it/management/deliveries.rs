@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{KeyHash, KeyStore as _};
-use nahook_core::{EventTypeName, FanOut, GcraLimiter, Metadata, NewEvent, Payload, Timestamp};
+use nahook_core::{EventTypeName, FanOut, Metadata, NewEvent, Payload, Timestamp};
 use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
 use serde_json::{Value, json};
 
@@ -20,8 +20,7 @@ impl Bench {
 
     async fn trigger_labelled(&self, metadata: Metadata) -> String {
         let caller = self.memory.api_key(&KeyHash::of(KEY)).await.unwrap();
-        let limiter = GcraLimiter::new(Arc::new(nahook_core::SystemClock));
-        let engine = FanOut::new(self.memory.clone(), self.memory.clone(), limiter);
+        let engine = FanOut::new(self.memory.clone(), self.memory.clone());
         let engine = engine.with_clock(Arc::clone(&self.clock));
         let event = NewEvent {
             event_type: EventTypeName::new("order.paid").unwrap(),
@@ -29,7 +28,7 @@ impl Bench {
             metadata,
         };
         let receipt = engine
-            .trigger(event, &caller.unwrap().identity)
+            .trigger(event, caller.unwrap().identity.scope())
             .await
             .unwrap();
         receipt.deliveries()[0].id().to_string()

@@ -102,7 +102,8 @@ async fn a_slack_endpoint_has_its_url_in_its_config() {
 
 #[tokio::test]
 async fn a_rotated_secret_is_shown_and_both_sign() {
-    use nahook_core::{EndpointDirectory as _, EndpointId};
+    use nahook_control::EndpointDirectory as _;
+    use nahook_core::id::EndpointId;
     let bench = Bench::new().await;
     let rotated = bench
         .post("/endpoints/ep_1/secret/rotate", &json!({}))

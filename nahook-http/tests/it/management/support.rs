@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use bytes::Bytes;
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-use nahook_core::{Clock, DynDirectPublisher, IdSource, RandomIds, Timestamp};
+use nahook_core::{Clock, DynDeliveryPublisher, IdSource, RandomIds, Timestamp};
 use nahook_http::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, with_fallbacks,
 };
@@ -85,8 +85,8 @@ impl Bench {
         Self::over(None).await
     }
 
-    /// With this way to the queue for test events.
-    pub(crate) async fn over(direct: Option<Arc<dyn DynDirectPublisher>>) -> Self {
+    /// With this publisher of test events.
+    pub(crate) async fn over(publisher: Option<Arc<dyn DynDeliveryPublisher>>) -> Self {
         let clock = Arc::new(StandingClock(AtomicU64::new(1_795_680_000_000)));
         let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
         let memory = MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>, ids);
@@ -94,12 +94,12 @@ impl Bench {
         memory.apply(&manifest, ApplyMode::Commit).await.unwrap();
         let store = Arc::new(memory.clone());
         let ports = ManagementPorts {
-            direct: direct.unwrap_or_else(|| Arc::<MemoryStore>::clone(&store)),
-            endpoints: Arc::<MemoryStore>::clone(&store),
             keys: Arc::<MemoryStore>::clone(&store),
             log: Arc::<MemoryStore>::clone(&store),
             redelivery: Arc::<MemoryStore>::clone(&store),
             search: Arc::<MemoryStore>::clone(&store),
+            publisher: publisher.unwrap_or_else(|| Arc::<MemoryStore>::clone(&store)),
+            subscriptions: Arc::<MemoryStore>::clone(&store),
             store,
         };
         let settings = ManagementSettings {

@@ -33,9 +33,7 @@ async fn others(bench: &Bench) -> impl Fn(&str) -> String {
 async fn delivery_of_other(bench: &Bench) -> String {
     use nahook_control::{KeyHash, KeyStore as _};
 
-    use nahook_core::{
-        EventTypeName, FanOut, GcraLimiter, Metadata, NewEvent, Payload, SystemClock,
-    };
+    use nahook_core::{EventTypeName, FanOut, Metadata, NewEvent, Payload};
     let caller = bench
         .memory
         .api_key(&KeyHash::of("nhk_us_other"))
@@ -43,14 +41,13 @@ async fn delivery_of_other(bench: &Bench) -> String {
         .unwrap()
         .unwrap()
         .identity;
-    let limiter = GcraLimiter::new(std::sync::Arc::new(SystemClock));
-    let engine = FanOut::new(bench.memory.clone(), bench.memory.clone(), limiter);
+    let engine = FanOut::new(bench.memory.clone(), bench.memory.clone());
     let event = NewEvent {
         event_type: EventTypeName::new("order.paid").unwrap(),
         payload: Payload::new("{}").unwrap(),
         metadata: Metadata::default(),
     };
-    let receipt = engine.trigger(event, &caller).await.unwrap();
+    let receipt = engine.trigger(event, caller.scope()).await.unwrap();
     receipt.deliveries()[0].id().to_string()
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{DirectDelivery, DirectPublisher, FailureKind};
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind};
 use nahook_queue::{DeliveryQueue as _, LeaseRequest, WorkerId};
 use serde_json::json;
 
@@ -92,10 +92,10 @@ async fn a_test_event_that_cannot_be_sent_is_refused() {
 /// A queue that says the same of everything.
 struct Saying(FailureKind);
 
-impl DirectPublisher for Saying {
-    async fn publish_direct(&self, deliveries: &mut [DirectDelivery]) {
+impl DeliveryPublisher for Saying {
+    async fn publish(&self, _: &Event, deliveries: &mut [Delivery]) {
         for delivery in deliveries {
-            delivery.failed(self.0);
+            delivery.mark_failed(self.0);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use nahook_core::{DirectDelivery, DirectPublisher};
+use nahook_core::{Delivery, DeliveryPublisher, Event};
 use nahook_http::metric;
 
 use crate::logging::Logging;
@@ -85,8 +85,8 @@ async fn no_line_of_a_test_event_holds_its_payload() {
 /// Never answers.
 struct Silence;
 
-impl DirectPublisher for Silence {
-    async fn publish_direct(&self, _: &mut [DirectDelivery]) {
+impl DeliveryPublisher for Silence {
+    async fn publish(&self, _: &Event, _: &mut [Delivery]) {
         std::future::pending::<()>().await;
     }
 }
@@ -111,8 +111,8 @@ async fn a_client_that_goes_away_is_told_too_since_what_it_asked_for_may_be_done
 /// Panics.
 struct Panic;
 
-impl DirectPublisher for Panic {
-    async fn publish_direct(&self, _: &mut [DirectDelivery]) {
+impl DeliveryPublisher for Panic {
+    async fn publish(&self, _: &Event, _: &mut [Delivery]) {
         panic!("planted")
     }
 }

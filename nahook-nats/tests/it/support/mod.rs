@@ -7,9 +7,9 @@ pub(crate) mod servers;
 use std::time::Duration;
 
 use nahook_control::Manifest;
+use nahook_core::id::DeliveryId;
 use nahook_core::{
-    Clock, Delivery, DeliveryId, DeliveryPublisher, Event, Outcome, StoreError, SystemClock,
-    Timestamp,
+    Clock, Delivery, DeliveryPublisher, Event, Outcome, StoreError, SystemClock, Timestamp,
 };
 use nahook_nats::{Nats, NatsPublisher, NatsQueue, NatsSettings, connect};
 use nahook_queue::{
@@ -221,6 +221,7 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
         .iter()
         .map(|delivery| match delivery.outcome() {
             Outcome::Published => "published",
+            Outcome::Replayed(_) => "replayed",
             Outcome::Failed(kind) => kind.code(),
         })
         .collect()

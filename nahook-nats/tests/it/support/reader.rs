@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use futures_util::StreamExt as _;
-use nahook_core::{EndpointId, Metadata, Payload};
+use nahook_core::id::EndpointId;
+use nahook_core::{Metadata, Payload};
 use nahook_testkit::HeldDelivery;
 use serde_json::Value;
 

@@ -5,7 +5,8 @@ mod put;
 mod remove;
 
 use nahook_control::{CatalogError, Change, ManifestError, Record, Verb};
-use nahook_core::{Timestamp, WorkspaceId};
+use nahook_core::Timestamp;
+use nahook_core::id::WorkspaceId;
 
 use super::Failure;
 use crate::error::PgError;

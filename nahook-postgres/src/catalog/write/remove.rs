@@ -70,7 +70,7 @@ UPDATE event_type t SET deleted_at = $3 FROM gone g WHERE t.row = g.row";
 
 /// `None` for what cannot be removed.
 pub(super) fn statement(record: &Record, now: Timestamp) -> Option<Write> {
-    let marked = |statement, id: &str, workspace: &nahook_core::WorkspaceId| {
+    let marked = |statement, id: &str, workspace: &nahook_core::id::WorkspaceId| {
         write_of!(
             statement,
             id.to_owned(),

@@ -1,7 +1,7 @@
 //! Full tables: a shop whose endpoints the tour uses, and many other workspaces with everything that goes on in them.
 
 use nahook_control::{ApiKeySpec, ApplyMode, Catalog};
-use nahook_core::ApiKeyId;
+use nahook_core::id::ApiKeyId;
 use nahook_testkit::declare::Workspace;
 use nahook_testserver::PostgresServer;
 

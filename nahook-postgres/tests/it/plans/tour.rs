@@ -3,10 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_control::{Actor, AuditQuery, KeyHash, KeyStore, Management};
+use nahook_control::{
+    Actor, AuditQuery, EndpointDirectory, HealthReport, HealthState, KeyHash, KeyStore, Management,
+};
+use nahook_core::admission::{Caller, Plan, Rate};
 use nahook_core::{
-    Caller, Clock, Delivery, DeliveryPublisher, EndpointDirectory, Event, HealthReport,
-    HealthState, NewEvent, Outcome, Plan, Rate, RateLimiter, SubscriptionStore, SystemClock,
+    Clock, Delivery, DeliveryPublisher, Event, NewEvent, Outcome, RateLimiter, SubscriptionStore,
+    SystemClock,
 };
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
@@ -182,7 +185,7 @@ async fn queue(tour: &mut Tour<'_>, store: &PostgresStore, other: &PostgresStore
         HealthState::FailingSince(SystemClock.now()),
         HealthState::Healthy,
     ] {
-        let report = |endpoint: &nahook_core::EndpointId| HealthReport {
+        let report = |endpoint: &nahook_core::id::EndpointId| HealthReport {
             endpoint: *endpoint,
             state,
         };
@@ -216,7 +219,7 @@ async fn transactions(tour: &mut Tour<'_>, store: &PostgresStore, client: &mut C
     };
     let caller = caller("ws_shop", "key_shop");
     let mut transaction = client.transaction().await.unwrap();
-    let trigger = store.trigger_in(&mut transaction, &event, &caller);
+    let trigger = store.trigger_in(&mut transaction, &event, caller.scope());
     let title = "A trigger to 10 in the caller's transaction";
     let receipt = tour.stop(title, (10, 40), trigger).await.unwrap();
     assert_eq!(receipt.delivery_ids().count(), 10);

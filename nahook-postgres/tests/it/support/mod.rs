@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, Manifest};
-use nahook_core::{Clock, Delivery, DeliveryId, DeliveryPublisher, Event, Outcome, SystemClock};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, Outcome, SystemClock};
 use nahook_postgres::{PostgresLimiter, PostgresSettings, PostgresStore};
 use nahook_queue::{DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, event};
@@ -222,6 +223,7 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
         .iter()
         .map(|delivery| match delivery.outcome() {
             Outcome::Published => "published",
+            Outcome::Replayed(_) => "replayed",
             Outcome::Failed(kind) => kind.code(),
         })
         .collect()

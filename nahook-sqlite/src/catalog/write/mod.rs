@@ -9,7 +9,8 @@ use nahook_control::{
     Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, KeyState, ManifestError, Planned,
     Record, Verb,
 };
-use nahook_core::{ApiKeyId, EventTypeId, IdSource, Timestamp, WorkspaceId};
+use nahook_core::id::{ApiKeyId, EventTypeId, WorkspaceId};
+use nahook_core::{IdSource, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{read, select};

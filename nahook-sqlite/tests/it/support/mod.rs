@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
-use nahook_core::{
-    Clock, Delivery, DeliveryId, DeliveryPublisher, EndpointId, FailureKind, Outcome, Timestamp,
-};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Clock, Delivery, DeliveryPublisher, FailureKind, Outcome, Timestamp};
 use nahook_queue::{DeliveryQueue, LeaseRequest, LeasedDelivery, WorkerId};
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::declare::{Workspace, deliveries, event, nth_endpoint_id};

@@ -1,7 +1,8 @@
 //! Clauses about ingestion keys.
 
-use nahook_control::{ApiKeyRecord, ApiKeySpec, Catalog, CatalogError, KeyHash, KeyState, Record};
-use nahook_core::SecretText;
+use nahook_control::{
+    ApiKeyRecord, ApiKeySpec, Catalog, CatalogError, KeyHash, KeyState, Record, SecretText,
+};
 
 use super::seen::{apply, is_disabled};
 use crate::CatalogHarness;

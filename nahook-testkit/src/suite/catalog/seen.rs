@@ -1,9 +1,11 @@
 //! Changes of a catalog as the other ports show them, and changes in it that those make.
 
-use nahook_control::{ApplyMode, Catalog, Change, KeyHash, KeyStore, Manifest};
-use nahook_core::{
-    EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState, SubscriptionStore,
+use nahook_control::{
+    ApplyMode, Catalog, Change, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
+    KeyHash, KeyStore, Manifest,
 };
+use nahook_core::SubscriptionStore;
+use nahook_core::id::EndpointId;
 
 use crate::CatalogHarness;
 use crate::declare::{Workspace, endpoint_id, event_type_name, scope};

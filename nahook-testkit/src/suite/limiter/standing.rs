@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nahook_core::{Allowance, Caller, Grant, Rate, RateLimiter, Timestamp};
+use nahook_core::admission::{Allowance, Caller, Grant, Rate};
+use nahook_core::{RateLimiter, Timestamp};
 
 use super::{expect_admitted, expect_refused, limited, rate, spend};
 use crate::LimiterHarness;

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use nahook_control::{
-    Actor, ActorKind, ApplyMode, AuditEntry, AuditPage, AuditQuery, Catalog, KeyState, NewApiKey,
-    NewEndpoint,
+    Actor, ActorKind, ApplyMode, AuditEntry, AuditPage, AuditQuery, Catalog, EndpointDirectory,
+    HealthReport, HealthState, KeyState, NewApiKey, NewEndpoint,
 };
-use nahook_core::{EndpointDirectory, HealthReport, HealthState};
 
 use super::shop::Shop;
 use crate::ManagementHarness;

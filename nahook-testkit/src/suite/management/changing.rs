@@ -8,7 +8,7 @@ use nahook_control::{
     ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewEnvironment, Planned, Record,
     Select, Snapshot, Verb,
 };
-use nahook_core::{EventTypeId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 
 use super::shop::Shop;
 use crate::declare::{event_type_name, workspace_id};

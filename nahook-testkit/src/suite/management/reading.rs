@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use nahook_control::{ApplicationPatch, NewApiKey, NewEndpoint, Select};
-use nahook_core::{EndpointKind, EnvironmentId, SecretText};
+use nahook_control::{ApplicationPatch, EndpointKind, NewApiKey, NewEndpoint, SecretText, Select};
+use nahook_core::id::EnvironmentId;
 use serde_json::json;
 
 use super::shop::Shop;

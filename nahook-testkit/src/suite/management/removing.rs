@@ -2,9 +2,9 @@
 
 use nahook_control::{
     ApplyMode, Catalog, CatalogError, KeyHash, KeyStore, Manifest, NewApiKey, NewEndpoint,
-    NewPortalSession, Select,
+    NewPortalSession, SecretText, Select,
 };
-use nahook_core::{SecretText, SubscriptionStore};
+use nahook_core::SubscriptionStore;
 
 use super::shop::Shop;
 use crate::ManagementHarness;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use nahook_control::{EndpointPatch, KeyHash, KeyState, KeyStore, NewApiKey};
-use nahook_core::{Caller, EndpointDirectory, FanOutScope, HealthReport, HealthState, SecretText};
+use nahook_control::{
+    EndpointDirectory, EndpointPatch, HealthReport, HealthState, KeyHash, KeyState, KeyStore,
+    NewApiKey, SecretText,
+};
+use nahook_core::admission::Caller;
 
 use super::removing::is_let_in;
 use super::shop::Shop;
@@ -88,7 +91,7 @@ pub async fn visibility_gates_the_fan_out<H: ManagementHarness>() {
         environment: Some(staging.id),
         ..caller("ws_shop", "key")
     };
-    let scope = FanOutScope::try_from(&within).expect("a key of an environment");
+    let scope = within.fan_out_scope().expect("a key of an environment");
     assert_eq!(
         shop.subscribers_within("order.paid", &scope).await,
         Some(vec![]),

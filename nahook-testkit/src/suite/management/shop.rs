@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{
-    Actor, ApplicationRecord, Catalog, EndpointRecord, EnvironmentRecord, Management,
-    ManagementError, NewApplication, NewEndpoint, NewEnvironment, Select, Snapshot,
+    Actor, ApplicationRecord, Catalog, EndpointDirectory, EndpointRecord, EndpointTarget,
+    EnvironmentRecord, Management, ManagementError, NewApplication, NewEndpoint, NewEnvironment,
+    Select, Snapshot,
 };
-use nahook_core::{
-    EndpointDirectory, EndpointId, EndpointTarget, EventTypeId, FanOutScope, SubscriptionStore,
-    WorkspaceId,
-};
+use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
+use nahook_core::{Scope, SubscriptionStore};
 
 use crate::declare::{Workspace, caller, event_type_name, workspace_id};
 use crate::{ManagementHarness, SeededIds};
@@ -121,14 +120,16 @@ impl<H: ManagementHarness> Shop<H> {
 
     /// Returns the endpoints that get events of that type; `None` if there is no such event type.
     pub(super) async fn subscribers(&self, name: &str) -> Option<Vec<EndpointId>> {
-        let scope = FanOutScope::try_from(&caller("ws_shop", "key")).expect("a key of a workspace");
+        let scope = caller("ws_shop", "key")
+            .fan_out_scope()
+            .expect("a key of a workspace");
         self.subscribers_within(name, &scope).await
     }
 
     pub(super) async fn subscribers_within(
         &self,
         name: &str,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Option<Vec<EndpointId>> {
         let subscriptions = self.harness.subscriptions();
         let found = subscriptions

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nahook_core::EndpointId;
+use nahook_core::id::EndpointId;
 use nahook_queue::{LeaseRequest, LeasedDelivery, Next, Settled, WorkerId};
 
 use super::shop::{LEASE, Shop, ids, request};

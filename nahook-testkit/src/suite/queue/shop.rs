@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nahook_core::{Delivery, DeliveryId, EndpointId, Event, Outcome, Timestamp};
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Delivery, Event, Outcome, Timestamp};
 use nahook_queue::{
     Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery, Next, Settled,
     Settlement, WorkerId,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nahook_core::DeliveryId;
+use nahook_core::id::DeliveryId;
 use nahook_queue::{DeliveryQueue, Next, Settled, Settlement};
 
 use super::shop::{LEASE, MILLISECOND, Shop, attempt, ids, request};

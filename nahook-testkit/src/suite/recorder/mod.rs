@@ -4,7 +4,8 @@ mod story;
 
 use std::time::Duration;
 
-use nahook_core::{DeliveryId, EventTypeRef, IdempotencyKey, Payload};
+use nahook_core::id::DeliveryId;
+use nahook_core::{EventTypeRef, IdempotencyKey, Payload};
 use nahook_queue::{
     DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, Next, Settled, Settlement,
     Standing,

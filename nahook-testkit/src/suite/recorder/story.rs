@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{Delivery, DeliveryId, Event, IdempotencyKey, Timestamp};
+use nahook_core::id::DeliveryId;
+use nahook_core::{Delivery, Event, IdempotencyKey, Timestamp};
 use nahook_queue::{
     Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryRecorder, LogEntry, Standing,
 };

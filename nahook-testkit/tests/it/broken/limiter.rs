@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::{
-    Allowance, ApiKeyId, Caller, GcraLimiter, Grant, RateLimiter, StoreError, Verdict, WorkspaceId,
-};
+use nahook_core::admission::{Allowance, Caller, Grant, Verdict};
+use nahook_core::id::{ApiKeyId, WorkspaceId};
+use nahook_core::{GcraLimiter, RateLimiter, StoreError};
 use nahook_testkit::{LimiterHarness, ManualClock};
 
 use crate::broken::catches;
@@ -60,9 +60,13 @@ impl<const BUG: u8> RateLimiter for Broken<BUG> {
             MIXES_WORKSPACES => caller.workspace = WorkspaceId::from_bits(1),
             NEVER_REFUSES => return Ok(Verdict::Admit),
             REFUSES_WITHOUT_A_RATE if caller.plan.key_rate.is_none() => {
-                caller.plan.key_rate = caller.plan.workspace_rate.or(
-                    nahook_core::Rate::per_second(std::num::NonZeroU32::new(100).unwrap()),
-                );
+                caller.plan.key_rate =
+                    caller
+                        .plan
+                        .workspace_rate
+                        .or(nahook_core::admission::Rate::per_second(
+                            std::num::NonZeroU32::new(100).unwrap(),
+                        ));
             }
             _ => {}
         }

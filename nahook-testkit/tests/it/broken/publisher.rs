@@ -138,7 +138,7 @@ bug!(QueuesTwice, |queue, _shared, event, deliveries| {
 bug!(PromisesTooEarly, |queue, _shared, event, deliveries| {
     let mut promised = deliveries.to_vec();
     for delivery in &mut *deliveries {
-        delivery.published();
+        delivery.mark_published();
     }
     tokio::task::yield_now().await;
     queue.publish(event, &mut promised).await;
@@ -146,11 +146,11 @@ bug!(PromisesTooEarly, |queue, _shared, event, deliveries| {
 bug!(GivesUpTooEarly, |queue, _shared, event, deliveries| {
     queue.publish(event, &mut deliveries.to_vec()).await;
     for delivery in &mut *deliveries {
-        delivery.failed(FailureKind::QueueUnavailable);
+        delivery.mark_failed(FailureKind::QueueUnavailable);
     }
     tokio::task::yield_now().await;
     for delivery in deliveries {
-        delivery.published();
+        delivery.mark_published();
     }
 });
 bug!(
@@ -158,7 +158,7 @@ bug!(
     |queue, _shared, event, deliveries| {
         for delivery in deliveries {
             if delivery.endpoint().as_str() == "ep_gone" {
-                return delivery.failed(FailureKind::EndpointGone);
+                return delivery.mark_failed(FailureKind::EndpointGone);
             }
             queue.publish(event, std::slice::from_mut(delivery)).await;
         }
@@ -170,7 +170,7 @@ bug!(
         let (first, rest) = deliveries.split_at_mut(deliveries.len().min(1_000));
         queue.publish(event, first).await;
         for delivery in rest {
-            delivery.failed(FailureKind::QueueUnavailable);
+            delivery.mark_failed(FailureKind::QueueUnavailable);
         }
     }
 );

@@ -4,19 +4,19 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_control::{Catalog, KeyState, KeyStore, ManagementStore, Manifest};
+use nahook_control::{Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest};
+use nahook_core::id::{ApiKeyId, DeliveryId, WorkspaceId};
 use nahook_core::{
-    ApiKeyId, Delivery, DeliveryId, DeliveryPublisher, DirectPublisher, DynDeliveryPublisher,
-    DynDirectPublisher, DynRateLimiter, DynSubscriptionStore, EndpointDirectory, Event,
-    RateLimiter, SubscriptionStore, Timestamp, WorkspaceId,
+    Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, Event,
+    RateLimiter, SubscriptionStore, Timestamp,
 };
 use nahook_queue::{
     DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, Redelivery,
 };
 use nahook_testkit::{
-    CatalogHarness, DirectHarness, EndpointHarness, Faulty, FaultyPublisher, HeldDelivery,
-    KeyHarness, LimiterHarness, LogHarness, ManagementHarness, ManualClock, PublisherHarness,
-    QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SubscriptionHarness,
+    CatalogHarness, EndpointHarness, Faulty, FaultyPublisher, HeldDelivery, KeyHarness,
+    LimiterHarness, LogHarness, ManagementHarness, ManualClock, PublisherHarness, QueueHarness,
+    RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness, SubscriptionHarness,
 };
 
 /// The harness `H` with its adapter in the form `F`.
@@ -77,7 +77,6 @@ forms! {
     DeliveryLog DeliveryLog Faulty Log log
     DeliverySearch DeliverySearch Faulty Search search
     DeliveryPublisher DynDeliveryPublisher FaultyPublisher Publisher publisher
-    DirectPublisher DynDirectPublisher FaultyPublisher Direct direct
     DeliveryQueue DeliveryQueue Faulty Queue queue
     DeliveryRecorder DeliveryRecorder Faulty Recorder recorder
     EndpointDirectory EndpointDirectory Faulty Endpoints endpoints
@@ -148,15 +147,15 @@ impl<H: PublisherHarness, F: Form> PublisherHarness for Formed<H, F> {
     }
 }
 
-impl<H: DirectHarness, F: Form> DirectHarness for Formed<H, F> {
-    type Direct = F::Direct<H::Direct>;
+impl<H: SendHarness, F: Form> SendHarness for Formed<H, F> {
+    type Sender = F::Publisher<H::Sender>;
 
     async fn start() -> Self {
         Self::new(H::start().await)
     }
 
-    fn direct(&self) -> Self::Direct {
-        F::direct(self.harness.direct())
+    fn sender(&self) -> Self::Sender {
+        F::publisher(self.harness.sender())
     }
 
     async fn apply(&self, manifest: &Manifest) {

@@ -131,7 +131,7 @@ async fn a_client_that_sends_everything_first_still_reads_its_refusal() {
 #[tokio::test]
 async fn a_slow_body_is_408_and_others_are_not_held_up() {
     let mut bench = Bench::new().await;
-    bench.settings.timeout = Duration::from_millis(500);
+    bench.timeout = Duration::from_millis(500);
     let server = Server::start(bench.router(), ServeSettings::default()).await;
     let whole = trigger("");
     let mut slow = server.connect().await;

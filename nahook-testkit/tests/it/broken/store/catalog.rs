@@ -3,7 +3,8 @@
 use nahook_control::{
     ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, KeyState, Manifest, WorkspaceRecord,
 };
-use nahook_core::{ApiKeyId, EventTypeId, EventTypeName, StoreError, WorkspaceId};
+use nahook_core::id::{ApiKeyId, EventTypeId, WorkspaceId};
+use nahook_core::{EventTypeName, StoreError};
 
 use super::{Broken, Bug::*};
 

@@ -7,7 +7,11 @@ mod subscriptions {
     use super::*;
     catches! { subscriptions:
         leaks_other_environments in With<{ LeaksOtherEnvironments as usize }> =>
-            other_environments_are_absent, unpublished_event_types_fan_out_to_nobody;
+            other_environments_are_absent, unpublished_event_types_fan_out_to_nobody,
+            an_endpoint_beyond_the_scope_is_unknown;
+        disabled_is_gone in With<{ DisabledIsGone as usize }> => the_state_of_an_endpoint_is_told;
+        disabled_is_active in With<{ DisabledIsActive as usize }> =>
+            the_state_of_an_endpoint_is_told;
         leaks_other_workspaces in With<{ LeaksOtherWorkspaces as usize }> =>
             other_workspaces_are_absent;
         forgets_visibility in With<{ ForgetsVisibility as usize }> =>
@@ -139,12 +143,12 @@ mod recorder {
     }
 }
 
-mod direct {
+mod send {
     use super::*;
-    catches! { direct:
+    catches! { send:
         forgets_keys in With<{ ForgetsKeys as usize }> =>
             a_repeated_key_is_answered_with_the_first,
-            repeats_in_one_call_are_answered_with_the_first, a_key_stands_for_a_day,
+            repeats_side_by_side_are_answered_with_one, a_key_stands_for_a_day,
             a_dropped_send_can_be_repeated, concurrent_batches_in_any_order_queue_one_each;
         trims_keys in With<{ TrimsKeys as usize }> => any_key_is_told_from_any_other;
         folds_keys in With<{ FoldsKeys as usize }> => any_key_is_told_from_any_other;
@@ -155,7 +159,7 @@ mod direct {
         races_for_keys in With<{ RacesForKeys as usize }> =>
             concurrent_repeats_queue_one, concurrent_batches_in_any_order_queue_one_each;
         forgets_the_endpoint_of_a_key in With<{ ForgetsTheEndpointOfAKey as usize }> =>
-            a_key_belongs_to_its_endpoint, repeats_in_one_call_are_answered_with_the_first;
+            a_key_belongs_to_its_endpoint, repeats_side_by_side_are_answered_with_one;
         keys_never_run_out in With<{ KeysNeverRunOut as usize }> => a_key_stands_for_a_day;
         repeats_prolong_keys in With<{ RepeatsProlongKeys as usize }> => a_key_stands_for_a_day;
         gone_uses_the_key_up in With<{ GoneUsesTheKeyUp as usize }> =>

@@ -1,6 +1,7 @@
 //! Broken answers of the log.
 
-use nahook_core::{DeliveryId, IdempotencyKey, Payload, StoreError, WorkspaceId};
+use nahook_core::id::{DeliveryId, WorkspaceId};
+use nahook_core::{IdempotencyKey, Payload, StoreError};
 use nahook_queue::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
 use nahook_testkit::declare;
 

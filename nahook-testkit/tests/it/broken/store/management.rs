@@ -6,7 +6,8 @@ use nahook_control::{
     AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Planned, Record,
     Select, Snapshot, Verb,
 };
-use nahook_core::{DeliveryId, StoreError, Timestamp, WorkspaceId};
+use nahook_core::id::{DeliveryId, WorkspaceId};
+use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
     DeliveryQuery, DeliveryRecord, DeliverySearch, Redelivered, Redelivery, RedeliveryRequest,
 };

@@ -2,22 +2,21 @@
 
 mod catalog;
 mod caught;
-mod direct;
 mod log;
 mod management;
 mod queue;
 mod recorder;
 mod records;
+mod send;
 mod subscriptions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use nahook_control::{KeyEntry, KeyHash};
-use nahook_core::{
-    Caller, DeliveryId, EndpointId, EventTypeName, FanOutScope, IdempotencyKey, Subscribers,
-    Timestamp, WorkspaceId,
-};
+use nahook_core::admission::Caller;
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{EventTypeName, IdempotencyKey, Scope, Subscribers, Timestamp};
 use nahook_memory::MemoryStore;
 use nahook_queue::LeasedDelivery;
 use nahook_testkit::{ManualClock, SeededIds, StoreHarness};
@@ -183,12 +182,13 @@ struct Broken {
 /// Memory of the bugs that need one.
 #[derive(Default)]
 struct Memory {
-    look_ups: HashMap<(FanOutScope, EventTypeName), Option<Subscribers>>,
+    look_ups: HashMap<(Scope, EventTypeName), Option<Subscribers>>,
     leased: Vec<LeasedDelivery>,
     keys: HashMap<KeyHash, KeyEntry<Caller>>,
     scopes: Vec<WorkspaceId>,
     recorded: HashMap<DeliveryId, u32>,
     originals: HashMap<(Option<EndpointId>, IdempotencyKey), (DeliveryId, Timestamp)>,
+    is_stopped: bool,
 }
 
 impl Broken {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use nahook_core::{
-    DeliveryId, DeliveryPublisher, EndpointDirectory, Event, MessageId, Payload, StoreError,
-};
+use nahook_control::EndpointDirectory;
+use nahook_core::id::{DeliveryId, MessageId};
+use nahook_core::{DeliveryPublisher, Event, Payload, StoreError};
 use nahook_queue::{
     DeliveryQueue, DeliveryRecorder, LeaseRequest, LogEntry, Next, Settlement, WorkerId,
 };

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use nahook_control::{KeyEntry, KeyHash, KeyStore};
-use nahook_core::{
-    Caller, EndpointDirectory, EndpointId, EndpointTarget, HealthReport, HealthState,
-    ManagementTokenId, StoreError, WorkspaceId,
+use nahook_control::{
+    EndpointDirectory, EndpointTarget, HealthReport, HealthState, KeyEntry, KeyHash, KeyStore,
 };
+use nahook_core::StoreError;
+use nahook_core::admission::Caller;
+use nahook_core::id::{EndpointId, ManagementTokenId, WorkspaceId};
 
 use super::{Broken, Bug::*};
 
@@ -19,7 +20,7 @@ impl KeyStore for Broken {
             match self.bug {
                 DisabledIsActive => entry.disabled = false,
                 ForgetsWhatAKeyIsBoundTo => entry.identity.environment = None,
-                ForgetsThePlan => entry.identity.plan = nahook_core::Plan::default(),
+                ForgetsThePlan => entry.identity.plan = nahook_core::admission::Plan::default(),
                 _ => {}
             }
             if self.has(DisabledIsGone) && entry.disabled {

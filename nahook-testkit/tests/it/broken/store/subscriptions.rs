@@ -1,8 +1,8 @@
 //! Broken look-ups.
 
+use nahook_core::id::{EndpointId, EventTypeId};
 use nahook_core::{
-    Delivery, DeliveryPublisher, Event, EventTypeId, EventTypeName, FanOutScope, StoreError,
-    Subscribers, SubscriptionStore,
+    EndpointState, EventTypeName, Scope, StoreError, Subscribers, SubscriptionStore,
 };
 use nahook_testkit::declare;
 
@@ -12,13 +12,13 @@ impl SubscriptionStore for Broken {
     async fn subscribers(
         &self,
         event_type: &EventTypeName,
-        scope: &FanOutScope,
+        scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let (mut scope, mut event_type) = (*scope, event_type.clone());
-        let everywhere = declare::scope(scope.workspace().as_str(), None);
+        let everywhere = declare::scope(scope.workspace.as_str(), None);
         match self.bug {
             LeaksOtherEnvironments => scope = everywhere,
-            LeaksOtherWorkspaces if scope.workspace().as_str() == "ws_nowhere" => {
+            LeaksOtherWorkspaces if scope.workspace.as_str() == "ws_nowhere" => {
                 scope = declare::scope("ws_shop", None);
             }
             IgnoresCase => {
@@ -66,10 +66,25 @@ impl SubscriptionStore for Broken {
             .insert(key, found.clone());
         Ok(found)
     }
-}
 
-impl DeliveryPublisher for Broken {
-    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
-        self.inner.publish(event, deliveries).await;
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        let everywhere = declare::scope(scope.workspace.as_str(), None);
+        let scope = match self.bug {
+            LeaksOtherEnvironments => everywhere,
+            _ => *scope,
+        };
+        let mut states = self.inner.endpoint_states(ids, &scope).await?;
+        for state in &mut states {
+            match (self.bug, *state) {
+                (DisabledIsGone, EndpointState::Disabled) => *state = EndpointState::Unknown,
+                (DisabledIsActive, EndpointState::Disabled) => *state = EndpointState::Active,
+                _ => {}
+            }
+        }
+        Ok(states)
     }
 }

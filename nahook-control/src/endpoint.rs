@@ -1,0 +1,119 @@
+//! Endpoints as a worker and a sender need them, and their health as a worker finds it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use auto_impl::auto_impl;
+use nahook_core::id::{EndpointId, EnvironmentId, WorkspaceId};
+use nahook_core::{EndpointState, Scope, StoreError, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::SecretText;
+
+/// Kind of receiver.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointKind {
+    /// A Slack webhook: a POST to `config.webhookUrl`, unsigned.
+    Slack,
+    /// A signed POST to the endpoint's URL.
+    #[default]
+    Webhook,
+}
+
+/// Where and how to deliver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointTarget {
+    /// The endpoint.
+    pub id: EndpointId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its environment.
+    pub environment: EnvironmentId,
+    /// Where to POST to.
+    pub url: String,
+    /// What kind of receiver it is.
+    pub kind: EndpointKind,
+    /// `whsec_…` secrets that sign now, the newest first.
+    pub secrets: Vec<SecretText>,
+    /// Basic authentication, if the endpoint has it.
+    pub auth: Option<BasicAuth>,
+    /// Whether deliveries are to be attempted.
+    pub is_active: bool,
+    /// Since when every attempt has failed; absent after a success.
+    pub failing_since: Option<Timestamp>,
+}
+
+impl EndpointTarget {
+    /// State within `scope` of an endpoint that was looked up.
+    fn state_within(found: Option<&Self>, scope: &Scope) -> EndpointState {
+        let is_reached = |target: &&Self| {
+            target.workspace == scope.workspace
+                && scope
+                    .environment
+                    .is_none_or(|environment| environment == target.environment)
+        };
+        match found.filter(is_reached) {
+            None => EndpointState::Unknown,
+            Some(target) if target.is_active => EndpointState::Active,
+            Some(_) => EndpointState::Disabled,
+        }
+    }
+}
+
+/// A user name and password for basic authentication.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BasicAuth {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: SecretText,
+}
+
+/// What a worker has learnt of an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HealthReport {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// How it does.
+    pub state: HealthState,
+}
+
+/// How an endpoint does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HealthState {
+    /// To be disabled: it said 410 Gone, or has only failed for too long.
+    Disable,
+    /// An attempt failed then; the earliest since the last success counts.
+    FailingSince(Timestamp),
+    /// An attempt succeeded.
+    Healthy,
+}
+
+/// States of these endpoints within `scope`: [`SubscriptionStore::endpoint_states`](nahook_core::SubscriptionStore::endpoint_states)
+/// of a store that is a directory.
+pub async fn endpoint_states(
+    directory: &dyn EndpointDirectory,
+    ids: &[EndpointId],
+    scope: &Scope,
+) -> Result<Vec<EndpointState>, StoreError> {
+    let found = directory.targets(ids).await?;
+    let state = |target: &Option<_>| EndpointTarget::state_within(target.as_deref(), scope);
+    Ok(found.iter().map(state).collect())
+}
+
+/// Looks endpoints up for workers.
+#[async_trait]
+#[auto_impl(&, Arc)]
+pub trait EndpointDirectory: Send + Sync {
+    /// The endpoints with these ids, in this order; `None` for one that is gone.
+    async fn targets(
+        &self,
+        ids: &[EndpointId],
+    ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError>;
+
+    /// Records what was learnt. Repeating a report is harmless; one about an endpoint that is gone is dropped.
+    ///
+    /// What is recorded here ends when the endpoint is enabled again: it then starts without failures.
+    async fn report(&self, reports: &[HealthReport]) -> Result<(), StoreError>;
+}

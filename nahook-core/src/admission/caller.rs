@@ -1,0 +1,106 @@
+//! Who asks, and what that lets them do.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::Scope;
+use crate::id::{ApiKeyId, EndpointId, EnvironmentId, WorkspaceId};
+
+/// An authenticated ingestion key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Caller {
+    /// The key's identity.
+    pub key: ApiKeyId,
+    /// The workspace the key belongs to.
+    pub workspace: WorkspaceId,
+    /// The only environment the key may reach; all of the workspace's when absent.
+    pub environment: Option<EnvironmentId>,
+    /// The only endpoint the key may send to; such a key may not fan out.
+    pub endpoint: Option<EndpointId>,
+    /// What the workspace's plan allows.
+    pub plan: Plan,
+}
+
+/// The limits of a workspace's plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Plan {
+    /// Largest payload in bytes (contract: 256 KiB unless set).
+    pub payload_len_max: usize,
+    /// What all keys of the workspace may spend together; unlimited when absent.
+    pub workspace_rate: Option<Rate>,
+    /// What each key may spend; unlimited when absent.
+    pub key_rate: Option<Rate>,
+}
+
+impl Plan {
+    /// The payload cap where a plan sets none: 256 KiB.
+    pub const PAYLOAD_LEN_MAX_DEFAULT: usize = 256 * 1024;
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            payload_len_max: Self::PAYLOAD_LEN_MAX_DEFAULT,
+            workspace_rate: None,
+            key_rate: None,
+        }
+    }
+}
+
+/// A sustained rate with a burst: so many in each period, and so many at once.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Rate {
+    /// How long one token takes to come back.
+    interval: Duration,
+    burst: NonZeroU32,
+}
+
+impl Rate {
+    /// `count` in each `period`, at most `burst` at once; `None` if that is less than a token in 2⁶³ ns or more than one
+    /// in a nanosecond.
+    pub fn new(count: NonZeroU32, period: Duration, burst: NonZeroU32) -> Option<Self> {
+        let interval = period.checked_div(count.get())?;
+        let fits = interval.as_nanos() <= u128::from(u64::MAX / 2);
+        (!interval.is_zero() && fits).then_some(Self { interval, burst })
+    }
+
+    /// `count` a second, at most as many at once; `None` above 10⁹.
+    pub fn per_second(count: NonZeroU32) -> Option<Self> {
+        Self::new(count, Duration::from_secs(1), count)
+    }
+
+    /// How long one token takes to come back.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// How many tokens there are at most.
+    pub fn burst(&self) -> NonZeroU32 {
+        self.burst
+    }
+}
+
+/// The key is bound to one endpoint, so it may not fan out.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("this API key is bound to one endpoint and cannot trigger events")]
+pub struct NotWorkspaceScoped;
+
+impl Caller {
+    /// The part of the workspace that the key reaches.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            workspace: self.workspace,
+            environment: self.environment,
+        }
+    }
+
+    /// The part that it may fan out to: none if it is bound to one endpoint.
+    pub fn fan_out_scope(&self) -> Result<Scope, NotWorkspaceScoped> {
+        match self.endpoint {
+            Some(_) => Err(NotWorkspaceScoped),
+            None => Ok(self.scope()),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Adapters that keep everything in this process's memory: for examples, and for tests of what is built on the fan-out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::id::{DeliveryId, EndpointId, EventTypeId, WorkspaceId};
+use crate::{
+    Delivery, DeliveryPublisher, EndpointState, Event, EventTypeName, IdempotencyKey, Scope,
+    StoreError, Subscribers, SubscriptionStore,
+};
+
+/// Subscriptions in memory, of one environment a workspace. A clone is a handle to the same subscriptions.
+#[derive(Clone, Debug, Default)]
+pub struct MemorySubscriptions(Arc<Mutex<Subscriptions>>);
+
+#[derive(Debug, Default)]
+struct Subscriptions {
+    by_name: HashMap<(WorkspaceId, EventTypeName), Subscribers>,
+    endpoints: HashSet<(WorkspaceId, EndpointId)>,
+}
+
+impl MemorySubscriptions {
+    /// Subscribes the endpoint to the event type; both exist from then on. Repeating it changes nothing.
+    pub fn subscribe(
+        &self,
+        workspace: WorkspaceId,
+        event_type: EventTypeName,
+        endpoint: EndpointId,
+    ) {
+        let mut subscriptions = locked(&self.0);
+        subscriptions.endpoints.insert((workspace, endpoint));
+        let number = subscriptions.by_name.len() as u128;
+        let subscribers = subscriptions
+            .by_name
+            .entry((workspace, event_type))
+            .or_insert_with(|| Subscribers {
+                event_type: EventTypeId::from_bits(number),
+                endpoints: Arc::new([]),
+            });
+        if !subscribers.endpoints.contains(&endpoint) {
+            let known = subscribers.endpoints.iter().copied();
+            subscribers.endpoints = known.chain([endpoint]).collect();
+        }
+    }
+}
+
+impl SubscriptionStore for MemorySubscriptions {
+    async fn subscribers(
+        &self,
+        event_type: &EventTypeName,
+        scope: &Scope,
+    ) -> Result<Option<Subscribers>, StoreError> {
+        let key = (scope.workspace, event_type.clone());
+        Ok(locked(&self.0).by_name.get(&key).cloned())
+    }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        let subscriptions = locked(&self.0);
+        let is_known = |id: &EndpointId| subscriptions.endpoints.contains(&(scope.workspace, *id));
+        let state = |id| {
+            if is_known(id) {
+                EndpointState::Active
+            } else {
+                EndpointState::Unknown
+            }
+        };
+        Ok(ids.iter().map(state).collect())
+    }
+}
+
+/// Queue in memory that takes everything at once. An idempotency key stands for its first delivery for ever. A clone is a
+/// handle to the same queue.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryQueue(Arc<Mutex<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<(Event, Delivery)>,
+    originals: HashMap<(EndpointId, IdempotencyKey), DeliveryId>,
+}
+
+impl MemoryQueue {
+    /// Takes out everything that is queued, in the order of queueing.
+    pub fn take(&self) -> Vec<(Event, Delivery)> {
+        std::mem::take(&mut locked(&self.0).waiting)
+    }
+}
+
+impl DeliveryPublisher for MemoryQueue {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        let mut queue = locked(&self.0);
+        for delivery in deliveries {
+            if let Some(key) = &event.idempotency_key {
+                let (scope, id) = ((delivery.endpoint(), key.clone()), delivery.id());
+                let original = *queue.originals.entry(scope).or_insert(id);
+                if original != id {
+                    delivery.mark_replayed(original);
+                    continue;
+                }
+            }
+            delivery.mark_published();
+            queue.waiting.push((event.clone(), *delivery));
+        }
+    }
+}
+
+/// What is locked is whole at every step, so a panic elsewhere has not spoilt it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
