@@ -127,6 +127,7 @@ fn an_app_with_fan_out_inside_delivers_to_the_receiver() {
         "embed_axum",
         &["127.0.0.1:0", &hooks, file.to_str().unwrap()],
     );
+    let key = app.line().replace("key ", "authorization: Bearer ") + "\r\n";
     let address = app.address();
 
     let (status, body) = post(&address, "/orders", "", r#"{"item":"book"}"#);
@@ -141,11 +142,10 @@ fn an_app_with_fan_out_inside_delivers_to_the_receiver() {
     assert!(begun.elapsed() < PATIENCE);
 
     // The Ingestion API is mounted beside the app's own routes.
-    let key = "authorization: Bearer nhk_us_example\r\n";
     let (status, body) = post(
         &address,
         "/api/ingest/event/order.placed",
-        key,
+        &key,
         r#"{"payload":{"by":"api"}}"#,
     );
     assert_eq!(status, 202, "{body}");

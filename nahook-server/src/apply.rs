@@ -10,9 +10,9 @@ use nahook_control::{
     ApplyMode, Catalog as _, Change, EndpointKind, Manifest, Record, SecretText, Verb,
 };
 
-use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::{ServerError, drawn, output, text_file};
+use nahook_embed::Backend;
 
 /// Arguments of `nahook apply`.
 #[derive(Args, Debug)]

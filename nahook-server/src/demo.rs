@@ -17,7 +17,6 @@ use nahook_supervision::Supervisor;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use crate::backend::{QueueUrl, StoreUrl};
 use crate::client::Access;
 use crate::inbox::{Arrival, Inbox};
 use crate::listen::describe;
@@ -25,6 +24,7 @@ use crate::output::Printer;
 use crate::serve::Server;
 use crate::settings::{Role, Settings};
 use crate::{ServerError, client, trigger};
+use nahook_embed::{QueueUrl, StoreUrl};
 
 /// Upper bound on the wait for deliveries.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use nahook_control::{
 };
 use nahook_core::id::WorkspaceId;
 
-use crate::backend::Backend;
 use crate::{ServerError, output};
+use nahook_embed::Backend;
 
 /// Makes what `manifest` declares exist. Calls `show` before with the keys and tokens that are drawn for it, if there are
 /// any; if that fails, nothing is made.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use nahook_control::{CatalogError, ManagementError};
 use nahook_core::{Causes, StoreError};
+use nahook_embed::OpenError;
 use thiserror::Error;
 
 /// Why a command failed.
@@ -40,21 +41,9 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
-    /// The store could not be opened.
-    #[error("cannot open the store {}", path.display())]
-    Store {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<dyn StdError + Send + Sync>,
-    },
-    /// The database could not be connected to or made ready.
-    #[error("cannot use the database")]
-    Database(#[source] Box<dyn StdError + Send + Sync>),
-    /// The queue could not be connected to or made ready.
-    #[error("cannot use the queue")]
-    Queue(#[source] Box<dyn StdError + Send + Sync>),
+    /// The back end could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The catalog refused or failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

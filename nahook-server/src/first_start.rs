@@ -12,8 +12,8 @@ use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::backend::Backend;
 use crate::{ServerError, drawn, output};
+use nahook_embed::Backend;
 
 /// The event type that a first start makes.
 pub(crate) const SAMPLE_EVENT_TYPE: &str = "order.paid";

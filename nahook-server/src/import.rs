@@ -18,10 +18,10 @@ use nahook_queue::{
 };
 
 use self::line::Line;
-use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::only;
 use crate::{ServerError, output, text_file};
+use nahook_embed::Backend;
 
 /// Deliveries that are compared in one step, and entries that are recorded by one call.
 const STEP: usize = 500;

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use nahook_control::{Actor, ApiKeySpec, KeyState, ManagementError, WorkspaceSpec};
 use nahook_core::id::{ApiKeyId, EndpointId};
 
-use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::{chosen, only, state_text};
 use crate::{ServerError, drawn, output};
+use nahook_embed::Backend;
 
 /// Arguments of `nahook keys`.
 #[derive(Args, Debug)]

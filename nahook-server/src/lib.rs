@@ -2,9 +2,7 @@
 
 pub mod apply;
 mod arguments;
-pub mod backend;
 mod background;
-mod by_key;
 pub mod cli;
 pub mod client;
 pub mod demo;
@@ -26,7 +24,6 @@ pub mod telemetry;
 mod text_file;
 pub mod tokens;
 pub mod trigger;
-mod usage;
 mod workspaces;
 
 pub use self::error::ServerError;

@@ -8,17 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use nahook_control::{Catalog as _, EndpointDirectory as _, SecretText};
+use nahook_core::Causes;
 use nahook_core::id::EndpointId;
-use nahook_core::{Admission, Causes, FanOut};
-use nahook_delivery::{
-    AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, Worker, WorkerSettings,
-    tls,
-};
-use nahook_http::{
-    CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
-    Operations, ServeSettings,
-};
-use nahook_queue::DeliveryQueue;
+use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, tls};
+use nahook_embed::{Backend, BackendSettings};
+use nahook_http::{ManagementSettings, Operations, ServeSettings};
 use nahook_receive::Verifier;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::net::TcpListener;
@@ -27,7 +21,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::ServerError;
-use crate::backend::Backend;
 use crate::background::Background;
 use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS, off_the_runtime};
 use crate::inbox::{Arrival, Inbox};
@@ -81,14 +74,14 @@ impl Server {
             ..TransportSettings::default()
         };
         let tls = tokio::task::spawn_blocking(|| tls::client_config(&[]));
-        let (store, queue) = (&settings.store, &settings.queue);
-        let retention = settings.retention;
-        let mut nats = settings.nats.clone();
-        nats.publishes = settings.role.ingests();
-        nats.delivers = settings.role.delivers();
-        nats.supervisor = supervisor.clone();
-        let postgres = settings.postgres.clone();
-        let opening = Backend::open_server(store, postgres, queue, &nats, retention, &supervisor);
+        let mut chosen = BackendSettings::default();
+        chosen.retention = settings.retention;
+        chosen.supervisor = supervisor.clone();
+        chosen.postgres = settings.postgres.clone();
+        chosen.nats = settings.nats.clone();
+        chosen.nats.publishes = settings.role.ingests();
+        chosen.nats.delivers = settings.role.delivers();
+        let opening = Backend::open_server(&settings.store, &settings.queue, &chosen);
         // On the heap: this is by far the largest part of a start.
         let backend = Box::pin(opening).await?;
         // What a first start shows is for whoever can use it.
@@ -119,21 +112,15 @@ impl Server {
                 "deliveries are held: what is accepted waits for a start without --hold-deliveries"
             );
         }
-        let queues = if delivers {
-            backend.queues()
-        } else {
-            Vec::new()
-        };
         let background = Background::start()?;
-        let worker = work(
-            &supervisor,
-            &background,
-            &backend,
-            queues,
-            transport,
-            connections_max,
-            &stop,
-        );
+        let worker = if delivers {
+            let runtime = background.handle().cloned();
+            let runtime = runtime.unwrap_or_else(Handle::current);
+            let transport = Arc::new(transport);
+            backend.deliver(&transport, connections_max, &supervisor, &runtime, &stop)
+        } else {
+            tokio::spawn(std::future::ready(()))
+        };
 
         let (stop_log, _) = watch::channel(false);
         let (logged, log_stop) = (backend.clone(), stop_log.subscribe());
@@ -200,39 +187,6 @@ impl Server {
     }
 }
 
-/// Begins to deliver what waits in these queues, until `stop` says so.
-fn work(
-    supervisor: &Supervisor,
-    background: &Background,
-    backend: &Backend,
-    queues: Vec<Arc<dyn DeliveryQueue>>,
-    transport: HttpTransport,
-    connections_max: usize,
-    stop: &watch::Sender<bool>,
-) -> JoinHandle<()> {
-    let transport = Arc::new(transport);
-    let runtime = background.handle().cloned();
-    let runtime = runtime.unwrap_or_else(Handle::current);
-    let mut worker_settings = WorkerSettings::default();
-    let share = connections_max / queues.len().max(1);
-    worker_settings.in_flight_max = worker_settings.in_flight_max.min(share);
-    let mut workers = Vec::new();
-    for queue in queues {
-        let endpoints = Arc::clone(&backend.endpoints);
-        let worker = Worker::new(queue, endpoints, Arc::clone(&transport));
-        let worker = worker.with_settings(worker_settings.clone());
-        let stop = stop.subscribe();
-        let stopping = move || stopped_by(stop.clone());
-        workers.push(worker.supervise(supervisor, &runtime, stopping));
-    }
-    tokio::spawn(async move {
-        for worker in workers {
-            // An error says that the runtime has ended it.
-            let _ = worker.await;
-        }
-    })
-}
-
 /// Receives the sample endpoints' webhooks, until `stop` says so.
 fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<bool>) {
     let (inbox, stop) = (Arc::new(inbox), stop.subscribe());
@@ -266,25 +220,15 @@ fn router(
 ) -> Router {
     let mut routes = nahook_http::operations_router(operations(backend, supervisor, metrics));
     if settings.role.ingests() {
-        let management = management(settings, address, backend);
-        routes = nahook_http::ingestion_router(ingestion(settings, backend))
+        let creates = settings.create_unknown_event_types;
+        let ingestion = backend.ingestion(creates, settings.limiter_down);
+        let management = backend.management_api(management(settings, address));
+        routes = nahook_http::ingestion_router(ingestion)
             .merge(nahook_http::management_router(management))
             .merge(nahook_http::openapi_router())
             .merge(routes);
     }
     nahook_http::with_fallbacks(routes)
-}
-
-fn ingestion(settings: &Settings, backend: &Backend) -> Ingestion {
-    let mut subscriptions = Arc::clone(&backend.subscriptions);
-    if settings.create_unknown_event_types {
-        let catalog = Arc::clone(&backend.catalog);
-        subscriptions = Arc::new(CreatingSubscriptions::new(subscriptions, catalog));
-    }
-    let fan_out = FanOut::new(subscriptions, Arc::clone(&backend.publisher));
-    let engine = Admission::new(fan_out, Arc::clone(&backend.limiter))
-        .with_limiter_down(settings.limiter_down);
-    Ingestion::new(Arc::new(engine), Arc::clone(&backend.keys))
 }
 
 fn operations(
@@ -302,21 +246,12 @@ fn operations(
     operations
 }
 
-fn management(settings: &Settings, address: SocketAddr, backend: &Backend) -> ManagementApi {
-    let ports = ManagementPorts {
-        keys: Arc::clone(&backend.keys),
-        log: Arc::clone(&backend.log),
-        publisher: Arc::clone(&backend.publisher),
-        redelivery: Arc::clone(&backend.redelivery),
-        search: Arc::clone(&backend.search),
-        store: Arc::clone(&backend.management),
-        subscriptions: Arc::clone(&backend.subscriptions),
-    };
+fn management(settings: &Settings, address: SocketAddr) -> ManagementSettings {
     let portal_url = settings.portal_url.clone();
-    ManagementApi::new(ports).with_settings(ManagementSettings {
+    ManagementSettings {
         portal_url: portal_url.unwrap_or_else(|| format!("http://{address}/portal")),
         ..ManagementSettings::default()
-    })
+    }
 }
 
 /// Makes the first start's rows if the store is empty, and the inbox if the sample endpoints are there.

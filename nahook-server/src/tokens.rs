@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use nahook_control::{Actor, KeyState, ManagementError, ManagementTokenSpec, WorkspaceSpec};
 use nahook_core::id::ManagementTokenId;
 
-use crate::backend::Backend;
 use crate::settings::SettingsArgs;
 use crate::workspaces::{chosen, only, state_text};
 use crate::{ServerError, drawn, output};
+use nahook_embed::Backend;
 
 /// Arguments of `nahook tokens`.
 #[derive(Args, Debug)]

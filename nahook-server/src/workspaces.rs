@@ -3,7 +3,7 @@
 use nahook_control::{Catalog as _, KeyState, WorkspaceRecord};
 
 use crate::ServerError;
-use crate::backend::Backend;
+use nahook_embed::Backend;
 
 /// The workspace with that id or name, or all of them.
 pub(crate) async fn chosen(

@@ -42,6 +42,7 @@ const LIBRARIES: &[&str] = &["nahook-core", QUEUE, CONTROL, "nahook-supervision"
 
 /// Crates that may depend on everything.
 const COMPOSERS: &[&str] = &[
+    "nahook-embed",
     "nahook-server",
     "nahook-examples",
     "nahook-benches",

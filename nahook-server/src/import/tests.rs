@@ -7,7 +7,7 @@ use nahook_queue::{DeliveryLog as _, DeliveryStatus};
 use serde_json::{Value, json};
 
 use super::{Imported, import};
-use crate::backend::{Backend, StoreUrl};
+use nahook_embed::{Backend, StoreUrl};
 
 async fn backend() -> Backend {
     let backend = Backend::open_tool(&StoreUrl::Memory).await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::backend::Backend;
+use nahook_embed::Backend;
 
 /// Time for which an answer holds.
 const FRESH: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::backend::StoreUrl;
+    use nahook_embed::StoreUrl;
 
     #[tokio::test(start_paused = true)]
     async fn answer_holds_for_a_second() {

@@ -1,18 +1,14 @@
 //! Checks of `/readyz`: every loop lives, the store and the queue answer, and the latest calls of the queue went well.
 
 mod cached;
-mod outcome;
-mod watched;
 
 use std::borrow::Cow;
 
+use nahook_embed::{Backend, Outcome, Outcomes};
 use nahook_http::Probe;
 use nahook_supervision::Supervisor;
 
 use self::cached::Cached;
-use self::outcome::Outcome;
-pub(crate) use self::watched::{Outcomes, Watched};
-use crate::backend::Backend;
 
 /// Every check, by the name under which `/readyz` shows it.
 pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
@@ -32,7 +28,7 @@ pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
     let store_writes = Probe::new("store_writes", move || writable.clone().get());
     let publishable = Cached::new(backend.clone(), |backend| async move {
         let checked = backend.check_queue().await;
-        checked.map_err(|reason| reason.to_string().into())
+        checked.map_err(Into::into)
     });
     let queue = Probe::new("queue", move || publishable.clone().get());
     let latest = |name, of: fn(&Outcomes) -> &Outcome| {

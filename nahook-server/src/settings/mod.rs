@@ -20,8 +20,8 @@ use serde::Deserialize;
 pub use self::nats::{NatsArgs, StorageChoice};
 pub use self::postgres::PostgresArgs;
 pub use self::role::Role;
-use crate::backend::{QueueUrl, StoreUrl};
 use crate::{ServerError, text_file};
+use nahook_embed::{QueueUrl, StoreUrl};
 
 /// The settings as given by flag or environment; each may be absent.
 #[derive(Args, Clone, Debug, Default)]

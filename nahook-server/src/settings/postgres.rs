@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wrong;
 use crate::ServerError;
-use crate::backend::StoreUrl;
+use nahook_embed::StoreUrl;
 
 /// The fewest connections that a store works with.
 const CONNECTIONS_MIN: usize = 3;

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::backend::StoreUrl;
+use nahook_embed::StoreUrl;
 
 /// Which part of the work a process takes. Processes of any roles, any number of each, share a database.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]

@@ -22,6 +22,7 @@ const CRATES: &[(&str, &str)] = &[
     ("nahook-sqlite", "With a store on a file"),
     ("nahook-postgres", "With a store on Postgres"),
     ("nahook-nats", "With a queue on NATS"),
+    ("nahook-embed", "The log beside a queue on NATS"),
 ];
 
 /// A constant text and its documentation.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
 use nahook_core::id::EndpointId;
+use nahook_embed::{QueueUrl, StoreUrl};
 use nahook_nats::NatsSettings;
-use nahook_server::backend::{QueueUrl, StoreUrl};
 use nahook_server::serve::Server;
 use nahook_server::settings::{Role, Settings};
 use nahook_server::telemetry::LogWriter;

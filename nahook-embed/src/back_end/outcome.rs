@@ -11,7 +11,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Outcome of the latest call of an operation. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outcome(Arc<Mutex<Option<Instant>>>);
+pub struct Outcome(Arc<Mutex<Option<Instant>>>);
 
 impl Outcome {
     pub(crate) fn note<T, E>(&self, result: &Result<T, E>) {
@@ -40,7 +40,7 @@ impl Outcome {
     }
 
     /// Fails with the age of the latest call, if that failed not long ago.
-    pub(crate) fn check(&self) -> Result<(), Cow<'static, str>> {
+    pub fn check(&self) -> Result<(), Cow<'static, str>> {
         match self.failed_at().map(|at| at.elapsed()) {
             Some(age) if age < REMEMBERED => Err(format!("failed {} s ago", age.as_secs()).into()),
             _ => Ok(()),

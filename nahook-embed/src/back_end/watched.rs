@@ -9,11 +9,16 @@ use super::outcome::Outcome;
 
 /// Outcomes of the latest calls, by operation.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outcomes {
-    pub(crate) publish: Outcome,
-    pub(crate) lease: Outcome,
-    pub(crate) extend: Outcome,
-    pub(crate) settle: Outcome,
+#[non_exhaustive]
+pub struct Outcomes {
+    /// Of publishing.
+    pub publish: Outcome,
+    /// Of leasing.
+    pub lease: Outcome,
+    /// Of extending leases.
+    pub extend: Outcome,
+    /// Of settling.
+    pub settle: Outcome,
 }
 
 /// Passes calls on and notes what they come to.

@@ -1,43 +1,46 @@
-//! Which back end stands behind the ports: the one place that knows them all.
+//! The back end behind the ports, chosen by URL.
 
-use std::error::Error;
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+#[cfg(feature = "nats")]
+mod by_key;
+#[cfg(feature = "nats")]
+mod nats;
+mod outcome;
+mod usage;
+mod watched;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{counter, gauge};
 use nahook_control::{
     Catalog, EndpointDirectory, KeyStore, Management, ManagementStore, SecretText,
 };
 use nahook_core::{
-    Causes, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, StoreError,
+    DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, StoreError,
     SystemClock,
 };
+use nahook_delivery::{HttpTransport, Worker, WorkerSettings};
 use nahook_memory::MemoryStore;
-use nahook_nats::{Nats, NatsSettings, NotPublishable};
-use nahook_postgres::{PostgresSettings, PostgresStore};
-use nahook_queue::{
-    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, LoggedPublisher, RecorderBuffer,
-    RecorderBufferSettings, Redelivery,
-};
+#[cfg(feature = "postgres")]
+use nahook_postgres::PostgresStore;
+use nahook_queue::{DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery};
+#[cfg(feature = "sqlite")]
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
-use nahook_supervision::{Exit, Loop, Supervisor};
+use nahook_supervision::Supervisor;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::ServerError;
-use crate::by_key::ByKey;
-use crate::readiness::{Outcomes, Watched};
-use crate::telemetry::metric;
-use crate::usage::Usage;
-
-/// Interval at which the metrics are updated with the state of the delivery log.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+#[cfg(feature = "nats")]
+use self::nats::NatsBackend;
+pub use self::outcome::Outcome;
+use self::usage::Usage;
+pub use self::watched::Outcomes;
+use self::watched::Watched;
+use crate::OpenError;
 
 /// Location of the state.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
 pub enum StoreUrl {
     /// Nowhere: it ends with the process.
     Memory,
@@ -49,7 +52,6 @@ pub enum StoreUrl {
 
 /// Location of the queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
 pub enum QueueUrl {
     /// On the streams of these NATS servers, which any number of processes may share that share a store.
     Nats(SecretText),
@@ -132,62 +134,76 @@ pub struct Backend {
     pub search: Arc<dyn DeliverySearch>,
     /// Subscriptions.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
-    /// Outcomes of the latest calls of the publishers and of each queue.
-    pub(crate) outcomes: Vec<Outcomes>,
+    /// Outcomes of the latest calls of the publisher and of each queue.
+    pub outcomes: Vec<Outcomes>,
     /// The store's own queue, whether or not it is the queue.
     of_store: Arc<dyn DeliveryQueue>,
     opened: Opened,
+    #[cfg(feature = "nats")]
     nats: Option<NatsBackend>,
 }
 
-/// A queue on NATS.
-#[derive(Clone)]
-struct NatsBackend {
-    nats: Nats,
-    /// Accepted deliveries on their way to the log.
-    accepted: RecorderBuffer,
+/// Choices that an opening takes beside the URLs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BackendSettings {
+    /// Time for which the delivery log is kept: 7 days. What is not settled is kept until it is.
+    pub retention: Duration,
+    /// Runs the loops.
+    pub supervisor: Supervisor,
+    /// Settings of a store on Postgres.
+    #[cfg(feature = "postgres")]
+    pub postgres: nahook_postgres::PostgresSettings,
+    /// Settings of a queue on NATS.
+    #[cfg(feature = "nats")]
+    pub nats: nahook_nats::NatsSettings,
+}
+
+impl Default for BackendSettings {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_hours(7 * 24),
+            supervisor: Supervisor::new(),
+            #[cfg(feature = "postgres")]
+            postgres: nahook_postgres::PostgresSettings::default(),
+            #[cfg(feature = "nats")]
+            nats: nahook_nats::NatsSettings::default(),
+        }
+    }
 }
 
 /// Resources to close.
 #[derive(Clone)]
 enum Opened {
     Memory,
+    #[cfg(feature = "postgres")]
     Postgres(PostgresStore),
+    #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore, Option<SqliteLimiter>),
 }
 
 impl Backend {
-    /// Opens the store and the queue for a server, which is the only one on an embedded file and forgets what was settled and
-    /// accepted longer ago than `retention`. Makes what does not exist yet.
+    /// Opens the store and the queue for a process that serves, which is the only one on an embedded file and forgets what was
+    /// settled and accepted longer ago than the retention. Makes what does not exist yet.
     pub async fn open_server(
         store: &StoreUrl,
-        postgres: PostgresSettings,
         queue: &QueueUrl,
-        nats: &NatsSettings,
-        retention: Duration,
-        supervisor: &Supervisor,
-    ) -> Result<Self, ServerError> {
-        let mut backend =
-            Self::open(store, postgres, Usage::Server { retention }, supervisor).await?;
+        settings: &BackendSettings,
+    ) -> Result<Self, OpenError> {
+        let mut backend = Self::open(store, Usage::Server, settings).await?;
         backend.of_store = backend.watch_queue(Arc::clone(&backend.of_store));
         backend.queue = Arc::clone(&backend.of_store);
         if let QueueUrl::Nats(servers) = queue {
-            let opened = nahook_nats::connect(servers.expose(), nats.clone()).await;
-            match opened {
-                Ok(nats) => {
-                    backend.put_queue_on(nats);
-                    backend.queue = backend.watch_queue(Arc::clone(&backend.queue));
-                }
-                Err(error) => {
-                    if let Err(error) = backend.close().await {
-                        tracing::error!(error = %Causes(&error), "the store did not close cleanly");
-                    }
-                    return Err(ServerError::Queue(error.into()));
-                }
-            }
+            backend = backend.with_nats(servers, settings).await?;
         }
         backend.watch_publisher();
         Ok(backend)
+    }
+
+    #[cfg(not(feature = "nats"))]
+    async fn with_nats(self, _: &SecretText, _: &BackendSettings) -> Result<Self, OpenError> {
+        self.close().await?;
+        Err(OpenError::NotBuilt("nats"))
     }
 
     /// From here on readiness knows what calls of this queue come to.
@@ -210,27 +226,53 @@ impl Backend {
         });
     }
 
-    /// From here on deliveries wait on NATS, and the store keeps their log.
-    fn put_queue_on(&mut self, nats: Nats) {
-        let accepted = RecorderBuffer::new(RecorderBufferSettings::default());
-        let publisher = nats.publisher.clone();
-        let publisher = LoggedPublisher::new(publisher, accepted.clone());
-        self.publisher = Arc::new(ByKey {
-            store: Arc::clone(&self.publisher),
-            queue: publisher,
-        });
-        self.queue = Arc::new(nats.queue.clone());
-        self.nats = Some(NatsBackend { nats, accepted });
-    }
-
     /// The queues that need a worker: where the queue is on NATS the store's own as well, in which waits what was queued before
     /// that, and what only a store's transaction can queue.
     pub fn queues(&self) -> Vec<Arc<dyn DeliveryQueue>> {
         let mut queues = vec![Arc::clone(&self.queue)];
-        if self.nats.is_some() {
+        if self.has_queue_elsewhere() {
             queues.push(Arc::clone(&self.of_store));
         }
         queues
+    }
+
+    /// Returns true if the queue is not the store's.
+    fn has_queue_elsewhere(&self) -> bool {
+        #[cfg(feature = "nats")]
+        let elsewhere = self.nats.is_some();
+        #[cfg(not(feature = "nats"))]
+        let elsewhere = false;
+        elsewhere
+    }
+
+    /// Delivers what waits in the queues, with at most so many connections, until `stop` says so. The workers run on `runtime`.
+    pub fn deliver(
+        &self,
+        transport: &Arc<HttpTransport>,
+        connections_max: usize,
+        supervisor: &Supervisor,
+        runtime: &Handle,
+        stop: &watch::Sender<bool>,
+    ) -> JoinHandle<()> {
+        let queues = self.queues();
+        let mut settings = WorkerSettings::default();
+        let share = connections_max / queues.len().max(1);
+        settings.in_flight_max = settings.in_flight_max.min(share);
+        let mut workers = Vec::new();
+        for queue in queues {
+            let endpoints = Arc::clone(&self.endpoints);
+            let worker = Worker::new(queue, endpoints, Arc::clone(transport));
+            let worker = worker.with_settings(settings.clone());
+            let stop = stop.subscribe();
+            let stopping = move || stopped_by(stop.clone());
+            workers.push(worker.supervise(supervisor, runtime, stopping));
+        }
+        tokio::spawn(async move {
+            for worker in workers {
+                // An error says that the runtime has ended it.
+                let _ = worker.await;
+            }
+        })
     }
 
     /// Brings what happens on a queue that is not the store's into the store's log, until `stop` says so; returns at once
@@ -242,85 +284,95 @@ impl Backend {
         supervisor: &Supervisor,
         stop: watch::Receiver<bool>,
     ) {
-        let Some(NatsBackend { nats, accepted }) = &self.nats else {
-            return;
-        };
-        let (buffer, recorder) = (accepted.clone(), Arc::clone(&self.recorder));
-        let recording_stop = stop.clone();
-        let recording = supervisor.spawn(Loop::AcceptedRecorder, move || {
-            let (buffer, recorder) = (buffer.clone(), Arc::clone(&recorder));
-            let stop = stopped_by(recording_stop.clone());
-            async move {
-                tokio::select! {
-                    () = buffer.run(&recorder, stop) => Exit::Stopped,
-                    () = measure(&buffer) => Exit::failed("nothing is measured any more"),
-                }
-            }
-        });
-        if let Some(log) = nats.log.as_ref().filter(|_| delivers) {
-            log.run(Arc::clone(&self.recorder), stopped_by(stop)).await;
+        #[cfg(not(feature = "nats"))]
+        let _ = (delivers, supervisor, stop);
+        #[cfg(feature = "nats")]
+        if let Some(backend) = &self.nats {
+            backend
+                .keep_log(&self.recorder, delivers, supervisor, stop)
+                .await;
         }
-        // It has been stopped.
-        let _ = recording.await;
     }
 
     /// Opens the store for a command that runs beside a server.
-    pub async fn open_tool(store: &StoreUrl) -> Result<Self, ServerError> {
-        let postgres = PostgresSettings::default();
-        Self::open(store, postgres, Usage::Tool, &Supervisor::new()).await
+    pub async fn open_tool(store: &StoreUrl) -> Result<Self, OpenError> {
+        Self::open(store, Usage::Tool, &BackendSettings::default()).await
     }
 
     /// Opens a store that exists already for a command that runs beside a server: a command that only looks must not make
     /// an empty store where somebody looked in the wrong place.
-    pub async fn open_existing(store: &StoreUrl) -> Result<Self, ServerError> {
+    pub async fn open_existing(store: &StoreUrl) -> Result<Self, OpenError> {
         if let StoreUrl::Sqlite(path) = store
             && !path.exists()
         {
             let (path, reason) = (path.clone(), "there is no store here".to_owned());
-            return Err(ServerError::File { path, reason });
+            return Err(OpenError::File { path, reason });
         }
         Self::open_tool(store).await
     }
 
     async fn open(
         store: &StoreUrl,
-        postgres: PostgresSettings,
         usage: Usage,
-        supervisor: &Supervisor,
-    ) -> Result<Self, ServerError> {
+        settings: &BackendSettings,
+    ) -> Result<Self, OpenError> {
         match store {
             StoreUrl::Memory => {
                 let limiter = GcraLimiter::new(Arc::new(SystemClock));
-                Ok(Self::over(
-                    MemoryStore::default(),
-                    Arc::new(limiter),
-                    Opened::Memory,
-                ))
+                let store = MemoryStore::default();
+                Ok(Self::over(store, Arc::new(limiter), Opened::Memory))
             }
-            StoreUrl::Postgres(url) => {
-                let settings = usage.postgres(postgres, supervisor);
-                let store = PostgresStore::connect(url.expose(), settings).await;
-                let store = store.map_err(|error| ServerError::Database(error.into()))?;
-                let limiter = Arc::new(store.limiter());
-                Ok(Self::over(store.clone(), limiter, Opened::Postgres(store)))
-            }
-            StoreUrl::Sqlite(path) => {
-                let (file, settings) = (path.clone(), usage.sqlite(supervisor));
-                let opening = tokio::task::spawn_blocking(move || open_sqlite(&file, settings));
-                let store = opening
-                    .await
-                    .map_err(|error| not_opened(path, error.into()))??;
-                if usage == Usage::Tool {
-                    // A tool charges nobody, and must not write down debts beside the server that does.
-                    let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
-                    let opened = Opened::Sqlite(store.clone(), None);
-                    return Ok(Self::over(store, limiter, opened));
-                }
-                let limiter = SqliteLimiter::load(&store).await?;
-                let opened = Opened::Sqlite(store.clone(), Some(limiter.clone()));
-                Ok(Self::over(store, Arc::new(limiter), opened))
-            }
+            StoreUrl::Postgres(url) => Self::open_postgres(url, usage, settings).await,
+            StoreUrl::Sqlite(path) => Self::open_sqlite(path, usage, settings).await,
         }
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn open_postgres(
+        url: &SecretText,
+        usage: Usage,
+        settings: &BackendSettings,
+    ) -> Result<Self, OpenError> {
+        let store = PostgresStore::connect(url.expose(), usage.postgres(settings)).await;
+        let store = store.map_err(|error| OpenError::Database(error.into()))?;
+        let limiter = Arc::new(store.limiter());
+        Ok(Self::over(store.clone(), limiter, Opened::Postgres(store)))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    async fn open_postgres(
+        _: &SecretText,
+        _: Usage,
+        _: &BackendSettings,
+    ) -> Result<Self, OpenError> {
+        Err(OpenError::NotBuilt("postgres"))
+    }
+
+    #[cfg(feature = "sqlite")]
+    async fn open_sqlite(
+        path: &Path,
+        usage: Usage,
+        settings: &BackendSettings,
+    ) -> Result<Self, OpenError> {
+        let (file, settings) = (path.to_owned(), usage.sqlite(settings));
+        let opening = tokio::task::spawn_blocking(move || open_sqlite(&file, settings));
+        let store = opening
+            .await
+            .map_err(|error| not_opened(path, error.into()))??;
+        if usage == Usage::Tool {
+            // A tool charges nobody, and must not write down debts beside the server that does.
+            let limiter = Arc::new(GcraLimiter::new(Arc::new(SystemClock)));
+            let opened = Opened::Sqlite(store.clone(), None);
+            return Ok(Self::over(store, limiter, opened));
+        }
+        let limiter = SqliteLimiter::load(&store).await?;
+        let opened = Opened::Sqlite(store.clone(), Some(limiter.clone()));
+        Ok(Self::over(store, Arc::new(limiter), opened))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    async fn open_sqlite(_: &Path, _: Usage, _: &BackendSettings) -> Result<Self, OpenError> {
+        Err(OpenError::NotBuilt("sqlite"))
     }
 
     fn over<T>(store: T, limiter: Arc<dyn DynRateLimiter>, opened: Opened) -> Self
@@ -355,7 +407,17 @@ impl Backend {
             subscriptions: store,
             outcomes: Vec::new(),
             opened,
+            #[cfg(feature = "nats")]
             nats: None,
+        }
+    }
+
+    /// The store, if it is on Postgres.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(&self) -> Option<&PostgresStore> {
+        match &self.opened {
+            Opened::Postgres(store) => Some(store),
+            _ => None,
         }
     }
 
@@ -365,8 +427,12 @@ impl Backend {
     }
 
     /// Returns true if other servers may use the store, too.
-    pub(crate) fn is_shared(&self) -> bool {
-        matches!(self.opened, Opened::Postgres(_))
+    pub fn is_shared(&self) -> bool {
+        match self.opened {
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(_) => true,
+            _ => false,
+        }
     }
 
     /// Returns true if the store answers.
@@ -375,33 +441,40 @@ impl Backend {
     }
 
     /// Returns true if deliveries can be written to the store, where they are queued there.
-    pub(crate) async fn is_store_writable(&self) -> bool {
-        // A queue on NATS takes deliveries all the same.
+    pub async fn is_store_writable(&self) -> bool {
+        // A queue elsewhere takes deliveries all the same.
         match &self.opened {
-            _ if self.nats.is_some() => true,
+            _ if self.has_queue_elsewhere() => true,
             Opened::Memory => true,
+            #[cfg(feature = "postgres")]
             Opened::Postgres(store) => store.check_writable().await.is_ok(),
+            #[cfg(feature = "sqlite")]
             Opened::Sqlite(store, _) => store.check_writable().await.is_ok(),
         }
     }
 
-    /// Checks that the queue takes deliveries, where it is not the store's.
-    pub async fn check_queue(&self) -> Result<(), NotPublishable> {
-        match &self.nats {
-            Some(queue) => queue.nats.check_publishable().await,
-            None => Ok(()),
+    /// Checks that the queue takes deliveries, where it is not the store's. The error says what is wrong.
+    pub async fn check_queue(&self) -> Result<(), String> {
+        #[cfg(feature = "nats")]
+        if let Some(queue) = &self.nats {
+            let checked = queue.nats.check_publishable().await;
+            return checked.map_err(|reason| reason.to_string());
         }
+        Ok(())
     }
 
     /// Writes out what is not yet, and closes the store. Nothing may use it afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
+        #[cfg(feature = "nats")]
         if let Some(queue) = &self.nats {
             // What this process still has in hand is somebody else's at once.
             queue.nats.close().await;
         }
         match self.opened {
             Opened::Memory => Ok(()),
+            #[cfg(feature = "postgres")]
             Opened::Postgres(store) => store.close().await,
+            #[cfg(feature = "sqlite")]
             Opened::Sqlite(store, limiter) => {
                 let saved = match limiter {
                     Some(limiter) => limiter.save().await,
@@ -420,24 +493,18 @@ async fn stopped_by(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
-/// Tells the metrics how the log gets on, for ever.
-async fn measure(accepted: &RecorderBuffer) {
-    loop {
-        counter!(metric::LOG_DROPPED).absolute(accepted.dropped());
-        #[expect(clippy::cast_precision_loss, reason = "a hundred thousand at most")]
-        gauge!(metric::LOG_WAITING).set(accepted.len() as f64);
-        tokio::time::sleep(MEASURE_INTERVAL).await;
-    }
-}
+#[cfg(feature = "sqlite")]
+fn open_sqlite(path: &Path, settings: SqliteSettings) -> Result<SqliteStore, OpenError> {
+    use std::fs::{DirBuilder, OpenOptions};
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 
-fn open_sqlite(path: &Path, settings: SqliteSettings) -> Result<SqliteStore, ServerError> {
     if let Some(parent) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
     {
         let mut made = DirBuilder::new();
         made.recursive(true).mode(0o700);
-        made.create(parent).map_err(|error| ServerError::File {
+        made.create(parent).map_err(|error| OpenError::File {
             path: parent.to_owned(),
             reason: error.to_string(),
         })?;
@@ -452,9 +519,10 @@ fn open_sqlite(path: &Path, settings: SqliteSettings) -> Result<SqliteStore, Ser
     SqliteStore::open(path, settings).map_err(|error| not_opened(path, error.into()))
 }
 
-fn not_opened(path: &Path, source: Box<dyn Error + Send + Sync>) -> ServerError {
+#[cfg(feature = "sqlite")]
+fn not_opened(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> OpenError {
     let path = path.to_owned();
-    ServerError::Store { path, source }
+    OpenError::Store { path, source }
 }
 
 impl std::fmt::Debug for Backend {

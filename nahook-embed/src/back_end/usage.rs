@@ -1,0 +1,84 @@
+//! Purpose that a store is opened for, and its effect on the settings.
+
+#[cfg(feature = "postgres")]
+use std::time::Duration;
+
+#[cfg(feature = "postgres")]
+use nahook_postgres::PostgresSettings;
+#[cfg(feature = "sqlite")]
+use nahook_sqlite::SqliteSettings;
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use super::BackendSettings;
+
+/// Purpose that a store is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Usage {
+    /// A process that serves: it forgets what is settled and was accepted longer ago than the retention.
+    Server,
+    /// A command that runs beside a server. It does not know for how long the server keeps what it has, and forgets nothing.
+    Tool,
+}
+
+impl Usage {
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres(self, settings: &BackendSettings) -> PostgresSettings {
+        let mut postgres = settings.postgres.clone();
+        postgres.supervisor = settings.supervisor.clone();
+        match self {
+            Self::Server => postgres.retention = settings.retention,
+            Self::Tool => {
+                postgres.retention_interval = Duration::ZERO;
+                // As few as there can be: the server's own share may be all but one of what there is.
+                postgres.connections_max = Some(3);
+            }
+        }
+        postgres
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn sqlite(self, settings: &BackendSettings) -> SqliteSettings {
+        let mut sqlite = match self {
+            Self::Server => {
+                let mut sqlite = SqliteSettings::server();
+                sqlite.retention = settings.retention;
+                sqlite
+            }
+            Self::Tool => SqliteSettings::tool(),
+        };
+        sqlite.supervisor = settings.supervisor.clone();
+        sqlite
+    }
+}
+
+#[cfg(all(test, feature = "postgres", feature = "sqlite"))]
+mod tests {
+    use nahook_sqlite::Role;
+
+    use super::*;
+
+    #[test]
+    fn a_server_keeps_what_it_has_for_as_long_as_it_is_told() {
+        let retention = Duration::from_hours(24);
+        let settings = BackendSettings {
+            retention,
+            ..BackendSettings::default()
+        };
+        let usage = Usage::Server;
+        let (postgres, sqlite) = (usage.postgres(&settings), usage.sqlite(&settings));
+        assert_eq!([postgres.retention, sqlite.retention], [retention; 2]);
+        assert_eq!(sqlite.role, Role::Server);
+        for interval in [postgres.retention_interval, sqlite.retention_interval] {
+            assert!(!interval.is_zero(), "it does look");
+        }
+    }
+
+    #[test]
+    fn a_command_forgets_nothing_that_a_server_keeps() {
+        let settings = BackendSettings::default();
+        let postgres = Usage::Tool.postgres(&settings);
+        assert_eq!(postgres.retention_interval, Duration::ZERO);
+        // A tool on a file forgets nothing, whatever its settings say.
+        assert_eq!(Usage::Tool.sqlite(&settings).role, Role::Tool);
+    }
+}

@@ -1,0 +1,218 @@
+//! Endpoints, what they are subscribed to, and event types.
+
+use nahook_control::{
+    ApplyMode, Catalog as _, EndpointPatch, EndpointRecord, EndpointSpec, EventTypeSpec,
+    EventTypeView, Manifest, NewApiKey, SecretText, SubscriptionView, WorkspaceSpec,
+};
+use nahook_core::id::{EndpointId, EventTypeId};
+use nahook_core::{EventTypeName, IdSource as _, RandomIds};
+
+use crate::{Hooks, HooksError};
+
+/// An endpoint to be made, by [`Hooks::endpoint`].
+#[derive(Debug)]
+#[must_use = "nothing is made before `create`"]
+pub struct EndpointBuilder<'a> {
+    hooks: &'a Hooks,
+    url: String,
+    event_types: Vec<String>,
+    description: Option<String>,
+    secret: Option<String>,
+}
+
+impl EndpointBuilder<'_> {
+    /// Subscribes it to an event type, which is made if it does not exist.
+    pub fn on(mut self, event_type: &str) -> Self {
+        self.event_types.push(event_type.to_owned());
+        self
+    }
+
+    /// A description for people.
+    pub fn description(mut self, description: &str) -> Self {
+        self.description = Some(description.to_owned());
+        self
+    }
+
+    /// The `whsec_…` secret that signs. Otherwise one is drawn.
+    pub fn secret(mut self, secret: &str) -> Self {
+        self.secret = Some(secret.to_owned());
+        self
+    }
+
+    /// Makes the endpoint with its subscriptions, or nothing. The answer has the secret that its receiver verifies with.
+    pub async fn create(self) -> Result<EndpointRecord, HooksError> {
+        let names = self.event_types.iter().map(|name| EventTypeName::new(name));
+        let names: Vec<_> = names.collect::<Result<_, _>>()?;
+        let id = EndpointId::from_bits(RandomIds.random());
+        let workspace = self.hooks.workspace;
+        let endpoint = EndpointSpec {
+            id: Some(id),
+            url: self.url,
+            description: self.description,
+            secret: self.secret,
+            event_types: Some(names.clone()),
+            ..EndpointSpec::default()
+        };
+        let spec = WorkspaceSpec {
+            id: Some(workspace),
+            name: self.hooks.name().await?,
+            event_types: names.into_iter().map(EventTypeSpec::named).collect(),
+            endpoints: vec![endpoint],
+            ..WorkspaceSpec::default()
+        };
+        let manifest = Manifest {
+            workspaces: vec![spec],
+        };
+        let catalog = &self.hooks.shared.backend.catalog;
+        catalog.apply(&manifest, ApplyMode::Commit).await?;
+        self.hooks.get_endpoint(id).await
+    }
+}
+
+impl Hooks {
+    /// An endpoint that takes webhooks at this URL, to be [created](EndpointBuilder::create).
+    pub fn endpoint(&self, url: &str) -> EndpointBuilder<'_> {
+        EndpointBuilder {
+            hooks: self,
+            url: url.to_owned(),
+            event_types: Vec::new(),
+            description: None,
+            secret: None,
+        }
+    }
+
+    /// The endpoints, the oldest first.
+    pub async fn endpoints(&self) -> Result<Vec<EndpointRecord>, HooksError> {
+        Ok(self.shared.management.endpoints(&self.workspace).await?)
+    }
+
+    /// The endpoint, with its secret.
+    pub async fn get_endpoint(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
+        Ok(self.shared.management.endpoint(&self.workspace, id).await?)
+    }
+
+    /// Changes what the patch names; the rest stays.
+    pub async fn update_endpoint(
+        &self,
+        id: EndpointId,
+        patch: EndpointPatch,
+    ) -> Result<EndpointRecord, HooksError> {
+        let (management, actor) = (&self.shared.management, Self::actor());
+        let updated = management.update_endpoint(&self.workspace, &actor, id, patch);
+        Ok(updated.await?)
+    }
+
+    /// Lets deliveries be queued for it and attempted again; it starts without failures.
+    pub async fn enable_endpoint(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
+        self.set_active(id, true).await
+    }
+
+    /// Queues no more for it, and ends what waits as failed.
+    pub async fn disable_endpoint(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
+        self.set_active(id, false).await
+    }
+
+    async fn set_active(
+        &self,
+        id: EndpointId,
+        is_active: bool,
+    ) -> Result<EndpointRecord, HooksError> {
+        let patch = EndpointPatch {
+            is_active: Some(is_active),
+            ..EndpointPatch::default()
+        };
+        self.update_endpoint(id, patch).await
+    }
+
+    /// Removes the endpoint and its subscriptions. What was queued for it ends as failed; its history stays.
+    pub async fn delete_endpoint(&self, id: EndpointId) -> Result<(), HooksError> {
+        let (management, actor) = (&self.shared.management, Self::actor());
+        let deleted = management.delete_endpoint(&self.workspace, &actor, id);
+        Ok(deleted.await?)
+    }
+
+    /// Gives the endpoint a new secret; the old one signs beside it for 24 hours.
+    pub async fn rotate_secret(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
+        let (management, actor) = (&self.shared.management, Self::actor());
+        let rotated = management.rotate_secret(&self.workspace, &actor, id);
+        Ok(rotated.await?)
+    }
+
+    /// What the endpoint is subscribed to, the oldest subscription first.
+    pub async fn subscriptions(
+        &self,
+        endpoint: EndpointId,
+    ) -> Result<Vec<SubscriptionView>, HooksError> {
+        let management = &self.shared.management;
+        Ok(management.subscriptions(&self.workspace, endpoint).await?)
+    }
+
+    /// Subscribes the endpoint to an event type, which is made if it does not exist. Repeating it changes nothing.
+    pub async fn subscribe(
+        &self,
+        endpoint: EndpointId,
+        event_type: &str,
+    ) -> Result<(), HooksError> {
+        let id = self.ensure_event_type(event_type).await?;
+        let (management, actor) = (&self.shared.management, Self::actor());
+        let subscribed = management.subscribe(&self.workspace, &actor, endpoint, vec![id]);
+        subscribed.await?;
+        Ok(())
+    }
+
+    /// Ends the endpoint's subscription to an event type. Without one nothing changes.
+    pub async fn unsubscribe(
+        &self,
+        endpoint: EndpointId,
+        event_type: &str,
+    ) -> Result<(), HooksError> {
+        let name = EventTypeName::new(event_type)?;
+        let subscriptions = self.subscriptions(endpoint).await?;
+        let mut found = subscriptions.iter();
+        let Some(found) = found.find(|view| view.event_type_name == name) else {
+            return Ok(());
+        };
+        let event_type = found.subscription.event_type;
+        let (management, actor) = (&self.shared.management, Self::actor());
+        let ended = management.unsubscribe(&self.workspace, &actor, endpoint, event_type);
+        Ok(ended.await?)
+    }
+
+    /// Makes a key for the Ingestion API, for callers from outside of the app. Its secret is in the answer and nowhere else.
+    pub async fn create_api_key(&self, name: &str) -> Result<SecretText, HooksError> {
+        let (management, actor) = (&self.shared.management, Self::actor());
+        let new = NewApiKey {
+            name: name.to_owned(),
+            ..NewApiKey::default()
+        };
+        let created = management.create_api_key(&self.workspace, &actor, new);
+        Ok(created.await?.1)
+    }
+
+    /// Makes a token for the Management API. Its secret is in the answer and nowhere else.
+    pub async fn create_management_token(&self, name: &str) -> Result<SecretText, HooksError> {
+        let (management, actor) = (&self.shared.management, Self::actor());
+        let created = management.create_management_token(&self.workspace, &actor, name.to_owned());
+        Ok(created.await?.1)
+    }
+
+    /// The event types with the number of their subscribers, the oldest first.
+    pub async fn event_types(&self) -> Result<Vec<EventTypeView>, HooksError> {
+        Ok(self.shared.management.event_types(&self.workspace).await?)
+    }
+
+    /// The id of the event type with that name, which is made if it does not exist.
+    pub async fn ensure_event_type(&self, name: &str) -> Result<EventTypeId, HooksError> {
+        let name = EventTypeName::new(name)?;
+        let catalog = &self.shared.backend.catalog;
+        Ok(catalog.ensure_event_type(&name, &self.workspace).await?)
+    }
+
+    /// The workspace's name.
+    async fn name(&self) -> Result<String, HooksError> {
+        let workspaces = self.shared.backend.catalog.workspaces().await?;
+        let mut found = workspaces.into_iter();
+        let found = found.find(|row| row.id == self.workspace);
+        Ok(found.map_or_else(String::new, |row| row.name))
+    }
+}

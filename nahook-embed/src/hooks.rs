@@ -1,0 +1,238 @@
+//! The handle, and how it is opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use nahook_control::{
+    Actor, ActorKind, ApplyMode, Catalog as _, Management, ManagementStore, Manifest, WorkspaceSpec,
+};
+use nahook_core::id::WorkspaceId;
+use nahook_core::{Causes, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope, StoreError};
+use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, tls};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::{Backend, BackendSettings, OpenError, QueueUrl, StoreUrl};
+
+/// Name of the workspace of an app that has only one.
+const WORKSPACE: &str = "default";
+
+/// Upper bound on connections to receivers: half of the files that the process may open, so that the other half is left for
+/// the app.
+pub(crate) fn connections_max() -> usize {
+    let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(1_024);
+    usize::try_from(files / 2)
+        .unwrap_or(usize::MAX)
+        .clamp(8, 4_096)
+}
+
+/// Webhooks of an app: a handle to a workspace on a back end. Clones are the same handle.
+#[derive(Clone)]
+pub struct Hooks {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) workspace: WorkspaceId,
+}
+
+pub(crate) struct Shared {
+    pub(crate) backend: Backend,
+    pub(crate) fan_out: FanOut<Arc<dyn DynSubscriptionStore>, Arc<dyn DynDeliveryPublisher>>,
+    pub(crate) management: Management<Arc<dyn ManagementStore>>,
+    pub(crate) settings: BackendSettings,
+    pub(crate) creates_event_types: bool,
+    transport: Arc<HttpTransport>,
+}
+
+/// Choices to be made before a handle is opened.
+#[derive(Clone, Debug)]
+pub struct HooksBuilder {
+    store: String,
+    queue: Option<String>,
+    allowed_ranges: Vec<IpNet>,
+    creates_event_types: bool,
+    settings: BackendSettings,
+}
+
+impl Hooks {
+    /// Opens the back end that the URL names, and makes what does not exist yet: `sqlite://hooks.db`, `postgres://…` or
+    /// `memory://`. Everything else is as [`builder`](Self::builder) has it at first.
+    pub async fn open(store: &str) -> Result<Self, OpenError> {
+        Self::builder(store).open().await
+    }
+
+    /// The choices for a handle to the back end that the URL names.
+    pub fn builder(store: &str) -> HooksBuilder {
+        HooksBuilder {
+            store: store.to_owned(),
+            queue: None,
+            allowed_ranges: Vec::new(),
+            creates_event_types: false,
+            settings: BackendSettings::default(),
+        }
+    }
+
+    /// A handle to another workspace on the same back end, which is made if it does not exist: a tenant, whose event types,
+    /// endpoints and deliveries are apart from all others'.
+    pub async fn workspace(&self, name: &str) -> Result<Self, OpenError> {
+        let id = WorkspaceId::new(&format!("ws_{name}")).map_err(OpenError::Workspace)?;
+        let workspace = WorkspaceSpec {
+            id: Some(id),
+            name: name.to_owned(),
+            ..WorkspaceSpec::default()
+        };
+        let manifest = Manifest {
+            workspaces: vec![workspace],
+        };
+        let catalog = &self.shared.backend.catalog;
+        catalog.apply(&manifest, ApplyMode::Commit).await?;
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            workspace: id,
+        })
+    }
+
+    /// The workspace's id.
+    pub fn workspace_id(&self) -> WorkspaceId {
+        self.workspace
+    }
+
+    /// The back end, port by port, for what the handle has no call for.
+    pub fn backend(&self) -> &Backend {
+        &self.shared.backend
+    }
+
+    /// Delivers, for all workspaces, until `stop` ends; then finishes or gives back what is in flight. Another process, or another
+    /// call, may do so at the same time.
+    ///
+    /// # Cancellation
+    /// A dropped future stops delivering; what was in flight is delivered again once its lease has ended.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let transport = &self.shared.transport;
+        let (stopped, _) = watch::channel(false);
+        let (log_stopped, _) = watch::channel(false);
+        let backend = &self.shared.backend;
+        let supervisor = &self.shared.settings.supervisor;
+        let (runtime, connections) = (Handle::current(), connections_max());
+        let delivering = backend.deliver(transport, connections, supervisor, &runtime, &stopped);
+        let log = backend.keep_log(true, supervisor, log_stopped.subscribe());
+        let stopping = async {
+            stop.await;
+            stopped.send_replace(true);
+            if let Err(error) = delivering.await {
+                tracing::error!(error = %Causes(&error), "delivering ended");
+            }
+            log_stopped.send_replace(true);
+        };
+        tokio::join!(stopping, log);
+    }
+
+    /// Writes out what is not yet, and closes the back end. No handle may be used afterwards.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.shared.backend.clone().close().await
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::from(self.workspace)
+    }
+
+    /// The app itself, as the audit log shows it.
+    pub(crate) fn actor() -> Actor {
+        Actor {
+            kind: ActorKind::System,
+            id: "app".to_owned(),
+            label: "the app".to_owned(),
+        }
+    }
+}
+
+impl HooksBuilder {
+    /// Puts deliveries on the streams of these NATS servers (`nats://…`, several separated by commas) instead of the store.
+    #[must_use]
+    pub fn queue(mut self, servers: &str) -> Self {
+        self.queue = Some(servers.to_owned());
+        self
+    }
+
+    /// Lets endpoints be on these addresses, which are private ones otherwise refused.
+    #[must_use]
+    pub fn allow_endpoint_range(mut self, range: IpNet) -> Self {
+        self.allowed_ranges.push(range);
+        self
+    }
+
+    /// Makes event types when they are first triggered. Otherwise an unknown one is an error: a spelling mistake is not an
+    /// event that nobody receives.
+    #[must_use]
+    pub fn create_event_types(mut self) -> Self {
+        self.creates_event_types = true;
+        self
+    }
+
+    /// Sets the time for which the delivery log is kept.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.settings.retention = retention;
+        self
+    }
+
+    /// Uses these settings of the back end.
+    #[must_use]
+    pub fn settings(mut self, settings: BackendSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Opens the back end and makes what does not exist yet.
+    pub async fn open(self) -> Result<Hooks, OpenError> {
+        let store = StoreUrl::parse(&self.store).map_err(OpenError::Url)?;
+        let queue = QueueUrl::parse(self.queue.as_deref().unwrap_or("store"));
+        let queue = queue.map_err(OpenError::Url)?;
+        let backend = Box::pin(Backend::open_server(&store, &queue, &self.settings)).await?;
+        let mut policy = AddressPolicy::new();
+        for range in &self.allowed_ranges {
+            policy = policy.allow_range(*range);
+        }
+        let transport = TransportSettings {
+            connections_max: connections_max(),
+            supervisor: self.settings.supervisor.clone(),
+            ..TransportSettings::default()
+        };
+        let tls = tokio::task::spawn_blocking(|| tls::client_config(&[])).await;
+        let tls = tls
+            .map_err(|error| OpenError::Transport(error.into()))?
+            .map_err(|error| OpenError::Transport(error.into()))?;
+        let transport = HttpTransport::with_tls(policy, &transport, tls);
+        Self::over(backend, transport, self.settings, self.creates_event_types).await
+    }
+
+    async fn over(
+        backend: Backend,
+        transport: HttpTransport,
+        settings: BackendSettings,
+        creates_event_types: bool,
+    ) -> Result<Hooks, OpenError> {
+        let subscriptions = Arc::clone(&backend.subscriptions);
+        let shared = Shared {
+            fan_out: FanOut::new(subscriptions, Arc::clone(&backend.publisher)),
+            management: backend.management(),
+            backend,
+            settings,
+            creates_event_types,
+            transport: Arc::new(transport),
+        };
+        let unnamed = Hooks {
+            shared: Arc::new(shared),
+            workspace: WorkspaceId::from_bits(0),
+        };
+        unnamed.workspace(WORKSPACE).await
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("workspace", &self.workspace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod back_end;
+mod deliveries;
+mod endpoints;
+mod error;
+mod events;
+mod hooks;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "nats")]
+pub mod metric;
+
+pub use self::back_end::{Backend, BackendSettings, Outcome, Outcomes, QueueUrl, StoreUrl};
+pub use self::endpoints::EndpointBuilder;
+pub use self::error::{HooksError, OpenError};
+pub use self::hooks::{Hooks, HooksBuilder};
+/// The crates that the types of the handle's answers come from.
+pub use {nahook_control as control, nahook_core as core, nahook_queue as queue};

@@ -1,0 +1,227 @@
+//! Everything an app does with its handle.
+
+use nahook_embed::core::{Outcome, TriggerError};
+use nahook_embed::queue::{DeliveryStatus, Redelivered};
+use nahook_embed::{Hooks, HooksError, OpenError};
+use nahook_testkit::run;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::receiver::Receiver;
+
+async fn open(store: &str) -> Hooks {
+    let builder = Hooks::builder(store).allow_endpoint_range("127.0.0.0/8".parse().unwrap());
+    builder.open().await.unwrap()
+}
+
+/// Delivers in the background until the sender is used or dropped.
+fn delivering(hooks: &Hooks) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let hooks = hooks.clone();
+    let running = tokio::spawn(async move {
+        hooks
+            .run(async {
+                let _ = stopped.await;
+            })
+            .await;
+    });
+    (stop, running)
+}
+
+#[test]
+fn what_is_triggered_arrives_signed_by_the_secret_of_its_endpoint() {
+    run(async {
+        let mut receiver = Receiver::start().await;
+        let hooks = open("memory://").await;
+        let endpoint = hooks
+            .endpoint(&receiver.url)
+            .on("order.paid")
+            .create()
+            .await;
+        let endpoint = endpoint.unwrap();
+        let (_stop, _running) = delivering(&hooks);
+        let order = json!({"order": "ord_123"});
+        let receipt = hooks.trigger("order.paid", &order).await.unwrap();
+        assert_eq!(receipt.delivery_ids().count(), 1);
+        let (headers, body) = receiver.next().await;
+        let webhook = standardwebhooks::Webhook::new(endpoint.secret.expose()).unwrap();
+        webhook.verify(&body, &headers).unwrap();
+        assert_eq!(body, order.to_string().as_bytes());
+        let id = headers["webhook-id"].to_str().unwrap();
+        assert_eq!(id, receipt.message().to_string());
+    });
+}
+
+#[test]
+fn what_was_queued_is_delivered_after_a_restart() {
+    run(async {
+        let mut receiver = Receiver::start().await;
+        let directory = tempfile::tempdir().unwrap();
+        let store = format!("sqlite://{}", directory.path().join("hooks.db").display());
+        let hooks = open(&store).await;
+        let endpoint = hooks.endpoint(&receiver.url).on("order.paid");
+        endpoint.create().await.unwrap();
+        hooks
+            .trigger_raw("order.paid", r#"{ "n": 1 }"#)
+            .await
+            .unwrap();
+        hooks.close().await.unwrap();
+        let hooks = open(&store).await;
+        let (stop, running) = delivering(&hooks);
+        assert_eq!(receiver.bodies(1).await, [r#"{ "n": 1 }"#]);
+        stop.send(()).unwrap();
+        running.await.unwrap();
+        hooks.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_unknown_event_type_is_an_error_unless_they_are_made() {
+    run(async {
+        let hooks = open("memory://").await;
+        let refused = hooks.trigger("order.piad", &json!({})).await;
+        let unknown = HooksError::Trigger(TriggerError::UnknownEventType);
+        assert_eq!(refused.unwrap_err().to_string(), unknown.to_string());
+        let refused = hooks.trigger("order paid", &json!({})).await;
+        assert!(matches!(refused, Err(HooksError::EventType(_))));
+        let refused = hooks.trigger("order.paid", "text").await;
+        assert!(matches!(refused, Err(HooksError::Payload(_))));
+        let making = Hooks::builder("memory://").create_event_types();
+        let making = making.open().await.unwrap();
+        let receipt = making.trigger("order.paid", &json!({})).await.unwrap();
+        assert_eq!(receipt.deliveries(), []);
+        assert_eq!(making.event_types().await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn workspaces_are_apart() {
+    run(async {
+        let hooks = open("memory://").await;
+        let (acme, umbrella) = (
+            hooks.workspace("acme").await,
+            hooks.workspace("umbrella").await,
+        );
+        let (acme, umbrella) = (acme.unwrap(), umbrella.unwrap());
+        let url = "https://customer.example/hooks";
+        let endpoint = acme.endpoint(url).on("order.paid").create().await.unwrap();
+        umbrella.ensure_event_type("order.paid").await.unwrap();
+        let of = async |hooks: &Hooks| {
+            let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
+            receipt.delivery_ids().count()
+        };
+        assert_eq!((of(&acme).await, of(&umbrella).await), (1, 0));
+        umbrella.get_endpoint(endpoint.id).await.unwrap_err();
+        umbrella.send(endpoint.id, &json!({})).await.unwrap_err();
+        // The same name is the same workspace.
+        let again = hooks.workspace("acme").await.unwrap();
+        assert_eq!(again.endpoints().await.unwrap().len(), 1);
+        let refused = hooks.workspace("acme/..").await;
+        assert!(matches!(refused, Err(OpenError::Workspace(_))));
+    });
+}
+
+#[test]
+fn a_key_is_sent_once() {
+    run(async {
+        let hooks = open("memory://").await;
+        let url = "https://customer.example/hooks";
+        let endpoint = hooks.endpoint(url).create().await.unwrap().id;
+        let first = hooks.send_once(endpoint, "order-7", &json!({"n": 1})).await;
+        let again = hooks.send_once(endpoint, "order-7", &json!({"n": 2})).await;
+        let (first, again) = (first.unwrap(), again.unwrap());
+        assert_eq!(first.delivery, again.delivery);
+        assert!(!first.is_replay && again.is_replay);
+        let payload = hooks.payload(first.delivery).await.unwrap();
+        assert_eq!(payload.as_bytes().as_ref(), br#"{"n":1}"#);
+        let other = hooks.send_test_event(endpoint).await.unwrap();
+        assert_ne!(other.delivery, first.delivery);
+        let listed = hooks.deliveries(endpoint, None, 10).await.unwrap();
+        assert_eq!(listed.len(), 2);
+    });
+}
+
+#[test]
+fn what_was_given_up_is_found_and_retried() {
+    run(async {
+        let mut receiver = Receiver::start().await;
+        // Gone: the endpoint is disabled and its delivery has failed.
+        receiver.answers(410);
+        let hooks = open("memory://").await;
+        let endpoint = hooks
+            .endpoint(&receiver.url)
+            .on("order.paid")
+            .create()
+            .await;
+        let endpoint = endpoint.unwrap().id;
+        let (_stop, _running) = delivering(&hooks);
+        let receipt = hooks.trigger("order.paid", &json!({"n": 1})).await.unwrap();
+        let delivery = receipt.deliveries()[0].id();
+        receiver.next().await;
+        while hooks.delivery(delivery).await.unwrap().status == DeliveryStatus::Delivering
+            || hooks.get_endpoint(endpoint).await.unwrap().is_active
+        {
+            tokio::task::yield_now().await;
+        }
+        let failed = hooks.delivery(delivery).await.unwrap().status;
+        let listed = hooks.deliveries(endpoint, Some(failed), 10).await.unwrap();
+        assert_eq!(listed[0].id, delivery);
+        let attempts = hooks.attempts(delivery).await.unwrap();
+        assert_eq!(attempts[0].attempt.status_code, Some(410));
+        receiver.answers(204);
+        hooks.enable_endpoint(endpoint).await.unwrap();
+        let retried = hooks.retry(delivery).await.unwrap();
+        assert_eq!(retried, Redelivered::Queued);
+        assert_eq!(receiver.bodies(1).await, [r#"{"n":1}"#]);
+        let unknown = receipt.message();
+        let unknown = nahook_embed::core::id::DeliveryId::nth(unknown, 7);
+        assert!(matches!(
+            hooks.retry(unknown).await,
+            Err(HooksError::UnknownDelivery)
+        ));
+    });
+}
+
+#[test]
+fn an_endpoint_is_changed_and_removed() {
+    run(async {
+        let hooks = open("memory://").await;
+        let url = "https://customer.example/hooks";
+        let endpoint = hooks.endpoint(url).on("order.paid").on("order.sent");
+        let endpoint = endpoint.description("billing").create().await.unwrap();
+        let id = endpoint.id;
+        assert_eq!(hooks.subscriptions(id).await.unwrap().len(), 2);
+        hooks.unsubscribe(id, "order.sent").await.unwrap();
+        hooks.unsubscribe(id, "order.sent").await.unwrap();
+        hooks.subscribe(id, "order.lost").await.unwrap();
+        let names: Vec<_> = hooks.subscriptions(id).await.unwrap();
+        let names: Vec<_> = names.iter().map(|it| it.event_type_name.as_str()).collect();
+        assert_eq!(names, ["order.paid", "order.lost"]);
+        let rotated = hooks.rotate_secret(id).await.unwrap();
+        assert_ne!(rotated.secret, endpoint.secret);
+        hooks.disable_endpoint(id).await.unwrap();
+        let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
+        assert_eq!(receipt.deliveries(), []);
+        hooks.enable_endpoint(id).await.unwrap();
+        let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
+        assert_eq!(receipt.deliveries()[0].outcome(), Outcome::Published);
+        hooks.delete_endpoint(id).await.unwrap();
+        assert_eq!(hooks.endpoints().await.unwrap().len(), 0);
+        hooks.get_endpoint(id).await.unwrap_err();
+    });
+}
+
+#[test]
+fn a_url_that_names_no_back_end_says_what_is_expected() {
+    run(async {
+        let refused = Hooks::open("mysql://root:hunter2@db/x").await.unwrap_err();
+        let said = refused.to_string();
+        assert!(
+            said.contains("sqlite://PATH") && !said.contains("hunter2"),
+            "{said}"
+        );
+        let refused = Hooks::builder("memory://").queue("amqp://q").open().await;
+        assert!(matches!(refused, Err(OpenError::Url(_))));
+    });
+}

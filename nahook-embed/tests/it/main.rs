@@ -1,0 +1,10 @@
+//! The handle, from opening to delivered webhooks.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod handle;
+mod receiver;
+#[cfg(feature = "postgres")]
+mod transaction;
