@@ -1,4 +1,4 @@
-//! What can go wrong, by what a caller would do about it.
+//! Errors, by what a caller would do about them.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -49,7 +49,7 @@ impl fmt::Display for Causes<'_> {
     }
 }
 
-/// What a caller would do about a [`StoreError`].
+/// The kinds of a [`StoreError`], by what a caller would do about it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -76,7 +76,7 @@ impl StoreError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the kind: what to do about it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
@@ -99,7 +99,7 @@ impl StdError for StoreError {
     }
 }
 
-/// Why a Send was not accepted. All of these but [`Unconfirmed`](Self::Unconfirmed) mean that **nothing was queued and
+/// Reasons for which a Send is refused. All but [`Unconfirmed`](Self::Unconfirmed) mean that **nothing was queued and
 /// nothing will be**.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -127,7 +127,7 @@ pub enum SendError {
     /// The workspace or the key has spent its tokens.
     #[error("the rate limit is exceeded")]
     RateLimited {
-        /// When the same Send would be admitted, if nobody else came.
+        /// Time until the same Send would be admitted, if no other request came.
         retry_after: Duration,
     },
     /// The subscription store could not be asked.
@@ -146,7 +146,7 @@ pub enum SendError {
     UnknownEndpoint,
 }
 
-/// Why a trigger was refused. Every one of these means that **nothing was queued and nothing will be**.
+/// Reasons for which a trigger is refused. Each means that **nothing was queued and nothing will be**.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum TriggerError {
@@ -170,7 +170,7 @@ pub enum TriggerError {
     /// The workspace or the key has spent its tokens.
     #[error("the rate limit is exceeded")]
     RateLimited {
-        /// When the same trigger would be admitted, if nobody else came.
+        /// Time until the same trigger would be admitted, if no other request came.
         retry_after: Duration,
     },
     /// The subscription store could not be asked.

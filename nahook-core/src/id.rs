@@ -14,7 +14,7 @@ use crate::Timestamp;
 /// Longest identifier in bytes; every identifier is stored inline, so that copying one never allocates.
 pub const ID_LEN_MAX: usize = 47;
 
-/// Why a text is not an identifier.
+/// Reasons for which a text is not an identifier.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum IdError {
@@ -68,7 +68,7 @@ macro_rules! named_id {
         pub struct $name(InlineText);
 
         impl $name {
-            /// What ids of this kind begin with when we draw them; given ones may look otherwise.
+            /// Prefix of generated ids of this kind; given ones may look otherwise.
             pub const PREFIX: &'static str = $prefix;
 
             /// Takes any text of letters, digits and underscores as an identifier.
@@ -186,7 +186,7 @@ pub struct MessageId(u128);
 pub struct DeliveryId(u128);
 
 impl MessageId {
-    /// What these ids begin with.
+    /// Prefix of these ids.
     pub const PREFIX: &'static str = "msg_";
 
     /// The id made at `at` with the lower 80 bits of `random`.
@@ -209,10 +209,10 @@ impl MessageId {
 }
 
 impl DeliveryId {
-    /// What these ids begin with.
+    /// Prefix of these ids.
     pub const PREFIX: &'static str = "del_";
 
-    /// How many characters a given id has at most after its prefix.
+    /// Largest number of characters of a given id after its prefix.
     pub const GIVEN_LEN_MAX: usize = given::LEN_MAX;
 
     /// The id with these 128 bits.
@@ -230,7 +230,7 @@ impl DeliveryId {
         Self(message.0.wrapping_add(ordinal as u128).wrapping_add(1))
     }
 
-    /// Which of the message's deliveries this is, counted from 0; `None` if it is not one of its first 2³² ones.
+    /// Returns the delivery's position within the message, counted from 0; `None` if it is not one of its first 2³² ones.
     pub fn ordinal(self, message: MessageId) -> Option<u32> {
         u32::try_from(self.0.checked_sub(message.0)?.checked_sub(1)?).ok()
     }

@@ -108,7 +108,7 @@ impl DeliveryPublisher for MemoryQueue {
     }
 }
 
-/// What is locked is whole at every step, so a panic elsewhere has not spoilt it.
+/// Locks in spite of poisoning: the state is consistent at every step, so a panic elsewhere has not spoilt it.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

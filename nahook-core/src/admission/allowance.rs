@@ -1,16 +1,16 @@
-//! What a rate leaves a caller.
+//! The remainder of a caller's rate.
 
 use crate::Timestamp;
 use crate::admission::{Plan, Rate};
 
-/// How a caller stands with a rate: the numbers of the `X-RateLimit-…` headers (contract, section 1).
+/// A caller's remainder of a rate: the numbers of the `X-RateLimit-…` headers (contract, section 1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Allowance {
-    /// How many tokens there are at most: the rate's burst.
+    /// Largest number of tokens: the rate's burst.
     pub limit: u32,
-    /// How many there are now.
+    /// Tokens that are left now.
     pub remaining: u32,
-    /// When there will be as many as there are at most, if nobody comes until then.
+    /// Time at which the burst is full again if the caller spends nothing until then.
     pub reset_at: Timestamp,
 }
 
@@ -24,7 +24,7 @@ impl Allowance {
         }
     }
 
-    /// What the rate leaves at `now` to somebody who will have recovered at `arrival`.
+    /// Returns what the rate leaves at `now` to a caller that will have recovered at `arrival`.
     pub fn of(rate: Rate, arrival: Timestamp, now: Timestamp) -> Self {
         let limit = rate.burst().get();
         let latest = now.saturating_add(rate.interval().saturating_mul(limit));

@@ -1,4 +1,4 @@
-//! Who asks, and what that lets them do.
+//! Callers, their plans and their rates.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Caller {
     pub environment: Option<EnvironmentId>,
     /// The only endpoint the key may send to; such a key may not fan out.
     pub endpoint: Option<EndpointId>,
-    /// What the workspace's plan allows.
+    /// Limits of the workspace's plan.
     pub plan: Plan,
 }
 
@@ -28,9 +28,9 @@ pub struct Caller {
 pub struct Plan {
     /// Largest payload in bytes (contract: 256 KiB unless set).
     pub payload_len_max: usize,
-    /// What all keys of the workspace may spend together; unlimited when absent.
+    /// Rate that all keys of the workspace share; unlimited when absent.
     pub workspace_rate: Option<Rate>,
-    /// What each key may spend; unlimited when absent.
+    /// Rate of each key; unlimited when absent.
     pub key_rate: Option<Rate>,
 }
 
@@ -52,7 +52,7 @@ impl Default for Plan {
 /// A sustained rate with a burst: so many in each period, and so many at once.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Rate {
-    /// How long one token takes to come back.
+    /// Time in which one token comes back.
     interval: Duration,
     burst: NonZeroU32,
 }
@@ -71,12 +71,12 @@ impl Rate {
         Self::new(count, Duration::from_secs(1), count)
     }
 
-    /// How long one token takes to come back.
+    /// Returns the time in which one token comes back.
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// How many tokens there are at most.
+    /// Returns the largest number of tokens.
     pub fn burst(&self) -> NonZeroU32 {
         self.burst
     }

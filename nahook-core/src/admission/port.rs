@@ -1,4 +1,4 @@
-//! How much a caller may ask for.
+//! The rate limiter's port.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub enum Verdict {
 /// A rate limiter's answer to somebody who wants several tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grant {
-    /// How many tokens were spent at each level: as many as were wanted, or as there were.
+    /// Number of tokens that were spent at each level: as many as were wanted, or as there were.
     pub admitted: u32,
     /// Absent if that is all of them; else what a check for one more was told.
     pub refused: Option<Duration>,
@@ -46,7 +46,7 @@ pub trait RateLimiter: Send + Sync {
         wanted: u32,
     ) -> impl Future<Output = Result<Grant, StoreError>> + Send;
 
-    /// How the caller stands: what the [tighter](Allowance::tighter) of its two levels has left. Spends nothing.
+    /// Returns what the [tighter](Allowance::tighter) of the caller's two levels has left. Spends nothing.
     ///
     /// Answers at once, from what this process knows: a limiter that processes share states how far that may be off. A
     /// caller whose plan has no rate at all is shown as [`Allowance::unlimited`].

@@ -46,7 +46,7 @@ impl<F> Drop for Contained<'_, F> {
     }
 }
 
-/// What a port is taken to have answered that panicked.
+/// Turns a port's panic into the error that the port is taken to have answered.
 pub(crate) fn panicked<T>(panic: Panicked) -> Result<T, StoreError> {
     Err(StoreError::internal(panic))
 }

@@ -5,13 +5,13 @@
 
 use super::ID_LEN_MAX;
 
-/// How many characters fit.
+/// Largest number of characters that fit.
 pub(super) const LEN_MAX: usize = 20;
 
 const MARK: u128 = 0xFF;
 const MARK_AT: u32 = 120;
 const CHARACTER_BITS: u32 = 6;
-/// What the six bits mean, less one: none of them is zero.
+/// The characters by their six bits, less one: none of them is zero.
 const CHARACTERS: &[u8; 63] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
 
 /// Packs a text; `None` if it is no given id's.

@@ -19,7 +19,7 @@ enum State {
     Replayed,
 }
 
-/// What is known of a delivery's way to the queue.
+/// The outcome of publishing a delivery, as far as it is known.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Outcome {
     /// Not queued, or not known to be.
@@ -30,7 +30,7 @@ pub enum Outcome {
     Replayed(DeliveryId),
 }
 
-/// Why a delivery was not queued, or is not known to be; one kind for each thing a caller would do differently
+/// Reasons for which a delivery was not queued, or is not known to be; one kind for each thing a caller would do differently
 /// (contract, section 1, `failures`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum FailureKind {
@@ -56,7 +56,7 @@ impl FailureKind {
         Self::Unconfirmed,
     ];
 
-    /// Whether the queue may hold the delivery all the same.
+    /// Returns true if the queue may hold the delivery all the same.
     pub const fn may_be_queued(self) -> bool {
         match self {
             Self::Internal | Self::Unconfirmed => true,

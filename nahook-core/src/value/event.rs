@@ -1,14 +1,14 @@
-//! What happened: the event, before and after it is accepted.
+//! Events, before and after they are accepted.
 
 use crate::id::{EndpointId, EventTypeId, MessageId, WorkspaceId};
 use crate::{EventTypeName, IdempotencyKey, Metadata, Payload, Timestamp};
 
-/// What a caller asks to fan out.
+/// An event that a caller asks to fan out.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewEvent {
     /// The name of its event type.
     pub event_type: EventTypeName,
-    /// What every endpoint receives.
+    /// Payload that every endpoint receives.
     pub payload: Payload,
     /// Labels for filtering and debugging; endpoints do not receive them.
     pub metadata: Metadata,
@@ -25,14 +25,14 @@ impl NewEvent {
     }
 }
 
-/// What a caller asks to send to one endpoint.
+/// A payload that a caller asks to send to one endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewSend {
-    /// Who is to receive it.
+    /// Endpoint that receives it.
     pub endpoint: EndpointId,
-    /// What it receives.
+    /// Payload that the endpoint receives.
     pub payload: Payload,
-    /// What the caller knows this one by: the same again within a day is answered with the first.
+    /// The caller's key for this Send: the same key again within a day is answered with the first delivery.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -55,13 +55,13 @@ pub struct Event {
     pub workspace: WorkspaceId,
     /// Its event type; absent where a payload is sent to an endpoint directly.
     pub event_type: Option<EventTypeRef>,
-    /// What every endpoint receives.
+    /// Payload that every endpoint receives.
     pub payload: Payload,
     /// Labels for filtering and debugging.
     pub metadata: Metadata,
-    /// What the caller of a Send knows it by, if it gave a key.
+    /// The key that the caller of a Send gave, if any.
     pub idempotency_key: Option<IdempotencyKey>,
-    /// When the engine accepted it.
+    /// Time at which the engine accepted it.
     pub accepted_at: Timestamp,
 }
 

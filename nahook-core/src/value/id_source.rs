@@ -1,4 +1,4 @@
-//! Where fresh randomness for ids comes from.
+//! The source of fresh randomness for ids.
 
 use std::sync::Arc;
 

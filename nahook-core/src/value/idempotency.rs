@@ -1,4 +1,4 @@
-//! What a caller knows a Send by.
+//! A caller's key for a Send.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::id::DeliveryId;
 
-/// What a caller knows a Send by: 1 to 256 bytes of any characters, kept and shown exactly as they came (contract,
+/// A caller's key for a Send: 1 to 256 bytes of any characters, kept and shown exactly as they came (contract,
 /// section 1). Cloning it counts a reference.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct IdempotencyKey(Arc<str>);
@@ -22,7 +22,7 @@ impl IdempotencyKey {
     /// The longest key in bytes.
     pub const LEN_MAX: usize = 256;
 
-    /// How long a key stands for the first Send that carried it.
+    /// Time for which a key stands for the first Send that carried it.
     pub const WINDOW: Duration = Duration::from_hours(24);
 
     /// Checks the length.

@@ -26,7 +26,7 @@ pub enum MetadataError {
     /// There are too many.
     #[error("metadata has at most {max} keys")]
     TooManyKeys {
-        /// How many there may be.
+        /// Largest number of labels.
         max: usize,
     },
     /// A value is too long.
@@ -76,7 +76,7 @@ impl Metadata {
         &self.0
     }
 
-    /// Whether there are no labels.
+    /// Returns true if there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Clone, Eq, PartialEq)]
 pub struct Payload(Bytes);
 
-/// Why bytes are not a payload.
+/// Reasons for which bytes are not a payload.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum PayloadError {
@@ -68,13 +68,13 @@ impl Payload {
         Self(json)
     }
 
-    /// What stands for the payload of an event whose payload is not kept: no bytes, which nobody can send. Only a
-    /// delivery recorder is given it.
+    /// Returns the placeholder for the payload of an event whose payload is not kept: no bytes, which no caller can send.
+    /// Only a delivery recorder is given it.
     pub const fn not_kept() -> Self {
         Self(Bytes::new())
     }
 
-    /// Whether this is a payload, and not what [stands for one](Self::not_kept) that is not kept.
+    /// Returns true if this is a payload, and not the [placeholder](Self::not_kept) for one that is not kept.
     pub fn is_kept(&self) -> bool {
         !self.0.is_empty()
     }
@@ -89,7 +89,7 @@ impl Payload {
         self.0.len()
     }
 
-    /// Whether there are no bytes: never of one that is kept, which is at least `{}`.
+    /// Returns true if there are no bytes: never of a payload that is kept, which is at least `{}`.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

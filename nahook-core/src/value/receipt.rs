@@ -20,7 +20,7 @@ pub struct Failure {
     pub endpoint: EndpointId,
     /// The delivery that may turn up after all if [`FailureKind::may_be_queued`].
     pub delivery: DeliveryId,
-    /// Why.
+    /// Reason of the failure.
     pub kind: FailureKind,
 }
 

@@ -1,4 +1,4 @@
-//! What a trigger costs the allocator does not depend on how many endpoints it reaches.
+//! A trigger costs the allocator the same however many endpoints it reaches.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,10 +14,10 @@ use nahook_core::{
 
 const WIDTHS: [usize; 4] = [1, 10, 1_000, 10_000];
 
-/// What a trigger may allocate with typed back ends that allocate nothing.
+/// Allocations of a trigger with typed back ends that allocate nothing.
 const BUDGET: u64 = 3;
 
-/// What trait objects may add to that: a boxed future for each port.
+/// Allocations with trait objects, which may add a boxed future for each port.
 const BUDGET_ERASED: u64 = BUDGET + 2;
 
 /// A subscription store that has its answer ready, as a cache does.
@@ -59,7 +59,7 @@ fn cached(width: usize) -> Cached {
     })
 }
 
-/// What one trigger allocates, the receipt included, once everything is warm.
+/// Returns what one trigger allocates, the receipt included, once everything is warm.
 fn allocations<S, P>(engine: &FanOut<S, P>, width: usize) -> AllocationInfo
 where
     S: SubscriptionStore,

@@ -1,4 +1,4 @@
-//! What the publisher resolves is what the receipt says, slot by slot.
+//! The receipt says what the publisher resolved, slot by slot.
 
 use nahook_core::id::DeliveryId;
 use nahook_core::{Delivery, Event, FailureKind, Outcome};

@@ -19,12 +19,12 @@ use crate::ports::{
 
 const NOBODY: [&str; 0] = [];
 
-/// What the limiter answers when it is asked for so many.
+/// The limiter's answer to a number of tokens.
 type Granting = fn(u32) -> Answer<Result<Grant, StoreError>>;
-/// What the publisher does with an event's deliveries.
+/// A publisher's behaviour with an event's deliveries.
 type Publishing = fn(&Event, &mut [Delivery]) -> Answer<()>;
 
-/// How a batch went.
+/// The result of a batch.
 #[derive(Debug)]
 struct BatchPlayed {
     answers: Result<Vec<Result<Receipt, TriggerError>>, NotWorkspaceScoped>,

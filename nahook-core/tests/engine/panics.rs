@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::ports::{Answer, Ports, TIMEOUT, caller};
 
-/// When a port panics: before it has made a future, or in it.
+/// The moment in which a port panics: before it has made a future, or in it.
 #[derive(Clone, Copy)]
 enum Moment {
     AtOnce,

@@ -55,7 +55,7 @@ mock! {
     }
 }
 
-/// What a port answers with.
+/// An answer of a port.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The three mocks, scripted, and what becomes of callers while the limiter is down.
@@ -68,12 +68,12 @@ pub(crate) struct Ports {
     calls: Calls,
 }
 
-/// Which ports were called, in that order. The engine catches the panic of a mock that expects no call, so a test compares
-/// this instead.
+/// The ports that were called, in that order. The engine catches the panic of a mock that expects no call, so a test
+/// compares this instead.
 #[derive(Clone, Default)]
 pub(crate) struct Calls(Arc<Mutex<Vec<&'static str>>>);
 
-/// How a trigger went.
+/// The result of a trigger.
 #[derive(Debug)]
 pub(crate) struct Played {
     pub(crate) answer: Result<Receipt, TriggerError>,

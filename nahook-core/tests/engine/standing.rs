@@ -1,4 +1,4 @@
-//! What callers are told of their limits, whatever the limiter does.
+//! Callers are told of their limits, whatever the limiter does.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn limited() -> Caller {
     }
 }
 
-/// What the engine says of [`limited`] over a limiter that answers that, and how long it took.
+/// Returns what the engine says of [`limited`] over a limiter that answers that, and how long it took.
 async fn told(
     peek: impl Fn(&Caller) -> Answer<Result<Allowance, StoreError>> + Send + 'static,
 ) -> (Allowance, Duration) {

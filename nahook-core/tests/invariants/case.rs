@@ -1,4 +1,4 @@
-//! What a case consists of, and how cases are drawn.
+//! The parts of a case, and the strategies that draw cases.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use proptest::sample::{Index, select};
 /// One trigger, with everything that happens to it. Durations are in milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
-    /// Where the ids come from.
+    /// Seed of the ids.
     pub(crate) seed: u64,
     pub(crate) reach: Reach,
     pub(crate) is_oversized: bool,
-    /// Whether the ports are trait objects.
+    /// True if the ports are trait objects.
     pub(crate) is_erased: bool,
     pub(crate) timeout: u64,
     pub(crate) limiter: Step<LimiterAnswer>,
@@ -26,7 +26,7 @@ pub(crate) struct Case {
     pub(crate) queue: Queue,
 }
 
-/// What the caller's key reaches.
+/// The reach of the caller's key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reach {
     Workspace,
@@ -59,13 +59,13 @@ pub(crate) enum StoreAnswer {
     Silence,
 }
 
-/// What happens to each delivery on its way to the queue.
+/// A script for each delivery on its way to the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     /// One for each subscribed endpoint.
     pub(crate) faults: Vec<Fault>,
     pub(crate) order: Order,
-    /// Whether everything is taken at the end or nothing is, and dropping rolls back.
+    /// True if everything is taken at the end or nothing is, and dropping rolls back.
     pub(crate) is_transaction: bool,
 }
 
@@ -80,7 +80,7 @@ impl Queue {
     }
 }
 
-/// Whether a delivery is taken, and what is said of that: every combination that a publisher may answer.
+/// Every combination of a delivery's being taken and the publisher's answer about it.
 const ALL: [(bool, Answer); 11] = [
     (true, Answer::Acknowledge),
     (false, Answer::Fail(FailureKind::EndpointGone)),
@@ -202,7 +202,7 @@ pub(crate) fn admitted_cases() -> impl Strategy<Value = Case> {
     })
 }
 
-/// What else might happen to one of the deliveries; no panic, which would be the publisher's and not the delivery's.
+/// Draws faults of single deliveries; no panic, which would be the publisher's and not the delivery's.
 pub(crate) fn faults() -> impl Strategy<Value = Fault> {
     any::<u64>().prop_map(|bits| fault_of(bits, &ALL, 6_000))
 }

@@ -1,5 +1,5 @@
-//! What holds for any widths, faults, scopes, latencies and orders: the ten invariants of the architecture, one named
-//! property each, in paused time.
+//! The ten invariants of the architecture for any widths, faults, scopes, latencies and orders, one named property each,
+//! in paused time.
 //!
 //! `PROPTEST_CASES` sets the number of cases of each (256 unless set). A case that has failed once is written to
 //! `proptest-regressions` beside this directory, and is tried first from then on.

@@ -1,4 +1,4 @@
-//! What has to come of a case, told from the case alone.
+//! The expected result of a case, computed from the case alone.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use nahook_testkit::{Answer, Fault};
 
 use crate::case::{Case, LimiterAnswer, Reach, StoreAnswer};
 
-/// How long the case takes.
+/// Returns how long the case takes.
 pub(crate) fn elapsed(case: &Case) -> Duration {
     let duration = match publishing_begins(case) {
         Begins::At(began) if case.queue.faults.is_empty() => Some(began),
@@ -20,7 +20,7 @@ pub(crate) fn elapsed(case: &Case) -> Duration {
     duration.map_or(timeout, |duration| duration.min(timeout))
 }
 
-/// What may be reported of each endpoint; `None` if the answer has to be an error.
+/// Returns what may be reported of each endpoint; `None` if the answer has to be an error.
 ///
 /// The two are the same, save for what is due in the very millisecond in which the publisher panics.
 pub(crate) fn outcomes(case: &Case) -> Option<Vec<[Outcome; 2]>> {
@@ -95,7 +95,7 @@ fn publishing_begins(case: &Case) -> Begins {
     }
 }
 
-/// How long the publisher takes; `None` if it does not end.
+/// Returns how long the publisher takes; `None` if it does not end.
 fn publishing_lasts(case: &Case) -> Option<Duration> {
     let mut faults = case.queue.faults.iter();
     let is_silent = faults.any(|fault| fault.answer == Answer::Silence);
@@ -103,7 +103,7 @@ fn publishing_lasts(case: &Case) -> Option<Duration> {
     panics(case).or(if is_silent { None } else { ends })
 }
 
-/// When the publisher panics, if it does.
+/// Returns the time at which the publisher panics, if it does.
 fn panics(case: &Case) -> Option<Duration> {
     let faults = case.queue.faults.iter();
     let panicking = faults.filter(|fault| fault.answer == Answer::Panic);

@@ -17,22 +17,22 @@ use tokio::time::{Instant, sleep};
 
 use crate::case::{Case, LimiterAnswer, Reach, StoreAnswer};
 
-/// How a case went.
+/// The result of a case.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) answer: Result<Receipt, TriggerError>,
     pub(crate) elapsed: Duration,
-    /// What had happened behind the ports long after the answer.
+    /// Everything that had happened behind the ports long after the answer.
     pub(crate) truth: Truth,
 }
 
-/// What has happened behind the ports.
+/// Everything that has happened behind the ports.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) checked: Vec<Caller>,
     pub(crate) looked_up: Vec<(EventTypeName, Scope)>,
     pub(crate) published: Vec<Event>,
-    /// What the queue holds, whatever it said of it.
+    /// The deliveries that the queue holds, whatever it said of them.
     pub(crate) held: Vec<HeldDelivery>,
 }
 
@@ -142,7 +142,7 @@ impl Stage {
         }
     }
 
-    /// What has happened in the end: long after every script is over.
+    /// Returns what has happened in the end: long after every script is over.
     pub(crate) async fn truth_at_last(&self) -> Truth {
         sleep(Duration::from_mins(1)).await;
         Truth {
@@ -235,7 +235,7 @@ impl SubscriptionStore for ScriptedStore {
     }
 }
 
-/// Who is subscribed, in the store's order, which is not that of the ids.
+/// Returns the subscribers in the store's order, which is not that of the ids.
 pub(crate) fn endpoints(case: &Case) -> Vec<EndpointId> {
     (0..case.queue.faults.len())
         .map(|at| EndpointId::from_bits(u128::from(u32::MAX) - 7 * at as u128 % 2_003))

@@ -11,7 +11,7 @@ use proptest::sample::Index;
 const NAMES: [&str; 3] = ["order.paid", "order.refunded", "user"];
 const SLUGS: [&str; 3] = ["production", "staging", "test"];
 
-/// What exists.
+/// The workspaces and their subscriptions in a case.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) workspaces: Vec<Workspace>,
@@ -19,7 +19,7 @@ pub(crate) struct World {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Workspace {
-    /// Which of the names it has event types for.
+    /// True for each of the names that it has an event type for.
     event_types: [bool; NAMES.len()],
     /// Its environments, the default one first, with what each publishes.
     environments: Vec<[bool; NAMES.len()]>,
@@ -33,7 +33,7 @@ pub(crate) struct Endpoint {
     subscribed: [bool; NAMES.len()],
 }
 
-/// Who triggers what.
+/// A caller and the event that it triggers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trigger {
     pub(crate) workspace: usize,
@@ -84,7 +84,7 @@ pub(crate) fn triggers_in(world: &World) -> impl Strategy<Value = Trigger> + use
 }
 
 impl World {
-    /// Whom the trigger has to reach; `None` if the event type does not exist.
+    /// Returns the endpoints that the trigger has to reach; `None` if the event type does not exist.
     pub(crate) fn reached_by(&self, trigger: Trigger) -> Option<Vec<EndpointId>> {
         let Trigger {
             workspace: at,

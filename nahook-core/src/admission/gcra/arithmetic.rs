@@ -21,8 +21,8 @@ pub(super) fn spend(
     }
 }
 
-/// When somebody who has spent the whole burst at `now` will have recovered: the latest arrival time there can be, unless
-/// the rate has changed or the clock was set back.
+/// Returns the time at which a caller that has spent the whole burst at `now` will have recovered: the latest arrival
+/// time there can be, unless the rate has changed or the clock was set back.
 pub(super) fn latest_arrival(rate: Rate, now: Timestamp) -> Timestamp {
     now.saturating_add(full(rate))
 }

@@ -1,4 +1,4 @@
-//! Who will have recovered when: a table in pieces, each under its own lock.
+//! A table of the times at which callers will have recovered, in shards with a lock each.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Timestamp;
 
-/// How many pieces: enough that threads that ask for different keys seldom meet.
+/// Number of shards: enough that threads that ask for different keys seldom meet.
 const SHARDS: usize = 64;
 
 /// A piece with fewer entries is not swept.
@@ -21,7 +21,7 @@ pub(super) struct Arrivals<K> {
 /// One piece of the table.
 pub(super) struct Shard<K> {
     times: HashMap<K, Timestamp>,
-    /// How many entries bring about the next sweep: twice what the last one left, so that sweeping costs each insertion
+    /// Number of entries that triggers the next sweep: twice what the last one left, so that sweeping costs each insertion
     /// a constant and at most half of the entries are stale.
     sweep_at: usize,
 }
@@ -57,7 +57,7 @@ impl<K: Copy + Eq + Hash> Arrivals<K> {
         found
     }
 
-    /// How many entries there are, and for how many there is room.
+    /// Returns the number of entries and the capacity.
     #[cfg(test)]
     pub(super) fn footprint(&self) -> (usize, usize) {
         self.shards.iter().fold((0, 0), |(len, room), shard| {
@@ -83,12 +83,12 @@ impl<K> Default for Arrivals<K> {
 }
 
 impl<K: Copy + Eq + Hash> Shard<K> {
-    /// When `key` will have recovered.
+    /// Returns the time at which `key` will have recovered.
     pub(super) fn get(&self, key: &K) -> Option<Timestamp> {
         self.times.get(key).copied()
     }
 
-    /// When `key` will have recovered; brought forward to `latest`, for good, if that is earlier.
+    /// Returns the time at which `key` will have recovered; brings it forward to `latest`, for good, if that is earlier.
     pub(super) fn at_most(&mut self, key: &K, latest: Timestamp) -> Option<Timestamp> {
         let time = self.times.get_mut(key)?;
         *time = latest.min(*time);

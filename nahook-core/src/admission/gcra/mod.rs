@@ -31,7 +31,7 @@ pub struct GcraLimiter {
     levels: Arc<Levels>,
 }
 
-/// When each caller will have recovered: its *theoretical arrival time*.
+/// The times at which callers will have recovered: their *theoretical arrival times*.
 #[derive(Default)]
 struct Levels {
     // Whoever locks both locks the workspace first.
@@ -39,12 +39,12 @@ struct Levels {
     keys: Arrivals<ApiKeyId>,
 }
 
-/// Whose tokens they are.
+/// The owner of an amount of tokens.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum LimiterKey {
     /// A key's own.
     Key(ApiKeyId),
-    /// What a workspace's keys share.
+    /// The tokens that a workspace's keys share.
     Workspace(WorkspaceId),
 }
 
@@ -57,7 +57,7 @@ impl GcraLimiter {
         }
     }
 
-    /// When each caller will have recovered, in no order; whoever has already is left out.
+    /// Returns the time at which each caller will have recovered, in no order, without callers that have already.
     ///
     /// Taken piece by piece while checks go on: each time is right for some moment during the call.
     pub fn snapshot(&self) -> Vec<(LimiterKey, Timestamp)> {
@@ -156,7 +156,7 @@ impl<'a, K: Copy + Eq + Hash> Level<'a, K> {
         }
     }
 
-    /// When the caller would have recovered after spending a token, or how long there is none.
+    /// Returns the time at which the caller would have recovered after spending a token, or how long there is none.
     fn price(&mut self, now: Timestamp) -> Result<Timestamp, Duration> {
         // The limit is kept even if this check is refused: after a change of the rate or the clock, waiting must help.
         let latest = arithmetic::latest_arrival(self.rate, now);

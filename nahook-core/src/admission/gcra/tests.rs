@@ -1,4 +1,4 @@
-//! What the limiter promises, against a model and against threads.
+//! Tests of the limiter's promises, against a model and against threads.
 
 mod properties;
 

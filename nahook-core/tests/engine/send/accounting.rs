@@ -1,4 +1,4 @@
-//! What the queue says of a slot is what its caller is told.
+//! The caller of a Send is told what the queue says of its slot.
 
 use std::collections::HashSet;
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::ports::{Answer, Calls, MockLimiter, MockPublisher, MockSubscriptions, TIMEOUT, ready};
 
-/// What a store answers when it is asked for endpoints.
+/// A store's answer about endpoints.
 pub(super) type States = Result<Vec<EndpointState>, StoreError>;
 
 /// The three mocks, scripted, and what becomes of callers while the limiter is down.
@@ -24,7 +24,7 @@ pub(super) struct SendPorts {
     calls: Calls,
 }
 
-/// How Sends went.
+/// The results of Sends.
 #[derive(Debug)]
 pub(super) struct SendsPlayed {
     pub(super) answers: Vec<Result<Sent, SendError>>,
