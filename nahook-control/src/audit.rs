@@ -1,4 +1,4 @@
-//! Who changed what, for people who ask later (contract, section 2).
+//! The audit log: changes and the actors that made them (contract, section 2).
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use nahook_core::{IdSource, Timestamp};
 
 use super::changes::{Change, Record, Verb};
 
-/// Who makes a change.
+/// The maker of a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Actor {
-    /// What kind of actor it is.
+    /// Kind of the actor.
     pub kind: ActorKind,
     /// Its id: a token's, or a fixed word.
     pub id: String,
-    /// What people know it by.
+    /// Name that people know it by.
     pub label: String,
 }
 
-/// What kind of actor makes a change.
+/// The kinds of actors that make changes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ActorKind {
-    /// Whoever holds a management token.
+    /// The holder of a management token.
     ManagementToken,
-    /// Whoever has the server's command line.
+    /// A user of the server's command line.
     Operator,
     /// The server itself: a worker that disables an endpoint.
     System,
@@ -44,7 +44,7 @@ impl ActorKind {
 }
 
 impl Actor {
-    /// Whoever holds this management token.
+    /// Returns the actor that holds this management token.
     pub fn token(id: ManagementTokenId, label: impl Into<String>) -> Self {
         Self {
             kind: ActorKind::ManagementToken,
@@ -53,7 +53,7 @@ impl Actor {
         }
     }
 
-    /// Whoever has the server's command line.
+    /// Returns the actor that uses the server's command line.
     pub fn operator() -> Self {
         Self {
             kind: ActorKind::Operator,
@@ -79,17 +79,17 @@ pub struct AuditEntry {
     pub id: AuditEntryId,
     /// The workspace that was changed.
     pub workspace: WorkspaceId,
-    /// Who changed it.
+    /// Actor that made the change.
     pub actor: Actor,
-    /// What was done: the kind of resource, a dot, a participle: `endpoint.created`.
+    /// Kind of the resource, a dot and a participle: `endpoint.created`.
     pub action: String,
-    /// What kind of resource was changed.
+    /// Kind of the resource that was changed.
     pub resource_type: String,
-    /// Which one.
+    /// Id of the resource.
     pub resource_id: String,
     /// Details, by name.
     pub metadata: BTreeMap<String, String>,
-    /// When.
+    /// Time of the change.
     pub created_at: Timestamp,
 }
 
@@ -151,7 +151,7 @@ impl AuditEntry {
     }
 }
 
-/// What an entry says of a row.
+/// The parts of a row that an entry shows.
 struct Resource {
     kind: &'static str,
     id: String,

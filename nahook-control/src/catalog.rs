@@ -17,7 +17,7 @@ pub enum ApplyMode {
     DryRun,
 }
 
-/// Why a change was not made. Nothing has changed.
+/// Reasons for which a change was not made. Nothing has changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CatalogError {

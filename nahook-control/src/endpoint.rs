@@ -21,7 +21,7 @@ pub enum EndpointKind {
     Webhook,
 }
 
-/// Where and how to deliver.
+/// An endpoint's address and the settings of its deliveries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointTarget {
     /// The endpoint.
@@ -30,15 +30,15 @@ pub struct EndpointTarget {
     pub workspace: WorkspaceId,
     /// Its environment.
     pub environment: EnvironmentId,
-    /// Where to POST to.
+    /// URL to POST to.
     pub url: String,
-    /// What kind of receiver it is.
+    /// Kind of receiver.
     pub kind: EndpointKind,
     /// `whsec_…` secrets that sign now, the newest first.
     pub secrets: Vec<SecretText>,
     /// Basic authentication, if the endpoint has it.
     pub auth: Option<BasicAuth>,
-    /// Whether deliveries are to be attempted.
+    /// True if deliveries are to be attempted.
     pub is_active: bool,
     /// Since when every attempt has failed; absent after a success.
     pub failing_since: Option<Timestamp>,
@@ -70,16 +70,16 @@ pub struct BasicAuth {
     pub password: SecretText,
 }
 
-/// What a worker has learnt of an endpoint.
+/// A worker's report on the health of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HealthReport {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// How it does.
+    /// Its health.
     pub state: HealthState,
 }
 
-/// How an endpoint does.
+/// The health of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HealthState {
     /// To be disabled: it said 410 Gone, or has only failed for too long.

@@ -1,4 +1,4 @@
-//! Where deliveries are sent to.
+//! URLs that deliveries are sent to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ const LABEL_LEN_MAX: usize = 63;
 #[derive(Clone, Eq, PartialEq)]
 pub struct EndpointUrl(Url);
 
-/// Why a text is no URL of an endpoint: the rule that it breaks, which repeats nothing of it.
+/// The rule that a text breaks which is no URL of an endpoint; repeats nothing of the text.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("{0}")]
 pub struct EndpointUrlError(&'static str);

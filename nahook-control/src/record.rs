@@ -1,4 +1,4 @@
-//! What exists, one row each, as adapters keep it.
+//! The rows of the control plane, as adapters keep them.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct WorkspaceRecord {
     pub name: String,
     /// Its limits.
     pub plan: Plan,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
 }
 
@@ -37,9 +37,9 @@ pub struct EnvironmentRecord {
     pub slug: String,
     /// True if it is the workspace's one default environment, in which every event type is published.
     pub is_default: bool,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
@@ -54,7 +54,7 @@ pub struct EventTypeRecord {
     pub name: EventTypeName,
     /// For people.
     pub description: Option<String>,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
 }
 
@@ -65,7 +65,7 @@ pub struct ApplicationRecord {
     pub id: ApplicationId,
     /// Its workspace.
     pub workspace: WorkspaceId,
-    /// What the workspace itself calls it; unique in the workspace.
+    /// The workspace's own name for it; unique in the workspace.
     pub external_id: Option<String>,
     /// For people.
     pub name: String,
@@ -75,13 +75,13 @@ pub struct ApplicationRecord {
     pub max_endpoints: Option<u32>,
     /// True if its portal shows the event types.
     pub show_event_types: bool,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// What the holder of a portal session may do.
+/// The role of the holder of a portal session.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PortalRole {
@@ -112,17 +112,17 @@ pub struct PortalSessionRecord {
     pub code: KeyHash,
     /// The workspace of its application.
     pub workspace: WorkspaceId,
-    /// Whose portal it opens.
+    /// Application whose portal it opens.
     pub application: ApplicationId,
-    /// What its holder may do.
+    /// Role of its holder.
     pub role: PortalRole,
     /// Labels.
     pub metadata: BTreeMap<String, String>,
     /// Until when the code may be exchanged.
     pub code_expires_at: Timestamp,
-    /// When the session ends.
+    /// Time at which the session ends.
     pub expires_at: Timestamp,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
 }
 
@@ -137,9 +137,9 @@ pub struct EndpointRecord {
     pub environment: EnvironmentId,
     /// The application it belongs to, if it belongs to one.
     pub application: Option<ApplicationId>,
-    /// Where to POST to.
+    /// URL to POST to.
     pub url: String,
-    /// What kind of receiver it is.
+    /// Kind of receiver.
     pub kind: EndpointKind,
     /// Settings of the kind.
     pub config: serde_json::Map<String, serde_json::Value>,
@@ -155,9 +155,9 @@ pub struct EndpointRecord {
     pub previous_secret: Option<RetiredSecret>,
     /// True if deliveries are queued and attempted.
     pub is_active: bool,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
@@ -189,11 +189,11 @@ pub struct SubscriptionRecord {
     pub id: SubscriptionId,
     /// The workspace of both.
     pub workspace: WorkspaceId,
-    /// Who subscribed.
+    /// Endpoint that is subscribed.
     pub endpoint: EndpointId,
-    /// To what.
+    /// Event type that it is subscribed to.
     pub event_type: EventTypeId,
-    /// When; adapters keep the order in which subscriptions were made.
+    /// Time of subscribing; adapters keep the order in which subscriptions were made.
     pub created_at: Timestamp,
 }
 
@@ -202,9 +202,9 @@ pub struct SubscriptionRecord {
 pub struct PublicationRecord {
     /// The workspace of both.
     pub workspace: WorkspaceId,
-    /// Where.
+    /// Environment in which it is published.
     pub environment: EnvironmentId,
-    /// What.
+    /// Event type that is published.
     pub event_type: EventTypeId,
 }
 
@@ -220,7 +220,7 @@ pub enum KeyState {
 }
 
 impl KeyState {
-    /// What the audit log calls a change to this state.
+    /// Returns the audit log's word for a change to this state.
     pub const fn participle(self) -> &'static str {
         match self {
             Self::Active => "enabled",
@@ -247,7 +247,7 @@ pub struct ApiKeyRecord {
     pub hash: KeyHash,
     /// Its state.
     pub state: KeyState,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
 }
 
@@ -264,6 +264,6 @@ pub struct ManagementTokenRecord {
     pub hash: KeyHash,
     /// Its state.
     pub state: KeyState,
-    /// When it was made.
+    /// Time at which it was made.
     pub created_at: Timestamp,
 }

@@ -5,11 +5,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nahook_core::IdSource;
 
-/// What every ingestion key begins with.
+/// Prefix of every ingestion key.
 pub const API_KEY_PREFIX: &str = "nhk_";
-/// What every management token begins with.
+/// Prefix of every management token.
 pub const MANAGEMENT_TOKEN_PREFIX: &str = "nhm_";
-/// What every signing secret begins with.
+/// Prefix of every signing secret.
 pub const SIGNING_SECRET_PREFIX: &str = "whsec_";
 
 /// The region in keys made here: clients use it only to find a host when they are given none.

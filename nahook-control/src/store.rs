@@ -1,4 +1,4 @@
-//! What a workspace holds, row by row, and changing it one decision at a time.
+//! The port of a workspace's rows, which changes them one decision at a time.
 
 use std::sync::Arc;
 
@@ -40,11 +40,11 @@ pub enum Select {
     EventTypes,
     /// Its management tokens, revoked ones included.
     ManagementTokens,
-    /// What that environment publishes.
+    /// The event types that this environment publishes.
     PublicationsIn(EnvironmentId),
     /// Number of endpoints subscribed to each of these event types; to each of all, if absent.
     SubscriberCounts(Option<Vec<EventTypeId>>),
-    /// That endpoint's subscriptions, the oldest first.
+    /// This endpoint's subscriptions, the oldest first.
     SubscriptionsOf(EndpointId),
     /// The subscriptions to that event type, the oldest first.
     SubscriptionsTo(EventTypeId),
@@ -52,12 +52,12 @@ pub enum Select {
     Workspace,
 }
 
-/// What a [`ChangePlan`] decides.
+/// The result of a [`ChangePlan`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Planned {
     /// The rows to write and remove, in an order in which each row's references exist before it.
     pub changes: Vec<Change>,
-    /// What the audit log says of it.
+    /// The entries of the audit log.
     pub audit: Vec<AuditEntry>,
 }
 
@@ -66,12 +66,12 @@ pub trait ChangePlan: Send + Sync {
     /// The rows that [`plan`](Self::plan) decides by.
     fn reads(&self) -> &[Select];
 
-    /// What is to change, given those rows. It may be asked again, with newer rows, before anything is changed: the last
-    /// answer counts.
+    /// Returns the changes that follow from those rows. It may be called again, with newer rows, before anything is changed:
+    /// the last answer counts.
     fn plan(&self, snapshot: &Snapshot) -> Result<Planned, ManagementError>;
 }
 
-/// Which entries of a workspace's audit log are asked for.
+/// A query for entries of a workspace's audit log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AuditQuery {
     /// Number of matching entries passed over.

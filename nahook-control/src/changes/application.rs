@@ -135,7 +135,7 @@ mod tests {
         manifest.changes(existing, Timestamp::default(), &RandomIds)
     }
 
-    /// What exists once that is planned and made.
+    /// Returns the rows that exist once that is planned and made.
     fn made(existing: &Snapshot, workspace: &Value) -> Snapshot {
         let mut after = existing.clone();
         for change in plan(existing, workspace).unwrap() {

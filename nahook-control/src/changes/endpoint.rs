@@ -161,7 +161,7 @@ impl Planner<'_> {
     }
 }
 
-/// What the endpoint is called in errors: a Slack endpoint's URL is a secret.
+/// Returns the endpoint's name for errors: a Slack endpoint's URL is a secret.
 pub(super) fn name_of(spec: &EndpointSpec) -> String {
     match (spec.id, spec.kind) {
         (Some(id), _) => id.into(),
@@ -170,7 +170,7 @@ pub(super) fn name_of(spec: &EndpointSpec) -> String {
     }
 }
 
-/// Where an endpoint of that kind is delivered to.
+/// Returns the URL that an endpoint of that kind is delivered to.
 fn declared_url<'a>(
     spec: &'a EndpointSpec,
     kind: EndpointKind,

@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub endpoints: Vec<EndpointRecord>,
     /// Their subscriptions.
     pub subscriptions: Vec<SubscriptionRecord>,
-    /// What their environments publish.
+    /// The event types that their environments publish.
     pub publications: Vec<PublicationRecord>,
     /// Their ingestion keys, revoked ones included.
     pub api_keys: Vec<ApiKeyRecord>,
@@ -55,9 +55,9 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Change {
-    /// What to do.
+    /// The kind of change.
     pub verb: Verb,
-    /// With what.
+    /// The row.
     pub record: Record,
     /// The key, token or signing secret that was drawn for it, to be shown this once.
     pub drawn_secret: Option<SecretText>,
@@ -74,7 +74,7 @@ impl Change {
     }
 }
 
-/// What to do with a row.
+/// The kinds of changes to a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
     /// It is new.
@@ -103,50 +103,50 @@ pub enum Record {
     Workspace(WorkspaceRecord),
 }
 
-/// Why a manifest cannot be put into effect.
+/// Reasons for which a manifest cannot be put into effect.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ManifestError {
     /// Something is declared twice.
     #[error("{what} {name:?} is declared twice")]
     Duplicate {
-        /// What kind of thing.
+        /// Kind of the thing.
         what: &'static str,
-        /// Which one.
+        /// Its name.
         name: String,
     },
     /// Something that cannot change once it exists would change.
     #[error("{what} {name:?} exists with another {field}, which cannot be changed")]
     Fixed {
-        /// What kind of thing.
+        /// Kind of the thing.
         what: &'static str,
-        /// Which one.
+        /// Its name.
         name: String,
-        /// What would change.
+        /// Field that would change.
         field: &'static str,
     },
     /// An id or a key belongs to something else already.
     #[error("an id or key of {what} {name:?} is taken")]
     Taken {
-        /// What kind of thing.
+        /// Kind of the thing.
         what: &'static str,
-        /// Which one.
+        /// Its name.
         name: String,
     },
     /// Something is named that is neither declared nor there.
     #[error("there is no {what} {name:?}")]
     Unknown {
-        /// What kind of thing.
+        /// Kind of the thing.
         what: &'static str,
-        /// Which one.
+        /// Its name.
         name: String,
     },
     /// A value that is not allowed.
     #[error("{what} {name:?}: {rule}")]
     Value {
-        /// What kind of thing.
+        /// Kind of the thing.
         what: &'static str,
-        /// Which one.
+        /// Its name.
         name: String,
         /// The rule it breaks.
         rule: Cow<'static, str>,
@@ -166,7 +166,7 @@ impl ManifestError {
 }
 
 impl Manifest {
-    /// What has to change in `existing` so that everything is as declared; nothing if it is already.
+    /// Returns the changes to `existing` that make everything as declared; nothing if it is already.
     ///
     /// The order of the changes is one in which each row's references exist before it.
     pub fn changes(

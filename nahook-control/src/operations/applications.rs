@@ -16,7 +16,7 @@ use crate::{
 pub struct NewApplication {
     /// For people.
     pub name: String,
-    /// What the workspace itself calls it.
+    /// The workspace's own name for it.
     pub external_id: Option<String>,
     /// Labels.
     pub metadata: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ pub struct NewApplication {
     pub show_event_types: bool,
 }
 
-/// What is to change in an application; what is absent stays.
+/// Changes to an application; what is absent stays.
 #[derive(Clone, Debug, Default)]
 pub struct ApplicationPatch {
     /// For people.

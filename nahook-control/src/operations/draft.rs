@@ -9,7 +9,7 @@ use nahook_core::id::{
 };
 use nahook_core::{IdSource, Timestamp};
 
-/// What is known, and what has been decided so far; every change gets its entry in the audit log.
+/// The rows that are known and the changes decided so far, each with its entry in the audit log.
 pub(super) struct Draft<'a> {
     pub(super) workspace: WorkspaceId,
     pub(super) rows: &'a Snapshot,

@@ -1,4 +1,4 @@
-//! Who would get an event, and who would not and why.
+//! Dry runs: the endpoints that would get an event, and the reasons why others would not.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use nahook_core::id::{EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
 use super::Management;
 use crate::{EndpointRecord, ManagementError, ManagementStore, Select, Snapshot};
 
-/// What a trigger would do now.
+/// The effects that a trigger would have now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DryRun {
@@ -17,7 +17,7 @@ pub struct DryRun {
     pub endpoints: Vec<(EndpointId, WouldBe)>,
 }
 
-/// What would become of one endpoint; of several reasons the first that holds.
+/// The effect on one endpoint; of several reasons the first that holds.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum WouldBe {
     /// It is not subscribed to the event type.
@@ -33,7 +33,8 @@ pub enum WouldBe {
 }
 
 impl<S: ManagementStore> Management<S> {
-    /// Who would get an event of that type, triggered with a key that is bound to `environment`, or to none.
+    /// Returns the endpoints that would get an event of that type, triggered with a key that is bound to `environment`, or to
+    /// none.
     pub async fn dry_run(
         &self,
         workspace: &WorkspaceId,

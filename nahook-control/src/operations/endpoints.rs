@@ -15,15 +15,15 @@ use super::Management;
 use super::draft::Draft;
 use crate::rules::{self, Broken, endpoint};
 
-/// How long a secret that was rotated out goes on signing beside the new one (contract, section 2).
+/// Time for which a secret that was rotated out signs beside the new one (contract, section 2).
 const PREVIOUS_SECRET_SIGNS: Duration = Duration::from_hours(24);
 
 /// An endpoint to be made.
 #[derive(Clone, Debug, Default)]
 pub struct NewEndpoint {
-    /// Where to POST to; a Slack endpoint has its URL in its configuration instead.
+    /// URL to POST to; a Slack endpoint has its URL in its configuration instead.
     pub url: Option<String>,
-    /// What kind of receiver it is.
+    /// Kind of receiver.
     pub kind: EndpointKind,
     /// For people.
     pub description: Option<String>,
@@ -41,10 +41,10 @@ pub struct NewEndpoint {
     pub application: Option<ApplicationId>,
 }
 
-/// What is to change in an endpoint; what is absent stays.
+/// Changes to an endpoint; what is absent stays.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointPatch {
-    /// Where to POST to.
+    /// URL to POST to.
     pub url: Option<String>,
     /// For people; `Some(None)` removes it.
     pub description: Option<Option<String>>,
@@ -250,7 +250,7 @@ fn default_environment(draft: &Draft<'_>) -> Result<EnvironmentId, ManagementErr
         .ok_or(ManagementError::NotFound("environment"))
 }
 
-/// Where an endpoint of that kind is delivered to.
+/// Returns the URL that an endpoint of that kind is delivered to.
 fn url_of(
     kind: EndpointKind,
     url: Option<&str>,

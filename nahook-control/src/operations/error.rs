@@ -1,11 +1,11 @@
-//! Why something was not done.
+//! Errors of the management operations.
 
 use nahook_core::StoreError;
 use thiserror::Error;
 
 use crate::rules::Broken;
 
-/// Why an operation was refused or failed. Unless it is [`Store`](Self::Store), nothing has changed.
+/// Reasons for which an operation was refused or failed. Unless it is [`Store`](Self::Store), nothing has changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ManagementError {

@@ -14,15 +14,15 @@ use crate::rules::portal_session;
 
 /// Until when the code may be exchanged (contract, section 2).
 const CODE_LASTS: Duration = Duration::from_mins(5);
-/// How long a session lasts unless said otherwise, in minutes.
+/// Duration of a session unless said otherwise, in minutes.
 const MINUTES_DEFAULT: u32 = 60;
 
 /// A portal session to be made.
 #[derive(Clone, Debug, Default)]
 pub struct NewPortalSession {
-    /// What its holder may do.
+    /// Role of its holder.
     pub role: PortalRole,
-    /// How long it lasts, 1 to 60 minutes; 60 if absent.
+    /// Duration in minutes, 1 to 60; 60 if absent.
     pub expires_in_minutes: Option<u32>,
     /// At most ten labels.
     pub metadata: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! What an endpoint is subscribed to.
+//! Subscriptions of an endpoint.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,12 +14,12 @@ use crate::{Actor, ManagementError, ManagementStore, Record, Select, Subscriptio
 pub struct SubscriptionView {
     /// The subscription.
     pub subscription: SubscriptionRecord,
-    /// What its event type is called.
+    /// Name of its event type.
     pub event_type_name: EventTypeName,
 }
 
 impl<S: ManagementStore> Management<S> {
-    /// What the endpoint is subscribed to, the oldest subscription first.
+    /// Returns the endpoint's subscriptions, the oldest first.
     pub async fn subscriptions(
         &self,
         workspace: &WorkspaceId,

@@ -34,7 +34,7 @@ impl Form {
     }
 }
 
-/// What a value is, in words.
+/// Writes the form in words.
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, at most {} bytes", self.words, self.max)

@@ -207,7 +207,7 @@ impl Rule {
     }
 }
 
-/// What a value has or is: in a message the name of the field stands before it.
+/// Writes the rule in words that follow the name of the field in a message.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -71,7 +71,7 @@ impl Text {
     }
 }
 
-/// What a text has, in words.
+/// Writes the rule for a text in words.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.min {

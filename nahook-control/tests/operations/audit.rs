@@ -1,4 +1,4 @@
-//! What the audit log says of a change.
+//! Entries of the audit log for changes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::{Shop, expect_invalid, webhook};
 
 impl Shop {
-    /// What was done so far, the newest first, with the fields that an update names.
+    /// Returns the entries so far, the newest first, with the fields that an update names.
     async fn log(&self) -> Vec<(String, Option<String>)> {
         let query = AuditQuery {
             limit: 100,
