@@ -1,4 +1,4 @@
-//! What became of deliveries, for people who ask.
+//! The port of the delivery log: deliveries and their attempts.
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
@@ -7,7 +7,7 @@ use nahook_core::{IdempotencyKey, Metadata, Payload, StoreError, Timestamp};
 
 use crate::Attempt;
 
-/// Where a delivery stands (contract, section 2).
+/// The status of a delivery (contract, section 2).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum DeliveryStatus {
     /// Every attempt of the schedule has failed.
@@ -62,27 +62,27 @@ pub struct DeliveryRecord {
     pub message: MessageId,
     /// The endpoint it is for.
     pub endpoint: EndpointId,
-    /// What its caller knows it by; the [delivery's own](IdempotencyKey::of) where the caller gave none.
+    /// The caller's key for it; the [delivery's own](IdempotencyKey::of) where the caller gave none.
     pub idempotency_key: IdempotencyKey,
     /// The event type; absent where a payload was sent to an endpoint directly.
     pub event_type: Option<EventTypeId>,
     /// The event's labels.
     pub metadata: Metadata,
-    /// Where it stands.
+    /// Its status.
     pub status: DeliveryStatus,
     /// Number of attempts made.
     pub attempts: u32,
-    /// When the first request began; absent until one was made.
+    /// Time at which the first request began; absent until one was made.
     pub first_attempt_at: Option<Timestamp>,
-    /// When a receiver took it.
+    /// Time at which a receiver took it.
     pub delivered_at: Option<Timestamp>,
-    /// When the next attempt is due.
+    /// Time at which the next attempt is due.
     pub next_retry_at: Option<Timestamp>,
     /// True if its payload is kept.
     pub has_payload: bool,
-    /// When the event was accepted.
+    /// Time at which the event was accepted.
     pub created_at: Timestamp,
-    /// When any of this last changed.
+    /// Time of the last change to any of this.
     pub updated_at: Timestamp,
 }
 
@@ -91,7 +91,7 @@ pub struct DeliveryRecord {
 pub struct AttemptRecord {
     /// Counted from 1.
     pub number: u32,
-    /// How it went.
+    /// Result of the attempt.
     pub attempt: Attempt,
 }
 

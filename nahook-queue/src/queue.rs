@@ -1,4 +1,4 @@
-//! Where deliveries wait for a worker.
+//! The queue of deliveries that workers lease from.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use nahook_core::{EventTypeName, Payload, StoreError, Timestamp};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct WorkerId(pub u64);
 
-/// What distinguishes one lease of a delivery from every other.
+/// A number that distinguishes one lease of a delivery from every other.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LeaseToken(pub u64);
 
@@ -24,10 +24,10 @@ pub struct Lease {
     pub token: LeaseToken,
 }
 
-/// What a worker asks for.
+/// A worker's request for leases.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LeaseRequest {
-    /// Who asks.
+    /// The worker that asks.
     pub worker: WorkerId,
     /// Largest number of deliveries.
     pub max: usize,
@@ -35,7 +35,7 @@ pub struct LeaseRequest {
     pub per_endpoint_max: usize,
     /// Endpoints for which another number holds than `per_endpoint_max`.
     pub exceptions: Vec<(EndpointId, usize)>,
-    /// How long the leases last unless extended.
+    /// Time that the leases last unless extended.
     pub duration: Duration,
 }
 
@@ -52,11 +52,11 @@ pub struct LeasedDelivery {
     pub endpoint: EndpointId,
     /// The event type's name; absent where a payload was sent to an endpoint directly.
     pub event_type: Option<EventTypeName>,
-    /// What to send.
+    /// Payload to send.
     pub payload: Payload,
     /// Number of attempts settled before.
     pub attempts: u32,
-    /// When the event was accepted.
+    /// Time at which the event was accepted.
     pub accepted_at: Timestamp,
 }
 
@@ -65,19 +65,19 @@ pub struct LeasedDelivery {
 pub struct LeaseBatch {
     /// The deliveries, now leased.
     pub deliveries: Vec<LeasedDelivery>,
-    /// When the passing of time alone makes something leasable that was not: a retry due, a lease expired. `None` if
-    /// nothing waits for time.
+    /// Time at which a retry is due or a lease expires, so that something becomes leasable by itself. `None` if nothing waits
+    /// for time.
     pub next_due: Option<Timestamp>,
-    /// What to hand to [`DeliveryQueue::changed`].
+    /// The value to hand to [`DeliveryQueue::changed`].
     pub generation: u64,
 }
 
 /// One HTTP request of a delivery, as it went.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attempt {
-    /// When the request began.
+    /// Time at which the request began.
     pub started_at: Timestamp,
-    /// How long it took.
+    /// Duration of the request.
     pub duration: Duration,
     /// The receiver's status, if it answered.
     pub status_code: Option<u16>,
@@ -98,7 +98,7 @@ impl Attempt {
     }
 }
 
-/// What is to become of a delivery.
+/// The next step of a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Next {
     /// Every attempt of the schedule has failed.
@@ -113,18 +113,18 @@ pub enum Next {
     Retry(Timestamp),
 }
 
-/// How a worker ends a lease.
+/// The end of a lease, as a worker decides it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settlement {
     /// The claim.
     pub lease: Lease,
     /// The attempt made under it, if one was.
     pub attempt: Option<Attempt>,
-    /// What is to become of the delivery.
+    /// The next step of the delivery.
     pub next: Next,
 }
 
-/// What a queue says of one [`Settlement`].
+/// The queue's answer to one [`Settlement`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Settled {
     /// Recorded.

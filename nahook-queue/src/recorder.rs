@@ -1,4 +1,4 @@
-//! Where a queue that is not the store writes down what it does, for the [`DeliveryLog`](crate::DeliveryLog).
+//! The port by which a queue that is not the store writes the [`DeliveryLog`](crate::DeliveryLog).
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ pub struct LogEntry {
     pub attempts: u32,
     /// The last of them, if it is news.
     pub attempt: Option<Attempt>,
-    /// Where the delivery stood then.
+    /// Standing of the delivery at that time.
     pub standing: Standing,
-    /// When it was so.
+    /// Time of that standing.
     pub at: Timestamp,
 }
 
-/// Where a delivery stands, as far as a queue elsewhere tells.
+/// The standing of a delivery, as far as a queue elsewhere tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Standing {
     /// Every attempt of the schedule has failed.
@@ -55,10 +55,10 @@ impl Standing {
         }
     }
 
-    /// Which of two standings after the same number of attempts the log shows: the one of the higher rank.
+    /// Returns the rank by which the log chooses between two standings after the same number of attempts: the higher one is
+    /// shown.
     ///
-    /// Two workers may have attempted a delivery at once, each for the other's back: that a receiver took it is then what
-    /// counts.
+    /// If two workers race on a delivery, success wins.
     pub const fn rank(self) -> u8 {
         match self {
             Self::Pending => 0,

@@ -7,7 +7,7 @@ use nahook_core::{StoreError, Timestamp};
 
 use crate::DeliveryStatus;
 
-/// What became of asking for a further attempt.
+/// The result of a request for a further attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Redelivered {
     /// The workspace has no such delivery.
@@ -18,12 +18,12 @@ pub enum Redelivered {
     Queued,
 }
 
-/// Which deliveries are to be attempted again.
+/// A request to attempt deliveries again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RedeliveryRequest {
-    /// Whose endpoint it is.
+    /// Workspace of the endpoint.
     pub workspace: WorkspaceId,
-    /// Whose deliveries.
+    /// Endpoint whose deliveries are meant.
     pub endpoint: EndpointId,
     /// Only those accepted then or later.
     pub since: Timestamp,

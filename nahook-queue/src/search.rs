@@ -7,12 +7,12 @@ use nahook_core::{StoreError, Timestamp};
 
 use crate::{DeliveryRecord, DeliveryStatus};
 
-/// Which of an endpoint's deliveries are asked for.
+/// A query for an endpoint's deliveries.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeliveryQuery {
-    /// Whose endpoint it is.
+    /// Workspace of the endpoint.
     pub workspace: WorkspaceId,
-    /// Whose deliveries.
+    /// Endpoint whose deliveries are meant.
     pub endpoint: EndpointId,
     /// Only those that stand so.
     pub status: Option<DeliveryStatus>,

@@ -99,12 +99,12 @@ impl RecorderBuffer {
         self.shared.news.notify_one();
     }
 
-    /// How many entries there was no room for, or that the recorder refused for good.
+    /// Returns the number of entries that were dropped for want of room, or that the recorder refused for good.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// How many entries wait.
+    /// Returns the number of entries that wait.
     pub fn len(&self) -> usize {
         self.waiting().entries.len()
     }
@@ -199,7 +199,7 @@ impl RecorderBuffer {
 }
 
 impl Waiting {
-    /// How much payload the entry would add at the end: neighbours of one event share it.
+    /// Returns the payload bytes that the entry would add at the end: neighbours of one event share them.
     fn further_bytes(&self, entry: &LogEntry) -> usize {
         match self.entries.back() {
             Some(last) if Arc::ptr_eq(&last.event, &entry.event) => 0,
@@ -207,7 +207,7 @@ impl Waiting {
         }
     }
 
-    /// How much payload the batch adds before the first.
+    /// Returns the payload bytes that the batch adds before the first.
     fn bytes_before(&self, batch: &[LogEntry]) -> usize {
         let next = batch.iter().skip(1).chain(self.entries.front());
         let next = next.map(Some).chain(std::iter::once(None));
