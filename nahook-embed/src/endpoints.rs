@@ -138,7 +138,7 @@ impl Hooks {
         Ok(rotated.await?)
     }
 
-    /// What the endpoint is subscribed to, the oldest subscription first.
+    /// Returns the endpoint's subscriptions, the oldest first.
     pub async fn subscriptions(
         &self,
         endpoint: EndpointId,

@@ -248,7 +248,7 @@ fn is_taken(catalog: &Snapshot, record: &Record) -> bool {
     }
 }
 
-/// What an error calls the row.
+/// Returns the row's kind and name for errors.
 fn named(record: &Record) -> (&'static str, String) {
     match record {
         Record::ApiKey(row) => ("API key", row.name.clone()),

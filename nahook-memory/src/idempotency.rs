@@ -1,4 +1,4 @@
-//! Which delivery an idempotency key stands for.
+//! Idempotency keys and the deliveries that they stand for.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -22,7 +22,7 @@ struct Original {
 }
 
 impl Keys {
-    /// What the key stands for now.
+    /// Returns the delivery that the key stands for now.
     pub(super) fn original(
         &self,
         endpoint: EndpointId,

@@ -96,7 +96,7 @@ impl State {
         leased
     }
 
-    /// How many more leases the worker may have for each endpoint where that is not the usual number.
+    /// Returns how many more leases the worker may have for each endpoint whose number is not the usual one.
     fn room(&self, request: &LeaseRequest) -> HashMap<EndpointId, usize> {
         let mut room: HashMap<_, _> = request.exceptions.iter().copied().collect();
         for (id, held) in &self.leases {

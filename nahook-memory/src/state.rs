@@ -1,4 +1,4 @@
-//! What the store holds.
+//! The contents of the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(super) struct Row {
     pub(super) recorded: Option<Recorded>,
 }
 
-/// What a queue elsewhere has told of a delivery.
+/// The record of a delivery on a queue elsewhere.
 pub(super) struct Recorded {
     pub(super) attempts: u32,
     pub(super) standing: Standing,
@@ -66,7 +66,7 @@ impl Default for Recorded {
 }
 
 impl Row {
-    /// How many attempts were made.
+    /// Returns the number of attempts that were made.
     pub(super) fn attempts_made(&self) -> u32 {
         let last = self
             .attempts
@@ -79,7 +79,7 @@ impl Row {
         last.max(told)
     }
 
-    /// When the next attempt is due, if one has failed.
+    /// Returns the time at which the next attempt is due, if one has failed.
     pub(super) fn next_retry_at(&self) -> Option<Timestamp> {
         match &self.recorded {
             Some(Recorded {
@@ -140,7 +140,7 @@ impl Waiting {
         set.pop_first().map(|(_, id)| id)
     }
 
-    /// When the first becomes due that is not due at `now`.
+    /// Returns the time at which the first delivery becomes due that is not due at `now`.
     pub(super) fn next_due_after(&self, now: Timestamp) -> Option<Timestamp> {
         let after = |set: &BTreeSet<(Timestamp, DeliveryId)>| {
             let from = (

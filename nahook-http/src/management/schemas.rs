@@ -1,4 +1,4 @@
-//! What the document states more exactly than a derive can: the rules for the fields of bodies, and which go together.
+//! Schemas that are more exact than a derive can be: the rules for the fields of bodies, and which go together.
 
 use nahook_control::rules::{self, ROWS, Row};
 use serde_json::{Value, json};

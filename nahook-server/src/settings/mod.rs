@@ -77,7 +77,7 @@ pub struct SettingsArgs {
     /// The settings of a store on Postgres.
     #[command(flatten)]
     pub postgres: PostgresArgs,
-    /// What a queue on NATS needs to know.
+    /// Settings of a queue on NATS.
     #[command(flatten)]
     pub nats: NatsArgs,
 }

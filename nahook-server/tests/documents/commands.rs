@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::markdown::{Document, files, root};
 use crate::{check_documents, problems, program, shell};
 
-/// What is wrong with the commands of a document.
+/// Returns the problems of the commands of a document.
 fn check_commands(document: &Document) -> Vec<(usize, String)> {
     let mut wrong = Vec::new();
     let mut check = |line: usize, words: &[String], is_whole: bool| {

@@ -6,10 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use crate::markdown::{Document, root};
 use crate::{check_documents, problems};
 
-/// Where the forge shows a file of the repository; crate documentation links so, since it is read elsewhere, too.
+/// The forge's address of a file of the repository; crate documentation links so, since it is read elsewhere, too.
 const FORGE: &str = "https://github.com/nahook/nahook/blob/main/";
 
-/// What is wrong with the links of a document.
+/// Returns the problems of the links of a document.
 fn check_links(document: &Document) -> Vec<(usize, String)> {
     let wrong = |(line, target): (usize, String)| {
         let problem = check_link(document, &target).err()?;

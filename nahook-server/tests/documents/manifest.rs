@@ -72,7 +72,7 @@ fn tables(source: &str) -> BTreeMap<String, Table> {
     tables
 }
 
-/// What a field's type is called in TOML, and the table that it is, if it is one.
+/// Returns the TOML name of a field's type, and the table that it is, if it is one.
 fn kind(rust: &str) -> (String, Option<&str>) {
     if let Some(inner) = rust
         .strip_prefix("Option<")

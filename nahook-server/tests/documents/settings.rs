@@ -11,7 +11,7 @@ use crate::pages::{check_page, row};
 use crate::source::{names, names_in_code};
 use crate::{check_documents, problems, program};
 
-/// What is wrong with the settings that a document names.
+/// Returns the problems of the settings that a document names.
 fn check_settings(document: &Document) -> Vec<(usize, String)> {
     let mut known = names_in_code();
     known.extend(program::variables());
@@ -68,7 +68,7 @@ fn resolve(text: &str) -> Result<(), String> {
         .map_err(|error| error.report())
 }
 
-/// Where a setting stands in a file: its table, if it is in one, and its name.
+/// Returns the place of a setting in a file: its table, if it is in one, and its name.
 fn place(argument: &Arg) -> Option<(&'static str, String)> {
     let id = argument.get_id().as_str();
     let tables = ["postgres", "nats"];

@@ -31,7 +31,7 @@ pub(crate) fn commands(script: &str) -> Vec<(usize, Vec<String>)> {
 
 enum Word {
     Text(String),
-    /// What separates commands.
+    /// A separator of commands.
     End,
 }
 

@@ -51,7 +51,7 @@ impl NatsCluster {
         panic!("there are no free ports");
     }
 
-    /// Where clients connect: every server, separated by commas.
+    /// Returns the URL for clients: every server, separated by commas.
     pub fn url(&self) -> String {
         let urls: Vec<_> = self.nodes.iter().map(NatsServer::url).collect();
         urls.join(",")
@@ -62,7 +62,7 @@ impl NatsCluster {
         &self.nodes
     }
 
-    /// Which server leads a stream; `None` while there is no leader, or no such stream.
+    /// Returns the server that leads a stream; `None` while there is no leader, or no such stream.
     pub fn stream_leader(&self, stream: &str) -> Option<usize> {
         // One that is dead does not answer, and one that was frozen may be behind: most win.
         let mut votes = [0_usize; SIZE];

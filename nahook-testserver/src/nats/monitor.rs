@@ -1,4 +1,4 @@
-//! What a server says of itself on its monitoring port.
+//! A server's monitoring port.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn get(port: u16, path: &str) -> Option<Value> {
     serde_json::from_str(body).ok()
 }
 
-/// Whether the server runs and has recovered what it stores.
+/// Returns true if the server runs and has recovered what it stores.
 pub(super) fn is_healthy(port: u16) -> bool {
     get(port, "/healthz").is_some_and(|health| health["status"] == "ok")
 }
@@ -54,7 +54,7 @@ pub(super) fn stream_leader(port: u16, name: &str) -> Option<String> {
     Some(found["cluster"]["leader"].as_str()?.to_owned())
 }
 
-/// How many messages a stream holds.
+/// Returns the number of messages in a stream.
 pub(super) fn messages(port: u16, name: &str) -> Option<u64> {
     stream(port, name)?["state"]["messages"].as_u64()
 }
