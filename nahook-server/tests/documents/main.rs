@@ -1,5 +1,5 @@
-//! The documents of the repository: their links lead somewhere, their commands and settings exist, and the pages of the
-//! reference are what the code says.
+//! The documents of the repository: their links lead somewhere, their commands and settings exist, the pages of the
+//! reference are what the code says, and doc comments open with a noun or a verb.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ mod links;
 mod manifest;
 mod markdown;
 mod metrics;
+mod openings;
 mod pages;
 mod program;
 mod settings;
