@@ -96,7 +96,7 @@ pub(crate) fn open_reader(path: &Path, settings: &SqliteSettings) -> Result<Conn
     Ok(connection)
 }
 
-/// Opens the connection that puts the log into the file beside the writer.
+/// Opens the connection that checkpoints the WAL beside the writer.
 pub(crate) fn open_checkpointer(
     path: &Path,
     settings: &SqliteSettings,

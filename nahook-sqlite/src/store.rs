@@ -102,7 +102,7 @@ impl SqliteStore {
         })
     }
 
-    /// Finishes what has been begun, puts the log into the file and lets another process serve it. From then on every
+    /// Finishes the writes in flight, checkpoints the WAL and lets another process serve the file. From then on every
     /// handle's calls that write or lease are refused.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.shared.is_closed.store(true, Ordering::Release);

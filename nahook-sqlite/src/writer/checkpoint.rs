@@ -1,9 +1,9 @@
-//! Putting the log into the file, beside the writer.
+//! Checkpoints of the WAL on a background thread.
 //!
-//! A checkpoint copies what the log has into the file and waits for the disk. Done by the writer, all who publish wait with it:
-//! ten milliseconds and more for 32 MiB. SQLite lets another connection do it while the writer goes on. But the log begins anew only
-//! when all of it is in the file, which while it is always written to nobody but the writer can bring about: it does the little
-//! that the thread has left when the log has grown long.
+//! A checkpoint copies the WAL into the file and waits for the disk: ten milliseconds and more for 32 MiB. If the writer
+//! made it, every publish would wait. SQLite lets another connection checkpoint while the writer goes on. But the WAL starts over
+//! only once all of it is in the file, and under constant load the thread never gets that far. So when the WAL has grown
+//! long, the writer checkpoints the little that the thread has left.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -24,14 +24,14 @@ use crate::{OpenError, SqliteSettings};
 /// WAL lengths at which to checkpoint, in pages of 4 KiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lengths {
-    /// By the thread, once so many more are in the log …
+    /// Growth since the last checkpoint at which the thread makes the next.
     pub(crate) step: u32,
-    /// … and by the writer, once there are so many.
+    /// Length at which the writer checkpoints.
     pub(crate) max: u32,
 }
 
 impl Default for Lengths {
-    /// 4 MiB, and 62 MiB: less than what the log is cut back to.
+    /// 4 MiB and 62 MiB, which is less than the size that the WAL is cut back to.
     fn default() -> Self {
         Self {
             step: 1_000,
@@ -40,7 +40,7 @@ impl Default for Lengths {
     }
 }
 
-/// The thread, and what the writer knows of the log.
+/// The checkpoint thread, and the writer's view of the WAL.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     lengths: Lengths,
@@ -59,14 +59,14 @@ struct Log {
     pages: AtomicU32,
     /// Number of its pages that the thread has checkpointed, or has tried to.
     done: AtomicU32,
-    /// The disk has refused to take what was written to the file, and may have forgotten it: the log is all that is certain, and stays
-    /// as it is. Who opens the file next begins with the log from its start.
+    /// True once a flush of the file has failed: the disk may have lost pages, so only the WAL is certain. It is not
+    /// checkpointed any more, and the next start recovers from it.
     is_kept: AtomicBool,
 }
 
 impl Log {
-    /// Puts the log into the file as far as that goes. Answers how many of its pages are there; `None` if somebody else is at it, or
-    /// it is not to be done.
+    /// Checkpoints as much of the WAL as possible. Returns the number of pages done; `None` if another connection is
+    /// checkpointing, or after a failed flush.
     fn put_into_file(&self, connection: &Connection) -> Option<u32> {
         if self.is_kept.load(Ordering::Acquire) {
             return None;
@@ -87,7 +87,7 @@ impl Log {
 }
 
 impl Checkpointer {
-    /// Starts the thread. From then on `writer` does not put the log into the file of its own accord.
+    /// Starts the thread and turns off automatic checkpoints by `writer`.
     pub(crate) fn start(
         path: &Path,
         settings: &SqliteSettings,
@@ -113,10 +113,10 @@ impl Checkpointer {
         Ok(started)
     }
 
-    /// Learns of the WAL's length by the connection that writes.
+    /// Counts the pages of the WAL by a hook of the connection that writes.
     pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
         let counted = Arc::clone(&self.log);
-        // It takes the place of SQLite's own, which would make the checkpoint.
+        // Replaces SQLite's own hook, which would checkpoint.
         writer.wal_hook(Some(move |_: &mut _, pages| {
             let pages = u32::try_from(pages).unwrap_or(0);
             counted.pages.store(pages, Ordering::Relaxed);
@@ -124,7 +124,7 @@ impl Checkpointer {
         }))
     }
 
-    /// Has the thread do it now.
+    /// Wakes the thread to checkpoint now.
     pub(super) fn order(&self) {
         if let Some(orders) = &self.orders {
             // One order is as good as many.
@@ -132,21 +132,21 @@ impl Checkpointer {
         }
     }
 
-    /// To be called by the writer after each commit.
+    /// Checkpoints if the WAL has grown enough. The writer calls this after each commit.
     pub(super) fn committed(&self, writer: &Connection) {
         let pages = self.log.pages.load(Ordering::Relaxed);
         let mut done = self.log.done.load(Ordering::Relaxed);
         if pages < done {
-            // The log has begun anew.
+            // The WAL has started over.
             self.log.done.store(0, Ordering::Relaxed);
             self.not_before.set(0);
             done = 0;
         }
         if pages >= self.lengths.max.max(self.not_before.get()) {
-            // While the thread is at it nothing comes of this: then after one of the next commits.
+            // Does nothing while the thread checkpoints: one of the next commits tries again.
             if let Some(done) = self.log.put_into_file(writer) {
                 self.log.done.store(done, Ordering::Relaxed);
-                // Somebody still reads what is in the log, or it failed.
+                // A reader still needs the WAL, or the checkpoint failed.
                 self.not_before.set(pages.saturating_add(self.lengths.step));
             }
         } else if pages.saturating_sub(done) >= self.lengths.step {
@@ -154,7 +154,7 @@ impl Checkpointer {
         }
     }
 
-    /// Ends the thread. Answers whether the log must stay as it is.
+    /// Ends the thread. Returns true if the WAL must not be checkpointed.
     pub(super) fn end(self) -> bool {
         let log = Arc::clone(&self.log);
         drop(self);
@@ -189,8 +189,8 @@ fn work(connection: &Connection, orders: &Receiver<()>, log: &Log, pulse: &Pulse
     }
 }
 
-/// Puts into the file what nobody needs to find in the log any more. Answers how many of the log's pages are there; `None` if
-/// somebody else is at it.
+/// Checkpoints the pages of the WAL that no reader needs. Returns the number of pages done; `None` if another connection is
+/// checkpointing.
 fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<u32>> {
     connection
         .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?

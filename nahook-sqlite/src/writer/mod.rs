@@ -40,7 +40,7 @@ pub(crate) struct Orders {
 
 /// Order to the thread.
 enum Order {
-    /// Finish what came before, put the log into the file and end.
+    /// Finish earlier writes, checkpoint the WAL and end.
     Close(oneshot::Sender<Result<(), rusqlite::Error>>),
     Write(Box<dyn Job>, Ticket),
 }
@@ -172,7 +172,7 @@ impl Writer {
         self.orders.hand_over(work)
     }
 
-    /// Finishes what came before, puts the log into the file and ends the thread. What comes later is refused.
+    /// Finishes earlier writes, checkpoints the WAL and ends the thread. Later writes are refused.
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
         let (answer, closed) = oneshot::channel();
         if self.orders.inbox.send(Order::Close(answer)).is_ok()

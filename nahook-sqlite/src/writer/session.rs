@@ -80,7 +80,7 @@ impl Session {
         Ok(())
     }
 
-    /// Leaves putting the log into the file to a thread.
+    /// Starts the thread that checkpoints the WAL.
     pub(crate) fn start_checkpointer(
         &mut self,
         path: &Path,
