@@ -111,7 +111,7 @@ pub trait ManagementStore: Send + Sync {
     ) -> Result<Snapshot, StoreError>;
 
     /// Reads what the plan needs, lets it decide, and writes what it decided together with its audit entries: one
-    /// transaction, in which nobody else changes the workspace.
+    /// transaction, during which no other changes the workspace.
     ///
     /// # Behaviour
     /// * Whole or not at all. What was changed is seen by the next look-up of any port (a cache states its bound).

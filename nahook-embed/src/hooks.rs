@@ -161,8 +161,8 @@ impl HooksBuilder {
         self
     }
 
-    /// Makes event types when they are first triggered. Otherwise an unknown one is an error: a spelling mistake is not an
-    /// event that nobody receives.
+    /// Makes event types when they are first triggered. Otherwise an unknown one is an error: a spelling mistake must not
+    /// become an event without receivers.
     #[must_use]
     pub fn create_event_types(mut self) -> Self {
         self.creates_event_types = true;

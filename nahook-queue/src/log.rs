@@ -35,7 +35,7 @@ impl DeliveryStatus {
         Self::ScheduledRetry,
     ];
 
-    /// Returns true if nobody attempts it any more though no receiver took it.
+    /// Returns true if delivery was abandoned (failed or dead-lettered).
     pub const fn is_given_up(self) -> bool {
         matches!(self, Self::DeadLetter | Self::Failed)
     }

@@ -39,7 +39,7 @@ pub struct LeaseRequest {
     pub duration: Duration,
 }
 
-/// A delivery that its worker, and nobody else, may now attempt.
+/// A delivery that its worker alone may now attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LeasedDelivery {
     /// The claim, to be shown when extending or settling.
@@ -130,11 +130,11 @@ pub enum Settled {
     /// Recorded.
     Done,
     /// The lease had expired, or it was settled before: nothing was recorded. A queue may still take the settlement of an
-    /// expired lease as long as nobody has leased the delivery again.
+    /// expired lease as long as no worker has leased the delivery again.
     LeaseLost,
 }
 
-/// Hands deliveries to workers and takes back what became of them.
+/// Leases deliveries to workers and settles them.
 #[async_trait]
 #[auto_impl(&, Arc)]
 pub trait DeliveryQueue: Send + Sync {
@@ -151,7 +151,7 @@ pub trait DeliveryQueue: Send + Sync {
     /// A batch that was leased but not received is offered again once its leases expire, at the latest.
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError>;
 
-    /// Makes leases last for `duration` from now. Answers, lease by lease, whether it was still held.
+    /// Extends leases to `duration` from now. Returns, lease by lease, true if it was still held.
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
 
     /// Ends leases and records their attempts, each settlement whole or not at all.

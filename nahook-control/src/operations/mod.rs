@@ -138,7 +138,7 @@ impl<S> std::fmt::Debug for Management<S> {
     }
 }
 
-/// An operation as the store runs it: the last answer of its decision is kept for whoever waits.
+/// An operation as the store runs it: keeps the last answer of its decision for the caller.
 struct Decision<T, F> {
     workspace: WorkspaceId,
     actor: Actor,

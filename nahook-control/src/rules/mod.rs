@@ -231,7 +231,7 @@ impl fmt::Display for Rule {
 }
 
 impl Broken {
-    /// The message for whoever wrote a manifest.
+    /// The message for the author of a manifest.
     pub(crate) fn in_manifest(&self) -> String {
         format!("{}{}", self.field.unwrap_or_default(), self.text)
     }

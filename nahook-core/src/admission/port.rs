@@ -13,17 +13,17 @@ pub enum Verdict {
     Admit,
     /// Nothing was spent at any level.
     Refuse {
-        /// The shortest time after which the same check would admit, if nobody else came: never zero.
+        /// The shortest time after which the same check would admit if no other came: never zero.
         retry_after: Duration,
     },
 }
 
-/// A rate limiter's answer to somebody who wants several tokens.
+/// A rate limiter's answer to a caller that wants several tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grant {
     /// Number of tokens that were spent at each level: as many as were wanted, or as there were.
     pub admitted: u32,
-    /// Absent if that is all of them; else what a check for one more was told.
+    /// Absent if that is all of them; else the wait that a check for one more was refused with.
     pub refused: Option<Duration>,
 }
 
@@ -38,8 +38,8 @@ pub trait RateLimiter: Send + Sync {
     /// * An error means that nothing is known; the engine then does what its settings say.
     fn check(&self, caller: &Caller) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
 
-    /// As many [checks](Self::check) as tokens are wanted, one after the other until one refuses, in as few trips to the
-    /// back end as one would take.
+    /// Makes as many [checks](Self::check) as tokens are wanted, one after the other until one refuses, in as few round trips
+    /// to the back end as one would take.
     fn check_many(
         &self,
         caller: &Caller,

@@ -34,8 +34,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key of a delivery whose caller gave none: a UUID, made of the delivery's id alone, so that whoever knows the
-    /// delivery knows it without looking it up.
+    /// The key of a delivery whose caller gave none: a UUID, made of the delivery's id alone, so that it needs no
+    /// look-up.
     ///
     /// Its time and its random bits are those of the id; the six bits that a UUID reserves say that this is version 7.
     pub fn of(delivery: DeliveryId) -> Self {

@@ -36,8 +36,8 @@ impl Payload {
         Self::new(serde_json::to_vec(value).map_err(|_| PayloadError::Malformed)?)
     }
 
-    /// Takes a value that a parser has found inside `body`, without copying it: it keeps what `body` lies in, which is for
-    /// whoever read that to know, and to [detach](Self::detached) from where it is much more.
+    /// Takes a value that a parser has found inside `body`, without copying it. The payload keeps the buffer of `body`
+    /// alive: [detach](Self::detached) it if that buffer is much larger.
     ///
     /// An empty array stands for an empty object, because PHP encodes an empty map as `[]` (contract, section 1).
     pub fn from_raw(raw: &RawValue, body: &Bytes) -> Result<Self, PayloadError> {
@@ -56,8 +56,8 @@ impl Payload {
         }
     }
 
-    /// A copy in memory of its own, where cloning shares that of the body which it was found in: for whoever keeps a payload
-    /// longer than what came with it.
+    /// Copies the payload into its own allocation, so that keeping it does not pin the request buffer, which a clone
+    /// shares.
     #[must_use]
     pub fn detached(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))

@@ -300,7 +300,7 @@ impl Backend {
     }
 
     /// Opens a store that exists already for a command that runs beside a server: a command that only looks must not make
-    /// an empty store where somebody looked in the wrong place.
+    /// an empty store at a wrong place.
     pub async fn open_existing(store: &StoreUrl) -> Result<Self, OpenError> {
         if let StoreUrl::Sqlite(path) = store
             && !path.exists()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Time for which a failure counts that no success has followed. Without traffic nothing else would end it.
 const REMEMBERED: Duration = Duration::from_secs(30);
-/// A call that is dropped after so long has failed. Before, whoever asked may have gone away.
+/// A call that is dropped after so long has failed. Before that, the caller may have gone away.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Outcome of the latest call of an operation. Clones are the same.

@@ -12,13 +12,14 @@ use crate::{DeliveryRecorder, LogEntry};
 /// The first pause after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The least time from one call to the next, unless a whole batch waits: a commit of a hundred costs hardly more than one of ten.
+/// Shortest time between two calls, unless a whole batch waits: a commit of a hundred entries costs hardly more than one of ten.
 const GATHERING: Duration = Duration::from_millis(5);
 
-/// A front of a [`DeliveryRecorder`] that never waits: entries are taken in memory and recorded in batches behind the scenes.
+/// A buffer before a [`DeliveryRecorder`] that never blocks: entries wait in memory and are recorded in batches in the
+/// background.
 ///
-/// Memory is bounded: what there is no room for is dropped and [counted](Self::dropped). So it is for entries that are
-/// welcome and not needed, such as that an event was accepted where a worker will tell the rest.
+/// Memory is bounded: entries beyond it are dropped and [counted](Self::dropped). So recording is best effort, for entries
+/// that a worker's later ones make up for, such as that an event was accepted.
 #[derive(Clone, Debug)]
 pub struct RecorderBuffer {
     shared: Arc<Shared>,

@@ -5,7 +5,7 @@ use nahook_core::{Delivery, DeliveryPublisher, Event, Outcome};
 use super::RecorderBuffer;
 use crate::{LogEntry, Standing};
 
-/// A publisher that says in the delivery log what it has published, so that it is shown before a worker has seen it.
+/// A publisher that records published deliveries in the delivery log, so that they are shown before a worker has seen them.
 #[derive(Clone, Debug)]
 pub struct LoggedPublisher<P> {
     publisher: P,
@@ -13,15 +13,15 @@ pub struct LoggedPublisher<P> {
 }
 
 impl<P> LoggedPublisher<P> {
-    /// `publisher`, whose acknowledged deliveries are told to `buffer`.
+    /// Wraps `publisher`, and records its acknowledged deliveries by `buffer`.
     pub fn new(publisher: P, buffer: RecorderBuffer) -> Self {
         Self { publisher, buffer }
     }
 }
 
 impl<P: DeliveryPublisher> DeliveryPublisher for LoggedPublisher<P> {
-    /// Publishes, and tells what was acknowledged, also when this is dropped. What may only perhaps be queued is left to
-    /// the worker to tell: the log shows nothing that does not exist.
+    /// Publishes, and records the acknowledged deliveries, also when this is dropped. Unconfirmed ones are left to the
+    /// worker to record: the log shows nothing that does not exist.
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
         let telling = Telling {
             buffer: &self.buffer,

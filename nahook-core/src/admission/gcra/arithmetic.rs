@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::admission::Rate;
 
-/// Spends one token at `now`, for somebody who will have recovered at `arrival` (now, if absent).
+/// Spends one token at `now`, for a caller that will have recovered at `arrival` (now, if absent).
 ///
 /// Answers the time at which they will have recovered then, or the wait for a token.
 pub(super) fn spend(

@@ -108,7 +108,7 @@ impl<K: Copy + Eq + Hash> Shard<K> {
         }
     }
 
-    /// Forgets whoever has recovered, once there are enough entries for it to pay.
+    /// Removes the callers that have recovered, once there are enough entries for that to pay.
     fn sweep(&mut self, now: Timestamp) {
         if self.times.len() < self.sweep_at {
             return;

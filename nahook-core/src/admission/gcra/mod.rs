@@ -49,7 +49,7 @@ pub enum LimiterKey {
 }
 
 impl GcraLimiter {
-    /// A limiter that has seen nobody yet.
+    /// Makes a limiter for which every caller has all of its tokens.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -74,8 +74,8 @@ impl GcraLimiter {
             .collect()
     }
 
-    /// Puts a [`snapshot`](Self::snapshot) back. Where something is known already the later time holds, so restoring
-    /// twice, or while checks go on, gives nobody a token too many.
+    /// Restores a [`snapshot`](Self::snapshot). Of two times for one caller the later one holds, so restoring twice, or
+    /// while checks go on, gives no caller a token too many.
     pub fn restore(&self, snapshot: impl IntoIterator<Item = (LimiterKey, Timestamp)>) {
         let now = self.clock.now();
         for (key, time) in snapshot {
