@@ -102,8 +102,8 @@ impl Hooks {
         &self.shared.backend
     }
 
-    /// Delivers, for all workspaces, until `stop` ends; then finishes or gives back what is in flight. Another process, or another
-    /// call, may do so at the same time.
+    /// Delivers, for all workspaces, until `stop` ends; then finishes the attempts in flight and releases the other leases.
+    /// Another process, or another call, may deliver at the same time.
     ///
     /// # Cancellation
     /// A dropped future stops delivering; what was in flight is delivered again once its lease has ended.

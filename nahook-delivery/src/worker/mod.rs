@@ -123,7 +123,7 @@ where
     }
 
     /// Works until `stop` resolves and then ends gracefully: leases nothing more, lets the attempts in flight end within
-    /// [`stop_timeout`](WorkerSettings::stop_timeout), gives back what was not attempted, and settles everything within
+    /// [`stop_timeout`](WorkerSettings::stop_timeout), releases what was not attempted, and settles everything within
     /// [`stop_grace`](WorkerSettings::stop_grace) after that.
     ///
     /// Attempts run as tasks of the current tokio runtime, which needs time enabled.
