@@ -9,7 +9,9 @@ use nahook_control::{
     Actor, ActorKind, ApplyMode, Catalog as _, Management, ManagementStore, Manifest, WorkspaceSpec,
 };
 use nahook_core::id::WorkspaceId;
-use nahook_core::{Causes, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope, StoreError};
+use nahook_core::{
+    Causes, Clock, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope, StoreError,
+};
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, tls};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -41,7 +43,8 @@ pub(crate) struct Shared {
     pub(crate) management: Management<Arc<dyn ManagementStore>>,
     pub(crate) settings: BackendSettings,
     pub(crate) creates_event_types: bool,
-    transport: Arc<HttpTransport>,
+    /// Absent in a test, which captures deliveries.
+    transport: Option<Arc<HttpTransport>>,
 }
 
 /// Choices to be made before a handle is opened.
@@ -108,7 +111,10 @@ impl Hooks {
     /// # Cancellation
     /// A dropped future stops delivering; what was in flight is delivered again once its lease has ended.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
-        let transport = &self.shared.transport;
+        let Some(transport) = &self.shared.transport else {
+            // Nothing is sent in a test.
+            return stop.await;
+        };
         let (stopped, _) = watch::channel(false);
         let (log_stopped, _) = watch::channel(false);
         let backend = &self.shared.backend;
@@ -202,27 +208,42 @@ impl HooksBuilder {
         let tls = tls
             .map_err(|error| OpenError::Transport(error.into()))?
             .map_err(|error| OpenError::Transport(error.into()))?;
-        let transport = HttpTransport::with_tls(policy, &transport, tls);
-        Self::over(backend, transport, self.settings, self.creates_event_types).await
-    }
-
-    async fn over(
-        backend: Backend,
-        transport: HttpTransport,
-        settings: BackendSettings,
-        creates_event_types: bool,
-    ) -> Result<Hooks, OpenError> {
         let subscriptions = Arc::clone(&backend.subscriptions);
         let shared = Shared {
             fan_out: FanOut::new(subscriptions, Arc::clone(&backend.publisher)),
             management: backend.management(),
             backend,
-            settings,
-            creates_event_types,
-            transport: Arc::new(transport),
+            settings: self.settings,
+            creates_event_types: self.creates_event_types,
+            transport: Some(Arc::new(HttpTransport::with_tls(policy, &transport, tls))),
         };
+        shared.hooks().await
+    }
+
+    /// A handle to a back end whose deliveries are not sent, by this clock.
+    pub(crate) async fn over_with_clock(
+        backend: Backend,
+        clock: &(impl Clock + Clone + 'static),
+    ) -> Result<Hooks, OpenError> {
+        let subscriptions = Arc::clone(&backend.subscriptions);
+        let fan_out = FanOut::new(subscriptions, Arc::clone(&backend.publisher));
+        let shared = Shared {
+            fan_out: fan_out.with_clock(clock.clone()),
+            management: backend.management().with_clock(clock.clone()),
+            backend,
+            settings: BackendSettings::default(),
+            creates_event_types: false,
+            transport: None,
+        };
+        shared.hooks().await
+    }
+}
+
+impl Shared {
+    /// The handle to the workspace of an app that has only one.
+    async fn hooks(self) -> Result<Hooks, OpenError> {
         let unnamed = Hooks {
-            shared: Arc::new(shared),
+            shared: Arc::new(self),
             workspace: WorkspaceId::from_bits(0),
         };
         unnamed.workspace(WORKSPACE).await

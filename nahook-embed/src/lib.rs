@@ -10,10 +10,12 @@ mod hooks;
 mod http;
 #[cfg(feature = "nats")]
 pub mod metric;
+mod testing;
 
 pub use self::back_end::{Backend, BackendSettings, Outcome, Outcomes, QueueUrl, StoreUrl};
 pub use self::endpoints::EndpointBuilder;
 pub use self::error::{HooksError, OpenError};
 pub use self::hooks::{Hooks, HooksBuilder};
+pub use self::testing::{CapturedWebhook, TestHooks};
 /// The crates that the types of the handle's answers come from.
 pub use {nahook_control as control, nahook_core as core, nahook_queue as queue};

@@ -16,8 +16,8 @@ use nahook_control::{
     Catalog, EndpointDirectory, KeyStore, Management, ManagementStore, SecretText,
 };
 use nahook_core::{
-    DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, StoreError,
-    SystemClock,
+    Clock, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, IdSource,
+    StoreError, SystemClock,
 };
 use nahook_delivery::{HttpTransport, Worker, WorkerSettings};
 use nahook_memory::MemoryStore;
@@ -292,6 +292,13 @@ impl Backend {
                 .keep_log(&self.recorder, delivers, supervisor, stop)
                 .await;
         }
+    }
+
+    /// A back end in memory with this clock and these ids, for tests.
+    pub(crate) fn memory(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
+        let limiter = GcraLimiter::new(Arc::clone(&clock));
+        let store = MemoryStore::new(clock, ids);
+        Self::over(store, Arc::new(limiter), Opened::Memory)
     }
 
     /// Opens the store for a command that runs beside a server.

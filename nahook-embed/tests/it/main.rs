@@ -6,5 +6,6 @@
 
 mod handle;
 mod receiver;
+mod testing;
 #[cfg(feature = "postgres")]
 mod transaction;
