@@ -195,3 +195,26 @@ fn lines_below(path: &std::path::Path) -> usize {
         .map(|entry| lines_below(&entry.unwrap().path()))
         .sum()
 }
+
+/// A patch that no longer applies would plant nothing, and the script that plants them is run seldom.
+#[test]
+fn every_planted_bug_still_applies() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut patches = 0;
+    for entry in std::fs::read_dir(format!("{root}/nahook-core/planted-bugs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|it| it != "patch") {
+            continue;
+        }
+        patches += 1;
+        let checked = Command::new("git")
+            .args(["apply", "--check"])
+            .arg(&path)
+            .current_dir(root)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{}: {said}", path.display());
+    }
+    assert!(patches >= 20, "{patches} patches");
+}
