@@ -1,5 +1,7 @@
 //! Endpoints, what they are subscribed to, and event types.
 
+use std::fmt;
+
 use nahook_control::{
     ApplyMode, Catalog as _, EndpointPatch, EndpointRecord, EndpointSpec, EventTypeSpec,
     EventTypeView, Manifest, NewApiKey, SecretText, SubscriptionView, WorkspaceSpec,
@@ -10,7 +12,6 @@ use nahook_core::{EventTypeName, IdSource as _, RandomIds};
 use crate::{Hooks, HooksError};
 
 /// An endpoint to be made, by [`Hooks::endpoint`].
-#[derive(Debug)]
 #[must_use = "nothing is made before `create`"]
 pub struct EndpointBuilder<'a> {
     hooks: &'a Hooks,
@@ -18,6 +19,15 @@ pub struct EndpointBuilder<'a> {
     event_types: Vec<String>,
     description: Option<String>,
     secret: Option<String>,
+}
+
+impl fmt::Debug for EndpointBuilder<'_> {
+    /// Leaves out the secret, and the URL, which may be as good as one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointBuilder")
+            .field("event_types", &self.event_types)
+            .finish_non_exhaustive()
+    }
 }
 
 impl EndpointBuilder<'_> {

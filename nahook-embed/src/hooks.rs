@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use nahook_control::{
-    Actor, ActorKind, ApplyMode, Catalog as _, Management, ManagementStore, Manifest, WorkspaceSpec,
+    Actor, ActorKind, ApplyMode, Catalog as _, Management, ManagementStore, Manifest, SecretText,
+    WorkspaceSpec,
 };
 use nahook_core::id::WorkspaceId;
 use nahook_core::{
@@ -50,8 +51,9 @@ pub(crate) struct Shared {
 /// Choices to be made before a handle is opened.
 #[derive(Clone, Debug)]
 pub struct HooksBuilder {
-    store: String,
-    queue: Option<String>,
+    // URLs may hold passwords.
+    store: SecretText,
+    queue: Option<SecretText>,
     allowed_ranges: Vec<IpNet>,
     creates_event_types: bool,
     settings: BackendSettings,
@@ -67,7 +69,7 @@ impl Hooks {
     /// The choices for a handle to the back end that the URL names.
     pub fn builder(store: &str) -> HooksBuilder {
         HooksBuilder {
-            store: store.to_owned(),
+            store: SecretText::new(store),
             queue: None,
             allowed_ranges: Vec::new(),
             creates_event_types: false,
@@ -156,7 +158,7 @@ impl HooksBuilder {
     /// Puts deliveries on the streams of these NATS servers (`nats://…`, several separated by commas) instead of the store.
     #[must_use]
     pub fn queue(mut self, servers: &str) -> Self {
-        self.queue = Some(servers.to_owned());
+        self.queue = Some(SecretText::new(servers));
         self
     }
 
@@ -191,9 +193,9 @@ impl HooksBuilder {
 
     /// Opens the back end and makes what does not exist yet.
     pub async fn open(self) -> Result<Hooks, OpenError> {
-        let store = StoreUrl::parse(&self.store).map_err(OpenError::Url)?;
-        let queue = QueueUrl::parse(self.queue.as_deref().unwrap_or("store"));
-        let queue = queue.map_err(OpenError::Url)?;
+        let store = StoreUrl::parse(self.store.expose()).map_err(OpenError::Url)?;
+        let queue = self.queue.as_ref().map_or("store", SecretText::expose);
+        let queue = QueueUrl::parse(queue).map_err(OpenError::Url)?;
         let backend = Box::pin(Backend::open_server(&store, &queue, &self.settings)).await?;
         let mut policy = AddressPolicy::new();
         for range in &self.allowed_ranges {

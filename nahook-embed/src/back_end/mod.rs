@@ -69,7 +69,7 @@ impl StoreUrl {
             }
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ => Err(format!(
-                "{:?} is not sqlite://PATH, postgres://… or memory://",
+                "{} is not sqlite://PATH, postgres://… or memory://",
                 without_password(url)
             )),
         }
@@ -93,17 +93,21 @@ impl QueueUrl {
             "store" => Ok(Self::Store),
             _ if url.split(',').all(is_nats) => Ok(Self::Nats(SecretText::new(url))),
             _ => Err(format!(
-                "{:?} is not a known queue; \"store\" is, and nats://…",
+                "{} is not a known queue; \"store\" is, and nats://…",
                 without_password(url)
             )),
         }
     }
 }
 
-/// The URL up to its scheme, for messages: what follows may hold a password.
+/// The URL up to its scheme, for messages: what follows may hold a password, and so may text that is no URL.
 fn without_password(url: &str) -> String {
-    url.split_once("://")
-        .map_or_else(|| url.to_owned(), |(scheme, _)| format!("{scheme}://…"))
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    match url.split_once("://") {
+        Some((scheme, _)) if scheme.chars().all(is_of_scheme) => format!("\"{scheme}://…\""),
+        _ if url.chars().all(is_of_scheme) => format!("{url:?}"),
+        _ => "this".to_owned(),
+    }
 }
 
 /// A back end for every port.

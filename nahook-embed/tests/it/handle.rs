@@ -225,3 +225,33 @@ fn a_url_that_names_no_back_end_says_what_is_expected() {
         assert!(matches!(refused, Err(OpenError::Url(_))));
     });
 }
+
+#[test]
+fn debug_output_shows_no_password_and_no_secret() {
+    run(async {
+        let builder = Hooks::builder("postgres://app:hunter2@db/app");
+        let builder = builder.queue("nats://app:hunter2@queue");
+        let shown = format!("{builder:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let hooks = open("memory://").await;
+        let endpoint = hooks.endpoint("https://customer.example/hunter2");
+        let shown = format!("{:?}", endpoint.secret("whsec_hunter2"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    });
+}
+
+#[test]
+fn text_that_is_no_url_is_not_shown_in_the_error() {
+    run(async {
+        for store in ["host=db password=hunter2", "app:hunter2@db/app"] {
+            let refused = Hooks::open(store).await.unwrap_err().to_string();
+            assert!(
+                refused.contains("sqlite://PATH") && !refused.contains("hunter2"),
+                "{refused}"
+            );
+            let builder = Hooks::builder("memory://").queue(store);
+            let refused = builder.open().await.unwrap_err().to_string();
+            assert!(!refused.contains("hunter2"), "{refused}");
+        }
+    });
+}
