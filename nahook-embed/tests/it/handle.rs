@@ -255,3 +255,29 @@ fn text_that_is_no_url_is_not_shown_in_the_error() {
         }
     });
 }
+
+#[test]
+fn a_batch_makes_event_types_as_a_trigger_does() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", directory.path().join("hooks.db").display());
+        for store in ["memory://", &file] {
+            let hooks = Hooks::builder(store).create_event_types();
+            let hooks = hooks.open().await.unwrap();
+            let url = "https://customer.example/hooks";
+            hooks.endpoint(url).on("order.sent").create().await.unwrap();
+            let names = ["order.paid", "order.sent", "order.paid"];
+            let events = names.map(|name| {
+                let payload = nahook_embed::core::Payload::new("{}").unwrap();
+                nahook_embed::core::NewEvent::new(name.parse().unwrap(), payload)
+            });
+            let answers = hooks.trigger_batch(events.into()).await;
+            let queued: Vec<_> = answers
+                .into_iter()
+                .map(|answer| answer.unwrap().delivery_ids().count())
+                .collect();
+            assert_eq!(queued, [0, 1, 0]);
+            assert_eq!(hooks.event_types().await.unwrap().len(), 2);
+        }
+    });
+}

@@ -58,3 +58,20 @@ fn a_store_elsewhere_has_no_part_in_the_transaction() {
         assert!(matches!(refused, Err(HooksError::NotOnPostgres)));
     });
 }
+
+#[test]
+fn an_event_type_is_made_for_a_transaction() {
+    run(async {
+        let url = PostgresServer::shared().create_database();
+        let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let hooks = Hooks::builder(&url).create_event_types();
+        let hooks = hooks.open().await.unwrap();
+        let mut tx = client.transaction().await.unwrap();
+        let receipt = hooks.trigger_in(&mut tx, "order.paid", &json!({})).await;
+        assert_eq!(receipt.unwrap().deliveries(), []);
+        tx.rollback().await.unwrap();
+        assert_eq!(hooks.event_types().await.unwrap().len(), 1);
+        hooks.close().await.unwrap();
+    });
+}
