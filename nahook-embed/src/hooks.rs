@@ -9,7 +9,7 @@ use nahook_control::{
     Actor, ActorKind, ApplyMode, Catalog as _, Management, ManagementStore, Manifest, SecretText,
     WorkspaceSpec,
 };
-use nahook_core::id::WorkspaceId;
+use nahook_core::id::{IdError, WorkspaceId};
 use nahook_core::{
     Causes, Clock, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope, StoreError,
 };
@@ -78,19 +78,26 @@ impl Hooks {
     }
 
     /// A handle to another workspace on the same back end, which is made if it does not exist: a tenant, whose event types,
-    /// endpoints and deliveries are apart from all others'.
+    /// endpoints and deliveries are apart from all others'. Its id is `ws_` and the name; one that exists is left as it is,
+    /// also if it is called otherwise by now.
     pub async fn workspace(&self, name: &str) -> Result<Self, OpenError> {
+        if name.is_empty() {
+            return Err(OpenError::Workspace(IdError::Length));
+        }
         let id = WorkspaceId::new(&format!("ws_{name}")).map_err(OpenError::Workspace)?;
-        let workspace = WorkspaceSpec {
-            id: Some(id),
-            name: name.to_owned(),
-            ..WorkspaceSpec::default()
-        };
-        let manifest = Manifest {
-            workspaces: vec![workspace],
-        };
         let catalog = &self.shared.backend.catalog;
-        catalog.apply(&manifest, ApplyMode::Commit).await?;
+        let workspaces = catalog.workspaces().await?;
+        if !workspaces.iter().any(|row| row.id == id) {
+            let workspace = WorkspaceSpec {
+                id: Some(id),
+                name: name.to_owned(),
+                ..WorkspaceSpec::default()
+            };
+            let manifest = Manifest {
+                workspaces: vec![workspace],
+            };
+            catalog.apply(&manifest, ApplyMode::Commit).await?;
+        }
         Ok(Self {
             shared: Arc::clone(&self.shared),
             workspace: id,

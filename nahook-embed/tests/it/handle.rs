@@ -281,3 +281,38 @@ fn a_batch_makes_event_types_as_a_trigger_does() {
         }
     });
 }
+
+#[test]
+fn naming_a_workspace_again_leaves_its_name_alone() {
+    run(async {
+        let hooks = open("memory://").await;
+        let acme = hooks.workspace("acme").await.unwrap();
+        let renamed = format!(
+            r#"{{"workspaces": [{{"id": "{}", "name": "Acme Ltd"}}]}}"#,
+            acme.workspace_id()
+        );
+        let renamed = serde_json::from_str(&renamed).unwrap();
+        let catalog = &hooks.backend().catalog;
+        let mode = nahook_embed::control::ApplyMode::Commit;
+        catalog.apply(&renamed, mode).await.unwrap();
+        hooks.workspace("acme").await.unwrap();
+        let workspaces = catalog.workspaces().await.unwrap();
+        let mut names = workspaces.iter().map(|row| row.name.as_str());
+        assert!(names.any(|name| name == "Acme Ltd"), "{workspaces:?}");
+    });
+}
+
+#[test]
+fn a_name_that_is_too_short_or_too_long_is_an_error_about_the_name() {
+    run(async {
+        let hooks = open("memory://").await;
+        for name in ["", &"a".repeat(45)] {
+            let refused = hooks.workspace(name).await;
+            assert!(
+                matches!(refused, Err(OpenError::Workspace(_))),
+                "{refused:?}"
+            );
+        }
+        hooks.workspace(&"a".repeat(44)).await.unwrap();
+    });
+}
