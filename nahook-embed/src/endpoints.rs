@@ -1,10 +1,12 @@
 //! Endpoints, what they are subscribed to, and event types.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use nahook_control::{
     ApplyMode, Catalog as _, EndpointPatch, EndpointRecord, EndpointSpec, EventTypeSpec,
-    EventTypeView, Manifest, NewApiKey, SecretText, SubscriptionView, WorkspaceSpec,
+    EventTypeView, ManagementError, Manifest, NewApiKey, Record, SecretText, SubscriptionView,
+    WorkspaceSpec,
 };
 use nahook_core::id::{EndpointId, EventTypeId};
 use nahook_core::{EventTypeName, IdSource as _, RandomIds};
@@ -31,7 +33,7 @@ impl fmt::Debug for EndpointBuilder<'_> {
 }
 
 impl EndpointBuilder<'_> {
-    /// Subscribes it to an event type, which is made if it does not exist.
+    /// Subscribes it to an event type, which is made if it does not exist. Repeating it changes nothing.
     pub fn on(mut self, event_type: &str) -> Self {
         self.event_types.push(event_type.to_owned());
         self
@@ -52,7 +54,9 @@ impl EndpointBuilder<'_> {
     /// Makes the endpoint with its subscriptions, or nothing. The answer has the secret that its receiver verifies with.
     pub async fn create(self) -> Result<EndpointRecord, HooksError> {
         let names = self.event_types.iter().map(|name| EventTypeName::new(name));
-        let names: Vec<_> = names.collect::<Result<_, _>>()?;
+        let mut names: Vec<_> = names.collect::<Result<_, _>>()?;
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         let id = EndpointId::from_bits(RandomIds.random());
         let workspace = self.hooks.workspace;
         let endpoint = EndpointSpec {
@@ -74,8 +78,16 @@ impl EndpointBuilder<'_> {
             workspaces: vec![spec],
         };
         let catalog = &self.hooks.shared.backend.catalog;
-        catalog.apply(&manifest, ApplyMode::Commit).await?;
-        self.hooks.get_endpoint(id).await
+        let changes = catalog.apply(&manifest, ApplyMode::Commit).await?;
+        // Read from the answer: a second call could fail although the endpoint exists.
+        let mut made = changes
+            .into_iter()
+            .filter_map(|change| match change.record {
+                Record::Endpoint(endpoint) if endpoint.id == id => Some(endpoint),
+                _ => None,
+            });
+        let made = made.next();
+        Ok(made.ok_or(ManagementError::NotFound("endpoint"))?)
     }
 }
 

@@ -57,7 +57,10 @@ pub enum OpenError {
     StoreFailed(#[from] StoreError),
 }
 
-/// Reason that a call of the handle failed. Nothing has changed and nothing was queued, but for [`SendError::Unconfirmed`].
+/// Reason that a call of the handle failed.
+///
+/// Nothing was queued, but for [`SendError::Unconfirmed`]. A change of endpoints may have been made if the store failed: read it
+/// again.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HooksError {

@@ -316,3 +316,14 @@ fn a_name_that_is_too_short_or_too_long_is_an_error_about_the_name() {
         hooks.workspace(&"a".repeat(44)).await.unwrap();
     });
 }
+
+#[test]
+fn an_event_type_named_twice_is_subscribed_to_once() {
+    run(async {
+        let hooks = open("memory://").await;
+        let endpoint = hooks.endpoint("https://customer.example/hooks");
+        let endpoint = endpoint.on("order.paid").on("order.paid").create().await;
+        let endpoint = endpoint.unwrap().id;
+        assert_eq!(hooks.subscriptions(endpoint).await.unwrap().len(), 1);
+    });
+}
