@@ -1,7 +1,7 @@
 //! The handle, and how it is opened.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -16,6 +16,7 @@ use nahook_core::{
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, tls};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::{Backend, BackendSettings, OpenError, QueueUrl, StoreUrl};
 
@@ -46,6 +47,10 @@ pub(crate) struct Shared {
     pub(crate) creates_event_types: bool,
     /// Absent in a test, which captures deliveries.
     transport: Option<Arc<HttpTransport>>,
+    /// Ends `recording` when it is dropped, too.
+    stop_recording: watch::Sender<bool>,
+    /// Writes to the log what was accepted on a queue elsewhere; taken by whoever closes.
+    recording: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Choices to be made before a handle is opened.
@@ -130,7 +135,7 @@ impl Hooks {
         let supervisor = &self.shared.settings.supervisor;
         let (runtime, connections) = (Handle::current(), connections_max());
         let delivering = backend.deliver(transport, connections, supervisor, &runtime, &stopped);
-        let log = backend.keep_log(true, supervisor, log_stopped.subscribe());
+        let log = backend.record_attempted(log_stopped.subscribe());
         let stopping = async {
             stop.await;
             stopped.send_replace(true);
@@ -144,6 +149,14 @@ impl Hooks {
 
     /// Writes out what is not yet, and closes the back end. No handle may be used afterwards.
     pub async fn close(self) -> Result<(), StoreError> {
+        self.shared.stop_recording.send_replace(true);
+        let recording = self.shared.recording.lock();
+        let recording = recording.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(recording) = recording
+            && let Err(error) = recording.await
+        {
+            tracing::error!(error = %Causes(&error), "recording accepted deliveries ended");
+        }
         self.shared.backend.clone().close().await
     }
 
@@ -218,6 +231,11 @@ impl HooksBuilder {
             .map_err(|error| OpenError::Transport(error.into()))?
             .map_err(|error| OpenError::Transport(error.into()))?;
         let subscriptions = Arc::clone(&backend.subscriptions);
+        // For as long as there are handles: one that never runs accepts deliveries, too.
+        let (stop_recording, stopped) = watch::channel(false);
+        let (recorded, supervisor) = (backend.clone(), self.settings.supervisor.clone());
+        let recording =
+            tokio::spawn(async move { recorded.record_accepted(&supervisor, stopped).await });
         let shared = Shared {
             fan_out: FanOut::new(subscriptions, Arc::clone(&backend.publisher)),
             management: backend.management(),
@@ -225,6 +243,8 @@ impl HooksBuilder {
             settings: self.settings,
             creates_event_types: self.creates_event_types,
             transport: Some(Arc::new(HttpTransport::with_tls(policy, &transport, tls))),
+            stop_recording,
+            recording: Mutex::new(Some(recording)),
         };
         shared.hooks().await
     }
@@ -243,6 +263,8 @@ impl HooksBuilder {
             settings: BackendSettings::default(),
             creates_event_types: false,
             transport: None,
+            stop_recording: watch::channel(false).0,
+            recording: Mutex::default(),
         };
         shared.hooks().await
     }

@@ -288,12 +288,26 @@ impl Backend {
         supervisor: &Supervisor,
         stop: watch::Receiver<bool>,
     ) {
+        let attempted = async {
+            if delivers {
+                self.record_attempted(stop.clone()).await;
+            }
+        };
+        tokio::join!(self.record_accepted(supervisor, stop.clone()), attempted);
+    }
+
+    /// The part of [`keep_log`](Self::keep_log) that every process needs: one call at a time.
+    pub(crate) async fn record_accepted(
+        &self,
+        supervisor: &Supervisor,
+        stop: watch::Receiver<bool>,
+    ) {
         #[cfg(not(feature = "nats"))]
-        let _ = (delivers, supervisor, stop);
+        let _ = (supervisor, stop);
         #[cfg(feature = "nats")]
-        if let Some(backend) = &self.nats {
-            backend
-                .keep_log(&self.recorder, delivers, supervisor, stop)
+        if let Some(queue) = &self.nats {
+            queue
+                .record_accepted(&self.recorder, supervisor, stop)
                 .await;
         }
     }
@@ -303,6 +317,16 @@ impl Backend {
         let limiter = GcraLimiter::new(Arc::clone(&clock));
         let store = MemoryStore::new(clock, ids);
         Self::over(store, Arc::new(limiter), Opened::Memory)
+    }
+
+    /// The part of [`keep_log`](Self::keep_log) that goes with delivering: any number of calls at a time.
+    pub(crate) async fn record_attempted(&self, stop: watch::Receiver<bool>) {
+        #[cfg(not(feature = "nats"))]
+        let _ = stop;
+        #[cfg(feature = "nats")]
+        if let Some(queue) = &self.nats {
+            queue.record_attempted(&self.recorder, stop).await;
+        }
     }
 
     /// Opens the store for a command that runs beside a server.

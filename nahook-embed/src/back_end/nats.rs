@@ -64,18 +64,16 @@ impl Backend {
 }
 
 impl NatsBackend {
-    pub(super) async fn keep_log(
+    pub(super) async fn record_accepted(
         &self,
         recorder: &Arc<dyn DeliveryRecorder>,
-        delivers: bool,
         supervisor: &Supervisor,
         stop: watch::Receiver<bool>,
     ) {
-        let (buffer, of_accepted) = (self.accepted.clone(), Arc::clone(recorder));
-        let recording_stop = stop.clone();
+        let (buffer, recorder) = (self.accepted.clone(), Arc::clone(recorder));
         let recording = supervisor.spawn(Loop::AcceptedRecorder, move || {
-            let (buffer, recorder) = (buffer.clone(), Arc::clone(&of_accepted));
-            let stop = stopped_by(recording_stop.clone());
+            let (buffer, recorder) = (buffer.clone(), Arc::clone(&recorder));
+            let stop = stopped_by(stop.clone());
             async move {
                 tokio::select! {
                     () = buffer.run(&recorder, stop) => Exit::Stopped,
@@ -83,11 +81,18 @@ impl NatsBackend {
                 }
             }
         });
-        if let Some(log) = self.nats.log.as_ref().filter(|_| delivers) {
-            log.run(Arc::clone(recorder), stopped_by(stop)).await;
-        }
         // It has been stopped.
         let _ = recording.await;
+    }
+
+    pub(super) async fn record_attempted(
+        &self,
+        recorder: &Arc<dyn DeliveryRecorder>,
+        stop: watch::Receiver<bool>,
+    ) {
+        if let Some(log) = &self.nats.log {
+            log.run(Arc::clone(recorder), stopped_by(stop)).await;
+        }
     }
 }
 

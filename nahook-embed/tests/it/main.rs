@@ -5,6 +5,8 @@
 )]
 
 mod handle;
+#[cfg(all(feature = "nats", feature = "sqlite"))]
+mod queue;
 mod receiver;
 mod testing;
 #[cfg(feature = "postgres")]
