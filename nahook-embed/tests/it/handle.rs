@@ -327,3 +327,57 @@ fn an_event_type_named_twice_is_subscribed_to_once() {
         assert_eq!(hooks.subscriptions(endpoint).await.unwrap().len(), 1);
     });
 }
+
+#[test]
+fn a_file_is_open_once_and_free_once_its_handles_are_gone() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let store = format!("sqlite://{}", directory.path().join("hooks.db").display());
+        let hooks = open(&store).await;
+        let refused = Hooks::open(&store).await;
+        assert!(matches!(refused, Err(OpenError::Store { .. })));
+        let (stop, running) = delivering(&hooks);
+        let (also_stop, also_running) = delivering(&hooks);
+        drop(stop);
+        running.await.unwrap();
+        drop(also_stop);
+        also_running.await.unwrap();
+        drop(hooks);
+        open(&store).await.close().await.unwrap();
+    });
+}
+
+#[test]
+fn delivering_ends_when_told_to_after_the_back_end_was_closed() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let store = format!("sqlite://{}", directory.path().join("hooks.db").display());
+        let hooks = open(&store).await;
+        let (stop, running) = delivering(&hooks);
+        hooks.clone().close().await.unwrap();
+        hooks.trigger("order.paid", &json!({})).await.unwrap_err();
+        drop(stop);
+        running.await.unwrap();
+        drop(hooks);
+        open(&store).await.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_dropped_run_delivers_no_more() {
+    run(async {
+        let mut receiver = Receiver::start().await;
+        let hooks = open("memory://").await;
+        let endpoint = hooks.endpoint(&receiver.url).on("order.paid");
+        endpoint.create().await.unwrap();
+        let (_stop, running) = delivering(&hooks);
+        hooks.trigger("order.paid", &json!({"n": 1})).await.unwrap();
+        receiver.next().await;
+        running.abort();
+        running.await.unwrap_err();
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        hooks.trigger("order.paid", &json!({"n": 2})).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert!(receiver.has_no_more());
+    });
+}
