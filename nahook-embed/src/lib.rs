@@ -1,4 +1,11 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(all(feature = "nats", feature = "postgres", feature = "sqlite")),
+    expect(
+        clippy::unused_async,
+        reason = "a back end that is left out leaves nothing to wait for"
+    )
+)]
 
 mod back_end;
 mod deliveries;

@@ -242,11 +242,7 @@ impl Backend {
 
     /// Returns true if the queue is not the store's.
     fn has_queue_elsewhere(&self) -> bool {
-        #[cfg(feature = "nats")]
-        let elsewhere = self.nats.is_some();
-        #[cfg(not(feature = "nats"))]
-        let elsewhere = false;
-        elsewhere
+        !Arc::ptr_eq(&self.queue, &self.of_store)
     }
 
     /// Delivers what waits in the queues, with at most so many connections, until `stop` says so. The workers run on `runtime`.
