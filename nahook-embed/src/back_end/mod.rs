@@ -2,9 +2,9 @@
 
 #[cfg(feature = "nats")]
 mod by_key;
+mod latest_call;
 #[cfg(feature = "nats")]
 mod nats;
-mod outcome;
 mod usage;
 mod watched;
 
@@ -31,11 +31,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::latest_call::LatestCall;
 #[cfg(feature = "nats")]
 use self::nats::NatsBackend;
-pub use self::outcome::Outcome;
 use self::usage::Usage;
-pub use self::watched::Outcomes;
+pub use self::watched::LatestCalls;
 use self::watched::Watched;
 use crate::OpenError;
 
@@ -138,8 +138,8 @@ pub struct Backend {
     pub search: Arc<dyn DeliverySearch>,
     /// Subscriptions.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
-    /// Outcomes of the latest calls of the publisher and of each queue.
-    pub outcomes: Vec<Outcomes>,
+    /// Latest calls of the publisher and of each queue.
+    pub latest_calls: Vec<LatestCalls>,
     /// The store's own queue, whether or not it is the queue.
     of_store: Arc<dyn DeliveryQueue>,
     opened: Opened,
@@ -212,21 +212,21 @@ impl Backend {
 
     /// From here on readiness knows what calls of this queue come to.
     fn watch_queue(&mut self, queue: Arc<dyn DeliveryQueue>) -> Arc<dyn DeliveryQueue> {
-        let outcomes = Outcomes::default();
-        self.outcomes.push(outcomes.clone());
+        let latest_calls = LatestCalls::default();
+        self.latest_calls.push(latest_calls.clone());
         Arc::new(Watched {
             inner: queue,
-            outcomes,
+            latest_calls,
         })
     }
 
     /// The same for what is published.
     fn watch_publisher(&mut self) {
-        let outcomes = Outcomes::default();
-        self.outcomes.push(outcomes.clone());
+        let latest_calls = LatestCalls::default();
+        self.latest_calls.push(latest_calls.clone());
         self.publisher = Arc::new(Watched {
             inner: Arc::clone(&self.publisher),
-            outcomes,
+            latest_calls,
         });
     }
 
@@ -436,7 +436,7 @@ impl Backend {
             redelivery: Arc::<T>::clone(&store),
             search: Arc::<T>::clone(&store),
             subscriptions: store,
-            outcomes: Vec::new(),
+            latest_calls: Vec::new(),
             opened,
             #[cfg(feature = "nats")]
             nats: None,

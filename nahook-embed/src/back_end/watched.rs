@@ -2,35 +2,35 @@
 
 use std::time::Duration;
 
-use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome as Fate, StoreError};
+use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome, StoreError};
 use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
-use super::outcome::Outcome;
+use super::latest_call::LatestCall;
 
-/// Outcomes of the latest calls, by operation.
+/// Latest calls, by operation.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Outcomes {
+pub struct LatestCalls {
     /// Of publishing.
-    pub publish: Outcome,
+    pub publish: LatestCall,
     /// Of leasing.
-    pub lease: Outcome,
+    pub lease: LatestCall,
     /// Of extending leases.
-    pub extend: Outcome,
+    pub extend: LatestCall,
     /// Of settling.
-    pub settle: Outcome,
+    pub settle: LatestCall,
 }
 
 /// Passes calls on and notes what they come to.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched<T> {
     pub(crate) inner: T,
-    pub(crate) outcomes: Outcomes,
+    pub(crate) latest_calls: LatestCalls,
 }
 
 impl<P: DeliveryPublisher> DeliveryPublisher for Watched<P> {
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
-        let publish = &self.outcomes.publish;
+        let publish = &self.latest_calls.publish;
         let call = publish.begin();
         self.inner.publish(event, deliveries).await;
         call.end();
@@ -39,13 +39,13 @@ impl<P: DeliveryPublisher> DeliveryPublisher for Watched<P> {
 }
 
 /// One that was queued shows that the queue works; what fails for a reason of its own says nothing of it.
-fn note(publish: &Outcome, fates: impl Iterator<Item = Fate>) {
+fn note(publish: &LatestCall, outcomes: impl Iterator<Item = Outcome>) {
     let mut has_failed = false;
-    for fate in fates {
-        match fate {
-            Fate::Published | Fate::Replayed(_) => return publish.succeeded(),
-            Fate::Failed(FailureKind::EndpointGone | FailureKind::PayloadTooLarge) => {}
-            Fate::Failed(_) => has_failed = true,
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Published | Outcome::Replayed(_) => return publish.succeeded(),
+            Outcome::Failed(FailureKind::EndpointGone | FailureKind::PayloadTooLarge) => {}
+            Outcome::Failed(_) => has_failed = true,
         }
     }
     if has_failed {
@@ -56,15 +56,19 @@ fn note(publish: &Outcome, fates: impl Iterator<Item = Fate>) {
 #[async_trait::async_trait]
 impl<Q: DeliveryQueue> DeliveryQueue for Watched<Q> {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
-        noted(&self.outcomes.lease, self.inner.lease(request)).await
+        noted(&self.latest_calls.lease, self.inner.lease(request)).await
     }
 
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
-        noted(&self.outcomes.extend, self.inner.extend(leases, duration)).await
+        noted(
+            &self.latest_calls.extend,
+            self.inner.extend(leases, duration),
+        )
+        .await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        noted(&self.outcomes.settle, self.inner.settle(settlements)).await
+        noted(&self.latest_calls.settle, self.inner.settle(settlements)).await
     }
 
     async fn changed(&self, generation: u64) {
@@ -73,12 +77,12 @@ impl<Q: DeliveryQueue> DeliveryQueue for Watched<Q> {
 }
 
 async fn noted<T>(
-    outcome: &Outcome,
+    latest: &LatestCall,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let under_way = outcome.begin();
+    let under_way = latest.begin();
     let result = call.await;
     under_way.end();
-    outcome.note(&result);
+    latest.note(&result);
     result
 }

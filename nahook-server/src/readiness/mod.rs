@@ -4,7 +4,7 @@ mod cached;
 
 use std::borrow::Cow;
 
-use nahook_embed::{Backend, Outcome, Outcomes};
+use nahook_embed::{Backend, LatestCall, LatestCalls};
 use nahook_http::Probe;
 use nahook_supervision::Supervisor;
 
@@ -31,8 +31,12 @@ pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
         checked.map_err(Into::into)
     });
     let queue = Probe::new("queue", move || publishable.clone().get());
-    let latest = |name, of: fn(&Outcomes) -> &Outcome| {
-        let calls: Vec<_> = backend.outcomes.iter().map(|all| of(all).clone()).collect();
+    let latest = |name, of: fn(&LatestCalls) -> &LatestCall| {
+        let calls: Vec<_> = backend
+            .latest_calls
+            .iter()
+            .map(|all| of(all).clone())
+            .collect();
         Probe::new(name, move || {
             let failed = calls.iter().find_map(|calls| calls.check().err());
             async move { failed.map_or(Ok(()), Err) }
@@ -43,10 +47,10 @@ pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
         store,
         store_writes,
         queue,
-        latest("publish", |outcomes| &outcomes.publish),
-        latest("lease", |outcomes| &outcomes.lease),
-        latest("extend", |outcomes| &outcomes.extend),
-        latest("settle", |outcomes| &outcomes.settle),
+        latest("publish", |calls| &calls.publish),
+        latest("lease", |calls| &calls.lease),
+        latest("extend", |calls| &calls.extend),
+        latest("settle", |calls| &calls.settle),
     ]
 }
 

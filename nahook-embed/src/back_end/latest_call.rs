@@ -1,4 +1,4 @@
-//! Outcome of the calls of an operation.
+//! Latest call of an operation, and its outcome.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Outcome of the latest call of an operation. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome(Arc<Mutex<Option<Instant>>>);
+pub struct LatestCall(Arc<Mutex<Option<Instant>>>);
 
-impl Outcome {
+impl LatestCall {
     pub(crate) fn note<T, E>(&self, result: &Result<T, E>) {
         if result.is_ok() {
             self.succeeded();
@@ -33,7 +33,7 @@ impl Outcome {
     /// Notes a failure if it is dropped after a while without having been [ended](Call::end).
     pub(crate) fn begin(&self) -> Call<'_> {
         Call {
-            outcome: self,
+            latest: self,
             began: Instant::now(),
             has_ended: false,
         }
@@ -54,7 +54,7 @@ impl Outcome {
 
 /// A call under way.
 pub(crate) struct Call<'a> {
-    outcome: &'a Outcome,
+    latest: &'a LatestCall,
     began: Instant,
     has_ended: bool,
 }
@@ -68,7 +68,7 @@ impl Call<'_> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.has_ended && self.began.elapsed() >= SILENCE {
-            self.outcome.failed();
+            self.latest.failed();
         }
     }
 }
@@ -79,34 +79,34 @@ mod tests {
 
     #[test]
     fn latest_call_counts() {
-        let outcome = Outcome::default();
-        assert_eq!(outcome.check(), Ok(()));
-        outcome.note(&Err::<(), _>(()));
-        assert_eq!(outcome.check(), Err("failed 0 s ago".into()));
-        outcome.note(&Ok::<_, ()>(()));
-        assert_eq!(outcome.check(), Ok(()));
+        let latest = LatestCall::default();
+        assert_eq!(latest.check(), Ok(()));
+        latest.note(&Err::<(), _>(()));
+        assert_eq!(latest.check(), Err("failed 0 s ago".into()));
+        latest.note(&Ok::<_, ()>(()));
+        assert_eq!(latest.check(), Ok(()));
     }
 
     #[test]
     fn old_failure_is_forgotten() {
-        let outcome = Outcome::default();
+        let latest = LatestCall::default();
         let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(31)) else {
             return;
         };
-        *outcome.failed_at() = Some(long_ago);
-        assert_eq!(outcome.check(), Ok(()));
-        *outcome.failed_at() = Some(long_ago + Duration::from_secs(3));
-        assert_eq!(outcome.check(), Err("failed 28 s ago".into()));
+        *latest.failed_at() = Some(long_ago);
+        assert_eq!(latest.check(), Ok(()));
+        *latest.failed_at() = Some(long_ago + Duration::from_secs(3));
+        assert_eq!(latest.check(), Err("failed 28 s ago".into()));
     }
 
     #[test]
     fn dropped_call_failed_if_it_was_silent_for_long() {
-        let outcome = Outcome::default();
-        drop(outcome.begin());
-        assert_eq!(outcome.check(), Ok(()));
-        let mut call = outcome.begin();
+        let latest = LatestCall::default();
+        drop(latest.begin());
+        assert_eq!(latest.check(), Ok(()));
+        let mut call = latest.begin();
         call.began -= SILENCE;
         drop(call);
-        assert!(outcome.check().is_err());
+        assert!(latest.check().is_err());
     }
 }
