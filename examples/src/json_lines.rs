@@ -27,6 +27,13 @@ impl JsonLinesPublisher {
 impl DeliveryPublisher for JsonLinesPublisher {
     /// Writes all deliveries at once and waits until the disk has them. Dropping the future does not stop the write.
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        if event.idempotency_key.is_some() {
+            // The file keeps no keys: a repetition would be written again.
+            for delivery in deliveries {
+                delivery.mark_failed(FailureKind::QueueUnavailable);
+            }
+            return;
+        }
         // The payload goes in as a text: escaped, it cannot end its line.
         let payload = String::from_utf8_lossy(event.payload.as_bytes());
         let mut lines = String::new();
