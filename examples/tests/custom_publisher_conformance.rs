@@ -2,12 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 
 use nahook_control::Manifest;
-use nahook_core::{Clock as _, FailureKind, Outcome, Payload};
+use nahook_core::Payload;
 use nahook_examples::JsonLinesPublisher;
-use nahook_testkit::declare::{nth_endpoint_id, single_send};
-use nahook_testkit::{
-    HeldDelivery, ManualClock, PublisherHarness, publish_each, publisher_conformance, run,
-};
+use nahook_testkit::{HeldDelivery, PublisherHarness, publisher_conformance};
 use serde_json::{Value, from_str, from_value};
 use tempfile::TempDir;
 
@@ -61,16 +58,3 @@ fn held(line: &Value) -> HeldDelivery {
 }
 
 publisher_conformance!(JsonLinesHarness);
-
-#[test]
-fn event_with_a_key_is_not_written() {
-    run(async {
-        let harness = JsonLinesHarness::start().await;
-        let now = ManualClock::default().now();
-        let mut sends = [single_send("ws", nth_endpoint_id(0), Some("k"), 1, now)];
-        publish_each(&harness.publisher(), &mut sends).await;
-        let refused = Outcome::Failed(FailureKind::QueueUnavailable);
-        assert_eq!(sends[0].outcome(), refused);
-        assert_eq!(harness.held().await, []);
-    });
-}

@@ -84,6 +84,11 @@ struct Queue {
 }
 
 impl MemoryQueue {
+    /// Everything that is queued, in the order of queueing.
+    pub fn queued(&self) -> Vec<(Event, Delivery)> {
+        locked(&self.0).waiting.clone()
+    }
+
     /// Takes out everything that is queued, in the order of queueing.
     pub fn take(&self) -> Vec<(Event, Delivery)> {
         std::mem::take(&mut locked(&self.0).waiting)

@@ -209,6 +209,7 @@ macro_rules! publisher_conformance {
             messages_name_no_host_or_secret,
             concurrent_publishes_do_not_mix,
             what_was_published_survives_a_restart,
+            a_keyed_event_is_queued_once_or_refused,
         ] }
     };
 }

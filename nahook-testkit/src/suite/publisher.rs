@@ -9,7 +9,7 @@ use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
 
 use crate::declare::{
-    Workspace, deliveries, endpoint_id, event, metadata, nth_endpoint_id, payload,
+    Workspace, deliveries, endpoint_id, event, metadata, nth_endpoint_id, payload, single_send,
 };
 use crate::{HeldDelivery, ManualClock, PublisherHarness};
 
@@ -371,6 +371,32 @@ async fn expect_held<H: PublisherHarness>(harness: &H, expected: Vec<HeldDeliver
         "the queue holds what was not published: {:?}",
         found.keys()
     );
+}
+
+/// Of two events with one idempotency key one is queued and the other stands for it, or neither is queued: a publisher that keeps
+/// no keys refuses both.
+pub async fn a_keyed_event_is_queued_once_or_refused<H: PublisherHarness>() {
+    let harness = started::<H>(1).await;
+    let now = ManualClock::default().now();
+    let send = |number| single_send("ws_shop", nth_endpoint_id(0), Some("k"), number, now);
+    let (mut first, mut again) = (send(1), send(2));
+    first.publish(&harness.publisher()).await;
+    again.publish(&harness.publisher()).await;
+    let held = harness.held().await;
+    match (first.outcome(), again.outcome()) {
+        (Outcome::Published, Outcome::Replayed(original)) => {
+            assert_eq!(original, first.id(), "the key stands for the first");
+            assert_eq!(held, [first.held()], "it is queued once");
+        }
+        (Outcome::Failed(one), Outcome::Failed(other)) => {
+            assert!(
+                !one.may_be_queued() && !other.may_be_queued(),
+                "it is definite"
+            );
+            assert_eq!(held, [], "what was refused is not queued");
+        }
+        other => panic!("one key came to {other:?}"),
+    }
 }
 
 /// Expects that no slot claims what the queue contradicts.

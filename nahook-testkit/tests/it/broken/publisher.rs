@@ -186,6 +186,11 @@ bug!(DropsTheMetadata, |queue, _shared, event, deliveries| {
     event.metadata = Metadata::default();
     queue.publish(&event, deliveries).await;
 });
+bug!(IgnoresKeys, |queue, _shared, event, deliveries| {
+    let mut event = event.clone();
+    event.idempotency_key = None;
+    queue.publish(&event, deliveries).await;
+});
 bug!(MixesEvents, |queue, shared, event, deliveries| {
     *shared.lock().unwrap() = Some(event.clone());
     tokio::task::yield_now().await;
@@ -204,6 +209,7 @@ bug!(NothingWrong, |queue, _shared, event, deliveries| {
 });
 
 catches! { publisher:
+    ignores_keys in Broken<IgnoresKeys> => a_keyed_event_is_queued_once_or_refused;
     acknowledges_what_it_dropped in Broken<AcknowledgesWhatItDropped> =>
         published_means_queued, a_definite_failure_is_not_queued, concurrent_publishes_do_not_mix;
     fails_what_it_queued in Broken<FailsWhatItQueued> =>
