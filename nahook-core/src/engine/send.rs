@@ -1,5 +1,7 @@
 //! Sending to single endpoints: look up, then fan out to one.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
@@ -127,15 +129,14 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
 /// Groups the sends that have one key for one endpoint: they go one after the other, so that the first counts.
 fn by_key(sends: Vec<NewSend>) -> Vec<Vec<(usize, NewSend)>> {
     let mut groups: Vec<Vec<(usize, NewSend)>> = Vec::with_capacity(sends.len());
+    let mut of_key = HashMap::new();
     for (place, send) in sends.into_iter().enumerate() {
-        let is_keyed = send.idempotency_key.is_some();
-        let group = groups.iter_mut().find(|group| {
-            let first = &group[0].1;
-            is_keyed
-                && first.idempotency_key == send.idempotency_key
-                && first.endpoint == send.endpoint
-        });
-        match group {
+        let new = groups.len();
+        let group = match &send.idempotency_key {
+            Some(key) => *of_key.entry((send.endpoint, key.clone())).or_insert(new),
+            None => new,
+        };
+        match groups.get_mut(group) {
             Some(group) => group.push((place, send)),
             None => groups.push(vec![(place, send)]),
         }

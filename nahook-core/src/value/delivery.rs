@@ -188,4 +188,10 @@ mod tests {
         delivery.mark_published();
         assert!(delivery.may_be_queued());
     }
+
+    /// A wide fan-out holds thousands of slots.
+    #[test]
+    fn a_slot_has_80_bytes() {
+        assert_eq!(size_of::<Delivery>(), 80);
+    }
 }
