@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nahook_control::EndpointDirectory as _;
 use nahook_core::id::{DeliveryId, EndpointId, MessageId};
 use nahook_core::{Clock, EventTypeName, Payload, RandomIds, Timestamp};
 use nahook_delivery::RetrySchedule;
@@ -126,18 +127,32 @@ impl TestHooks {
                 self.captured().extend_from_slice(&attempted);
                 return Ok(attempted);
             }
-            let settlements: Vec<_> = leased.iter().map(|it| self.settlement(it)).collect();
-            queue.settle(&settlements).await?;
+            let ids: Vec<_> = leased.iter().map(|leased| leased.endpoint).collect();
+            let endpoints = self.hooks.shared.backend.endpoints.targets(&ids).await?;
             let status = self.status.load(Ordering::SeqCst);
-            attempted.extend(leased.into_iter().map(|leased| CapturedWebhook {
-                message: leased.message,
-                delivery: leased.lease.delivery,
-                endpoint: leased.endpoint,
-                event_type: leased.event_type,
-                payload: leased.payload,
-                attempt: leased.attempts + 1,
-                status,
-            }));
+            let mut settlements = Vec::with_capacity(leased.len());
+            for (leased, endpoint) in leased.into_iter().zip(endpoints) {
+                if endpoint.is_none_or(|endpoint| !endpoint.is_active) {
+                    // Gone or disabled: a worker gives it up without an attempt.
+                    settlements.push(Settlement {
+                        lease: leased.lease,
+                        attempt: None,
+                        next: Next::Failed,
+                    });
+                    continue;
+                }
+                settlements.push(self.settlement(&leased, status));
+                attempted.push(CapturedWebhook {
+                    message: leased.message,
+                    delivery: leased.lease.delivery,
+                    endpoint: leased.endpoint,
+                    event_type: leased.event_type,
+                    payload: leased.payload,
+                    attempt: leased.attempts + 1,
+                    status,
+                });
+            }
+            queue.settle(&settlements).await?;
         }
     }
 
@@ -180,8 +195,8 @@ impl TestHooks {
         }
     }
 
-    fn settlement(&self, leased: &LeasedDelivery) -> Settlement {
-        let (now, status) = (self.clock.now(), self.status.load(Ordering::SeqCst));
+    fn settlement(&self, leased: &LeasedDelivery, status: u16) -> Settlement {
+        let now = self.clock.now();
         let is_taken = (200..300).contains(&status);
         let schedule = RetrySchedule {
             jitter_percent: 0,

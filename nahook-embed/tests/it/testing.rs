@@ -47,6 +47,20 @@ fn a_retry_comes_when_the_clock_is_moved() {
 }
 
 #[test]
+fn nothing_is_captured_for_an_endpoint_that_was_disabled_meanwhile() {
+    run(async {
+        let hooks = Hooks::test().await.unwrap();
+        let endpoint = hooks.endpoint(URL).on("order.paid").create().await.unwrap();
+        let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
+        hooks.disable_endpoint(endpoint.id).await.unwrap();
+        assert_eq!(hooks.deliver().await.unwrap(), []);
+        let id = receipt.deliveries()[0].id();
+        let status = hooks.delivery(id).await.unwrap().status;
+        assert_eq!(status, DeliveryStatus::Failed);
+    });
+}
+
+#[test]
 fn what_always_fails_is_given_up_after_ten_attempts() {
     run(async {
         let hooks = Hooks::test().await.unwrap();
