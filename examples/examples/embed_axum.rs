@@ -17,7 +17,7 @@ use nahook_embed::Hooks;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// What the receiver verifies with. A real app lets it be drawn, and shows it to the customer.
+/// Secret that the receiver verifies with. A real app lets it be drawn, and shows it to the customer.
 const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
 
 #[tokio::main]

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use nahook_control::{Catalog, CatalogError};
 use nahook_core::id::EndpointId;
 use nahook_core::{
     EndpointState, EventTypeName, Scope, StoreError, Subscribers, SubscriptionStore,
 };
+
+use crate::{Catalog, CatalogError};
 
 /// A subscription store in which every event type exists: an unknown one is created, with no subscribers yet.
 ///

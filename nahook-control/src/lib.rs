@@ -4,6 +4,7 @@
 mod audit;
 mod catalog;
 mod changes;
+mod creating;
 mod endpoint;
 mod endpoint_url;
 mod key_hash;
@@ -19,6 +20,7 @@ mod store;
 pub use self::audit::{Actor, ActorKind, AuditEntry};
 pub use self::catalog::{ApplyMode, Catalog, CatalogError};
 pub use self::changes::{Change, ManifestError, Record, Snapshot, Verb};
+pub use self::creating::CreatingSubscriptions;
 pub use self::endpoint::{
     BasicAuth, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport, HealthState,
     endpoint_states,

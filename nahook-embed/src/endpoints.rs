@@ -67,9 +67,10 @@ impl EndpointBuilder<'_> {
             event_types: Some(names.clone()),
             ..EndpointSpec::default()
         };
+        let name = self.hooks.shared.workspace_name(&workspace).await?;
         let spec = WorkspaceSpec {
             id: Some(workspace),
-            name: self.hooks.name().await?,
+            name: name.ok_or(ManagementError::NotFound("workspace"))?,
             event_types: names.into_iter().map(EventTypeSpec::named).collect(),
             endpoints: vec![endpoint],
             ..WorkspaceSpec::default()
@@ -228,13 +229,5 @@ impl Hooks {
         let name = EventTypeName::new(name)?;
         let catalog = &self.shared.backend.catalog;
         Ok(catalog.ensure_event_type(&name, &self.workspace).await?)
-    }
-
-    /// The workspace's name.
-    async fn name(&self) -> Result<String, HooksError> {
-        let workspaces = self.shared.backend.catalog.workspaces().await?;
-        let mut found = workspaces.into_iter();
-        let found = found.find(|row| row.id == self.workspace);
-        Ok(found.map_or_else(String::new, |row| row.name))
     }
 }

@@ -1,13 +1,9 @@
 //! Triggering and sending.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
-use nahook_control::{Catalog as _, CatalogError};
 use nahook_core::id::EndpointId;
 use nahook_core::{
-    EventTypeName, IdempotencyKey, NewEvent, NewSend, Payload, Receipt, Sent, StoreError,
-    TriggerError,
+    EventTypeName, IdempotencyKey, NewEvent, NewSend, Payload, Receipt, Sent, TriggerError,
 };
 use serde::Serialize;
 
@@ -44,55 +40,13 @@ impl Hooks {
 
     /// [`trigger`](Self::trigger) of an event that may have metadata.
     pub async fn trigger_event(&self, event: NewEvent) -> Result<Receipt, HooksError> {
-        let fan_out = &self.shared.fan_out;
-        if !self.shared.creates_event_types {
-            return Ok(fan_out.trigger(event, self.scope()).await?);
-        }
-        match fan_out.trigger(event.clone(), self.scope()).await {
-            Err(TriggerError::UnknownEventType) => {
-                self.make_event_type(&event.event_type).await?;
-                Ok(fan_out.trigger(event, self.scope()).await?)
-            }
-            answer => Ok(answer?),
-        }
-    }
-
-    async fn make_event_type(&self, name: &EventTypeName) -> Result<(), CatalogError> {
-        let catalog = &self.shared.backend.catalog;
-        catalog.ensure_event_type(name, &self.workspace).await?;
-        Ok(())
+        Ok(self.shared.fan_out.trigger(event, self.scope()).await?)
     }
 
     /// Triggers several events, each of which has an answer of its own.
     pub async fn trigger_batch(&self, events: Vec<NewEvent>) -> Vec<Result<Receipt, TriggerError>> {
         let fan_out = &self.shared.fan_out;
-        if !self.shared.creates_event_types {
-            return fan_out.trigger_batch(events, self.scope()).await;
-        }
-        let mut answers = fan_out.trigger_batch(events.clone(), self.scope()).await;
-        let (mut made, mut again, mut places) = (HashSet::new(), Vec::new(), Vec::new());
-        for (place, event) in events.into_iter().enumerate() {
-            if !matches!(answers[place], Err(TriggerError::UnknownEventType)) {
-                continue;
-            }
-            if !made.contains(&event.event_type) {
-                if let Err(error) = self.make_event_type(&event.event_type).await {
-                    answers[place] = Err(TriggerError::StoreUnavailable(match error {
-                        CatalogError::Store(error) => error,
-                        other => StoreError::internal(other),
-                    }));
-                    continue;
-                }
-                made.insert(event.event_type.clone());
-            }
-            places.push(place);
-            again.push(event);
-        }
-        let retried = fan_out.trigger_batch(again, self.scope()).await;
-        for (place, answer) in places.into_iter().zip(retried) {
-            answers[place] = answer;
-        }
-        answers
+        fan_out.trigger_batch(events, self.scope()).await
     }
 
     /// Queues the deliveries of the payload within the app's own transaction: once it commits, and not if it does not.
@@ -100,7 +54,7 @@ impl Hooks {
     /// it stays when the transaction is rolled back.
     ///
     /// # Errors
-    /// What fails leaves the transaction as it was before.
+    /// An error leaves the transaction as it was before.
     ///
     /// # Cancellation
     /// Dropping the future leaves the transaction in an unknown state: roll it back.
@@ -117,7 +71,7 @@ impl Hooks {
         let answer = store.trigger_in(transaction, &event, self.scope()).await;
         if self.shared.creates_event_types && matches!(answer, Err(TriggerError::UnknownEventType))
         {
-            self.make_event_type(&event.event_type).await?;
+            self.ensure_event_type(event_type).await?;
             return Ok(store.trigger_in(transaction, &event, self.scope()).await?);
         }
         Ok(answer?)

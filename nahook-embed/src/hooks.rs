@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nahook_control::{
     Actor, ActorKind, ApplyMode, Catalog as _, Management, ManagementStore, Manifest, SecretText,
-    WorkspaceSpec,
+    Select, WorkspaceSpec,
 };
 use nahook_core::id::{IdError, WorkspaceId};
 use nahook_core::{
@@ -25,7 +25,7 @@ const WORKSPACE: &str = "default";
 
 /// Upper bound on connections to receivers: half of the files that the process may open, so that the other half is left for
 /// the app.
-pub(crate) fn connections_max() -> usize {
+pub fn connections_max() -> usize {
     let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(1_024);
     usize::try_from(files / 2)
         .unwrap_or(usize::MAX)
@@ -44,6 +44,11 @@ pub(crate) struct Shared {
     pub(crate) fan_out: FanOut<Arc<dyn DynSubscriptionStore>, Arc<dyn DynDeliveryPublisher>>,
     pub(crate) management: Management<Arc<dyn ManagementStore>>,
     pub(crate) settings: BackendSettings,
+    /// For what does not look event types up by `fan_out`.
+    #[cfg_attr(
+        not(any(feature = "http", feature = "postgres")),
+        expect(dead_code, reason = "only transactions and routes do")
+    )]
     pub(crate) creates_event_types: bool,
     /// Absent in a test, which captures deliveries.
     transport: Option<Arc<HttpTransport>>,
@@ -90,9 +95,7 @@ impl Hooks {
             return Err(OpenError::Workspace(IdError::Length));
         }
         let id = WorkspaceId::new(&format!("ws_{name}")).map_err(OpenError::Workspace)?;
-        let catalog = &self.shared.backend.catalog;
-        let workspaces = catalog.workspaces().await?;
-        if !workspaces.iter().any(|row| row.id == id) {
+        if self.shared.workspace_name(&id).await?.is_none() {
             let workspace = WorkspaceSpec {
                 id: Some(id),
                 name: name.to_owned(),
@@ -101,6 +104,7 @@ impl Hooks {
             let manifest = Manifest {
                 workspaces: vec![workspace],
             };
+            let catalog = &self.shared.backend.catalog;
             catalog.apply(&manifest, ApplyMode::Commit).await?;
         }
         Ok(Self {
@@ -230,7 +234,7 @@ impl HooksBuilder {
         let tls = tls
             .map_err(|error| OpenError::Transport(error.into()))?
             .map_err(|error| OpenError::Transport(error.into()))?;
-        let subscriptions = Arc::clone(&backend.subscriptions);
+        let subscriptions = backend.subscription_store(self.creates_event_types);
         // For as long as there are handles: one that never runs accepts deliveries, too.
         let (stop_recording, stopped) = watch::channel(false);
         let (recorded, supervisor) = (backend.clone(), self.settings.supervisor.clone());
@@ -271,6 +275,16 @@ impl HooksBuilder {
 }
 
 impl Shared {
+    /// The workspace's name, if it exists. No other workspace is read.
+    pub(crate) async fn workspace_name(
+        &self,
+        id: &WorkspaceId,
+    ) -> Result<Option<String>, StoreError> {
+        let store = &self.backend.management;
+        let found = store.read(id, &[Select::Workspace]).await?;
+        Ok(found.workspaces.into_iter().next().map(|row| row.name))
+    }
+
     /// The handle to the workspace of an app that has only one.
     async fn hooks(self) -> Result<Hooks, OpenError> {
         let unnamed = Hooks {

@@ -4,21 +4,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use nahook_core::admission::LimiterDown;
-use nahook_core::{Admission, DynSubscriptionStore, FanOut};
-use nahook_http::{
-    CreatingSubscriptions, Ingestion, ManagementApi, ManagementPorts, ManagementSettings,
-};
+use nahook_core::{Admission, FanOut};
+use nahook_http::{Ingestion, ManagementApi, ManagementPorts, ManagementSettings};
 
 use crate::{Backend, Hooks};
 
 impl Backend {
     /// The Ingestion API over this back end. With `creates_event_types` a trigger makes an event type that does not exist.
     pub fn ingestion(&self, creates_event_types: bool, limiter_down: LimiterDown) -> Ingestion {
-        let mut subscriptions: Arc<dyn DynSubscriptionStore> = Arc::clone(&self.subscriptions);
-        if creates_event_types {
-            let catalog = Arc::clone(&self.catalog);
-            subscriptions = Arc::new(CreatingSubscriptions::new(subscriptions, catalog));
-        }
+        let subscriptions = self.subscription_store(creates_event_types);
         let fan_out = FanOut::new(subscriptions, Arc::clone(&self.publisher));
         let engine = Admission::new(fan_out, Arc::clone(&self.limiter));
         let engine = engine.with_limiter_down(limiter_down);

@@ -22,7 +22,7 @@ mod testing;
 pub use self::back_end::{Backend, BackendSettings, LatestCall, LatestCalls, QueueUrl, StoreUrl};
 pub use self::endpoints::EndpointBuilder;
 pub use self::error::{HooksError, OpenError};
-pub use self::hooks::{Hooks, HooksBuilder};
+pub use self::hooks::{Hooks, HooksBuilder, connections_max};
 pub use self::testing::{CapturedWebhook, TestHooks};
 /// The crates that the types of the handle's answers come from.
 pub use {nahook_control as control, nahook_core as core, nahook_queue as queue};

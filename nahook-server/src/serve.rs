@@ -11,7 +11,7 @@ use nahook_control::{Catalog as _, EndpointDirectory as _, SecretText};
 use nahook_core::Causes;
 use nahook_core::id::EndpointId;
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, tls};
-use nahook_embed::{Backend, BackendSettings};
+use nahook_embed::{Backend, BackendSettings, connections_max};
 use nahook_http::{ManagementSettings, Operations, ServeSettings};
 use nahook_receive::Verifier;
 use nahook_supervision::{Exit, Loop, Supervisor};
@@ -199,15 +199,6 @@ fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<boo
             }
         }
     });
-}
-
-/// Returns the upper bound on open connections to receivers: half of the files that the process may open, so that the
-/// other half is left for requests and the store.
-fn connections_max() -> usize {
-    let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(1_024);
-    usize::try_from(files / 2)
-        .unwrap_or(usize::MAX)
-        .clamp(8, 4_096)
 }
 
 /// The routes of the settings' role.

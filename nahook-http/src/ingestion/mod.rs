@@ -3,7 +3,6 @@
 mod authenticate;
 mod body;
 mod call;
-mod creating;
 mod items;
 mod report;
 mod send;
@@ -19,7 +18,6 @@ use nahook_core::{Admission, DynDeliveryPublisher, DynRateLimiter, DynSubscripti
 
 pub(crate) use self::authenticate::bearer;
 pub(crate) use self::body::{ReadError, Unread};
-pub use self::creating::CreatingSubscriptions;
 pub(crate) use self::send::refused;
 use self::send::{ENDPOINT, send, send_batch};
 use self::trigger::{EVENT_TYPE, trigger, trigger_batch};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use nahook_control::CreatingSubscriptions;
 use nahook_core::{FailureKind, Outcome};
-use nahook_http::CreatingSubscriptions;
 use serde_json::json;
 
 use crate::ingestion::support::{Bench, Fault, KEY, ORDER_PAID, Scripted, ask, post};
