@@ -33,8 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hooks = hooks.open().await?;
     if hooks.endpoints().await?.is_empty() {
         for name in ["billing", "mail"] {
-            let endpoint = hooks.endpoint(&format!("{receiver}/{name}"));
-            endpoint.on("order.placed").secret(SECRET).create().await?;
+            let endpoint = hooks.create_endpoint(&format!("{receiver}/{name}"));
+            endpoint.on("order.placed").secret(SECRET).await?;
         }
         println!("key {}", hooks.create_api_key("app").await?.expose());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::pin::Pin;
 
 use nahook_control::{
     ApplyMode, Catalog as _, EndpointPatch, EndpointRecord, EndpointSpec, EventTypeSpec,
@@ -13,8 +14,9 @@ use nahook_core::{EventTypeName, IdSource as _, RandomIds};
 
 use crate::{Hooks, HooksError};
 
-/// An endpoint to be made, by [`Hooks::endpoint`].
-#[must_use = "nothing is made before `create`"]
+/// An endpoint to be made, by [`Hooks::create_endpoint`]: awaiting it makes the endpoint with its subscriptions, or nothing.
+/// The answer has the secret that its receiver verifies with.
+#[must_use = "nothing is made before it is awaited"]
 pub struct EndpointBuilder<'a> {
     hooks: &'a Hooks,
     url: String,
@@ -51,8 +53,7 @@ impl EndpointBuilder<'_> {
         self
     }
 
-    /// Makes the endpoint with its subscriptions, or nothing. The answer has the secret that its receiver verifies with.
-    pub async fn create(self) -> Result<EndpointRecord, HooksError> {
+    async fn create(self) -> Result<EndpointRecord, HooksError> {
         let names = self.event_types.iter().map(|name| EventTypeName::new(name));
         let mut names: Vec<_> = names.collect::<Result<_, _>>()?;
         let mut seen = HashSet::new();
@@ -92,9 +93,18 @@ impl EndpointBuilder<'_> {
     }
 }
 
+impl<'a> IntoFuture for EndpointBuilder<'a> {
+    type Output = Result<EndpointRecord, HooksError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.create())
+    }
+}
+
 impl Hooks {
-    /// An endpoint that takes webhooks at this URL, to be [created](EndpointBuilder::create).
-    pub fn endpoint(&self, url: &str) -> EndpointBuilder<'_> {
+    /// Makes an endpoint that takes webhooks at this URL, once it is awaited.
+    pub fn create_endpoint(&self, url: &str) -> EndpointBuilder<'_> {
         EndpointBuilder {
             hooks: self,
             url: url.to_owned(),
@@ -110,7 +120,7 @@ impl Hooks {
     }
 
     /// The endpoint, with its secret.
-    pub async fn get_endpoint(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
+    pub async fn endpoint(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
         Ok(self.shared.management.endpoint(&self.workspace, id).await?)
     }
 

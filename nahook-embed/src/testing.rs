@@ -33,7 +33,7 @@ const BATCH: usize = 1_000;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let hooks = Hooks::test().await?;
-/// hooks.endpoint("https://customer.example/hooks").on("order.paid").create().await?;
+/// hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
 /// // What the app under test does with `hooks`, of which it takes a clone:
 /// hooks.trigger("order.paid", &json!({"order": "ord_123"})).await?;
 /// hooks.assert_delivered("order.paid", &json!({"order": "ord_123"})).await;

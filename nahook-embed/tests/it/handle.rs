@@ -34,11 +34,7 @@ fn what_is_triggered_arrives_signed_by_the_secret_of_its_endpoint() {
     run(async {
         let mut receiver = Receiver::start().await;
         let hooks = open("memory://").await;
-        let endpoint = hooks
-            .endpoint(&receiver.url)
-            .on("order.paid")
-            .create()
-            .await;
+        let endpoint = hooks.create_endpoint(&receiver.url).on("order.paid").await;
         let endpoint = endpoint.unwrap();
         let (_stop, _running) = delivering(&hooks);
         let order = json!({"order": "ord_123"});
@@ -60,8 +56,8 @@ fn what_was_queued_is_delivered_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let store = format!("sqlite://{}", directory.path().join("hooks.db").display());
         let hooks = open(&store).await;
-        let endpoint = hooks.endpoint(&receiver.url).on("order.paid");
-        endpoint.create().await.unwrap();
+        let endpoint = hooks.create_endpoint(&receiver.url).on("order.paid");
+        endpoint.await.unwrap();
         hooks
             .trigger_raw("order.paid", r#"{ "n": 1 }"#)
             .await
@@ -105,14 +101,14 @@ fn workspaces_are_apart() {
         );
         let (acme, umbrella) = (acme.unwrap(), umbrella.unwrap());
         let url = "https://customer.example/hooks";
-        let endpoint = acme.endpoint(url).on("order.paid").create().await.unwrap();
+        let endpoint = acme.create_endpoint(url).on("order.paid").await.unwrap();
         umbrella.ensure_event_type("order.paid").await.unwrap();
         let of = async |hooks: &Hooks| {
             let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
             receipt.delivery_ids().count()
         };
         assert_eq!((of(&acme).await, of(&umbrella).await), (1, 0));
-        umbrella.get_endpoint(endpoint.id).await.unwrap_err();
+        umbrella.endpoint(endpoint.id).await.unwrap_err();
         umbrella.send(endpoint.id, &json!({})).await.unwrap_err();
         // The same name is the same workspace.
         let again = hooks.workspace("acme").await.unwrap();
@@ -127,7 +123,7 @@ fn a_key_is_sent_once() {
     run(async {
         let hooks = open("memory://").await;
         let url = "https://customer.example/hooks";
-        let endpoint = hooks.endpoint(url).create().await.unwrap().id;
+        let endpoint = hooks.create_endpoint(url).await.unwrap().id;
         let first = hooks.send_once(endpoint, "order-7", &json!({"n": 1})).await;
         let again = hooks.send_once(endpoint, "order-7", &json!({"n": 2})).await;
         let (first, again) = (first.unwrap(), again.unwrap());
@@ -149,18 +145,14 @@ fn what_was_given_up_is_found_and_retried() {
         // Gone: the endpoint is disabled and its delivery has failed.
         receiver.answers(410);
         let hooks = open("memory://").await;
-        let endpoint = hooks
-            .endpoint(&receiver.url)
-            .on("order.paid")
-            .create()
-            .await;
+        let endpoint = hooks.create_endpoint(&receiver.url).on("order.paid").await;
         let endpoint = endpoint.unwrap().id;
         let (_stop, _running) = delivering(&hooks);
         let receipt = hooks.trigger("order.paid", &json!({"n": 1})).await.unwrap();
         let delivery = receipt.deliveries()[0].id();
         receiver.next().await;
         while hooks.delivery(delivery).await.unwrap().status == DeliveryStatus::Delivering
-            || hooks.get_endpoint(endpoint).await.unwrap().is_active
+            || hooks.endpoint(endpoint).await.unwrap().is_active
         {
             tokio::task::yield_now().await;
         }
@@ -188,8 +180,8 @@ fn an_endpoint_is_changed_and_removed() {
     run(async {
         let hooks = open("memory://").await;
         let url = "https://customer.example/hooks";
-        let endpoint = hooks.endpoint(url).on("order.paid").on("order.sent");
-        let endpoint = endpoint.description("billing").create().await.unwrap();
+        let endpoint = hooks.create_endpoint(url).on("order.paid").on("order.sent");
+        let endpoint = endpoint.description("billing").await.unwrap();
         let id = endpoint.id;
         assert_eq!(hooks.subscriptions(id).await.unwrap().len(), 2);
         hooks.unsubscribe(id, "order.sent").await.unwrap();
@@ -208,7 +200,7 @@ fn an_endpoint_is_changed_and_removed() {
         assert_eq!(receipt.deliveries()[0].outcome(), Outcome::Published);
         hooks.delete_endpoint(id).await.unwrap();
         assert_eq!(hooks.endpoints().await.unwrap().len(), 0);
-        hooks.get_endpoint(id).await.unwrap_err();
+        hooks.endpoint(id).await.unwrap_err();
     });
 }
 
@@ -234,7 +226,7 @@ fn debug_output_shows_no_password_and_no_secret() {
         let shown = format!("{builder:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
         let hooks = open("memory://").await;
-        let endpoint = hooks.endpoint("https://customer.example/hunter2");
+        let endpoint = hooks.create_endpoint("https://customer.example/hunter2");
         let shown = format!("{:?}", endpoint.secret("whsec_hunter2"));
         assert!(!shown.contains("hunter2"), "{shown}");
     });
@@ -265,7 +257,7 @@ fn a_batch_makes_event_types_as_a_trigger_does() {
             let hooks = Hooks::builder(store).create_event_types();
             let hooks = hooks.open().await.unwrap();
             let url = "https://customer.example/hooks";
-            hooks.endpoint(url).on("order.sent").create().await.unwrap();
+            hooks.create_endpoint(url).on("order.sent").await.unwrap();
             let names = ["order.paid", "order.sent", "order.paid"];
             let events = names.map(|name| {
                 let payload = nahook_embed::core::Payload::new("{}").unwrap();
@@ -321,8 +313,8 @@ fn a_name_that_is_too_short_or_too_long_is_an_error_about_the_name() {
 fn an_event_type_named_twice_is_subscribed_to_once() {
     run(async {
         let hooks = open("memory://").await;
-        let endpoint = hooks.endpoint("https://customer.example/hooks");
-        let endpoint = endpoint.on("order.paid").on("order.paid").create().await;
+        let endpoint = hooks.create_endpoint("https://customer.example/hooks");
+        let endpoint = endpoint.on("order.paid").on("order.paid").await;
         let endpoint = endpoint.unwrap().id;
         assert_eq!(hooks.subscriptions(endpoint).await.unwrap().len(), 1);
     });
@@ -368,8 +360,8 @@ fn a_dropped_run_delivers_no_more() {
     run(async {
         let mut receiver = Receiver::start().await;
         let hooks = open("memory://").await;
-        let endpoint = hooks.endpoint(&receiver.url).on("order.paid");
-        endpoint.create().await.unwrap();
+        let endpoint = hooks.create_endpoint(&receiver.url).on("order.paid");
+        endpoint.await.unwrap();
         let (_stop, running) = delivering(&hooks);
         hooks.trigger("order.paid", &json!({"n": 1})).await.unwrap();
         receiver.next().await;

@@ -14,7 +14,7 @@ fn what_was_triggered_is_in_the_log_without_a_run() {
         let open = async || Hooks::builder(&store).queue(&server.url()).open().await;
         let hooks = open().await.unwrap();
         let url = "https://customer.example/hooks";
-        let endpoint = hooks.endpoint(url).on("order.paid").create().await;
+        let endpoint = hooks.create_endpoint(url).on("order.paid").await;
         let endpoint = endpoint.unwrap().id;
         let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
         let id = receipt.delivery_ids().next().unwrap();

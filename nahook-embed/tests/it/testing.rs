@@ -13,7 +13,7 @@ const URL: &str = "https://customer.example/hooks";
 fn deliveries_are_captured_and_nothing_is_sent() {
     run(async {
         let hooks = Hooks::test().await.unwrap();
-        let endpoint = hooks.endpoint(URL).on("order.paid").create().await.unwrap();
+        let endpoint = hooks.create_endpoint(URL).on("order.paid").await.unwrap();
         let receipt = hooks.trigger("order.paid", &json!({"n": 1})).await.unwrap();
         let attempted = hooks.deliver().await.unwrap();
         assert_eq!(attempted.len(), 1);
@@ -32,7 +32,7 @@ fn deliveries_are_captured_and_nothing_is_sent() {
 fn a_retry_comes_when_the_clock_is_moved() {
     run(async {
         let hooks = Hooks::test().await.unwrap();
-        hooks.endpoint(URL).on("order.paid").create().await.unwrap();
+        hooks.create_endpoint(URL).on("order.paid").await.unwrap();
         hooks.answer_with(503);
         hooks.trigger("order.paid", &json!({"n": 1})).await.unwrap();
         assert_eq!(hooks.deliver().await.unwrap()[0].status, 503);
@@ -50,7 +50,7 @@ fn a_retry_comes_when_the_clock_is_moved() {
 fn nothing_is_captured_for_an_endpoint_that_was_disabled_meanwhile() {
     run(async {
         let hooks = Hooks::test().await.unwrap();
-        let endpoint = hooks.endpoint(URL).on("order.paid").create().await.unwrap();
+        let endpoint = hooks.create_endpoint(URL).on("order.paid").await.unwrap();
         let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
         hooks.disable_endpoint(endpoint.id).await.unwrap();
         assert_eq!(hooks.deliver().await.unwrap(), []);
@@ -64,7 +64,7 @@ fn nothing_is_captured_for_an_endpoint_that_was_disabled_meanwhile() {
 fn what_always_fails_is_given_up_after_ten_attempts() {
     run(async {
         let hooks = Hooks::test().await.unwrap();
-        hooks.endpoint(URL).on("order.paid").create().await.unwrap();
+        hooks.create_endpoint(URL).on("order.paid").await.unwrap();
         hooks.answer_with(500);
         let receipt = hooks.trigger("order.paid", &json!({})).await.unwrap();
         for _ in 0..20 {
@@ -83,7 +83,7 @@ fn what_always_fails_is_given_up_after_ten_attempts() {
 fn another_payload_is_not_what_was_asserted() {
     run(async {
         let hooks = Hooks::test().await.unwrap();
-        hooks.endpoint(URL).on("order.paid").create().await.unwrap();
+        hooks.create_endpoint(URL).on("order.paid").await.unwrap();
         hooks.trigger("order.paid", &json!({"n": 1})).await.unwrap();
         hooks.assert_delivered("order.paid", &json!({"n": 2})).await;
     });

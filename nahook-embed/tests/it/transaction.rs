@@ -17,8 +17,8 @@ fn an_order_and_its_webhooks_are_committed_or_neither() {
         tokio::spawn(connection);
         let hooks = Hooks::builder(&url).allow_endpoint_range("127.0.0.0/8".parse().unwrap());
         let hooks = hooks.open().await.unwrap();
-        let endpoint = hooks.endpoint(&receiver.url).on("order.paid");
-        endpoint.create().await.unwrap();
+        let endpoint = hooks.create_endpoint(&receiver.url).on("order.paid");
+        endpoint.await.unwrap();
         for (n, is_committed) in [(1, false), (2, true)] {
             let mut tx = client.transaction().await.unwrap();
             let order = json!({ "n": n });
