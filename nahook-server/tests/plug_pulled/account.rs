@@ -27,8 +27,8 @@ impl Outage {
 /// Numbers of a run.
 #[derive(Default)]
 pub(crate) struct Counts {
-    pub(crate) accepted: u64,
-    pub(crate) refused: u64,
+    accepted: u64,
+    refused: u64,
     unanswered: u64,
     unanswered_but_delivered: u64,
     pub(crate) definitely_failed: u64,

@@ -6,7 +6,7 @@ use nahook_testserver::PostgresServer;
 use tokio::task::block_in_place;
 
 use super::account::{Counts, Outage};
-use super::load::{Load, manifest};
+use super::load::{Fate, Load, manifest};
 use super::rounds;
 use super::support::receiver::Receiver;
 use super::support::server::Server;
@@ -31,6 +31,7 @@ async fn what_was_answered_outlives_the_database() {
     let mut outages = Vec::new();
     for _ in 0..rounds {
         tokio::time::sleep(random.millis(300..1_500)).await;
+        load.until(1, Fate::is_whole).await;
         let from = Instant::now();
         block_in_place(|| {
             database.kill();
@@ -41,8 +42,6 @@ async fn what_was_answered_outlives_the_database() {
             to: Instant::now(),
         });
     }
-    // The last recovery is seen, too.
-    tokio::time::sleep(Duration::from_secs(2)).await;
     let told = load.end().await;
     for server in &mut servers {
         assert!(server.process.is_running(), "a server has given up");
@@ -54,7 +53,7 @@ async fn what_was_answered_outlives_the_database() {
         outages.iter().any(explains)
     });
     println!("plug of the database pulled: {rounds} rounds, {counts}");
-    check(&database, &url, &counts, rounds);
+    check(&database, &url, &counts);
 }
 
 /// Waits until nothing waits: everything that the queue holds has been attempted, whoever knows of it.
@@ -75,11 +74,9 @@ pub(crate) async fn settled(database: &PostgresServer, url: &str) {
 }
 
 /// Checks the counts, and that the database holds what has arrived and nothing else.
-pub(crate) fn check(database: &PostgresServer, url: &str, counts: &Counts, rounds: u64) {
+pub(crate) fn check(database: &PostgresServer, url: &str, counts: &Counts) {
     assert_eq!(counts.lost, 0);
     let rows = "SELECT count(*), count(*) FILTER (WHERE status = 2) FROM nahook.delivery";
     let rows = block_in_place(|| database.query(url, rows));
     assert_eq!(rows, format!("{0}|{0}", counts.distinct));
-    let enough_happened = counts.accepted > rounds && counts.refused > 0;
-    assert!(enough_happened, "too little to tell: {counts}");
 }

@@ -16,7 +16,9 @@ use super::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 use super::support::receiver::Receiver;
 
 pub(crate) const ENDPOINTS: usize = 20;
-const CLIENTS: u64 = 6;
+pub(crate) const CLIENTS: usize = 6;
+/// Upper bound on the wait for something that clients are to be told, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
 const DISABLED_KEY: &str =
     "nhk_us_00000000000000000000000000000000000000000000000000000000disabled";
 
@@ -34,6 +36,18 @@ pub(crate) enum Fate {
     Unknown,
 }
 
+impl Fate {
+    /// Returns true if the answer says of an endpoint that its delivery is not queued, or not known to be.
+    pub(crate) fn has_failures(&self) -> bool {
+        matches!(self, Self::Accepted { failures, .. } if !failures.is_empty())
+    }
+
+    /// Returns true if the answer says of every endpoint that its delivery is queued.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Accepted { failures, .. } if failures.is_empty())
+    }
+}
+
 /// Everything that clients were told, by the marker in the payload.
 pub(crate) type Told = HashMap<u64, Fate>;
 
@@ -42,8 +56,6 @@ pub(crate) struct Load {
     addresses: watch::Sender<Vec<SocketAddr>>,
     stop: watch::Sender<bool>,
     told: Arc<Mutex<Told>>,
-    /// In microseconds.
-    slowest: Arc<AtomicU64>,
     clients: JoinSet<()>,
 }
 
@@ -53,26 +65,16 @@ impl Load {
         let (addresses, _) = watch::channel(addresses);
         let (stop, _) = watch::channel(false);
         let (markers, told) = (Arc::new(AtomicU64::new(1)), Arc::default());
-        let slowest = Arc::new(AtomicU64::new(0));
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
             let (addresses, stop) = (addresses.subscribe(), stop.subscribe());
             let (markers, told) = (Arc::clone(&markers), Arc::clone(&told));
-            let slowest = Arc::clone(&slowest);
-            clients.spawn(client(
-                addresses,
-                stop,
-                markers,
-                told,
-                slowest,
-                random.next(),
-            ));
+            clients.spawn(client(addresses, stop, markers, told, random.next()));
         }
         Self {
             addresses,
             stop,
             told,
-            slowest,
             clients,
         }
     }
@@ -82,13 +84,28 @@ impl Load {
         self.addresses.send_replace(addresses);
     }
 
-    /// Returns the duration of the slowest answer so far.
-    pub(crate) fn slowest(&self) -> Duration {
-        Duration::from_micros(self.slowest.load(Ordering::Relaxed))
+    /// Waits until clients have been told `times` more of what `is_one` recognises.
+    pub(crate) async fn until(&self, times: usize, is_one: fn(&Fate) -> bool) {
+        let number = || {
+            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.values().filter(|fate| is_one(fate)).count()
+        };
+        let enough = number() + times;
+        let give_up = Instant::now() + PATIENCE;
+        while number() < enough {
+            assert!(
+                Instant::now() < give_up,
+                "{} of {enough} were told",
+                number()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
-    /// Ends the clients; answers what they were told.
+    /// Ends the clients, once one more event was queued whole and one refused; answers what they were told.
     pub(crate) async fn end(self) -> Told {
+        self.until(1, Fate::is_whole).await;
+        self.until(1, |fate| matches!(fate, Fate::Refused(_))).await;
         self.stop.send_replace(true);
         self.clients.join_all().await;
         std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
@@ -112,7 +129,6 @@ async fn client(
     stop: watch::Receiver<bool>,
     markers: Arc<AtomicU64>,
     told: Arc<Mutex<Told>>,
-    slowest: Arc<AtomicU64>,
     seed: u64,
 ) {
     let mut random = Random::new(seed);
@@ -142,12 +158,9 @@ async fn client(
             ),
         };
         let body = json!({ "payload": { "marker": marker, "filler": filler } }).to_string();
-        let asked_at = Instant::now();
         let answer = by
             .try_post(&format!("/api/ingest/event/{event_type}"), body)
             .await;
-        let took = asked_at.elapsed().as_micros();
-        slowest.fetch_max(u64::try_from(took).unwrap(), Ordering::Relaxed);
         let fate = answer.map_or(Fate::Unknown, |answer| fate(&answer));
         told.lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -7,7 +7,7 @@ use tokio::task::block_in_place;
 
 use super::{STREAMS, judged, nats_rounds, settled};
 use crate::account::Outage;
-use crate::load::{Load, manifest};
+use crate::load::{Fate, Load, manifest};
 use crate::support::receiver::Receiver;
 use crate::support::server::{ALLOW_LOOPBACK, Server};
 
@@ -24,6 +24,7 @@ async fn what_was_answered_outlives_one_of_three_brokers_and_the_one_that_leads(
     let mut outages = Vec::new();
     for round in 0..rounds {
         tokio::time::sleep(random.millis(300..1_500)).await;
+        load.until(1, Fate::is_whole).await;
         let from = Instant::now();
         block_in_place(|| {
             let leader = loop {
@@ -45,7 +46,6 @@ async fn what_was_answered_outlives_one_of_three_brokers_and_the_one_that_leads(
         let to = Instant::now();
         outages.push(Outage { from, to });
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
     let told = load.end().await;
     assert!(server.process.is_running(), "the server has given up");
     let arrivals = settled(&nats.nodes()[0], &receiver).await;

@@ -6,7 +6,7 @@ use nahook_testserver::{NatsServer, PostgresServer};
 
 use super::{judged, nats_rounds, settled};
 use crate::account::Outage;
-use crate::load::{Load, manifest};
+use crate::load::{Fate, Load, manifest};
 use crate::support::receiver::Receiver;
 use crate::support::server::Server;
 
@@ -23,6 +23,7 @@ async fn what_either_answered_is_what_is_delivered_over_nats() {
     let mut outages = Vec::new();
     for _ in 0..rounds {
         tokio::time::sleep(random.millis(300..1_200)).await;
+        load.until(1, Fate::is_whole).await;
         let from = Instant::now();
         let one = usize::from(random.next().is_multiple_of(2));
         servers[one].process.kill();

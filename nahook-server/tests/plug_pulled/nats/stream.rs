@@ -7,7 +7,7 @@ use tokio::task::block_in_place;
 
 use super::{STREAMS, judged, nats_rounds, settled};
 use crate::account::Outage;
-use crate::load::{ENDPOINTS, Load, manifest};
+use crate::load::{ENDPOINTS, Fate, Load, manifest};
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::server::{ALLOW_LOOPBACK, Server};
 
@@ -30,9 +30,11 @@ async fn a_full_stream_takes_nothing_and_says_so() {
     };
     for _ in 0..rounds {
         answer(1_500);
-        tokio::time::sleep(random.millis(1_500..2_500)).await;
+        load.until(1, Fate::has_failures).await;
+        tokio::time::sleep(random.millis(0..1_000)).await;
         answer(0);
-        tokio::time::sleep(random.millis(1_500..2_500)).await;
+        load.until(1, Fate::is_whole).await;
+        tokio::time::sleep(random.millis(0..1_000)).await;
     }
     let told = load.end().await;
     let arrivals = settled(&nats, &receiver).await;
@@ -55,6 +57,7 @@ async fn a_stream_deleted_underneath_is_made_again() {
     let mut outages = Vec::new();
     for _ in 0..rounds {
         tokio::time::sleep(random.millis(500..1_000)).await;
+        load.until(1, Fate::is_whole).await;
         load.ask(vec![]);
         // Who was asked has answered.
         tokio::time::sleep(Duration::from_millis(300)).await;
