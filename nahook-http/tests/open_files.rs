@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 /// Set for the process of the clients: how many, and whom they ask.
 const CLIENTS: &str = "NAHOOK_TEST_CLIENTS";
 const FILES_MAX: u64 = 128;
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 #[test]
 fn connections_leave_files_to_others_and_missing_files_end_nothing() {

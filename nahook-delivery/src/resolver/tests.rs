@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn is_slow(resolver: &SystemResolver, host: &str) -> bool {
     lock(&resolver.shared.slow_hosts).contains(host)

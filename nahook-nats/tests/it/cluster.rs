@@ -135,12 +135,7 @@ async fn publish_around(nats: &Nats, round: usize, happen: impl FnOnce()) -> Vec
 
 async fn publish_within(nats: &Nats, number: u64, deadline: Duration) -> Vec<Delivery> {
     let (event, mut slots) = order(number, 5, SystemClock.now());
-    let began = Instant::now();
     let _ = timeout(deadline, nats.publisher.publish(&event, &mut slots)).await;
-    assert!(
-        began.elapsed() < deadline + Duration::from_secs(1),
-        "an answer that is late"
-    );
     slots
 }
 

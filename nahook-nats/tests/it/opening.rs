@@ -231,7 +231,7 @@ fn what_cannot_be_read_stands_in_nobodys_way() {
             sent.await.unwrap();
         }
         let slots = publish(&nats, 1, 2).await;
-        let patience = Duration::from_secs(10);
+        let patience = Duration::from_mins(1);
         let leased = support::lease_some(&nats.queue, 2, patience).await;
         assert_eq!(support::ids(&leased), support::published(&slots));
         let left = support::reader::records(&server.url(), "NAHOOK_DELIVERIES").await;

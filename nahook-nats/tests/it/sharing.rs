@@ -15,7 +15,7 @@ use crate::support::{
     self, connected, ids, lease_some, publish, published, request, rounds, settle,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn settings() -> NatsSettings {
     let mut settings = NatsSettings::default();

@@ -14,7 +14,7 @@ pub(crate) mod shell;
 use std::time::{Duration, Instant};
 
 /// Upper bound on the wait for what is expected to happen at once. Generous: the machine may be busy.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Asks again and again until there is an answer; panics with `what` after `limit`.
 pub(crate) async fn until<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

@@ -166,13 +166,17 @@ async fn an_idle_connection_that_the_endpoint_closed_is_no_failed_attempt() {
 
 #[tokio::test]
 async fn attempts_at_once_do_not_wait_for_each_other() {
-    let receiver = Receiver::start(|stream| async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        answer_all(stream, OK).await;
+    // None is answered before all have come.
+    let all_have_come = Arc::new(tokio::sync::Barrier::new(20));
+    let receiver = Receiver::start(move |stream| {
+        let all_have_come = Arc::clone(&all_have_come);
+        async move {
+            all_have_come.wait().await;
+            answer_all(stream, OK).await;
+        }
     })
     .await;
     let transport = Arc::new(open());
-    let started = Instant::now();
     let attempts = (0..20).map(|_| {
         let (transport, request) = (Arc::clone(&transport), at(receiver.socket));
         tokio::spawn(async move { transport.post(request.clone()).await })
@@ -180,11 +184,6 @@ async fn attempts_at_once_do_not_wait_for_each_other() {
     for attempt in attempts.collect::<Vec<_>>() {
         assert_eq!(attempt.await.unwrap(), Ok(status(200)));
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        started.elapsed()
-    );
 }
 
 #[tokio::test]
@@ -213,7 +212,7 @@ async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt
     let transport = open();
     for _ in 0..20 {
         assert_eq!(transport.post(at(socket)).await, Ok(status(200)));
-        closes.recv_timeout(Duration::from_secs(10)).unwrap();
+        closes.recv_timeout(Duration::from_mins(1)).unwrap();
     }
 }
 
@@ -270,11 +269,11 @@ async fn an_idle_connection_is_used_within_its_time_and_closed_after_it() {
     }
     assert_eq!(receiver.accepted(), 1);
     // Nobody asks for it.
-    let closed = tokio::time::timeout(Duration::from_secs(5), end.recv()).await;
+    let closed = tokio::time::timeout(Duration::from_mins(1), end.recv()).await;
     closed.expect("the connection is closed").unwrap();
     // And what is thrown away once is thrown away again.
     assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
-    let closed = tokio::time::timeout(Duration::from_secs(5), end.recv()).await;
+    let closed = tokio::time::timeout(Duration::from_mins(1), end.recv()).await;
     closed.expect("the connection is closed").unwrap();
     assert_eq!(receiver.accepted(), 2);
 }

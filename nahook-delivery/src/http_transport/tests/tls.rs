@@ -102,7 +102,7 @@ async fn a_connection_that_is_not_needed_any_more_is_ended_and_not_cut_off() {
     let transport = transport(loopback(), &settings, Names::of(NAME, &[&["127.0.0.1"]]));
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
     assert_eq!(transport.post(hook).await, Ok(status(200)));
-    let end = tokio::time::timeout(Duration::from_secs(5), ends.recv()).await;
+    let end = tokio::time::timeout(Duration::from_mins(1), ends.recv()).await;
     assert_eq!(end.expect("it ends"), Some(true));
 }
 

@@ -25,7 +25,7 @@ use self::servers::{BackEnd, Servers};
 
 /// Connects with these settings, waiting for a cluster that is not ready yet.
 pub(crate) async fn connected(url: &str, settings: NatsSettings) -> Nats {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         match connect(url, settings.clone()).await {
             Ok(nats) => return nats,
@@ -286,7 +286,7 @@ pub(crate) async fn settle(queue: &NatsQueue, leased: &[LeasedDelivery], next: N
         .iter()
         .map(|leased| settlement(leased, next))
         .collect();
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while let Err(error) = queue.settle(&settlements).await {
         assert!(
             Instant::now() < deadline,

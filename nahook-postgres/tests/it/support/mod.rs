@@ -282,7 +282,7 @@ pub(crate) async fn client(url: &str) -> Client {
 
 /// Waits until `condition` holds; not for ever.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     while !condition().await {
         assert!(
             tokio::time::Instant::now() < deadline,

@@ -82,18 +82,12 @@ async fn idle_connections_and_hanging_endpoints_do_not_hold_a_stop_up_for_long()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_server_stops_at_once() {
+async fn an_idle_server_stops() {
     let mut server = Server::with(&shop(vec![])).await;
     let api = server.api();
     api.trigger(EVENT_TYPE, "{}").await.delivery_ids();
-    let began = Instant::now();
     server.process.terminate();
     assert!(server.process.exit(SOON).await.success());
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "an idle server took {:?}",
-        began.elapsed()
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

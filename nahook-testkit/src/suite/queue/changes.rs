@@ -10,7 +10,7 @@ use super::shop::{LEASE, Shop, request};
 use crate::QueueHarness;
 
 /// Time to wait for a worker that should have been woken.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whoever waits for a change is woken by a delivery that is published, and by one that is released.
 pub async fn changed_wakes_a_waiting_worker<H: QueueHarness>() {

@@ -12,7 +12,7 @@ use super::{Server, trigger};
 use crate::ingestion::support::{Bench, KEY};
 
 /// Long enough for anything that is going to happen, on a busy machine too.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn start(settings: ServeSettings) -> Server {
     Server::start(Bench::new().await.router(), settings).await

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Server, trigger};
 use crate::ingestion::support::{Bench, KEY};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn server() -> Server {
     let settings = ServeSettings {

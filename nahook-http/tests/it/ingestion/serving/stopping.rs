@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{Server, held_back};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 const ASK: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 
 #[tokio::test]
