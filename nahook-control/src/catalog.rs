@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::id::{ApiKeyId, EventTypeId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 use thiserror::Error;
 
-use crate::{ApiKeyRecord, Change, KeyState, Manifest, ManifestError, WorkspaceRecord};
+use crate::{Change, Manifest, ManifestError, WorkspaceRecord};
 
 /// Decides if a manifest is put into effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,12 +46,6 @@ pub trait Catalog: Send + Sync {
 
     /// Every workspace, the oldest first.
     async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError>;
-
-    /// The workspace's keys, the oldest first; revoked ones included.
-    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError>;
-
-    /// Enables, disables or revokes a key. Revoking is final: a revoked key is [`CatalogError::NotFound`].
-    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError>;
 
     /// The id of the event type with that name, made if it does not exist.
     async fn ensure_event_type(

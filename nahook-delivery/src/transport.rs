@@ -19,9 +19,8 @@ pub use self::error::{LocalCause, TimeoutPhase, TlsFault, TransportError};
 /// may have been received.
 pub trait Transport: Send + Sync {
     /// POSTs `request` and answers what the endpoint said. Any status is `Ok`, a redirect too: it
-    /// is for the caller to judge, and is never followed. `Err` means that no status arrived; unless
-    /// the error [precedes the connection](TransportError::is_before_sending) the endpoint may have
-    /// received the request. [`TransportError::Local`] says that there was no attempt at all.
+    /// is for the caller to judge, and is never followed. `Err` means that no status arrived: the
+    /// endpoint may have received the request. [`TransportError::Local`] says that there was no attempt at all.
     fn post(
         &self,
         request: OutboundRequest,

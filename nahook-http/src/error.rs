@@ -154,11 +154,6 @@ impl ApiError {
         &self.message
     }
 
-    /// Time to wait before another try, if it is known; the header rounds it up to whole seconds.
-    pub fn retry_after_hint(&self) -> Option<Duration> {
-        self.retry_after
-    }
-
     pub(crate) fn new(problem: Problem, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             problem,

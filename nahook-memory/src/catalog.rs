@@ -2,7 +2,7 @@ use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EndpointRecord,
     EventTypeRecord, KeyState, Manifest, ManifestError, Record, Snapshot, Verb, WorkspaceRecord,
 };
-use nahook_core::id::{ApiKeyId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use super::MemoryStore;
@@ -34,34 +34,6 @@ impl Catalog for MemoryStore {
 
     async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError> {
         Ok(self.state().catalog.workspaces.clone())
-    }
-
-    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
-        let state = self.state();
-        let keys = state
-            .catalog
-            .api_keys
-            .iter()
-            .filter(|row| row.workspace == *workspace);
-        Ok(keys.cloned().collect())
-    }
-
-    async fn set_api_key_state(
-        &self,
-        key: &ApiKeyId,
-        key_state: KeyState,
-    ) -> Result<(), CatalogError> {
-        let mut state = self.state();
-        let mut keys = state.catalog.api_keys.iter_mut();
-        let found = keys.find(|row| row.id == *key && row.state != KeyState::Revoked);
-        let row = found.ok_or(CatalogError::NotFound("API key"))?;
-        row.state = key_state;
-        let (workspace, resource) = (row.workspace, ("api_key", row.id.to_string()));
-        let (now, ids) = (self.shared.clock.now(), &self.shared.ids);
-        let done = key_state.participle();
-        let entry = AuditEntry::new(workspace, &Actor::operator(), resource, done, now, ids);
-        state.audit.push(entry);
-        Ok(())
     }
 
     async fn ensure_event_type(

@@ -37,9 +37,6 @@ macro_rules! catalog_conformance {
             concurrent_ensuring_agrees,
             event_types_are_ensured_in_known_workspaces_only,
             a_drawn_secret_is_told_once,
-            a_key_is_disabled_and_enabled,
-            revoking_is_final,
-            keys_are_listed_oldest_first,
             an_error_changes_nothing,
             taken_ids_and_keys_are_refused,
             a_disabled_endpoint_gets_no_more_deliveries,
@@ -182,6 +179,9 @@ macro_rules! management_conformance {
             a_rotated_secret_signs_beside_the_new_one,
             an_endpoint_enabled_by_hand_starts_afresh,
             a_created_key_is_let_in_until_revoked,
+            a_key_is_disabled_and_enabled,
+            revoking_is_final,
+            keys_are_listed_oldest_first,
             every_change_is_audited,
             entries_are_filtered_and_counted,
             applying_is_audited,
@@ -345,9 +345,12 @@ macro_rules! store_conformance {
         $crate::endpoint_conformance! { $harness }
         $crate::key_conformance! { $harness }
         $crate::log_conformance! { $harness }
+        $crate::management_conformance! { $harness }
         $crate::publisher_conformance! { $harness }
         $crate::queue_conformance! { $harness }
         $crate::recorder_conformance! { $harness }
+        $crate::redelivery_conformance! { $harness }
+        $crate::search_conformance! { $harness }
         $crate::subscription_conformance! { $harness }
     };
 }

@@ -41,22 +41,6 @@ pub enum TransportError {
     Local(LocalCause),
 }
 
-impl TransportError {
-    /// Returns true if the attempt certainly ended before any of the request was sent.
-    pub fn is_before_sending(self) -> bool {
-        match self {
-            Self::InvalidUrl
-            | Self::RefusedAddress
-            | Self::Resolve
-            | Self::Connect
-            | Self::Tls(_)
-            | Self::Timeout(TimeoutPhase::Resolve | TimeoutPhase::Connect)
-            | Self::Local(_) => true,
-            Self::Timeout(TimeoutPhase::Answer) | Self::Closed | Self::Protocol => false,
-        }
-    }
-}
-
 /// Phase of the attempt in which time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

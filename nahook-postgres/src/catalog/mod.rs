@@ -9,15 +9,15 @@ pub(crate) mod write;
 use std::collections::BTreeSet;
 
 use nahook_control::{
-    Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
-    KeyState, ManagementError, Manifest, Record, Verb, WorkspaceRecord,
+    Actor, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord, ManagementError,
+    Manifest, Record, Verb, WorkspaceRecord,
 };
-use nahook_core::id::{ApiKeyId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use crate::error::PgError;
 use crate::lender::Lent;
-use crate::row::{parsed_at, value_at};
+use crate::row::value_at;
 use crate::schema::LOCK_CLASS;
 use crate::statement::Opening;
 use crate::store::PostgresStore;
@@ -90,19 +90,6 @@ impl Catalog for PostgresStore {
 
     async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError> {
         Ok(read::workspaces(&self.shared().lender).await?)
-    }
-
-    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
-        Ok(read::api_keys(&self.shared().lender, workspace).await?)
-    }
-
-    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError> {
-        let mut lent = self.begin().await?;
-        let set = self.set_state_within(&mut lent, key, state).await;
-        let changed = set.iter().copied().collect();
-        self.end(&mut lent, set.is_ok(), &changed).await?;
-        set?;
-        Ok(())
     }
 
     async fn ensure_event_type(
@@ -192,31 +179,6 @@ impl PostgresStore {
         let further = write::tell_audit(&entries).into_iter().collect();
         write::write(lent, &changes, further, now).await?;
         Ok(changes)
-    }
-
-    /// Answers the key's workspace.
-    async fn set_state_within(
-        &self,
-        lent: &mut Lent,
-        key: &ApiKeyId,
-        state: KeyState,
-    ) -> Result<WorkspaceId, Failure> {
-        const SET: &str = "
-            UPDATE api_key k SET state = $2 FROM workspace w
-            WHERE k.id = $1 AND k.state <> 2 AND w.row = k.workspace RETURNING w.id";
-        let rows = lent
-            .query(SET, &[&key.as_str(), &row::state_code(state)])
-            .await?;
-        let row = rows.first().ok_or(CatalogError::NotFound("API key"))?;
-        let workspace = parsed_at(row, 0)?;
-        let entry = self.audit_entry(
-            workspace,
-            &Actor::operator(),
-            ("api_key", key.to_string()),
-            state.participle(),
-        );
-        self.tell(lent, &[entry]).await?;
-        Ok(workspace)
     }
 
     /// An entry about what happens now.

@@ -5,7 +5,6 @@ use nahook_control::{
     ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, Snapshot,
     SubscriptionRecord, WorkspaceRecord,
 };
-use nahook_core::id::WorkspaceId;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
@@ -57,16 +56,6 @@ pub(super) async fn workspaces(lender: &Lender) -> Result<Vec<WorkspaceRecord>, 
         .query(columns::workspaces!("ORDER BY w.row"), &[])
         .await?;
     rows.iter().map(workspace_at).collect()
-}
-
-pub(super) async fn api_keys(
-    lender: &Lender,
-    workspace: &WorkspaceId,
-) -> Result<Vec<ApiKeyRecord>, PgError> {
-    let rows = lender
-        .query(API_KEYS, &[&[workspace.as_str()].as_slice()])
-        .await?;
-    rows.iter().map(api_key_at).collect()
 }
 
 /// Reads the records of the workspaces with these names or ids.

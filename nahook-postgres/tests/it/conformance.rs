@@ -1,14 +1,8 @@
 //! The kit's clauses, for the store and for its limiter.
 
-use nahook_testkit::{
-    limiter_conformance, management_conformance, redelivery_conformance, search_conformance,
-    store_conformance,
-};
+use nahook_testkit::{limiter_conformance, store_conformance};
 
 use crate::support::{PostgresHarness, PostgresLimiterHarness};
 
 store_conformance!(PostgresHarness<4>);
-management_conformance!(PostgresHarness<4>);
-search_conformance!(PostgresHarness<4>);
-redelivery_conformance!(PostgresHarness<4>);
 limiter_conformance!(PostgresLimiterHarness);

@@ -1,16 +1,11 @@
 //! The kit's clauses once more: on Postgres 13, with a single connection in the pool and a single writer.
 
-use nahook_testkit::{
-    management_conformance, redelivery_conformance, search_conformance, store_conformance,
-};
+use nahook_testkit::store_conformance;
 use nahook_testserver::PostgresServer;
 
 use crate::support::{PostgresHarness, client};
 
 store_conformance!(PostgresHarness<1>);
-management_conformance!(PostgresHarness<1>);
-search_conformance!(PostgresHarness<1>);
-redelivery_conformance!(PostgresHarness<1>);
 
 #[tokio::test]
 async fn the_version_is_the_oldest_that_is_supported() {

@@ -1,14 +1,8 @@
 //! The kit's clauses once more: through PgBouncer in transaction mode, where no session is ours.
 
-use nahook_testkit::{
-    limiter_conformance, management_conformance, redelivery_conformance, search_conformance,
-    store_conformance,
-};
+use nahook_testkit::{limiter_conformance, store_conformance};
 
 use crate::support::{PooledHarness, PooledLimiterHarness};
 
 store_conformance!(PooledHarness);
-management_conformance!(PooledHarness);
-search_conformance!(PooledHarness);
-redelivery_conformance!(PooledHarness);
 limiter_conformance!(PooledLimiterHarness);

@@ -3,12 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use nahook_control::{ApiKeySpec, ApplyMode, Catalog, KeyHash, KeyState, KeyStore};
+use nahook_control::{
+    Actor, ApiKeySpec, ApplyMode, Catalog, KeyHash, KeyState, KeyStore, Management,
+};
 use nahook_core::id::{ApiKeyId, DeliveryId};
 use nahook_core::{Clock, Outcome, SubscriptionStore, SystemClock};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{DeliveryQueue, LeaseRequest, Next, Settled, Settlement, WorkerId};
-use nahook_testkit::declare::{Workspace, endpoint_id, event_type_name, scope, single_send};
+use nahook_testkit::declare::{
+    Workspace, endpoint_id, event_type_name, scope, single_send, workspace_id,
+};
 use nahook_testkit::publish_each;
 use tokio::time::timeout;
 
@@ -194,8 +198,9 @@ async fn a_revoked_key_is_refused_by_the_others() {
     store.apply(&manifest, ApplyMode::Commit).await.unwrap();
     let hash = KeyHash::of("nhk_us_1");
     assert!(other.api_key(&hash).await.unwrap().is_some());
-    store
-        .set_api_key_state(&ApiKeyId::new("key_1").unwrap(), KeyState::Revoked)
+    let (workspace, key) = (workspace_id("ws_shop"), ApiKeyId::new("key_1").unwrap());
+    Management::new(store)
+        .set_api_key_state(&workspace, &Actor::operator(), key, KeyState::Revoked)
         .await
         .unwrap();
     until("the other refuses it", || async {

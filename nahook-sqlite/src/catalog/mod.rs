@@ -7,10 +7,10 @@ mod select;
 mod write;
 
 use nahook_control::{
-    Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord,
-    KeyState, Manifest, ManifestError, Planned, WorkspaceRecord,
+    Actor, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord, Manifest,
+    ManifestError, Planned, WorkspaceRecord,
 };
-use nahook_core::id::{ApiKeyId, EventTypeId, MessageId, WorkspaceId};
+use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use self::write::{Refusal, Undone};
@@ -57,26 +57,6 @@ impl Catalog for SqliteStore {
             .readers()
             .read(|connection| read::workspaces(connection))
             .await
-    }
-
-    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
-        let workspace = *workspace;
-        self.shared()
-            .readers()
-            .read(move |connection| read::api_keys(connection, workspace))
-            .await
-    }
-
-    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError> {
-        let (key, now, ids) = (*key, self.shared().now(), self.shared().shared_ids());
-        let is_found = self
-            .shared()
-            .writer()
-            .run(move |session| write::set_api_key_state(session, key, state, now, &ids))
-            .await?;
-        is_found
-            .then_some(())
-            .ok_or(CatalogError::NotFound("API key"))
     }
 
     async fn ensure_event_type(

@@ -1,6 +1,6 @@
 //! Reading the catalog for its own calls.
 
-use nahook_control::{ApiKeyRecord, Manifest, Select, Snapshot, WorkspaceRecord};
+use nahook_control::{Manifest, Select, Snapshot, WorkspaceRecord};
 use nahook_core::EventTypeName;
 use nahook_core::id::{EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{
     PUBLICATION, SUBSCRIPTION, WORKSPACE, publication_at, subscription_at, workspace_at,
 };
-use super::select::{add, selected};
+use super::select::add;
 use crate::row::parsed_at;
 
 /// Rows of a workspace that a manifest may change, besides its subscriptions and publications.
@@ -46,13 +46,6 @@ pub(super) fn event_type_id(
             parsed_at(row, 0)
         })
         .optional()
-}
-
-pub(super) fn api_keys(
-    connection: &Connection,
-    workspace: WorkspaceId,
-) -> rusqlite::Result<Vec<ApiKeyRecord>> {
-    Ok(selected(connection, workspace, &[Select::ApiKeys])?.api_keys)
 }
 
 /// Everything in the workspaces that the manifest names.

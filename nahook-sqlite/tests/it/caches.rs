@@ -9,7 +9,9 @@ use nahook_testkit::declare::{
     Workspace, api_key_id, endpoint, endpoint_id, event_type_name, scope,
 };
 
-use crate::support::{EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, publish};
+use crate::support::{
+    EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, publish, set_key_state,
+};
 
 const SECRET: &str = "nhk_us_abc";
 
@@ -73,8 +75,7 @@ async fn own_change_is_seen_by_the_next_call() {
         (KeyState::Active, Some(false)),
         (KeyState::Revoked, None),
     ] {
-        let key = api_key_id("key_1");
-        store.set_api_key_state(&key, state).await.unwrap();
+        set_key_state(&store, "key_1", state).await;
         assert_eq!(is_disabled().await, expected);
     }
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_testkit::{
-    LimiterHarness, ManualClock, StoreHarness, limiter_conformance, management_conformance,
-    redelivery_conformance, search_conformance, store_conformance,
+    LimiterHarness, ManualClock, StoreHarness, limiter_conformance, store_conformance,
 };
 use tempfile::TempDir;
 
@@ -48,9 +47,6 @@ impl StoreHarness for SqliteHarness {
 }
 
 store_conformance!(SqliteHarness);
-management_conformance!(SqliteHarness);
-redelivery_conformance!(SqliteHarness);
-search_conformance!(SqliteHarness);
 
 struct SqliteLimiterHarness {
     limiter: SqliteLimiter,

@@ -22,7 +22,7 @@ use nahook_testkit::declare::{
 
 use crate::support::{
     EVENT_TYPE, NOW, Place, WORKSPACE, all_failed, all_published, declare, first_endpoints, halves,
-    ids, publish, queued, server,
+    ids, publish, queued, server, set_key_state,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -269,18 +269,14 @@ async fn another_process_changes_the_catalog_and_that_is_seen_a_moment_later() {
     tool.apply(&shop(false).manifest(), ApplyMode::Commit)
         .await
         .unwrap();
-    tool.set_api_key_state(&api_key_id("key_1"), KeyState::Disabled)
-        .await
-        .unwrap();
+    set_key_state(&tool, "key_1", KeyState::Disabled).await;
     seen().await;
     assert_eq!(subscribed().await, Some(0));
     assert_eq!(
         (is_disabled().await, is_active().await),
         (Some(true), Some(false))
     );
-    tool.set_api_key_state(&api_key_id("key_1"), KeyState::Revoked)
-        .await
-        .unwrap();
+    set_key_state(&tool, "key_1", KeyState::Revoked).await;
     seen().await;
     assert_eq!(is_disabled().await, None);
 }

@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nahook_control::{
-    ApiKeyRecord, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
-    EndpointDirectory, EndpointTarget, HealthReport, KeyEntry, KeyHash, KeyState, KeyStore,
-    ManagementError, ManagementStore, Manifest, Select, Snapshot, WorkspaceRecord,
+    ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan, EndpointDirectory,
+    EndpointTarget, HealthReport, KeyEntry, KeyHash, KeyStore, ManagementError, ManagementStore,
+    Manifest, Select, Snapshot, WorkspaceRecord,
 };
 use nahook_core::admission::{Allowance, Caller, Grant, Verdict};
-use nahook_core::id::{
-    ApiKeyId, DeliveryId, EndpointId, EventTypeId, ManagementTokenId, WorkspaceId,
-};
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, ManagementTokenId, WorkspaceId};
 use nahook_core::{
     EndpointState, EventTypeName, Payload, RateLimiter, Scope, StoreError, StoreErrorKind,
     Subscribers, SubscriptionStore,
@@ -203,8 +201,6 @@ disturb! {
     Catalog {
         fn apply(manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
         fn workspaces() -> Result<Vec<WorkspaceRecord>, StoreError>;
-        fn api_keys(workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError>;
-        fn set_api_key_state(key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError>;
         fn ensure_event_type(name: &EventTypeName, workspace: &WorkspaceId) -> Result<EventTypeId, CatalogError>;
     }
     #[async_trait::async_trait]

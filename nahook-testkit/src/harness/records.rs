@@ -1,7 +1,7 @@
 //! The harnesses of the ports over what exists: keys, endpoints, the catalog.
 
 use nahook_control::{Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest};
-use nahook_core::id::ApiKeyId;
+use nahook_core::id::{ApiKeyId, WorkspaceId};
 
 use super::SubscriptionHarness;
 use crate::ManualClock;
@@ -20,9 +20,13 @@ pub trait KeyHarness: Sized + Send + Sync + 'static {
     /// Makes what the manifest declares exist; the next look-up has to see it. Panics if that fails.
     fn apply(&self, manifest: &Manifest) -> impl Future<Output = ()> + Send;
 
-    /// Enables, disables or revokes a key; the next look-up has to see it. Panics if that fails.
-    fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState)
-    -> impl Future<Output = ()> + Send;
+    /// Enables, disables or revokes a key of the workspace; the next look-up has to see it. Panics if that fails.
+    fn set_api_key_state(
+        &self,
+        workspace: &WorkspaceId,
+        key: ApiKeyId,
+        state: KeyState,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// Starts an [`EndpointDirectory`] and changes what it answers.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nahook_control::{
-    ApplyMode, Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest,
+    Actor, ApplyMode, Catalog, EndpointDirectory, KeyState, KeyStore, Management, ManagementStore,
+    Manifest,
 };
 use nahook_core::id::{ApiKeyId, DeliveryId, WorkspaceId};
 use nahook_core::{Delivery, DeliveryPublisher, Event, Metadata, SubscriptionStore, Timestamp};
@@ -28,7 +29,10 @@ pub trait Store:
     + EndpointDirectory
     + DeliveryLog
     + DeliveryRecorder
+    + DeliverySearch
+    + Redelivery
     + Catalog
+    + ManagementStore
     + Clone
     + 'static
 {
@@ -42,7 +46,10 @@ impl<T> Store for T where
         + EndpointDirectory
         + DeliveryLog
         + DeliveryRecorder
+        + DeliverySearch
+        + Redelivery
         + Catalog
+        + ManagementStore
         + Clone
         + 'static
 {
@@ -207,8 +214,11 @@ impl<H: StoreHarness> KeyHarness for H {
         apply(&self.store(), manifest).await;
     }
 
-    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) {
-        let set = Catalog::set_api_key_state(&self.store(), key, state).await;
+    async fn set_api_key_state(&self, workspace: &WorkspaceId, key: ApiKeyId, state: KeyState) {
+        let management = Management::new(self.store()).with_clock(self.clock().clone());
+        let set = management
+            .set_api_key_state(workspace, &Actor::operator(), key, state)
+            .await;
         assert!(set.is_ok(), "the key's state cannot be set: {set:?}");
     }
 }
@@ -245,10 +255,7 @@ impl<H: StoreHarness> CatalogHarness for H {
     }
 }
 
-impl<H: StoreHarness> ManagementHarness for H
-where
-    H::Store: ManagementStore,
-{
+impl<H: StoreHarness> ManagementHarness for H {
     type Management = H::Store;
 
     fn management(&self) -> H::Store {
@@ -260,10 +267,7 @@ where
     }
 }
 
-impl<H: StoreHarness> SearchHarness for H
-where
-    H::Store: DeliverySearch,
-{
+impl<H: StoreHarness> SearchHarness for H {
     type Search = H::Store;
 
     fn search(&self) -> H::Store {
@@ -271,10 +275,7 @@ where
     }
 }
 
-impl<H: StoreHarness> RedeliveryHarness for H
-where
-    H::Store: Redelivery,
-{
+impl<H: StoreHarness> RedeliveryHarness for H {
     type Redelivery = H::Store;
 
     fn redelivery(&self) -> H::Store {

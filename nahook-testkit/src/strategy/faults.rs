@@ -20,7 +20,7 @@ pub fn honest_fault() -> impl Strategy<Value = Fault> {
 }
 
 /// Any fault, dishonest ones included: an acknowledgement of what was not taken, a definite failure of what was.
-pub fn fault() -> impl Strategy<Value = Fault> {
+fn fault() -> impl Strategy<Value = Fault> {
     let any = (any::<bool>(), answer(), instant(), instant()).prop_map(
         |(taken, answer, delay, latency)| Fault::new(taken, answer).after(delay, latency),
     );
@@ -29,15 +29,7 @@ pub fn fault() -> impl Strategy<Value = Fault> {
 
 /// Honest faults for each of `width` slots, in any order, of a publisher that may or may not write all or nothing.
 pub fn honest_fault_script(width: usize) -> impl Strategy<Value = FaultScript> {
-    script(prop::collection::vec(honest_fault(), width))
-}
-
-/// Any faults for each of `width` slots, in any order, of a publisher that may or may not write all or nothing.
-pub fn fault_script(width: usize) -> impl Strategy<Value = FaultScript> {
-    script(prop::collection::vec(fault(), width))
-}
-
-fn script(faults: impl Strategy<Value = Vec<Fault>>) -> impl Strategy<Value = FaultScript> {
+    let faults = prop::collection::vec(honest_fault(), width);
     let order = prop_oneof![
         Just(Order::Forward),
         Just(Order::Reverse),

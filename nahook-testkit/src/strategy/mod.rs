@@ -14,7 +14,7 @@ mod faults;
 mod json;
 mod scopes;
 
-pub use self::faults::{fault, fault_script, honest_fault, honest_fault_script};
+pub use self::faults::{honest_fault, honest_fault_script};
 pub use self::json::{json_object, metadata, payload};
 pub use self::scopes::{
     caller, event_type_name, fan_out_scope, malformed_event_type_name, manifest, plan, width,

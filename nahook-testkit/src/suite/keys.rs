@@ -202,7 +202,7 @@ pub async fn a_disabled_key_says_so<H: KeyHarness>() {
         (KeyState::Active, false),
     ] {
         harness
-            .set_api_key_state(&api_key_id("key_one"), state)
+            .set_api_key_state(&workspace_id("ws_shop"), api_key_id("key_one"), state)
             .await;
         let why = format!("its state was set to {state:?}");
         expect_disabled(&harness, "nhk_us_one", Some(disabled), &why).await;
@@ -224,7 +224,11 @@ pub async fn a_revoked_key_is_none<H: KeyHarness>() {
     harness.apply(&shop.manifest()).await;
     expect_disabled(&harness, "nhk_us_one", Some(false), "it is active").await;
     harness
-        .set_api_key_state(&api_key_id("key_one"), KeyState::Revoked)
+        .set_api_key_state(
+            &workspace_id("ws_shop"),
+            api_key_id("key_one"),
+            KeyState::Revoked,
+        )
         .await;
     expect_disabled(&harness, "nhk_us_one", None, "it was revoked").await;
     expect_disabled(&harness, "nhk_us_two", Some(false), "the other was revoked").await;

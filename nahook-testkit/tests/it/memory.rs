@@ -3,7 +3,4 @@
 use crate::back_ends::{Gcra, Memory};
 
 nahook_testkit::store_conformance!(Memory);
-nahook_testkit::management_conformance!(Memory);
-nahook_testkit::redelivery_conformance!(Memory);
-nahook_testkit::search_conformance!(Memory);
 nahook_testkit::limiter_conformance!(Gcra);

@@ -17,9 +17,6 @@ macro_rules! every_suite {
 
         nahook_testkit::store_conformance!(Wrapped);
         nahook_testkit::limiter_conformance!(Formed<Gcra, $form>);
-        nahook_testkit::management_conformance!(Wrapped);
-        nahook_testkit::redelivery_conformance!(Wrapped);
-        nahook_testkit::search_conformance!(Wrapped);
     };
 }
 

@@ -6,10 +6,9 @@ mod remove;
 mod tenant;
 
 use nahook_control::{
-    Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, KeyState, ManifestError, Planned,
-    Record, Verb,
+    Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, ManifestError, Planned, Record, Verb,
 };
-use nahook_core::id::{ApiKeyId, EventTypeId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{IdSource, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -17,7 +16,6 @@ use super::{read, select};
 use crate::audit;
 use crate::error::is_taken;
 use crate::readers::catalog_version;
-use crate::row::{key_state_code, parsed_at};
 use crate::writer::Session;
 
 /// Why changes were undone.
@@ -99,39 +97,6 @@ pub(super) fn write_all(
     }
     audit::insert(session.connection(), &planned.audit)?;
     Ok(Ok(()))
-}
-
-/// Answers whether there was such a key that is not revoked.
-pub(super) fn set_api_key_state(
-    session: &mut Session,
-    key: ApiKeyId,
-    state: KeyState,
-    now: Timestamp,
-    ids: &dyn IdSource,
-) -> rusqlite::Result<bool> {
-    let workspace: Option<WorkspaceId> = session
-        .connection()
-        .prepare_cached(
-            "UPDATE api_key SET state = ?2 WHERE id = ?1 AND state <> ?3
-             RETURNING (SELECT id FROM workspace WHERE workspace.row = api_key.workspace)",
-        )?
-        .query_row(
-            params![
-                key.as_str(),
-                key_state_code(state),
-                key_state_code(KeyState::Revoked),
-            ],
-            |row| parsed_at(row, 0),
-        )
-        .optional()?;
-    let Some(workspace) = workspace else {
-        return Ok(false);
-    };
-    session.touch_catalog()?;
-    let (actor, resource) = (Actor::operator(), ("api_key", key.to_string()));
-    let entry = AuditEntry::new(workspace, &actor, resource, state.participle(), now, ids);
-    audit::insert(session.connection(), &[entry])?;
-    Ok(true)
 }
 
 /// The event type's id: `drawn`, unless it exists already. `None` if the workspace does not.

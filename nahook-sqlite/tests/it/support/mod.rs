@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nahook_control::{ApplyMode, Catalog};
+use nahook_control::{Actor, ApplyMode, Catalog, KeyState, Management};
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Clock, Delivery, DeliveryPublisher, FailureKind, Outcome, Timestamp};
 use nahook_queue::{DeliveryQueue, LeaseRequest, LeasedDelivery, WorkerId};
 use nahook_sqlite::{SqliteSettings, SqliteStore};
-use nahook_testkit::declare::{Workspace, deliveries, event, nth_endpoint_id};
+use nahook_testkit::declare::{
+    Workspace, api_key_id, deliveries, event, nth_endpoint_id, workspace_id,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -51,6 +53,15 @@ impl Place {
     pub(crate) fn raw(&self) -> Connection {
         Connection::open(self.file()).unwrap()
     }
+}
+
+/// Enables, disables or revokes a key of the workspace.
+pub(crate) async fn set_key_state(store: &SqliteStore, key: &str, state: KeyState) {
+    let (workspace, key) = (workspace_id(WORKSPACE), api_key_id(key));
+    Management::new(store.clone())
+        .set_api_key_state(&workspace, &Actor::operator(), key, state)
+        .await
+        .unwrap();
 }
 
 pub(crate) fn server() -> SqliteSettings {

@@ -16,9 +16,8 @@ pub use self::event_types::{
     an_ensured_event_type_exists_once, concurrent_ensuring_agrees,
     event_types_are_ensured_in_known_workspaces_only,
 };
-pub use self::keys::{
-    a_drawn_secret_is_told_once, a_key_is_disabled_and_enabled, keys_are_listed_oldest_first,
-    revoking_is_final,
-};
+pub use self::keys::a_drawn_secret_is_told_once;
+pub(super) use self::keys::key;
 pub use self::refusing::{an_error_changes_nothing, taken_ids_and_keys_are_refused};
 pub use self::seen::a_disabled_endpoint_gets_no_more_deliveries;
+pub(super) use self::seen::{apply, is_disabled};

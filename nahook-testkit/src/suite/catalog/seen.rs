@@ -36,7 +36,10 @@ pub async fn a_disabled_endpoint_gets_no_more_deliveries<H: CatalogHarness>() {
     );
 }
 
-pub(super) async fn apply<H: CatalogHarness>(harness: &H, manifest: &Manifest) -> Vec<Change> {
+pub(in crate::suite) async fn apply<H: CatalogHarness>(
+    harness: &H,
+    manifest: &Manifest,
+) -> Vec<Change> {
     let applied = harness.catalog().apply(manifest, ApplyMode::Commit).await;
     applied.expect("a manifest without contradictions can be applied")
 }
@@ -63,7 +66,10 @@ pub(super) async fn target<H: CatalogHarness>(harness: &H, id: &str) -> Option<E
 }
 
 /// Returns true if the key is disabled; `None` if there is no such key.
-pub(super) async fn is_disabled<H: CatalogHarness>(harness: &H, secret: &str) -> Option<bool> {
+pub(in crate::suite) async fn is_disabled<H: CatalogHarness>(
+    harness: &H,
+    secret: &str,
+) -> Option<bool> {
     let found = harness.keys().api_key(&KeyHash::of(secret)).await;
     let found = found.expect("the store can be asked");
     found.map(|entry| entry.disabled)

@@ -220,11 +220,15 @@ pub async fn disabling_is_audited<H: ManagementHarness>() {
         .await;
     let (key, _) = shop.made(made);
     let set = shop
-        .harness
-        .catalog()
-        .set_api_key_state(&key.id, KeyState::Disabled)
+        .management
+        .set_api_key_state(
+            &shop.workspace,
+            &Actor::operator(),
+            key.id,
+            KeyState::Disabled,
+        )
         .await;
-    set.expect("the key is there");
+    shop.made(set);
     for _ in 0..2 {
         let report = HealthReport {
             endpoint: a.id,

@@ -3,6 +3,7 @@
 mod auditing;
 mod changing;
 mod declaring;
+mod keys;
 mod reading;
 mod removing;
 mod seen;
@@ -19,6 +20,9 @@ pub use self::changing::{
 };
 pub use self::declaring::{
     a_declared_application_is_as_declared, declaring_again_keeps_what_is_managed,
+};
+pub use self::keys::{
+    a_key_is_disabled_and_enabled, keys_are_listed_oldest_first, revoking_is_final,
 };
 pub use self::reading::{
     applications_are_paged, each_selection_reads_its_rows, other_workspaces_are_not_read,

@@ -242,8 +242,8 @@ impl<H: KeyHarness, F: Form> KeyHarness for Formed<H, F> {
         self.harness.apply(manifest).await;
     }
 
-    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) {
-        self.harness.set_api_key_state(key, state).await;
+    async fn set_api_key_state(&self, workspace: &WorkspaceId, key: ApiKeyId, state: KeyState) {
+        self.harness.set_api_key_state(workspace, key, state).await;
     }
 }
 

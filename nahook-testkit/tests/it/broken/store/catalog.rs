@@ -1,9 +1,7 @@
 //! Broken changes.
 
-use nahook_control::{
-    ApiKeyRecord, ApplyMode, Catalog, CatalogError, Change, KeyState, Manifest, WorkspaceRecord,
-};
-use nahook_core::id::{ApiKeyId, EventTypeId, WorkspaceId};
+use nahook_control::{ApplyMode, Catalog, CatalogError, Change, Manifest, WorkspaceRecord};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use super::{Broken, Bug::*};
@@ -39,22 +37,6 @@ impl Catalog for Broken {
 
     async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError> {
         self.inner.workspaces().await
-    }
-
-    async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
-        if !self.has(ListsOtherKeys) {
-            return self.inner.api_keys(workspace).await;
-        }
-        let mut all = Vec::new();
-        for workspace in self.inner.workspaces().await? {
-            all.extend(self.inner.api_keys(&workspace.id).await?);
-        }
-        Ok(all)
-    }
-
-    async fn set_api_key_state(&self, key: &ApiKeyId, state: KeyState) -> Result<(), CatalogError> {
-        let set = self.inner.set_api_key_state(key, state).await;
-        if self.has(RevivesKeys) { Ok(()) } else { set }
     }
 
     async fn ensure_event_type(

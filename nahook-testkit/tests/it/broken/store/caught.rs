@@ -182,11 +182,8 @@ mod catalog {
         applies_half in With<{ AppliesHalf as usize }> => an_error_changes_nothing;
         re_ensures in With<{ ReEnsures as usize }> =>
             an_ensured_event_type_exists_once, concurrent_ensuring_agrees;
-        revives_keys in With<{ RevivesKeys as usize }> => revoking_is_final;
-        lists_other_keys in With<{ ListsOtherKeys as usize }> => keys_are_listed_oldest_first;
         ignores_reports in With<{ IgnoresReports as usize }> =>
             a_disabled_endpoint_gets_no_more_deliveries;
-        disabled_is_active in With<{ DisabledIsActive as usize }> => a_key_is_disabled_and_enabled;
         forgets_at_a_restart in With<{ ForgetsAtARestart as usize }> =>
             the_catalog_survives_a_restart;
     }
@@ -196,9 +193,12 @@ mod management {
     use super::*;
     catches! { management:
         manages_other_workspaces in With<{ ManagesOtherWorkspaces as usize }> =>
-            other_workspaces_are_not_read, other_workspaces_audit_is_absent;
+            other_workspaces_are_not_read, other_workspaces_audit_is_absent, revoking_is_final;
         forgets_the_offset in With<{ ForgetsTheOffset as usize }> => applications_are_paged;
         reads_newest_first in With<{ ReadsNewestFirst as usize }> => each_selection_reads_its_rows;
+        revives_keys in With<{ RevivesKeys as usize }> => revoking_is_final;
+        lists_other_keys in With<{ ListsOtherKeys as usize }> => keys_are_listed_oldest_first;
+        disabled_is_active in With<{ DisabledIsActive as usize }> => a_key_is_disabled_and_enabled;
         counts_nobody in With<{ CountsNobody as usize }> => subscribers_are_counted;
         forgets_the_previous_secret in With<{ ForgetsThePreviousSecret as usize }> =>
             what_was_made_is_read_whole;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nahook_control::{
-    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Planned, Record,
-    Select, Snapshot, Verb,
+    AuditPage, AuditQuery, Change, ChangePlan, KeyState, ManagementError, ManagementStore, Planned,
+    Record, Select, Snapshot, Verb,
 };
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{StoreError, Timestamp};
@@ -72,6 +72,12 @@ impl ManagementStore for Broken {
                     row.previous_secret = None;
                 }
             }
+            ListsOtherKeys if selection.contains(&Select::ApiKeys) => {
+                for other in nahook_control::Catalog::workspaces(&self.inner).await? {
+                    let keys = self.inner.read(&other.id, &[Select::ApiKeys]).await?;
+                    rows.api_keys.extend(keys.api_keys);
+                }
+            }
             _ => {}
         }
         Ok(rows)
@@ -118,11 +124,21 @@ impl ManagementStore for Broken {
                 }
                 self.decided(workspace, planned).await
             }
+            RevivesKeys => {
+                let mut rows = self.inner.read(workspace, plan.reads()).await?;
+                for key in &mut rows.api_keys {
+                    key.state = KeyState::Disabled;
+                }
+                self.decided(workspace, plan.plan(&rows)?).await
+            }
             ShowsNothingToPlans => {
                 let planned = plan.plan(&Snapshot::default())?;
                 self.decided(workspace, planned).await
             }
-            _ => self.inner.change(workspace, plan).await,
+            _ => {
+                let workspace = self.managed_workspace(workspace);
+                self.inner.change(&workspace, plan).await
+            }
         }
     }
 
