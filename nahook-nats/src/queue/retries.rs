@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::hub::Hub;
-use super::plan::{Course, Plan, name};
+use super::plan::{Course, Plan, record_id};
 use crate::acks::Outgoing;
 use crate::layout::Source;
 use crate::record::{Item, Room, body, headers, part_len, part_of};
@@ -132,8 +132,8 @@ fn record(
         .flat_map(|(_, members)| members)
         .copied()
         .collect();
-    let first = &plans[*members.first()?];
-    let id = name("retry", first.lease.delivery, first.attempts, members.len());
+    let first = plans[*members.first()?].lease.delivery;
+    let id = record_id(first, members.iter().map(|n| &plans[*n]));
     let (body, offsets) = body(&parts);
     let record = Outgoing {
         subject: String::new(),

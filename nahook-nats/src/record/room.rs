@@ -78,8 +78,11 @@ mod tests {
             let parts = [part_of(&event, &items)];
             let (body, offsets) = body(&parts);
             let mut headers = headers(parts.iter().zip(offsets));
-            let (first, most) = (DeliveryId::nth(event.id, 0), u32::MAX);
-            headers.insert(NATS_MESSAGE_ID, format!("dead-retry-{first}-{most}-{most}"));
+            let first = DeliveryId::nth(event.id, 0);
+            headers.insert(
+                NATS_MESSAGE_ID,
+                format!("dead-retry-{first}-{:x}", u64::MAX),
+            );
             headers.insert(NATS_SCHEDULE, "@at 2024-04-05T19:34:38Z");
             headers.insert(NATS_SCHEDULE_TARGET, long("x", 64 + ".retries.due".len()));
             let headers: usize = headers

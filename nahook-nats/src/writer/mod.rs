@@ -5,6 +5,7 @@
 
 mod cell;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ impl Writer {
         let Some(first) = batch.first() else {
             return;
         };
-        let id = record_id(&first.part, batch.len());
+        let id = record_id(&first.part, batch.iter().map(|chunk| &chunk.part));
         let deliveries: usize = batch.iter().map(|chunk| chunk.part.len).sum();
         #[expect(clippy::cast_precision_loss, reason = "a number to be read")]
         histogram!(metric::RECORD_DELIVERIES).record(deliveries as f64);
@@ -218,19 +219,55 @@ impl Resolver {
     }
 }
 
-/// Id of a record: the message and the ordinal of its first delivery, and the number of its parts. It is unique among published
-/// records, and a record that is sent again keeps it.
-fn record_id(first: &Part, parts: usize) -> String {
-    format!("{}/{}/{parts}", first.message, first.first_ordinal)
+/// Id of a record, so that the server drops a repeated one. A record that is sent again keeps it; one that has other parts, be it
+/// only beside the first, has another: the server would drop what it does not hold.
+fn record_id<'a>(first: &Part, parts: impl Iterator<Item = &'a Part>) -> String {
+    let mut hasher = DefaultHasher::new();
+    for part in parts {
+        (part.message, part.first_ordinal, part.len).hash(&mut hasher);
+    }
+    let digest = hasher.finish();
+    format!("{}/{}/{digest:016x}", first.message, first.first_ordinal)
 }
 
 #[cfg(test)]
 mod tests {
     use nahook_core::Timestamp;
+    use nahook_core::id::DeliveryId;
     use nahook_testkit::declare;
 
     use super::*;
-    use crate::record::part_of;
+    use crate::record::{Item, part_of};
+
+    /// A part with these of an event's deliveries.
+    fn part(number: u64, ordinals: std::ops::Range<u32>) -> Part {
+        let event = declare::event("ws_shop", "order.paid", number, Timestamp::from_millis(1));
+        let items: Vec<_> = ordinals
+            .map(|ordinal| Item {
+                delivery: DeliveryId::nth(event.id, ordinal),
+                endpoint: declare::nth_endpoint_id(ordinal as usize),
+                attempts: 0,
+                due_at: None,
+            })
+            .collect();
+        part_of(&event, &items)
+    }
+
+    #[test]
+    fn only_the_same_record_has_the_same_id() {
+        let id = |parts: &[Part]| record_id(&parts[0], parts.iter());
+        let sent = || [part(1, 0..2), part(2, 0..1)];
+        assert_eq!(id(&sent()), id(&sent()));
+        for other in [
+            vec![part(1, 0..2)],
+            vec![part(1, 2..4), part(2, 0..1)],
+            vec![part(1, 0..3), part(2, 0..1)],
+            vec![part(1, 0..2), part(3, 0..1)],
+            vec![part(1, 0..2), part(2, 1..2)],
+        ] {
+            assert_ne!(id(&sent()), id(&other));
+        }
+    }
 
     /// Nobody waits for the chunks of a task that died.
     #[tokio::test]

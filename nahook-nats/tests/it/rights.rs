@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nahook_core::{Clock as _, SystemClock};
 use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
@@ -290,6 +291,146 @@ fn settling_without_the_right_to_note_fails_at_once() {
         let left =
             support::reader::records(&server.url_with("admin:admin"), "NAHOOK_DELIVERIES").await;
         assert!(left.is_empty());
+    });
+}
+
+/// What could not be stored where it has to go stays in its record, for the next process as well.
+#[test]
+fn retry_and_dead_letter_that_are_not_stored_are_not_settled() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let mut settings = settings();
+        settings.keep_retries_for = Duration::ZERO;
+        let url = server.url_with("shop:shop");
+        let nats = connect(&url, settings.clone()).await.unwrap();
+        publish(&nats, 1, 3).await;
+        let leased = lease_some(&nats.queue, 3, PATIENCE).await;
+        let denied = denying(&["nahook.retries.scheduled.*", "nahook.dead_letters"], &[]);
+        tokio::task::block_in_place(|| server.reload(&denied));
+        let due_at = SystemClock.now().saturating_add(Duration::from_secs(1));
+        let nexts = [Next::Delivered, Next::Retry(due_at), Next::DeadLetter];
+        for (leased, next) in leased.iter().zip(nexts).skip(1) {
+            let alone = nats.queue.settle(&[settlement(leased, next)]).await;
+            assert!(alone.is_err(), "{next:?}");
+        }
+        let settlements = leased.iter().zip(nexts);
+        let settlements: Vec<_> = settlements.map(|(of, next)| settlement(of, next)).collect();
+        assert!(nats.queue.settle(&settlements).await.is_err());
+        drop(nats);
+        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        let other = connect(&url, settings).await.unwrap();
+        let again = lease_some(&other.queue, 2, PATIENCE).await;
+        assert_eq!(support::ids(&again), support::ids(&leased[1..]));
+    });
+}
+
+/// A retry is stored, and its settlement fails after that: whatever it is settled together with later is stored as well.
+#[test]
+fn retry_that_is_settled_beside_a_repeated_one_is_stored() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let mut settings = settings();
+        settings.keep_retries_for = Duration::ZERO;
+        let nats = connect(&server.url_with("shop:shop"), settings).await;
+        let nats = nats.unwrap();
+        publish(&nats, 1, 3).await;
+        let leased = lease_some(&nats.queue, 3, PATIENCE).await;
+        let due_at = SystemClock.now().saturating_add(Duration::from_secs(2));
+        let retry = |nth: usize| settlement(&leased[nth], Next::Retry(due_at));
+        tokio::task::block_in_place(|| server.reload(&denying(&["nahook.progress"], &[])));
+        assert!(nats.queue.settle(&[retry(0), retry(1)]).await.is_err());
+        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        support::settle(&nats.queue, &leased[1..2], Next::Delivered).await;
+        let others = [retry(0), retry(2)];
+        until("they are settled", || async {
+            nats.queue.settle(&others).await.is_ok()
+        })
+        .await;
+        // The delivered one may come again with the first of them: it was stored, too.
+        let mut came = Vec::new();
+        let end = Instant::now() + PATIENCE;
+        while ![0, 2]
+            .iter()
+            .all(|nth: &usize| came.contains(&leased[*nth].lease.delivery))
+        {
+            assert!(Instant::now() < end, "they do not come back");
+            came.extend(support::ids(
+                &lease_some(&nats.queue, 1, Duration::from_millis(200)).await,
+            ));
+        }
+    });
+}
+
+/// A record that cannot be read stays in the stream until the dead letters have it.
+#[test]
+fn unreadable_record_stays_while_it_cannot_be_set_aside() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let nats = connected(&server).await;
+        let denied = denying(&["nahook.dead_letters"], &[]);
+        tokio::task::block_in_place(|| server.reload(&denied));
+        let broken = r#"{"format":1,"events":7}"#;
+        support::reader::send(&server.url_with("admin:admin"), DELIVERIES, broken).await;
+        // The next record comes after the broken one was taken.
+        publish(&nats, 1, 1).await;
+        let leased = lease_some(&nats.queue, 1, PATIENCE).await;
+        support::settle(&nats.queue, &leased, Next::Delivered).await;
+        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        until("it is a dead letter", || async {
+            server.messages("NAHOOK_DEAD_LETTERS") == Some(1)
+        })
+        .await;
+        until("it is gone", || async {
+            server.messages("NAHOOK_DELIVERIES") == Some(0)
+        })
+        .await;
+    });
+}
+
+/// Deliveries that should make room for others and cannot be stored elsewhere are delivered from here.
+#[test]
+fn what_cannot_be_put_off_is_delivered_all_the_same() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let mut settings = settings();
+        settings.window_len_max = 100;
+        let nats = connect(&server.url_with("shop:shop"), settings).await;
+        let nats = nats.unwrap();
+        for number in 0..100 {
+            publish(&nats, number, 1).await;
+        }
+        let scheduled = "nahook.retries.scheduled.*";
+        tokio::task::block_in_place(|| server.reload(&denying(&[scheduled], &[])));
+        nats.queue.caught_up().await.unwrap();
+        until("it is tried", || async {
+            server.log().contains("nahook.retries.scheduled.retry-")
+        })
+        .await;
+        assert_eq!(lease_some(&nats.queue, 100, PATIENCE).await.len(), 100);
+    });
+}
+
+/// Loops that lack a right they need all along are down until it is granted.
+#[test]
+fn loop_without_its_right_is_down() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let settings = settings();
+        let supervisor = settings.supervisor.clone();
+        let nats = connect(&server.url_with("shop:shop"), settings).await;
+        let nats = nats.unwrap();
+        publish(&nats, 1, 1).await;
+        // While it is held, signs of life are sent.
+        assert_eq!(lease_some(&nats.queue, 1, PATIENCE).await.len(), 1);
+        for (right, down) in [
+            ("nahook.workers", "nats_sharing"),
+            ("$JS.ACK.NAHOOK_DELIVERIES.>", "nats_intake"),
+        ] {
+            tokio::task::block_in_place(|| server.reload(&denying(&[right], &[])));
+            until(down, || async { supervisor.down().contains(&down) }).await;
+            tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+            until("it is up", || async { supervisor.down().is_empty() }).await;
+        }
     });
 }
 

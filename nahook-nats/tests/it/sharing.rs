@@ -7,12 +7,12 @@ use nahook_core::{Clock as _, SystemClock};
 use nahook_nats::{Nats, NatsSettings};
 use nahook_queue::{DeliveryQueue as _, LeaseRequest, Next};
 use nahook_testkit::declare::nth_endpoint_id;
-use nahook_testkit::run;
+use nahook_testkit::{ManualClock, run};
 use nahook_testserver::NatsServer;
 use tokio::time::Instant;
 
 use crate::support::{
-    self, connected, ids, lease_some, publish, published, request, rounds, settle,
+    self, connected, ids, lease_some, publish, published, reader, request, rounds, settle,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -159,6 +159,105 @@ fn a_stream_made_again_is_not_mistaken_for_the_old_one() {
     });
 }
 
+/// What was held of a stream that was made again is settled without a word to the new one: there, the word would be about
+/// another record with the same number.
+#[test]
+fn settling_what_a_deleted_stream_held_takes_nothing_off_the_new_one() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        publish(&nats, 1, 4).await;
+        let old = lease_some(&nats.queue, 4, PATIENCE).await;
+        server.delete_stream("NAHOOK_DELIVERIES");
+        let mut slots = Vec::new();
+        while published(&slots).is_empty() {
+            slots = publish(&nats, 2, 4).await;
+        }
+        let new = lease_some(&nats.queue, 4, PATIENCE).await;
+        assert_eq!(ids(&new), published(&slots));
+        settle(&nats.queue, &old, Next::Delivered).await;
+        drop(nats);
+        let other = connected(&server.url(), settings()).await;
+        let again = lease_some(&other.queue, 4, PATIENCE).await;
+        assert_eq!(ids(&again), published(&slots), "they were never settled");
+    });
+}
+
+async fn until_empty(server: &NatsServer, stream: &str) {
+    let end = Instant::now() + PATIENCE;
+    while server.messages(stream) != Some(0) {
+        assert!(Instant::now() < end, "something is left in {stream}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A record with deliveries that this process holds already is taken off its stream, and they are delivered once.
+#[test]
+fn second_copy_of_deliveries_is_settled_for_itself() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        publish(&nats, 1, 3).await;
+        let leased = lease_some(&nats.queue, 3, PATIENCE).await;
+        let record = reader::records(&server.url(), "NAHOOK_DELIVERIES").await;
+        reader::send(&server.url(), "nahook.retries.due", record[0].body.clone()).await;
+        until_empty(&server, "NAHOOK_RETRIES").await;
+        assert_eq!(server.messages("NAHOOK_DELIVERIES"), Some(1));
+        settle(&nats.queue, &leased, Next::Delivered).await;
+        until_empty(&server, "NAHOOK_DELIVERIES").await;
+    });
+}
+
+/// A record that a note calls settled is acknowledged, whether the note is there before the record is taken or comes later.
+#[test]
+fn record_that_another_process_has_settled_is_acknowledged() {
+    run(async {
+        let server = NatsServer::start();
+        for is_held in [false, true] {
+            let nats = connected(&server.url(), settings()).await;
+            let slots = publish(&nats, 1 + u64::from(is_held), 3).await;
+            if is_held {
+                assert_eq!(lease_some(&nats.queue, 3, PATIENCE).await.len(), 3);
+            }
+            let (sequence, stored_at) = reader::last(&server.url(), "NAHOOK_DELIVERIES").await;
+            let note = format!(
+                r#"{{"format":1,"records":[["deliveries",{sequence},{stored_at},3,[[0,2]],[]]]}}"#
+            );
+            reader::send(&server.url(), "nahook.progress", note).await;
+            nats.queue.caught_up().await.unwrap();
+            until_empty(&server, "NAHOOK_DELIVERIES").await;
+            let left = nats.queue.lease(&request(1, 10)).await.unwrap();
+            assert_eq!(left.deliveries, [], "{}", slots.len());
+            nats.close().await;
+        }
+    });
+}
+
+/// The stream of notes drops the oldest: what was settled of a record that is still held is noted again.
+#[test]
+fn progress_of_a_held_record_is_noted_again() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        publish(&nats, 1, 3).await;
+        let leased = lease_some(&nats.queue, 3, PATIENCE).await;
+        settle(&nats.queue, &leased[..1], Next::Delivered).await;
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        let notes = jetstream.get_stream("NAHOOK_PROGRESS").await.unwrap();
+        notes.purge().await.unwrap();
+        let end = Instant::now() + 3 * PATIENCE;
+        while server.messages("NAHOOK_PROGRESS") == Some(0) {
+            assert!(Instant::now() < end, "nothing is noted");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        drop(nats);
+        let other = connected(&server.url(), settings()).await;
+        let again = lease_some(&other.queue, 3, 3 * settings().ack_wait).await;
+        assert_eq!(ids(&again), ids(&leased[1..]));
+    });
+}
+
 /// A process that comes when another has taken everything gets its share.
 #[test]
 fn a_late_process_gets_its_share() {
@@ -198,6 +297,47 @@ async fn work(nats: &Nats, max: usize) -> Vec<nahook_core::id::DeliveryId> {
     ids(&leased)
 }
 
+/// Each of the bounds of the window keeps what does not fit in the stream, for other processes.
+#[test]
+fn process_holds_no_more_than_its_window() {
+    run(async {
+        let server = NatsServer::start();
+        let publishing = connected(&server.url(), NatsSettings::default()).await;
+        for number in 0..20 {
+            publish(&publishing, number, 1).await;
+        }
+        for bound in ["records", "deliveries", "bytes"] {
+            let mut settings = NatsSettings::default();
+            match bound {
+                "records" => settings.window_records_max = 3,
+                "deliveries" => settings.window_len_max = 3,
+                _ => settings.window_bytes_max = 3,
+            }
+            let nats = connected(&server.url(), settings).await;
+            nats.queue.caught_up().await.unwrap();
+            let held = nats.queue.lease(&request(1, 100)).await.unwrap().deliveries;
+            assert!((1..=3).contains(&held.len()), "{bound}: {}", held.len());
+            nats.close().await;
+        }
+    });
+}
+
+/// A stream that nobody publishes to is made again by those who take from it.
+#[test]
+fn deleted_stream_of_retries_is_made_again() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        nats.queue.caught_up().await.unwrap();
+        server.delete_stream("NAHOOK_RETRIES");
+        let end = Instant::now() + PATIENCE;
+        while server.messages("NAHOOK_RETRIES").is_none() {
+            assert!(Instant::now() < end, "it is not made again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+}
+
 /// An endpoint that takes nothing fills all the room a process has: others are served all the same, and nothing is lost.
 #[test]
 fn an_endpoint_that_takes_all_the_room_does_not_hold_others_back() {
@@ -231,5 +371,44 @@ fn an_endpoint_that_takes_all_the_room_does_not_hold_others_back() {
             came.len() <= 2,
             "one of the slow endpoint's at a time: {came:?}"
         );
+    });
+}
+
+/// Deliveries that are put off again and again, each time in the same company, are there once others leave them room.
+#[test]
+fn what_is_put_off_twice_is_not_lost() {
+    run(async {
+        let server = NatsServer::start();
+        let clock = ManualClock::default();
+        let mut settings = NatsSettings::default().with_clock(clock.clone());
+        settings.window_len_max = 100;
+        settings.ack_wait = Duration::from_secs(1);
+        let nats = connected(&server.url(), settings).await;
+        let mut all = Vec::new();
+        for number in 0..100 {
+            all.extend(published(&publish(&nats, number, 1).await));
+        }
+        nats.queue.caught_up().await.unwrap();
+        // The server's clock is far ahead, so what is put off comes back at once: two messages each time.
+        let end = Instant::now() + PATIENCE;
+        while reader::last_sequence(&server.url(), "NAHOOK_RETRIES").await < 6 {
+            assert!(Instant::now() < end, "nothing is put off any more");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let due = nats.queue.lease(&request(1, 1_000)).await.unwrap();
+        assert!(due.deliveries.len() <= 50, "half of them are put off");
+        settle(&nats.queue, &due.deliveries, Next::Delivered).await;
+        let mut came = ids(&due.deliveries);
+        clock.advance(Duration::from_hours(1));
+        while came.len() < all.len() {
+            let leased = lease_some(&nats.queue, 1, PATIENCE).await;
+            assert!(!leased.is_empty(), "{} of {}", came.len(), all.len());
+            assert_eq!(leased[0].attempts, 0, "that was none");
+            settle(&nats.queue, &leased, Next::Delivered).await;
+            came.extend(ids(&leased));
+        }
+        came.sort();
+        all.sort();
+        assert_eq!(came, all);
     });
 }

@@ -48,7 +48,20 @@ pub(crate) async fn records(url: &str, name: &str) -> Vec<Raw> {
     records
 }
 
-async fn stream(url: &str, name: &str) -> jetstream::stream::Stream {
+/// Sequence of the latest message that a stream has taken.
+pub(crate) async fn last_sequence(url: &str, name: &str) -> u64 {
+    stream(url, name).await.cached_info().state.last_sequence
+}
+
+/// Sequence of the latest message that a stream has taken, and the instant at which it did, in nanoseconds since 1970.
+pub(crate) async fn last(url: &str, name: &str) -> (u64, i128) {
+    let sequence = last_sequence(url, name).await;
+    let message = stream(url, name).await.get_raw_message(sequence).await;
+    (sequence, message.unwrap().time.unix_timestamp_nanos())
+}
+
+/// A client of its own.
+pub(crate) async fn client(url: &str) -> async_nats::Client {
     let mut options = async_nats::ConnectOptions::new();
     // A single server may ask who we are.
     if let Some((credentials, _)) = url.trim_start_matches("nats://").split_once('@') {
@@ -56,8 +69,18 @@ async fn stream(url: &str, name: &str) -> jetstream::stream::Stream {
         options = options.user_and_password(user.to_owned(), password.to_owned());
     }
     let servers: Vec<_> = url.split(',').collect();
-    let client = options.connect(servers).await.unwrap();
-    let jetstream = jetstream::new(client);
+    options.connect(servers).await.unwrap()
+}
+
+/// Publishes a message to a stream, as any program may.
+pub(crate) async fn send(url: &str, subject: &'static str, body: impl Into<bytes::Bytes>) {
+    let jetstream = jetstream::new(client(url).await);
+    let sent = jetstream.publish(subject, body.into()).await.unwrap();
+    sent.await.unwrap();
+}
+
+async fn stream(url: &str, name: &str) -> jetstream::stream::Stream {
+    let jetstream = jetstream::new(client(url).await);
     // A cluster that has just started may not answer at once.
     let mut found = jetstream.get_stream(name).await;
     for _ in 0..5 {
