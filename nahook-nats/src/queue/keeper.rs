@@ -30,7 +30,7 @@ const LEFT_OVER_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) async fn run(hub: Arc<Hub>) -> Exit {
     let interval = (hub.settings.ack_wait / 3).clamp(Duration::from_millis(100), NOTE_AGE / 3);
     let mut left_over_at = Instant::now();
-    hub.schedule_left_over().await;
+    let mut has_more = hub.schedule_left_over().await.is_some();
     loop {
         tokio::time::sleep(interval).await;
         hub.show_signs_of_life(interval).await;
@@ -40,9 +40,9 @@ pub(super) async fn run(hub: Arc<Hub>) -> Exit {
         hub.note_again().await;
         hub.show_signs_of_life(interval).await;
         hub.make_room().await;
-        if left_over_at.elapsed() >= LEFT_OVER_INTERVAL {
+        if has_more || left_over_at.elapsed() >= LEFT_OVER_INTERVAL {
             left_over_at = Instant::now();
-            hub.schedule_left_over().await;
+            has_more = hub.schedule_left_over().await.is_some();
         }
     }
 }

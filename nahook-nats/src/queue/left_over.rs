@@ -11,7 +11,7 @@ use crate::layout::Source;
 const BATCH: usize = 64;
 
 impl Hub {
-    /// Makes scheduled messages of some retries that an earlier version left. Does nothing if there are none.
+    /// Makes scheduled messages of some retries that an earlier version left. Returns `None` if there are none, or it failed.
     pub(super) async fn schedule_left_over(&self) -> Option<()> {
         let name = self.names.stream(Source::Retries);
         let stream = self.connection.context.get_stream(&name).await.ok()?;
@@ -37,9 +37,10 @@ impl Hub {
             self.schedule(&mut record, id, second);
             records.push(self.acks.store(record, self.settings.answer_timeout));
         }
-        if join_all(records).await.into_iter().all(|stored| stored) {
-            stream.purge().filter(subject).sequence(next).await.ok()?;
+        if !join_all(records).await.into_iter().all(|stored| stored) {
+            return None;
         }
+        stream.purge().filter(subject).sequence(next).await.ok()?;
         Some(())
     }
 }

@@ -81,9 +81,13 @@ fn retry_of_an_earlier_version_comes_at_its_time() {
     run(async {
         let server = NatsServer::start();
         let nats = connected(&server.url(), settings()).await;
-        let slots = publish(&nats, 1, 3).await;
+        let mut ids_of_all = Vec::new();
+        for number in 0..70 {
+            ids_of_all.extend(published(&publish(&nats, number, 1).await));
+        }
+        ids_of_all.sort();
         let fresh = reader::records(&server.url(), "NAHOOK_DELIVERIES").await;
-        let leased = lease_some(&nats.queue, 3, PATIENCE).await;
+        let leased = lease_some(&nats.queue, 70, PATIENCE).await;
         settle(&nats.queue, &leased, Next::Delivered).await;
         nats.close().await;
         drop(nats);
@@ -105,15 +109,17 @@ fn retry_of_an_earlier_version_comes_at_its_time() {
             .now()
             .saturating_add(Duration::from_secs(3))
             .as_secs();
-        let subject = format!("nahook.retries.at.{due_at}");
-        let body = fresh[0].body.clone();
-        let sent = jetstream.publish(subject, body).await.unwrap();
-        sent.await.unwrap();
+        // More than become scheduled messages in one step, and not all due in the same second.
+        for (nth, record) in fresh.into_iter().enumerate() {
+            let subject = format!("nahook.retries.at.{}", due_at + nth as u64 / 69);
+            let sent = jetstream.publish(subject, record.body).await.unwrap();
+            sent.await.unwrap();
+        }
 
         let nats = connected(&server.url(), settings()).await;
-        let again = lease_some(&nats.queue, 3, PATIENCE).await;
+        let again = lease_some(&nats.queue, 70, PATIENCE).await;
         assert!(SystemClock.now().as_secs() >= due_at, "not before its time");
-        assert_eq!(ids(&again), published(&slots));
+        assert_eq!(ids(&again), ids_of_all);
         settle(&nats.queue, &again, Next::Delivered).await;
         until_empty(&server, "NAHOOK_RETRIES").await;
     });
