@@ -138,6 +138,10 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     const REFUSED: Result<RecordOutcome, oneshot::error::TryRecvError> =
@@ -161,6 +165,54 @@ mod tests {
             permit: None,
         });
         (token, receiver)
+    }
+
+    /// Sends a record that holds the only permit.
+    fn send_with_permit(
+        in_flight: &mut InFlight,
+    ) -> (Arc<Semaphore>, oneshot::Receiver<RecordOutcome>) {
+        let permits = Arc::new(Semaphore::new(1));
+        let (answer, receiver) = oneshot::channel();
+        in_flight.insert(Record {
+            subject: "a".to_owned(),
+            answer,
+            generation: 0,
+            sent_at: Instant::now(),
+            permit: Arc::clone(&permits).try_acquire_owned().ok(),
+        });
+        assert_eq!(permits.available_permits(), 0);
+        (permits, receiver)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_record_makes_room_for_later_ones_before_it_is_given_up() {
+        let mut in_flight = InFlight::default();
+        let (permits, mut silent) = send_with_permit(&mut in_flight);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        in_flight.give_up_silent();
+        assert_eq!(permits.available_permits(), 0);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        in_flight.give_up_silent();
+        assert_eq!((permits.available_permits(), silent.try_recv()), (1, OPEN));
+    }
+
+    #[tokio::test]
+    async fn record_of_a_lost_connection_makes_room_and_may_be_answered() {
+        let mut in_flight = InFlight::default();
+        let (permits, mut lost) = send_with_permit(&mut in_flight);
+        in_flight.release_permits();
+        assert_eq!((permits.available_permits(), lost.try_recv()), (1, OPEN));
+    }
+
+    #[tokio::test]
+    async fn records_of_earlier_connections_or_all_are_given_up() {
+        let mut in_flight = InFlight::default();
+        let (_, mut old) = send(&mut in_flight, "a", 0);
+        let (_, mut new) = send(&mut in_flight, "a", 1);
+        in_flight.give_up_before(1);
+        assert_eq!((old.try_recv(), new.try_recv()), (GIVEN_UP, OPEN));
+        in_flight.give_up_all();
+        assert_eq!(new.try_recv(), GIVEN_UP);
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 mod answer;
 mod in_flight;
 mod loops;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -50,3 +50,28 @@ pub(super) fn refused(code: ErrorCode, error: impl Into<Cause>) -> ConnectError 
         _ => ConnectError::Refused(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only what an election may mend is asked again.
+    #[test]
+    fn error_of_a_cluster_without_a_leader_is_none_of_the_settings() {
+        let rows = [
+            (10_005, "cannot be reached"),
+            (10_006, "cannot be reached"),
+            (10_008, "cannot be reached"),
+            (10_009, "cannot be reached"),
+            (10_023, "cannot be reached"),
+            (10_039, "JetStream is not enabled"),
+            (10_047, "refused"),
+            (10_074, "refused"),
+            (10_076, "JetStream is not enabled"),
+        ];
+        for (code, expected) in rows {
+            let told = refused(ErrorCode(code), "the server's words").to_string();
+            assert!(told.contains(expected), "{code}: {told}");
+        }
+    }
+}

@@ -103,3 +103,35 @@ fn is_missing(error: &ConsumerError) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::consumer::IntoConsumerConfig as _;
+
+    use super::*;
+
+    type Change = fn(&mut Config);
+
+    #[test]
+    fn every_setting_of_a_consumer_is_compared() {
+        let names = Names::new("nahook").expect("a prefix");
+        let wanted = workers(&names, Source::Deliveries, &NatsSettings::default());
+        let others: [(&str, Change); 5] = [
+            ("filter", |found| {
+                found.filter_subject = "nahook.retries.due".to_owned();
+            }),
+            ("ack policy", |found| found.ack_policy = AckPolicy::None),
+            ("ack wait", |found| found.ack_wait = Duration::from_secs(1)),
+            ("max ack pending", |found| found.max_ack_pending = 1_000),
+            ("max deliver", |found| found.max_deliver = 5),
+        ];
+        for (name, change) in others {
+            let mut found = wanted.clone().into_consumer_config();
+            change(&mut found);
+            match check("S", WORKERS, &found, &wanted) {
+                Err(ConnectError::Differs { setting, .. }) => assert_eq!(setting, name),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+}

@@ -176,3 +176,47 @@ fn check_stream(found: &Config, wanted: &Config) -> Result<(), ConnectError> {
     );
     check.result()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    type Change = fn(&mut Config);
+
+    #[test]
+    fn every_setting_of_a_stream_is_compared() {
+        let names = Names::new("nahook").expect("a prefix");
+        let wanted = deliveries(&names, &NatsSettings::default());
+        let others: [(&str, Change); 9] = [
+            ("subjects", |found| found.subjects.push("more".to_owned())),
+            ("retention", |found| {
+                found.retention = RetentionPolicy::Limits;
+            }),
+            ("discard policy", |found| found.discard = DiscardPolicy::Old),
+            ("storage", |found| found.storage = StorageType::Memory),
+            ("replicas", |found| found.num_replicas = 3),
+            ("max bytes", |found| found.max_bytes = 1 << 20),
+            ("max messages", |found| found.max_messages = 7),
+            ("max age", |found| found.max_age = Duration::from_hours(1)),
+            ("duplicate window", |found| {
+                found.duplicate_window = Duration::from_secs(1);
+            }),
+        ];
+        for (name, change) in others {
+            let mut found = wanted.clone();
+            change(&mut found);
+            match check_stream(&found, &wanted) {
+                Err(ConnectError::Differs { setting, .. }) => assert_eq!(setting, name),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        let unlimited = Config {
+            max_bytes: 0,
+            max_messages: 0,
+            ..wanted.clone()
+        };
+        assert!(check_stream(&unlimited, &wanted).is_ok());
+    }
+}

@@ -159,7 +159,10 @@ fn entries_of(message: &Message) -> Option<Vec<LogEntry>> {
     }
 }
 
-async fn consumer(connection: &Connection, names: &Names) -> Result<PullConsumer, Failure> {
+pub(super) async fn consumer(
+    connection: &Connection,
+    names: &Names,
+) -> Result<PullConsumer, Failure> {
     let found: Consumer<pull::Config> = connection
         .context
         .get_consumer_from_stream(RECORDERS, names.log_stream())

@@ -135,6 +135,16 @@ async fn wait_until_recorded(store: &MemoryStore, entries: &[LogEntry]) {
     panic!("it is not recorded");
 }
 
+async fn wait_until_lag(log: &NatsLog, lag: u64) {
+    for _ in 0..600 {
+        if log.lag().await == Some(lag) {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the lag is {:?}, and not {lag}", log.lag().await);
+}
+
 /// Entries of the time without a recorder, with a failing store and without a server are recorded in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_catches_up() {
@@ -143,15 +153,8 @@ async fn the_log_catches_up() {
     let told: Vec<_> = (1..=20).flat_map(entries).collect();
     writer.send(&told).await.wait_until_stored().await;
     // The server counts for the consumer after it has acknowledged.
-    let mut lag = log.lag().await;
-    for _ in 0..100 {
-        if lag != Some(0) {
-            break;
-        }
-        sleep(Duration::from_millis(50)).await;
-        lag = log.lag().await;
-    }
-    assert_eq!(lag, Some(1), "all of it in one message");
+    wait_until_lag(&log, 1).await;
+    assert_eq!(server.messages("NAHOOK_LOG"), Some(1), "all of it in one");
 
     let store = store().await;
     let down = CallFault {
@@ -226,5 +229,75 @@ async fn a_large_payload_leaves_room_for_few_entries() {
         tokio::spawn(async move { log.run(store, std::future::pending()).await })
     };
     wait_until_recorded(&store, &told[..5]).await;
+    reading.abort();
+}
+
+/// A message that is none of the log's is passed by, and what comes after it is recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreadable_message_holds_nothing_up() {
+    let server = NatsServer::start();
+    let (log, writer) = open(&server).await;
+    let jetstream = log.connection.context.clone();
+    let sent = jetstream.publish("nahook.log", "something else".into());
+    sent.await.expect("it is sent").await.expect("it is stored");
+    writer.send(&entries(1)).await.wait_until_stored().await;
+    let store = store().await;
+    let reading = {
+        let (log, store) = (log.clone(), store.clone());
+        tokio::spawn(async move { log.run(store, std::future::pending()).await })
+    };
+    wait_until_recorded(&store, &entries(1)).await;
+    wait_until_lag(&log, 0).await;
+    reading.abort();
+}
+
+/// Whatever the text of an error is, what became of the delivery is recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn error_that_fills_a_message_is_left_out() {
+    let server = NatsOptions::new().max_payload(16_000).start();
+    let (log, writer) = open(&server).await;
+    let mut told = entries(1);
+    for entry in &mut told {
+        if let Some(attempt) = &mut entry.attempt {
+            attempt.error = Some("x".repeat(20_000));
+        }
+    }
+    writer.send(&told).await.wait_until_stored().await;
+    let store = store().await;
+    let reading = {
+        let (log, store) = (log.clone(), store.clone());
+        tokio::spawn(async move { log.run(store, std::future::pending()).await })
+    };
+    wait_until_recorded(&store, &told).await;
+    reading.abort();
+}
+
+/// What a recorder has in hand is not recorded yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lag_counts_what_is_in_work() {
+    let server = NatsServer::start();
+    let (log, writer) = open(&server).await;
+    let silent = CallFault {
+        answer: CallAnswer::Silence,
+        ..CallFault::NONE
+    };
+    let recorder = Faulty::new(store().await, CallScript::new([silent]));
+    let reading = {
+        let log = log.clone();
+        tokio::spawn(async move { log.run(recorder, std::future::pending()).await })
+    };
+    writer.send(&entries(1)).await.wait_until_stored().await;
+    let mut recorders = reader::consumer(&log.connection, &log.names).await;
+    let recorders = recorders.as_mut().expect("the consumer");
+    while recorders
+        .info()
+        .await
+        .expect("the server runs")
+        .num_ack_pending
+        == 0
+    {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(log.lag().await, Some(1));
     reading.abort();
 }

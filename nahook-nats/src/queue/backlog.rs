@@ -61,3 +61,21 @@ impl Backlog {
         self.fresh.is_empty() && self.retries.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::id::MessageId;
+
+    use super::*;
+
+    #[test]
+    fn latest_fresh_deliveries_leave_first_and_retries_last() {
+        let id = |ordinal| DeliveryId::nth(MessageId::from_bits(7), ordinal);
+        let mut backlog = Backlog::default();
+        for (ordinal, is_retry) in [(1, true), (2, true), (3, false), (4, false)] {
+            let due_at = Timestamp::from_millis(u64::from(ordinal));
+            backlog.insert(due_at, id(ordinal), is_retry);
+        }
+        assert_eq!(backlog.last(3), [id(4), id(3), id(2)]);
+    }
+}

@@ -159,7 +159,7 @@ impl Intake {
         let now = Instant::now();
         let may_be_settled = |message: &Message| {
             let delivered = message.reply.as_deref().and_then(Delivered::of);
-            delivered.is_some_and(|of| of.times > 1 || now < self.suspicious_until)
+            delivered.is_some_and(|of| of.may_be_settled(now, self.suspicious_until))
         };
         if arrived.iter().any(may_be_settled) {
             self.hub.read_all_notes().await;
@@ -312,11 +312,29 @@ impl Delivered {
             stored_at: number(3)?,
         })
     }
+
+    /// Returns true if another process may have held the record, and noted its progress.
+    fn may_be_settled(&self, now: Instant, suspicious_until: Instant) -> bool {
+        self.times > 1 || now < suspicious_until
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn record_that_came_before_or_early_may_be_settled() {
+        let of = |times: u64| {
+            let ack = format!("$JS.ACK.S.workers.{times}.17.40.1712345678901234567.5");
+            Delivered::of(&ack).expect("a subject")
+        };
+        let until = Instant::now();
+        let before = until - Duration::from_nanos(1);
+        assert!(of(1).may_be_settled(before, until));
+        assert!(of(2).may_be_settled(until, until));
+        assert!(!of(1).may_be_settled(until, until));
+    }
 
     #[test]
     fn every_form_of_an_acknowledgements_subject_is_read() {

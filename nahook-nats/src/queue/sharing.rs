@@ -50,10 +50,8 @@ pub(super) async fn run(hub: Arc<Hub>) -> Exit {
                 None => return Exit::failed("the subscription of the other workers' subject has ended"),
             },
             _ = ticks.tick() => {
-                others.retain(|_, (at, _)| at.elapsed() < MEMORY);
                 let waiting = hub.state().unleased();
-                let others: Vec<_> = others.values().map(|(_, waiting)| *waiting).collect();
-                hub.release_surplus(surplus(waiting, &others)).await;
+                hub.release_surplus(surplus(waiting, &current(&mut others))).await;
                 let told = serde_json::to_vec(&Load { process, waiting }).unwrap_or_default();
                 if hub.connection.is_up() {
                     let _ = client.publish(subject.clone(), Bytes::from(told)).await;
@@ -69,6 +67,12 @@ fn learn(others: &mut HashMap<u64, (Instant, usize)>, process: u64, message: &Me
     {
         others.insert(told.process, (Instant::now(), told.waiting));
     }
+}
+
+/// Forgets processes that have not been heard of for long. Returns how much each of the others holds.
+fn current(others: &mut HashMap<u64, (Instant, usize)>) -> Vec<usize> {
+    others.retain(|_, (at, _)| at.elapsed() < MEMORY);
+    others.values().map(|(_, waiting)| *waiting).collect()
 }
 
 /// Number of unleased deliveries that a process has over its share, or 0 if it is too small to matter.
@@ -106,6 +110,35 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn told(process: u64, waiting: usize) -> Message {
+        let load = Load { process, waiting };
+        let payload = Bytes::from(serde_json::to_vec(&load).expect("numbers"));
+        Message {
+            subject: "nahook.workers".into(),
+            reply: None,
+            length: payload.len(),
+            payload,
+            headers: None,
+            status: None,
+            description: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn process_counts_the_others_that_still_speak() {
+        let mut others = HashMap::new();
+        for (process, waiting) in [(1, 900), (2, 10), (3, 20), (2, 30)] {
+            learn(&mut others, 1, &told(process, waiting));
+        }
+        let mut heard = current(&mut others);
+        heard.sort_unstable();
+        assert_eq!(heard, [20, 30], "its own word does not count");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        learn(&mut others, 1, &told(3, 40));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(current(&mut others), [40], "2 has been silent for 4 s");
+    }
 
     #[test]
     fn small_surplus_is_kept() {

@@ -220,3 +220,66 @@ fn records_that_were_begun_are_not_given_back() {
     assert_eq!(state.untouched(100), [key(3), key(2)], "the newest first");
     assert_eq!(state.untouched(3), [key(3)], "no more than asked for");
 }
+
+#[test]
+fn note_on_one_copy_leaves_the_other() {
+    let mut state = State::default();
+    admit(&mut state, key(1), "ack.1", &[(0, 0)]);
+    admit(&mut state, key(2), "ack.2", &[(0, 1)]);
+    assert_eq!(state.learn(key(1), &noted(1, &[0], &[]), NOW), None);
+    assert_eq!(state.slots[&id(0)].record, key(2));
+}
+
+#[test]
+fn record_that_is_given_back_takes_no_delivery_of_another_along() {
+    let mut state = State::default();
+    admit(&mut state, key(1), "ack.1", &[(0, 0)]);
+    admit(&mut state, key(2), "ack.2", &[(0, 1)]);
+    assert_eq!(state.let_go(key(1)), Some(Subject::from("ack.1")));
+    assert_eq!(state.slots[&id(0)].record, key(2));
+    assert_eq!(state.let_go(key(2)), Some(Subject::from("ack.2")));
+    assert!(state.slots.is_empty() && state.bytes == 0);
+}
+
+#[test]
+fn record_with_a_kept_retry_is_not_given_back() {
+    let mut state = State::default();
+    admit(&mut state, key(1), "ack.1", &[(0, 0), (1, 0)]);
+    let (attempts, due_at) = (1, NOW);
+    state.keep(id(0), Kept { attempts, due_at }, NOW);
+    assert_eq!(state.untouched(100), []);
+}
+
+#[test]
+fn lease_that_is_extended_while_being_settled_lasts_if_that_fails() {
+    let mut state = State::default();
+    admit(&mut state, key(1), "ack.1", &[(0, 0)]);
+    let held = lease(&mut state, 1, NOW)[0];
+    assert!(state.begin_settling(held).is_some());
+    let later = NOW.saturating_add(2 * LEASE);
+    assert!(state.extend(held, later));
+    assert_eq!(lease(&mut state, 1, later), [], "it is being settled");
+    state.stop_settling(held);
+    let before = Timestamp::from_nanos(later.as_nanos() - 1);
+    assert_eq!(lease(&mut state, 1, before), []);
+    assert_eq!(lease(&mut state, 1, later).len(), 1);
+}
+
+#[test]
+fn nothing_is_left_of_a_retry_that_is_settled() {
+    let mut state = State::default();
+    admit(&mut state, key(1), "ack.1", &[(0, 0)]);
+    for attempts in 1..3 {
+        let due_at = NOW.saturating_add(LEASE * attempts);
+        state.keep(id(0), Kept { attempts, due_at }, NOW);
+        assert_eq!(state.next_due(NOW), Some(due_at));
+        assert_eq!(lease(&mut state, 1, due_at).len(), 1);
+        assert_eq!(state.next_due(due_at), Some(due_at.saturating_add(LEASE)));
+    }
+    // Another process may settle it while it waits here.
+    let (attempts, due_at) = (3, NOW.saturating_add(9 * LEASE));
+    state.keep(id(0), Kept { attempts, due_at }, NOW);
+    assert_eq!(state.close(id(0)), Some(Subject::from("ack.1")));
+    assert!(state.future.is_empty() && state.expiries.is_empty());
+    assert!(state.backlogs.is_empty() && state.leased.is_empty());
+}

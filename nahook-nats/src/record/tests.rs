@@ -156,3 +156,38 @@ fn what_is_unknown_is_skipped_and_what_is_newer_refused() {
         assert!(read(&Bytes::from(broken.to_owned())).is_err(), "{broken:?}");
     }
 }
+
+#[test]
+fn half_an_event_type_is_no_event_type() {
+    let event = event("{}");
+    let entry = Entry {
+        items: items(&event, 1),
+        event: Arc::new(event),
+    };
+    let (body, ..) = record(&[entry]);
+    let text = String::from_utf8(body.to_vec()).expect("text");
+    for member in [
+        r#""event_type":"evt_ws_shop_order_paid","#,
+        r#""event_type_name":"order.paid","#,
+    ] {
+        let half = text.replace(member, "");
+        assert_ne!(half, text);
+        let read = read(&Bytes::from(half));
+        assert!(matches!(read, Err(Malformed::Value)), "{read:?}");
+    }
+}
+
+#[test]
+fn headers_name_the_first_64_events() {
+    let event = event("{}");
+    let parts: Vec<_> = (0..65)
+        .map(|_| part_of(&event, &items(&event, 1)))
+        .collect();
+    let (_, offsets) = body(&parts);
+    let headers = headers(parts.iter().zip(offsets));
+    let count = |name: &str| headers.get_all(name).count();
+    assert_eq!(count("Nahook-Message"), 64);
+    assert_eq!(count("Nahook-Workspace"), 64);
+    let payloads = headers.get("Nahook-Payloads").expect("a header");
+    assert_eq!(payloads.as_str().split(',').count(), 65);
+}

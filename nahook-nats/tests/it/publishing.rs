@@ -252,6 +252,32 @@ fn a_killed_server_has_what_it_acknowledged() {
     }
 }
 
+/// Publications that share records share none that has more deliveries than the settings permit, and each record has an id of its
+/// own.
+#[test]
+fn shared_records_are_bounded_and_have_ids() {
+    run(async {
+        let server = NatsServer::start();
+        let mut settings = NatsSettings::default();
+        settings.record_len_max = 10;
+        let nats = connected(&server.url(), settings).await;
+        let publishing = (0..20).map(|number| publish(&nats, number, 4));
+        for slots in futures_util::future::join_all(publishing).await {
+            assert_eq!(outcomes(&slots), ["published"; 4]);
+        }
+        let records = reader::records(&server.url(), "NAHOOK_DELIVERIES").await;
+        assert!(records.len() < 20, "some share a record");
+        let mut ids = HashSet::new();
+        for record in &records {
+            let header = |name: &str| record.headers.get(name).unwrap().to_string();
+            let deliveries: usize = header("Nahook-Deliveries").parse().unwrap();
+            assert!(deliveries <= 10, "{deliveries}");
+            ids.insert(header("Nats-Msg-Id"));
+        }
+        assert_eq!(ids.len(), records.len());
+    });
+}
+
 /// Publishes an event for five endpoints as the engine does: dropped at the deadline, the slots kept.
 async fn publish_within(nats: &Nats, number: u64, deadline: Duration) -> Vec<Delivery> {
     let (event, mut slots) = order(number, 5, SystemClock.now());

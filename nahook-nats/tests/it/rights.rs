@@ -410,6 +410,32 @@ fn what_cannot_be_put_off_is_delivered_all_the_same() {
     });
 }
 
+/// A retry that an earlier version left stays where it is until it is stored as a scheduled message.
+#[test]
+fn left_over_retry_that_cannot_be_scheduled_is_kept() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let nats = connected(&server).await;
+        let slots = publish(&nats, 1, 1).await;
+        let admin = server.url_with("admin:admin");
+        let record = support::reader::records(&admin, "NAHOOK_DELIVERIES").await;
+        support::reader::send(&admin, "nahook.retries.at.1", record[0].body.clone()).await;
+        let scheduled = "nahook.retries.scheduled.*";
+        tokio::task::block_in_place(|| server.reload(&denying(&[scheduled], &[])));
+        let leased = lease_some(&nats.queue, 1, PATIENCE).await;
+        support::settle(&nats.queue, &leased, Next::Delivered).await;
+        until("it is tried", || async {
+            server.log().contains("nahook.retries.scheduled.due-")
+        })
+        .await;
+        nats.close().await;
+        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        let other = connected(&server).await;
+        let again = lease_some(&other.queue, 1, PATIENCE).await;
+        assert_eq!(support::ids(&again), published(&slots));
+    });
+}
+
 /// Loops that lack a right they need all along are down until it is granted.
 #[test]
 fn loop_without_its_right_is_down() {
