@@ -206,7 +206,11 @@ fn records_under_way_when_the_right_is_withdrawn_are_told_truly() {
 fn withdrawn_right_to_the_inbox_stops_publishing_until_it_is_granted() {
     run(async {
         let server = denying(&[], &[]).start();
-        let nats = connected(&server).await;
+        let mut settings = settings();
+        // A record waits that long for the right.
+        settings.publish_patience = Duration::from_secs(2);
+        let nats = connect(&server.url_with("shop:shop"), settings).await;
+        let nats = nats.unwrap();
         assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
         let denied = denying(&[], &["_INBOX.>"]);
         tokio::task::block_in_place(|| server.reload(&denied));
