@@ -6,7 +6,7 @@ use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 use thiserror::Error;
 
-use crate::{Change, Manifest, ManifestError, WorkspaceRecord};
+use crate::{Actor, Change, Manifest, ManifestError, WorkspaceRecord};
 
 /// Decides if a manifest is put into effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,10 +36,20 @@ pub enum CatalogError {
 #[async_trait]
 #[auto_impl(&, Arc)]
 pub trait Catalog: Send + Sync {
-    /// Makes everything in `manifest` exist as declared; what it does not name stays as it is. Answers what changed, in
-    /// the order of the manifest: nothing, when repeated.
+    /// [`apply_as`](Self::apply_as) the operator: the user of a command line.
     async fn apply(
         &self,
+        manifest: &Manifest,
+        mode: ApplyMode,
+    ) -> Result<Vec<Change>, CatalogError> {
+        self.apply_as(&Actor::operator(), manifest, mode).await
+    }
+
+    /// Makes everything in `manifest` exist as declared; what it does not name stays as it is. Answers what changed, in
+    /// the order of the manifest: nothing, when repeated. The audit log says that `actor` did it.
+    async fn apply_as(
+        &self,
+        actor: &Actor,
         manifest: &Manifest,
         mode: ApplyMode,
     ) -> Result<Vec<Change>, CatalogError>;

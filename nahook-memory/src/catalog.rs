@@ -9,8 +9,9 @@ use super::MemoryStore;
 
 #[async_trait::async_trait]
 impl Catalog for MemoryStore {
-    async fn apply(
+    async fn apply_as(
         &self,
+        actor: &Actor,
         manifest: &Manifest,
         mode: ApplyMode,
     ) -> Result<Vec<Change>, CatalogError> {
@@ -25,7 +26,7 @@ impl Catalog for MemoryStore {
             let (now, ids) = (self.shared.clock.now(), &self.shared.ids);
             let entries = changes
                 .iter()
-                .map(|change| AuditEntry::of(change, &Actor::operator(), now, ids));
+                .map(|change| AuditEntry::of(change, actor, now, ids));
             state.audit.extend(entries);
             state.take_over(catalog, &changes);
         }

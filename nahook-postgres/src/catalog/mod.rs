@@ -75,13 +75,14 @@ impl From<Failure> for ManagementError {
 
 #[async_trait::async_trait]
 impl Catalog for PostgresStore {
-    async fn apply(
+    async fn apply_as(
         &self,
+        actor: &Actor,
         manifest: &Manifest,
         mode: ApplyMode,
     ) -> Result<Vec<Change>, CatalogError> {
         let mut lent = self.begin().await?;
-        let applied = self.apply_within(&mut lent, manifest, mode).await;
+        let applied = self.apply_within(&mut lent, actor, manifest, mode).await;
         let changed: BTreeSet<_> = applied.iter().flatten().map(workspace_of).collect();
         let is_kept = applied.is_ok() && mode == ApplyMode::Commit;
         self.end(&mut lent, is_kept, &changed).await?;
@@ -151,6 +152,7 @@ impl PostgresStore {
     async fn apply_within(
         &self,
         lent: &mut Lent,
+        actor: &Actor,
         manifest: &Manifest,
         mode: ApplyMode,
     ) -> Result<Vec<Change>, Failure> {
@@ -171,10 +173,9 @@ impl PostgresStore {
         let changes = manifest
             .changes(&snapshot, now, &shared.settings.ids)
             .map_err(CatalogError::from)?;
-        let operator = Actor::operator();
         let entries = changes
             .iter()
-            .map(|change| AuditEntry::of(change, &operator, now, &shared.settings.ids));
+            .map(|change| AuditEntry::of(change, actor, now, &shared.settings.ids));
         let entries: Vec<_> = entries.filter(|_| mode == ApplyMode::Commit).collect();
         let further = write::tell_audit(&entries).into_iter().collect();
         write::write(lent, &changes, further, now).await?;

@@ -21,8 +21,9 @@ use crate::readers::catalog_version;
 impl Catalog for SqliteStore {
     /// Plans beside the writer and writes in one transaction, provided that nothing has changed in between; else it plans
     /// again. A dry run writes too, and undoes it: what it says is what would happen.
-    async fn apply(
+    async fn apply_as(
         &self,
+        actor: &Actor,
         manifest: &Manifest,
         mode: ApplyMode,
     ) -> Result<Vec<Change>, CatalogError> {
@@ -32,7 +33,7 @@ impl Catalog for SqliteStore {
                 return Ok(changes);
             }
             let (now, ids) = (self.shared().now(), self.shared().shared_ids());
-            let entry = |change| AuditEntry::of(change, &Actor::operator(), now, &ids);
+            let entry = |change| AuditEntry::of(change, actor, now, &ids);
             let planned = Planned {
                 audit: changes.iter().map(entry).collect(),
                 changes: changes.clone(),

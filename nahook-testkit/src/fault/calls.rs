@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nahook_control::{
-    ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan, EndpointDirectory,
-    EndpointTarget, HealthReport, KeyEntry, KeyHash, KeyStore, ManagementError, ManagementStore,
-    Manifest, Select, Snapshot, WorkspaceRecord,
+    Actor, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
+    EndpointDirectory, EndpointTarget, HealthReport, KeyEntry, KeyHash, KeyStore, ManagementError,
+    ManagementStore, Manifest, Select, Snapshot, WorkspaceRecord,
 };
 use nahook_core::admission::{Allowance, Caller, Grant, Verdict};
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, ManagementTokenId, WorkspaceId};
@@ -200,6 +200,7 @@ disturb! {
     #[async_trait::async_trait]
     Catalog {
         fn apply(manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
+        fn apply_as(actor: &Actor, manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
         fn workspaces() -> Result<Vec<WorkspaceRecord>, StoreError>;
         fn ensure_event_type(name: &EventTypeName, workspace: &WorkspaceId) -> Result<EventTypeId, CatalogError>;
     }

@@ -169,7 +169,7 @@ pub async fn entries_are_filtered_and_counted<H: ManagementHarness>() {
     assert_eq!(page.entries, [], "behind the last one there is nothing");
 }
 
-/// Applying a manifest is audited as the operator's doing, change by change; trying it out is not.
+/// Applying a manifest is audited as the doing of its actor, change by change; trying it out is not.
 pub async fn applying_is_audited<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let before = told(&shop, &all()).await.total;
@@ -204,6 +204,19 @@ pub async fn applying_is_audited<H: ManagementHarness>() {
             .all(|entry| entry.actor.kind == ActorKind::Operator),
         "the operator's doing"
     );
+    let app = Actor {
+        kind: ActorKind::System,
+        id: "app".to_owned(),
+        label: "the app".to_owned(),
+    };
+    let manifest = Workspace::new("ws_shop")
+        .event_type("order.sent")
+        .manifest();
+    let catalog = shop.harness.catalog();
+    let applied = catalog.apply_as(&app, &manifest, ApplyMode::Commit).await;
+    applied.expect("it contradicts nothing");
+    let newest = &told(&shop, &all()).await.entries[0];
+    assert_eq!(newest.actor, app, "the app's doing");
 }
 
 /// A change of a key by the command line is audited, and an endpoint that a worker disables, once.

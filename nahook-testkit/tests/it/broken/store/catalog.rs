@@ -1,6 +1,6 @@
 //! Broken changes.
 
-use nahook_control::{ApplyMode, Catalog, CatalogError, Change, Manifest, WorkspaceRecord};
+use nahook_control::{Actor, ApplyMode, Catalog, CatalogError, Change, Manifest, WorkspaceRecord};
 use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
@@ -8,8 +8,9 @@ use super::{Broken, Bug::*};
 
 #[async_trait::async_trait]
 impl Catalog for Broken {
-    async fn apply(
+    async fn apply_as(
         &self,
+        actor: &Actor,
         manifest: &Manifest,
         mode: ApplyMode,
     ) -> Result<Vec<Change>, CatalogError> {
@@ -18,7 +19,7 @@ impl Catalog for Broken {
                 let one = Manifest {
                     workspaces: vec![workspace.clone()],
                 };
-                self.inner.apply(&one, mode).await?;
+                self.inner.apply_as(actor, &one, mode).await?;
             }
             return Ok(Vec::new());
         }
@@ -27,7 +28,7 @@ impl Catalog for Broken {
         } else {
             mode
         };
-        let changes = self.inner.apply(manifest, mode).await?;
+        let changes = self.inner.apply_as(actor, manifest, mode).await?;
         Ok(if self.has(TellsNothing) {
             Vec::new()
         } else {
