@@ -18,4 +18,7 @@ pub use transport::{
     LocalCause, OutboundRequest, OutboundResponse, OutboundUrl, RetryAfter, TimeoutPhase, TlsFault,
     Transport, TransportError,
 };
-pub use worker::{RetrySchedule, Worker, WorkerReport, WorkerSettings};
+pub use worker::{
+    DeliveryEvent, DeliveryEvents, EventSender, RetrySchedule, SettledDelivery, Worker,
+    WorkerReport, WorkerSettings,
+};

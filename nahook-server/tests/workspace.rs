@@ -62,6 +62,8 @@ const CORE_USES: &[&str] = &[
     "serde_json",
     "thiserror",
     "tokio",
+    // Spans: nothing is written by it.
+    "tracing",
     "ulid",
 ];
 

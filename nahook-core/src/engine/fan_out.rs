@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::contain::{contain, panicked};
+use super::spans;
 use crate::id::MessageId;
 use crate::{
     Clock, Delivery, DeliveryPublisher, Event, EventTypeName, IdSource, NewEvent, RandomIds,
@@ -96,8 +98,12 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         event: NewEvent,
         scope: Scope,
     ) -> Result<Receipt, TriggerError> {
-        let subscribers = self.look_up(deadline, &event.event_type, &scope).await?;
-        self.fan_out(deadline, event, &scope, subscribers).await
+        let span = spans::trigger(&scope, &event.event_type, 1);
+        let triggering = async {
+            let subscribers = self.look_up(deadline, &event.event_type, &scope).await?;
+            self.fan_out(deadline, event, &scope, subscribers).await
+        };
+        triggering.instrument(span).await
     }
 
     /// Returns the endpoints that are subscribed.
@@ -162,7 +168,9 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         event: &Event,
         deliveries: &mut [Delivery],
     ) -> bool {
+        let span = spans::publish(event, deliveries.len());
         let publishing = contain(|| self.publisher.publish(event, deliveries));
+        let publishing = publishing.instrument(span);
         timeout_at(deadline, publishing).await.is_ok()
     }
 }

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::contain::{contain, panicked};
 use super::fan_out::FanOut;
+use super::spans;
 use crate::id::EndpointId;
 use crate::{
     Delivery, DeliveryPublisher, EndpointState, Event, FailureKind, IdempotencyKey, NewSend,
@@ -61,7 +63,9 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         scope: Scope,
     ) -> Vec<Result<Sent, SendError>> {
         let ids: Vec<EndpointId> = sends.iter().map(|send| send.endpoint).collect();
-        let states = match self.endpoint_states(deadline, &ids, &scope).await {
+        let span = spans::send(&scope, sends.len());
+        let looking_up = self.endpoint_states(deadline, &ids, &scope);
+        let states = match looking_up.instrument(span.clone()).await {
             Ok(states) => states,
             Err(error) => return sends.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -78,7 +82,8 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
             }
             answers
         });
-        let mut answers: Vec<_> = join_all(sending).await.into_iter().flatten().collect();
+        let answers = join_all(sending).instrument(span).await;
+        let mut answers: Vec<_> = answers.into_iter().flatten().collect();
         answers.sort_unstable_by_key(|(place, _)| *place);
         answers.into_iter().map(|(_, answer)| answer).collect()
     }

@@ -2,8 +2,10 @@
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::fan_out::FanOut;
+use super::spans;
 use crate::{DeliveryPublisher, NewEvent, Receipt, Scope, SubscriptionStore, TriggerError};
 
 /// One event's answer.
@@ -55,7 +57,9 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         let Some((_, first)) = events.first() else {
             return Vec::new();
         };
-        let subscribers = &self.look_up(deadline, &first.event_type, scope).await;
+        let span = spans::trigger(scope, &first.event_type, events.len());
+        let looking_up = self.look_up(deadline, &first.event_type, scope);
+        let subscribers = &looking_up.instrument(span.clone()).await;
         let fanning_out = events.into_iter().map(|(place, event)| async move {
             let answer = match subscribers.clone() {
                 Ok(subscribers) => self.fan_out(deadline, event, scope, subscribers).await,
@@ -63,7 +67,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
             };
             (place, answer)
         });
-        join_all(fanning_out).await
+        join_all(fanning_out).instrument(span).await
     }
 }
 

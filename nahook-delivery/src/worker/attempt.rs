@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use nahook_control::{EndpointKind, EndpointTarget, HealthState};
+use nahook_core::id::WorkspaceId;
 use nahook_core::{Clock, IdSource, Timestamp};
 use nahook_queue::{Attempt, LeasedDelivery, Next};
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use super::contain::contain;
 use super::judgement::{GONE, GONE_STATUS, Judgement, NoAnswer, judge};
 use super::observe::{self, AttemptMetrics};
 use super::request::{Addressee, request};
 use super::settings::WorkerSettings;
+use super::spans;
 use crate::transport::{LocalCause, OutboundResponse, Transport, TransportError};
 
 /// End of an attempt.
@@ -25,6 +28,7 @@ pub(super) enum Ended {
 /// Result of an attempt.
 #[derive(Debug)]
 pub(super) struct Attempted {
+    pub(super) workspace: WorkspaceId,
     pub(super) attempt: Attempt,
     pub(super) next: Next,
     /// Health of the endpoint that the directory does not know yet.
@@ -53,9 +57,9 @@ pub(super) async fn attempt<T: Transport>(
     let number = delivery.attempts.saturating_add(1);
     let begun = Instant::now();
     let started_at = means.clock.now();
-    let answer = contain(post(means, delivery, addressee, number, started_at))
-        .await
-        .unwrap_or(Err(NoAnswer::Panicked));
+    let span = spans::attempt(delivery, number);
+    let posting = post(means, delivery, addressee, number, started_at).instrument(span.clone());
+    let answer = contain(posting).await.unwrap_or(Err(NoAnswer::Panicked));
     let answer = match answer {
         Err(NoAnswer::Transport(TransportError::Local(cause))) => {
             if cause.is_certain() || is_forgiven {
@@ -76,11 +80,12 @@ pub(super) async fn attempt<T: Transport>(
         error.push_str(end);
     }
     let attempted = Attempted {
+        workspace: delivery.workspace,
         attempt,
         next,
         health,
     };
-    observe::attempted(delivery, number, &attempted, outcome, means.metrics);
+    observe::attempted(delivery, number, &attempted, outcome, &span, means.metrics);
     Ended::Attempted(attempted)
 }
 

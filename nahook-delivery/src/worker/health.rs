@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use nahook_control::{HealthReport, HealthState};
 use nahook_core::StoreError;
-use nahook_core::id::EndpointId;
+use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::time::Instant;
 
+use super::events::EventSender;
 use super::observe;
 use super::settling::backoff;
 
@@ -16,6 +17,8 @@ const FAILURES_MAX: u32 = 5;
 #[derive(Debug)]
 pub(super) struct Health {
     unreported: HashMap<EndpointId, HealthState>,
+    /// Workspaces of endpoints that are to be disabled.
+    disabling: HashMap<EndpointId, WorkspaceId>,
     is_reporting: bool,
     failures: u32,
     not_before: Instant,
@@ -25,6 +28,7 @@ impl Health {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             unreported: HashMap::new(),
+            disabling: HashMap::new(),
             is_reporting: false,
             failures: 0,
             not_before: now,
@@ -32,9 +36,14 @@ impl Health {
     }
 
     /// Notes what an attempt has told.
-    pub(super) fn learn(&mut self, endpoint: EndpointId, state: HealthState) {
+    pub(super) fn learn(
+        &mut self,
+        endpoint: EndpointId,
+        workspace: WorkspaceId,
+        state: HealthState,
+    ) {
         if state == HealthState::Disable {
-            observe::disabled(endpoint);
+            self.disabling.insert(endpoint, workspace);
         }
         let known = self.unreported.get(&endpoint).copied();
         self.unreported.insert(endpoint, together(known, state));
@@ -52,16 +61,31 @@ impl Health {
     }
 
     /// Takes the result of reporting.
-    pub(super) fn reported(&mut self, reports: Vec<HealthReport>, answer: Result<(), StoreError>) {
+    pub(super) fn reported(
+        &mut self,
+        reports: Vec<HealthReport>,
+        answer: Result<(), StoreError>,
+        events: &EventSender,
+    ) {
         self.is_reporting = false;
         let Err(error) = answer else {
             self.failures = 0;
+            for HealthReport { endpoint, state } in reports {
+                if state == HealthState::Disable
+                    && let Some(workspace) = self.disabling.remove(&endpoint)
+                {
+                    observe::disabled(events, workspace, endpoint);
+                }
+            }
             return;
         };
         self.failures += 1;
         if self.failures > FAILURES_MAX {
             observe::call_failed("report", &error, "dropped");
             self.failures = 0;
+            for report in &reports {
+                self.disabling.remove(&report.endpoint);
+            }
             return;
         }
         observe::call_failed("report", &error, "reporting again");
@@ -106,6 +130,10 @@ mod tests {
 
     use super::*;
 
+    fn workspace() -> WorkspaceId {
+        WorkspaceId::from_bits(1)
+    }
+
     fn failing(at: u64) -> HealthState {
         HealthState::FailingSince(Timestamp::from_millis(at))
     }
@@ -135,11 +163,15 @@ mod tests {
         let endpoint = EndpointId::new("ep_a").unwrap();
         let now = Instant::now();
         let mut health = Health::new(now);
-        health.learn(endpoint, failing(3));
+        health.learn(endpoint, workspace(), failing(3));
         let reports = health.due(now).unwrap();
         assert_eq!(health.due(now), None, "one report at a time");
-        health.learn(endpoint, HealthState::Healthy);
-        health.reported(reports, Err(StoreError::unavailable("planted")));
+        health.learn(endpoint, workspace(), HealthState::Healthy);
+        health.reported(
+            reports,
+            Err(StoreError::unavailable("planted")),
+            &EventSender::default(),
+        );
         assert_eq!(health.due(now), None, "not at once");
         let state = HealthState::Healthy;
         let later = health.wake_at().unwrap();
@@ -153,13 +185,21 @@ mod tests {
     async fn reports_that_always_fail_are_dropped() {
         let now = Instant::now();
         let mut health = Health::new(now);
-        health.learn(EndpointId::new("ep_a").unwrap(), HealthState::Disable);
+        health.learn(
+            EndpointId::new("ep_a").unwrap(),
+            workspace(),
+            HealthState::Disable,
+        );
         // Once, and five times more.
         for _ in 0..6 {
             let at = health.wake_at().unwrap();
             let reports = health.due(at).unwrap();
             assert!(!health.is_settled());
-            health.reported(reports, Err(StoreError::internal("planted")));
+            health.reported(
+                reports,
+                Err(StoreError::internal("planted")),
+                &EventSender::default(),
+            );
         }
         assert!(health.is_settled());
     }
@@ -169,10 +209,18 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::new(now);
         assert_eq!((health.wake_at(), health.due(now)), (None, None));
-        health.learn(EndpointId::new("ep_a").unwrap(), HealthState::Disable);
+        health.learn(
+            EndpointId::new("ep_a").unwrap(),
+            workspace(),
+            HealthState::Disable,
+        );
         let reports = health.due(now).unwrap();
         assert_eq!(health.wake_at(), None, "it is being reported");
-        health.reported(reports.clone(), Err(StoreError::unavailable("planted")));
+        health.reported(
+            reports.clone(),
+            Err(StoreError::unavailable("planted")),
+            &EventSender::default(),
+        );
         assert_eq!(health.due(now), None);
         health.hurry(now);
         assert_eq!(

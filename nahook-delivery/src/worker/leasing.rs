@@ -8,13 +8,14 @@ use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{DeliveryQueue, LeaseBatch, LeaseRequest, Next};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::attempt::{Means, attempt, not_attempted};
 use super::calls::{LookUp, bounded, look_up};
 use super::ledger::{Admission, Hold, Phase};
-use super::observe;
 use super::session::{Done, Session, Stage};
 use super::settling::backoff;
+use super::{observe, spans};
 use crate::transport::Transport;
 
 /// Time for which nothing is leased for an endpoint that the directory cannot read.
@@ -137,7 +138,9 @@ where
         let worker = Arc::clone(&self.worker);
         self.jobs.spawn(async move {
             let timeout = worker.settings.bookkeeping_timeout;
-            let answer = bounded(timeout, || worker.queue.lease(&request)).await;
+            let span = spans::lease(request.worker, request.max);
+            let leasing = || worker.queue.lease(&request).instrument(span);
+            let answer = bounded(timeout, leasing).await;
             Done::Leased(request.max, now, answer)
         });
     }

@@ -4,6 +4,7 @@ mod attempt;
 mod calls;
 mod contain;
 mod endpoints;
+mod events;
 mod health;
 mod judgement;
 mod leasing;
@@ -17,6 +18,7 @@ mod schedule;
 mod session;
 mod settings;
 mod settling;
+mod spans;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -32,6 +34,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+pub use self::events::{DeliveryEvent, DeliveryEvents, EventSender, SettledDelivery};
 pub use self::schedule::RetrySchedule;
 pub use self::settings::WorkerSettings;
 
@@ -59,6 +62,7 @@ pub struct Worker<Q, D, T> {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     settings: WorkerSettings,
+    events: EventSender,
 }
 
 /// Summary of a worker's work between its start and its end.
@@ -98,6 +102,7 @@ where
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             settings: WorkerSettings::default(),
+            events: EventSender::default(),
         }
     }
 
@@ -119,6 +124,13 @@ where
     #[must_use]
     pub fn with_settings(mut self, settings: WorkerSettings) -> Self {
         self.settings = settings.checked();
+        self
+    }
+
+    /// Tells `events` what becomes of deliveries and endpoints.
+    #[must_use]
+    pub fn with_events(mut self, events: EventSender) -> Self {
+        self.events = events;
         self
     }
 

@@ -1,14 +1,16 @@
-//! Logs and metrics of the worker: one wide line per attempt, no payload, no secret, no URL.
+//! Logs, metrics and events of the worker: one wide line per attempt, no payload, no secret, no URL.
 //!
-//! A panic of whoever writes logs or metrics down ends here: observing is no part of the work.
+//! A panic of whoever takes them ends here: observing is no part of the work.
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_queue::{LeasedDelivery, Next};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_queue::{LeasedDelivery, Next, Settlement};
+use tracing::Span;
 
 use super::attempt::Attempted;
+use super::events::EventSender;
 use super::judgement::NoAnswer;
 use super::{WorkerReport, metric};
 use crate::transport::{LocalCause, OutboundResponse};
@@ -71,9 +73,14 @@ pub(super) fn attempted(
     number: u32,
     attempted: &Attempted,
     outcome: &'static str,
+    span: &Span,
     metrics: &AttemptMetrics,
 ) {
-    quietly(|| tell_attempt(delivery, number, attempted, outcome, metrics));
+    quietly(|| {
+        span.record("outcome", outcome);
+        span.record("status_code", attempted.attempt.status_code);
+        span.in_scope(|| tell_attempt(delivery, number, attempted, outcome, metrics));
+    });
 }
 
 fn tell_attempt(
@@ -140,11 +147,17 @@ pub(super) fn lease_lost(delivery: DeliveryId, when: &'static str) {
     });
 }
 
-/// An endpoint is reported to be disabled.
-pub(super) fn disabled(endpoint: EndpointId) {
+/// The queue has recorded what becomes of a delivery.
+pub(super) fn settled(events: &EventSender, delivery: &LeasedDelivery, settlement: &Settlement) {
+    quietly(|| events.settled(delivery, settlement));
+}
+
+/// The directory has disabled an endpoint.
+pub(super) fn disabled(events: &EventSender, workspace: WorkspaceId, endpoint: EndpointId) {
     quietly(|| {
         metrics::counter!(metric::ENDPOINTS_DISABLED).increment(1);
-        tracing::warn!(endpoint_id = %endpoint, "endpoint disabled");
+        tracing::warn!(endpoint_id = %endpoint, workspace_id = %workspace, "endpoint disabled");
+        events.disabled(workspace, endpoint);
     });
 }
 

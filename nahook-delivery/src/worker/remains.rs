@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use nahook_control::EndpointDirectory;
-use nahook_queue::{Attempt, DeliveryQueue, Next, Settlement};
+use nahook_queue::{Attempt, DeliveryQueue, Next, Settled, Settlement};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::Worker;
 use super::attempt::Ended;
 use super::ledger::{Hold, Ledger};
+use super::observe;
 use super::session::Done;
 use super::settling::{Pending, settle};
 use crate::transport::Transport;
@@ -44,7 +45,9 @@ where
         }
         if !self.pending.is_empty() {
             let timeout = self.worker.settings.bookkeeping_timeout;
-            settle(&self.worker.queue, self.pending, timeout).await;
+            let pending = std::mem::take(&mut self.pending);
+            let answers = settle(&self.worker.queue, pending, timeout).await;
+            self.settled(answers);
         }
     }
 
@@ -59,11 +62,24 @@ where
                         self.ledger.admit(delivery, Instant::now());
                     }
                 }
-                Ok(Done::Settled(answers) | Done::SettledAgain(answers)) => {
-                    let failed = answers.into_iter().filter(|(_, answer)| answer.is_none());
-                    self.pending.extend(failed.map(|(pending, _)| pending));
-                }
+                Ok(Done::Settled(answers) | Done::SettledAgain(answers)) => self.settled(answers),
                 _ => {}
+            }
+        }
+    }
+
+    /// Tells of what the queue has taken, and keeps the rest.
+    fn settled(&mut self, answers: Vec<(Pending, Option<Settled>)>) {
+        for (pending, answer) in answers {
+            match answer {
+                Some(Settled::Done) => {
+                    if let Some(entry) = self.ledger.get_mut(pending.hold) {
+                        let events = &self.worker.events;
+                        observe::settled(events, &entry.delivery, &pending.settlement);
+                    }
+                }
+                Some(Settled::LeaseLost) => {}
+                None => self.pending.push(pending),
             }
         }
     }

@@ -189,7 +189,10 @@ where
             Done::Extended(leases, since, answer) => self.extended(&leases, since, answer),
             Done::Leased(asked, since, answer) => self.leased(asked, since, answer),
             Done::LookedUp(holds, look_up) => self.looked_up(holds, &look_up),
-            Done::Reported(reports, answer) => self.health.reported(reports, answer),
+            Done::Reported(reports, answer) => {
+                let events = &self.worker.events;
+                self.health.reported(reports, answer, events);
+            }
             Done::Settled(answers) => {
                 self.settling = false;
                 self.settled(answers);
@@ -267,6 +270,7 @@ where
     fn attempted(&mut self, hold: Hold, endpoint: EndpointId, attempted: Attempted) {
         self.report.attempts += 1;
         let Attempted {
+            workspace,
             attempt,
             next,
             health,
@@ -276,7 +280,7 @@ where
         self.endpoints
             .learn(endpoint, succeeded, attempt.duration, &self.worker.settings);
         if let Some(state) = health {
-            self.health.learn(endpoint, state);
+            self.health.learn(endpoint, workspace, state);
         }
         self.finish(hold, Some(attempt), next);
     }
@@ -353,6 +357,10 @@ where
             let Some(entry) = self.ledger.get_mut(pending.hold) else {
                 continue;
             };
+            if answer == Some(Settled::Done) {
+                let events = &self.worker.events;
+                observe::settled(events, &entry.delivery, &pending.settlement);
+            }
             match answer {
                 None => {
                     pending.failures += 1;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use nahook_core::{StoreError, StoreErrorKind};
 use nahook_queue::{DeliveryQueue, Settled, Settlement};
+use tracing::Instrument as _;
 
 use super::calls::bounded;
 use super::ledger::Hold;
-use super::observe;
+use super::{observe, spans};
 
 /// A settlement on its way to the queue.
 #[derive(Clone, Debug)]
@@ -85,7 +86,8 @@ async fn settle_part(
         .iter()
         .map(|pending| pending.settlement.clone())
         .collect();
-    let answers = bounded(timeout, || queue.settle(&settlements)).await?;
+    let span = spans::settle(settlements.len());
+    let answers = bounded(timeout, || queue.settle(&settlements).instrument(span)).await?;
     if answers.len() == part.len() {
         Ok(answers)
     } else {
