@@ -2,6 +2,7 @@
 
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Payload, Timestamp};
+use nahook_delivery::DeliveryEvents;
 use nahook_queue::{
     AttemptRecord, DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _,
     DeliveryStatus, Redelivered, Redelivery as _, RedeliveryRequest,
@@ -13,7 +14,52 @@ use crate::{Hooks, HooksError};
 const RETRY_LIMIT: usize = 1_000;
 
 impl Hooks {
+    /// What becomes of the workspace's deliveries from now on, as long as they are delivered by this process. However slow the
+    /// reader is, nothing waits for it: it loses events, and is told how many.
+    ///
+    /// ```
+    /// use nahook_embed::{DeliveryEvent, Hooks};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// let mut events = hooks.events();
+    /// hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// hooks.trigger("order.paid", &json!({"order": "ord_123"})).await?;
+    /// # hooks.deliver().await?;
+    /// match events.next().await {
+    ///     Some(DeliveryEvent::Delivered(it)) => println!("{} arrived", it.delivery),
+    ///     Some(DeliveryEvent::Retrying(it, at)) => println!("{:?}; once more at {at:?}", it.attempt),
+    ///     Some(DeliveryEvent::DeadLettered(it)) => println!("{} was given up", it.delivery),
+    ///     Some(DeliveryEvent::EndpointDisabled { endpoint, .. }) => println!("{endpoint} is disabled"),
+    ///     Some(DeliveryEvent::Missed(events)) => println!("{events} events came too fast"),
+    ///     _ => {}
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self) -> DeliveryEvents {
+        self.shared.backend.events().of(self.workspace)
+    }
+
     /// The endpoint's deliveries, the one queued last first, of any status unless one is given; at most `limit` of them.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use nahook_embed::queue::DeliveryStatus;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let failed = Some(DeliveryStatus::Failed);
+    /// for delivery in hooks.deliveries(endpoint.id, failed, 100).await? {
+    ///     println!("{} {:?}", delivery.id, hooks.attempts(delivery.id).await?.last());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn deliveries(
         &self,
         endpoint: EndpointId,

@@ -80,7 +80,9 @@ impl EndpointBuilder<'_> {
             workspaces: vec![spec],
         };
         let catalog = &self.hooks.shared.backend.catalog;
-        let changes = catalog.apply(&manifest, ApplyMode::Commit).await?;
+        let changes = catalog
+            .apply_as(&Hooks::actor(), &manifest, ApplyMode::Commit)
+            .await?;
         // Read from the answer: a second call could fail although the endpoint exists.
         let mut made = changes
             .into_iter()

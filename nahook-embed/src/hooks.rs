@@ -105,7 +105,9 @@ impl Hooks {
                 workspaces: vec![workspace],
             };
             let catalog = &self.shared.backend.catalog;
-            catalog.apply(&manifest, ApplyMode::Commit).await?;
+            catalog
+                .apply_as(&Self::actor(), &manifest, ApplyMode::Commit)
+                .await?;
         }
         Ok(Self {
             shared: Arc::clone(&self.shared),

@@ -24,5 +24,6 @@ pub use self::endpoints::EndpointBuilder;
 pub use self::error::{HooksError, OpenError};
 pub use self::hooks::{Hooks, HooksBuilder, connections_max};
 pub use self::testing::{CapturedWebhook, TestHooks};
+pub use nahook_delivery::{DeliveryEvent, DeliveryEvents, SettledDelivery};
 /// The crates that the types of the handle's answers come from.
 pub use {nahook_control as control, nahook_core as core, nahook_queue as queue};

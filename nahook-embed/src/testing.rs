@@ -11,7 +11,7 @@ use nahook_core::id::{DeliveryId, EndpointId, MessageId};
 use nahook_core::{Clock, EventTypeName, Payload, RandomIds, Timestamp};
 use nahook_delivery::RetrySchedule;
 use nahook_queue::{
-    Attempt, DeliveryQueue as _, LeaseRequest, LeasedDelivery, Next, Settlement, WorkerId,
+    Attempt, DeliveryQueue as _, LeaseRequest, LeasedDelivery, Next, Settled, Settlement, WorkerId,
 };
 use serde::Serialize;
 
@@ -131,7 +131,7 @@ impl TestHooks {
             let endpoints = self.hooks.shared.backend.endpoints.targets(&ids).await?;
             let status = self.status.load(Ordering::SeqCst);
             let mut settlements = Vec::with_capacity(leased.len());
-            for (leased, endpoint) in leased.into_iter().zip(endpoints) {
+            for (leased, endpoint) in leased.iter().zip(endpoints) {
                 if endpoint.is_none_or(|endpoint| !endpoint.is_active) {
                     // Gone or disabled: a worker gives it up without an attempt.
                     settlements.push(Settlement {
@@ -141,18 +141,24 @@ impl TestHooks {
                     });
                     continue;
                 }
-                settlements.push(self.settlement(&leased, status));
+                settlements.push(self.settlement(leased, status));
                 attempted.push(CapturedWebhook {
                     message: leased.message,
                     delivery: leased.lease.delivery,
                     endpoint: leased.endpoint,
-                    event_type: leased.event_type,
-                    payload: leased.payload,
+                    event_type: leased.event_type.clone(),
+                    payload: leased.payload.clone(),
                     attempt: leased.attempts + 1,
                     status,
                 });
             }
-            queue.settle(&settlements).await?;
+            let answers = queue.settle(&settlements).await?;
+            let events = &self.hooks.shared.backend.events;
+            for ((leased, settlement), answer) in leased.iter().zip(&settlements).zip(answers) {
+                if answer == Settled::Done {
+                    events.settled(leased, settlement);
+                }
+            }
         }
     }
 

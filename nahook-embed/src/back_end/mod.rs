@@ -21,7 +21,7 @@ use nahook_core::{
     Clock, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, IdSource,
     StoreError, SystemClock,
 };
-use nahook_delivery::{HttpTransport, Worker, WorkerSettings};
+use nahook_delivery::{DeliveryEvents, EventSender, HttpTransport, Worker, WorkerSettings};
 use nahook_memory::MemoryStore;
 #[cfg(feature = "postgres")]
 use nahook_postgres::PostgresStore;
@@ -72,6 +72,8 @@ pub struct Backend {
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
     /// Latest calls of the publisher and of each queue.
     pub latest_calls: Vec<LatestCalls>,
+    /// News of what the workers of this process deliver.
+    pub(crate) events: EventSender,
     /// The store's own queue, whether or not it is the queue.
     of_store: Arc<dyn DeliveryQueue>,
     opened: Opened,
@@ -195,6 +197,7 @@ impl Backend {
             let endpoints = Arc::clone(&self.endpoints);
             let worker = Worker::new(queue, endpoints, Arc::clone(transport));
             let worker = worker.with_settings(settings.clone());
+            let worker = worker.with_events(self.events.clone());
             let stop = stop.subscribe();
             let stopping = move || stopped_by(stop.clone());
             workers.push(worker.supervise(supervisor, runtime, stopping));
@@ -369,6 +372,7 @@ impl Backend {
             search: Arc::<T>::clone(&store),
             subscriptions: store,
             latest_calls: Vec::new(),
+            events: EventSender::default(),
             opened,
             #[cfg(feature = "nats")]
             nats: None,
@@ -400,6 +404,11 @@ impl Backend {
     /// Manages what is in the workspaces.
     pub fn management(&self) -> Management<Arc<dyn ManagementStore>> {
         Management::new(Arc::clone(&self.management))
+    }
+
+    /// News of what the workers of this process deliver from now on, for every workspace.
+    pub fn events(&self) -> DeliveryEvents {
+        self.events.subscribe()
     }
 
     /// Returns true if other servers may use the store, too.

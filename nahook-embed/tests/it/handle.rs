@@ -10,13 +10,13 @@ use tokio::task::JoinHandle;
 
 use crate::receiver::Receiver;
 
-async fn open(store: &str) -> Hooks {
+pub(crate) async fn open(store: &str) -> Hooks {
     let builder = Hooks::builder(store).allow_endpoint_range("127.0.0.0/8".parse().unwrap());
     builder.open().await.unwrap()
 }
 
 /// Delivers in the background until the sender is used or dropped.
-fn delivering(hooks: &Hooks) -> (oneshot::Sender<()>, JoinHandle<()>) {
+pub(crate) fn delivering(hooks: &Hooks) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = oneshot::channel();
     let hooks = hooks.clone();
     let running = tokio::spawn(async move {

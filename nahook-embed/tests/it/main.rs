@@ -4,6 +4,8 @@
     reason = "a test that cannot arrange what it needs has failed"
 )]
 
+mod audit;
+mod events;
 mod handle;
 #[cfg(all(feature = "nats", feature = "sqlite"))]
 mod queue;
