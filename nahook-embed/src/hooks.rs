@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use nahook_control::{
-    Actor, ActorKind, ApplyMode, Catalog as _, Management, ManagementStore, Manifest, SecretText,
-    Select, WorkspaceSpec,
+    Actor, ActorKind, ApplyMode, Catalog as _, EndpointDirectory, Management, ManagementStore,
+    Manifest, SecretText, Select, WorkspaceSpec,
 };
 use nahook_core::id::{IdError, WorkspaceId};
 use nahook_core::{
-    Causes, Clock, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope, StoreError,
+    Causes, Clock, DeliveryPublisher, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope,
+    StoreError, SubscriptionStore,
 };
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, tls};
+use nahook_queue::DeliveryQueue;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{Backend, BackendSettings, OpenError, QueueUrl, StoreUrl};
+use crate::back_end::Parts;
+use crate::{Backend, BackendSettings, OpenError, QueueUrl, Store, StoreUrl};
 
 /// Name of the workspace of an app that has only one.
 const WORKSPACE: &str = "default";
@@ -33,6 +36,20 @@ pub fn connections_max() -> usize {
 }
 
 /// Webhooks of an app: a handle to a workspace on a back end. Clones are the same handle.
+///
+/// ```
+/// use nahook_embed::Hooks;
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hooks = Hooks::open("memory://").await?;
+/// hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+/// let receipt = hooks.trigger("order.paid", &json!({"order": "ord_123"})).await?;
+/// assert_eq!(receipt.delivery_ids().count(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Hooks {
     pub(crate) shared: Arc<Shared>,
@@ -59,14 +76,40 @@ pub(crate) struct Shared {
 }
 
 /// Choices to be made before a handle is opened.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use nahook_embed::Hooks;
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hooks = Hooks::builder("memory://") // or sqlite://hooks.db, or postgres://…
+///     .create_event_types()
+///     .allow_endpoint_range("10.0.0.0/8".parse()?)
+///     .retention(Duration::from_secs(30 * 24 * 3_600))
+///     .open()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
 pub struct HooksBuilder {
+    store: Place,
     // URLs may hold passwords.
-    store: SecretText,
     queue: Option<SecretText>,
     allowed_ranges: Vec<IpNet>,
     creates_event_types: bool,
+    parts: Parts,
     settings: BackendSettings,
+}
+
+/// Place of the store.
+#[derive(Clone)]
+enum Place {
+    /// At this URL, which may hold a password.
+    Url(SecretText),
+    /// The app has opened it.
+    Own(Box<Backend>),
 }
 
 impl Hooks {
@@ -78,18 +121,43 @@ impl Hooks {
 
     /// The choices for a handle to the back end that the URL names.
     pub fn builder(store: &str) -> HooksBuilder {
-        HooksBuilder {
-            store: SecretText::new(store),
-            queue: None,
-            allowed_ranges: Vec::new(),
-            creates_event_types: false,
-            settings: BackendSettings::default(),
-        }
+        HooksBuilder::new(Place::Url(SecretText::new(store)))
+    }
+
+    /// The choices for a handle over a store of the app's own, which the app closes. `nahook-testkit` proves that it is one.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = nahook_memory::MemoryStore::default(); // one of your own
+    /// let hooks = Hooks::over(store).open().await?;
+    /// hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn over(store: impl Store) -> HooksBuilder {
+        HooksBuilder::new(Place::Own(Box::new(Backend::over_own(store))))
     }
 
     /// A handle to another workspace on the same back end, which is made if it does not exist: a tenant, whose event types,
     /// endpoints and deliveries are apart from all others'. Its id is `ws_` and the name; one that exists is left as it is,
     /// also if it is called otherwise by now.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// let acme = hooks.workspace("acme").await?;
+    /// acme.create_endpoint("https://acme.example/hooks").on("invoice.paid").await?;
+    /// assert_eq!(acme.endpoints().await?.len(), 1);
+    /// assert_eq!(hooks.endpoints().await?.len(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn workspace(&self, name: &str) -> Result<Self, OpenError> {
         if name.is_empty() {
             return Err(OpenError::Workspace(IdError::Length));
@@ -130,6 +198,25 @@ impl Hooks {
     ///
     /// # Cancellation
     /// A dropped future stops delivering; what was in flight is delivered again once its lease has ended.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::open("memory://").await?;
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let delivering = {
+    ///     let hooks = hooks.clone();
+    ///     tokio::spawn(async move { hooks.run(async { stopped.await.unwrap_or_default() }).await })
+    /// };
+    /// // … and when the app stops:
+    /// drop(stop);
+    /// delivering.await?;
+    /// hooks.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run(&self, stop: impl Future<Output = ()>) {
         let Some(transport) = &self.shared.transport else {
             // Nothing is sent in a test.
@@ -181,6 +268,47 @@ impl Hooks {
 }
 
 impl HooksBuilder {
+    fn new(store: Place) -> Self {
+        Self {
+            store,
+            queue: None,
+            allowed_ranges: Vec::new(),
+            creates_event_types: false,
+            parts: Parts::default(),
+            settings: BackendSettings::default(),
+        }
+    }
+
+    /// Publishes deliveries to this publisher instead of the store. Somebody else delivers them.
+    #[must_use]
+    pub fn own_publisher(mut self, publisher: impl DeliveryPublisher + 'static) -> Self {
+        self.parts.publisher = Some(Arc::new(publisher));
+        self
+    }
+
+    /// Publishes deliveries to this queue instead of the store, and delivers from it. The delivery log has of them what the queue
+    /// tells the back end's [recorder](Backend::recorder).
+    #[must_use]
+    pub fn own_queue<Q>(mut self, queue: Q) -> Self
+    where
+        Q: DeliveryPublisher + DeliveryQueue + Clone + 'static,
+    {
+        self.parts.queue = Some(Arc::new(queue.clone()));
+        self.own_publisher(queue)
+    }
+
+    /// Looks subscriptions and endpoints up here instead of in the store. It goes with a [queue](Self::own_queue) of the app's
+    /// own: the store's refuses deliveries to endpoints that it does not know.
+    #[must_use]
+    pub fn own_subscriptions<S>(mut self, subscriptions: S) -> Self
+    where
+        S: SubscriptionStore + EndpointDirectory + Clone + 'static,
+    {
+        self.parts.endpoints = Some(Arc::new(subscriptions.clone()));
+        self.parts.subscriptions = Some(Arc::new(subscriptions));
+        self
+    }
+
     /// Puts deliveries on the streams of these NATS servers (`nats://…`, several separated by commas) instead of the store.
     #[must_use]
     pub fn queue(mut self, servers: &str) -> Self {
@@ -219,10 +347,18 @@ impl HooksBuilder {
 
     /// Opens the back end and makes what does not exist yet.
     pub async fn open(self) -> Result<Hooks, OpenError> {
-        let store = StoreUrl::parse(self.store.expose()).map_err(OpenError::Url)?;
         let queue = self.queue.as_ref().map_or("store", SecretText::expose);
         let queue = QueueUrl::parse(queue).map_err(OpenError::Url)?;
-        let backend = Box::pin(Backend::open_server(&store, &queue, &self.settings)).await?;
+        let opening = async {
+            match self.store {
+                Place::Url(url) => {
+                    let store = StoreUrl::parse(url.expose()).map_err(OpenError::Url)?;
+                    Backend::open_server(&store, &queue, &self.settings).await
+                }
+                Place::Own(backend) => backend.watched(&queue, &self.settings).await,
+            }
+        };
+        let backend = Box::pin(opening).await?.with_parts(&self.parts);
         let mut policy = AddressPolicy::new();
         for range in &self.allowed_ranges {
             policy = policy.allow_range(*range);
@@ -294,6 +430,17 @@ impl Shared {
             workspace: WorkspaceId::from_bits(0),
         };
         unnamed.workspace(WORKSPACE).await
+    }
+}
+
+impl fmt::Debug for HooksBuilder {
+    /// Leaves out the URLs, which may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HooksBuilder")
+            .field("allowed_ranges", &self.allowed_ranges)
+            .field("creates_event_types", &self.creates_event_types)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

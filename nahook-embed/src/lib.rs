@@ -19,7 +19,9 @@ mod http;
 pub mod metric;
 mod testing;
 
-pub use self::back_end::{Backend, BackendSettings, LatestCall, LatestCalls, QueueUrl, StoreUrl};
+pub use self::back_end::{
+    Backend, BackendSettings, LatestCall, LatestCalls, QueueUrl, Store, StoreUrl,
+};
 pub use self::endpoints::EndpointBuilder;
 pub use self::error::{HooksError, OpenError};
 pub use self::hooks::{Hooks, HooksBuilder, connections_max};

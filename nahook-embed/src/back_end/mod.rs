@@ -5,6 +5,7 @@ mod by_key;
 mod latest_call;
 #[cfg(feature = "nats")]
 mod nats;
+mod parts;
 mod url;
 mod usage;
 mod watched;
@@ -36,6 +37,8 @@ use tokio::task::JoinHandle;
 pub use self::latest_call::LatestCall;
 #[cfg(feature = "nats")]
 use self::nats::NatsBackend;
+pub(crate) use self::parts::Parts;
+pub use self::parts::Store;
 pub use self::url::{QueueUrl, StoreUrl};
 use self::usage::Usage;
 pub use self::watched::LatestCalls;
@@ -113,7 +116,8 @@ impl Default for BackendSettings {
 /// Resources to close.
 #[derive(Clone)]
 enum Opened {
-    Memory,
+    /// Nothing is to be closed, or the app does it.
+    Elsewhere,
     #[cfg(feature = "postgres")]
     Postgres(PostgresStore),
     #[cfg(feature = "sqlite")]
@@ -128,14 +132,23 @@ impl Backend {
         queue: &QueueUrl,
         settings: &BackendSettings,
     ) -> Result<Self, OpenError> {
-        let mut backend = Self::open(store, Usage::Server, settings).await?;
-        backend.of_store = backend.watch_queue(Arc::clone(&backend.of_store));
-        backend.queue = Arc::clone(&backend.of_store);
+        let backend = Self::open(store, Usage::Server, settings).await?;
+        backend.watched(queue, settings).await
+    }
+
+    /// Connects the queue, and watches what calls come to.
+    pub(crate) async fn watched(
+        mut self,
+        queue: &QueueUrl,
+        settings: &BackendSettings,
+    ) -> Result<Self, OpenError> {
+        self.of_store = self.watch_queue(Arc::clone(&self.of_store));
+        self.queue = Arc::clone(&self.of_store);
         if let QueueUrl::Nats(servers) = queue {
-            backend = backend.with_nats(servers, settings).await?;
+            self = self.with_nats(servers, settings).await?;
         }
-        backend.watch_publisher();
-        Ok(backend)
+        self.watch_publisher();
+        Ok(self)
     }
 
     #[cfg(not(feature = "nats"))]
@@ -247,7 +260,7 @@ impl Backend {
     pub(crate) fn memory(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         let limiter = GcraLimiter::new(Arc::clone(&clock));
         let store = MemoryStore::new(clock, ids);
-        Self::over(store, Arc::new(limiter), Opened::Memory)
+        Self::over(store, Arc::new(limiter), Opened::Elsewhere)
     }
 
     /// The part of [`keep_log`](Self::keep_log) that goes with delivering: any number of calls at a time.
@@ -286,7 +299,7 @@ impl Backend {
             StoreUrl::Memory => {
                 let limiter = GcraLimiter::new(Arc::new(SystemClock));
                 let store = MemoryStore::default();
-                Ok(Self::over(store, Arc::new(limiter), Opened::Memory))
+                Ok(Self::over(store, Arc::new(limiter), Opened::Elsewhere))
             }
             StoreUrl::Postgres(url) => Self::open_postgres(url, usage, settings).await,
             StoreUrl::Sqlite(path) => Self::open_sqlite(path, usage, settings).await,
@@ -341,21 +354,13 @@ impl Backend {
         Err(OpenError::NotBuilt("sqlite"))
     }
 
-    fn over<T>(store: T, limiter: Arc<dyn DynRateLimiter>, opened: Opened) -> Self
-    where
-        T: Catalog
-            + EndpointDirectory
-            + KeyStore
-            + DeliveryLog
-            + DynDeliveryPublisher
-            + DeliveryQueue
-            + DeliveryRecorder
-            + DeliverySearch
-            + ManagementStore
-            + Redelivery
-            + DynSubscriptionStore
-            + 'static,
-    {
+    /// A back end over a store of the app's own, whose rates are limited in memory. The app closes the store.
+    pub(crate) fn over_own(store: impl Store) -> Self {
+        let limiter = GcraLimiter::new(Arc::new(SystemClock));
+        Self::over(store, Arc::new(limiter), Opened::Elsewhere)
+    }
+
+    fn over<T: Store>(store: T, limiter: Arc<dyn DynRateLimiter>, opened: Opened) -> Self {
         let store = Arc::new(store);
         Self {
             catalog: Arc::<T>::clone(&store),
@@ -430,7 +435,7 @@ impl Backend {
         // A queue elsewhere takes deliveries all the same.
         match &self.opened {
             _ if self.has_queue_elsewhere() => true,
-            Opened::Memory => true,
+            Opened::Elsewhere => true,
             #[cfg(feature = "postgres")]
             Opened::Postgres(store) => store.check_writable().await.is_ok(),
             #[cfg(feature = "sqlite")]
@@ -456,7 +461,7 @@ impl Backend {
             queue.nats.close().await;
         }
         match self.opened {
-            Opened::Memory => Ok(()),
+            Opened::Elsewhere => Ok(()),
             #[cfg(feature = "postgres")]
             Opened::Postgres(store) => store.close().await,
             #[cfg(feature = "sqlite")]

@@ -7,6 +7,7 @@
 mod audit;
 mod events;
 mod handle;
+mod parts;
 #[cfg(all(feature = "nats", feature = "sqlite"))]
 mod queue;
 mod receiver;
