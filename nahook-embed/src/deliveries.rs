@@ -106,6 +106,26 @@ impl Hooks {
     }
 
     /// Makes a delivery that was given up due at once.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use nahook_embed::queue::Redelivered;
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let receipt = hooks.trigger("order.paid", &json!({"order": "ord_123"})).await?;
+    /// let delivery = receipt.deliveries()[0].id();
+    /// # hooks.disable_endpoint(endpoint.id).await?;
+    /// # hooks.deliver().await?;
+    /// # hooks.enable_endpoint(endpoint.id).await?;
+    /// // Once it was given up, and the receiver works again:
+    /// assert_eq!(hooks.retry(delivery).await?, Redelivered::Queued);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn retry(&self, id: DeliveryId) -> Result<Redelivered, HooksError> {
         let redelivery = &self.shared.backend.redelivery;
         match redelivery.redeliver(id, &self.workspace).await? {
@@ -115,6 +135,20 @@ impl Hooks {
     }
 
     /// Makes all of the endpoint's deliveries due at once that were given up and accepted then or later. Answers their number.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use nahook_embed::core::Timestamp;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let retried = hooks.retry_since(endpoint.id, Timestamp::from_millis(1_767_225_600_000)).await?;
+    /// println!("{retried} deliveries are due again");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn retry_since(
         &self,
         endpoint: EndpointId,

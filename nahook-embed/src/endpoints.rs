@@ -106,6 +106,23 @@ impl<'a> IntoFuture for EndpointBuilder<'a> {
 
 impl Hooks {
     /// Makes an endpoint that takes webhooks at this URL, once it is awaited.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// let endpoint = hooks
+    ///     .create_endpoint("https://customer.example/hooks")
+    ///     .on("order.paid")
+    ///     .on("order.refunded")
+    ///     .description("the customer's billing")
+    ///     .await?;
+    /// println!("{}", endpoint.secret.expose()); // for the receiver
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn create_endpoint(&self, url: &str) -> EndpointBuilder<'_> {
         EndpointBuilder {
             hooks: self,
@@ -127,6 +144,24 @@ impl Hooks {
     }
 
     /// Changes what the patch names; the rest stays.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use nahook_embed::control::EndpointPatch;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let patch = EndpointPatch {
+    ///     url: Some("https://customer.example/new".to_owned()),
+    ///     ..EndpointPatch::default()
+    /// };
+    /// let endpoint = hooks.update_endpoint(endpoint.id, patch).await?;
+    /// assert_eq!(endpoint.url, "https://customer.example/new");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn update_endpoint(
         &self,
         id: EndpointId,
@@ -143,6 +178,20 @@ impl Hooks {
     }
 
     /// Queues no more for it, and ends what waits as failed.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// hooks.disable_endpoint(endpoint.id).await?;
+    /// assert!(!hooks.endpoint(endpoint.id).await?.is_active);
+    /// hooks.enable_endpoint(endpoint.id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn disable_endpoint(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
         self.set_active(id, false).await
     }
@@ -167,6 +216,19 @@ impl Hooks {
     }
 
     /// Gives the endpoint a new secret; the old one signs beside it for 24 hours.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let rotated = hooks.rotate_secret(endpoint.id).await?;
+    /// assert_ne!(rotated.secret, endpoint.secret);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn rotate_secret(&self, id: EndpointId) -> Result<EndpointRecord, HooksError> {
         let (management, actor) = (&self.shared.management, Self::actor());
         let rotated = management.rotate_secret(&self.workspace, &actor, id);
@@ -183,6 +245,20 @@ impl Hooks {
     }
 
     /// Subscribes the endpoint to an event type, which is made if it does not exist. Repeating it changes nothing.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// hooks.subscribe(endpoint.id, "order.refunded").await?;
+    /// assert_eq!(hooks.subscriptions(endpoint.id).await?.len(), 2);
+    /// hooks.unsubscribe(endpoint.id, "order.paid").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn subscribe(
         &self,
         endpoint: EndpointId,
@@ -214,6 +290,18 @@ impl Hooks {
     }
 
     /// Makes a key for the Ingestion API, for callers from outside of the app. Its secret is in the answer and nowhere else.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// let key = hooks.create_api_key("partner").await?;
+    /// println!("Authorization: Bearer {}", key.expose());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn create_api_key(&self, name: &str) -> Result<SecretText, HooksError> {
         let (management, actor) = (&self.shared.management, Self::actor());
         let new = NewApiKey {

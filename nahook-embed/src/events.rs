@@ -19,6 +19,26 @@ impl Hooks {
     /// # Errors
     /// An error means that nothing was queued. Once anything was, or may have been, the answer is a receipt, and what went
     /// wrong is among its [failures](Receipt::failures).
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// #[derive(serde::Serialize)]
+    /// struct Order {
+    ///     order: &'static str,
+    /// }
+    ///
+    /// let receipt = hooks.trigger("order.paid", &Order { order: "ord_123" }).await?;
+    /// for failure in receipt.failures() {
+    ///     println!("{failure:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn trigger(
         &self,
         event_type: &str,
@@ -29,6 +49,18 @@ impl Hooks {
     }
 
     /// [`trigger`](Self::trigger) of a payload that is JSON already: it arrives byte for byte.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// hooks.trigger_raw("order.paid", r#"{ "order": "ord_123" }"#).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn trigger_raw(
         &self,
         event_type: &str,
@@ -44,6 +76,27 @@ impl Hooks {
     }
 
     /// Triggers several events, each of which has an answer of its own.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use nahook_embed::core::{NewEvent, Payload};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let events = ["ord_1", "ord_2"].map(|order| {
+    ///     let payload = Payload::of(&json!({ "order": order }))?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(NewEvent::new("order.paid".parse()?, payload))
+    /// });
+    /// let events = events.into_iter().collect::<Result<_, _>>()?;
+    /// for answer in hooks.trigger_batch(events).await {
+    ///     assert_eq!(answer?.delivery_ids().count(), 1);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn trigger_batch(&self, events: Vec<NewEvent>) -> Vec<Result<Receipt, TriggerError>> {
         let fan_out = &self.shared.fan_out;
         fan_out.trigger_batch(events, self.scope()).await
@@ -58,6 +111,24 @@ impl Hooks {
     ///
     /// # Cancellation
     /// Dropping the future leaves the transaction in an unknown state: roll it back.
+    ///
+    /// ```no_run
+    /// use nahook_embed::Hooks;
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let url = "postgres://postgres@localhost/shop";
+    /// # let hooks = Hooks::open(url).await?;
+    /// # let (mut client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    /// # tokio::spawn(connection);
+    /// let mut tx = client.transaction().await?;
+    /// tx.execute("INSERT INTO orders (id) VALUES ('ord_123')", &[]).await?;
+    /// hooks.trigger_in(&mut tx, "order.paid", &json!({"order": "ord_123"})).await?;
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "postgres")]
     pub async fn trigger_in<T: nahook_postgres::CallersTransaction>(
         &self,
@@ -78,6 +149,20 @@ impl Hooks {
     }
 
     /// Queues the payload for one endpoint, whatever it is subscribed to.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let sent = hooks.send(endpoint.id, &json!({"hello": "you"})).await?;
+    /// println!("{}", sent.delivery);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send(
         &self,
         endpoint: EndpointId,
@@ -88,6 +173,22 @@ impl Hooks {
     }
 
     /// [`send`](Self::send) once: for 24 hours the same key is answered with the first delivery, and nothing is queued anew.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let reminder = json!({"reminder": 1});
+    /// let first = hooks.send_once(endpoint.id, "ord_123/reminder", &reminder).await?;
+    /// let again = hooks.send_once(endpoint.id, "ord_123/reminder", &reminder).await?;
+    /// assert_eq!(first.delivery, again.delivery);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send_once(
         &self,
         endpoint: EndpointId,

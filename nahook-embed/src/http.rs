@@ -37,6 +37,17 @@ impl Backend {
 impl Hooks {
     /// The Ingestion and Management APIs and the OpenAPI document, to be nested or merged into the app's own router. Who calls
     /// them needs a key or a management token of the workspace.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hooks = Hooks::open("memory://").await?;
+    /// let app: axum::Router = axum::Router::new().nest("/hooks", hooks.router());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn router(&self) -> Router {
         let backend = &self.shared.backend;
         let creates = self.shared.creates_event_types;
