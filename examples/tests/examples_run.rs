@@ -10,9 +10,10 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nahook_delivery::Signer;
+use nahook_testserver::PostgresServer;
 
 const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -118,63 +119,73 @@ fn the_receiver_takes_what_is_signed_once_and_nothing_else() {
 }
 
 #[test]
-fn an_app_with_fan_out_inside_delivers_to_the_receiver() {
+fn the_quick_start_delivers_to_the_receiver() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("app.db");
+    let store = format!("sqlite://{}", dir.path().join("hooks.db").display());
     let mut receiver = Example::start("verify_receiver", &["127.0.0.1:0", SECRET]);
-    let hooks = format!("http://{}/hooks", receiver.address());
-    let mut app = Example::start(
-        "embed_axum",
-        &["127.0.0.1:0", &hooks, file.to_str().unwrap()],
-    );
-    let key = app.line().replace("key ", "authorization: Bearer ") + "\r\n";
-    let address = app.address();
-
-    let (status, body) = post(&address, "/orders", "", r#"{"item":"book"}"#);
-    assert_eq!(status, 200, "{body}");
-    assert_eq!(body.matches("del_").count(), 2, "{body}");
-    assert!(body.contains(r#""not_queued":0"#), "{body}");
-    // Both endpoints receive it, verified: the receiver prints only what it has verified.
-    let begun = Instant::now();
+    let hooks = format!("http://{}/hooks/shop", receiver.address());
+    // The second time, the endpoint is there already.
     for _ in 0..2 {
-        assert_eq!(receiver.line(), r#"{"order":{"item":"book"}}"#);
-    }
-    assert!(begun.elapsed() < PATIENCE);
-
-    // The Ingestion API is mounted beside the app's own routes.
-    let (status, body) = post(
-        &address,
-        "/api/ingest/event/order.placed",
-        &key,
-        r#"{"payload":{"by":"api"}}"#,
-    );
-    assert_eq!(status, 202, "{body}");
-    assert_eq!(receiver.line(), r#"{"by":"api"}"#);
-}
-
-#[test]
-fn the_back_end_is_a_flag() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("swap.db");
-    for argument in ["memory", file.to_str().unwrap()] {
-        let mut example = Example::start("swap_back_ends", &[argument]);
-        assert_eq!(example.line(), "ep_one Published", "{argument}");
+        let mut example = Example::start("quick_start", &[&hooks, &store]);
+        assert_eq!(example.line(), "1 queued");
+        assert_eq!(example.line(), "delivered after 1 attempts");
+        assert_eq!(receiver.line(), r#"{"order":"ord_123"}"#);
         assert!(example.child.wait().unwrap().success());
     }
 }
 
 #[test]
-fn a_custom_publisher_appends_a_line_for_each_endpoint() {
+fn each_tenant_has_endpoints_of_its_own() {
+    let mut example = Example::start("multi_tenant", &[]);
+    assert_eq!(example.line(), "ws_acme: 1 queued");
+    assert_eq!(example.line(), "ws_umbrella: 2 queued");
+    assert!(example.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_publisher_of_the_apps_own_appends_a_line_for_each_endpoint() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("deliveries.jsonl");
-    let mut example = Example::start("custom_publisher", &[file.to_str().unwrap()]);
-    assert_eq!(example.line(), "ep_one Published");
-    assert_eq!(example.line(), "ep_two Published");
+    let mut example = Example::start("own_adapter", &[file.to_str().unwrap()]);
+    assert_eq!([example.line(), example.line()], ["Published", "Published"]);
     assert!(example.child.wait().unwrap().success());
     let lines = std::fs::read_to_string(file).unwrap();
     assert_eq!(lines.lines().count(), 2, "{lines}");
-    assert!(
-        lines.contains(r#"{ \"order_id\": \"ord_123\" }"#),
-        "{lines}"
-    );
+    assert!(lines.contains(r#"{\"order\":\"ord_123\"}"#), "{lines}");
+}
+
+#[test]
+fn a_shop_commits_an_order_with_its_webhooks_or_neither() {
+    let server = PostgresServer::shared();
+    let url = server.create_database();
+    let mut shop = Example::start("axum_shop", &[&url, "127.0.0.1:0"]);
+    let address = shop.address();
+    let (status, body) = post(&address, "/orders", "", "a book");
+    assert_eq!((status, body.as_str()), (200, "1 queued"));
+    // The table refuses it after its webhooks were queued.
+    let (status, body) = post(&address, "/orders", "", "");
+    assert_eq!(status, 422, "{body}");
+    // The APIs are mounted beside the shop's own routes.
+    let trigger = "/hooks/api/ingest/event/order.placed";
+    assert_eq!(post(&address, trigger, "", "{}").0, 401);
+    let count = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM nahook.delivery)";
+    assert_eq!(count_in(&url, count), (1, 1));
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn count_in(url: &str, count: &str) -> (i64, i64) {
+    let pool = sqlx::PgPool::connect(url).await.unwrap();
+    sqlx::query_as(count).fetch_one(&pool).await.unwrap()
+}
+
+#[test]
+fn every_example_is_shorter_than_60_lines() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let files = std::fs::read_dir(folder).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines < 60, "{} has {lines} lines", file.display());
+    }
 }

@@ -1,4 +1,4 @@
-//! The custom publisher keeps its port's promises: every clause of the kit, one test each.
+//! The publisher of `own_adapter` keeps its port's promises: every clause of the kit, one test each.
 #![expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 
 use nahook_control::Manifest;
