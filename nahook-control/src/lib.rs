@@ -1,5 +1,4 @@
-//! The control plane: the records of what exists, the rules for them, the manifest that declares them and the operations
-//! that change them one by one. No I/O and no clock.
+#![doc = include_str!("../README.md")]
 
 mod audit;
 mod catalog;

@@ -1,7 +1,4 @@
-//! In-memory adapters for every port: for tests, benches, and what need not outlive the process.
-//!
-//! One [`MemoryStore`] is a whole back end; its clones are handles to the same state. The rate limiter is
-//! [`GcraLimiter`](nahook_core::GcraLimiter), which keeps its state in memory too.
+#![doc = include_str!("../README.md")]
 
 mod catalog;
 mod endpoints;

@@ -1,5 +1,4 @@
-//! The queue of deliveries and their log: the ports behind which a worker leases deliveries and settles them, and through
-//! which people see and repeat them. No I/O and no clock.
+#![doc = include_str!("../README.md")]
 
 mod log;
 mod queue;

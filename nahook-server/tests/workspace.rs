@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test calls fails like a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -65,6 +66,32 @@ const CORE_USES: &[&str] = &[
     // Spans: nothing is written by it.
     "tracing",
     "ulid",
+];
+
+/// For each published crate the largest number of crates that it may consist of with its default features, itself included.
+const CRATES_MAX: &[(&str, usize)] = &[
+    ("nahook-core", 45),
+    (QUEUE, 45),
+    ("nahook-supervision", 20),
+    ("nahook-receive", 40),
+    // URLs of endpoints are judged as the web does: the tables of Unicode are half of these.
+    (CONTROL, 80),
+    (MEMORY, 85),
+    (TESTKIT, 90),
+    // The bundled SQLite.
+    ("nahook-sqlite", 95),
+    // axum.
+    ("nahook-http", 120),
+    // An HTTP client with TLS: hyper, rustls and the certificates.
+    ("nahook-delivery", 120),
+    // `tokio-postgres` with TLS.
+    ("nahook-postgres", 140),
+    // `async-nats`, which has TLS, too.
+    ("nahook-nats", 150),
+    // Delivery and the bundled SQLite.
+    ("nahook-embed", 140),
+    // Everything.
+    ("nahook-server", 285),
 ];
 
 fn packages() -> Vec<Value> {
@@ -184,11 +211,11 @@ fn core_has_at_most_fifty_names_at_its_root_and_4500_lines() {
         }
     }
     assert!((30..=50).contains(&names), "{names} names");
-    let lines = lines_below(std::path::Path::new(root));
+    let lines = lines_below(Path::new(root));
     assert!((3_000..=4_500).contains(&lines), "{lines} lines");
 }
 
-fn lines_below(path: &std::path::Path) -> usize {
+fn lines_below(path: &Path) -> usize {
     if path.is_file() {
         return std::fs::read_to_string(path).unwrap().lines().count();
     }
@@ -219,4 +246,92 @@ fn every_planted_bug_still_applies() {
         assert!(checked.status.success(), "{}: {said}", path.display());
     }
     assert!(patches >= 20, "{patches} patches");
+}
+
+/// The packages that a registry may get.
+fn published() -> Vec<Value> {
+    let is_published = |package: &Value| package["publish"].is_null();
+    packages().into_iter().filter(is_published).collect()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the counts are for people, too")]
+fn published_crates_consist_of_few() {
+    let names: BTreeSet<_> = CRATES_MAX
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    let published = published().into_iter();
+    let published = published.map(|package| package["name"].as_str().unwrap().to_owned());
+    assert_eq!(names, published.collect::<BTreeSet<_>>());
+    for (name, max) in CRATES_MAX {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--edges", "normal", "--prefix", "none"])
+            .args(["--offline", "--package", name])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let tree = String::from_utf8(output.stdout).unwrap();
+        let crates: BTreeSet<_> = tree.lines().map(|it| it.trim_end_matches(" (*)")).collect();
+        println!("{name}: {} of at most {max}", crates.len());
+        assert!((1..=*max).contains(&crates.len()), "{name}: {crates:#?}");
+    }
+}
+
+#[test]
+fn published_crates_tell_a_registry_what_it_shows() {
+    for package in published() {
+        let name = package["name"].as_str().unwrap();
+        for field in [
+            "description",
+            "license",
+            "repository",
+            "readme",
+            "rust_version",
+        ] {
+            assert!(package[field].is_string(), "{name} has no {field}");
+        }
+        for (field, max) in [("categories", 5), ("keywords", 5)] {
+            let listed = package[field].as_array().unwrap().len();
+            assert!((1..=max).contains(&listed), "{name}: {listed} {field}");
+        }
+        let folder = Path::new(package["manifest_path"].as_str().unwrap())
+            .parent()
+            .unwrap();
+        let library = std::fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+        let readme = r#"doc = include_str!("../README.md")"#;
+        assert!(
+            library.contains(readme),
+            "{name} documents something else than its README"
+        );
+        if !package["features"].as_object().unwrap().is_empty() {
+            let shown = &package["metadata"]["docs"]["rs"];
+            assert_eq!(shown["all-features"], true, "{name}");
+            assert!(
+                library.contains("#![cfg_attr(docsrs, feature(doc_cfg))]"),
+                "{name}"
+            );
+        }
+        // What is by path alone cannot be had from a registry.
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let is_of_tests = dependency["kind"] == "dev";
+            let has_version = dependency["req"] != "*";
+            assert!(is_of_tests || has_version, "{name}: {}", dependency["name"]);
+        }
+    }
+}
+
+/// The tests are compiled by the oldest compiler that the crates claim to need, or by a newer one.
+#[test]
+fn the_compiler_is_not_older_than_the_crates_say() {
+    let output = Command::new("rustc").arg("--version").output().unwrap();
+    let version = String::from_utf8(output.stdout).unwrap();
+    let version = version.split(' ').nth(1).unwrap().to_owned();
+    let minor = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();
+    for package in published() {
+        let needed = package["rust_version"].as_str().unwrap();
+        assert!(minor(needed) <= minor(&version), "{needed}, {version}");
+    }
 }
