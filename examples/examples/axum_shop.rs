@@ -21,7 +21,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().ok_or("the database's URL is missing")?;
     let listen = arguments.next().unwrap_or("127.0.0.1:3000".into());
-
     let pool = PgPool::connect(&url).await?;
     let table = "CREATE TABLE IF NOT EXISTS orders (item text CHECK (item <> ''))";
     sqlx::query(table).execute(&pool).await?;

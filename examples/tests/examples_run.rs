@@ -173,7 +173,7 @@ fn a_shop_commits_an_order_with_its_webhooks_or_neither() {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn count_in(url: &str, count: &str) -> (i64, i64) {
+async fn count_in(url: &str, count: &'static str) -> (i64, i64) {
     let pool = sqlx::PgPool::connect(url).await.unwrap();
     sqlx::query_as(count).fetch_one(&pool).await.unwrap()
 }
