@@ -15,6 +15,7 @@ mod leases;
 mod limiter;
 mod loops;
 mod management;
+mod plain_sql;
 mod plans;
 mod pooler;
 mod round_trips;
