@@ -18,6 +18,7 @@ mod management;
 mod plain_sql;
 mod plans;
 mod pooler;
+mod retention;
 mod round_trips;
 mod schema;
 mod servers;
