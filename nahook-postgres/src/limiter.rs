@@ -43,8 +43,12 @@ struct Shared {
     statement: String,
     /// Admissions of this process alone: they keep a block that lay idle from adding to a burst.
     own: GcraLimiter,
-    workspaces: std::sync::Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<Blocks>>>>,
+    workspaces: Workspaces,
 }
+
+/// Blocks of all workspaces that are remembered.
+#[derive(Default)]
+struct Workspaces(std::sync::Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<Blocks>>>>);
 
 /// Blocks of tokens that this process has leased for one workspace. Locked while more is leased, so that concurrent
 /// callers share it.
@@ -78,7 +82,7 @@ impl PostgresLimiter {
                      FROM {schema}.lease_tokens({parameters})"
                 ),
                 own: GcraLimiter::new(Arc::clone(&settings.clock)),
-                workspaces: std::sync::Mutex::default(),
+                workspaces: Workspaces::default(),
             }),
         }
     }
@@ -88,22 +92,10 @@ impl PostgresLimiter {
     }
 
     /// The blocks of the caller's workspace.
-    fn blocks(&self, workspace: WorkspaceId) -> Arc<tokio::sync::Mutex<Blocks>> {
+    fn blocks(&self, caller: &Caller) -> Arc<tokio::sync::Mutex<Blocks>> {
         let shared = &self.shared;
-        let mut workspaces = shared
-            .workspaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if workspaces.len() >= SWEEP_AT && !workspaces.contains_key(&workspace) {
-            let now = shared.clock.now();
-            workspaces.retain(|_, blocks| {
-                // One that is locked is in use.
-                blocks
-                    .try_lock()
-                    .map_or(true, |blocks| !blocks.are_idle(now))
-            });
-        }
-        Arc::clone(workspaces.entry(workspace).or_default())
+        let now = shared.clock.now();
+        shared.workspaces.blocks(caller.workspace, now)
     }
 
     /// Leases what is missing. Answers how long there is none, if there is none.
@@ -161,7 +153,7 @@ impl RateLimiter for PostgresLimiter {
         if is_unlimited(caller) {
             return Ok(Verdict::Admit);
         }
-        let blocks = self.blocks(caller.workspace);
+        let blocks = self.blocks(caller);
         let mut blocks = blocks.lock().await;
         self.spend(caller, &mut blocks, 1).await
     }
@@ -169,7 +161,7 @@ impl RateLimiter for PostgresLimiter {
     /// Leases what is missing at once.
     async fn check_many(&self, caller: &Caller, wanted: u32) -> Result<Grant, StoreError> {
         if !is_unlimited(caller) {
-            let blocks = self.blocks(caller.workspace);
+            let blocks = self.blocks(caller);
             let mut blocks = blocks.lock().await;
             for admitted in 0..wanted {
                 let left = wanted - admitted;
@@ -197,7 +189,7 @@ impl RateLimiter for PostgresLimiter {
             return Ok(own);
         }
         // One that is locked is asking the database right now; this does not wait for it.
-        let blocks = self.blocks(caller.workspace);
+        let blocks = self.blocks(caller);
         let Ok(blocks) = blocks.try_lock() else {
             return Ok(own);
         };
@@ -253,6 +245,21 @@ fn arrival_at(row: &tokio_postgres::Row, column: usize) -> Result<Option<Timesta
     let nanos = nanos.parse::<u128>().map_err(PgError::unreadable)?;
     let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
     Ok(Some(Timestamp::from_nanos(nanos)))
+}
+
+impl Workspaces {
+    fn blocks(&self, workspace: WorkspaceId, now: Timestamp) -> Arc<tokio::sync::Mutex<Blocks>> {
+        let mut workspaces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if workspaces.len() >= SWEEP_AT && !workspaces.contains_key(&workspace) {
+            workspaces.retain(|_, blocks| {
+                // One that is locked is in use.
+                blocks
+                    .try_lock()
+                    .map_or(true, |blocks| !blocks.are_idle(now))
+            });
+        }
+        Arc::clone(workspaces.entry(workspace).or_default())
+    }
 }
 
 impl Blocks {
@@ -348,5 +355,40 @@ fn block_len(rate: Rate) -> u32 {
 impl fmt::Debug for PostgresLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresLimiter").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nahook_testkit::declare::{api_key_id, workspace_id};
+
+    use super::*;
+
+    #[test]
+    fn workspaces_without_a_block_are_forgotten_where_there_are_thousands() {
+        let (workspaces, now) = (Workspaces::default(), Timestamp::default());
+        let later = now.saturating_add(Duration::from_secs(1));
+        let blocks = |n: usize| workspaces.blocks(workspace_id(&format!("ws_{n}")), now);
+        let [one, two, three] = [0, 1, 2].map(blocks);
+        one.try_lock()
+            .expect("nobody else has it")
+            .of_workspace
+            .tokens = 1;
+        let empty = Block {
+            empty: Some((now, later)),
+            ..Block::default()
+        };
+        let mut refused = two.try_lock().expect("nobody else has it");
+        refused.of_keys.insert(api_key_id("key"), empty);
+        drop(refused);
+        let in_use = three.try_lock();
+        for n in 3..4_096 {
+            blocks(n);
+        }
+        let len = || workspaces.0.lock().expect("nobody has panicked").len();
+        assert_eq!(len(), 4_096);
+        blocks(4_096);
+        assert_eq!(len(), 4, "the three, and the new one");
+        drop(in_use);
     }
 }

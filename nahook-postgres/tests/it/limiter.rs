@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_core::RateLimiter;
 use nahook_core::admission::{Caller, Plan, Rate, Verdict};
+use nahook_core::{Clock, RateLimiter};
 use nahook_postgres::{PostgresLimiter, PostgresStore};
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::caller;
@@ -82,6 +82,15 @@ async fn large_bursts_stay_within_a_block_for_each_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_lay_idle_adds_nothing_to_the_burst_of_one_process() {
+    let (_, [one, _], clock) = two().await;
+    let caller = limited("key", None, Some(160));
+    assert_eq!(admitted(&one.limiter(), &caller, 1).await, 1);
+    clock.advance(Duration::from_hours(24));
+    assert_eq!(admitted(&one.limiter(), &caller, 200).await, 160);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_refused_costs_its_workspace_nothing() {
     let (_, [one, other], _) = two().await;
     let small = limited("key_small", Some(10), Some(2));
@@ -110,4 +119,93 @@ async fn a_block_is_spent_without_asking_the_database() {
     );
     lock.rollback().await.unwrap();
     assert_eq!(admitted(&one.limiter(), &caller, 1).await, 1);
+}
+
+fn refused(retry_after: Duration) -> Verdict {
+    Verdict::Refuse { retry_after }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_repeated_without_asking_the_database() {
+    let (url, [one, _], _) = two().await;
+    let caller = limited("key", None, Some(1));
+    assert_eq!(admitted(&one.limiter(), &caller, 2).await, 1);
+    let mut holder = client(&url).await;
+    let lock = holder.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE nahook.limiter_arrival IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    assert_eq!(
+        one.limiter().check(&caller).await.unwrap(),
+        refused(Duration::from_secs(1))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_ends_with_a_clock_that_is_set_back() {
+    for (workspace, own) in [(Some(1), None), (None, Some(1))] {
+        let (_, [one, _], clock) = two().await;
+        let caller = limited("key", workspace, own);
+        let earlier = clock.now();
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(admitted(&one.limiter(), &caller, 2).await, 1);
+        clock.set(earlier);
+        assert_eq!(
+            one.limiter().check(&caller).await.unwrap(),
+            refused(Duration::from_secs(1)),
+            "and not an hour"
+        );
+        let mut later = 0;
+        for _ in 0..3 {
+            clock.advance(Duration::from_secs(1));
+            later += admitted(&one.limiter(), &caller, 1).await;
+        }
+        assert!(later > 0, "waiting has not helped");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_ends_with_the_workspaces_rate() {
+    let (_, [one, _], _) = two().await;
+    let small = limited("key", Some(1), None);
+    assert_eq!(admitted(&one.limiter(), &small, 2).await, 1);
+    let large = limited("key", Some(100), None);
+    assert_eq!(
+        one.limiter().check(&large).await.unwrap(),
+        refused(Duration::from_millis(10))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_ends_with_its_rate() {
+    let (_, [one, other], _) = two().await;
+    let large = limited("key", None, Some(1_600));
+    assert_eq!(admitted(&one.limiter(), &large, 1).await, 1);
+    let small = limited("key", None, Some(10));
+    let both =
+        admitted(&one.limiter(), &small, 20).await + admitted(&other.limiter(), &small, 20).await;
+    // A block of the former rate counts as one token of the new one.
+    assert_eq!(both, 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tokens_are_leased_at_once() {
+    let (url, [one, _], _) = two().await;
+    let client = client(&url).await;
+    client
+        .batch_execute(
+            "CREATE SEQUENCE updates;
+             CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM nextval('public.updates'); RETURN NEW; END $$;
+             CREATE TRIGGER counted BEFORE UPDATE ON nahook.limiter_arrival FOR EACH ROW
+                 EXECUTE FUNCTION counted()",
+        )
+        .await
+        .unwrap();
+    let caller = limited("key", None, Some(1_600));
+    let granted = one.limiter().check_many(&caller, 1_000).await.unwrap();
+    assert_eq!(granted.admitted, 1_000);
+    let updates = "SELECT last_value FROM updates";
+    let row = client.query_one(updates, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 1);
 }
