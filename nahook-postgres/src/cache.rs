@@ -194,7 +194,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use nahook_testkit::declare::{caller, event_type_name, scope};
+    use nahook_testkit::declare::{caller, endpoint_id, event_type_id, event_type_name, scope};
 
     use super::*;
 
@@ -237,6 +237,40 @@ mod tests {
         }
         assert_eq!(cache.caller(&hash(0)), None);
         assert_eq!(cache.caller(&hash(2)), Some(entry));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_takes_the_room_of_its_endpoints() {
+        let cache = Cache::new(3);
+        cache.confirm(Instant::now());
+        let (one, other, scope) = (
+            event_type_name("a"),
+            event_type_name("b"),
+            scope("ws_1", None),
+        );
+        let found = Subscribers {
+            event_type: event_type_id("ws_1", "a"),
+            endpoints: [endpoint_id("ep_1"), endpoint_id("ep_2")].into(),
+        };
+        cache.keep_subscribers(cache.epoch(), &one, &scope, Some(found));
+        cache.keep_subscribers(cache.epoch(), &other, &scope, None);
+        assert_eq!(cache.subscribers(&one, &scope), None);
+        assert_eq!(cache.subscribers(&other, &scope), Some(Answer(None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forgotten_leaves_its_room() {
+        let cache = Cache::new(2);
+        cache.confirm(Instant::now());
+        let name = event_type_name("a");
+        let scopes = ["ws_1", "ws_2"].map(|id| scope(id, None));
+        let keep = |scope| cache.keep_subscribers(cache.epoch(), &name, scope, None);
+        scopes.iter().for_each(keep);
+        cache.forget(&scopes[0].workspace);
+        keep(&scopes[0]);
+        for scope in &scopes {
+            assert_eq!(cache.subscribers(&name, scope), Some(Answer(None)));
+        }
     }
 
     fn trusted() -> Cache {

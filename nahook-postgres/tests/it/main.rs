@@ -6,6 +6,7 @@
     reason = "a test that cannot arrange what it needs has failed"
 )]
 
+mod caches;
 mod conformance;
 mod conformance_oldest;
 mod conformance_pooled;
