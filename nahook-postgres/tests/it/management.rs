@@ -175,10 +175,7 @@ async fn a_workspace_that_others_keep_locked_is_unavailable_and_nothing_changes(
     let locked = holder.transaction().await.unwrap();
     let lock = "SELECT row FROM nahook.workspace FOR NO KEY UPDATE";
     locked.query(lock, &[]).await.unwrap();
-    let mut impatient = settings(1);
-    impatient.lock_timeout = Duration::from_millis(50);
-    let impatient = connect(&url, impatient).await;
-    let management = Management::new(impatient);
+    let management = Management::new(connect(&url, settings(1)).await);
     let name = event_type_name("order.late");
     let refused = management
         .create_event_type(&workspace, &actor, name.clone(), None)

@@ -273,6 +273,17 @@ pub(crate) async fn listeners(observer: &Client) -> Vec<i32> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
+/// Waits until somebody waits for a lock in the database. Looks from a connection of its own: within a transaction the same
+/// activity is shown again and again.
+pub(crate) async fn until_locked(url: &str) {
+    let waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let observer = client(url).await;
+    until("somebody waits for a lock", || async {
+        !observer.query(waiting, &[]).await.unwrap().is_empty()
+    })
+    .await;
+}
+
 /// A connection of the test's own.
 pub(crate) async fn client(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
