@@ -276,6 +276,20 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        for code in [
+            "08006", "25006", "40001", "53300", "55006", "55P03", "57P03", "58030",
+        ] {
+            assert!(is_passing(code), "{code}");
+        }
+        for code in [
+            "22021", "23505", "25001", "28P01", "42P01", "55000", "XX000",
+        ] {
+            assert!(!is_passing(code), "{code}");
+        }
+    }
+
+    #[test]
     fn what_is_listed_is_definite() {
         for code in [
             "23503", "54000", "23505", "57014", "55P03", "25006", "53100",

@@ -112,3 +112,33 @@ impl Inbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::Timestamp;
+    use nahook_testkit::declare::{deliveries, endpoint_id, event};
+
+    use super::*;
+    use crate::writer::PublishJob;
+
+    /// The number of jobs that are taken first, of so many with so many deliveries each.
+    fn first_group(jobs: u64, width: usize) -> usize {
+        let inbox = Inbox::default();
+        for number in 0..jobs {
+            let event = event("ws_a", "order.paid", number, Timestamp::default());
+            let mut slots = deliveries(&event, &vec![endpoint_id("ep_1"); width]);
+            let (job, submission) = PublishJob::new(&event, &mut slots);
+            // Whoever waits is not to be seen to have gone.
+            std::mem::forget(submission);
+            inbox.put(Job::Publish(job));
+        }
+        inbox.take().len()
+    }
+
+    #[test]
+    fn groups_have_their_bounds() {
+        assert_eq!(first_group(200, 1), 128);
+        assert_eq!(first_group(5, 2_000), 3, "the third brings it to 4,096");
+        assert_eq!(first_group(5, 3), 5);
+    }
+}

@@ -135,3 +135,37 @@ pub(crate) fn metadata(event: &Event) -> Option<String> {
         serde_json::to_string(&event.metadata).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::Timestamp;
+    use nahook_testkit::declare::{endpoint_id, event, idempotency_key};
+
+    use super::*;
+
+    /// What is answered where everything that was written is published: one slot an ordinal.
+    async fn answers(event: &Event, ordinals: &[u32]) -> Vec<Outcome> {
+        let slot = |ordinal: &u32| Delivery::new(event.id, *ordinal, endpoint_id("ep_1"));
+        let mut slots: Vec<_> = ordinals.iter().map(slot).collect();
+        let (job, submission) = PublishJob::new(event, &mut slots);
+        assert!(job.take());
+        job.answer(Written::all(Outcome::Published));
+        submission.answered().await;
+        slots.iter().map(Delivery::outcome).collect()
+    }
+
+    #[tokio::test]
+    async fn ordinals_that_no_key_has_room_for_are_refused() {
+        let mut event = event("ws_a", "order.paid", 1, Timestamp::default());
+        let refused = Outcome::Failed(FailureKind::QueueUnavailable);
+        let expected = [Outcome::Published, Outcome::Published, refused];
+        assert_eq!(
+            answers(&event, &[1, (1 << 20) - 1, 1 << 20]).await,
+            expected
+        );
+        // An idempotency key stands for the first.
+        event.idempotency_key = Some(idempotency_key("key"));
+        assert_eq!(answers(&event, &[0]).await, [Outcome::Published]);
+        assert_eq!(answers(&event, &[1]).await, [refused]);
+    }
+}

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore};
-use nahook_core::{Delivery, DeliveryPublisher, FailureKind, StoreErrorKind};
+use nahook_core::{
+    Clock, Delivery, DeliveryPublisher, FailureKind, Outcome, StoreErrorKind, SystemClock,
+};
 use nahook_queue::DeliveryLog;
-use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, workspace_id};
+use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, single_send, workspace_id};
+use nahook_testkit::publish_each;
 
 use crate::support::proxy::Proxy;
 use crate::support::{
@@ -225,6 +228,24 @@ async fn a_connection_killed_in_the_middle_is_unconfirmed() {
     assert_eq!(outcomes(&publish(&store, 2, 1).await), ["published"]);
 }
 
+/// One endpoint is to blame, so that the parts are tried, and the connection ends with the last of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_lost_with_a_part_leaves_that_part_unconfirmed() {
+    let (url, store) = shop_store(4).await;
+    let others = "RAISE EXCEPTION 'staged'; END IF;
+        IF NEW.endpoint = 3 THEN PERFORM pg_terminate_backend(pg_backend_pid());";
+    on_ep_1(&url, others).await;
+    assert_eq!(
+        outcomes(&publish(&store, 1, 4).await),
+        [
+            "published",
+            "queue_unavailable",
+            "unconfirmed",
+            "unconfirmed"
+        ]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_lost_after_the_commit_is_unconfirmed_and_queued() {
     let (url, direct) = shop_store(2).await;
@@ -241,6 +262,68 @@ async fn an_answer_lost_after_the_commit_is_unconfirmed_and_queued() {
     assert_eq!(outcomes(&publishing.await.unwrap()), ["unconfirmed"; 2]);
     proxy.mute(false);
     assert_eq!(leasable(&direct).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_goes_silent_is_unconfirmed_and_its_connection_given_up() {
+    let (url, _) = shop_store(2).await;
+    let proxy = Proxy::to(&url).await;
+    let mut settings = settings(1);
+    settings.statement_timeout = Duration::from_millis(500);
+    let store = connect(&proxy.url, settings).await;
+    assert_eq!(outcomes(&publish(&store, 1, 1).await), ["published"]);
+    proxy.mute(true);
+    // It is committed all the same, and nobody ends the line.
+    assert_eq!(outcomes(&publish(&store, 2, 2).await), ["unconfirmed"; 2]);
+    proxy.mute(false);
+    assert_eq!(outcomes(&publish(&store, 3, 1).await), ["published"]);
+    assert_eq!(rows(&url).await, 4);
+}
+
+/// How often the deliveries were tried to be written that fail with the SQLSTATE `code` at `ep_1`.
+async fn tries(code: &str, lock_timeout: u64, statement_timeout: u64, keyed: bool) -> i64 {
+    let (url, _) = shop_store(2).await;
+    let client = client(&url).await;
+    client
+        .batch_execute("CREATE SEQUENCE nahook.tries")
+        .await
+        .unwrap();
+    let fail = format!(
+        "PERFORM nextval('nahook.tries'); RAISE EXCEPTION 'staged' USING ERRCODE = '{code}';"
+    );
+    on_ep_1(&url, &fail).await;
+    let mut settings = settings(1);
+    settings.lock_timeout = Duration::from_secs(lock_timeout);
+    settings.statement_timeout = Duration::from_secs(statement_timeout);
+    let store = connect(&url, settings).await;
+    if keyed {
+        let now = SystemClock.now();
+        let mut slots = [single_send(
+            "ws_shop",
+            endpoint_id("ep_1"),
+            Some("key"),
+            1,
+            now,
+        )];
+        publish_each(&store, &mut slots).await;
+    } else {
+        publish(&store, 1, 2).await;
+    }
+    let tried = "SELECT last_value FROM nahook.tries";
+    client.query_one(tried, &[]).await.unwrap().get(0)
+}
+
+/// What may take as long as the time-out that it has failed with is tried again only if there is time for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_time_for_another_time_out_is_not_tried_again() {
+    for (code, lock_timeout, statement_timeout) in [("55P03", 60, 1), ("57014", 1, 60)] {
+        for keyed in [false, true] {
+            let tried = tries(code, lock_timeout, statement_timeout, keyed).await;
+            assert_eq!(tried, 1, "{code}, {keyed}");
+            let tried = tries(code, 1, 1, keyed).await;
+            assert!(tried > 1, "{code}, {keyed}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -331,7 +414,7 @@ async fn a_publish_dropped_before_a_writer_took_it_is_definitely_not_queued() {
     );
     assert_eq!(
         slots[0].outcome(),
-        nahook_core::Outcome::Failed(FailureKind::QueueUnavailable)
+        Outcome::Failed(FailureKind::QueueUnavailable)
     );
     assert_eq!(outcomes(&first.await.unwrap()), ["published"; 2]);
     assert_eq!(outcomes(&publish(&store, 3, 1).await), ["published"]);
@@ -364,5 +447,10 @@ async fn an_endpoint_of_another_workspace_is_gone() {
     let mut slots = deliveries(&event, &[endpoint_id("ep_0"), endpoint_id("ep_other")]);
     store.publish(&event, &mut slots).await;
     assert_eq!(outcomes(&slots), ["published", "endpoint_gone"]);
+    let (other, now) = (endpoint_id("ep_other"), SystemClock.now());
+    let mut sends = [single_send("ws_shop", other, Some("key"), 2, now)];
+    publish_each(&store, &mut sends).await;
+    let gone = Outcome::Failed(FailureKind::EndpointGone);
+    assert_eq!(sends[0].outcome(), gone);
     assert_eq!(leasable(&store).await, [slots[0].id()]);
 }

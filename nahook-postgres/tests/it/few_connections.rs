@@ -1,14 +1,15 @@
 //! Roles and servers with few connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use nahook_control::{ApplyMode, Catalog};
+use nahook_control::{ApplyMode, Catalog, KeyHash, KeyStore};
 use nahook_core::{FanOut, NewEvent};
 use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_testkit::declare::{event_type_name, metadata, payload, workspace_id};
 use nahook_testserver::PostgresServer;
 
-use crate::support::{connect, database, leasable, limited_role, shop};
+use crate::support::{connect, database, leasable, limited_role, shop, until};
 
 /// Triggers from many callers at once, all of which have to be queued.
 async fn all_is_queued(store: &PostgresStore) {
@@ -96,4 +97,27 @@ async fn processes_share_a_role_by_their_settings() {
     let other = connect(&url, settings).await;
     all_is_queued(&one).await;
     all_is_queued(&other).await;
+}
+
+/// One that was given up may exist on the server for a moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_up_waits_for_a_connection_of_a_full_server() {
+    let server = PostgresServer::shared();
+    let url = limited_role(server, &server.create_database(), -1);
+    let mut settings = PostgresSettings::default();
+    settings.connect_timeout = Duration::from_mins(1);
+    let store = connect(&url, settings).await;
+    let limit = |limit: i32| {
+        let role = format!("ALTER ROLE {} CONNECTION LIMIT {limit}", database(&url));
+        server.execute("postgres", &role);
+    };
+    limit(0);
+    let asking = tokio::spawn(async move { store.api_key(&KeyHash::of("nhk_none")).await });
+    let refused = format!("too many connections for role \"{}\"", database(&url));
+    until("it was refused", || async {
+        server.log().contains(&refused)
+    })
+    .await;
+    limit(-1);
+    assert_eq!(asking.await.unwrap().unwrap(), None);
 }

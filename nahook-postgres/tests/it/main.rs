@@ -12,6 +12,7 @@ mod conformance_oldest;
 mod conformance_pooled;
 mod faults;
 mod few_connections;
+mod groups;
 mod leases;
 mod limiter;
 mod loops;
