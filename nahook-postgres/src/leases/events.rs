@@ -109,3 +109,28 @@ impl EventCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_testkit::declare::workspace_id;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_events_make_room() {
+        let mut known = EventCache::default();
+        for number in 0..4 {
+            let event = EventFields {
+                message: MessageId::from_parts(Timestamp::default(), 0),
+                workspace: workspace_id("ws_a"),
+                event_type: None,
+                accepted_at: Timestamp::default(),
+                payload: Payload::from_stored(vec![b' '; 6 << 20].into()),
+            };
+            known.remember(number, &Arc::new(event));
+        }
+        let mut left: Vec<_> = known.events.into_keys().collect();
+        left.sort_unstable();
+        assert_eq!((left, known.order.into()), (vec![2, 3], vec![2, 3]));
+    }
+}

@@ -177,3 +177,42 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nahook_core::id::MessageId;
+    use nahook_testkit::declare::endpoint_id;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_leases_that_have_expired() {
+        let ledger = LeaseLedger::default();
+        let (now, token) = (Timestamp::default(), LeaseToken(1));
+        let message = MessageId::from_parts(now, 0);
+        for key in 0..2 {
+            let delivery = DeliveryId::nth(message, key);
+            let held = Held {
+                key: key.into(),
+                worker: WorkerId(1),
+                endpoint: endpoint_id("ep_1"),
+                expires_at: now,
+            };
+            ledger.hold(Lease { delivery, token }, held);
+        }
+        ledger.hold_together(token, 2);
+        let request = LeaseRequest {
+            worker: WorkerId(1),
+            max: 1,
+            per_endpoint_max: 1,
+            exceptions: Vec::new(),
+            duration: Duration::from_secs(1),
+        };
+        ledger.room(&request, now);
+        let state = ledger.state();
+        assert!(state.leases.is_empty() && state.expiries.is_empty());
+        assert!(state.together.is_empty() && state.by_worker.is_empty());
+    }
+}

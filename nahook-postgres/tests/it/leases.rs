@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::id::DeliveryId;
-use nahook_core::{Clock, SystemClock};
+use nahook_core::{Clock, SystemClock, Timestamp};
 use nahook_postgres::PostgresStore;
-use nahook_queue::{DeliveryQueue, Lease, LeaseRequest, Next, Settled, Settlement, WorkerId};
+use nahook_queue::{
+    DeliveryLog, DeliveryQueue, Lease, LeaseRequest, Next, Settled, Settlement, WorkerId,
+};
 use nahook_testkit::ManualClock;
+use nahook_testkit::declare::workspace_id;
 use nahook_testserver::PostgresServer;
 use tokio_postgres::Client;
 
-use crate::support::{client, connect, publish, request, settings, shop};
+use crate::support::{client, connect, publish, request, settings, shop, shop_store, until_locked};
 
 /// Two stores on one database, with a clock that they share.
 async fn two(endpoints: usize) -> (String, ManualClock, [PostgresStore; 2]) {
@@ -124,6 +128,147 @@ async fn leases_of_a_process_that_is_gone_expire() {
     let mut found = ids(&leases(&other, 10).await);
     found.sort_unstable();
     assert_eq!(found, ids(&leased));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_counts_under_the_bounds_until_it_ends() {
+    let (_, clock, [one, _]) = two(1).await;
+    for number in [1, 2] {
+        publish(&one, number, 1).await;
+    }
+    let half = Duration::from_secs(30);
+    let held = leases(&one, 1).await;
+    clock.advance(half);
+    let extended = one.extend(&held, 2 * half).await.unwrap();
+    assert_eq!(extended, [true]);
+    clock.advance(half);
+    assert_eq!(leases(&one, 1).await, []);
+    clock.advance(half);
+    assert_eq!(one.extend(&held, 2 * half).await.unwrap(), [false]);
+    assert_eq!(ids(&leases(&one, 1).await), ids(&held));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_is_woken_where_a_settlement_has_made_room() {
+    let (_, _, [one, _]) = two(1).await;
+    publish(&one, 1, 1).await;
+    let batch = one.lease(&request(1)).await.unwrap();
+    settle(&one, batch.deliveries[0].lease, Next::Delivered).await;
+    let woken = one.changed(batch.generation).now_or_never();
+    assert_eq!(woken, Some(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fresh_deliveries_and_retries_take_turns_one_by_one() {
+    let (_, clock, [one, _]) = two(1).await;
+    publish(&one, 1, 1).await;
+    let retry = leases(&one, 1).await[0];
+    settle(&one, retry, Next::Retry(clock.now())).await;
+    publish(&one, 2, 1).await;
+    publish(&one, 3, 1).await;
+    let mut served = Vec::new();
+    for _ in 0..3 {
+        let next = leases(&one, 1).await[0];
+        served.push(next.delivery == retry.delivery);
+        settle(&one, next, Next::Delivered).await;
+    }
+    assert_eq!(served, [false, true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_shows_nothing_of_a_release() {
+    let (_, clock, [one, _]) = two(1).await;
+    let id = publish(&one, 1, 1).await[0].id();
+    let workspace = workspace_id("ws_shop");
+    let before = one.delivery(id, &workspace).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    let lease = leases(&one, 1).await[0];
+    assert_eq!(settle(&one, lease, Next::Release).await, Settled::Done);
+    assert_eq!(one.delivery(id, &workspace).await.unwrap(), before);
+}
+
+/// Many retries are made ready a part at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_finds_as_many_due_retries_as_it_asks_for() {
+    let (url, _, [one, _]) = two(1).await;
+    let due = "SET search_path = nahook;
+        INSERT INTO event (seq, id, workspace, event_type, accepted_at, payload)
+            VALUES (1, '00000000-0000-0000-0000-000000000001', 1, 1, 0, '{}');
+        INSERT INTO delivery (key, endpoint, due_at, wake_at, attempts, status)
+            SELECT 1 << 20 | n, 1, 1, 1, 1, 1 FROM generate_series(1, 1500) n";
+    client(&url).await.batch_execute(due).await.unwrap();
+    assert_eq!(leases(&one, 1_200).await.len(), 1_200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_has_locked_holds_no_lease_up() {
+    let (url, _, [one, _]) = two(2).await;
+    let mut holder = client(&url).await;
+    for is_retry in [false, true] {
+        let mut published = publish(&one, is_retry.into(), 2).await;
+        if is_retry {
+            for lease in leases(&one, 2).await {
+                let due = Next::Retry(Timestamp::from_nanos(1));
+                assert_eq!(settle(&one, lease, due).await, Settled::Done);
+            }
+        }
+        let lock = holder.transaction().await.unwrap();
+        let held =
+            "SELECT FROM nahook.delivery WHERE due_at IS NOT NULL ORDER BY key LIMIT 1 FOR UPDATE";
+        lock.query(held, &[]).await.unwrap();
+        let found = leases(&one, 2).await;
+        assert_eq!(ids(&found), [published.pop().unwrap().id()]);
+        lock.rollback().await.unwrap();
+        let rest = [found, leases(&one, 2).await].concat();
+        for lease in rest {
+            settle(&one, lease, Next::Delivered).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_of_two_settlements_of_a_lease_counts() {
+    let (url, _, [one, _]) = two(1).await;
+    publish(&one, 1, 1).await;
+    let lease = leases(&one, 1).await[0];
+    let settlement = |next| Settlement {
+        lease,
+        attempt: None,
+        next,
+    };
+    let both = [settlement(Next::Delivered), settlement(Next::Failed)];
+    let settled = one.settle(&both).await.unwrap();
+    assert_eq!(settled, [Settled::Done, Settled::LeaseLost]);
+    let delivered = "delivery WHERE status = 2";
+    assert_eq!(count(&client(&url).await, delivered).await, 1);
+}
+
+/// A worker that asks for deliveries is told what changed since it asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_queued_during_a_lease_is_told() {
+    let (url, _) = shop_store(1).await;
+    let mut settings = settings(1);
+    settings.lock_timeout = Duration::from_mins(1);
+    settings.statement_timeout = Duration::from_mins(1);
+    let store = connect(&url, settings).await;
+    publish(&store, 1, 1).await;
+    let mut holder = client(&url).await;
+    let lock = holder.transaction().await.unwrap();
+    let held = "LOCK TABLE nahook.lease IN ACCESS EXCLUSIVE MODE";
+    lock.batch_execute(held).await.unwrap();
+    let leasing = tokio::spawn({
+        let store = store.clone();
+        async move { store.lease(&request(1)).await.unwrap() }
+    });
+    until_locked(&url).await;
+    // The one writer has told of the first before it writes the second.
+    for number in [2, 3] {
+        publish(&store, number, 1).await;
+    }
+    lock.rollback().await.unwrap();
+    let batch = leasing.await.unwrap();
+    let told = store.changed(batch.generation).now_or_never();
+    assert_eq!(told, Some(()));
 }
 
 /// Workers that lease for moments, extend, settle, and forget what they have leased; while somebody looks whether there is a
