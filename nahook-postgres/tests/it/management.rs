@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use nahook_control::{
-    Actor, ApplyMode, AuditQuery, Catalog, KeyHash, KeyStore, Management, ManagementError,
-    ManagementStore, NewApiKey, NewApplication, NewEndpoint, NewPortalSession, Select,
+    Actor, ApplyMode, AuditQuery, Catalog, CatalogError, EndpointDirectory, HealthReport,
+    HealthState, KeyHash, KeyStore, Management, ManagementError, ManagementStore, NewApiKey,
+    NewApplication, NewEndpoint, NewPortalSession, Select,
 };
 use nahook_core::id::EventTypeId;
-use nahook_core::{StoreErrorKind, SubscriptionStore};
+use nahook_core::{StoreErrorKind, SubscriptionStore, Timestamp};
 use nahook_postgres::PostgresStore;
 use nahook_testkit::ManualClock;
-use nahook_testkit::declare::{Workspace, endpoint_id, event_type_name, scope, workspace_id};
+use nahook_testkit::declare::{
+    Workspace, endpoint_id, environment_id, event_type_name, scope, workspace_id,
+};
 use nahook_testserver::PostgresServer;
 
 use crate::support::{client, connect, outcomes, publish, settings, shop, shop_store, until};
@@ -29,6 +32,16 @@ fn all() -> AuditQuery {
     AuditQuery {
         limit: 1_000,
         ..AuditQuery::default()
+    }
+}
+
+fn customer() -> NewApplication {
+    NewApplication {
+        name: "customer".to_owned(),
+        external_id: None,
+        metadata: std::collections::BTreeMap::new(),
+        max_endpoints: None,
+        show_event_types: true,
     }
 }
 
@@ -129,6 +142,69 @@ async fn a_deleted_row_stays_for_the_history_without_its_secrets() {
     assert_eq!(count(&url, sessions).await, 0);
 }
 
+/// Its id may be declared again, and then nothing of the former one may count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_belonged_to_a_removed_row_goes_with_it() {
+    let url = PostgresServer::shared().create_database();
+    let store = connect(&url, settings(2)).await;
+    let declared = Workspace::new("ws_shop")
+        .event_type("order.paid")
+        .environment("staging", &["order.paid"])
+        .endpoint("ep_alone", &["order.paid"])
+        .endpoint("ep_customers", &["order.paid"]);
+    let declared = declared.manifest();
+    store.apply(&declared, ApplyMode::Commit).await.unwrap();
+    let (workspace, actor) = (workspace_id("ws_shop"), Actor::operator());
+    let management = Management::new(store.clone());
+    let application = management
+        .create_application(&workspace, &actor, customer())
+        .await
+        .unwrap();
+    let attach = "UPDATE nahook.endpoint SET application = 1 WHERE id = 'ep_customers'";
+    client(&url).await.batch_execute(attach).await.unwrap();
+    let staging = environment_id("ws_shop", "staging");
+    let endpoints = ["ep_alone", "ep_customers"].map(endpoint_id);
+    for (name, endpoint, environment) in [
+        ("alone", Some(endpoints[0]), None),
+        ("customers", Some(endpoints[1]), None),
+        ("staging", None, Some(staging)),
+    ] {
+        let new = NewApiKey {
+            name: name.to_owned(),
+            endpoint,
+            environment,
+        };
+        let made = management.create_api_key(&workspace, &actor, new).await;
+        made.unwrap();
+    }
+    let reports = |state| endpoints.map(|endpoint| HealthReport { endpoint, state });
+    let failing = reports(HealthState::FailingSince(Timestamp::from_nanos(1)));
+    store.report(&failing).await.unwrap();
+    let left = "SELECT (SELECT count(*) FROM nahook.endpoint WHERE secret <> '')
+        + (SELECT count(*) FROM nahook.endpoint_health) + (SELECT count(*) FROM nahook.subscription)
+        + (SELECT count(*) FROM nahook.publication) + (SELECT count(*) FROM nahook.api_key WHERE state <> 2)";
+    assert_eq!(count(&url, left).await, 2 + 2 + 2 + 1 + 3);
+    let removed = async {
+        let one = endpoints[0];
+        management.delete_endpoint(&workspace, &actor, one).await?;
+        let owner = application.id;
+        management
+            .delete_application(&workspace, &actor, owner)
+            .await?;
+        management
+            .delete_environment(&workspace, &actor, staging)
+            .await
+    };
+    removed.await.unwrap();
+    assert_eq!(count(&url, left).await, 0);
+    // Workers that are late change nothing any more.
+    let before = store.audit_log(&workspace, &all()).await.unwrap();
+    store.report(&failing).await.unwrap();
+    store.report(&reports(HealthState::Disable)).await.unwrap();
+    assert_eq!(count(&url, left).await, 0);
+    assert_eq!(store.audit_log(&workspace, &all()).await.unwrap(), before);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_an_id_of_its_own_can_be_declared_again() {
     let (_, store) = shop_store(2).await;
@@ -175,13 +251,19 @@ async fn a_workspace_that_others_keep_locked_is_unavailable_and_nothing_changes(
     let locked = holder.transaction().await.unwrap();
     let lock = "SELECT row FROM nahook.workspace FOR NO KEY UPDATE";
     locked.query(lock, &[]).await.unwrap();
-    let management = Management::new(connect(&url, settings(1)).await);
+    let one = connect(&url, settings(1)).await;
+    let management = Management::new(one.clone());
     let name = event_type_name("order.late");
     let refused = management
         .create_event_type(&workspace, &actor, name.clone(), None)
         .await;
     assert!(
         matches!(&refused, Err(ManagementError::Store(error)) if error.kind() == StoreErrorKind::Unavailable),
+        "{refused:?}"
+    );
+    let refused = one.apply(&shop(1), ApplyMode::Commit).await;
+    assert!(
+        matches!(&refused, Err(CatalogError::Store(error)) if error.kind() == StoreErrorKind::Unavailable),
         "{refused:?}"
     );
     locked.rollback().await.unwrap();
@@ -259,15 +341,8 @@ async fn entries_and_sessions_go_in_their_time_and_not_before() {
     let total = async || store.audit_log(&workspace, &all()).await.unwrap().total;
     assert_eq!(total().await, old);
     clock.advance(Duration::from_hours(1));
-    let new = NewApplication {
-        name: "customer".to_owned(),
-        external_id: None,
-        metadata: std::collections::BTreeMap::new(),
-        max_endpoints: None,
-        show_event_types: true,
-    };
     let application = management
-        .create_application(&workspace, &actor, new)
+        .create_application(&workspace, &actor, customer())
         .await
         .unwrap();
     for minutes in [10, 60] {
