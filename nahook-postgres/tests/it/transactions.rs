@@ -1,8 +1,9 @@
 //! Publishing inside the caller's own transaction, by `sqlx`, by `tokio-postgres`, by `deadpool-postgres` and by plain SQL.
 
+use nahook_control::{ApplyMode, Catalog};
 use nahook_core::id::WorkspaceId;
 use nahook_core::{NewEvent, Receipt, TriggerError};
-use nahook_testkit::declare::{event_type_name, metadata, payload, workspace_id};
+use nahook_testkit::declare::{Workspace, event_type_name, metadata, payload, workspace_id};
 
 use crate::support::{self, client, leasable, shop_store};
 
@@ -134,6 +135,55 @@ async fn a_failing_statement_does_not_poison_the_transaction() {
         .await
         .unwrap();
     assert_eq!(orders.get::<_, i64>(0), 2);
+}
+
+/// The store's look-up does not see what only this transaction has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_goes_in_the_transaction_is_gone() {
+    let (url, store) = shop_store(3).await;
+    let other = Workspace::new("ws_other").manifest();
+    store.apply(&other, ApplyMode::Commit).await.unwrap();
+    let mut client = client(&url).await;
+    let mut transaction = client.transaction().await.unwrap();
+    let change = "UPDATE nahook.endpoint SET deleted_at = 1 WHERE id = 'ep_0';
+        UPDATE nahook.endpoint SET workspace = 2 WHERE id = 'ep_1'";
+    transaction.batch_execute(change).await.unwrap();
+    let receipt = store
+        .trigger_in(&mut transaction, &order_paid(1), me())
+        .await
+        .unwrap();
+    assert_eq!(
+        support::outcomes(receipt.deliveries()),
+        ["endpoint_gone", "endpoint_gone", "published"]
+    );
+}
+
+/// One part fails and is left out, the one after it ends the connection: what was written between is gone with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_is_lost_in_the_middle_queues_nothing() {
+    let (url, store) = shop_store(4).await;
+    let mut client = client(&url).await;
+    client
+        .batch_execute(
+            "CREATE FUNCTION staged() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.endpoint = 2 THEN RAISE EXCEPTION 'staged'; END IF;
+                 IF NEW.endpoint = 3 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+                 RETURN NEW; END $$;
+             CREATE TRIGGER staged BEFORE INSERT ON nahook.delivery FOR EACH ROW EXECUTE FUNCTION staged()",
+        )
+        .await
+        .unwrap();
+    let mut transaction = client.transaction().await.unwrap();
+    let receipt = store
+        .trigger_in(&mut transaction, &order_paid(1), me())
+        .await
+        .unwrap();
+    assert_eq!(
+        support::outcomes(receipt.deliveries()),
+        ["queue_unavailable"; 4]
+    );
+    assert!(transaction.commit().await.is_err());
+    assert_eq!(leasable(&store).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
