@@ -12,7 +12,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::support::proxy::Proxy;
 use crate::support::{
-    client, connect, leasable, listeners, outcomes, pooler, publish, request, settings, shop, until,
+    client, connect, database, leasable, listeners, outcomes, pooler, publish, request, settings,
+    shop, until,
 };
 
 /// Everything of a session that a program of the pool may come to feel.
@@ -224,4 +225,28 @@ async fn silent_pooler_fails_a_look_up_in_time() {
         subscribers(&store).await == Some(1)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publish_is_durable_where_the_database_is_not() {
+    let direct = PostgresServer::shared().create_database();
+    let store = connect(&direct, settings(2)).await;
+    store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    let observer = client(&direct).await;
+    let note = format!(
+        "ALTER DATABASE {} SET synchronous_commit = off;
+         CREATE TABLE noted (setting text);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO public.noted VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+         CREATE TRIGGER note BEFORE INSERT ON nahook.event FOR EACH ROW EXECUTE FUNCTION note()",
+        database(&direct)
+    );
+    observer.batch_execute(&note).await.unwrap();
+    for (number, url) in [(1, direct.clone()), (2, pooler().url(&direct))] {
+        let store = connect(&url, settings(2)).await;
+        let published = publish(&store, number, 1).await;
+        assert_eq!(outcomes(&published), ["published"]);
+    }
+    let noted = column(&observer, "SELECT setting FROM noted").await;
+    assert_eq!(noted, ["on", "on"]);
 }
