@@ -21,6 +21,9 @@ pub use self::ports::{
 pub use self::value::delivery::{Delivery, FailureKind, Outcome};
 pub use self::value::event::{Event, EventTypeRef, NewEvent, NewSend};
 pub use self::value::event_type::{EventTypeName, EventTypeNameError};
+pub use self::value::event_type_pattern::{
+    EventTypePattern, EventTypePatternError, EventTypeSelector, EventTypeSelectorError,
+};
 pub use self::value::id_source::{IdSource, RandomIds};
 pub use self::value::idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use self::value::metadata::{Metadata, MetadataError};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::id::{DeliveryId, EndpointId, EventTypeId, WorkspaceId};
 use crate::{
-    Delivery, DeliveryPublisher, EndpointState, Event, EventTypeName, IdempotencyKey, Scope,
-    StoreError, Subscribers, SubscriptionStore,
+    Delivery, DeliveryPublisher, EndpointState, Event, EventTypeName, EventTypePattern,
+    EventTypeSelector, IdempotencyKey, Scope, StoreError, Subscribers, SubscriptionStore,
 };
 
 /// Subscriptions in memory, of one environment a workspace. A clone is a handle to the same subscriptions.
@@ -16,31 +16,64 @@ pub struct MemorySubscriptions(Arc<Mutex<Subscriptions>>);
 #[derive(Debug, Default)]
 struct Subscriptions {
     by_name: HashMap<(WorkspaceId, EventTypeName), Subscribers>,
+    patterns: Vec<(WorkspaceId, EventTypePattern, EndpointId)>,
     endpoints: HashSet<(WorkspaceId, EndpointId)>,
 }
 
 impl MemorySubscriptions {
-    /// Subscribes the endpoint to the event type; both exist from then on. Repeating it changes nothing.
-    pub fn subscribe(
-        &self,
-        workspace: WorkspaceId,
-        event_type: EventTypeName,
-        endpoint: EndpointId,
-    ) {
+    /// Subscribes the endpoint to an event type by its name, or to every event type that a pattern matches. The endpoint and an
+    /// event type that is named exist from then on. Repeating it changes nothing.
+    pub fn subscribe(&self, workspace: WorkspaceId, to: EventTypeSelector, endpoint: EndpointId) {
         let mut subscriptions = locked(&self.0);
         subscriptions.endpoints.insert((workspace, endpoint));
-        let number = subscriptions.by_name.len() as u128;
-        let subscribers = subscriptions
-            .by_name
-            .entry((workspace, event_type))
-            .or_insert_with(|| Subscribers {
+        match to {
+            EventTypeSelector::Name(name) => {
+                add(subscriptions.subscribers(workspace, name), endpoint);
+            }
+            EventTypeSelector::Pattern(pattern) => {
+                for ((of, name), subscribers) in &mut subscriptions.by_name {
+                    if *of == workspace && pattern.matches(name) {
+                        add(subscribers, endpoint);
+                    }
+                }
+                let pattern = (workspace, pattern, endpoint);
+                if !subscriptions.patterns.contains(&pattern) {
+                    subscriptions.patterns.push(pattern);
+                }
+            }
+        }
+    }
+
+    /// Makes the event type, unless it exists. The endpoints whose patterns match it are subscribed.
+    pub fn create_event_type(&self, workspace: WorkspaceId, name: EventTypeName) {
+        locked(&self.0).subscribers(workspace, name);
+    }
+}
+
+impl Subscriptions {
+    /// The subscribers of the event type, which is made if it does not exist.
+    fn subscribers(&mut self, workspace: WorkspaceId, name: EventTypeName) -> &mut Subscribers {
+        let number = self.by_name.len() as u128;
+        let key = (workspace, name);
+        self.by_name.entry(key).or_insert_with_key(|(_, name)| {
+            let mut subscribers = Subscribers {
                 event_type: EventTypeId::from_bits(number),
                 endpoints: Arc::new([]),
-            });
-        if !subscribers.endpoints.contains(&endpoint) {
-            let known = subscribers.endpoints.iter().copied();
-            subscribers.endpoints = known.chain([endpoint]).collect();
-        }
+            };
+            for (of, pattern, endpoint) in &self.patterns {
+                if *of == workspace && pattern.matches(name) {
+                    add(&mut subscribers, *endpoint);
+                }
+            }
+            subscribers
+        })
+    }
+}
+
+fn add(subscribers: &mut Subscribers, endpoint: EndpointId) {
+    if !subscribers.endpoints.contains(&endpoint) {
+        let known = subscribers.endpoints.iter().copied();
+        subscribers.endpoints = known.chain([endpoint]).collect();
     }
 }
 
@@ -116,4 +149,33 @@ impl DeliveryPublisher for MemoryQueue {
 /// Locks in spite of poisoning: the state is consistent at every step, so a panic elsewhere has not spoilt it.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn patterns_count_for_event_types_of_before_and_after() {
+        let subscriptions = MemorySubscriptions::default();
+        let (shop, other) = (WorkspaceId::from_bits(1), WorkspaceId::from_bits(2));
+        let [one, two, three] = [1, 2, 3].map(EndpointId::from_bits);
+        let name = |text| EventTypeName::new(text).unwrap();
+        let selector = |text| EventTypeSelector::new(text).unwrap();
+        subscriptions.subscribe(shop, selector("order.paid"), one);
+        subscriptions.subscribe(shop, selector("order.*"), two);
+        subscriptions.subscribe(shop, selector("*"), one);
+        subscriptions.subscribe(other, selector("*"), three);
+        let seen = async |text| {
+            let (name, scope) = (name(text), Scope::from(shop));
+            let found = subscriptions.subscribers(&name, &scope).await;
+            found.unwrap().map(|found| found.endpoints.to_vec())
+        };
+        assert_eq!(seen("order.paid").await, Some(vec![one, two]));
+        assert_eq!(seen("order.lost").await, None);
+        subscriptions.create_event_type(shop, name("order.lost"));
+        subscriptions.create_event_type(shop, name("user.new"));
+        assert_eq!(seen("order.lost").await, Some(vec![two, one]));
+        assert_eq!(seen("user.new").await, Some(vec![one]));
+    }
 }

@@ -31,10 +31,13 @@ pub trait SubscriptionStore: Send + Sync {
     /// The active endpoints subscribed to `event_type` within `scope`.
     ///
     /// # Behaviour
-    /// * `None`: the workspace has no event type of that name.
+    /// * `None`: the workspace has no event type of that name, whatever patterns there are.
+    /// * An endpoint is subscribed by the event type's name, by a [pattern](crate::EventTypePattern) that matches it, or both. A
+    ///   pattern counts for event types that are made later from the moment they exist, in the order of the patterns.
     /// * Only the scope's workspace, and only its environment if it has one. An event type that is not published in the
     ///   scope's environment has no subscribers there.
-    /// * Each endpoint appears once; the order is that of subscribing and does not change between calls.
+    /// * Each endpoint appears once, however many ways it is subscribed. The order is that of subscribing and does not change
+    ///   between calls; an endpoint keeps its place until nothing subscribes it any more.
     /// * A change that has been answered is seen by the next call (a cache states its bound).
     /// * An error means the store could not be asked; nothing has changed anywhere.
     fn subscribers(

@@ -3,6 +3,7 @@
 pub(crate) mod delivery;
 pub(crate) mod event;
 pub(crate) mod event_type;
+pub(crate) mod event_type_pattern;
 pub(crate) mod id_source;
 pub(crate) mod idempotency;
 pub(crate) mod metadata;

@@ -1,0 +1,251 @@
+//! Patterns of event types.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::event_type::EventTypeName;
+
+/// A pattern that an endpoint subscribes to instead of one event type after the other.
+///
+/// | pattern | matches |
+/// | --- | --- |
+/// | `order.*` | `order.` and exactly one more segment: `order.paid`, not `order` or `order.paid.late` |
+/// | `order.**` | `order.` and one or more segments: `order.paid` and `order.paid.late`, not `order` |
+/// | `*`, `**` | every event type |
+///
+/// What stands before the wildcard is whole segments of an event type's name, and the wildcard is the last one. Matching is
+/// case-sensitive, as names are. Cloning it counts a reference.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EventTypePattern(Arc<str>);
+
+/// The text is not a pattern of event types.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error(
+    "a pattern is *, or an event type name followed by .* or .**, at most {} characters",
+    EventTypePattern::LEN_MAX
+)]
+pub struct EventTypePatternError;
+
+impl EventTypePattern {
+    /// The longest pattern in bytes.
+    pub const LEN_MAX: usize = EventTypeName::LEN_MAX;
+
+    /// Checks the grammar.
+    pub fn new(pattern: &str) -> Result<Self, EventTypePatternError> {
+        let stem = pattern.strip_suffix("**").or(pattern.strip_suffix('*'));
+        let is_fine = stem.is_some_and(|stem| {
+            stem.is_empty()
+                || stem
+                    .strip_suffix('.')
+                    .is_some_and(|name| EventTypeName::new(name).is_ok())
+        });
+        if is_fine && pattern.len() <= Self::LEN_MAX {
+            Ok(Self(pattern.into()))
+        } else {
+            Err(EventTypePatternError)
+        }
+    }
+
+    /// Returns true if an endpoint that is subscribed to the pattern gets events of that type.
+    pub fn matches(&self, name: &EventTypeName) -> bool {
+        let rest = name.as_str().strip_prefix(self.prefix());
+        rest.is_some_and(|rest| self.is_deep() || !rest.contains('.'))
+    }
+
+    /// The beginning of every name that the pattern matches: all before the wildcard, with the dot. Empty for every event type.
+    pub fn prefix(&self) -> &str {
+        self.0.trim_end_matches('*')
+    }
+
+    /// Returns true if any number of segments may follow the prefix, and false if exactly one has to.
+    pub fn is_deep(&self) -> bool {
+        self.0.ends_with("**") || self.prefix().is_empty()
+    }
+
+    /// The pattern's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventTypePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for EventTypePattern {
+    type Err = EventTypePatternError;
+    fn from_str(pattern: &str) -> Result<Self, EventTypePatternError> {
+        Self::new(pattern)
+    }
+}
+
+impl TryFrom<String> for EventTypePattern {
+    type Error = EventTypePatternError;
+    fn try_from(pattern: String) -> Result<Self, EventTypePatternError> {
+        Self::new(&pattern)
+    }
+}
+
+impl From<EventTypePattern> for String {
+    fn from(pattern: EventTypePattern) -> Self {
+        pattern.as_str().to_owned()
+    }
+}
+
+/// Something that an endpoint can be subscribed to: one event type by its name, or every one that a pattern matches.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum EventTypeSelector {
+    /// The event type of that name.
+    Name(EventTypeName),
+    /// Every event type that the pattern matches, those that are made later included.
+    Pattern(EventTypePattern),
+}
+
+/// The text is neither an event type's name nor a pattern.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error(
+    "neither an event type name nor a pattern: letters, digits, underscores and hyphens, in segments separated by dots, of which the last may be * or **"
+)]
+pub struct EventTypeSelectorError;
+
+impl EventTypeSelector {
+    /// Reads a name or a pattern.
+    pub fn new(text: &str) -> Result<Self, EventTypeSelectorError> {
+        let name = EventTypeName::new(text).map(Self::Name);
+        let pattern = || EventTypePattern::new(text).map(Self::Pattern);
+        name.or_else(|_| pattern())
+            .map_err(|_| EventTypeSelectorError)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Name(name) => name.as_str(),
+            Self::Pattern(pattern) => pattern.as_str(),
+        }
+    }
+}
+
+impl From<EventTypeName> for EventTypeSelector {
+    fn from(name: EventTypeName) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<EventTypePattern> for EventTypeSelector {
+    fn from(pattern: EventTypePattern) -> Self {
+        Self::Pattern(pattern)
+    }
+}
+
+impl FromStr for EventTypeSelector {
+    type Err = EventTypeSelectorError;
+    fn from_str(text: &str) -> Result<Self, EventTypeSelectorError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for EventTypeSelector {
+    type Error = EventTypeSelectorError;
+    fn try_from(text: String) -> Result<Self, EventTypeSelectorError> {
+        Self::new(&text)
+    }
+}
+
+impl From<EventTypeSelector> for String {
+    fn from(selector: EventTypeSelector) -> Self {
+        selector.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn patterns_follow_the_grammar() {
+        let longest = format!("{}.**", "x".repeat(125));
+        for good in ["*", "**", "a.*", "a.**", "Order_1.paid-2.*", &longest] {
+            assert!(EventTypePattern::new(good).is_ok(), "{good}");
+        }
+        let too_long = format!("{}.**", "x".repeat(126));
+        for bad in [
+            "", "a", "a.b", ".", ".*", "a*", "*a", "a.*b", "*.a", "a.*.b", "a.***", "***", "a..*",
+            "a .*", "*.*", "a.* ", "ordér.*", "a.\0*", &too_long,
+        ] {
+            assert_eq!(
+                EventTypePattern::new(bad),
+                Err(EventTypePatternError),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_selector_is_a_name_or_a_pattern_and_survives_its_json() {
+        for text in ["order.paid", "order.*", "*"] {
+            let selector = EventTypeSelector::new(text).unwrap();
+            let is_pattern = matches!(selector, EventTypeSelector::Pattern(_));
+            assert_eq!(is_pattern, text.contains('*'), "{text}");
+            let json = serde_json::to_string(&selector).unwrap();
+            assert_eq!(json, format!("{text:?}"));
+            assert_eq!(
+                serde_json::from_str::<EventTypeSelector>(&json).unwrap(),
+                selector
+            );
+        }
+        assert!(serde_json::from_str::<EventTypeSelector>("\"*.paid\"").is_err());
+    }
+
+    /// The table of the documentation, segment by segment.
+    fn matches_naively(pattern: &[&str], name: &[&str]) -> bool {
+        match (pattern, name) {
+            (["*"], [_]) | (["**"], [_, ..]) => true,
+            ([first, pattern @ ..], [also, name @ ..]) => {
+                first == also && matches_naively(pattern, name)
+            }
+            _ => false,
+        }
+    }
+
+    fn segments(most: usize) -> impl Strategy<Value = Vec<&'static str>> {
+        let segment = prop::sample::select(vec!["a", "b", "A", "ab", "a-", "_"]);
+        prop::collection::vec(segment, 0..most)
+    }
+
+    proptest! {
+        #[test]
+        fn matching_is_that_of_the_segments(
+            stem in segments(4),
+            wildcard in prop::sample::select(vec!["*", "**"]),
+            name in segments(6),
+            repeats_stem: bool,
+        ) {
+            let name = if repeats_stem { [stem.clone(), name].concat() } else { name };
+            prop_assume!(!name.is_empty());
+            let matches_all = stem.is_empty();
+            let pattern = [stem, vec![wildcard]].concat();
+            let parsed = EventTypePattern::new(&pattern.join(".")).unwrap();
+            let matched = parsed.matches(&EventTypeName::new(&name.join(".")).unwrap());
+            prop_assert_eq!(matched, matches_all || matches_naively(&pattern, &name));
+        }
+
+        #[test]
+        fn no_text_is_a_name_and_a_pattern(text in "[ab.*]{0,6}") {
+            let is_name = EventTypeName::new(&text).is_ok();
+            let is_pattern = EventTypePattern::new(&text).is_ok();
+            prop_assert!(!(is_name && is_pattern));
+            prop_assert_eq!(EventTypeSelector::new(&text).is_ok(), is_name || is_pattern);
+        }
+    }
+}
