@@ -198,6 +198,15 @@ impl Resource {
                 row.workspace,
                 vec![("name", row.name.clone())],
             ),
+            Record::Pattern(row) => (
+                "pattern",
+                row.id.to_string(),
+                row.workspace,
+                vec![
+                    ("endpointId", row.endpoint.to_string()),
+                    ("pattern", row.pattern.to_string()),
+                ],
+            ),
             Record::PortalSession(row) => (
                 "portal_session",
                 row.application.to_string(),

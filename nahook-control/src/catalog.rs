@@ -57,7 +57,8 @@ pub trait Catalog: Send + Sync {
     /// Every workspace, the oldest first.
     async fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError>;
 
-    /// The id of the event type with that name, made if it does not exist.
+    /// The id of the event type with that name, made if it does not exist. This handle's next look-up of its subscribers finds it,
+    /// also if another process has just made it.
     async fn ensure_event_type(
         &self,
         name: &EventTypeName,

@@ -1,7 +1,5 @@
 //! Event types that are made when first named.
 
-use std::sync::Arc;
-
 use nahook_core::id::EndpointId;
 use nahook_core::{
     EndpointState, EventTypeName, Scope, StoreError, Subscribers, SubscriptionStore,
@@ -9,7 +7,8 @@ use nahook_core::{
 
 use crate::{Catalog, CatalogError};
 
-/// A subscription store in which every event type exists: an unknown one is created, with no subscribers yet.
+/// A subscription store in which every event type exists: an unknown one is created, and its subscribers are the endpoints whose
+/// patterns match it.
 ///
 /// Older servers did so; a typo then makes an event type that nobody hears of instead of a 404, so it is to be chosen
 /// (contract, section 1). Since the engine asks a store only after admitting the caller, creating is rate-limited.
@@ -40,10 +39,7 @@ impl<S: SubscriptionStore, C: Catalog> SubscriptionStore for CreatingSubscriptio
         }
         let workspace = scope.workspace;
         match self.catalog.ensure_event_type(event_type, &workspace).await {
-            Ok(event_type) => Ok(Some(Subscribers {
-                event_type,
-                endpoints: Arc::new([]),
-            })),
+            Ok(_) => self.subscriptions.subscribers(event_type, scope).await,
             Err(CatalogError::Store(error)) => Err(error),
             Err(other) => Err(StoreError::internal(other)),
         }

@@ -38,8 +38,8 @@ pub use self::operations::{
 };
 pub use self::record::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyState,
-    ManagementTokenRecord, PortalRole, PortalSessionRecord, PublicationRecord, RetiredSecret,
-    SubscriptionRecord, WorkspaceRecord,
+    ManagementTokenRecord, PatternRecord, PortalRole, PortalSessionRecord, PublicationRecord,
+    RetiredSecret, SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
 pub use self::secret_text::SecretText;
 pub use self::secrets::{

@@ -12,7 +12,7 @@ use crate::EndpointKind;
 use nahook_core::id::{
     ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId, WorkspaceId,
 };
-use nahook_core::{EventTypeName, Metadata};
+use nahook_core::{EventTypeName, EventTypeSelector, Metadata};
 use serde::Deserialize;
 
 /// Everything that is declared.
@@ -153,8 +153,9 @@ pub struct EndpointSpec {
     pub secret: Option<String>,
     /// True if deliveries are queued and attempted; true if absent.
     pub is_active: Option<bool>,
-    /// The event types it is subscribed to.
-    pub event_types: Option<Vec<EventTypeName>>,
+    /// The event types it is subscribed to: names, and patterns such as `order.*` (exactly one more segment), `order.**` (one or
+    /// more) and `*` (every event type), which count for event types that are made later, too.
+    pub event_types: Option<Vec<EventTypeSelector>>,
 }
 
 /// An ingestion key.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::{BasicAuth, EndpointKind, KeyHash, SecretText};
 use nahook_core::admission::Plan;
 use nahook_core::id::{
-    ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId,
+    ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId, PatternId,
     SubscriptionId, WorkspaceId,
 };
-use nahook_core::{EventTypeName, Timestamp};
+use nahook_core::{EventTypeName, EventTypePattern, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A tenant.
@@ -182,7 +182,7 @@ pub struct RetiredSecret {
     pub signs_until: Timestamp,
 }
 
-/// An endpoint's subscription to an event type.
+/// An endpoint's subscription to an event type by its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SubscriptionRecord {
     /// Its id.
@@ -195,6 +195,33 @@ pub struct SubscriptionRecord {
     pub event_type: EventTypeId,
     /// Time of subscribing; adapters keep the order in which subscriptions were made.
     pub created_at: Timestamp,
+}
+
+/// An endpoint's subscription to every event type that a pattern matches.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PatternRecord {
+    /// Its id.
+    pub id: PatternId,
+    /// The workspace of the endpoint and of the event types.
+    pub workspace: WorkspaceId,
+    /// Endpoint that is subscribed.
+    pub endpoint: EndpointId,
+    /// The pattern; an endpoint has each once.
+    pub pattern: EventTypePattern,
+    /// Time of subscribing; adapters keep the order in which subscriptions were made.
+    pub created_at: Timestamp,
+}
+
+/// An endpoint that an event type fans out to, by the event type's name or by a pattern. Adapters make these rows themselves: no
+/// [`Change`](crate::Change) has one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SubscriberRecord {
+    /// The workspace of both.
+    pub workspace: WorkspaceId,
+    /// Event type that fans out.
+    pub event_type: EventTypeId,
+    /// Endpoint that is subscribed.
+    pub endpoint: EndpointId,
 }
 
 /// An event type is published in an environment other than the default one.

@@ -40,14 +40,18 @@ pub enum Select {
     EventTypes,
     /// Its management tokens, revoked ones included.
     ManagementTokens,
+    /// Every pattern that an endpoint is subscribed to.
+    Patterns,
+    /// This endpoint's patterns, the oldest first.
+    PatternsOf(EndpointId),
     /// The event types that this environment publishes.
     PublicationsIn(EnvironmentId),
-    /// Number of endpoints subscribed to each of these event types; to each of all, if absent.
+    /// Number of endpoints subscribed, by name or by pattern, to each of these event types; to each of all, if absent.
     SubscriberCounts(Option<Vec<EventTypeId>>),
-    /// This endpoint's subscriptions, the oldest first.
+    /// The endpoints subscribed to that event type, by its name or by a pattern, in the order of subscribing.
+    SubscribersTo(EventTypeId),
+    /// This endpoint's subscriptions by name, the oldest first.
     SubscriptionsOf(EndpointId),
-    /// The subscriptions to that event type, the oldest first.
-    SubscriptionsTo(EventTypeId),
     /// The workspace itself.
     Workspace,
 }

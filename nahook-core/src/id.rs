@@ -159,6 +159,10 @@ named_id!(
     ManagementTokenId, "tok_"
 );
 named_id!(
+    /// An endpoint's subscription to every event type that a pattern matches.
+    PatternId, "pat_"
+);
+named_id!(
     /// An endpoint's subscription to an event type.
     SubscriptionId, "sub_"
 );

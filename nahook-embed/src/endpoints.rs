@@ -6,11 +6,11 @@ use std::pin::Pin;
 
 use nahook_control::{
     ApplyMode, Catalog as _, EndpointPatch, EndpointRecord, EndpointSpec, EventTypeSpec,
-    EventTypeView, ManagementError, Manifest, NewApiKey, Record, SecretText, SubscriptionView,
-    WorkspaceSpec,
+    EventTypeView, ManagementError, Manifest, NewApiKey, PatternRecord, Record, SecretText,
+    SubscriptionView, WorkspaceSpec,
 };
 use nahook_core::id::{EndpointId, EventTypeId};
-use nahook_core::{EventTypeName, IdSource as _, RandomIds};
+use nahook_core::{EventTypeName, EventTypeSelector, IdSource as _, RandomIds};
 
 use crate::{Hooks, HooksError};
 
@@ -20,7 +20,7 @@ use crate::{Hooks, HooksError};
 pub struct EndpointBuilder<'a> {
     hooks: &'a Hooks,
     url: String,
-    event_types: Vec<String>,
+    selectors: Vec<String>,
     description: Option<String>,
     secret: Option<String>,
 }
@@ -29,15 +29,16 @@ impl fmt::Debug for EndpointBuilder<'_> {
     /// Leaves out the secret, and the URL, which may be as good as one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointBuilder")
-            .field("event_types", &self.event_types)
+            .field("selectors", &self.selectors)
             .finish_non_exhaustive()
     }
 }
 
 impl EndpointBuilder<'_> {
-    /// Subscribes it to an event type, which is made if it does not exist. Repeating it changes nothing.
-    pub fn on(mut self, event_type: &str) -> Self {
-        self.event_types.push(event_type.to_owned());
+    /// Subscribes it to an event type, which is made if it does not exist, or to every event type that a pattern matches, now and
+    /// later: `order.*` (exactly one more segment), `order.**` (one or more), `*` (every event type). Repeating it changes nothing.
+    pub fn on(mut self, event_type_or_pattern: &str) -> Self {
+        self.selectors.push(event_type_or_pattern.to_owned());
         self
     }
 
@@ -54,10 +55,15 @@ impl EndpointBuilder<'_> {
     }
 
     async fn create(self) -> Result<EndpointRecord, HooksError> {
-        let names = self.event_types.iter().map(|name| EventTypeName::new(name));
-        let mut names: Vec<_> = names.collect::<Result<_, _>>()?;
+        let selectors = self.selectors.iter();
+        let selectors = selectors.map(|text| EventTypeSelector::new(text));
+        let selectors: Vec<_> = selectors.collect::<Result<_, _>>()?;
         let mut seen = HashSet::new();
-        names.retain(|name| seen.insert(name.clone()));
+        let names = selectors.iter().filter_map(|selector| match selector {
+            EventTypeSelector::Name(name) => seen.insert(name).then(|| name.clone()),
+            EventTypeSelector::Pattern(_) => None,
+        });
+        let event_types = names.map(EventTypeSpec::named).collect();
         let id = EndpointId::from_bits(RandomIds.random());
         let workspace = self.hooks.workspace;
         let endpoint = EndpointSpec {
@@ -65,14 +71,14 @@ impl EndpointBuilder<'_> {
             url: self.url,
             description: self.description,
             secret: self.secret,
-            event_types: Some(names.clone()),
+            event_types: Some(selectors),
             ..EndpointSpec::default()
         };
         let name = self.hooks.shared.workspace_name(&workspace).await?;
         let spec = WorkspaceSpec {
             id: Some(workspace),
             name: name.ok_or(ManagementError::NotFound("workspace"))?,
-            event_types: names.into_iter().map(EventTypeSpec::named).collect(),
+            event_types,
             endpoints: vec![endpoint],
             ..WorkspaceSpec::default()
         };
@@ -127,7 +133,7 @@ impl Hooks {
         EndpointBuilder {
             hooks: self,
             url: url.to_owned(),
-            event_types: Vec::new(),
+            selectors: Vec::new(),
             description: None,
             secret: None,
         }
@@ -235,7 +241,7 @@ impl Hooks {
         Ok(rotated.await?)
     }
 
-    /// Returns the endpoint's subscriptions, the oldest first.
+    /// Returns the endpoint's subscriptions by name, the oldest first.
     pub async fn subscriptions(
         &self,
         endpoint: EndpointId,
@@ -244,7 +250,14 @@ impl Hooks {
         Ok(management.subscriptions(&self.workspace, endpoint).await?)
     }
 
-    /// Subscribes the endpoint to an event type, which is made if it does not exist. Repeating it changes nothing.
+    /// Returns the endpoint's subscriptions by pattern, the oldest first.
+    pub async fn patterns(&self, endpoint: EndpointId) -> Result<Vec<PatternRecord>, HooksError> {
+        let management = &self.shared.management;
+        Ok(management.patterns(&self.workspace, endpoint).await?)
+    }
+
+    /// Subscribes the endpoint to an event type, which is made if it does not exist, or to a [pattern](EndpointBuilder::on).
+    /// Repeating it changes nothing.
     ///
     /// ```
     /// use nahook_embed::Hooks;
@@ -254,7 +267,9 @@ impl Hooks {
     /// # let hooks = Hooks::test().await?;
     /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
     /// hooks.subscribe(endpoint.id, "order.refunded").await?;
+    /// hooks.subscribe(endpoint.id, "user.*").await?;
     /// assert_eq!(hooks.subscriptions(endpoint.id).await?.len(), 2);
+    /// assert_eq!(hooks.patterns(endpoint.id).await?.len(), 1);
     /// hooks.unsubscribe(endpoint.id, "order.paid").await?;
     /// # Ok(())
     /// # }
@@ -262,31 +277,52 @@ impl Hooks {
     pub async fn subscribe(
         &self,
         endpoint: EndpointId,
-        event_type: &str,
+        event_type_or_pattern: &str,
     ) -> Result<(), HooksError> {
-        let id = self.ensure_event_type(event_type).await?;
         let (management, actor) = (&self.shared.management, Self::actor());
-        let subscribed = management.subscribe(&self.workspace, &actor, endpoint, vec![id]);
-        subscribed.await?;
+        match EventTypeSelector::new(event_type_or_pattern)? {
+            EventTypeSelector::Name(name) => {
+                let id = self.ensure_event_type(name.as_str()).await?;
+                let subscribed = management.subscribe(&self.workspace, &actor, endpoint, vec![id]);
+                subscribed.await?;
+            }
+            EventTypeSelector::Pattern(pattern) => {
+                let subscribed =
+                    management.subscribe_to_pattern(&self.workspace, &actor, endpoint, pattern);
+                subscribed.await?;
+            }
+        }
         Ok(())
     }
 
-    /// Ends the endpoint's subscription to an event type. Without one nothing changes.
+    /// Ends the endpoint's subscription to an event type by its name, or to a pattern. Without one nothing changes; what it is
+    /// subscribed to in another way goes on.
     pub async fn unsubscribe(
         &self,
         endpoint: EndpointId,
-        event_type: &str,
+        event_type_or_pattern: &str,
     ) -> Result<(), HooksError> {
-        let name = EventTypeName::new(event_type)?;
-        let subscriptions = self.subscriptions(endpoint).await?;
-        let mut found = subscriptions.iter();
-        let Some(found) = found.find(|view| view.event_type_name == name) else {
-            return Ok(());
-        };
-        let event_type = found.subscription.event_type;
         let (management, actor) = (&self.shared.management, Self::actor());
-        let ended = management.unsubscribe(&self.workspace, &actor, endpoint, event_type);
-        Ok(ended.await?)
+        let workspace = &self.workspace;
+        match EventTypeSelector::new(event_type_or_pattern)? {
+            EventTypeSelector::Name(name) => {
+                let mut found = self.subscriptions(endpoint).await?.into_iter();
+                if let Some(found) = found.find(|view| view.event_type_name == name) {
+                    let event_type = found.subscription.event_type;
+                    let ended = management.unsubscribe(workspace, &actor, endpoint, event_type);
+                    ended.await?;
+                }
+            }
+            EventTypeSelector::Pattern(pattern) => {
+                let mut found = self.patterns(endpoint).await?.into_iter();
+                if let Some(found) = found.find(|row| row.pattern == pattern) {
+                    let ended =
+                        management.unsubscribe_from_pattern(workspace, &actor, endpoint, found.id);
+                    ended.await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes a key for the Ingestion API, for callers from outside of the app. Its secret is in the answer and nowhere else.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use nahook_control::{CatalogError, ManagementError};
 use nahook_core::id::IdError;
 use nahook_core::{
-    EventTypeNameError, IdempotencyKeyError, PayloadError, SendError, StoreError, TriggerError,
+    EventTypeNameError, EventTypeSelectorError, IdempotencyKeyError, PayloadError, SendError,
+    StoreError, TriggerError,
 };
 use thiserror::Error;
 
@@ -67,6 +68,9 @@ pub enum HooksError {
     /// The name is none of an event type.
     #[error(transparent)]
     EventType(#[from] EventTypeNameError),
+    /// The text is neither the name of an event type nor a pattern.
+    #[error(transparent)]
+    Selector(#[from] EventTypeSelectorError),
     /// The payload is no JSON object.
     #[error(transparent)]
     Payload(#[from] PayloadError),

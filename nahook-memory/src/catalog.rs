@@ -6,6 +6,7 @@ use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use super::MemoryStore;
+use super::subscribers::{resubscribe, subscribe_matching};
 
 #[async_trait::async_trait]
 impl Catalog for MemoryStore {
@@ -65,6 +66,7 @@ impl Catalog for MemoryStore {
             created_at: now,
         };
         let id = row.id;
+        subscribe_matching(&mut state.catalog, &row);
         state.catalog.event_types.push(row);
         let resource = ("event_type", id.to_string());
         let ids = &self.shared.ids;
@@ -113,10 +115,20 @@ pub(super) fn write(catalog: &mut Snapshot, change: &Change) -> Result<(), Catal
         Record::EventType(row) => {
             let name = row.name.as_str();
             put!(catalog.event_types, row, verb, "event type", name);
+            if verb == Verb::Create {
+                subscribe_matching(catalog, row);
+            }
         }
         Record::ManagementToken(row) => {
             let rows = &mut catalog.management_tokens;
             put!(rows, row, verb, "management token", &row.name);
+        }
+        Record::Pattern(row) => {
+            catalog.patterns.retain(|other| other.id != row.id);
+            if verb == Verb::Create {
+                catalog.patterns.push(row.clone());
+            }
+            resubscribe(catalog, row.endpoint);
         }
         // No portal is served from memory yet: its sessions are made and not kept.
         Record::PortalSession(_) => {}
@@ -131,6 +143,7 @@ pub(super) fn write(catalog: &mut Snapshot, change: &Change) -> Result<(), Catal
             if verb == Verb::Create {
                 catalog.subscriptions.push(*row);
             }
+            resubscribe(catalog, row.endpoint);
         }
         Record::Workspace(row) => {
             let rows = &mut catalog.workspaces;
@@ -165,6 +178,8 @@ fn remove_dependents(catalog: &mut Snapshot, removed: &Record) {
         }
         Record::Endpoint(row) => {
             catalog.subscriptions.retain(|it| it.endpoint != row.id);
+            catalog.patterns.retain(|it| it.endpoint != row.id);
+            catalog.subscribers.retain(|it| it.endpoint != row.id);
             revoke(catalog, |key| key.endpoint == Some(row.id));
         }
         Record::Environment(row) => {
@@ -173,6 +188,7 @@ fn remove_dependents(catalog: &mut Snapshot, removed: &Record) {
         }
         Record::EventType(row) => {
             catalog.subscriptions.retain(|it| it.event_type != row.id);
+            catalog.subscribers.retain(|it| it.event_type != row.id);
             catalog.publications.retain(|it| it.event_type != row.id);
         }
         _ => {}
@@ -215,6 +231,7 @@ fn is_taken(catalog: &Snapshot, record: &Record) -> bool {
             rows.any(|it| it.id != row.id && it.name == row.name)
         }
         Record::Endpoint(_)
+        | Record::Pattern(_)
         | Record::PortalSession(_)
         | Record::Publication(_)
         | Record::Subscription(_) => false,

@@ -12,6 +12,7 @@ mod recorder;
 mod redelivery;
 mod search;
 mod state;
+mod subscribers;
 mod subscriptions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

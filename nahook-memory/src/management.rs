@@ -134,17 +134,19 @@ fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) ->
             Select::EventTypesWith(ids) => take!(event_types, |row| ids.contains(&row.id)),
             Select::EventTypes => take!(event_types),
             Select::ManagementTokens => take!(management_tokens),
+            Select::Patterns => take!(patterns),
+            Select::PatternsOf(id) => take!(patterns, |row| row.endpoint == *id),
             Select::PublicationsIn(id) => take!(publications, |row| row.environment == *id),
             Select::SubscriberCounts(ids) => {
-                for row in &catalog.subscriptions {
+                for row in &catalog.subscribers {
                     let is_wanted = ids.as_ref().is_none_or(|ids| ids.contains(&row.event_type));
                     if row.workspace == workspace && is_wanted {
                         *rows.subscriber_counts.entry(row.event_type).or_default() += 1;
                     }
                 }
             }
+            Select::SubscribersTo(id) => take!(subscribers, |row| row.event_type == *id),
             Select::SubscriptionsOf(id) => take!(subscriptions, |row| row.endpoint == *id),
-            Select::SubscriptionsTo(id) => take!(subscriptions, |row| row.event_type == *id),
             Select::Workspace => {
                 let mut workspaces = catalog.workspaces.iter();
                 rows.workspaces

@@ -60,7 +60,7 @@ fn look_up(state: &State, name: &EventTypeName, scope: &Scope) -> Option<Subscri
                 .is_none_or(|environment| environment == endpoint.environment)
     };
     let subscribed = catalog
-        .subscriptions
+        .subscribers
         .iter()
         .filter(|row| is_published && row.event_type == event_type)
         .map(|row| row.endpoint)

@@ -27,6 +27,10 @@ const MIGRATIONS: &[&[&str]] = &[
         // The function `trigger` has the bounds of labels.
         include_str!("schema/5_trigger.sql"),
     ],
+    &[
+        // An endpoint subscribes to names, and to patterns of them.
+        include_str!("schema/6_patterns.sql"),
+    ],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -209,7 +213,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 3),
+            ((5, 128, 1_024), 4),
             "append a migration that makes `trigger` again"
         );
     }

@@ -131,6 +131,7 @@ fn describe(record: &Record) -> String {
         Record::Environment(row) => format!("environment {:?} ({})", row.slug, row.id),
         Record::EventType(row) => format!("event type {:?} ({})", row.name.as_str(), row.id),
         Record::ManagementToken(row) => format!("management token {:?} ({})", row.name, row.id),
+        Record::Pattern(row) => format!("subscription of {} to {}", row.endpoint, row.pattern),
         Record::PortalSession(row) => format!("portal session of {}", row.application),
         Record::Publication(row) => {
             format!("publication of {} in {}", row.event_type, row.environment)

@@ -193,7 +193,7 @@ fn manifest(receiver: SocketAddr) -> Result<Manifest, ServerError> {
             id: Some(EndpointId::new(id).map_err(|error| usage(&error))?),
             url: format!("http://{receiver}/{id}"),
             secret: Some(SECRET.to_owned()),
-            event_types: Some(vec![event_type.clone()]),
+            event_types: Some(vec![event_type.clone().into()]),
             ..EndpointSpec::default()
         });
     }

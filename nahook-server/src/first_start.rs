@@ -146,7 +146,7 @@ fn manifest(inbox: Option<SocketAddr>) -> Result<Manifest, ServerError> {
             id: Some(EndpointId::new(id).map_err(|e| internal(e.into()))?),
             url: format!("http://{inbox}/{id}"),
             description: Some("Sample: prints what arrives in the server's log".to_owned()),
-            event_types: Some(vec![event_type.clone()]),
+            event_types: Some(vec![event_type.clone().into()]),
             ..EndpointSpec::default()
         });
     }

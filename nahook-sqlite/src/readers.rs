@@ -91,6 +91,11 @@ impl Readers {
         Ok(version)
     }
 
+    /// Makes the next call read the catalog's version: another process is known to have changed it.
+    pub(crate) fn forget_version(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
     /// Runs `query` in a transaction of its own: everything it reads is of one moment.
     pub(crate) async fn read<T: Send + 'static>(
         &self,

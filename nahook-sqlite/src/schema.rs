@@ -9,6 +9,8 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     // List cursors need no key any more.
     "DROP TABLE sealing_key",
+    // An endpoint subscribes to names, and to patterns of them.
+    include_str!("patterns.sql"),
 ];
 
 /// Marks the file as ours: "nhk1" in SQLite's header.
@@ -145,6 +147,21 @@ mod tests {
             inspect(&connection, &MIGRATIONS[..1]),
             Err(OpenError::NewerSchema { found: 2, known: 1 })
         ));
+    }
+
+    #[test]
+    fn subscriptions_from_before_patterns_are_by_name() {
+        let mut connection = with_a_workspace();
+        let old = "INSERT INTO environment VALUES (1, 'env', 1, 'p', 'p', 1, 1, 1, NULL);
+            INSERT INTO event_type VALUES (1, 'evt', 1, 'order.paid', NULL, 1, NULL);
+            INSERT INTO endpoint (row, id, workspace, environment, url, kind, config, metadata, secret, is_active, created_at,
+                updated_at) VALUES (1, 'ep', 1, 1, 'u', 0, '{}', '{}', 's', 1, 1, 1);
+            INSERT INTO subscription VALUES (1, 'sub', 1, 1, 1, 1)";
+        connection.execute_batch(old).unwrap();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let named = "SELECT is_named FROM subscription";
+        let named: bool = connection.query_row(named, [], |row| row.get(0)).unwrap();
+        assert!(named);
     }
 
     #[test]

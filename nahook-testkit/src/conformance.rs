@@ -34,6 +34,7 @@ macro_rules! catalog_conformance {
             concurrent_applies_agree,
             the_catalog_survives_a_restart,
             an_ensured_event_type_exists_once,
+            an_ensured_event_type_has_the_endpoints_of_patterns,
             concurrent_ensuring_agrees,
             event_types_are_ensured_in_known_workspaces_only,
             a_drawn_secret_is_told_once,
@@ -174,6 +175,8 @@ macro_rules! management_conformance {
             a_removed_id_may_be_declared_again,
             a_changed_endpoint_fans_out_at_once,
             visibility_gates_the_fan_out,
+            a_pattern_is_managed,
+            what_is_removed_takes_its_patterns_along,
             a_declared_application_is_as_declared,
             declaring_again_keeps_what_is_managed,
             a_rotated_secret_signs_beside_the_new_one,
@@ -332,6 +335,11 @@ macro_rules! subscription_conformance {
             a_new_subscription_is_seen,
             a_removed_subscription_is_not_seen,
             the_event_type_is_named,
+            a_pattern_has_what_it_matches,
+            a_pattern_has_event_types_made_later,
+            several_ways_are_one_subscription,
+            a_removed_pattern_gives_nothing_more,
+            a_pattern_keeps_to_its_scope,
         ] }
     };
 }

@@ -26,7 +26,8 @@ use nahook_control::{EndpointSpec, EnvironmentSpec, EventTypeSpec, Manifest, Wor
 use nahook_core::admission::{Caller, Plan};
 use nahook_core::id::{ApiKeyId, EndpointId, EnvironmentId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
-    Delivery, Event, EventTypeName, IdempotencyKey, Metadata, NewEvent, Payload, Scope, Timestamp,
+    Delivery, Event, EventTypeName, EventTypePattern, EventTypeSelector, IdempotencyKey, Metadata,
+    NewEvent, Payload, Scope, Timestamp,
 };
 
 /// A workspace under construction.
@@ -133,17 +134,12 @@ pub fn manifest(workspaces: impl IntoIterator<Item = Workspace>) -> Manifest {
     }
 }
 
-/// An active endpoint in the default environment, subscribed to these event types and no others.
+/// An active endpoint in the default environment, subscribed to these event types and patterns and no others.
 pub fn endpoint(id: &str, event_types: &[&str]) -> EndpointSpec {
     EndpointSpec {
         id: Some(endpoint_id(id)),
         url: format!("https://hooks.example/{id}"),
-        event_types: Some(
-            event_types
-                .iter()
-                .map(|name| event_type_name(name))
-                .collect(),
-        ),
+        event_types: Some(event_types.iter().map(|text| selector(text)).collect()),
         ..EndpointSpec::default()
     }
 }
@@ -182,6 +178,16 @@ pub fn event_type_id(workspace: &str, name: &str) -> EventTypeId {
 /// The event type's name with this text.
 pub fn event_type_name(name: &str) -> EventTypeName {
     EventTypeName::new(name).expect("an event type's name")
+}
+
+/// The event type's name, or the pattern, with this text.
+pub fn selector(text: &str) -> EventTypeSelector {
+    EventTypeSelector::new(text).expect("an event type's name or a pattern")
+}
+
+/// The pattern with this text.
+pub fn pattern(text: &str) -> EventTypePattern {
+    EventTypePattern::new(text).expect("a pattern")
 }
 
 /// The workspace, or the environment of it if one is given.

@@ -55,7 +55,7 @@ impl Ours {
                 WIDTHS
                     .into_iter()
                     .filter(|width| number < *width)
-                    .map(name)
+                    .map(|width| name(width).into())
                     .collect(),
             ),
             ..EndpointSpec::default()

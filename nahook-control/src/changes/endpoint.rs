@@ -1,14 +1,14 @@
 //! Endpoints and their subscriptions.
 
 use crate::{BasicAuth, EndpointKind, SecretText, secrets};
-use nahook_core::Metadata;
-use nahook_core::id::{EndpointId, SubscriptionId, WorkspaceId};
+use nahook_core::id::{EndpointId, PatternId, SubscriptionId, WorkspaceId};
+use nahook_core::{EventTypePattern, EventTypeSelector, Metadata};
 use serde_json::{Map, Value};
 
 use super::planner::{DEFAULT_SLUG, Planner, put};
 use super::{ManifestError, Record, Verb};
 use crate::manifest::EndpointSpec;
-use crate::record::{EndpointRecord, SubscriptionRecord};
+use crate::record::{EndpointRecord, PatternRecord, SubscriptionRecord};
 use crate::rules::{self, Broken, endpoint};
 
 impl Planner<'_> {
@@ -123,13 +123,17 @@ impl Planner<'_> {
         endpoint: EndpointId,
         workspace: WorkspaceId,
     ) -> Result<(), ManifestError> {
-        let Some(names) = &spec.event_types else {
+        let Some(selectors) = &spec.event_types else {
             return Ok(());
         };
-        let mut wanted = Vec::new();
-        for name in names {
-            wanted.push(self.event_type_id(name, workspace)?);
+        let (mut wanted, mut patterns) = (Vec::new(), Vec::new());
+        for selector in selectors {
+            match selector {
+                EventTypeSelector::Name(name) => wanted.push(self.event_type_id(name, workspace)?),
+                EventTypeSelector::Pattern(pattern) => patterns.push(pattern),
+            }
         }
+        self.patterns(&patterns, endpoint, workspace);
         let there: Vec<_> = self
             .state
             .subscriptions
@@ -158,6 +162,36 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    fn patterns(
+        &mut self,
+        wanted: &[&EventTypePattern],
+        endpoint: EndpointId,
+        workspace: WorkspaceId,
+    ) {
+        let there = self.state.patterns.iter().cloned();
+        let there: Vec<_> = there.filter(|row| row.endpoint == endpoint).collect();
+        for row in there {
+            if !wanted.contains(&&row.pattern) {
+                self.state.patterns.retain(|other| other.id != row.id);
+                self.note(Verb::Remove, Record::Pattern(row), None);
+            }
+        }
+        for pattern in wanted {
+            let mut rows = self.state.patterns.iter();
+            if !rows.any(|row| row.endpoint == endpoint && row.pattern == **pattern) {
+                let row = PatternRecord {
+                    id: PatternId::from_bits(self.draw()),
+                    workspace,
+                    endpoint,
+                    pattern: (*pattern).clone(),
+                    created_at: self.now,
+                };
+                self.state.patterns.push(row.clone());
+                self.note(Verb::Create, Record::Pattern(row), None);
+            }
+        }
     }
 }
 

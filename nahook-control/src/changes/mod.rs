@@ -20,8 +20,8 @@ use self::planner::Planner;
 use super::manifest::Manifest;
 use super::record::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord,
-    ManagementTokenRecord, PortalSessionRecord, PublicationRecord, SubscriptionRecord,
-    WorkspaceRecord,
+    ManagementTokenRecord, PatternRecord, PortalSessionRecord, PublicationRecord, SubscriberRecord,
+    SubscriptionRecord, WorkspaceRecord,
 };
 use super::rules::Broken;
 
@@ -37,8 +37,12 @@ pub struct Snapshot {
     pub event_types: Vec<EventTypeRecord>,
     /// Their endpoints.
     pub endpoints: Vec<EndpointRecord>,
-    /// Their subscriptions.
+    /// Their subscriptions by name.
     pub subscriptions: Vec<SubscriptionRecord>,
+    /// Their subscriptions by pattern.
+    pub patterns: Vec<PatternRecord>,
+    /// The endpoints that event types fan out to, in the order of subscribing; only where a selection asked for them.
+    pub subscribers: Vec<SubscriberRecord>,
     /// The event types that their environments publish.
     pub publications: Vec<PublicationRecord>,
     /// Their ingestion keys, revoked ones included.
@@ -77,10 +81,11 @@ impl Change {
 /// The kinds of changes to a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
-    /// It is new.
+    /// It is new. A new event type has the endpoints whose patterns match it as subscribers, a new pattern the event types that it
+    /// matches.
     Create,
-    /// It goes, and what makes no sense without it: an endpoint's or event type's subscriptions, an event type's or
-    /// environment's publications, an application's endpoints and portal sessions, and the keys that are bound to an
+    /// It goes, and what makes no sense without it: what a subscription or a pattern alone subscribed to, an endpoint's patterns, an
+    /// endpoint's or event type's subscriptions, an event type's or environment's publications, an application's endpoints and portal sessions, and the keys that are bound to an
     /// endpoint or environment are revoked. What has already been queued keeps its history.
     Remove,
     /// It replaces the one with its id.
@@ -97,6 +102,7 @@ pub enum Record {
     Environment(EnvironmentRecord),
     EventType(EventTypeRecord),
     ManagementToken(ManagementTokenRecord),
+    Pattern(PatternRecord),
     PortalSession(PortalSessionRecord),
     Publication(PublicationRecord),
     Subscription(SubscriptionRecord),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::rules::{Field, ROWS};
-use crate::{Change, Manifest, ManifestError, Record, SecretText, Snapshot};
+use crate::{Change, Manifest, ManifestError, Record, SecretText, Snapshot, Verb};
 use nahook_core::{RandomIds, Timestamp};
 use serde_json::{Value, json};
 
@@ -161,4 +161,49 @@ fn rows_from_before_a_rule_can_be_declared_again() {
         matches!(&changes[..], [change] if matches!(&change.record, Record::Endpoint(row) if !row.is_active)),
         "{changes:?}"
     );
+}
+
+#[test]
+fn patterns_are_declared_beside_names_and_need_no_event_type() {
+    let subscribed = |list: &[&str]| {
+        let list = list.iter().map(|text| json!(text)).collect::<Vec<_>>();
+        with("endpoints", "event_types", &Value::from(list))
+    };
+    let mut existing = Snapshot::default();
+    let mut plan_next = |manifest: &Value| {
+        let changes = plan(&existing, manifest).unwrap();
+        let mut patterns = Vec::new();
+        for Change { verb, record, .. } in changes {
+            match (verb, record) {
+                (Verb::Create, Record::Workspace(row)) => existing.workspaces.push(row),
+                (Verb::Create, Record::Environment(row)) => existing.environments.push(row),
+                (Verb::Create, Record::EventType(row)) => existing.event_types.push(row),
+                (Verb::Create, Record::Endpoint(row)) => existing.endpoints.push(row),
+                (Verb::Create, Record::Subscription(row)) => existing.subscriptions.push(row),
+                (Verb::Remove, Record::Subscription(row)) => {
+                    existing.subscriptions.retain(|other| other.id != row.id);
+                }
+                (verb, Record::Pattern(row)) => {
+                    patterns.push((verb, row.pattern.to_string()));
+                    existing.patterns.retain(|other| other.id != row.id);
+                    existing
+                        .patterns
+                        .extend((verb == Verb::Create).then_some(row));
+                }
+                _ => {}
+            }
+        }
+        (patterns, existing.subscriptions.len())
+    };
+    let both = subscribed(&["order.paid", "none.*", "none.*", "*"]);
+    let made = |text: &str| (Verb::Create, text.to_owned());
+    assert_eq!(plan_next(&both), (vec![made("none.*"), made("*")], 1));
+    assert_eq!(plan_next(&both), (vec![], 1));
+    let removed = (Verb::Remove, "none.*".to_owned());
+    assert_eq!(
+        plan_next(&subscribed(&["*", "none.**"])),
+        (vec![removed, made("none.**")], 0)
+    );
+    let refused = plan(&Snapshot::default(), &subscribed(&["*.paid"])).unwrap_err();
+    assert!(refused.contains("pattern"), "{refused}");
 }

@@ -43,7 +43,7 @@ impl<S: ManagementStore> Management<S> {
     ) -> Result<DryRun, ManagementError> {
         let mut selection = vec![
             Select::EventTypesWith(vec![event_type]),
-            Select::SubscriptionsTo(event_type),
+            Select::SubscribersTo(event_type),
             Select::Endpoints,
             Select::Environments,
         ];
@@ -56,7 +56,7 @@ impl<S: ManagementStore> Management<S> {
             Some(id) => Some(reached(&rows, id, event_type)?),
             None => None,
         };
-        let subscribed: Vec<_> = rows.subscriptions.iter().map(|row| row.endpoint).collect();
+        let subscribed: Vec<_> = rows.subscribers.iter().map(|row| row.endpoint).collect();
         let set: HashSet<_> = subscribed.iter().copied().collect();
         let by_id: std::collections::HashMap<_, _> =
             rows.endpoints.iter().map(|row| (row.id, row)).collect();

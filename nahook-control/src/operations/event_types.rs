@@ -1,5 +1,7 @@
 //! Event types.
 
+use std::collections::HashSet;
+
 use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
@@ -13,7 +15,7 @@ use crate::{Actor, EventTypeRecord, ManagementError, ManagementStore, Record, Se
 pub struct EventTypeView {
     /// The event type.
     pub event_type: EventTypeRecord,
-    /// Number of endpoints subscribed, inactive ones counted.
+    /// Number of endpoints subscribed by name or by pattern, inactive ones counted.
     pub subscriber_count: u64,
 }
 
@@ -37,7 +39,8 @@ impl<S: ManagementStore> Management<S> {
         found.ok_or(ManagementError::NotFound("event type"))
     }
 
-    /// Makes an event type. In the default environment it is published from the start.
+    /// Makes an event type. In the default environment it is published from the start, and the endpoints whose patterns match it are
+    /// subscribed.
     pub async fn create_event_type(
         &self,
         workspace: &WorkspaceId,
@@ -45,7 +48,8 @@ impl<S: ManagementStore> Management<S> {
         name: EventTypeName,
         description: Option<String>,
     ) -> Result<EventTypeView, ManagementError> {
-        self.change(workspace, actor, vec![Select::Workspace], move |draft| {
+        let reads = vec![Select::Workspace, Select::Patterns];
+        self.change(workspace, actor, reads, move |draft| {
             event_type::DESCRIPTION.check(description.as_deref())?;
             let event_type = EventTypeRecord {
                 id: EventTypeId::from_bits(draft.draw()),
@@ -55,9 +59,12 @@ impl<S: ManagementStore> Management<S> {
                 created_at: draft.now,
             };
             draft.create(Record::EventType(event_type.clone()));
+            let patterns = draft.rows.patterns.iter();
+            let matching = patterns.filter(|row| row.pattern.matches(&name));
+            let subscribers: HashSet<_> = matching.map(|row| row.endpoint).collect();
             Ok(EventTypeView {
                 event_type,
-                subscriber_count: 0,
+                subscriber_count: subscribers.len() as u64,
             })
         })
         .await

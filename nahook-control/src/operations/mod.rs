@@ -11,6 +11,7 @@ mod environments;
 mod error;
 mod event_types;
 mod keys;
+mod patterns;
 mod portal;
 mod subscriptions;
 

@@ -1,4 +1,4 @@
-//! Subscriptions of an endpoint.
+//! Subscriptions of an endpoint by name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +19,7 @@ pub struct SubscriptionView {
 }
 
 impl<S: ManagementStore> Management<S> {
-    /// Returns the endpoint's subscriptions, the oldest first.
+    /// Returns the endpoint's subscriptions by name, the oldest first.
     pub async fn subscriptions(
         &self,
         workspace: &WorkspaceId,
@@ -93,7 +93,7 @@ impl<S: ManagementStore> Management<S> {
         .await
     }
 
-    /// Ends the endpoint's subscription to the event type.
+    /// Ends the endpoint's subscription to the event type by its name. A pattern that matches it goes on.
     pub async fn unsubscribe(
         &self,
         workspace: &WorkspaceId,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use nahook_core::EventTypeName;
+use nahook_core::{EventTypeName, EventTypePattern};
 use serde_json::{Value, json};
 
 use super::Sample;
@@ -60,6 +60,38 @@ pub(super) const EVENT_TYPE_NAME: Form = Form {
                 "ord\u{e9}r",
                 "a\0",
                 &long(EventTypeName::LEN_MAX + 1),
+            ],
+        )
+    },
+};
+
+pub(super) const EVENT_TYPE_PATTERN: Form = Form {
+    check: |text| check::<EventTypePattern>(text),
+    max: EventTypePattern::LEN_MAX,
+    words: "* for every event type, or an event type name followed by .* for exactly one more segment or .** for one or more",
+    pattern: || r"^([A-Za-z0-9_-]+\.)*\*{1,2}$".to_owned(),
+    samples: || {
+        let long = |len: usize| format!("{}.**", "x".repeat(len - 3));
+        samples(
+            &[
+                "*",
+                "**",
+                "a.*",
+                "Order_1.paid-2.**",
+                &long(EventTypePattern::LEN_MAX),
+            ],
+            &[
+                "",
+                "a",
+                "a.",
+                ".*",
+                "a*",
+                "a..*",
+                "a.***",
+                "*.a",
+                "a.*.b",
+                "ord\u{e9}r.*",
+                &long(EventTypePattern::LEN_MAX + 1),
             ],
         )
     },

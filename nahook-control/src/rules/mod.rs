@@ -22,9 +22,9 @@ use thiserror::Error;
 use self::form::Form;
 pub use self::sample::Sample;
 pub use self::table::{
-    ROWS, api_key, application, endpoint, environment, event, event_type, management_token, plan,
-    portal_session, rate, redelivery, secret_state, subscription, test_event, visibility,
-    workspace,
+    ROWS, api_key, application, endpoint, environment, event, event_type, management_token,
+    pattern, plan, portal_session, rate, redelivery, secret_state, subscription, test_event,
+    visibility, workspace,
 };
 use self::text::Text;
 

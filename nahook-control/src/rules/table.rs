@@ -127,6 +127,10 @@ rows! {
     subscription, "", ["NewSubscriptions"] => {
         EVENT_TYPE_IDS "event_type_ids" Rule::Items { max: 100 };
     }
+    /// Patterns of event types.
+    pattern, "", ["NewPattern"] => {
+        PATTERN "pattern" Rule::Form(form::EVENT_TYPE_PATTERN);
+    }
     /// Visibility of event types.
     visibility, "", ["VisibilityUpdate"] => {
         PUBLISHED "published" FLAG;

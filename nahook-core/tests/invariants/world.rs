@@ -147,7 +147,12 @@ impl Workspace {
                     // The same addresses in every workspace.
                     url: format!("https://receiver.test/{number}"),
                     is_active: Some(endpoint.is_active),
-                    event_types: Some(names(&endpoint.subscribed)),
+                    event_types: Some(
+                        names(&endpoint.subscribed)
+                            .into_iter()
+                            .map(Into::into)
+                            .collect(),
+                    ),
                     ..EndpointSpec::default()
                 })
                 .collect(),

@@ -4,6 +4,7 @@ use nahook_embed::core::{Outcome, TriggerError};
 use nahook_embed::queue::{DeliveryStatus, Redelivered};
 use nahook_embed::{Hooks, HooksError, OpenError};
 use nahook_testkit::run;
+use nahook_testserver::PostgresServer;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -88,6 +89,44 @@ fn an_unknown_event_type_is_an_error_unless_they_are_made() {
         let receipt = making.trigger("order.paid", &json!({})).await.unwrap();
         assert_eq!(receipt.deliveries(), []);
         assert_eq!(making.event_types().await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_pattern_has_the_event_types_of_before_and_after() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", folder.path().join("hooks.db").display());
+        let postgres = PostgresServer::shared().create_database();
+        for store in ["memory://", &file, &postgres] {
+            let hooks = Hooks::builder(store).create_event_types();
+            let hooks = hooks.open().await.unwrap();
+            hooks.ensure_event_type("order.old").await.unwrap();
+            let url = "https://customer.example/hooks";
+            let endpoint = hooks.create_endpoint(url).on("order.*").on("user.new");
+            let endpoint = endpoint.await.unwrap().id;
+            let count = async |event_type: &str| {
+                let receipt = hooks.trigger(event_type, &json!({})).await.unwrap();
+                receipt.delivery_ids().count()
+            };
+            assert_eq!(count("order.old").await, 1);
+            // Made by this very event.
+            assert_eq!(count("order.new").await, 1, "{store}");
+            assert_eq!(count("order.new.late").await, 0);
+            let named = hooks.subscriptions(endpoint).await.unwrap();
+            assert_eq!(named.len(), 1);
+            hooks.subscribe(endpoint, "**").await.unwrap();
+            assert_eq!(count("order.new.late").await, 1);
+            for pattern in ["**", "order.*", "none.*"] {
+                hooks.unsubscribe(endpoint, pattern).await.unwrap();
+            }
+            assert_eq!(hooks.patterns(endpoint).await.unwrap(), []);
+            assert_eq!(count("order.new").await, 0);
+            assert_eq!(count("user.new").await, 1);
+            let refused = hooks.subscribe(endpoint, "*.new").await;
+            assert!(matches!(refused, Err(HooksError::Selector(_))));
+            hooks.close().await.unwrap();
+        }
     });
 }
 

@@ -72,6 +72,17 @@ macro_rules! management_tokens {
     };
 }
 
+macro_rules! patterns {
+    ($workspace:literal, $($rest:tt)+) => {
+        concat!(
+            "SELECT p.id, ",
+            $workspace,
+            ", e.id, p.pattern, p.created_at FROM pattern p JOIN endpoint e ON e.row = p.endpoint ",
+            $($rest)+
+        )
+    };
+}
+
 macro_rules! publications {
     ($workspace:literal, $($rest:tt)+) => {
         concat!(
@@ -79,6 +90,18 @@ macro_rules! publications {
             $workspace,
             ", n.id, t.id FROM publication p
             JOIN environment n ON n.row = p.environment JOIN event_type t ON t.row = p.event_type ",
+            $($rest)+
+        )
+    };
+}
+
+macro_rules! subscribers {
+    ($workspace:literal, $($rest:tt)+) => {
+        concat!(
+            "SELECT ",
+            $workspace,
+            ", t.id, e.id FROM subscription s
+            JOIN endpoint e ON e.row = s.endpoint JOIN event_type t ON t.row = s.event_type ",
             $($rest)+
         )
     };
@@ -107,6 +130,6 @@ macro_rules! workspaces {
 }
 
 pub(super) use {
-    api_keys, applications, endpoints, environments, event_types, management_tokens, publications,
-    subscriptions, workspaces,
+    api_keys, applications, endpoints, environments, event_types, management_tokens, patterns,
+    publications, subscribers, subscriptions, workspaces,
 };

@@ -99,6 +99,8 @@ impl Catalog for PostgresStore {
         workspace: &WorkspaceId,
     ) -> Result<EventTypeId, CatalogError> {
         if let Some(id) = self.find_event_type(name, workspace).await? {
+            // Another process may have made it a moment ago, and is heard of later.
+            self.shared().signals.cache.forget(workspace);
             return Ok(id);
         }
         let mut lent = self.begin().await?;
@@ -291,6 +293,7 @@ fn workspace_of(change: &Change) -> WorkspaceId {
         Record::Environment(row) => row.workspace,
         Record::EventType(row) => row.workspace,
         Record::ManagementToken(row) => row.workspace,
+        Record::Pattern(row) => row.workspace,
         Record::PortalSession(row) => row.workspace,
         Record::Publication(row) => row.workspace,
         Record::Subscription(row) => row.workspace,

@@ -2,8 +2,8 @@
 
 use nahook_control::{
     ApiKeyRecord, ApplicationRecord, BasicAuth, EndpointRecord, EnvironmentRecord, EventTypeRecord,
-    ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, Snapshot,
-    SubscriptionRecord, WorkspaceRecord,
+    ManagementTokenRecord, PatternRecord, PublicationRecord, RetiredSecret, SecretText, Snapshot,
+    SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
@@ -36,7 +36,11 @@ const ENDPOINTS: &str = columns::endpoints!(
 );
 const SUBSCRIPTIONS: &str = columns::subscriptions!(
     "w.id",
-    "JOIN workspace w ON w.row = s.workspace WHERE w.id = ANY($1) ORDER BY s.row"
+    "JOIN workspace w ON w.row = s.workspace WHERE w.id = ANY($1) AND s.is_named ORDER BY s.row"
+);
+const PATTERNS: &str = columns::patterns!(
+    "w.id",
+    "JOIN workspace w ON w.row = p.workspace WHERE w.id = ANY($1) ORDER BY p.row"
 );
 const PUBLICATIONS: &str = columns::publications!(
     "w.id",
@@ -80,6 +84,7 @@ pub(super) async fn snapshot(
         event_types: all(lent, EVENT_TYPES, &ids, event_type_at).await?,
         endpoints: all(lent, ENDPOINTS, &ids, endpoint_at).await?,
         subscriptions: all(lent, SUBSCRIPTIONS, &ids, subscription_at).await?,
+        patterns: all(lent, PATTERNS, &ids, pattern_at).await?,
         publications: all(lent, PUBLICATIONS, &ids, publication_at).await?,
         api_keys: all(lent, API_KEYS, &ids, api_key_at).await?,
         management_tokens: all(lent, MANAGEMENT_TOKENS, &ids, management_token_at).await?,
@@ -183,6 +188,24 @@ pub(super) fn subscription_at(row: &Row) -> Result<SubscriptionRecord, PgError> 
         workspace: parsed_at(row, 1)?,
         endpoint: parsed_at(row, 2)?,
         event_type: parsed_at(row, 3)?,
+        created_at: instant_at(row, 4)?,
+    })
+}
+
+pub(super) fn subscriber_at(row: &Row) -> Result<SubscriberRecord, PgError> {
+    Ok(SubscriberRecord {
+        workspace: parsed_at(row, 0)?,
+        event_type: parsed_at(row, 1)?,
+        endpoint: parsed_at(row, 2)?,
+    })
+}
+
+pub(super) fn pattern_at(row: &Row) -> Result<PatternRecord, PgError> {
+    Ok(PatternRecord {
+        id: parsed_at(row, 0)?,
+        workspace: parsed_at(row, 1)?,
+        endpoint: parsed_at(row, 2)?,
+        pattern: parsed_at(row, 3)?,
         created_at: instant_at(row, 4)?,
     })
 }

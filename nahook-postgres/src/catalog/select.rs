@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use super::columns;
 use super::read::{
     api_key_at, application_at, endpoint_at, environment_at, event_type_at, management_token_at,
-    publication_at, subscription_at, workspace_at,
+    pattern_at, publication_at, subscriber_at, subscription_at, workspace_at,
 };
 use crate::error::PgError;
 use crate::parameter::Parameter;
@@ -76,6 +76,12 @@ const EVENT_TYPES_WITH: &str = of_workspace!(
     "AND t.deleted_at IS NULL AND t.id = ANY($2::text[]) ORDER BY t.row"
 );
 const MANAGEMENT_TOKENS: &str = of_workspace!(management_tokens, "t.workspace", "ORDER BY t.row");
+const PATTERNS: &str = of_workspace!(patterns, "p.workspace", "ORDER BY p.row");
+const PATTERNS_OF: &str = of_workspace!(
+    patterns,
+    "p.workspace",
+    "AND p.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY p.row"
+);
 const PUBLICATIONS_IN: &str = of_workspace!(
     publications,
     "p.workspace",
@@ -84,10 +90,10 @@ const PUBLICATIONS_IN: &str = of_workspace!(
 const SUBSCRIPTIONS_OF: &str = of_workspace!(
     subscriptions,
     "s.workspace",
-    "AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY s.row"
+    "AND s.is_named AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY s.row"
 );
-const SUBSCRIPTIONS_TO: &str = of_workspace!(
-    subscriptions,
+const SUBSCRIBERS_TO: &str = of_workspace!(
+    subscribers,
     "s.workspace",
     "AND s.event_type = (SELECT o.row FROM event_type o WHERE o.id = $2) ORDER BY s.row"
 );
@@ -155,6 +161,8 @@ impl Query {
                 take_event_types,
             ),
             Select::ManagementTokens => (MANAGEMENT_TOKENS, None, take_management_tokens),
+            Select::Patterns => (PATTERNS, None, take_patterns),
+            Select::PatternsOf(id) => (PATTERNS_OF, text(id.as_str()), take_patterns),
             Select::PublicationsIn(id) => (PUBLICATIONS_IN, text(id.as_str()), take_publications),
             Select::SubscriberCounts(None) => (SUBSCRIBER_COUNTS, None, take_subscriber_counts),
             Select::SubscriberCounts(Some(ids)) => (
@@ -162,11 +170,9 @@ impl Query {
                 texts(ids.iter().map(ToString::to_string).collect()),
                 take_subscriber_counts,
             ),
+            Select::SubscribersTo(id) => (SUBSCRIBERS_TO, text(id.as_str()), take_subscribers),
             Select::SubscriptionsOf(id) => {
                 (SUBSCRIPTIONS_OF, text(id.as_str()), take_subscriptions)
-            }
-            Select::SubscriptionsTo(id) => {
-                (SUBSCRIPTIONS_TO, text(id.as_str()), take_subscriptions)
             }
             Select::Workspace => (WORKSPACE, None, take_workspaces),
         };
@@ -206,7 +212,9 @@ takes! {
     take_environments environments environment_at |row| row.id;
     take_event_types event_types event_type_at |row| row.id;
     take_management_tokens management_tokens management_token_at |row| row.id;
+    take_patterns patterns pattern_at |row| row.id;
     take_publications publications publication_at |row| (row.environment, row.event_type);
+    take_subscribers subscribers subscriber_at |row| (row.event_type, row.endpoint);
     take_subscriptions subscriptions subscription_at |row| row.id;
     take_workspaces workspaces workspace_at |row| row.id;
 }

@@ -19,12 +19,12 @@ async fn several_processes_may_make_the_schema_at_once() {
     let versions = "SELECT version FROM nahook.migration";
     assert_eq!(
         client(&url).await.query(versions, &[]).await.unwrap().len(),
-        3
+        4
     );
 }
 
-/// The first version had the table of the cursors' key, a recorder that took every entry for a request, and labels of any
-/// length in `trigger`.
+/// The first version had the table of the cursors' key, a recorder that took every entry for a request, labels of any
+/// length in `trigger`, and no patterns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schema_of_the_first_version_is_brought_up_to_date() {
     let url = PostgresServer::shared().create_database();
@@ -35,6 +35,8 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     let client = client(&url).await;
     let back = "
         DELETE FROM nahook.migration WHERE version >= 2;
+        DROP TABLE nahook.pattern;
+        ALTER TABLE nahook.subscription DROP COLUMN is_named;
         CREATE TABLE nahook.sealing_key (is_drawn boolean PRIMARY KEY, key bytea NOT NULL);
         CREATE OR REPLACE FUNCTION nahook.standing(attempts integer, status smallint) RETURNS bigint
             LANGUAGE sql IMMUTABLE AS $$ SELECT 0::bigint $$;
@@ -47,6 +49,9 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     assert_eq!((row.get(0), row.get(1)), (17_i64, true));
     let trigger = "SELECT FROM nahook.trigger('ws_shop', 'order.paid', '{}')";
     assert_eq!(client.query(trigger, &[]).await.unwrap().len(), 1);
+    // What was subscribed to before is subscribed to by name.
+    let unchanged = store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
+    assert_eq!(unchanged, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -265,6 +265,24 @@ async fn plain_sql_fans_out_in_its_own_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_sql_fans_out_by_patterns() {
+    let (url, store) = shop_store(1).await;
+    let client = client(&url).await;
+    let patterns = Workspace::new("ws_shop").endpoint("ep_pattern", &["order.*"]);
+    let later = Workspace::new("ws_shop").event_type("order.new");
+    for step in [patterns.manifest(), later.manifest()] {
+        store.apply(&step, ApplyMode::Commit).await.unwrap();
+    }
+    let endpoints = async |name: &str| {
+        let call = "SELECT endpoint_id FROM nahook.trigger('ws_shop', $1, '{}')";
+        let rows = client.query(call, &[&name]).await.unwrap();
+        rows.len()
+    };
+    assert_eq!(endpoints("order.paid").await, 2);
+    assert_eq!(endpoints("order.new").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_sql_is_told_what_is_wrong() {
     let (url, _store) = shop_store(1).await;
     let client = client(&url).await;

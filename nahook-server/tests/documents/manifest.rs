@@ -88,7 +88,9 @@ fn kind(rust: &str) -> (String, Option<&str>) {
         return (
             format!(
                 "list of {}",
-                of.replace("table", "tables").replace("name", "names")
+                of.replace("table", "tables")
+                    .replace("name", "names")
+                    .replace("pattern", "patterns")
             ),
             table,
         );
@@ -99,6 +101,7 @@ fn kind(rust: &str) -> (String, Option<&str>) {
         "NonZeroU32" => "number, 1 or more",
         "bool" => "true or false",
         "EventTypeName" => "event type name",
+        "EventTypeSelector" => "event type name or pattern",
         "Metadata" => "table of texts",
         "serde_json::Map<String, serde_json::Value>" => "table",
         "EndpointKind" => "`\"webhook\"` or `\"slack\"`",

@@ -74,6 +74,8 @@ impl Catalog for SqliteStore {
                 .await?
         };
         if let Some(known) = known {
+            // Another process may have made it a moment ago.
+            self.shared().readers().forget_version();
             return Ok(known);
         }
         let now = self.shared().now();

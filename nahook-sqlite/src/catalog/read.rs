@@ -12,7 +12,7 @@ use super::select::add;
 use crate::row::parsed_at;
 
 /// Rows of a workspace that a manifest may change, besides its subscriptions and publications.
-const MANIFEST_ROWS: [Select; 6] = [
+const MANIFEST_ROWS: [Select; 7] = [
     Select::ApiKeys,
     Select::Applications {
         offset: 0,
@@ -22,6 +22,7 @@ const MANIFEST_ROWS: [Select; 6] = [
     Select::Environments,
     Select::EventTypes,
     Select::ManagementTokens,
+    Select::Patterns,
 ];
 
 pub(super) fn workspaces(connection: &Connection) -> rusqlite::Result<Vec<WorkspaceRecord>> {
@@ -72,8 +73,9 @@ pub(super) fn snapshot(connection: &Connection, manifest: &Manifest) -> rusqlite
         for select in &MANIFEST_ROWS {
             add(&mut snapshot, connection, (row, id), select)?;
         }
-        let statement =
-            format!("{SUBSCRIPTION} WHERE subscription.workspace = ?1 ORDER BY subscription.row");
+        let statement = format!(
+            "{SUBSCRIPTION} WHERE subscription.workspace = ?1 AND subscription.is_named ORDER BY subscription.row"
+        );
         for found in connection
             .prepare_cached(&statement)?
             .query_map([row], |row| subscription_at(row, id))?

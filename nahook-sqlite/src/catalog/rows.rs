@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use nahook_control::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyHash,
-    ManagementTokenRecord, PublicationRecord, RetiredSecret, SecretText, SubscriptionRecord,
-    WorkspaceRecord,
+    ManagementTokenRecord, PatternRecord, PublicationRecord, RetiredSecret, SecretText,
+    SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
 use nahook_core::id::WorkspaceId;
 use rusqlite::Row;
@@ -135,6 +135,35 @@ pub(super) fn subscription_at(
         workspace,
         endpoint: parsed_at(row, 1)?,
         event_type: parsed_at(row, 2)?,
+        created_at: instant_at(row, 3)?,
+    })
+}
+
+pub(super) const SUBSCRIBER: &str = "SELECT event_type.id, endpoint.id
+    FROM subscription JOIN endpoint ON endpoint.row = subscription.endpoint
+    JOIN event_type ON event_type.row = subscription.event_type";
+
+pub(super) fn subscriber_at(
+    row: &Row<'_>,
+    workspace: WorkspaceId,
+) -> rusqlite::Result<SubscriberRecord> {
+    Ok(SubscriberRecord {
+        workspace,
+        event_type: parsed_at(row, 0)?,
+        endpoint: parsed_at(row, 1)?,
+    })
+}
+
+pub(super) const PATTERN: &str = "SELECT pattern.id, endpoint.id, pattern.pattern,
+    pattern.created_at
+    FROM pattern JOIN endpoint ON endpoint.row = pattern.endpoint";
+
+pub(super) fn pattern_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Result<PatternRecord> {
+    Ok(PatternRecord {
+        id: parsed_at(row, 0)?,
+        workspace,
+        endpoint: parsed_at(row, 1)?,
+        pattern: parsed_at(row, 2)?,
         created_at: instant_at(row, 3)?,
     })
 }

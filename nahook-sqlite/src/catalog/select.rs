@@ -8,9 +8,10 @@ use nahook_core::id::{EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::rows::{
-    API_KEY, APPLICATION, ENDPOINT, ENVIRONMENT, EVENT_TYPE, MANAGEMENT_TOKEN, PUBLICATION,
-    SUBSCRIPTION, WORKSPACE, api_key_at, application_at, endpoint_at, environment_at,
-    event_type_at, management_token_at, publication_at, subscription_at, workspace_at,
+    API_KEY, APPLICATION, ENDPOINT, ENVIRONMENT, EVENT_TYPE, MANAGEMENT_TOKEN, PATTERN,
+    PUBLICATION, SUBSCRIBER, SUBSCRIPTION, WORKSPACE, api_key_at, application_at, endpoint_at,
+    environment_at, event_type_at, management_token_at, pattern_at, publication_at, subscriber_at,
+    subscription_at, workspace_at,
 };
 use crate::row::{count_at, parsed_at};
 
@@ -98,6 +99,14 @@ pub(super) fn add(
             let found = reading.all(params![row], management_token_at)?;
             merge(&mut rows.management_tokens, found, |row| row.id);
         }
+        Select::Patterns => {
+            let found = reading.all(params![row], pattern_at)?;
+            merge(&mut rows.patterns, found, |row| row.id);
+        }
+        Select::PatternsOf(id) => {
+            let found = reading.all(params![row, id.as_str()], pattern_at)?;
+            merge(&mut rows.patterns, found, |row| row.id);
+        }
         Select::PublicationsIn(id) => {
             let found = reading.all(params![row, id.as_str()], publication_at)?;
             let key = |row: &nahook_control::PublicationRecord| (row.environment, row.event_type);
@@ -115,11 +124,12 @@ pub(super) fn add(
                 rows.subscriber_counts.extend(subscribed);
             }
         }
-        Select::SubscriptionsOf(id) => {
-            let found = reading.all(params![row, id.as_str()], subscription_at)?;
-            merge(&mut rows.subscriptions, found, |row| row.id);
+        Select::SubscribersTo(id) => {
+            let found = reading.all(params![row, id.as_str()], subscriber_at)?;
+            let key = |row: &nahook_control::SubscriberRecord| (row.event_type, row.endpoint);
+            merge(&mut rows.subscribers, found, key);
         }
-        Select::SubscriptionsTo(id) => {
+        Select::SubscriptionsOf(id) => {
             let found = reading.all(params![row, id.as_str()], subscription_at)?;
             merge(&mut rows.subscriptions, found, |row| row.id);
         }
@@ -173,6 +183,14 @@ fn statement(select: &Select) -> String {
         Select::ManagementTokens => {
             format!("{MANAGEMENT_TOKEN} WHERE workspace = ?1 ORDER BY row")
         }
+        Select::Patterns => {
+            format!("{PATTERN} WHERE pattern.workspace = ?1 ORDER BY pattern.row")
+        }
+        Select::PatternsOf(_) => format!(
+            "{PATTERN} WHERE +pattern.workspace = ?1 AND pattern.endpoint =
+                 (SELECT row FROM endpoint WHERE id = ?2)
+             ORDER BY pattern.row"
+        ),
         Select::PublicationsIn(_) => format!(
             "{PUBLICATION} WHERE +publication.workspace = ?1 AND publication.environment =
                  (SELECT row FROM environment WHERE id = ?2)
@@ -190,12 +208,12 @@ fn statement(select: &Select) -> String {
             )
         }
         Select::SubscriptionsOf(_) => format!(
-            "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.endpoint =
-                 (SELECT row FROM endpoint WHERE id = ?2)
+            "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.is_named
+             AND subscription.endpoint = (SELECT row FROM endpoint WHERE id = ?2)
              ORDER BY subscription.row"
         ),
-        Select::SubscriptionsTo(_) => format!(
-            "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.event_type =
+        Select::SubscribersTo(_) => format!(
+            "{SUBSCRIBER} WHERE +subscription.workspace = ?1 AND subscription.event_type =
                  (SELECT row FROM event_type WHERE id = ?2)
              ORDER BY subscription.row"
         ),
@@ -273,11 +291,13 @@ mod tests {
             Select::EventTypesWith(vec![event_type]),
             Select::EventTypes,
             Select::ManagementTokens,
+            Select::Patterns,
+            Select::PatternsOf(endpoint),
             Select::PublicationsIn(environment),
             Select::SubscriberCounts(None),
             Select::SubscriberCounts(Some(vec![event_type])),
+            Select::SubscribersTo(event_type),
             Select::SubscriptionsOf(endpoint),
-            Select::SubscriptionsTo(event_type),
             Select::Workspace,
         ];
         let narrow = [

@@ -343,7 +343,7 @@ where
             ])],
             vec![Select::EventTypes, Select::SubscriptionsOf(made.endpoint)],
             vec![
-                Select::SubscriptionsTo(self.paid),
+                Select::SubscribersTo(self.paid),
                 Select::SubscriptionsOf(made.endpoint),
             ],
         ];

@@ -49,11 +49,11 @@ fn a_newer_schema_is_refused_and_kept() {
         error,
         OpenError::NewerSchema {
             found: 99,
-            known: 2
+            known: 3
         }
     ));
     let text = error.to_string();
-    assert!(text.contains("99") && text.contains('2'), "{text}");
+    assert!(text.contains("99") && text.contains('3'), "{text}");
     let version: i64 = place
         .raw()
         .pragma_query_value(None, "user_version", |row| row.get(0))

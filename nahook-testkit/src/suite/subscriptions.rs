@@ -1,12 +1,19 @@
 //! Promises of every [`SubscriptionStore`].
 
+mod patterns;
+
+pub use self::patterns::{
+    a_pattern_has_event_types_made_later, a_pattern_has_what_it_matches,
+    a_pattern_keeps_to_its_scope, a_removed_pattern_gives_nothing_more,
+    several_ways_are_one_subscription,
+};
 use nahook_core::id::EndpointId;
 use nahook_core::{EndpointState, Subscribers, SubscriptionStore};
 
 use crate::SubscriptionHarness;
 use crate::declare::{
     Workspace, endpoint, endpoint_id, event_type_id, event_type_name, manifest, nth_endpoint_id,
-    scope,
+    scope, selector,
 };
 
 /// An endpoint that is not active is not among the subscribers; it is again, in its old place, once it is active again.
@@ -431,7 +438,7 @@ fn crowd(count: usize) -> nahook_control::Manifest {
         .endpoints(count)
         .with(|spec| {
             for endpoint in &mut spec.endpoints {
-                endpoint.event_types = Some(vec![event_type_name("order.paid")]);
+                endpoint.event_types = Some(vec![selector("order.paid")]);
             }
         })
         .manifest()

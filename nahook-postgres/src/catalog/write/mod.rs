@@ -3,6 +3,7 @@
 mod audit;
 mod put;
 mod remove;
+mod subscription;
 
 use nahook_control::{CatalogError, Change, ManifestError, Record, Verb};
 use nahook_core::Timestamp;
@@ -121,6 +122,7 @@ fn described(record: &Record) -> (&'static str, &str) {
         Record::Environment(row) => ("environment", &row.slug),
         Record::EventType(row) => ("event type", row.name.as_str()),
         Record::ManagementToken(row) => ("management token", &row.name),
+        Record::Pattern(row) => ("pattern", row.pattern.as_str()),
         Record::PortalSession(row) => ("portal session", row.application.as_str()),
         Record::Publication(row) => ("publication", row.event_type.as_str()),
         Record::Subscription(row) => ("subscription", row.id.as_str()),

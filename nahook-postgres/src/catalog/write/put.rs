@@ -3,11 +3,10 @@
 
 use nahook_control::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord,
-    ManagementTokenRecord, PortalSessionRecord, PublicationRecord, Record, SubscriptionRecord,
-    Verb, WorkspaceRecord,
+    ManagementTokenRecord, PortalSessionRecord, PublicationRecord, Record, Verb, WorkspaceRecord,
 };
 
-use super::{Write, write_of};
+use super::{Write, subscription, write_of};
 use crate::catalog::row::{kind_code, rate_columns, role_code, state_code};
 use crate::row::nanos;
 
@@ -19,9 +18,10 @@ pub(super) fn statement(verb: Verb, record: &Record) -> Write {
         Record::Environment(row) => environment(verb, row),
         Record::EventType(row) => event_type(verb, row),
         Record::ManagementToken(row) => management_token(verb, row),
+        Record::Pattern(row) => subscription::pattern(verb, row),
         Record::PortalSession(row) => portal_session(row),
         Record::Publication(row) => publication(*row),
-        Record::Subscription(row) => subscription(*row),
+        Record::Subscription(row) => subscription::subscription(*row),
         Record::Workspace(row) => workspace(verb, row),
     }
 }
@@ -74,17 +74,13 @@ fn environment(verb: Verb, row: &EnvironmentRecord) -> Write {
 }
 
 fn event_type(verb: Verb, row: &EventTypeRecord) -> Write {
+    if verb == Verb::Create {
+        return subscription::new_event_type(row);
+    }
     write_of!(
-        if verb == Verb::Create {
-            "INSERT INTO event_type AS t (id, workspace, name, description, created_at)
-             SELECT $1, w.row, $3, $4, $5 FROM workspace w WHERE w.id = $2
-             ON CONFLICT (id) DO UPDATE SET name = $3, description = $4, created_at = $5, deleted_at = NULL
-             WHERE t.deleted_at IS NOT NULL AND t.workspace = excluded.workspace"
-        } else {
-            "UPDATE event_type t SET name = $3, description = $4, created_at = $5
-             FROM workspace w
-             WHERE t.id = $1 AND w.id = $2 AND t.workspace = w.row AND t.deleted_at IS NULL"
-        },
+        "UPDATE event_type t SET name = $3, description = $4, created_at = $5
+         FROM workspace w
+         WHERE t.id = $1 AND w.id = $2 AND t.workspace = w.row AND t.deleted_at IS NULL",
         row.id.as_str().to_owned(),
         row.workspace.as_str().to_owned(),
         row.name.as_str().to_owned(),
@@ -172,21 +168,6 @@ fn endpoint(verb: Verb, row: &EndpointRecord) -> Write {
         row.is_active,
         nanos(row.created_at),
         nanos(row.updated_at),
-    )
-}
-
-fn subscription(row: SubscriptionRecord) -> Write {
-    write_of!(
-        "INSERT INTO subscription (id, workspace, endpoint, event_type, created_at)
-         SELECT $1, w.row, e.row, t.row, $5 FROM workspace w
-         JOIN endpoint e ON e.id = $3 AND e.workspace = w.row AND e.deleted_at IS NULL
-         JOIN event_type t ON t.id = $4 AND t.workspace = w.row AND t.deleted_at IS NULL
-         WHERE w.id = $2",
-        row.id.as_str().to_owned(),
-        row.workspace.as_str().to_owned(),
-        row.endpoint.as_str().to_owned(),
-        row.event_type.as_str().to_owned(),
-        nanos(row.created_at),
     )
 }
 

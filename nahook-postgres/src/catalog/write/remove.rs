@@ -1,9 +1,9 @@
 //! Rows that go, and what makes no sense without them. What the history names stays behind, marked as deleted.
 
-use nahook_control::Record;
+use nahook_control::{Record, Verb};
 use nahook_core::Timestamp;
 
-use super::{Write, write_of};
+use super::{Write, subscription, write_of};
 use crate::row::nanos;
 
 /// Its secrets are of no use to anybody any more.
@@ -11,6 +11,8 @@ const ENDPOINT: &str = "
 WITH gone AS MATERIALIZED (
     SELECT e.row, e.workspace FROM endpoint e JOIN workspace w ON w.row = e.workspace
     WHERE e.id = $1 AND w.id = $2 AND e.deleted_at IS NULL
+), patterns AS (
+    DELETE FROM pattern p USING gone g WHERE p.endpoint = g.row
 ), subscriptions AS (
     DELETE FROM subscription s USING gone g WHERE s.endpoint = g.row
 ), keys AS (
@@ -34,6 +36,8 @@ WITH gone AS MATERIALIZED (
         auth_password = NULL
     FROM gone g WHERE e.application = g.row AND e.deleted_at IS NULL
     RETURNING e.row, e.workspace
+), patterns AS (
+    DELETE FROM pattern p USING endpoints e WHERE p.endpoint = e.row
 ), subscriptions AS (
     DELETE FROM subscription s USING endpoints e WHERE s.endpoint = e.row
 ), keys AS (
@@ -94,6 +98,7 @@ pub(super) fn statement(record: &Record, now: Timestamp) -> Option<Write> {
             row.id.as_str().to_owned(),
             row.workspace.as_str().to_owned(),
         ),
+        Record::Pattern(row) => subscription::pattern(Verb::Remove, row),
         Record::PortalSession(row) => write_of!(
             "DELETE FROM portal_session p USING application a, workspace w
              WHERE p.code = $1 AND a.row = p.application AND w.id = $2 AND a.workspace = w.row",
@@ -108,12 +113,7 @@ pub(super) fn statement(record: &Record, now: Timestamp) -> Option<Write> {
             row.environment.as_str().to_owned(),
             row.event_type.as_str().to_owned(),
         ),
-        Record::Subscription(row) => write_of!(
-            "DELETE FROM subscription s USING workspace w
-             WHERE s.id = $1 AND w.id = $2 AND s.workspace = w.row",
-            row.id.as_str().to_owned(),
-            row.workspace.as_str().to_owned(),
-        ),
+        Record::Subscription(row) => subscription::unsubscription(*row),
         Record::Workspace(_) => return None,
     })
 }

@@ -1,13 +1,10 @@
-//! Applications, endpoints and their subscriptions. A new row may take the place of a deleted one of its workspace with its id.
+//! Applications and endpoints. A new row may take the place of a deleted one of its workspace with its id.
 
-use nahook_control::{ApplicationRecord, EndpointRecord, SubscriptionRecord, Verb};
+use nahook_control::{ApplicationRecord, EndpointRecord, Verb};
 use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{
-    Written, application_row, endpoint_row, environment_row, event_type_row, json, one, put,
-    remove, workspace_row,
-};
+use super::{Written, application_row, environment_row, json, put, remove, workspace_row};
 use crate::row::{endpoint_kind_code, nanos};
 
 pub(super) fn application(
@@ -115,37 +112,6 @@ pub(super) fn endpoint(
             row.is_active,
             nanos(row.created_at),
             nanos(row.updated_at),
-        ],
-    )
-}
-
-pub(super) fn subscription(
-    connection: &Connection,
-    verb: Verb,
-    row: SubscriptionRecord,
-) -> Written {
-    let workspace = workspace_row(connection, row.workspace)?;
-    if verb == Verb::Remove {
-        return one(
-            connection,
-            "subscription",
-            "DELETE FROM subscription WHERE id = ?1 AND workspace = ?2",
-            params![row.id.as_str(), workspace],
-        );
-    }
-    let endpoint = endpoint_row(connection, row.endpoint.as_str(), workspace)?;
-    let event_type = event_type_row(connection, row.event_type.as_str(), workspace)?;
-    one(
-        connection,
-        "subscription",
-        "INSERT INTO subscription (id, workspace, endpoint, event_type, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            row.id.as_str(),
-            workspace,
-            endpoint,
-            event_type,
-            nanos(row.created_at),
         ],
     )
 }

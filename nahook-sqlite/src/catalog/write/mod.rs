@@ -3,6 +3,7 @@
 mod endpoint;
 mod key;
 mod remove;
+mod subscription;
 mod tenant;
 
 use nahook_control::{
@@ -132,6 +133,7 @@ fn taken(record: &Record) -> ManifestError {
         Record::Environment(row) => ("environment", row.slug.clone()),
         Record::EventType(row) => ("event type", row.name.to_string()),
         Record::ManagementToken(row) => ("management token", row.name.clone()),
+        Record::Pattern(row) => ("pattern", row.pattern.to_string()),
         Record::PortalSession(row) => ("portal session of", row.application.to_string()),
         Record::Publication(row) => ("publication of", row.event_type.to_string()),
         Record::Subscription(row) => ("subscription", row.id.to_string()),
@@ -149,9 +151,10 @@ fn write(connection: &Connection, change: &Change, now: Timestamp) -> Written {
         Record::Environment(row) => tenant::environment(connection, verb, row, now),
         Record::EventType(row) => tenant::event_type(connection, verb, row, now),
         Record::ManagementToken(row) => key::management_token(connection, verb, row),
+        Record::Pattern(row) => subscription::pattern(connection, verb, row),
         Record::PortalSession(row) => key::portal_session(connection, verb, row),
         Record::Publication(row) => tenant::publication(connection, verb, *row),
-        Record::Subscription(row) => endpoint::subscription(connection, verb, *row),
+        Record::Subscription(row) => subscription::subscription(connection, verb, *row),
         Record::Workspace(row) => tenant::workspace(connection, verb, row),
     }
 }

@@ -73,6 +73,8 @@ pub(super) fn event_type(
 fn remove_endpoint(connection: &Connection, row: i64, now: Timestamp) -> rusqlite::Result<()> {
     let mark = "UPDATE endpoint SET deleted_at = ?2 WHERE row = ?1";
     execute(connection, mark, params![row, nanos(now)])?;
+    let patterns = "DELETE FROM pattern WHERE endpoint = ?1";
+    execute(connection, patterns, [row])?;
     let subscriptions = "DELETE FROM subscription WHERE endpoint = ?1";
     execute(connection, subscriptions, [row])?;
     let keys = "UPDATE api_key SET state = ?2 WHERE endpoint = ?1";

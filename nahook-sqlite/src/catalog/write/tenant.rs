@@ -6,7 +6,9 @@ use nahook_control::{
 use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{Written, environment_row, event_type_row, one, put, remove, workspace_row};
+use super::{
+    Written, environment_row, event_type_row, one, put, remove, subscription, workspace_row,
+};
 use crate::row::{nanos, rate_parts};
 
 /// Nothing removes a workspace: it is written like one that has changed.
@@ -116,7 +118,11 @@ pub(super) fn event_type(
             row.description,
             nanos(row.created_at),
         ],
-    )
+    )?;
+    if verb == Verb::Create {
+        subscription::matching(connection, row.id.as_str(), nanos(row.created_at))?;
+    }
+    Ok(())
 }
 
 pub(super) fn publication(connection: &Connection, verb: Verb, row: PublicationRecord) -> Written {

@@ -6,7 +6,7 @@ use nahook_control::{Catalog, CatalogError};
 
 use super::seen::{apply, subscribers};
 use crate::CatalogHarness;
-use crate::declare::{Workspace, event_type_id, event_type_name, workspace_id};
+use crate::declare::{Workspace, endpoint_id, event_type_id, event_type_name, workspace_id};
 
 /// An event type that does not exist is made and seen at once; one that exists answers its id.
 pub async fn an_ensured_event_type_exists_once<H: CatalogHarness>() {
@@ -48,6 +48,31 @@ pub async fn an_ensured_event_type_exists_once<H: CatalogHarness>() {
         apply(&harness, &declared.manifest()).await,
         [],
         "a manifest finds it there"
+    );
+}
+
+/// An event type that is made on the fly has the endpoints whose patterns match it, in the order in which they subscribed.
+pub async fn an_ensured_event_type_has_the_endpoints_of_patterns<H: CatalogHarness>() {
+    let harness = H::start_catalog().await;
+    let shop = Workspace::new("ws_shop")
+        .endpoint("ep_z", &["order.*", "*"])
+        .endpoint("ep_m", &["user.*"])
+        .endpoint("ep_a", &["order.**"]);
+    apply(&harness, &shop.manifest()).await;
+    assert_eq!(
+        subscribers(&harness, "order.new").await,
+        None,
+        "a pattern makes no event type"
+    );
+    let catalog = harness.catalog();
+    let ensured = catalog
+        .ensure_event_type(&event_type_name("order.new"), &workspace_id("ws_shop"))
+        .await;
+    ensured.expect("the workspace exists");
+    assert_eq!(
+        subscribers(&harness, "order.new").await,
+        Some(vec![endpoint_id("ep_z"), endpoint_id("ep_a")]),
+        "the next look-up finds them"
     );
 }
 

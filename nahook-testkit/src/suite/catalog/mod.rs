@@ -13,8 +13,8 @@ pub use self::applying::{
     workspaces_are_oldest_first,
 };
 pub use self::event_types::{
-    an_ensured_event_type_exists_once, concurrent_ensuring_agrees,
-    event_types_are_ensured_in_known_workspaces_only,
+    an_ensured_event_type_exists_once, an_ensured_event_type_has_the_endpoints_of_patterns,
+    concurrent_ensuring_agrees, event_types_are_ensured_in_known_workspaces_only,
 };
 pub use self::keys::a_drawn_secret_is_told_once;
 pub(super) use self::keys::key;

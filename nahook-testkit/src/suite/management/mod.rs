@@ -4,6 +4,7 @@ mod auditing;
 mod changing;
 mod declaring;
 mod keys;
+mod patterns;
 mod reading;
 mod removing;
 mod seen;
@@ -24,6 +25,7 @@ pub use self::declaring::{
 pub use self::keys::{
     a_key_is_disabled_and_enabled, keys_are_listed_oldest_first, revoking_is_final,
 };
+pub use self::patterns::{a_pattern_is_managed, what_is_removed_takes_its_patterns_along};
 pub use self::reading::{
     applications_are_paged, each_selection_reads_its_rows, other_workspaces_are_not_read,
     subscribers_are_counted, what_was_made_is_read_whole,

@@ -168,12 +168,12 @@ pub async fn each_selection_reads_its_rows<H: ManagementHarness>() {
         [paid, lost],
         "the endpoint's subscriptions, the oldest first"
     );
-    let rows = shop.read(&[Select::SubscriptionsTo(paid)]).await;
-    let to_paid: Vec<_> = rows.subscriptions.iter().map(|row| row.endpoint).collect();
+    let rows = shop.read(&[Select::SubscribersTo(paid)]).await;
+    let to_paid: Vec<_> = rows.subscribers.iter().map(|row| row.endpoint).collect();
     assert_eq!(
         to_paid,
         [b.id, a.id],
-        "the event type's subscriptions, the oldest first"
+        "the event type's subscribers, the oldest first"
     );
     let rows = shop
         .read(&[Select::ApiKeys, Select::ManagementTokens, Select::Workspace])
@@ -300,13 +300,17 @@ pub async fn other_workspaces_are_not_read<H: ManagementHarness>() {
             Select::SubscriberCounts(None),
             Select::SubscriberCounts(Some(vec![event_type])),
             Select::SubscriptionsOf(endpoint.id),
-            Select::SubscriptionsTo(event_type),
+            Select::Patterns,
+            Select::PatternsOf(endpoint.id),
+            Select::SubscribersTo(event_type),
         ])
         .await;
     assert!(
         rows.endpoints.is_empty()
             && rows.event_types.is_empty()
             && rows.applications.is_empty()
+            && rows.patterns.is_empty()
+            && rows.subscribers.is_empty()
             && rows.subscriptions.is_empty()
             && rows.publications.is_empty()
             && rows.api_keys.is_empty()

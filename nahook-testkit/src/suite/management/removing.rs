@@ -50,11 +50,11 @@ pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
         .read(&[
             Select::Endpoints,
             Select::Endpoint(a.id),
-            Select::SubscriptionsTo(paid),
+            Select::SubscribersTo(paid),
         ])
         .await;
     assert!(rows.endpoints.iter().eq([&b]), "the other one is read");
-    let subscribed: Vec<_> = rows.subscriptions.iter().map(|row| row.endpoint).collect();
+    let subscribed: Vec<_> = rows.subscribers.iter().map(|row| row.endpoint).collect();
     assert_eq!(subscribed, [b.id], "its subscriptions went with it");
     assert_eq!(
         shop.subscribers("order.paid").await,

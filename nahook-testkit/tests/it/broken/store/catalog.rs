@@ -14,6 +14,7 @@ impl Catalog for Broken {
         manifest: &Manifest,
         mode: ApplyMode,
     ) -> Result<Vec<Change>, CatalogError> {
+        let manifest = &self.with_broken_patterns(manifest).await?;
         if self.has(AppliesHalf) && mode == ApplyMode::Commit {
             for workspace in &manifest.workspaces {
                 let one = Manifest {

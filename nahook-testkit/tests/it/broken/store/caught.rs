@@ -20,13 +20,28 @@ mod subscriptions {
             inactive_endpoints_are_absent, a_new_subscription_is_seen,
             a_removed_subscription_is_not_seen;
         sorts_subscribers in With<{ SortsSubscribers as usize }> =>
-            order_is_that_of_subscribing;
+            order_is_that_of_subscribing, a_pattern_has_event_types_made_later;
         repeats_subscribers in With<{ RepeatsSubscribers as usize }> =>
-            each_endpoint_appears_once, a_crowd_is_answered_whole;
-        unknown_is_empty in With<{ UnknownIsEmpty as usize }> => an_unknown_event_type_is_none;
+            each_endpoint_appears_once, a_crowd_is_answered_whole, several_ways_are_one_subscription;
+        unknown_is_empty in With<{ UnknownIsEmpty as usize }> =>
+            an_unknown_event_type_is_none, a_pattern_has_event_types_made_later;
         empty_is_unknown in With<{ EmptyIsUnknown as usize }> =>
             an_unsubscribed_event_type_is_empty, the_event_type_is_named;
-        ignores_case in With<{ IgnoresCase as usize }> => an_unknown_event_type_is_none;
+        ignores_case in With<{ IgnoresCase as usize }> =>
+            an_unknown_event_type_is_none, a_pattern_has_what_it_matches;
+        forgets_patterns in With<{ ForgetsPatterns as usize }> =>
+            a_pattern_has_what_it_matches, a_pattern_has_event_types_made_later,
+            several_ways_are_one_subscription, a_removed_pattern_gives_nothing_more,
+            a_pattern_keeps_to_its_scope;
+        expands_patterns_once in With<{ ExpandsPatternsOnce as usize }> =>
+            a_pattern_has_event_types_made_later, a_pattern_keeps_to_its_scope;
+        shallow_is_deep in With<{ ShallowIsDeep as usize }> => a_pattern_has_what_it_matches;
+        deep_is_shallow in With<{ DeepIsShallow as usize }> => a_pattern_has_what_it_matches;
+        keeps_patterns in With<{ KeepsPatterns as usize }> =>
+            several_ways_are_one_subscription, a_removed_pattern_gives_nothing_more;
+        patterns_replace_names in With<{ PatternsReplaceNames as usize }> =>
+            several_ways_are_one_subscription, a_removed_pattern_gives_nothing_more;
+        leaks_patterns in With<{ LeaksPatterns as usize }> => a_pattern_keeps_to_its_scope;
     }
 }
 
@@ -182,6 +197,8 @@ mod catalog {
         applies_half in With<{ AppliesHalf as usize }> => an_error_changes_nothing;
         re_ensures in With<{ ReEnsures as usize }> =>
             an_ensured_event_type_exists_once, concurrent_ensuring_agrees;
+        expands_patterns_once in With<{ ExpandsPatternsOnce as usize }> =>
+            an_ensured_event_type_has_the_endpoints_of_patterns;
         ignores_reports in With<{ IgnoresReports as usize }> =>
             a_disabled_endpoint_gets_no_more_deliveries;
         forgets_at_a_restart in With<{ ForgetsAtARestart as usize }> =>
@@ -199,7 +216,9 @@ mod management {
         revives_keys in With<{ RevivesKeys as usize }> => revoking_is_final;
         lists_other_keys in With<{ ListsOtherKeys as usize }> => keys_are_listed_oldest_first;
         disabled_is_active in With<{ DisabledIsActive as usize }> => a_key_is_disabled_and_enabled;
-        counts_nobody in With<{ CountsNobody as usize }> => subscribers_are_counted;
+        counts_nobody in With<{ CountsNobody as usize }> =>
+            subscribers_are_counted, a_pattern_is_managed;
+        reads_no_patterns in With<{ ReadsNoPatterns as usize }> => a_pattern_is_managed;
         forgets_the_previous_secret in With<{ ForgetsThePreviousSecret as usize }> =>
             what_was_made_is_read_whole;
         writes_half in With<{ WritesHalf as usize }> => a_change_is_whole_or_nothing;
@@ -207,7 +226,7 @@ mod management {
             concurrent_changes_keep_the_limit;
         forgets_to_audit in With<{ ForgetsToAudit as usize }> => every_change_is_audited;
         only_disables_the_removed in With<{ OnlyDisablesTheRemoved as usize }> =>
-            a_removed_endpoint_is_gone_everywhere;
+            a_removed_endpoint_is_gone_everywhere, what_is_removed_takes_its_patterns_along;
         shows_nothing_to_plans in With<{ ShowsNothingToPlans as usize }> =>
             the_plan_sees_what_it_reads;
         audits_unfiltered in With<{ AuditsUnfiltered as usize }> =>

@@ -66,6 +66,7 @@ impl ManagementStore for Broken {
         let mut rows = self.inner.read(&workspace, &selection).await?;
         match self.bug {
             ReadsNewestFirst => rows.endpoints.reverse(),
+            ReadsNoPatterns => rows.patterns.clear(),
             CountsNobody => rows.subscriber_counts.clear(),
             ForgetsThePreviousSecret => {
                 for row in &mut rows.endpoints {

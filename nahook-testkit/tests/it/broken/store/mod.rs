@@ -4,6 +4,7 @@ mod catalog;
 mod caught;
 mod log;
 mod management;
+mod patterns;
 mod queue;
 mod recorder;
 mod records;
@@ -16,7 +17,9 @@ use std::sync::{Arc, Mutex};
 use nahook_control::{KeyEntry, KeyHash};
 use nahook_core::admission::Caller;
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
-use nahook_core::{EventTypeName, IdempotencyKey, Scope, Subscribers, Timestamp};
+use nahook_core::{
+    EventTypeName, EventTypeSelector, IdempotencyKey, Scope, Subscribers, Timestamp,
+};
 use nahook_memory::MemoryStore;
 use nahook_queue::LeasedDelivery;
 use nahook_testkit::{ManualClock, SeededIds, StoreHarness};
@@ -44,6 +47,14 @@ bugs! {
     UnknownIsEmpty
     EmptyIsUnknown
     IgnoresCase
+    ForgetsPatterns
+    ExpandsPatternsOnce
+    ShallowIsDeep
+    DeepIsShallow
+    KeepsPatterns
+    PatternsReplaceNames
+    LeaksPatterns
+    ReadsNoPatterns
     LeasesTwice
     RetriesAtOnce
     RetriesNever
@@ -187,6 +198,7 @@ struct Memory {
     keys: HashMap<KeyHash, KeyEntry<Caller>>,
     scopes: Vec<WorkspaceId>,
     recorded: HashMap<DeliveryId, u32>,
+    patterns: HashMap<EndpointId, Vec<EventTypeSelector>>,
     originals: HashMap<(Option<EndpointId>, IdempotencyKey), (DeliveryId, Timestamp)>,
     is_stopped: bool,
 }

@@ -40,8 +40,16 @@ impl SubscriptionStore for Broken {
         {
             found = self.inner.subscribers(&event_type, &everywhere).await?;
         }
+        let everybody = declare::scope("ws_shop", None);
+        let ours = self.inner.subscribers(&event_type, &everybody).await?;
         if let Some(found) = &mut found {
             let mut endpoints = found.endpoints.to_vec();
+            let is_other = |id: &EndpointId| !endpoints.contains(id);
+            if self.has(LeaksPatterns) {
+                let leaked = ours.into_iter().flat_map(|ours| ours.endpoints.to_vec());
+                let leaked: Vec<_> = leaked.filter(is_other).collect();
+                endpoints.extend(leaked);
+            }
             match self.bug {
                 SortsSubscribers => endpoints.sort(),
                 RepeatsSubscribers => endpoints = [endpoints.clone(), endpoints].concat(),
