@@ -19,6 +19,7 @@ mod keys;
 mod labels;
 mod lists;
 mod path;
+mod patterns;
 mod portal;
 mod query;
 mod redelivery;
@@ -62,6 +63,7 @@ fn routes() -> Routes {
     let mut routes = Routes::new(BASE);
     endpoints::add(&mut routes);
     subscriptions::add(&mut routes);
+    patterns::add(&mut routes);
     event_types::add(&mut routes);
     environments::add(&mut routes);
     visibility::add(&mut routes);

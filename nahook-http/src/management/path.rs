@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use nahook_core::id::{
     ApiKeyId, ApplicationId, DeliveryId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId,
-    WorkspaceId,
+    PatternId, WorkspaceId,
 };
 use serde_json::{Value, json};
 
@@ -65,6 +65,12 @@ path_id!(EndpointId, "endpointId", "endpoint", "ep_orders");
 path_id!(EnvironmentId, "environmentId", "environment", "env_staging");
 path_id!(EventTypeId, "eventTypeId", "event type", "evt_order_paid");
 path_id!(ManagementTokenId, "tokenId", "management token", "tok_ci");
+path_id!(
+    PatternId,
+    "patternId",
+    "pattern",
+    "pat_01kb0d9n8r7q6p5m4k3j2h1g0f"
+);
 path_id!(WorkspaceId, "workspaceId", "workspace", "ws_shop");
 
 impl PathArgs for () {

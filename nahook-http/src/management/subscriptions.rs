@@ -24,7 +24,10 @@ pub(super) fn add(routes: &mut Routes) {
         "listSubscriptions",
         "List an endpoint's subscriptions",
     );
-    routes.add(&about.describe("The oldest first."), list);
+    let about = about.describe(
+        "By event type, the oldest first. What the endpoint is subscribed to by patterns alone is not among them.",
+    );
+    routes.add(&about, list);
     let about = About::post(
         PATH,
         "createSubscriptions",
@@ -39,7 +42,10 @@ pub(super) fn add(routes: &mut Routes) {
         "deleteSubscription",
         "End an endpoint's subscription to an event type",
     );
-    routes.add(&about, delete);
+    routes.add(
+        &about.describe("A pattern that matches it goes on."),
+        delete,
+    );
 }
 
 /// An endpoint's subscription to an event type.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use nahook_control::CreatingSubscriptions;
+use nahook_control::{ApplyMode, Catalog as _, CreatingSubscriptions};
 use nahook_core::{FailureKind, Outcome};
 use serde_json::json;
 
@@ -104,6 +104,25 @@ async fn an_unknown_event_type_is_created_where_that_was_chosen() {
     assert_eq!(first.status, StatusCode::ACCEPTED);
     assert_eq!(first.json()["deliveryIds"], json!([]));
     assert_eq!(first.json()["eventTypeId"], second.json()["eventTypeId"]);
+}
+
+#[tokio::test]
+async fn an_event_type_that_is_created_has_the_endpoints_of_patterns_at_once() {
+    let mut bench = Bench::new().await;
+    let shop = json!({ "workspaces": [{ "id": "ws_rich", "name": "rich", "endpoints": [
+        { "id": "ep_brand", "url": "https://brand.example/", "event_types": ["brand.*"] },
+    ] }] });
+    let shop = serde_json::from_value(shop).unwrap();
+    let applied = bench.memory.apply(&shop, ApplyMode::Commit);
+    applied.await.unwrap();
+    let trigger = || post("/api/ingest/event/brand.new", KEY, r#"{"payload":{}}"#);
+    let unknown = ask(&bench.router(), trigger()).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    let memory = bench.memory.clone();
+    bench.subscriptions = Arc::new(CreatingSubscriptions::new(memory.clone(), memory));
+    let first = ask(&bench.router(), trigger()).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    assert_eq!(first.json()["deliveryIds"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

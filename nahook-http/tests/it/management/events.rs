@@ -97,6 +97,46 @@ async fn subscriptions_come_all_or_none_and_repeat_harmlessly() {
 }
 
 #[tokio::test]
+async fn patterns_are_apart_from_subscriptions() {
+    let bench = Bench::new().await;
+    let path = "/endpoints/ep_1/patterns";
+    let order = json!({"pattern": "order.*"});
+    let made = bench.post(path, &order).await.json(201);
+    assert_eq!(made["pattern"], "order.*");
+    assert_eq!(made["endpointId"], "ep_1");
+    assert_eq!(bench.post(path, &order).await.json(201), made, "it exists");
+    assert_eq!(bench.get(path).await.json(200), json!([made]));
+    let new = json!({"name": "order.new"});
+    let event_type = bench.post("/event-types", &new).await.json(201);
+    assert_eq!(event_type["subscriberCount"], 1);
+    let subscriptions = "/endpoints/ep_1/subscriptions";
+    let listed = bench.get(subscriptions).await.json(200);
+    let named = |name: &str| {
+        let mut rows = listed.as_array().unwrap().iter();
+        rows.any(|row| row["eventTypeName"] == name)
+    };
+    assert!(!named("order.new"), "clients list what they subscribed to");
+    let id = event_type["id"].as_str().unwrap();
+    let by_name = bench.delete(&format!("{subscriptions}/{id}")).await;
+    by_name.error(404, "not_found");
+    let dry_run = format!("/event-types/{id}/dry-run");
+    let run = bench.get(&dry_run).await.json(200);
+    let one = json!({"endpointId": "ep_1", "wouldReceive": true, "reason": null});
+    assert_eq!(run["endpoints"][0], one);
+    let pattern = format!("{path}/{}", made["id"].as_str().unwrap());
+    bench.delete(&pattern).await.nothing();
+    bench.delete(&pattern).await.error(404, "not_found");
+    let run = bench.get(&dry_run).await.json(200);
+    assert_eq!(run["endpoints"][0]["reason"], "not_subscribed");
+    for bad in ["order", "*.paid", ""] {
+        let refused = bench.post(path, &json!({"pattern": bad})).await;
+        refused.error(400, "validation_error");
+    }
+    let nobody = bench.post("/endpoints/ep_none/patterns", &order).await;
+    nobody.error(404, "not_found");
+}
+
+#[tokio::test]
 async fn environments_are_ten_at_most_and_the_default_one_stays() {
     let bench = Bench::new().await;
     let list = bench.get("/environments").await.json(200);

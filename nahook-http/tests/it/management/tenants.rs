@@ -8,15 +8,13 @@ use crate::management::support::{Bench, DISABLED, KEY, OTHER, OTHERS, SHOP, TOKE
 
 /// Ids that exist in the other workspace, by what a path calls them; a parameter that is not here fails the test.
 async fn others(bench: &Bench) -> impl Fn(&str) -> String {
-    let asked = bench
-        .send(request(
-            Method::POST,
-            &format!("{OTHER}/applications"),
-            OTHERS,
-            r#"{"name":"A"}"#,
-        ))
-        .await;
-    let application = asked.json(201)["id"].as_str().unwrap().to_owned();
+    let make = async |path: &str, body: &'static str| {
+        let path = format!("{OTHER}{path}");
+        let asked = bench.send(request(Method::POST, &path, OTHERS, body)).await;
+        asked.json(201)["id"].as_str().unwrap().to_owned()
+    };
+    let application = make("/applications", r#"{"name":"A"}"#).await;
+    let pattern = make("/endpoints/ep_other/patterns", r#"{"pattern":"*"}"#).await;
     let delivery = delivery_of_other(bench).await;
     move |name| match name {
         "applicationId" => application.clone(),
@@ -25,6 +23,7 @@ async fn others(bench: &Bench) -> impl Fn(&str) -> String {
         "environmentId" => "env_other".to_owned(),
         "eventTypeId" => "evt_other".to_owned(),
         "keyId" => "key_other".to_owned(),
+        "patternId" => pattern.clone(),
         "tokenId" => "tok_other".to_owned(),
         other => panic!("give the other workspace a {other}"),
     }
@@ -120,6 +119,7 @@ async fn every_id_of_another_workspace_is_answered_as_a_missing_one() {
                         "endpointId" => "ep_1".to_owned(),
                         "environmentId" => "env_staging".to_owned(),
                         "eventTypeId" => "evt_paid".to_owned(),
+                        "patternId" => "pat_ours".to_owned(),
                         other => panic!("which {other} of ours?"),
                     }
                 })
