@@ -6,6 +6,8 @@ pub mod metric;
 mod restart;
 mod supervisor;
 mod task;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use self::fault::{Death, Pulse};
