@@ -310,3 +310,18 @@ where
         self.ledger.attempting(hold, task);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn shorter_pause_does_not_end_a_longer_one() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut leasing = Leasing::new(now);
+        for pause in [1, 3, 2] {
+            leasing.pause(now + pause * second);
+        }
+        assert_eq!(leasing.wake_at(true), now + 3 * second);
+    }
+}

@@ -187,6 +187,34 @@ async fn no_more_is_held_than_twice_the_bound_however_much_is_stuck() {
     }
 }
 
+/// Leases fail five times, succeed once, and fail once more: the pause after that is the first again.
+#[tokio::test(start_paused = true)]
+async fn lease_that_succeeds_ends_the_growth_of_pauses() {
+    for is_empty in [true, false] {
+        let rig = Rig::new(&["ep_a"]).await;
+        if !is_empty {
+            rig.publish(&["ep_a"]).await;
+        }
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&calls);
+        let queue = Faulty::new(&rig.store).lease(move |_| {
+            let mut calls = noted.lock().unwrap();
+            calls.push(Instant::now());
+            match calls.len() {
+                6 | 8.. => Fault::None,
+                _ => Fault::Unavailable,
+            }
+        });
+        let worker = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
+        sleep(Duration::from_mins(10)).await;
+        worker.stop().await;
+        let calls = calls.lock().unwrap();
+        let pause = |nth: usize| calls[nth + 1] - calls[nth];
+        assert!(pause(4) > Duration::from_secs(1), "{:?}", pause(4));
+        assert!(pause(6) < Duration::from_millis(200), "{:?}", pause(6));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn settlement_that_fails_is_tried_again_with_growing_pauses() {
     let rig = Rig::new(&["ep_a"]).await;

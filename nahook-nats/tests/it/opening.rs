@@ -182,7 +182,8 @@ fn a_stream_of_somebody_elses_is_left_alone() {
             connect(&server.url(), another).await.is_ok(),
             "under another prefix"
         );
-        for prefix in ["", "a b", "a.*", ".", "a..b", "ä"] {
+        let long = "a".repeat(65);
+        for prefix in ["", "a b", "a.*", ".", "a..b", "ä", &long] {
             let settings = NatsSettings::default().with_prefix(prefix);
             let refused = connect(&server.url(), settings).await;
             assert!(matches!(refused, Err(ConnectError::Prefix)), "{prefix:?}");

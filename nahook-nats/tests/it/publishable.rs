@@ -53,20 +53,40 @@ fn full_stream_is_reported() {
             let mut settings = NatsSettings::default().with_prefix(prefix);
             settings.bytes_max = bytes_max;
             settings.records_max = records_max;
-            let nats = connected(&server.url(), settings).await;
-            let mut slots = Vec::new();
+            let nats = connected(&server.url(), settings.clone()).await;
+            let mut slots = publish(&nats, 0, 1).await;
+            assert_eq!(nats.check_publishable().await, Ok(()));
             while outcomes(&slots).last() != Some(&"queue_unavailable") {
-                assert_eq!(nats.check_publishable().await, Ok(()));
                 slots.extend(publish(&nats, slots.len() as u64, 1).await);
-                if nats.check_publishable().await.is_err() {
-                    break;
-                }
             }
             assert_eq!(nats.check_publishable().await, Err(NotPublishable::Full));
+            // Of another process none was refused: it sees the limits.
+            let other = connected(&server.url(), settings).await;
+            assert_eq!(
+                other.check_publishable().await,
+                Err(NotPublishable::Full),
+                "{prefix}"
+            );
             let leased = lease_some(&nats.queue, published(&slots).len(), PATIENCE).await;
             settle(&nats.queue, &leased, Next::Delivered).await;
-            until_publishable(&nats, Ok(())).await;
+            until_publishable(&other, Ok(())).await;
+            let again = publish(&nats, 1_000, 1).await;
+            assert_eq!(outcomes(&again), ["published"]);
+            assert_eq!(nats.check_publishable().await, Ok(()), "one is stored");
         }
+    });
+}
+
+/// A stream that drops its oldest messages is never full.
+#[test]
+fn full_stream_of_notes_is_no_reason_not_to_deliver() {
+    run(async {
+        let server = NatsServer::start();
+        let mut settings = NatsSettings::default();
+        settings.publishes = false;
+        settings.progress_bytes_max = 1_000;
+        let nats = connected(&server.url(), settings).await;
+        assert_eq!(nats.check_publishable().await, Ok(()));
     });
 }
 

@@ -414,6 +414,24 @@ fn what_cannot_be_put_off_is_delivered_all_the_same() {
     });
 }
 
+/// A record that no stream takes is sent again for its patience, and then told as not queued.
+#[test]
+fn stream_that_may_not_be_made_again_refuses_in_the_end() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let mut settings = settings();
+        settings.publish_patience = Duration::from_secs(2);
+        let nats = connect(&server.url_with("shop:shop"), settings).await;
+        let nats = nats.unwrap();
+        let create = "$JS.API.STREAM.CREATE.NAHOOK_DELIVERIES";
+        tokio::task::block_in_place(|| server.reload(&denying(&[create], &[])));
+        let admin = support::reader::client(&server.url_with("admin:admin")).await;
+        let jetstream = async_nats::jetstream::new(admin);
+        jetstream.delete_stream("NAHOOK_DELIVERIES").await.unwrap();
+        assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["queue_unavailable"]);
+    });
+}
+
 /// A retry that an earlier version left stays where it is until it is stored as a scheduled message.
 #[test]
 fn left_over_retry_that_cannot_be_scheduled_is_kept() {
