@@ -1,6 +1,8 @@
 //! The writer's connection and what it remembers of the catalog.
 
 mod room;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

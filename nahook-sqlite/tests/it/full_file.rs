@@ -98,6 +98,13 @@ async fn what_is_sent_until_the_file_is_full_can_be_settled() {
     }
     assert_eq!(settle_all(&store).await as u64, sent);
     assert!(sent > 200, "{sent}");
+    drop(store);
+    // What is queued already needs no room.
+    let store = small(&place, 100);
+    let mut again = single_send(WORKSPACE, nth_endpoint_id(0), Some("key 0"), sent + 1, NOW);
+    again.publish(&store).await;
+    let replayed = matches!(again.outcome(), Outcome::Replayed(_));
+    assert!(replayed, "{:?}", again.outcome());
 }
 
 #[tokio::test]
