@@ -1,6 +1,6 @@
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{IdempotencyKey, Payload, StoreError};
-use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
+use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord};
 
 use super::MemoryStore;
 use super::state::{Row, State};
@@ -57,11 +57,10 @@ impl State {
                 .unwrap_or_else(|| IdempotencyKey::of(id)),
             event_type: row.event.event_type.as_ref().map(|found| found.id),
             metadata: row.event.metadata.clone(),
-            status: if self.leases.contains_key(&id) {
-                DeliveryStatus::Delivering
-            } else {
-                row.status
-            },
+            status: row
+                .state
+                .status()
+                .while_leased(self.leases.contains_key(&id)),
             attempts: row.attempts_made(),
             first_attempt_at: row
                 .attempts
@@ -70,7 +69,7 @@ impl State {
                 .map(|attempt| attempt.started_at)
                 .min(),
             delivered_at: row.delivered_at,
-            next_retry_at: row.next_retry_at(),
+            next_retry_at: row.state.retry_at(),
             has_payload: row.event.payload.is_kept(),
             created_at: row.event.accepted_at,
             updated_at: row.updated_at,

@@ -1,9 +1,8 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind};
-use nahook_queue::DeliveryStatus;
 
 use super::MemoryStore;
 use super::state::{Row, State};
@@ -50,17 +49,7 @@ impl State {
     /// Puts a fresh delivery on the queue.
     pub(super) fn publish(&mut self, event: Arc<Event>, id: DeliveryId, endpoint: EndpointId) {
         let accepted_at = event.accepted_at;
-        let row = Row {
-            event,
-            endpoint,
-            status: DeliveryStatus::Pending,
-            attempts: BTreeMap::new(),
-            due_at: None,
-            delivered_at: None,
-            updated_at: accepted_at,
-            recorded: None,
-        };
-        self.deliveries.insert(id, row);
+        self.deliveries.insert(id, Row::fresh(event, endpoint));
         self.enqueue(id, accepted_at);
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
-    DeliveryQueue, DeliveryStatus, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
-    Next, Settled, Settlement,
+    DeliveryQueue, DeliveryState, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
+    Settled, Settlement,
 };
 
 use super::MemoryStore;
@@ -190,33 +190,23 @@ impl State {
         let Some(row) = self.deliveries.get_mut(&id) else {
             return Settled::LeaseLost;
         };
-        row.updated_at = now;
-        let number = row.attempts_made().saturating_add(1);
+        let Some(state) = row.state.settled(settlement.next) else {
+            return Settled::LeaseLost;
+        };
+        let number = settlement.attempts_after(row.attempts_made());
         let attempt = settlement.attempt.clone();
         row.attempts
             .extend(attempt.map(|attempt| (number, attempt)));
-        let waits_since = row.due_at.unwrap_or(now);
-        match settlement.next {
-            Next::Release => self.enqueue(id, waits_since),
-            Next::Retry(at) => {
-                row.status = DeliveryStatus::ScheduledRetry;
-                self.enqueue(id, at);
-            }
-            Next::DeadLetter => self.close(id, DeliveryStatus::DeadLetter),
-            Next::Delivered => {
-                row.delivered_at = Some(now);
-                self.close(id, DeliveryStatus::Delivered);
-            }
-            Next::Failed => self.close(id, DeliveryStatus::Failed),
+        row.delivered_at = (state == DeliveryState::Delivered).then_some(now);
+        row.updated_at = now;
+        row.state = state;
+        if state.has_ended() {
+            row.due_at = None;
+            self.retire(id);
+        } else {
+            let waits_since = row.due_at.unwrap_or(now);
+            self.enqueue(id, state.retry_at().unwrap_or(waits_since));
         }
         Settled::Done
-    }
-
-    fn close(&mut self, id: DeliveryId, status: DeliveryStatus) {
-        if let Some(row) = self.deliveries.get_mut(&id) {
-            row.status = status;
-            row.due_at = None;
-        }
-        self.retire(id);
     }
 }

@@ -1,13 +1,12 @@
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nahook_control::EndpointRecord;
-use nahook_core::{StoreError, Timestamp};
-use nahook_queue::{DeliveryRecorder, DeliveryStatus, LogEntry, Standing};
+use nahook_core::StoreError;
+use nahook_queue::{DeliveryRecorder, DeliveryState, LogEntry};
 
 use super::MemoryStore;
-use super::state::{Recorded, Row, State};
+use super::state::{Row, State};
 
 #[async_trait::async_trait]
 impl DeliveryRecorder for MemoryStore {
@@ -33,16 +32,10 @@ impl State {
             .deliveries
             .entry(entry.delivery)
             .or_insert_with(|| Row {
-                event: Arc::clone(&entry.event),
-                endpoint: entry.endpoint,
-                status: DeliveryStatus::Pending,
-                attempts: BTreeMap::new(),
-                due_at: None,
-                delivered_at: None,
-                updated_at: entry.event.accepted_at,
-                recorded: Some(Recorded::default()),
+                recorded: Some(0),
+                ..Row::fresh(Arc::clone(&entry.event), entry.endpoint)
             });
-        let Some(recorded) = &mut row.recorded else {
+        let Some(recorded) = row.recorded else {
             return;
         };
         if let Some(attempt) = &entry.attempt {
@@ -52,9 +45,7 @@ impl State {
                 kept.clone_from(attempt);
             }
         }
-        recorded.stand(entry.attempts, entry.standing, entry.at);
-        row.status = recorded.standing.status();
-        row.delivered_at = recorded.delivered_at;
+        row.record(recorded, entry);
         row.updated_at = row.updated_at.max(entry.at);
         // There are as many of these as of those that are settled here: the oldest go.
         if is_new {
@@ -63,27 +54,22 @@ impl State {
     }
 }
 
-impl Recorded {
-    /// Takes the standing over if it counts for more than what is known; of two that count alike, the latest retry and the
-    /// earliest success.
-    fn stand(&mut self, attempts: u32, standing: Standing, at: Timestamp) {
-        let delivered_at = (standing == Standing::Delivered).then_some(at);
-        let (known, told) = (
-            (self.attempts, self.standing.rank()),
-            (attempts, standing.rank()),
-        );
-        match told.cmp(&known) {
+impl Row {
+    /// Takes the entry's state over if it counts for more than what is known after so many attempts; of two that count
+    /// alike, the latest retry and the earliest success.
+    fn record(&mut self, recorded: u32, entry: &LogEntry) {
+        let delivered_at = (entry.state == DeliveryState::Delivered).then_some(entry.at);
+        let known = (recorded, self.state.rank());
+        match (entry.attempts, entry.state.rank()).cmp(&known) {
             Ordering::Less => {}
             Ordering::Greater => {
-                *self = Self {
-                    attempts,
-                    standing,
-                    delivered_at,
-                }
+                self.recorded = Some(entry.attempts);
+                (self.state, self.delivered_at) = (entry.state, delivered_at);
             }
             Ordering::Equal => {
-                if let (Standing::Retry(known), Standing::Retry(told)) = (self.standing, standing) {
-                    self.standing = Standing::Retry(known.max(told));
+                let retries = self.state.retry_at().zip(entry.state.retry_at());
+                if let Some((known, told)) = retries {
+                    self.state = DeliveryState::Retry(known.max(told));
                 }
                 self.delivered_at = self.delivered_at.into_iter().chain(delivered_at).min();
             }

@@ -1,6 +1,6 @@
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{StoreError, Timestamp};
-use nahook_queue::{DeliveryStatus, Redelivered, Redelivery, RedeliveryRequest};
+use nahook_queue::{Redelivered, Redelivery, RedeliveryRequest};
 
 use super::MemoryStore;
 use super::state::State;
@@ -14,13 +14,13 @@ impl Redelivery for MemoryStore {
     ) -> Result<Redelivered, StoreError> {
         let now = self.shared.clock.now();
         let mut state = self.state();
-        let redelivered = match state.row(id, workspace).map(|row| state.shown(id, row)) {
+        let shown = state
+            .row(id, workspace)
+            .map(|row| state.shown(id, row).status);
+        let redelivered = match shown {
             None => Redelivered::NotFound,
-            Some(record) if !record.status.is_given_up() => Redelivered::NotGivenUp(record.status),
-            Some(_) => {
-                state.queue_again(id, now);
-                Redelivered::Queued
-            }
+            Some(_) if state.queue_again(id, now) => Redelivered::Queued,
+            Some(status) => Redelivered::NotGivenUp(status),
         };
         drop(state);
         self.wake();
@@ -34,7 +34,7 @@ impl Redelivery for MemoryStore {
             row.endpoint == request.endpoint
                 && row.event.workspace == request.workspace
                 && row.event.accepted_at >= request.since
-                && row.status.is_given_up()
+                && row.state.status().is_given_up()
         });
         let ids: Vec<_> = given_up.map(|(id, _)| *id).take(request.limit).collect();
         for id in &ids {
@@ -47,16 +47,17 @@ impl Redelivery for MemoryStore {
 }
 
 impl State {
-    fn queue_again(&mut self, id: DeliveryId, now: Timestamp) {
-        if let Some(row) = self.deliveries.get_mut(&id) {
-            row.status = if row.attempts.is_empty() {
-                DeliveryStatus::Pending
-            } else {
-                DeliveryStatus::ScheduledRetry
-            };
-            row.updated_at = now;
-            row.recorded = None;
-        }
+    /// Returns false if it was not given up.
+    fn queue_again(&mut self, id: DeliveryId, now: Timestamp) -> bool {
+        let row = self.deliveries.get_mut(&id);
+        let Some((row, state)) = row.and_then(|row| {
+            let state = row.state.queued_again(row.attempts_made(), now)?;
+            Some((row, state))
+        }) else {
+            return false;
+        };
+        (row.state, row.recorded, row.updated_at) = (state, None, now);
         self.enqueue(id, now);
+        true
     }
 }

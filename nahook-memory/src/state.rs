@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nahook_control::{AuditEntry, Snapshot};
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{Event, EventTypeName, Scope, Subscribers, Timestamp};
-use nahook_queue::{Attempt, DeliveryStatus, LeaseToken, Standing, WorkerId};
+use nahook_queue::{Attempt, DeliveryState, LeaseToken, WorkerId};
 
 use super::idempotency::Keys;
 
@@ -38,59 +38,38 @@ pub(super) struct State {
 pub(super) struct Row {
     pub(super) event: Arc<Event>,
     pub(super) endpoint: EndpointId,
-    pub(super) status: DeliveryStatus,
+    pub(super) state: DeliveryState,
     /// By their number.
     pub(super) attempts: BTreeMap<u32, Attempt>,
     pub(super) due_at: Option<Timestamp>,
     pub(super) delivered_at: Option<Timestamp>,
     pub(super) updated_at: Timestamp,
-    /// Present if a queue elsewhere carries it.
-    pub(super) recorded: Option<Recorded>,
-}
-
-/// The record of a delivery on a queue elsewhere.
-pub(super) struct Recorded {
-    pub(super) attempts: u32,
-    pub(super) standing: Standing,
-    pub(super) delivered_at: Option<Timestamp>,
-}
-
-impl Default for Recorded {
-    fn default() -> Self {
-        Self {
-            attempts: 0,
-            standing: Standing::Pending,
-            delivered_at: None,
-        }
-    }
+    /// Number of attempts that were recorded, if a queue elsewhere carries it.
+    pub(super) recorded: Option<u32>,
 }
 
 impl Row {
+    /// A delivery that was just accepted.
+    pub(super) fn fresh(event: Arc<Event>, endpoint: EndpointId) -> Self {
+        Self {
+            updated_at: event.accepted_at,
+            event,
+            endpoint,
+            state: DeliveryState::Pending,
+            attempts: BTreeMap::new(),
+            due_at: None,
+            delivered_at: None,
+            recorded: None,
+        }
+    }
+
     /// Returns the number of attempts that were made.
     pub(super) fn attempts_made(&self) -> u32 {
         let last = self
             .attempts
             .last_key_value()
             .map_or(0, |(number, _)| *number);
-        let told = self
-            .recorded
-            .as_ref()
-            .map_or(0, |recorded| recorded.attempts);
-        last.max(told)
-    }
-
-    /// Returns the time at which the next attempt is due, if one has failed.
-    pub(super) fn next_retry_at(&self) -> Option<Timestamp> {
-        match &self.recorded {
-            Some(Recorded {
-                standing: Standing::Retry(at),
-                ..
-            }) => Some(*at),
-            Some(_) => None,
-            None => self
-                .due_at
-                .filter(|_| self.status == DeliveryStatus::ScheduledRetry),
-        }
+        last.max(self.recorded.unwrap_or(0))
     }
 }
 

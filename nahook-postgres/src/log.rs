@@ -142,12 +142,8 @@ fn key_at(row: &Row, column: usize) -> Result<Option<IdempotencyKey>, PgError> {
 
 /// The record of the delivery with that id.
 pub(crate) fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
-    let stored: i16 = value_at(row, 4)?;
-    let status = if value_at(row, 5)? {
-        DeliveryStatus::Delivering
-    } else {
-        status(stored)?
-    };
+    let stored = DeliveryStatus::from_code(value_at::<i16>(row, 4)?.into())
+        .ok_or_else(|| PgError::unreadable("no such status"))?;
     let created_at = instant_at(row, 10)?;
     let metadata = match value_at::<Option<&str>>(row, 3)? {
         Some(json) => serde_json::from_str(json).map_err(PgError::unreadable)?,
@@ -160,25 +156,15 @@ pub(crate) fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgE
         idempotency_key: key_at(row, 13)?.unwrap_or_else(|| IdempotencyKey::of(id)),
         event_type: maybe_parsed_at(row, 2)?,
         metadata,
-        status,
+        status: stored.while_leased(value_at(row, 5)?),
         attempts: u32::try_from(value_at::<i32>(row, 6)?).unwrap_or(0),
         first_attempt_at: maybe_instant_at(row, 7)?,
         delivered_at: maybe_instant_at(row, 8)?,
-        next_retry_at: maybe_instant_at(row, 9)?.filter(|_| stored == 1),
+        next_retry_at: maybe_instant_at(row, 9)?
+            .filter(|_| stored == DeliveryStatus::ScheduledRetry),
         has_payload: value_at(row, 12)?,
         created_at,
         updated_at: maybe_instant_at(row, 11)?.unwrap_or(created_at),
-    })
-}
-
-fn status(stored: i16) -> Result<DeliveryStatus, PgError> {
-    Ok(match stored {
-        0 => DeliveryStatus::Pending,
-        1 => DeliveryStatus::ScheduledRetry,
-        2 => DeliveryStatus::Delivered,
-        3 => DeliveryStatus::Failed,
-        4 => DeliveryStatus::DeadLetter,
-        _ => return Err(PgError::unreadable("no such status")),
     })
 }
 

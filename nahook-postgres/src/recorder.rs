@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use nahook_core::id::{DeliveryId, MessageId};
 use nahook_core::{Event, StoreError};
-use nahook_queue::{DeliveryRecorder, LogEntry, Standing};
+use nahook_queue::{DeliveryRecorder, LogEntry};
 
 use crate::error::PgError;
 use crate::parameter::Parameter;
@@ -70,21 +70,14 @@ impl<'a> Batch<'a> {
         let round = self.seen.entry(entry.delivery).or_default();
         self.rounds.push(*round);
         *round += 1;
-        let (status, retry_at) = match entry.standing {
-            Standing::Pending => (0, 0),
-            Standing::Retry(at) => (1, nanos(at)),
-            Standing::Delivered => (2, 0),
-            Standing::Failed => (3, 0),
-            Standing::DeadLetter => (4, 0),
-        };
         let attempt = entry.attempt.as_ref();
         self.events.push(number);
         self.ordinals.push(ordinal);
         self.endpoints.push(entry.endpoint.as_str());
-        self.statuses.push(status);
+        self.statuses.push(entry.state.code().into());
         self.attempts
             .push(i32::try_from(entry.attempts).unwrap_or(i32::MAX));
-        self.retries.push(retry_at);
+        self.retries.push(entry.state.retry_at().map_or(0, nanos));
         self.instants.push(nanos(entry.at));
         self.starts
             .push(attempt.map(|attempt| nanos(attempt.started_at)));

@@ -103,12 +103,5 @@ impl PostgresStore {
 }
 
 fn shown(status: DeliveryStatus) -> i16 {
-    match status {
-        DeliveryStatus::Pending => 0,
-        DeliveryStatus::ScheduledRetry => 1,
-        DeliveryStatus::Delivered => 2,
-        DeliveryStatus::Failed => 3,
-        DeliveryStatus::DeadLetter => 4,
-        DeliveryStatus::Delivering => DELIVERING,
-    }
+    status.code().map_or(DELIVERING, i16::from)
 }

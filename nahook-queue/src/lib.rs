@@ -6,15 +6,17 @@ mod recorder;
 mod recording;
 mod redelivery;
 mod search;
+mod state;
 mod submission;
 
-pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
+pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord};
 pub use self::queue::{
-    Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery, Next,
-    Settled, Settlement, WorkerId,
+    Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery, Settled,
+    Settlement, WorkerId,
 };
-pub use self::recorder::{DeliveryRecorder, LogEntry, Standing};
+pub use self::recorder::{DeliveryRecorder, LogEntry};
 pub use self::recording::{LoggedPublisher, RecorderBuffer, RecorderBufferSettings};
 pub use self::redelivery::{Redelivered, Redelivery, RedeliveryRequest};
 pub use self::search::{DeliveryQuery, DeliverySearch};
+pub use self::state::{DeliveryState, DeliveryStatus, Next};
 pub use self::submission::{Reply, Submission};

@@ -5,53 +5,7 @@ use auto_impl::auto_impl;
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{IdempotencyKey, Metadata, Payload, StoreError, Timestamp};
 
-use crate::Attempt;
-
-/// The status of a delivery (contract, section 2).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum DeliveryStatus {
-    /// Every attempt of the schedule has failed.
-    DeadLetter,
-    /// A receiver took it.
-    Delivered,
-    /// A worker is attempting it.
-    Delivering,
-    /// Given up before the schedule's end.
-    Failed,
-    /// Waiting for its first attempt.
-    Pending,
-    /// Waiting for a further attempt.
-    ScheduledRetry,
-}
-
-impl DeliveryStatus {
-    /// Every status.
-    pub const ALL: [Self; 6] = [
-        Self::DeadLetter,
-        Self::Delivered,
-        Self::Delivering,
-        Self::Failed,
-        Self::Pending,
-        Self::ScheduledRetry,
-    ];
-
-    /// Returns true if delivery was abandoned (failed or dead-lettered).
-    pub const fn is_given_up(self) -> bool {
-        matches!(self, Self::DeadLetter | Self::Failed)
-    }
-
-    /// The status on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DeadLetter => "dead_letter",
-            Self::Delivered => "delivered",
-            Self::Delivering => "delivering",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-            Self::ScheduledRetry => "scheduled_retry",
-        }
-    }
-}
+use crate::{Attempt, DeliveryStatus};
 
 /// A delivery as the log shows it.
 #[derive(Clone, Debug, Eq, PartialEq)]

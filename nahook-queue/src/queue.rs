@@ -7,6 +7,8 @@ use auto_impl::auto_impl;
 use nahook_core::id::{DeliveryId, EndpointId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, Payload, StoreError, Timestamp};
 
+use crate::Next;
+
 /// One worker among those that share a queue; drawn at random when a worker starts.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct WorkerId(pub u64);
@@ -98,21 +100,6 @@ impl Attempt {
     }
 }
 
-/// The next step of a delivery.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Next {
-    /// Every attempt of the schedule has failed.
-    DeadLetter,
-    /// A receiver took it.
-    Delivered,
-    /// Given up before the schedule's end: the endpoint is gone or disabled.
-    Failed,
-    /// Not attempted after all: leasable again at once.
-    Release,
-    /// To be attempted again then.
-    Retry(Timestamp),
-}
-
 /// The end of a lease, as a worker decides it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settlement {
@@ -122,6 +109,13 @@ pub struct Settlement {
     pub attempt: Option<Attempt>,
     /// The next step of the delivery.
     pub next: Next,
+}
+
+impl Settlement {
+    /// Number of attempts that were made, where so many were settled before.
+    pub fn attempts_after(&self, before: u32) -> u32 {
+        before.saturating_add(u32::from(self.attempt.is_some()))
+    }
 }
 
 /// The queue's answer to one [`Settlement`].

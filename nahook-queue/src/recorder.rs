@@ -7,7 +7,7 @@ use auto_impl::auto_impl;
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Event, StoreError, Timestamp};
 
-use crate::{Attempt, DeliveryStatus};
+use crate::{Attempt, DeliveryState};
 
 /// One thing that happened to a delivery, complete in itself: it brings its event, so that none depends on another.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,52 +22,10 @@ pub struct LogEntry {
     pub attempts: u32,
     /// The last of them, if it is news.
     pub attempt: Option<Attempt>,
-    /// Standing of the delivery at that time.
-    pub standing: Standing,
-    /// Time of that standing.
+    /// State of the delivery at that time.
+    pub state: DeliveryState,
+    /// Time at which it came to that state.
     pub at: Timestamp,
-}
-
-/// The standing of a delivery, as far as a queue elsewhere tells.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
-    /// Every attempt of the schedule has failed.
-    DeadLetter,
-    /// A receiver took it.
-    Delivered,
-    /// Given up before the schedule's end.
-    Failed,
-    /// Waiting for its first attempt.
-    Pending,
-    /// To be attempted again then.
-    Retry(Timestamp),
-}
-
-impl Standing {
-    /// The status that the log shows.
-    pub const fn status(self) -> DeliveryStatus {
-        match self {
-            Self::DeadLetter => DeliveryStatus::DeadLetter,
-            Self::Delivered => DeliveryStatus::Delivered,
-            Self::Failed => DeliveryStatus::Failed,
-            Self::Pending => DeliveryStatus::Pending,
-            Self::Retry(_) => DeliveryStatus::ScheduledRetry,
-        }
-    }
-
-    /// Returns the rank by which the log chooses between two standings after the same number of attempts: the higher one is
-    /// shown.
-    ///
-    /// If two workers race on a delivery, success wins.
-    pub const fn rank(self) -> u8 {
-        match self {
-            Self::Pending => 0,
-            Self::Retry(_) => 1,
-            Self::Failed => 2,
-            Self::DeadLetter => 3,
-            Self::Delivered => 4,
-        }
-    }
 }
 
 /// Records what a queue elsewhere does, so that [`DeliveryLog`](crate::DeliveryLog) shows its deliveries as it shows those
@@ -79,7 +37,7 @@ pub trait DeliveryRecorder: Send + Sync {
     ///
     /// # Behaviour
     /// * Entries may be repeated and may come in any order, across calls, too: the log shows the same in the end. The
-    ///   standing after most attempts counts, by [`rank`](Standing::rank) where those are equally many; of two attempts
+    ///   state after most attempts counts, by [`rank`](DeliveryState::rank) where those are equally many; of two attempts
     ///   with the same number the one that began first; the earliest first attempt, and the latest change.
     /// * What belongs to a workspace or an endpoint that the store has never had is dropped, and its siblings are recorded.
     ///   An endpoint that was deleted, and an event type, are remembered.

@@ -8,8 +8,8 @@ use nahook_control::{ApplyMode, Catalog as _};
 use nahook_core::{Delivery, DeliveryPublisher, FailureKind, StoreErrorKind, Timestamp};
 use nahook_memory::MemoryStore;
 use nahook_queue::{
-    DeliveryLog as _, DeliveryStatus, LogEntry, LoggedPublisher, RecorderBuffer,
-    RecorderBufferSettings, Standing,
+    DeliveryLog as _, DeliveryState, DeliveryStatus, LogEntry, LoggedPublisher, RecorderBuffer,
+    RecorderBufferSettings,
 };
 use nahook_testkit::declare::{Workspace, deliveries, event, nth_endpoint_id, workspace_id};
 use nahook_testkit::{
@@ -50,7 +50,7 @@ fn accepted(number: u64) -> Vec<LogEntry> {
             endpoint: slot.endpoint(),
             attempts: 0,
             attempt: None,
-            standing: Standing::Pending,
+            state: DeliveryState::Pending,
             at: event.accepted_at,
         })
         .collect()

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::SqliteStore;
 use crate::row::{
-    Status, delivery_key, duration_at, instant, instant_at, maybe_instant_at, maybe_parsed_at,
-    message_at, parsed_at, split_key, unreadable,
+    delivery_key, duration_at, instant, instant_at, maybe_instant_at, maybe_parsed_at, message_at,
+    parsed_at, split_key, status_at, unreadable,
 };
 
 #[async_trait::async_trait]
@@ -30,7 +30,7 @@ impl DeliveryLog for SqliteStore {
             .await?;
         Ok(found.map(|(key, mut record)| {
             let is_leased = shared.queue().state().is_leased(key, shared.now());
-            record.status = shown(record.status, is_leased);
+            record.status = record.status.while_leased(is_leased);
             record
         }))
     }
@@ -115,7 +115,7 @@ pub(crate) fn record(
              WHERE delivery.key = ?1",
         )?
         .query_row([key], |row| {
-            let status: Status = row.get(5)?;
+            let status = status_at(row, 5)?;
             let created_at = instant_at(row, 4)?;
             let message = message_at(row, 0)?;
             let id = DeliveryId::nth(message, split_key(key).1);
@@ -126,41 +126,18 @@ pub(crate) fn record(
                 idempotency_key: key_at(row, 12)?.unwrap_or_else(|| IdempotencyKey::of(id)),
                 event_type: maybe_parsed_at(row, 2)?,
                 metadata: metadata_at(row, 3)?,
-                status: status.into(),
+                status,
                 attempts: row.get(6)?,
                 first_attempt_at: maybe_instant_at(row, 8)?,
                 delivered_at: maybe_instant_at(row, 9)?,
                 next_retry_at: maybe_instant_at(row, 7)?
-                    .filter(|_| status == Status::ScheduledRetry),
+                    .filter(|_| status == DeliveryStatus::ScheduledRetry),
                 has_payload: row.get(11)?,
                 created_at,
                 updated_at: maybe_instant_at(row, 10)?.unwrap_or(created_at),
             })
         })
         .optional()
-}
-
-/// The status of a delivery that was leased, or not, when the file had this one. A settled delivery is not leased,
-/// whatever was read first.
-pub(crate) fn shown(stored: DeliveryStatus, is_leased: bool) -> DeliveryStatus {
-    match stored {
-        DeliveryStatus::Pending | DeliveryStatus::ScheduledRetry if is_leased => {
-            DeliveryStatus::Delivering
-        }
-        stored => stored,
-    }
-}
-
-impl From<Status> for DeliveryStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::DeadLetter => Self::DeadLetter,
-            Status::Delivered => Self::Delivered,
-            Status::Failed => Self::Failed,
-            Status::Pending => Self::Pending,
-            Status::ScheduledRetry => Self::ScheduledRetry,
-        }
-    }
 }
 
 /// The caller's key in a column.

@@ -4,14 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind};
-use nahook_queue::{Reply, Submission};
+use nahook_queue::{DeliveryState, Reply, Submission};
 use rusqlite::{Connection, params, params_from_iter};
 
 use crate::Role;
 use crate::error::{WriteEffect, WriteError};
 use crate::idempotency::claim;
 use crate::queue::QueueState;
-use crate::row::{Status, delivery_key, nanos};
+use crate::row::{delivery_key, nanos};
 use crate::store::SqliteStore;
 use crate::writer::{Job, Session};
 
@@ -265,7 +265,7 @@ impl PublishJob {
             "INSERT INTO delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
              ON CONFLICT DO NOTHING",
         )?;
-        let status = (!self.are_fresh).then_some(Status::Pending);
+        let status = (!self.are_fresh).then_some(DeliveryState::Pending.code());
         let (mut new, mut known) = (Vec::new(), Vec::new());
         for (endpoint, key) in self.rows() {
             if insert.execute(params![key, endpoint, status])? == 1 {

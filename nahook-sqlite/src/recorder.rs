@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use nahook_core::StoreError;
 use nahook_core::id::MessageId;
-use nahook_queue::{Attempt, DeliveryRecorder, LogEntry, Standing};
+use nahook_queue::{Attempt, DeliveryRecorder, DeliveryState, LogEntry};
 use rusqlite::{Connection, params};
 
 use crate::SqliteStore;
 use crate::publisher::insert_event;
-use crate::row::{Elsewhere, Status, delivery_key, nanos};
+use crate::row::{ELSEWHERE, delivery_key, nanos};
 use crate::writer::Session;
 
 /// The higher, the more it counts; of one kind of row.
@@ -103,13 +103,6 @@ fn record(
     endpoint: i64,
     entry: &LogEntry,
 ) -> rusqlite::Result<()> {
-    let (status, retry_at) = match entry.standing {
-        Standing::DeadLetter => (Status::DeadLetter, 0),
-        Standing::Delivered => (Status::Delivered, 0),
-        Standing::Failed => (Status::Failed, 0),
-        Standing::Pending => (Status::Pending, 0),
-        Standing::Retry(at) => (Status::ScheduledRetry, nanos(at)),
-    };
     let began_at = entry
         .attempt
         .as_ref()
@@ -118,11 +111,11 @@ fn record(
     let recorded = connection.prepare_cached(RECORD)?.execute(params![
         key,
         endpoint,
-        Elsewhere(status),
+        i64::from(entry.state.code()) + ELSEWHERE,
         entry.attempts,
-        retry_at,
+        entry.state.retry_at().map_or(0, nanos),
         began_at,
-        (entry.standing == Standing::Delivered).then_some(nanos(entry.at)),
+        (entry.state == DeliveryState::Delivered).then_some(nanos(entry.at)),
         nanos(entry.at),
     ])?;
     match &entry.attempt {

@@ -2,15 +2,15 @@
 
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{StoreError, Timestamp};
-use nahook_queue::{Redelivered, Redelivery, RedeliveryRequest};
+use nahook_queue::{DeliveryStatus, Redelivered, Redelivery, RedeliveryRequest};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 use crate::SqliteStore;
 use crate::error::{Closed, WriteError};
-use crate::log::{find, record, shown};
+use crate::log::{find, record};
 use crate::queue::QueueState;
-use crate::row::{Elsewhere, Status, nanos};
+use crate::row::{nanos, status_codes};
 use crate::search::{endpoint_ever, first_key_since};
 use crate::writer::{Job, Session};
 
@@ -44,7 +44,7 @@ impl Redelivery for SqliteStore {
             };
             if !stored.is_given_up() || !has_payload {
                 let is_leased = shared.queue().state().is_leased(key, shared.now());
-                return Ok(Redelivered::NotGivenUp(shown(stored, is_leased)));
+                return Ok(Redelivered::NotGivenUp(stored.while_leased(is_leased)));
             }
             if self.queue_again(vec![key]).await? == 1 {
                 return Ok(Redelivered::Queued);
@@ -92,7 +92,7 @@ impl SqliteStore {
     }
 }
 
-type Candidate = (i64, nahook_queue::DeliveryStatus, bool);
+type Candidate = (i64, DeliveryStatus, bool);
 
 /// The delivery's key, its status in the file, and whether its payload is kept.
 fn candidate(
@@ -124,9 +124,10 @@ fn given_up(
     let mut keys = Vec::new();
     let mut oldest = connection.prepare_cached(GIVEN_UP)?;
     let limit = i64::try_from(max).unwrap_or(i64::MAX);
-    let given_up = [Status::Failed, Status::DeadLetter];
-    let codes = given_up.map(|status| [status.code(), Elsewhere(status).code()]);
-    for status in codes.into_iter().flatten() {
+    let given_up = DeliveryStatus::ALL
+        .into_iter()
+        .filter(|status| status.is_given_up());
+    for status in given_up.flat_map(status_codes) {
         let params = params![endpoint, status, from, nanos(request.since), limit];
         for key in oldest.query_map(params, |row| row.get::<_, i64>(0))? {
             keys.push(key?);

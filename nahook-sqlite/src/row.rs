@@ -8,9 +8,9 @@ use nahook_control::{EndpointKind, KeyState};
 use nahook_core::Timestamp;
 use nahook_core::admission::{Plan, Rate};
 use nahook_core::id::MessageId;
+use nahook_queue::DeliveryStatus;
 use rusqlite::Row;
-use rusqlite::ToSql;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef};
+use rusqlite::types::Type;
 
 /// The ordinals that a delivery's key has room for.
 pub(crate) const ORDINAL_BITS: u32 = 20;
@@ -100,68 +100,21 @@ pub(crate) fn unreadable(
     rusqlite::Error::FromSqlConversionFailure(column, Type::Null, error.into())
 }
 
-/// A delivery's status as it is stored; whether it is leased is known in memory only. One that a queue elsewhere carries
-/// has a code of its own, so that nothing of it is leased: [`Elsewhere`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Status {
-    DeadLetter,
-    Delivered,
-    Failed,
-    Pending,
-    ScheduledRetry,
+/// Added to the code of a delivery that a queue elsewhere carries, so that nothing of it is leased.
+pub(crate) const ELSEWHERE: i64 = 5;
+
+/// The codes of a status: the store's own, and that of deliveries in another queue. None for one that is known by the lease.
+pub(crate) fn status_codes(status: DeliveryStatus) -> impl Iterator<Item = i64> {
+    let code = status.code().map(i64::from);
+    code.into_iter().flat_map(|code| [code, code + ELSEWHERE])
 }
 
-impl Status {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::ScheduledRetry,
-        Self::Delivered,
-        Self::Failed,
-        Self::DeadLetter,
-    ];
-
-    pub(crate) const fn code(self) -> i64 {
-        match self {
-            Self::Pending => 0,
-            Self::ScheduledRetry => 1,
-            Self::Delivered => 2,
-            Self::Failed => 3,
-            Self::DeadLetter => 4,
-        }
-    }
-}
-
-impl ToSql for Status {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.code().into())
-    }
-}
-
-/// The status of a delivery that a queue elsewhere carries.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Elsewhere(pub(crate) Status);
-
-impl Elsewhere {
-    pub(crate) const fn code(self) -> i64 {
-        self.0.code() + 5
-    }
-}
-
-impl ToSql for Elsewhere {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.code().into())
-    }
-}
-
-impl FromSql for Status {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let stored = value.as_i64()?;
-        let is_code = |status: &Self| [status.code(), Elsewhere(*status).code()].contains(&stored);
-        let mut statuses = Self::ALL.into_iter();
-        statuses
-            .find(is_code)
-            .ok_or(FromSqlError::OutOfRange(stored))
-    }
+/// A delivery's status in a column, in whichever queue it is.
+pub(crate) fn status_at(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryStatus> {
+    let stored: i64 = row.get(column)?;
+    let own = DeliveryStatus::from_code(stored);
+    own.or_else(|| DeliveryStatus::from_code(stored - ELSEWHERE))
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, stored))
 }
 
 /// A message's id in a column.

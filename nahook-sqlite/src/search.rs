@@ -8,8 +8,8 @@ use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::log::{record, shown};
-use crate::row::{Elsewhere, ORDINAL_BITS, Status, delivery_key, message_at, nanos};
+use crate::log::record;
+use crate::row::{ORDINAL_BITS, delivery_key, message_at, nanos, status_codes};
 use crate::{Role, SqliteStore};
 
 /// Number of keys read at once.
@@ -189,7 +189,7 @@ impl Search<'_> {
     fn wanted(&self, key: i64, query: &DeliveryQuery) -> rusqlite::Result<Option<DeliveryRecord>> {
         Ok(record(self.connection, key)?
             .map(|mut record| {
-                record.status = shown(record.status, self.leased.contains(&key));
+                record.status = record.status.while_leased(self.leased.contains(&key));
                 record
             })
             .filter(|record| query.status.is_none_or(|status| record.status == status))
@@ -209,7 +209,9 @@ impl Search<'_> {
         } else {
             let mut highest = self.connection.prepare_cached(KEYS)?;
             let max = i64::try_from(max).unwrap_or(i64::MAX);
-            for code in codes(status) {
+            let statuses = DeliveryStatus::ALL.into_iter();
+            let wanted = statuses.filter(|it| status.is_none_or(|status| status == *it));
+            for code in wanted.flat_map(status_codes) {
                 let params = params![self.endpoint, code, range.start, range.end, max];
                 for key in highest.query_map(params, |row| row.get::<_, i64>(0))? {
                     keys.push(key?);
@@ -245,13 +247,6 @@ impl Search<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns the codes of a status: the store's own, and those of deliveries in another queue.
-fn codes(status: Option<DeliveryStatus>) -> impl Iterator<Item = i64> {
-    let statuses = Status::ALL.into_iter();
-    let asked = statuses.filter(move |stored| status.is_none_or(|it| it == (*stored).into()));
-    asked.flat_map(|stored| [stored.code(), Elsewhere(stored).code()])
 }
 
 #[cfg(test)]

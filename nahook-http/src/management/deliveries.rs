@@ -1,5 +1,6 @@
 //! `/endpoints/{endpointId}/deliveries` and `/deliveries/{deliveryId}`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{
     DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _, DeliveryStatus,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::Found;
 use super::body::NoBody;
@@ -81,7 +84,8 @@ pub(super) struct Delivery {
     /// The event's labels.
     metadata: BTreeMap<String, String>,
     /// State of the delivery.
-    status: Status,
+    #[schema(value_type = Status)]
+    status: &'static str,
     /// Number of attempts that were made.
     total_attempts: u32,
     /// Instant at which the first attempt began.
@@ -115,7 +119,7 @@ impl From<DeliveryRecord> for Delivery {
             endpoint_id: row.endpoint.to_string(),
             event_type_id: row.event_type.map(|id| id.to_string()),
             metadata: row.metadata.into(),
-            status: row.status.into(),
+            status: row.status.as_str(),
             total_attempts: row.attempts,
             first_attempt_at: row.first_attempt_at.map(show),
             delivered_at: row.delivered_at.map(show),
@@ -128,48 +132,22 @@ impl From<DeliveryRecord> for Delivery {
     }
 }
 
-/// State of a delivery.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = DeliveryStatus)]
-enum Status {
-    /// Waiting for its first attempt.
-    Pending,
-    /// Being attempted.
-    Delivering,
-    /// A receiver took it.
-    Delivered,
-    /// Waiting for a further attempt.
-    ScheduledRetry,
-    /// Given up before the schedule's end.
-    Failed,
-    /// Every attempt of the schedule has failed.
-    DeadLetter,
-}
+/// The schema of a delivery's status.
+struct Status;
 
-impl From<DeliveryStatus> for Status {
-    fn from(status: DeliveryStatus) -> Self {
-        match status {
-            DeliveryStatus::DeadLetter => Self::DeadLetter,
-            DeliveryStatus::Delivered => Self::Delivered,
-            DeliveryStatus::Delivering => Self::Delivering,
-            DeliveryStatus::Failed => Self::Failed,
-            DeliveryStatus::Pending => Self::Pending,
-            DeliveryStatus::ScheduledRetry => Self::ScheduledRetry,
-        }
+impl PartialSchema for Status {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("State of a delivery."))
+            .enum_values(Some(DeliveryStatus::ALL.map(DeliveryStatus::as_str)))
+            .into()
     }
 }
 
-impl From<Status> for DeliveryStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::DeadLetter => Self::DeadLetter,
-            Status::Delivered => Self::Delivered,
-            Status::Delivering => Self::Delivering,
-            Status::Failed => Self::Failed,
-            Status::Pending => Self::Pending,
-            Status::ScheduledRetry => Self::ScheduledRetry,
-        }
+impl ToSchema for Status {
+    fn name() -> Cow<'static, str> {
+        "DeliveryStatus".into()
     }
 }
 
@@ -240,7 +218,19 @@ struct DeliveryPage {
 struct Page {
     limit: Option<usize>,
     cursor: Option<String>,
-    status: Option<Status>,
+    #[serde(default, deserialize_with = "status")]
+    status: Option<DeliveryStatus>,
+}
+
+fn status<'de, D: Deserializer<'de>>(query: D) -> Result<Option<DeliveryStatus>, D::Error> {
+    let text = String::deserialize(query)?;
+    let status = DeliveryStatus::parse(&text);
+    status.map(Some).ok_or_else(|| {
+        let statuses = DeliveryStatus::ALL.map(DeliveryStatus::as_str).join(", ");
+        D::Error::custom(format!(
+            "unknown variant `{text}`, expected one of {statuses}"
+        ))
+    })
 }
 
 impl QueryArgs for Page {
@@ -273,7 +263,7 @@ async fn list(call: Call<EndpointId, Page, NoBody>) -> Result<Found<DeliveryPage
     let list = List {
         workspace: call.workspace,
         endpoint: call.path,
-        status: call.query.status.map(DeliveryStatus::from),
+        status: call.query.status,
     };
     let before = call.query.cursor.as_deref();
     let before = before.map(|cursor| list.read(cursor).ok_or_else(ApiError::invalid_cursor));

@@ -6,7 +6,7 @@ use nahook_control::{ApplyMode, Catalog as _};
 use nahook_core::id::DeliveryId;
 use nahook_core::{Event, StoreErrorKind, Timestamp};
 use nahook_memory::MemoryStore;
-use nahook_queue::{Attempt, DeliveryLog as _, DeliveryStatus, LogEntry, Standing};
+use nahook_queue::{Attempt, DeliveryLog as _, DeliveryState, DeliveryStatus, LogEntry};
 use nahook_testkit::declare::{self, Workspace, nth_endpoint_id, workspace_id};
 use nahook_testkit::{CallAnswer, CallFault, CallScript, Faulty};
 use nahook_testserver::{NatsOptions, NatsServer};
@@ -21,13 +21,13 @@ use crate::record::body;
 fn entries(number: u64) -> Vec<LogEntry> {
     let at = Timestamp::from_nanos(1_712_345_678_901_234_567);
     let event: Arc<Event> = Arc::new(declare::event("ws_shop", "order.paid", number, at));
-    let entry = |ordinal: u32, standing, attempt| LogEntry {
+    let entry = |ordinal: u32, state, attempt| LogEntry {
         event: Arc::clone(&event),
         delivery: DeliveryId::nth(event.id, ordinal),
         endpoint: nth_endpoint_id(ordinal as usize),
         attempts: ordinal,
         attempt,
-        standing,
+        state,
         at,
     };
     let attempt = Attempt {
@@ -42,11 +42,11 @@ fn entries(number: u64) -> Vec<LogEntry> {
         ..attempt.clone()
     };
     vec![
-        entry(0, Standing::Pending, None),
-        entry(1, Standing::Retry(at), Some(attempt.clone())),
-        entry(2, Standing::Delivered, Some(silent)),
-        entry(3, Standing::Failed, None),
-        entry(4, Standing::DeadLetter, Some(attempt)),
+        entry(0, DeliveryState::Pending, None),
+        entry(1, DeliveryState::Retry(at), Some(attempt.clone())),
+        entry(2, DeliveryState::Delivered, Some(silent)),
+        entry(3, DeliveryState::Failed, None),
+        entry(4, DeliveryState::DeadLetter, Some(attempt)),
     ]
 }
 
@@ -118,7 +118,7 @@ async fn is_recorded(store: &MemoryStore, entries: &[LogEntry]) -> bool {
     for entry in entries {
         let shown = store.delivery(entry.delivery, &workspace).await;
         let shown = shown.expect("the log can be asked");
-        if shown.map(|record| record.status) != Some(entry.standing.status()) {
+        if shown.map(|record| record.status) != Some(entry.state.status()) {
             return false;
         }
     }
@@ -203,7 +203,7 @@ async fn what_is_refused_holds_nothing_up() {
         .delivery(first.delivery, &workspace_id("ws_shop"))
         .await;
     assert_eq!(shown.expect("the log can be asked"), None);
-    assert_eq!(DeliveryStatus::Delivered, entries(2)[2].standing.status());
+    assert_eq!(DeliveryStatus::Delivered, entries(2)[2].state.status());
     reading.abort();
 }
 

@@ -1,12 +1,13 @@
 //! The messages of the log's stream: records as the queue's are, with what became of each delivery beside it.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nahook_core::Timestamp;
 use nahook_core::id::MessageId;
-use nahook_queue::{Attempt, LogEntry, Standing};
+use nahook_queue::{Attempt, DeliveryState, DeliveryStatus, LogEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Item, Malformed, Part, part_of, read as read_record};
@@ -15,22 +16,12 @@ use crate::record::{Item, Malformed, Part, part_of, read as read_record};
 #[derive(Deserialize, Serialize)]
 struct Row {
     at: u64,
-    status: Status,
+    /// The word of the API.
+    status: Cow<'static, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_at: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attempt: Option<Told>,
-}
-
-/// The words of the API.
-#[derive(Clone, Copy, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Status {
-    DeadLetter,
-    Delivered,
-    Failed,
-    Pending,
-    ScheduledRetry,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -67,13 +58,6 @@ pub(super) fn part(entries: &[&LogEntry]) -> Option<Part> {
 }
 
 fn row(entry: &LogEntry) -> Row {
-    let (status, retry_at) = match entry.standing {
-        Standing::DeadLetter => (Status::DeadLetter, None),
-        Standing::Delivered => (Status::Delivered, None),
-        Standing::Failed => (Status::Failed, None),
-        Standing::Pending => (Status::Pending, None),
-        Standing::Retry(at) => (Status::ScheduledRetry, Some(at.as_nanos())),
-    };
     let attempt = entry.attempt.as_ref().map(|attempt| Told {
         started_at: attempt.started_at.as_nanos(),
         duration: u64::try_from(attempt.duration.as_nanos()).unwrap_or(u64::MAX),
@@ -82,8 +66,8 @@ fn row(entry: &LogEntry) -> Row {
     });
     Row {
         at: entry.at.as_nanos(),
-        status,
-        retry_at,
+        status: entry.state.status().as_str().into(),
+        retry_at: entry.state.retry_at().map(Timestamp::as_nanos),
         attempt,
     }
 }
@@ -105,13 +89,14 @@ pub(super) fn read(body: &Bytes) -> Result<Vec<LogEntry>, Malformed> {
     let mut entries = Vec::new();
     for (entry, rows) in record.into_iter().zip(rows.events) {
         for (item, row) in entry.items.into_iter().zip(rows.log) {
+            let state = state(&row)?;
             entries.push(LogEntry {
                 event: std::sync::Arc::clone(&entry.event),
                 delivery: item.delivery,
                 endpoint: item.endpoint,
                 attempts: item.attempts,
                 attempt: row.attempt.map(attempt),
-                standing: standing(row.status, row.retry_at, row.at),
+                state,
                 at: Timestamp::from_nanos(row.at),
             });
         }
@@ -119,14 +104,11 @@ pub(super) fn read(body: &Bytes) -> Result<Vec<LogEntry>, Malformed> {
     Ok(entries)
 }
 
-fn standing(status: Status, retry_at: Option<u64>, at: u64) -> Standing {
-    match status {
-        Status::DeadLetter => Standing::DeadLetter,
-        Status::Delivered => Standing::Delivered,
-        Status::Failed => Standing::Failed,
-        Status::Pending => Standing::Pending,
-        Status::ScheduledRetry => Standing::Retry(Timestamp::from_nanos(retry_at.unwrap_or(at))),
-    }
+fn state(row: &Row) -> Result<DeliveryState, Malformed> {
+    let retry_at = Timestamp::from_nanos(row.retry_at.unwrap_or(row.at));
+    DeliveryStatus::parse(&row.status)
+        .and_then(|status| DeliveryState::of(status, retry_at))
+        .ok_or_else(|| Malformed::Json(serde::de::Error::custom("no such status")))
 }
 
 fn attempt(told: Told) -> Attempt {

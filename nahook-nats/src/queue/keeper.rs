@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_queue::{Lease, WorkerId};
+use nahook_queue::{DeliveryState, Lease, WorkerId};
 use nahook_supervision::Exit;
 use tokio::time::Instant;
 
 use super::hub::Hub;
-use super::plan::{Course, Plan};
+use super::plan::Plan;
 use super::progress::{Progress, RecordKey};
 
 /// Greatest age of the newest whole note of a record's progress: the stream of notes drops the oldest.
@@ -146,7 +146,13 @@ impl Hub {
                 .filter_map(|id| {
                     let lease = state.seize(id, NOBODY, now)?;
                     let slot = state.begin_settling(lease)?;
-                    Some(Plan::of(lease, slot, None, Course::Move(until)))
+                    Some(Plan::of(
+                        lease,
+                        slot,
+                        None,
+                        DeliveryState::Retry(until),
+                        false,
+                    ))
                 })
                 .collect::<Vec<_>>()
         };

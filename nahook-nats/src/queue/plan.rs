@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Event, Timestamp};
-use nahook_queue::{Attempt, Lease, LogEntry, Next, Standing};
+use nahook_queue::{Attempt, DeliveryState, Lease, LogEntry};
 
-use super::progress::RecordKey;
+use super::progress::{Kept, RecordKey};
 use super::state::Slot;
 use crate::record::Item;
 
@@ -21,21 +21,19 @@ pub(super) struct Plan {
     /// Number of attempts, the settled one included.
     pub(super) attempts: u32,
     pub(super) attempt: Option<Attempt>,
-    pub(super) course: Course,
-}
-
-/// Next step of a delivery that is settled.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Course {
-    Close(Next),
-    /// It stays in its record.
-    Keep(Timestamp),
-    /// It moves to the stream of retries.
-    Move(Timestamp),
+    pub(super) state: DeliveryState,
+    /// It stays in its record while it waits, instead of moving to the stream of retries.
+    pub(super) stays: bool,
 }
 
 impl Plan {
-    pub(super) fn of(lease: Lease, slot: &Slot, attempt: Option<Attempt>, course: Course) -> Self {
+    pub(super) fn of(
+        lease: Lease,
+        slot: &Slot,
+        attempt: Option<Attempt>,
+        state: DeliveryState,
+        stays: bool,
+    ) -> Self {
         Self {
             lease,
             record: slot.record,
@@ -44,37 +42,48 @@ impl Plan {
             endpoint: slot.endpoint,
             attempts: slot.attempts + u32::from(attempt.is_some()),
             attempt,
-            course,
+            state,
+            stays,
         }
+    }
+
+    /// The delivery as it stays in its record, if it does.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let due_at = self.state.retry_at().filter(|_| self.stays)?;
+        Some(Kept {
+            attempts: self.attempts,
+            due_at,
+        })
+    }
+
+    /// Time until which it waits in the stream of retries, if it does.
+    pub(super) fn moved_until(&self) -> Option<Timestamp> {
+        self.state.retry_at().filter(|_| !self.stays)
     }
 
     /// Its entry in the log. `None` if it moves without an attempt.
     pub(super) fn log_entry(&self, now: Timestamp) -> Option<LogEntry> {
-        let standing = match self.course {
-            Course::Close(Next::Delivered) => Standing::Delivered,
-            Course::Close(Next::DeadLetter) => Standing::DeadLetter,
-            Course::Close(_) => Standing::Failed,
-            Course::Keep(_) | Course::Move(_) if self.attempt.is_none() => return None,
-            Course::Keep(at) | Course::Move(at) => Standing::Retry(at),
-        };
+        if self.attempt.is_none() && !self.state.has_ended() {
+            return None;
+        }
         Some(LogEntry {
             event: Arc::clone(&self.event),
             delivery: self.lease.delivery,
             endpoint: self.endpoint,
             attempts: self.attempts,
             attempt: self.attempt.clone(),
-            standing,
+            state: self.state,
             at: now,
         })
     }
 
     /// The delivery as a record has it.
-    pub(super) fn item(&self, due_at: Option<Timestamp>) -> Item {
+    pub(super) fn item(&self) -> Item {
         Item {
             delivery: self.lease.delivery,
             endpoint: self.endpoint,
             attempts: self.attempts,
-            due_at,
+            due_at: self.state.retry_at(),
         }
     }
 }
@@ -119,7 +128,8 @@ mod tests {
             endpoint: nth_endpoint_id(place as usize),
             attempts,
             attempt: None,
-            course: Course::Move(NOW),
+            state: DeliveryState::Retry(NOW),
+            stays: false,
         }
     }
 
@@ -144,27 +154,27 @@ mod tests {
     }
 
     #[test]
-    fn log_entry_tells_the_next_step() {
-        let rows = [
-            (Course::Close(Next::Delivered), Some(Standing::Delivered)),
-            (Course::Close(Next::Failed), Some(Standing::Failed)),
-            (Course::Close(Next::DeadLetter), Some(Standing::DeadLetter)),
-            (Course::Keep(NOW), None),
-            (Course::Move(NOW), None),
-        ];
-        for (course, without_attempt) in rows {
+    fn log_entry_tells_the_state() {
+        use DeliveryState::{DeadLetter, Delivered, Failed, Retry};
+        for (state, stays) in [
+            (Delivered, false),
+            (Failed, false),
+            (DeadLetter, false),
+            (Retry(NOW), true),
+            (Retry(NOW), false),
+        ] {
             let mut plan = plan(Source::Deliveries, 1, 0, 1);
-            plan.course = course;
-            let standing = |plan: &Plan| plan.log_entry(NOW).map(|entry| entry.standing);
-            assert_eq!(standing(&plan), without_attempt, "{course:?}");
+            (plan.state, plan.stays) = (state, stays);
+            let told = |plan: &Plan| plan.log_entry(NOW).map(|entry| entry.state);
+            assert_eq!(told(&plan), state.has_ended().then_some(state), "{state:?}");
             plan.attempt = Some(Attempt {
                 started_at: NOW,
                 duration: Duration::from_millis(3),
                 status_code: None,
                 error: None,
             });
-            let with_attempt = without_attempt.unwrap_or(Standing::Retry(NOW));
-            assert_eq!(standing(&plan), Some(with_attempt), "{course:?}");
+            assert_eq!(told(&plan), Some(state), "{state:?}");
+            assert_eq!(plan.kept().is_some(), stays, "{state:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::hub::Hub;
-use super::plan::{Course, Plan, record_id};
+use super::plan::{Plan, record_id};
 use crate::acks::Outgoing;
 use crate::layout::Source;
 use crate::record::{Item, Room, body, headers, part_len, part_of};
@@ -28,7 +28,7 @@ impl Hub {
         let now = self.now();
         let mut seconds: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for n in which {
-            if let Course::Move(due_at) = plans[*n].course {
+            if let Some(due_at) = plans[*n].moved_until() {
                 seconds.entry(second(now, due_at)).or_default().push(*n);
             }
         }
@@ -123,7 +123,7 @@ fn record(
     let parts: Vec<_> = batch
         .iter()
         .map(|(event, members)| {
-            let items: Vec<Item> = members.iter().map(|n| item(&plans[*n])).collect();
+            let items: Vec<Item> = members.iter().map(|n| plans[*n].item()).collect();
             part_of(event, &items)
         })
         .collect();
@@ -142,14 +142,6 @@ fn record(
         body: Bytes::from(body),
     };
     Some((members, id, record))
-}
-
-fn item(plan: &Plan) -> Item {
-    let due_at = match plan.course {
-        Course::Keep(at) | Course::Move(at) => Some(at),
-        Course::Close(_) => None,
-    };
-    plan.item(due_at)
 }
 
 /// Second at which the server hands out a retry that is due at `due_at`: never a later one.

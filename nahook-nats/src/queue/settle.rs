@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use nahook_core::{StoreError, Timestamp};
-use nahook_queue::{Next, Settled, Settlement};
+use nahook_queue::{DeliveryState, Settled, Settlement};
 
 use super::hub::Hub;
-use super::plan::{Course, Plan};
-use super::progress::{Kept, Progress, RecordKey};
+use super::plan::Plan;
+use super::progress::{Progress, RecordKey};
 use crate::error::QueueError;
 
 /// Time for which settling waits for the log, once everything else is done.
@@ -33,21 +33,21 @@ impl Hub {
                 let Some(slot) = state.begin_settling(settlement.lease) else {
                     continue;
                 };
-                let course = match settlement.next {
-                    Next::Release if settlement.attempt.is_none() => {
-                        state.end_lease(id);
-                        state.enqueue(id, now);
-                        answers[n] = Settled::Done;
-                        has_released = true;
-                        continue;
-                    }
-                    Next::Release => Course::Keep(slot.due_at),
-                    Next::Retry(at) if self.is_soon(at, now, is_crowded) => Course::Keep(at),
-                    Next::Retry(at) => Course::Move(at),
-                    closed => Course::Close(closed),
-                };
+                let next = settlement.next.state();
+                if next.is_none() && settlement.attempt.is_none() {
+                    state.end_lease(id);
+                    state.enqueue(id, now);
+                    answers[n] = Settled::Done;
+                    has_released = true;
+                    continue;
+                }
+                let stays = next.is_none_or(|next| {
+                    let retry_at = next.retry_at();
+                    retry_at.is_some_and(|at| self.is_soon(at, now, is_crowded))
+                });
+                let next = next.unwrap_or(DeliveryState::Retry(slot.due_at));
                 let attempt = settlement.attempt.clone();
-                plans.push(Plan::of(settlement.lease, slot, attempt, course));
+                plans.push(Plan::of(settlement.lease, slot, attempt, next, stays));
                 nth.push(n);
             }
         }
@@ -101,13 +101,12 @@ impl Hub {
             }
             for (plan, done) in guard.plans.iter().zip(&done) {
                 let id = plan.lease.delivery;
-                match plan.course {
-                    _ if !done => state.stop_settling(plan.lease),
-                    Course::Keep(due_at) => {
-                        let attempts = plan.attempts;
-                        state.keep(id, Kept { attempts, due_at }, now);
-                    }
-                    Course::Close(_) | Course::Move(_) => acks.extend(state.close(id)),
+                if !done {
+                    state.stop_settling(plan.lease);
+                } else if let Some(kept) = plan.kept() {
+                    state.keep(id, kept, now);
+                } else {
+                    acks.extend(state.close(id));
                 }
             }
         }
@@ -143,10 +142,10 @@ impl Hub {
     async fn store_elsewhere(&self, plans: &[Plan]) -> Vec<bool> {
         let mut done = vec![true; plans.len()];
         let moved: Vec<_> = (0..plans.len())
-            .filter(|n| matches!(plans[*n].course, Course::Move(_)))
+            .filter(|n| plans[*n].moved_until().is_some())
             .collect();
         let dead: Vec<_> = (0..plans.len())
-            .filter(|n| plans[*n].course == Course::Close(Next::DeadLetter))
+            .filter(|n| plans[*n].state == DeliveryState::DeadLetter)
             .collect();
         let (moved_stored, dead_stored) = tokio::join!(
             self.store_retries(plans, &moved),
@@ -172,12 +171,9 @@ impl Hub {
             let progress = noted
                 .entry(plan.record)
                 .or_insert_with(|| Progress::of(len));
-            match plan.course {
-                Course::Keep(due_at) => {
-                    let attempts = plan.attempts;
-                    progress.keep(plan.place, Kept { attempts, due_at });
-                }
-                Course::Close(_) | Course::Move(_) => progress.settle(plan.place),
+            match plan.kept() {
+                Some(kept) => progress.keep(plan.place, kept),
+                None => progress.settle(plan.place),
             }
         }
         noted

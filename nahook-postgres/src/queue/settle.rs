@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use nahook_core::id::{DeliveryId, MessageId};
-use nahook_queue::{Lease, LeaseToken, Next, Settled, Settlement};
+use nahook_queue::{DeliveryState, Lease, LeaseToken, Settled, Settlement};
 
 use crate::error::PgError;
 use crate::lender::Lent;
@@ -93,7 +93,11 @@ impl PostgresStore {
             shared.ledger.end(&settlement.lease);
             // Each row once: of two settlements of one lease the second has lost it.
             let is_done = key.is_some_and(|key| done.remove(&key));
-            is_news |= is_done && matches!(settlement.next, Next::Release | Next::Retry(_));
+            is_news |= is_done
+                && !settlement
+                    .next
+                    .state()
+                    .is_some_and(DeliveryState::has_ended);
             settled.push(if is_done {
                 Settled::Done
             } else {
@@ -203,18 +207,14 @@ impl<'a> Batch<'a> {
         if !self.added.insert((key, token)) {
             return;
         }
-        let (next, retry_at) = match settlement.next {
-            Next::Release => (0, None),
-            Next::Retry(at) => (1, Some(nanos(at))),
-            Next::Delivered => (2, None),
-            Next::Failed => (3, None),
-            Next::DeadLetter => (4, None),
-        };
+        let state = settlement.next.state();
         let attempt = settlement.attempt.as_ref();
         self.keys.push(key);
         self.tokens.push(token);
-        self.nexts.push(next);
-        self.retries.push(retry_at);
+        self.nexts
+            .push(state.map_or(0, |state| i16::from(state.code())));
+        self.retries
+            .push(state.and_then(DeliveryState::retry_at).map(nanos));
         self.starts
             .push(attempt.map(|attempt| nanos(attempt.started_at)));
         self.durations.push(

@@ -7,21 +7,21 @@ use nahook_control::{ApplyMode, Catalog};
 use nahook_core::id::DeliveryId;
 use nahook_core::{Clock, Event, Payload, SystemClock, Timestamp};
 use nahook_queue::{
-    Attempt, DeliveryLog, DeliveryRecorder, DeliveryStatus, LogEntry, Redelivered, Redelivery,
-    RedeliveryRequest, Standing,
+    Attempt, DeliveryLog, DeliveryRecorder, DeliveryState, DeliveryStatus, LogEntry, Redelivered,
+    Redelivery, RedeliveryRequest,
 };
 use nahook_testkit::declare::{Workspace, endpoint_id, event, workspace_id};
 
 use crate::support::{rows, shop_store};
 
-fn entry(event: &Arc<Event>, ordinal: u32, endpoint: &str, standing: Standing) -> LogEntry {
+fn entry(event: &Arc<Event>, ordinal: u32, endpoint: &str, state: DeliveryState) -> LogEntry {
     LogEntry {
         event: Arc::clone(event),
         delivery: DeliveryId::nth(event.id, ordinal),
         endpoint: endpoint_id(endpoint),
         attempts: 0,
         attempt: None,
-        standing,
+        state,
         at: event.accepted_at,
     }
 }
@@ -35,9 +35,9 @@ async fn what_is_no_delivery_of_the_event_is_not_recorded() {
     store.apply(&other, ApplyMode::Commit).await.unwrap();
     let event = Arc::new(event("ws_shop", "order.paid", 1, SystemClock.now()));
     let entries = [
-        entry(&event, 0, "ep_theirs", Standing::Pending),
+        entry(&event, 0, "ep_theirs", DeliveryState::Pending),
         // No key has room for it.
-        entry(&event, 1 << 20, "ep_0", Standing::Pending),
+        entry(&event, 1 << 20, "ep_0", DeliveryState::Pending),
     ];
     store.record(&entries).await.unwrap();
     assert_eq!(rows(&url).await, 0);
@@ -48,7 +48,7 @@ async fn what_is_no_delivery_of_the_event_is_not_recorded() {
 async fn what_is_attempted_again_is_not_delivered_yet() {
     let (_, store) = shop_store(1).await;
     let event = Arc::new(event("ws_shop", "order.paid", 1, SystemClock.now()));
-    let attempted = |attempts, standing| LogEntry {
+    let attempted = |attempts, state| LogEntry {
         attempts,
         attempt: Some(Attempt {
             started_at: event.accepted_at,
@@ -56,11 +56,11 @@ async fn what_is_attempted_again_is_not_delivered_yet() {
             status_code: None,
             error: None,
         }),
-        ..entry(&event, 0, "ep_0", standing)
+        ..entry(&event, 0, "ep_0", state)
     };
     let entries = [
-        attempted(1, Standing::Delivered),
-        attempted(2, Standing::Retry(event.accepted_at)),
+        attempted(1, DeliveryState::Delivered),
+        attempted(2, DeliveryState::Retry(event.accepted_at)),
     ];
     store.record(&entries).await.unwrap();
     let id = DeliveryId::nth(event.id, 0);
@@ -75,7 +75,7 @@ async fn what_has_no_payload_is_not_queued_again() {
     let (_, store) = shop_store(1).await;
     let mut event = event("ws_shop", "order.paid", 1, SystemClock.now());
     event.payload = Payload::not_kept();
-    let failed = entry(&Arc::new(event), 0, "ep_0", Standing::Failed);
+    let failed = entry(&Arc::new(event), 0, "ep_0", DeliveryState::Failed);
     let id = failed.delivery;
     store.record(&[failed]).await.unwrap();
     let workspace = workspace_id("ws_shop");

@@ -8,7 +8,7 @@ use nahook_core::id::DeliveryId;
 use nahook_core::{Clock, Delivery, DeliveryPublisher};
 use nahook_postgres::{PostgresSettings, PostgresStore};
 use nahook_queue::{
-    Attempt, DeliveryQueue, DeliveryRecorder, LogEntry, Next, Settlement, Standing,
+    Attempt, DeliveryQueue, DeliveryRecorder, DeliveryState, LogEntry, Next, Settlement,
 };
 use nahook_testkit::declare::{deliveries, endpoint_id, event, single_send};
 use nahook_testkit::{ManualClock, publish_each};
@@ -110,7 +110,7 @@ async fn what_was_brought_along_is_forgotten_when_it_is_old() {
             endpoint: endpoint_id("ep_0"),
             attempts: 0,
             attempt: None,
-            standing: Standing::Delivered,
+            state: DeliveryState::Delivered,
             at: clock.now(),
         }
     };
@@ -135,7 +135,7 @@ async fn what_was_brought_along_is_forgotten_when_it_is_old() {
 async fn what_waits_in_a_queue_elsewhere_is_kept() {
     let (url, clock, store) = forgetful(1).await;
     let accepted = clock.now();
-    let entry = |number, standing| {
+    let entry = |number, state| {
         let event = Arc::new(event("ws_shop", "order.paid", number, accepted));
         LogEntry {
             delivery: DeliveryId::nth(event.id, 0),
@@ -143,15 +143,19 @@ async fn what_waits_in_a_queue_elsewhere_is_kept() {
             endpoint: endpoint_id("ep_0"),
             attempts: 0,
             attempt: None,
-            standing,
+            state,
             at: accepted,
         }
     };
     let later = accepted.saturating_add(Duration::from_hours(24 * 30));
-    let standings = [Standing::Pending, Standing::Retry(later), Standing::Failed];
+    let states = [
+        DeliveryState::Pending,
+        DeliveryState::Retry(later),
+        DeliveryState::Failed,
+    ];
     let entries: Vec<_> = (1..)
-        .zip(standings)
-        .map(|(number, standing)| entry(number, standing))
+        .zip(states)
+        .map(|(number, state)| entry(number, state))
         .collect();
     store.record(&entries).await.unwrap();
     clock.advance(WEEK + Duration::from_hours(1));
@@ -164,8 +168,8 @@ async fn what_waits_in_a_queue_elsewhere_is_kept() {
     until("the settled one is gone", async || left().await.len() < 3).await;
     assert_eq!(left().await, [0, 1]);
     let entries = [
-        entry(1, Standing::Delivered),
-        entry(2, Standing::DeadLetter),
+        entry(1, DeliveryState::Delivered),
+        entry(2, DeliveryState::DeadLetter),
     ];
     store.record(&entries).await.unwrap();
     until("all are gone", async || left().await.is_empty()).await;

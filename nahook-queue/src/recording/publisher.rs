@@ -3,7 +3,7 @@ use std::sync::Arc;
 use nahook_core::{Delivery, DeliveryPublisher, Event, Outcome};
 
 use super::RecorderBuffer;
-use crate::{LogEntry, Standing};
+use crate::{DeliveryState, LogEntry};
 
 /// A publisher that records published deliveries in the delivery log, so that they are shown before a worker has seen them.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Drop for Telling<'_> {
             endpoint: delivery.endpoint(),
             attempts: 0,
             attempt: None,
-            standing: Standing::Pending,
+            state: DeliveryState::Pending,
             at: event.accepted_at,
         }));
     }

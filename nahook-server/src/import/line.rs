@@ -6,7 +6,7 @@ use std::time::Duration;
 use nahook_control::rules::ERROR_LEN_MAX;
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId};
 use nahook_core::{Event, IdempotencyKey, Metadata, Payload, Timestamp};
-use nahook_queue::{Attempt, LogEntry, Standing};
+use nahook_queue::{Attempt, DeliveryState, DeliveryStatus, LogEntry};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -68,19 +68,16 @@ impl Line {
         let at = delivered_at.or(updated_at).unwrap_or(ended_at);
         // An attempt that was under way elsewhere is not known to have ended. The delivery is shown as it stood before; one
         // that would wait for a first attempt, which nobody makes, is given up.
-        let standing = match self.status.as_str() {
-            "dead_letter" => Standing::DeadLetter,
-            "delivered" => Standing::Delivered,
-            "failed" => Standing::Failed,
-            "delivering" if attempts.is_empty() => {
+        let status = DeliveryStatus::parse(&self.status);
+        let status = status.ok_or_else(|| format!("{:?} is not a status", self.status))?;
+        let state = match DeliveryState::of(status, next_retry_at.unwrap_or(at)) {
+            None if attempts.is_empty() => {
                 attempts.push(under_way(now));
-                Standing::Failed
+                DeliveryState::Failed
             }
-            "pending" | "scheduled_retry" if attempts.is_empty() => Standing::Pending,
-            "pending" | "delivering" | "scheduled_retry" => {
-                Standing::Retry(next_retry_at.unwrap_or(at))
-            }
-            other => return Err(format!("{other:?} is not a status")),
+            Some(state) if state.has_ended() => state,
+            _ if attempts.is_empty() => DeliveryState::Pending,
+            _ => DeliveryState::Retry(next_retry_at.unwrap_or(at)),
         };
         let mut event = Event::direct(
             payload(self.payload.as_deref())?,
@@ -101,13 +98,13 @@ impl Line {
             }
         };
         let event = Arc::new(event);
-        let entry = |attempts: usize, attempt: Option<Attempt>, standing, at| LogEntry {
+        let entry = |attempts: usize, attempt: Option<Attempt>, state, at| LogEntry {
             event: Arc::clone(&event),
             delivery,
             endpoint: self.endpoint_id,
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             attempt,
-            standing,
+            state,
             at,
         };
         let count = attempts.len();
@@ -119,14 +116,14 @@ impl Line {
                 entry(
                     before + 1,
                     Some(attempt),
-                    Standing::Retry(ended_at),
+                    DeliveryState::Retry(ended_at),
                     ended_at,
                 )
             })
             .collect();
         match entries.last_mut() {
-            Some(last) => (last.standing, last.at) = (standing, at),
-            None => entries.push(entry(count, None, standing, at)),
+            Some(last) => (last.state, last.at) = (state, at),
+            None => entries.push(entry(count, None, state, at)),
         }
         Ok(entries)
     }

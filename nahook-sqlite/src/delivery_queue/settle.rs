@@ -1,13 +1,13 @@
 //! Settling: the attempt and the delivery's new status, in one transaction.
 
 use nahook_core::Timestamp;
-use nahook_queue::{Next, Settled, Settlement};
+use nahook_queue::{DeliveryState, Settled, Settlement};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use crate::error::WriteError;
 use crate::queue::{Held, QueueState};
-use crate::row::{Status, nanos};
+use crate::row::nanos;
 use crate::writer::{Job, Session};
 
 /// A batch of settlements.
@@ -72,18 +72,17 @@ impl Job for SettleJob {
                 queue.give_up_settling(held.key);
                 continue;
             }
-            match settlement.next {
-                // As it was before it was leased.
-                Next::Release if settlement.attempt.is_none() => queue.put_back(held.key),
-                Next::Release => {
-                    queue.end(held.key);
-                    queue.note_work_again(held.endpoint);
-                }
-                Next::Retry(at) => {
-                    queue.end(held.key);
-                    queue.note_work_at(held.endpoint, at);
-                }
-                Next::DeadLetter | Next::Delivered | Next::Failed => queue.end(held.key),
+            let state = settlement.next.state();
+            // As it was before it was leased.
+            if state.is_none() && settlement.attempt.is_none() {
+                queue.put_back(held.key);
+                continue;
+            }
+            queue.end(held.key);
+            match state.map(DeliveryState::retry_at) {
+                None => queue.note_work_again(held.endpoint),
+                Some(Some(at)) => queue.note_work_at(held.endpoint, at),
+                Some(None) => {}
             }
         }
     }
@@ -107,19 +106,13 @@ fn record(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let attempt = settlement.attempt.as_ref();
-    if attempt.is_none() && settlement.next == Next::Release {
+    // Absent where the row keeps what it has.
+    let state = settlement.next.state();
+    if attempt.is_none() && state.is_none() {
         return Ok(());
     }
-    let attempts = held.attempts.saturating_add(attempt.map_or(0, |_| 1));
+    let attempts = settlement.attempts_after(held.attempts);
     let now = nanos(now);
-    // Absent where the row keeps what it has.
-    let (status, due_at, delivered_at) = match settlement.next {
-        Next::DeadLetter => (Some(Status::DeadLetter), None, None),
-        Next::Delivered => (Some(Status::Delivered), None, Some(now)),
-        Next::Failed => (Some(Status::Failed), None, None),
-        Next::Release => (None, None, None),
-        Next::Retry(at) => (Some(Status::ScheduledRetry), Some(nanos(at)), None),
-    };
     connection
         .prepare_cached(
             "UPDATE delivery SET
@@ -130,13 +123,13 @@ fn record(
         )?
         .execute(params![
             held.key,
-            status,
-            due_at,
+            state.map(DeliveryState::code),
+            state.and_then(DeliveryState::retry_at).map(nanos),
             attempts,
             attempt
                 .filter(|attempt| attempt.was_made())
                 .map(|attempt| nanos(attempt.started_at)),
-            delivered_at,
+            (state == Some(DeliveryState::Delivered)).then_some(now),
             now,
         ])?;
     if let Some(attempt) = attempt {
@@ -160,7 +153,7 @@ fn record(
 #[cfg(test)]
 mod tests {
     use nahook_core::id::{DeliveryId, MessageId};
-    use nahook_queue::{Lease, LeaseToken};
+    use nahook_queue::{Lease, LeaseToken, Next};
 
     use super::*;
     use crate::queue::Queue;

@@ -11,8 +11,8 @@ use nahook_control::{
 use nahook_core::id::DeliveryId;
 use nahook_core::{Clock, Delivery, DeliveryPublisher};
 use nahook_queue::{
-    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecorder, DeliverySearch, LogEntry,
-    Next, Redelivered, Redelivery, Settlement, Standing,
+    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecorder, DeliverySearch,
+    DeliveryState, LogEntry, Next, Redelivered, Redelivery, Settlement,
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::ManualClock;
@@ -224,7 +224,7 @@ async fn what_was_brought_along_goes_when_it_is_old() {
             endpoint: nth_endpoint_id(0),
             attempts: 0,
             attempt: None,
-            standing: Standing::Delivered,
+            state: DeliveryState::Delivered,
             at: shop.clock.now(),
         }
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use nahook_core::Timestamp;
 use nahook_core::id::DeliveryId;
 use nahook_queue::{
-    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliveryStatus, LogEntry, Next, Redelivered,
-    Redelivery, RedeliveryRequest, Settled, Standing,
+    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliveryState, DeliveryStatus, LogEntry, Next,
+    Redelivered, Redelivery, RedeliveryRequest, Settled,
 };
 
 use super::queue::{Shop, attempt, request};
@@ -288,21 +288,21 @@ pub async fn what_was_queued_again_survives_a_restart<H: RedeliveryHarness>() {
 pub async fn what_was_given_up_elsewhere_is_taken_over<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let event = Arc::new(shop.event());
-    let entry = |nth: usize, standing| LogEntry {
+    let entry = |nth: usize, state| LogEntry {
         event: Arc::clone(&event),
         delivery: deliveries(&event, &[nth_endpoint_id(0); 4])[nth].id(),
         endpoint: nth_endpoint_id(0),
         attempts: 2,
         attempt: Some(attempt(event.accepted_at)),
-        standing,
+        state,
         at: event.accepted_at,
     };
-    let retry = Standing::Retry(shop.now());
+    let retry = DeliveryState::Retry(shop.now());
     let entries = [
-        entry(0, Standing::DeadLetter),
-        entry(1, Standing::Failed),
+        entry(0, DeliveryState::DeadLetter),
+        entry(1, DeliveryState::Failed),
         entry(2, retry),
-        entry(3, Standing::Delivered),
+        entry(3, DeliveryState::Delivered),
     ];
     let record = async |entries: &[LogEntry]| {
         let recorded = shop.harness.recorder().record(entries).await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use nahook_core::id::DeliveryId;
 use nahook_core::{EventTypeRef, IdempotencyKey, Payload};
 use nahook_queue::{
-    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryStatus, Next, Settled, Settlement,
-    Standing,
+    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryState, DeliveryStatus, Next, Settled,
+    Settlement,
 };
 
 use self::story::{Shown, Story, orders, record, shown};
@@ -119,7 +119,7 @@ pub async fn a_retry_and_a_success_are_shown<H: RecorderHarness>() {
     assert_eq!(waiting.record.delivered_at, None, "not delivered yet");
     assert_eq!(waiting.record.updated_at, story.ended(1));
 
-    record(&shop, &[story.ended_as(0, 2, Standing::Delivered)]).await;
+    record(&shop, &[story.ended_as(0, 2, DeliveryState::Delivered)]).await;
     let delivered = shown(&shop, story.id(0)).await;
     assert_eq!(
         (delivered.record.status, delivered.record.attempts),
@@ -134,32 +134,32 @@ pub async fn a_retry_and_a_success_are_shown<H: RecorderHarness>() {
     assert_eq!(delivered.attempts, expected, "oldest first, as recorded");
 }
 
-/// Every standing shows as its status; one that ends without an attempt, too.
+/// Every state shows as its status; one that ends without an attempt, too.
 pub async fn every_standing_has_its_status<H: RecorderHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let at = shop.now();
-    for (standing, status) in [
-        (Standing::DeadLetter, DeliveryStatus::DeadLetter),
-        (Standing::Delivered, DeliveryStatus::Delivered),
-        (Standing::Failed, DeliveryStatus::Failed),
-        (Standing::Pending, DeliveryStatus::Pending),
-        (Standing::Retry(at), DeliveryStatus::ScheduledRetry),
+    for (state, status) in [
+        (DeliveryState::DeadLetter, DeliveryStatus::DeadLetter),
+        (DeliveryState::Delivered, DeliveryStatus::Delivered),
+        (DeliveryState::Failed, DeliveryStatus::Failed),
+        (DeliveryState::Pending, DeliveryStatus::Pending),
+        (DeliveryState::Retry(at), DeliveryStatus::ScheduledRetry),
     ] {
-        assert_eq!(standing.status(), status);
+        assert_eq!(state.status(), status);
         let story = Story::of(shop.event(), &[0]);
-        let mut entry = story.ended_as(0, 0, standing);
+        let mut entry = story.ended_as(0, 0, state);
         entry.attempt = None;
         record(&shop, &[entry]).await;
         let shown = shown(&shop, story.id(0)).await;
-        assert_eq!(shown.record.status, status, "the status of {standing:?}");
+        assert_eq!(shown.record.status, status, "the status of {state:?}");
         let retry_at = (status == DeliveryStatus::ScheduledRetry).then_some(at);
-        assert_eq!(shown.record.next_retry_at, retry_at, "of {standing:?}");
+        assert_eq!(shown.record.next_retry_at, retry_at, "of {state:?}");
         let is_delivered = shown.record.delivered_at.is_some();
-        assert_eq!(is_delivered, standing == Standing::Delivered);
+        assert_eq!(is_delivered, state == DeliveryState::Delivered);
         assert_eq!(shown.attempts, [], "without an attempt");
     }
     let story = Story::of(shop.event(), &[0]);
-    let mut entry = story.ended_as(0, 1, Standing::Failed);
+    let mut entry = story.ended_as(0, 1, DeliveryState::Failed);
     if let Some(attempt) = &mut entry.attempt {
         attempt.error = Some("not attempted: the endpoint is disabled".to_owned());
     }
@@ -215,7 +215,7 @@ pub async fn attempts_at_once_agree<H: RecorderHarness>() {
     let mut expected: Option<Shown> = None;
     for order in orders(4) {
         let story = Story::of(shop.event(), &[0]);
-        let mut late = story.ended_as(0, 1, Standing::Delivered);
+        let mut late = story.ended_as(0, 1, DeliveryState::Delivered);
         late.at = late.at.saturating_add(SECOND);
         if let Some(attempt) = &mut late.attempt {
             attempt.started_at = attempt.started_at.saturating_add(SECOND);
@@ -225,7 +225,7 @@ pub async fn attempts_at_once_agree<H: RecorderHarness>() {
         later.at = later.at.saturating_add(SECOND);
         let told = [
             story.retried(0, 1),
-            story.ended_as(0, 1, Standing::DeadLetter),
+            story.ended_as(0, 1, DeliveryState::DeadLetter),
             late.clone(),
             later,
         ];
@@ -253,7 +253,7 @@ pub async fn siblings_are_recorded_apart<H: RecorderHarness>() {
     record(
         &shop,
         &[
-            story.ended_as(0, 1, Standing::Delivered),
+            story.ended_as(0, 1, DeliveryState::Delivered),
             story.accepted(2),
             story.retried(1, 1),
         ],
@@ -388,7 +388,7 @@ pub async fn a_wide_batch_is_recorded<H: RecorderHarness>() {
     let wide = Story::of(shop.event(), &everybody);
     let narrow: Vec<_> = (0..500).map(|n| Story::of(shop.event(), &[n])).collect();
     let mut entries: Vec<_> = (0..1_000).map(|nth| wide.accepted(nth)).collect();
-    entries.extend((0..1_000).map(|nth| wide.ended_as(nth, 1, Standing::Delivered)));
+    entries.extend((0..1_000).map(|nth| wide.ended_as(nth, 1, DeliveryState::Delivered)));
     entries.extend(narrow.iter().map(|story| story.retried(0, 1)));
     record(&shop, &entries).await;
     for nth in [0, 1, 499, 998, 999] {
@@ -456,7 +456,7 @@ pub async fn the_record_survives_a_restart<H: RecorderHarness>() {
         assert_eq!(shown(&shop, id).await, expected, "after the restart");
     }
     // And what comes then goes on from there.
-    record(&shop, &[story.ended_as(1, 2, Standing::Delivered)]).await;
+    record(&shop, &[story.ended_as(1, 2, DeliveryState::Delivered)]).await;
     let shown = shown(&shop, story.id(1)).await;
     assert_eq!(shown.record.status, DeliveryStatus::Delivered);
     assert_eq!(shown.attempts.len(), 2, "both attempts");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nahook_core::id::DeliveryId;
 use nahook_core::{Delivery, Event, IdempotencyKey, Timestamp};
 use nahook_queue::{
-    Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryRecorder, LogEntry, Standing,
+    Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryState, LogEntry,
 };
 
 use super::super::queue::{Shop, attempt};
@@ -53,20 +53,20 @@ impl Story {
             endpoint: self.slots[nth].endpoint(),
             attempts: 0,
             attempt: None,
-            standing: Standing::Pending,
+            state: DeliveryState::Pending,
             at: self.event.accepted_at,
         }
     }
 
     pub(super) fn retried(&self, nth: usize, number: u32) -> LogEntry {
-        self.ended_as(nth, number, Standing::Retry(self.due(number)))
+        self.ended_as(nth, number, DeliveryState::Retry(self.due(number)))
     }
 
-    pub(super) fn ended_as(&self, nth: usize, number: u32, standing: Standing) -> LogEntry {
+    pub(super) fn ended_as(&self, nth: usize, number: u32, state: DeliveryState) -> LogEntry {
         LogEntry {
             attempts: number,
             attempt: Some(self.attempt(number)),
-            standing,
+            state,
             at: self.ended(number),
             ..self.accepted(nth)
         }
@@ -78,7 +78,7 @@ impl Story {
             self.accepted(nth),
             self.retried(nth, 1),
             self.retried(nth, 2),
-            self.ended_as(nth, 3, Standing::Delivered),
+            self.ended_as(nth, 3, DeliveryState::Delivered),
         ]
     }
 

@@ -67,7 +67,7 @@ impl DeliveryRecorder for Broken {
                 }
             }
             FailureCountsMost => {
-                entries.retain(|entry| entry.standing.status().as_str() != "delivered");
+                entries.retain(|entry| entry.state.status().as_str() != "delivered");
             }
             AdoptsTheUnknown => {
                 for entry in &mut entries {
