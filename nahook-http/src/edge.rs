@@ -2,14 +2,15 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use nahook_core::{IdSource, RandomIds};
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -167,28 +168,15 @@ where
         let clone = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, clone);
         Box::pin(async move {
-            let answering = contain(async move { service.call(request).await });
-            let mut response = match answering.await {
-                Some(response) => response?,
-                None => ApiError::internal().into_response(),
+            // It is not polled again, and what it shares with others is behind locks that are poisoned or that hold no
+            // half-made state. What it panicked with has gone to the panic hook.
+            let answering = AssertUnwindSafe(async move { service.call(request).await });
+            let mut response = match answering.catch_unwind().await {
+                Ok(response) => response?,
+                Err(_) => ApiError::internal().into_response(),
             };
             response.headers_mut().insert(X_REQUEST_ID, id);
             Ok(response)
         })
     }
-}
-
-/// Runs `future`; `None` if it panics. What it panicked with has gone to the panic hook.
-///
-/// Unwind safety is asserted: the future is not polled again, and what it shares with others is behind locks that
-/// are poisoned or that hold no half-made state.
-async fn contain<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }
