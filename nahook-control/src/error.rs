@@ -1,4 +1,4 @@
-//! Errors of the management operations.
+//! Errors of the management operations and their store.
 
 use nahook_core::StoreError;
 use thiserror::Error;

@@ -6,6 +6,7 @@ mod changes;
 mod creating;
 mod endpoint;
 mod endpoint_url;
+mod error;
 mod key_hash;
 mod keys;
 mod manifest;
@@ -25,6 +26,7 @@ pub use self::endpoint::{
     endpoint_states,
 };
 pub use self::endpoint_url::{EndpointUrl, EndpointUrlError};
+pub use self::error::ManagementError;
 pub use self::key_hash::KeyHash;
 pub use self::keys::{KeyEntry, KeyStore};
 pub use self::manifest::{
@@ -32,9 +34,9 @@ pub use self::manifest::{
     Manifest, PlanSpec, RateSpec, WorkspaceSpec,
 };
 pub use self::operations::{
-    ApplicationPatch, DryRun, EndpointPatch, EventTypeView, Management, ManagementError, NewApiKey,
-    NewApplication, NewEndpoint, NewEnvironment, NewPortalSession, PortalSession, SubscriptionView,
-    Visibility, WouldBe,
+    ApplicationPatch, DryRun, EndpointPatch, EventTypeView, Management, NewApiKey, NewApplication,
+    NewEndpoint, NewEnvironment, NewPortalSession, PortalSession, SubscriptionView, Visibility,
+    WouldBe,
 };
 pub use self::record::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyState,

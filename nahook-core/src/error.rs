@@ -8,7 +8,6 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::FailureKind;
-use crate::admission::NotWorkspaceScoped;
 use crate::id::DeliveryId;
 
 /// A back end could not be asked or made no sense. Says nothing about whether a write took effect unless the port does.
@@ -48,6 +47,11 @@ impl fmt::Display for Causes<'_> {
         Ok(())
     }
 }
+
+/// The key is bound to one endpoint, so it may not fan out.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("this API key is bound to one endpoint and cannot trigger events")]
+pub struct NotWorkspaceScoped;
 
 /// The kinds of a [`StoreError`], by what a caller would do about it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

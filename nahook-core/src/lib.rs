@@ -6,6 +6,7 @@ mod error;
 pub mod id;
 mod memory;
 mod ports;
+mod time;
 mod value;
 
 pub use self::admission::gcra::GcraLimiter;
@@ -18,6 +19,7 @@ pub use self::ports::{
     DeliveryPublisher, DynDeliveryPublisher, DynSubscriptionStore, EndpointState, Subscribers,
     SubscriptionStore,
 };
+pub use self::time::{Clock, SystemClock, Timestamp};
 pub use self::value::delivery::{Delivery, FailureKind, Outcome};
 pub use self::value::event::{Event, EventTypeRef, NewEvent, NewSend};
 pub use self::value::event_type::{EventTypeName, EventTypeNameError};
@@ -30,4 +32,3 @@ pub use self::value::metadata::{Metadata, MetadataError};
 pub use self::value::payload::{Payload, PayloadError};
 pub use self::value::receipt::{Failure, Receipt, Sent};
 pub use self::value::scope::Scope;
-pub use self::value::time::{Clock, SystemClock, Timestamp};

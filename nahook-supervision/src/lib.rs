@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod exit;
 mod fault;
 mod loops;
 pub mod metric;
@@ -10,6 +11,7 @@ mod task;
 mod tests;
 mod thread;
 
+pub use self::exit::Exit;
 pub use self::fault::{Death, Pulse};
 pub use self::loops::Loop;
-pub use self::supervisor::{Exit, LoopStatus, Supervisor};
+pub use self::supervisor::{LoopStatus, Supervisor};

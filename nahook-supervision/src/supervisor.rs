@@ -1,6 +1,5 @@
 //! The register of the loops that run.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,23 +15,6 @@ use crate::{Death, Loop, metric};
 /// A loop that has ended counts as down for at least this long, so that one that ends again and again is not taken for
 /// running whenever it has just been started.
 const DOWN_FOR: Duration = Duration::from_secs(2);
-
-/// Why a loop has ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Exit {
-    /// It was asked to, or whatever it works for is gone.
-    Stopped,
-    /// It cannot go on; the reason is for the log.
-    Failed(Cow<'static, str>),
-}
-
-impl Exit {
-    /// An end that was not asked for.
-    pub fn failed(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Failed(reason.into())
-    }
-}
 
 /// The state of a loop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

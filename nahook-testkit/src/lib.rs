@@ -6,6 +6,7 @@ pub mod declare;
 mod double;
 mod fault;
 mod harness;
+mod held;
 mod run;
 mod send;
 #[cfg(feature = "proptest")]
@@ -17,9 +18,10 @@ pub use self::fault::{
     Answer, CallAnswer, CallFault, CallScript, Fault, FaultScript, Faulty, FaultyPublisher, Order,
 };
 pub use self::harness::{
-    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LimiterHarness, LogHarness,
-    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
-    SearchHarness, SendHarness, Store, StoreHarness, SubscriptionHarness,
+    CatalogHarness, EndpointHarness, KeyHarness, LimiterHarness, LogHarness, ManagementHarness,
+    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
+    Store, StoreHarness, SubscriptionHarness,
 };
+pub use self::held::HeldDelivery;
 pub use self::run::run;
 pub use self::send::{SingleSend, publish_each};

@@ -5,7 +5,7 @@ use nahook_core::id::{EndpointId, PatternId, SubscriptionId, WorkspaceId};
 use nahook_core::{EventTypePattern, EventTypeSelector, Metadata};
 use serde_json::{Map, Value};
 
-use super::planner::{DEFAULT_SLUG, Planner, put};
+use super::planner::{DEFAULT_SLUG, Planner, name_of, put};
 use super::{ManifestError, Record, Verb};
 use crate::manifest::EndpointSpec;
 use crate::record::{EndpointRecord, PatternRecord, SubscriptionRecord};
@@ -192,15 +192,6 @@ impl Planner<'_> {
                 self.note(Verb::Create, Record::Pattern(row), None);
             }
         }
-    }
-}
-
-/// Returns the endpoint's name for errors: a Slack endpoint's URL is a secret.
-pub(super) fn name_of(spec: &EndpointSpec) -> String {
-    match (spec.id, spec.kind) {
-        (Some(id), _) => id.into(),
-        (None, Some(EndpointKind::Slack)) => "of type slack".to_owned(),
-        (None, _) => spec.url.clone(),
     }
 }
 

@@ -3,14 +3,11 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use crate::{
-    EndpointRecord, SecretText, manifest::EnvironmentSpec, manifest::Manifest,
-    manifest::WorkspaceSpec,
-};
+use crate::manifest::{EndpointSpec, EnvironmentSpec, Manifest, WorkspaceSpec};
+use crate::{EndpointKind, EndpointRecord, SecretText};
 use nahook_core::id::{ApplicationId, EnvironmentId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, IdSource, Timestamp};
 
-use super::endpoint::name_of;
 use super::{Change, ManifestError, Record, Snapshot, Verb};
 use crate::rules::ENVIRONMENTS_MAX;
 
@@ -200,5 +197,14 @@ fn once<K: Hash + Eq>(
         Ok(())
     } else {
         Err(ManifestError::Duplicate { what, name })
+    }
+}
+
+/// Returns the endpoint's name for errors: a Slack endpoint's URL is a secret.
+pub(super) fn name_of(spec: &EndpointSpec) -> String {
+    match (spec.id, spec.kind) {
+        (Some(id), _) => id.into(),
+        (None, Some(EndpointKind::Slack)) => "of type slack".to_owned(),
+        (None, _) => spec.url.clone(),
     }
 }

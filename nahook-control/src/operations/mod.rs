@@ -8,7 +8,6 @@ mod draft;
 mod dry_run;
 mod endpoints;
 mod environments;
-mod error;
 mod event_types;
 mod keys;
 mod patterns;
@@ -22,12 +21,14 @@ use self::draft::Draft;
 pub use self::dry_run::{DryRun, WouldBe};
 pub use self::endpoints::{EndpointPatch, NewEndpoint};
 pub use self::environments::{NewEnvironment, Visibility};
-pub use self::error::ManagementError;
 pub use self::event_types::EventTypeView;
 pub use self::keys::NewApiKey;
 pub use self::portal::{NewPortalSession, PortalSession};
 pub use self::subscriptions::SubscriptionView;
-use crate::{Actor, AuditPage, AuditQuery, ChangePlan, ManagementStore, Planned, Select, Snapshot};
+use crate::{
+    Actor, AuditPage, AuditQuery, ChangePlan, ManagementError, ManagementStore, Planned, Select,
+    Snapshot,
+};
 
 use nahook_core::id::WorkspaceId;
 use nahook_core::{Clock, IdSource, RandomIds, StoreError, SystemClock};

@@ -1,15 +1,13 @@
 //! The settings of a kind of endpoint.
 
-use serde_json::{Map, Value, json};
-
-use super::Sample;
+use serde_json::{Map, Value};
 
 /// Largest number of fields in all objects of a configuration together.
 pub(super) const FIELDS_MAX: usize = 64;
 /// Largest depth of a configuration: 1 is a flat object.
-const DEPTH_MAX: usize = 8;
+pub(super) const DEPTH_MAX: usize = 8;
 /// Largest configuration, in bytes of JSON.
-const LEN_MAX: usize = 8192;
+pub(super) const LEN_MAX: usize = 8192;
 
 /// The bounds in words.
 pub(super) fn bounds() -> String {
@@ -38,26 +36,4 @@ fn count<'a>(
             }
             _ => true,
         })
-}
-
-pub(super) fn samples() -> Vec<Sample> {
-    let fields = |count: usize| -> Map<_, _> {
-        let names = (0..count).map(|n| n.to_string());
-        names.map(|name| (name, Value::Null)).collect()
-    };
-    let nested = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({ "a": inner }));
-    let listed = |depth: usize| (1..depth).fold(json!(1), |inner, _| json!([inner]));
-    // With the quotes, the colon and the braces.
-    let long = |len: usize| json!({ "a": "x".repeat(len - 8) });
-    vec![
-        Sample::inside(fields(FIELDS_MAX)),
-        Sample::outside(fields(FIELDS_MAX + 1)),
-        Sample::outside(json!({ "a": [fields(FIELDS_MAX)] })).beyond_schema(),
-        Sample::inside(nested(DEPTH_MAX)),
-        Sample::outside(nested(DEPTH_MAX + 1)).beyond_schema(),
-        Sample::inside(json!({ "a": listed(DEPTH_MAX) })),
-        Sample::outside(json!({ "a": listed(DEPTH_MAX + 1) })).beyond_schema(),
-        Sample::inside(long(LEN_MAX)),
-        Sample::outside(long(LEN_MAX + 1)).beyond_schema(),
-    ]
 }

@@ -3,7 +3,8 @@
 use nahook_core::Metadata;
 use serde_json::{Map, Value, json};
 
-use super::{Rule, config};
+use super::Rule;
+use super::config::{DEPTH_MAX, FIELDS_MAX, LEN_MAX};
 
 /// A value at the edge of a rule.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ impl Rule {
                 Sample::outside(f64::from(min) + 0.5),
             ],
             Self::Labels { max } => labels(max),
-            Self::Config => config::samples(),
+            Self::Config => configs(),
         }
     }
 }
@@ -83,5 +84,28 @@ fn labels(max: usize) -> Vec<Sample> {
         Sample::outside(one(key + 1, 0)),
         Sample::outside(one(1, value + 1)),
         Sample::outside(json!({ "a": 1 })),
+    ]
+}
+
+/// Configurations at the edges of their bounds.
+fn configs() -> Vec<Sample> {
+    let fields = |count: usize| -> Map<_, _> {
+        let names = (0..count).map(|n| n.to_string());
+        names.map(|name| (name, Value::Null)).collect()
+    };
+    let nested = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({ "a": inner }));
+    let listed = |depth: usize| (1..depth).fold(json!(1), |inner, _| json!([inner]));
+    // With the quotes, the colon and the braces.
+    let long = |len: usize| json!({ "a": "x".repeat(len - 8) });
+    vec![
+        Sample::inside(fields(FIELDS_MAX)),
+        Sample::outside(fields(FIELDS_MAX + 1)),
+        Sample::outside(json!({ "a": [fields(FIELDS_MAX)] })).beyond_schema(),
+        Sample::inside(nested(DEPTH_MAX)),
+        Sample::outside(nested(DEPTH_MAX + 1)).beyond_schema(),
+        Sample::inside(json!({ "a": listed(DEPTH_MAX) })),
+        Sample::outside(json!({ "a": listed(DEPTH_MAX + 1) })).beyond_schema(),
+        Sample::inside(long(LEN_MAX)),
+        Sample::outside(long(LEN_MAX + 1)).beyond_schema(),
     ]
 }

@@ -3,9 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use thiserror::Error;
-
 use crate::Scope;
+use crate::error::NotWorkspaceScoped;
 use crate::id::{ApiKeyId, EndpointId, EnvironmentId, WorkspaceId};
 
 /// An authenticated ingestion key.
@@ -81,11 +80,6 @@ impl Rate {
         self.burst
     }
 }
-
-/// The key is bound to one endpoint, so it may not fan out.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("this API key is bound to one endpoint and cannot trigger events")]
-pub struct NotWorkspaceScoped;
 
 impl Caller {
     /// The part of the workspace that the key reaches.

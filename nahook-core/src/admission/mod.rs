@@ -9,7 +9,8 @@ pub(crate) mod layer;
 pub(crate) mod port;
 
 pub use self::allowance::Allowance;
-pub use self::caller::{Caller, NotWorkspaceScoped, Plan, Rate};
+pub use self::caller::{Caller, Plan, Rate};
 pub use self::gcra::LimiterKey;
 pub use self::layer::LimiterDown;
 pub use self::port::{Grant, Verdict};
+pub use crate::error::NotWorkspaceScoped;

@@ -10,4 +10,3 @@ pub(crate) mod metadata;
 pub(crate) mod payload;
 pub(crate) mod receipt;
 pub(crate) mod scope;
-pub(crate) mod time;

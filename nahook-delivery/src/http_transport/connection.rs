@@ -17,9 +17,9 @@ use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{HeadReader, Progress};
-use super::pool::Place;
 use super::recording::{Recorded, Recording};
 use crate::transport::{OutboundResponse, RetryAfter, TransportError};
 
@@ -27,6 +27,9 @@ use crate::transport::{OutboundResponse, RetryAfter, TransportError};
 /// [`HeadReader`].
 const RESPONSE_HEAD_LEN_MAX: usize = 16 * 1024;
 const RESPONSE_HEADERS_MAX: usize = 100;
+
+/// A connection's share of all that may be open.
+pub(super) type Place = OwnedSemaphorePermit;
 
 /// The request as it is sent.
 pub(super) type Message = Request<Full<Bytes>>;

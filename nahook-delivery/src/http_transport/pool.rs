@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use nahook_supervision::{Exit, Loop, Supervisor};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::TransportSettings;
-use super::connection::Connection;
+use super::connection::{Connection, Place};
 use crate::transport::{LocalCause, Origin, TransportError};
 
 /// The connections that are idle, and how many there may be at all.
@@ -34,9 +34,6 @@ struct Idle {
     /// … unless its runtime has ended.
     sweep: Option<JoinHandle<()>>,
 }
-
-/// A connection's share of all that may be open.
-pub(super) type Place = OwnedSemaphorePermit;
 
 struct Kept {
     connection: Box<Connection>,

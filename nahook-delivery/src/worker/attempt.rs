@@ -85,7 +85,15 @@ pub(super) async fn attempt<T: Transport>(
         next,
         health,
     };
-    observe::attempted(delivery, number, &attempted, outcome, &span, means.metrics);
+    observe::attempted(
+        delivery,
+        number,
+        &attempted.attempt,
+        next,
+        outcome,
+        &span,
+        means.metrics,
+    );
     Ended::Attempted(attempted)
 }
 

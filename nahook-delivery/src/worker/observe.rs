@@ -6,10 +6,9 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
-use nahook_queue::{LeasedDelivery, Next, Settlement};
+use nahook_queue::{Attempt, LeasedDelivery, Next, Settlement};
 use tracing::Span;
 
-use super::attempt::Attempted;
 use super::events::EventSender;
 use super::judgement::NoAnswer;
 use super::{WorkerReport, metric};
@@ -71,30 +70,31 @@ pub(super) fn outcome(answer: &Result<OutboundResponse, NoAnswer>) -> &'static s
 pub(super) fn attempted(
     delivery: &LeasedDelivery,
     number: u32,
-    attempted: &Attempted,
+    attempt: &Attempt,
+    next: Next,
     outcome: &'static str,
     span: &Span,
     metrics: &AttemptMetrics,
 ) {
     quietly(|| {
         span.record("outcome", outcome);
-        span.record("status_code", attempted.attempt.status_code);
-        span.in_scope(|| tell_attempt(delivery, number, attempted, outcome, metrics));
+        span.record("status_code", attempt.status_code);
+        span.in_scope(|| tell_attempt(delivery, number, attempt, next, outcome, metrics));
     });
 }
 
 fn tell_attempt(
     delivery: &LeasedDelivery,
     number: u32,
-    attempted: &Attempted,
+    attempt: &Attempt,
+    next: Next,
     outcome: &'static str,
     metrics: &AttemptMetrics,
 ) {
-    let attempt = &attempted.attempt;
     let metrics = metrics.of(outcome);
     metrics.attempts.increment(1);
     metrics.seconds.record(attempt.duration.as_secs_f64());
-    let (next, retry_in_ms) = match attempted.next {
+    let (step, retry_in_ms) = match next {
         Next::DeadLetter => ("dead_letter", None),
         Next::Delivered => ("delivered", None),
         Next::Failed => ("failed", None),
@@ -118,13 +118,13 @@ fn tell_attempt(
                 duration_ms = millis(attempt.duration),
                 outcome,
                 error = attempt.error,
-                next,
+                next = step,
                 retry_in_ms,
                 "attempt"
             )
         };
     }
-    if attempted.next == Next::Delivered {
+    if next == Next::Delivered {
         tell!(debug);
     } else {
         tell!(info);

@@ -3,6 +3,9 @@
 //! Everything that takes time is a job of its own: leasing (one at a time), looking endpoints up, attempts, settling
 //! (one batch at a time, so that what ends meanwhile forms the next), settling again what failed, extending, reporting.
 
+mod leasing;
+mod remains;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +20,15 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
+use self::leasing::Leasing;
+use self::remains::Remains;
 use super::attempt::{Attempted, Ended};
 use super::calls::{LookUp, bounded};
 use super::endpoints::Endpoints;
 use super::health::Health;
-use super::leasing::Leasing;
 use super::ledger::{Hold, Ledger};
 use super::local::{LocalLack, Pause};
 use super::observe::{self, AttemptMetrics, InFlightGauge};
-use super::remains::Remains;
 use super::request::Addressees;
 use super::settling::{Pending, backoff, settle};
 use super::{Worker, WorkerReport};
@@ -49,7 +52,7 @@ where
     pub(super) jobs: JoinSet<Done>,
     pub(super) ledger: Ledger,
     pub(super) endpoints: Endpoints,
-    pub(super) leasing: Leasing,
+    leasing: Leasing,
     pub(super) addressees: Addressees,
     pub(super) lack: LocalLack,
     pub(super) metrics: Arc<AttemptMetrics>,

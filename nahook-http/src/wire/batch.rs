@@ -7,13 +7,10 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::BodyError;
 use super::fields::{fields_in, fields_of};
 use super::send::{SendBody, parse_key, text_of};
 use super::trigger::{TriggerBody, parse_metadata_field, parse_payload};
-
-/// Upper bound on the items of a batch.
-pub const ITEMS_MAX: usize = 20;
+use super::{BodyError, ITEMS_MAX};
 
 /// An item of a batch of Sends.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,5 +1,9 @@
 //! One statement for all who arrived while the last one ran; smaller ones where it fails.
 
+mod keyed;
+mod lone;
+mod together;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +15,11 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::error::{Severity, SqlState};
 
+use self::keyed::PUBLISH_KEYED;
+pub(crate) use self::keyed::over_before;
+use self::lone::PUBLISH_LONE;
+use self::together::PUBLISH;
 use super::inbox::{Connected, Inbox};
-use super::keyed::PUBLISH_KEYED;
-use super::lone::PUBLISH_LONE;
-use super::together::PUBLISH;
 use super::{Job, PublishJob, Written};
 use crate::PostgresSettings;
 use crate::connection::{Connector, Link};

@@ -3,9 +3,6 @@
 mod group;
 mod inbox;
 mod job;
-mod keyed;
-mod lone;
-mod together;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +13,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub(crate) use self::group::over_before;
 use self::group::{GRACE, WriterConnection};
 use self::inbox::Inbox;
 pub(crate) use self::job::{PublishJob, Written, metadata};
-pub(crate) use self::keyed::over_before;
 use crate::PostgresSettings;
 use crate::connection::Connector;
 use crate::error::PgError;

@@ -1,5 +1,7 @@
-//! The dependency rules between the crates (ARCHITECTURE.md), read off the manifests themselves.
+//! The dependency rules between the crates (ARCHITECTURE.md), read off the manifests themselves, and within them.
 #![expect(clippy::unwrap_used, reason = "what a test calls fails like a test")]
+
+mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

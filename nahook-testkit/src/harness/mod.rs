@@ -13,7 +13,7 @@ mod store;
 mod subscriptions;
 
 pub use self::limiter::LimiterHarness;
-pub use self::publisher::{HeldDelivery, PublisherHarness};
+pub use self::publisher::PublisherHarness;
 pub use self::queue::{
     LogHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
 };

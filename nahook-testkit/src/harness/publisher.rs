@@ -1,33 +1,9 @@
 //! The harness of a publisher.
 
 use nahook_control::Manifest;
-use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_core::{Delivery, DeliveryPublisher, Event, Metadata, Payload};
+use nahook_core::DeliveryPublisher;
 
-/// A delivery as the queue holds it, read past the publisher.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HeldDelivery {
-    /// The delivery.
-    pub delivery: DeliveryId,
-    /// The endpoint it is for.
-    pub endpoint: EndpointId,
-    /// Payload that will be sent.
-    pub payload: Payload,
-    /// The event's labels.
-    pub metadata: Metadata,
-}
-
-impl HeldDelivery {
-    /// Returns what a queue that took `delivery` of `event` holds.
-    pub fn of(event: &Event, delivery: &Delivery) -> Self {
-        Self {
-            delivery: delivery.id(),
-            endpoint: delivery.endpoint(),
-            payload: event.payload.clone(),
-            metadata: event.metadata.clone(),
-        }
-    }
-}
+use crate::HeldDelivery;
 
 /// Starts a [`DeliveryPublisher`] with an empty queue behind it.
 pub trait PublisherHarness: Sized + Send + Sync + 'static {

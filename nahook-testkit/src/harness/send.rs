@@ -7,7 +7,7 @@ use nahook_core::DeliveryPublisher;
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_queue::DeliveryRecord;
 
-use super::HeldDelivery;
+use crate::HeldDelivery;
 
 /// Starts a [`DeliveryPublisher`] with an empty queue behind it, on a clock that stands still unless told to go on.
 pub trait SendHarness: Sized + Send + Sync + 'static {

@@ -14,11 +14,11 @@ use nahook_queue::{
 };
 
 use super::{
-    CatalogHarness, EndpointHarness, HeldDelivery, KeyHarness, LogHarness, ManagementHarness,
-    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
+    CatalogHarness, EndpointHarness, KeyHarness, LogHarness, ManagementHarness, PublisherHarness,
+    QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
     SubscriptionHarness,
 };
-use crate::ManualClock;
+use crate::{HeldDelivery, ManualClock};
 
 /// A handle that has every port but [`RateLimiter`](nahook_core::RateLimiter).
 pub trait Store:

@@ -16,6 +16,13 @@ pub struct NatsCluster {
     nodes: Vec<NatsServer>,
 }
 
+impl NatsOptions {
+    /// Starts three servers that are a cluster.
+    pub fn start_cluster(&self) -> NatsCluster {
+        NatsCluster::start_with(self)
+    }
+}
+
 impl NatsCluster {
     pub(super) fn start_with(options: &NatsOptions) -> Self {
         // Somebody else may take a port in between; then others are tried.

@@ -4,9 +4,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use super::cluster::NatsCluster;
-use super::server::NatsServer;
-
 /// Settings of a server, or of each server of a cluster. By default: JetStream on a file store, no credentials, no TLS, and the
 /// default sync interval, which does not wait for the disk.
 #[derive(Clone, Debug, Default)]
@@ -97,16 +94,6 @@ impl NatsOptions {
     pub fn file(mut self, name: &str, content: &str) -> Self {
         self.files.push((name.to_owned(), content.to_owned()));
         self
-    }
-
-    /// Starts one server.
-    pub fn start(&self) -> NatsServer {
-        NatsServer::start_with(self)
-    }
-
-    /// Starts three servers that are a cluster.
-    pub fn start_cluster(&self) -> NatsCluster {
-        NatsCluster::start_with(self)
     }
 
     /// Writes the settings and the files into the folder.

@@ -63,6 +63,13 @@ pub struct NatsServer {
     _folder: TempDir,
 }
 
+impl NatsOptions {
+    /// Starts one server.
+    pub fn start(&self) -> NatsServer {
+        NatsServer::start_with(self)
+    }
+}
+
 impl NatsServer {
     /// Starts a server with the defaults; [`NatsOptions`] has the rest.
     pub fn start() -> Self {

@@ -10,13 +10,14 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::attempt::{Means, attempt, not_attempted};
-use super::calls::{LookUp, bounded, look_up};
-use super::ledger::{Admission, Hold, Phase};
-use super::session::{Done, Session, Stage};
-use super::settling::backoff;
-use super::{observe, spans};
+use super::{Done, Session, Stage};
 use crate::transport::Transport;
+use crate::worker::attempt::{Means, attempt, not_attempted};
+use crate::worker::calls::{LookUp, bounded, look_up};
+use crate::worker::contain::contain;
+use crate::worker::ledger::{Admission, Hold, Phase};
+use crate::worker::settling::backoff;
+use crate::worker::{observe, spans};
 
 /// Time for which nothing is leased for an endpoint that the directory cannot read.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
@@ -219,7 +220,7 @@ where
         let worker = Arc::clone(&self.worker);
         let watch = self.jobs.spawn(async move {
             // A panic leaves the poll interval.
-            if super::contain::contain(async { worker.queue.changed(generation).await })
+            if contain(async { worker.queue.changed(generation).await })
                 .await
                 .is_err()
             {

@@ -7,13 +7,13 @@ use nahook_queue::{Attempt, DeliveryQueue, Next, Settled, Settlement};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::Worker;
-use super::attempt::Ended;
-use super::ledger::{Hold, Ledger};
-use super::observe;
-use super::session::Done;
-use super::settling::{Pending, settle};
+use super::Done;
 use crate::transport::Transport;
+use crate::worker::Worker;
+use crate::worker::attempt::Ended;
+use crate::worker::ledger::{Hold, Ledger};
+use crate::worker::observe;
+use crate::worker::settling::{Pending, settle};
 
 pub(super) struct Remains<Q, D, T> {
     pub(super) worker: Arc<Worker<Q, D, T>>,

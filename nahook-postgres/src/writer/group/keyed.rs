@@ -4,11 +4,11 @@ use nahook_core::id::{DeliveryId, MessageId};
 use nahook_core::{FailureKind, IdempotencyKey, Outcome, Timestamp};
 use tokio::time::{Instant, timeout};
 
-use super::group::{BUDGET, Failed, GRACE, WriterConnection, unsent};
-use super::{PublishJob, Written};
+use super::{BUDGET, Failed, GRACE, WriterConnection, unsent};
 use crate::error::PgError;
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
+use crate::writer::{PublishJob, Written};
 
 /// Writes events and deliveries of endpoints that exist, for each key once; answers, slot by slot, counted from 1, whose
 /// endpoint exists, which message its key stands for.

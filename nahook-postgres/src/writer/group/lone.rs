@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use tokio::time::timeout;
 
-use super::PublishJob;
-use super::group::{Failed, GRACE, WriterConnection, places, unsent};
+use super::{Failed, GRACE, WriterConnection, places, unsent};
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos};
+use crate::writer::PublishJob;
 
 /// The same as [`PUBLISH`](super::together::PUBLISH) for one event, in fewer steps: most of what a narrow one costs is
 /// setting up the plan.

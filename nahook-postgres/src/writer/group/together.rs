@@ -6,10 +6,10 @@ use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
-use super::PublishJob;
-use super::group::{Failed, GRACE, Open, WriterConnection, places, unsent};
+use super::{Failed, GRACE, Open, WriterConnection, places, unsent};
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos};
+use crate::writer::PublishJob;
 
 /// Writes events and deliveries of endpoints that exist; answers which deliveries, counted from 1, it did not write.
 ///
