@@ -113,13 +113,7 @@ impl TestHooks {
     /// says, without its variation.
     pub async fn deliver(&self) -> Result<Vec<CapturedWebhook>, HooksError> {
         let queue = &self.hooks.shared.backend.queue;
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: BATCH,
-            per_endpoint_max: BATCH,
-            exceptions: Vec::new(),
-            duration: Duration::from_mins(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), BATCH, Duration::from_mins(1));
         let mut attempted = Vec::new();
         loop {
             let leased = queue.lease(&request).await?.deliveries;

@@ -41,6 +41,19 @@ pub struct LeaseRequest {
     pub duration: Duration,
 }
 
+impl LeaseRequest {
+    /// Asks for at most `max` deliveries, of whatever endpoints.
+    pub fn new(worker: WorkerId, max: usize, duration: Duration) -> Self {
+        Self {
+            worker,
+            max,
+            per_endpoint_max: max,
+            exceptions: Vec::new(),
+            duration,
+        }
+    }
+}
+
 /// A delivery that its worker alone may now attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LeasedDelivery {

@@ -142,13 +142,7 @@ impl Ours {
     /// Takes batches out of a queue with ten events to everybody for each; what is not to be measured of it is done aside.
     pub(crate) async fn take(&self, settles: bool, times: u64) -> Duration {
         self.fill(times).await;
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: BATCH,
-            per_endpoint_max: BATCH,
-            exceptions: Vec::new(),
-            duration: Duration::from_mins(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), BATCH, Duration::from_mins(1));
         let mut took = Duration::ZERO;
         for _ in 0..times {
             let began = Instant::now();

@@ -93,13 +93,7 @@ impl Ours {
     pub(crate) async fn take(&self, times: u64) -> Duration {
         // What the other cases have left would be taken first: the queue is as long for both.
         self.publish(BATCH, 1, times).await;
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: BATCH,
-            per_endpoint_max: BATCH,
-            exceptions: Vec::new(),
-            duration: Duration::from_mins(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), BATCH, Duration::from_mins(1));
         let began = Instant::now();
         for _ in 0..times {
             let batch = self.store.lease(&request).await.expect("leases");

@@ -251,13 +251,7 @@ async fn sends(batches: Vec<Vec<Item>>, tokens: u32) {
                 .or_insert((send.endpoint, send.payload));
         }
     }
-    let request = LeaseRequest {
-        worker: WorkerId(1),
-        max: 10_000,
-        per_endpoint_max: 10_000,
-        exceptions: Vec::new(),
-        duration: Duration::from_hours(1),
-    };
+    let request = LeaseRequest::new(WorkerId(1), 10_000, Duration::from_hours(1));
     let leased = store.lease(&request).await.unwrap().deliveries;
     assert_eq!(leased.len(), queued.len());
     for leased in leased {

@@ -27,13 +27,7 @@ fn histories() -> impl Strategy<Value = (World, Vec<Trigger>, Vec<(Index, Index)
 
 /// Everything the queue holds for its workers by now, each delivery with its workspace.
 async fn drained(store: &MemoryStore) -> Vec<nahook_queue::LeasedDelivery> {
-    let request = LeaseRequest {
-        worker: WorkerId(1),
-        max: 10_000,
-        per_endpoint_max: 10_000,
-        exceptions: Vec::new(),
-        duration: Duration::from_hours(1),
-    };
+    let request = LeaseRequest::new(WorkerId(1), 10_000, Duration::from_hours(1));
     store.lease(&request).await.unwrap().deliveries
 }
 

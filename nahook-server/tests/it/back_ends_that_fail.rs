@@ -180,13 +180,7 @@ impl Staged {
 
     /// The ids of everything that waits in the queue.
     async fn queued(&self) -> Vec<String> {
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: 1_000,
-            per_endpoint_max: 1_000,
-            exceptions: Vec::new(),
-            duration: Duration::from_mins(10),
-        };
+        let request = LeaseRequest::new(WorkerId(1), 1_000, Duration::from_mins(10));
         let batch = self.store.lease(&request).await.unwrap();
         let mut ids: Vec<_> = batch
             .deliveries

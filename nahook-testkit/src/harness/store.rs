@@ -293,13 +293,7 @@ async fn apply(store: &impl Catalog, manifest: &Manifest) {
 
 /// Reads the queue by leasing everything that is due and giving it back; the labels come from the log.
 async fn held(store: &impl Store) -> Vec<HeldDelivery> {
-    let request = LeaseRequest {
-        worker: WorkerId(1),
-        max: 100_000,
-        per_endpoint_max: 100_000,
-        exceptions: Vec::new(),
-        duration: Duration::from_mins(1),
-    };
+    let request = LeaseRequest::new(WorkerId(1), 100_000, Duration::from_mins(1));
     let (mut held, mut releases) = (Vec::new(), Vec::new());
     loop {
         let batch = store.lease(&request).await;

@@ -125,13 +125,7 @@ impl Bench {
 
     /// Everything that is queued, leased away.
     pub(crate) async fn queued(&self) -> Vec<LeasedDelivery> {
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: 1_000,
-            per_endpoint_max: 1_000,
-            exceptions: Vec::new(),
-            duration: Duration::from_mins(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), 1_000, Duration::from_mins(1));
         self.memory.lease(&request).await.unwrap().deliveries
     }
 }

@@ -36,13 +36,7 @@ impl Bench {
 
     /// Attempts everything that is due, once, without success.
     pub(crate) async fn fail_all(&self, next: Next) {
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: 100,
-            per_endpoint_max: 100,
-            exceptions: Vec::new(),
-            duration: Duration::from_mins(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), 100, Duration::from_mins(1));
         for leased in self.memory.lease(&request).await.unwrap().deliveries {
             let attempt = Attempt {
                 started_at: Timestamp::from_millis(1_795_680_000_250),

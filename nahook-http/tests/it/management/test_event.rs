@@ -12,13 +12,7 @@ const PATH: &str = "/endpoints/ep_1/test";
 impl Bench {
     /// Returns the due deliveries by id, endpoint and payload.
     async fn due(&self) -> Vec<(String, String, String)> {
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: 100,
-            per_endpoint_max: 100,
-            exceptions: Vec::new(),
-            duration: Duration::from_mins(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), 100, Duration::from_mins(1));
         let leased = self.memory.lease(&request).await.unwrap().deliveries;
         let told = leased.into_iter().map(|due| {
             assert_eq!(due.event_type, None);

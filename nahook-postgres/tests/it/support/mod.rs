@@ -196,13 +196,7 @@ pub(crate) fn order(number: u64, endpoints: usize) -> (Event, Vec<Delivery>) {
 }
 
 pub(crate) fn request(max: usize) -> LeaseRequest {
-    LeaseRequest {
-        worker: WorkerId(1),
-        max,
-        per_endpoint_max: max,
-        exceptions: Vec::new(),
-        duration: Duration::from_mins(1),
-    }
+    LeaseRequest::new(WorkerId(1), max, Duration::from_mins(1))
 }
 
 /// The ids of everything that can be leased now.

@@ -96,13 +96,7 @@ impl DeliveryRecorder for Broken {
 
 impl Broken {
     async fn end_its_own(&self) -> Result<(), StoreError> {
-        let request = LeaseRequest {
-            worker: WorkerId(99),
-            max: 10,
-            per_endpoint_max: 10,
-            exceptions: Vec::new(),
-            duration: std::time::Duration::from_secs(1),
-        };
+        let request = LeaseRequest::new(WorkerId(99), 10, std::time::Duration::from_secs(1));
         let batch = self.inner.lease(&request).await?;
         let ends: Vec<_> = batch
             .deliveries
