@@ -74,213 +74,111 @@ pub trait StoreHarness: Sized + Send + Sync + 'static {
     fn restart(self) -> impl Future<Output = Option<Self>> + Send;
 }
 
-impl<H: StoreHarness> SubscriptionHarness for H {
-    type Subscriptions = H::Store;
+/// Makes every [`StoreHarness`] each of these harnesses, by its store and these methods.
+macro_rules! harnesses {
+    ($($harness:ident $of:ident $make:ident [$($method:ident)*])+) => {
+        $(
+            impl<H: StoreHarness> $harness for H {
+                type $of = H::Store;
 
-    async fn start() -> Self {
-        H::start().await
-    }
+                fn $make(&self) -> H::Store {
+                    self.store()
+                }
 
-    fn subscriptions(&self) -> H::Store {
-        self.store()
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        apply(&self.store(), manifest).await;
-    }
+                $(harnesses! { @$method })*
+            }
+        )+
+    };
+    (@start) => {
+        async fn start() -> Self {
+            H::start().await
+        }
+    };
+    (@start_catalog) => {
+        async fn start_catalog() -> Self {
+            H::start().await
+        }
+    };
+    (@apply) => {
+        async fn apply(&self, manifest: &Manifest) {
+            apply(&self.store(), manifest).await;
+        }
+    };
+    (@held) => {
+        async fn held(&self) -> Vec<HeldDelivery> {
+            held(&self.store()).await
+        }
+    };
+    (@make_unreachable) => {
+        async fn make_unreachable(&self) -> bool {
+            false
+        }
+    };
+    (@record) => {
+        async fn record(&self, id: DeliveryId, workspace: &WorkspaceId) -> Option<DeliveryRecord> {
+            let record = DeliveryLog::delivery(&self.store(), id, workspace).await;
+            record.unwrap_or_else(|error| no_answer("delivery", &error))
+        }
+    };
+    (@publish) => {
+        async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+            DeliveryPublisher::publish(&self.store(), event, deliveries).await;
+        }
+    };
+    (@set_api_key_state) => {
+        async fn set_api_key_state(
+            &self,
+            workspace: &WorkspaceId,
+            key: ApiKeyId,
+            state: KeyState,
+        ) {
+            let management = Management::new(self.store()).with_clock(self.clock().clone());
+            let set = management
+                .set_api_key_state(workspace, &Actor::operator(), key, state)
+                .await;
+            assert!(set.is_ok(), "the key's state cannot be set: {set:?}");
+        }
+    };
+    (@now) => {
+        fn now(&self) -> Timestamp {
+            nahook_core::Clock::now(self.clock())
+        }
+    };
+    (@advance) => {
+        fn advance(&self, by: Duration) {
+            self.clock().advance(by);
+        }
+    };
+    (@management_clock) => {
+        fn management_clock(&self) -> &ManualClock {
+            self.clock()
+        }
+    };
+    (@restart) => {
+        async fn restart(self) -> Option<Self> {
+            H::restart(self).await
+        }
+    };
+    (@restart_catalog) => {
+        async fn restart_catalog(self) -> Option<Self> {
+            H::restart(self).await
+        }
+    };
 }
 
-impl<H: StoreHarness> PublisherHarness for H {
-    type Publisher = H::Store;
-
-    async fn start() -> Self {
-        H::start().await
-    }
-
-    fn publisher(&self) -> H::Store {
-        self.store()
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        apply(&self.store(), manifest).await;
-    }
-
-    async fn held(&self) -> Vec<HeldDelivery> {
-        held(&self.store()).await
-    }
-
-    async fn restart(self) -> Option<Self> {
-        H::restart(self).await
-    }
-
-    async fn make_unreachable(&self) -> bool {
-        false
-    }
-}
-
-impl<H: StoreHarness> SendHarness for H {
-    type Sender = H::Store;
-
-    async fn start() -> Self {
-        H::start().await
-    }
-
-    fn sender(&self) -> H::Store {
-        self.store()
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        apply(&self.store(), manifest).await;
-    }
-
-    async fn held(&self) -> Vec<HeldDelivery> {
-        held(&self.store()).await
-    }
-
-    async fn record(&self, id: DeliveryId, workspace: &WorkspaceId) -> Option<DeliveryRecord> {
-        let record = DeliveryLog::delivery(&self.store(), id, workspace).await;
-        record.unwrap_or_else(|error| no_answer("delivery", &error))
-    }
-
-    fn advance(&self, by: Duration) {
-        self.clock().advance(by);
-    }
-
-    async fn restart(self) -> Option<Self> {
-        H::restart(self).await
-    }
-}
-
-impl<H: StoreHarness> QueueHarness for H {
-    type Queue = H::Store;
-
-    async fn start() -> Self {
-        H::start().await
-    }
-
-    fn queue(&self) -> H::Store {
-        self.store()
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        apply(&self.store(), manifest).await;
-    }
-
-    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
-        DeliveryPublisher::publish(&self.store(), event, deliveries).await;
-    }
-
-    fn now(&self) -> Timestamp {
-        nahook_core::Clock::now(self.clock())
-    }
-
-    fn advance(&self, by: Duration) {
-        self.clock().advance(by);
-    }
-
-    async fn restart(self) -> Option<Self> {
-        H::restart(self).await
-    }
-}
-
-impl<H: StoreHarness> LogHarness for H {
-    type Log = H::Store;
-
-    fn log(&self) -> H::Store {
-        self.store()
-    }
-}
-
-impl<H: StoreHarness> RecorderHarness for H {
-    type Recorder = H::Store;
-
-    fn recorder(&self) -> H::Store {
-        self.store()
-    }
-}
-
-impl<H: StoreHarness> KeyHarness for H {
-    type Keys = H::Store;
-
-    async fn start() -> Self {
-        H::start().await
-    }
-
-    fn keys(&self) -> H::Store {
-        self.store()
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        apply(&self.store(), manifest).await;
-    }
-
-    async fn set_api_key_state(&self, workspace: &WorkspaceId, key: ApiKeyId, state: KeyState) {
-        let management = Management::new(self.store()).with_clock(self.clock().clone());
-        let set = management
-            .set_api_key_state(workspace, &Actor::operator(), key, state)
-            .await;
-        assert!(set.is_ok(), "the key's state cannot be set: {set:?}");
-    }
-}
-
-impl<H: StoreHarness> EndpointHarness for H {
-    type Endpoints = H::Store;
-
-    async fn start() -> Self {
-        H::start().await
-    }
-
-    fn endpoints(&self) -> H::Store {
-        self.store()
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        apply(&self.store(), manifest).await;
-    }
-}
-
-impl<H: StoreHarness> CatalogHarness for H {
-    type Catalog = H::Store;
-
-    async fn start_catalog() -> Self {
-        H::start().await
-    }
-
-    fn catalog(&self) -> H::Store {
-        self.store()
-    }
-
-    async fn restart_catalog(self) -> Option<Self> {
-        H::restart(self).await
-    }
-}
-
-impl<H: StoreHarness> ManagementHarness for H {
-    type Management = H::Store;
-
-    fn management(&self) -> H::Store {
-        self.store()
-    }
-
-    fn management_clock(&self) -> &ManualClock {
-        self.clock()
-    }
-}
-
-impl<H: StoreHarness> SearchHarness for H {
-    type Search = H::Store;
-
-    fn search(&self) -> H::Store {
-        self.store()
-    }
-}
-
-impl<H: StoreHarness> RedeliveryHarness for H {
-    type Redelivery = H::Store;
-
-    fn redelivery(&self) -> H::Store {
-        self.store()
-    }
+harnesses! {
+    SubscriptionHarness Subscriptions subscriptions [start apply]
+    PublisherHarness Publisher publisher [start apply held restart make_unreachable]
+    SendHarness Sender sender [start apply held record advance restart]
+    QueueHarness Queue queue [start apply publish now advance restart]
+    LogHarness Log log []
+    RecorderHarness Recorder recorder []
+    KeyHarness Keys keys [start apply set_api_key_state]
+    EndpointHarness Endpoints endpoints [start apply]
+    CatalogHarness Catalog catalog [start_catalog restart_catalog]
+    ManagementHarness Management management [management_clock]
+    SearchHarness Search search []
+    RedeliveryHarness Redelivery redelivery []
 }
 
 async fn apply(store: &impl Catalog, manifest: &Manifest) {

@@ -87,222 +87,80 @@ forms! {
     SubscriptionStore DynSubscriptionStore Faulty Subscriptions subscriptions
 }
 
-impl<H: LimiterHarness, F: Form> LimiterHarness for Formed<H, F> {
-    type Limiter = F::Limiter<H::Limiter>;
+/// Makes [`Formed`] each harness that `H` is, by the adapter in its form and `H`'s own methods.
+macro_rules! formed {
+    ($(
+        $harness:ident $of:ident $make:ident as $form_of:ident $form_make:ident
+            [$($start:ident)? $(, $restart:ident)?] {
+            $(async fn $asked:ident($($given:ident: $type:ty),*) $(-> $answer:ty)?;)*
+            $(fn $told:ident($($now:ident: $is:ty),*) $(-> $back:ty)?;)*
+        }
+    )+) => {
+        $(
+            impl<H: $harness, F: Form> $harness for Formed<H, F> {
+                type $of = F::$form_of<H::$of>;
 
-    async fn start() -> Self {
-        Self::new(H::start().await)
-    }
+                $(async fn $start() -> Self {
+                    Self::new(H::$start().await)
+                })?
 
-    fn limiter(&self) -> Self::Limiter {
-        F::limiter(self.harness.limiter())
-    }
+                fn $make(&self) -> Self::$of {
+                    F::$form_make(self.harness.$make())
+                }
 
-    fn advance(&self, by: Duration) {
-        self.harness.advance(by);
-    }
+                $(async fn $restart(self) -> Option<Self> {
+                    self.harness.$restart().await.map(Self::new)
+                })?
+
+                $(async fn $asked(&self, $($given: $type),*) $(-> $answer)? {
+                    self.harness.$asked($($given),*).await
+                })*
+
+                $(fn $told(&self, $($now: $is),*) $(-> $back)? {
+                    self.harness.$told($($now),*)
+                })*
+            }
+        )+
+    };
 }
 
-impl<H: SubscriptionHarness, F: Form> SubscriptionHarness for Formed<H, F> {
-    type Subscriptions = F::Subscriptions<H::Subscriptions>;
-
-    async fn start() -> Self {
-        Self::new(H::start().await)
+formed! {
+    LimiterHarness Limiter limiter as Limiter limiter [start] {
+        fn advance(by: Duration);
     }
-
-    fn subscriptions(&self) -> Self::Subscriptions {
-        F::subscriptions(self.harness.subscriptions())
+    SubscriptionHarness Subscriptions subscriptions as Subscriptions subscriptions [start] {
+        async fn apply(manifest: &Manifest);
     }
-
-    async fn apply(&self, manifest: &Manifest) {
-        self.harness.apply(manifest).await;
+    PublisherHarness Publisher publisher as Publisher publisher [start, restart] {
+        async fn apply(manifest: &Manifest);
+        async fn held() -> Vec<HeldDelivery>;
+        async fn make_unreachable() -> bool;
     }
-}
-
-impl<H: PublisherHarness, F: Form> PublisherHarness for Formed<H, F> {
-    type Publisher = F::Publisher<H::Publisher>;
-
-    async fn start() -> Self {
-        Self::new(H::start().await)
+    SendHarness Sender sender as Publisher publisher [start, restart] {
+        async fn apply(manifest: &Manifest);
+        async fn held() -> Vec<HeldDelivery>;
+        async fn record(id: DeliveryId, workspace: &WorkspaceId) -> Option<DeliveryRecord>;
+        fn advance(by: Duration);
     }
-
-    fn publisher(&self) -> Self::Publisher {
-        F::publisher(self.harness.publisher())
+    QueueHarness Queue queue as Queue queue [start, restart] {
+        async fn apply(manifest: &Manifest);
+        async fn publish(event: &Event, deliveries: &mut [Delivery]);
+        fn now() -> Timestamp;
+        fn advance(by: Duration);
     }
-
-    async fn apply(&self, manifest: &Manifest) {
-        self.harness.apply(manifest).await;
+    LogHarness Log log as Log log [] {}
+    RecorderHarness Recorder recorder as Recorder recorder [] {}
+    KeyHarness Keys keys as Keys keys [start] {
+        async fn apply(manifest: &Manifest);
+        async fn set_api_key_state(workspace: &WorkspaceId, key: ApiKeyId, state: KeyState);
     }
-
-    async fn held(&self) -> Vec<HeldDelivery> {
-        self.harness.held().await
+    EndpointHarness Endpoints endpoints as Endpoints endpoints [start] {
+        async fn apply(manifest: &Manifest);
     }
-
-    async fn restart(self) -> Option<Self> {
-        self.harness.restart().await.map(Self::new)
+    CatalogHarness Catalog catalog as Catalog catalog [start_catalog, restart_catalog] {}
+    ManagementHarness Management management as Management management [] {
+        fn management_clock() -> &ManualClock;
     }
-
-    async fn make_unreachable(&self) -> bool {
-        self.harness.make_unreachable().await
-    }
-}
-
-impl<H: SendHarness, F: Form> SendHarness for Formed<H, F> {
-    type Sender = F::Publisher<H::Sender>;
-
-    async fn start() -> Self {
-        Self::new(H::start().await)
-    }
-
-    fn sender(&self) -> Self::Sender {
-        F::publisher(self.harness.sender())
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        self.harness.apply(manifest).await;
-    }
-
-    async fn held(&self) -> Vec<HeldDelivery> {
-        self.harness.held().await
-    }
-
-    async fn record(&self, id: DeliveryId, workspace: &WorkspaceId) -> Option<DeliveryRecord> {
-        self.harness.record(id, workspace).await
-    }
-
-    fn advance(&self, by: Duration) {
-        self.harness.advance(by);
-    }
-
-    async fn restart(self) -> Option<Self> {
-        self.harness.restart().await.map(Self::new)
-    }
-}
-
-impl<H: QueueHarness, F: Form> QueueHarness for Formed<H, F> {
-    type Queue = F::Queue<H::Queue>;
-
-    async fn start() -> Self {
-        Self::new(H::start().await)
-    }
-
-    fn queue(&self) -> Self::Queue {
-        F::queue(self.harness.queue())
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        self.harness.apply(manifest).await;
-    }
-
-    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
-        self.harness.publish(event, deliveries).await;
-    }
-
-    fn now(&self) -> Timestamp {
-        self.harness.now()
-    }
-
-    fn advance(&self, by: Duration) {
-        self.harness.advance(by);
-    }
-
-    async fn restart(self) -> Option<Self> {
-        self.harness.restart().await.map(Self::new)
-    }
-}
-
-impl<H: LogHarness, F: Form> LogHarness for Formed<H, F> {
-    type Log = F::Log<H::Log>;
-
-    fn log(&self) -> Self::Log {
-        F::log(self.harness.log())
-    }
-}
-
-impl<H: RecorderHarness, F: Form> RecorderHarness for Formed<H, F> {
-    type Recorder = F::Recorder<H::Recorder>;
-
-    fn recorder(&self) -> Self::Recorder {
-        F::recorder(self.harness.recorder())
-    }
-}
-
-impl<H: KeyHarness, F: Form> KeyHarness for Formed<H, F> {
-    type Keys = F::Keys<H::Keys>;
-
-    async fn start() -> Self {
-        Self::new(H::start().await)
-    }
-
-    fn keys(&self) -> Self::Keys {
-        F::keys(self.harness.keys())
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        self.harness.apply(manifest).await;
-    }
-
-    async fn set_api_key_state(&self, workspace: &WorkspaceId, key: ApiKeyId, state: KeyState) {
-        self.harness.set_api_key_state(workspace, key, state).await;
-    }
-}
-
-impl<H: EndpointHarness, F: Form> EndpointHarness for Formed<H, F> {
-    type Endpoints = F::Endpoints<H::Endpoints>;
-
-    async fn start() -> Self {
-        Self::new(H::start().await)
-    }
-
-    fn endpoints(&self) -> Self::Endpoints {
-        F::endpoints(self.harness.endpoints())
-    }
-
-    async fn apply(&self, manifest: &Manifest) {
-        self.harness.apply(manifest).await;
-    }
-}
-
-impl<H: CatalogHarness, F: Form> CatalogHarness for Formed<H, F> {
-    type Catalog = F::Catalog<H::Catalog>;
-
-    async fn start_catalog() -> Self {
-        Self::new(H::start_catalog().await)
-    }
-
-    fn catalog(&self) -> Self::Catalog {
-        F::catalog(self.harness.catalog())
-    }
-
-    async fn restart_catalog(self) -> Option<Self> {
-        self.harness.restart_catalog().await.map(Self::new)
-    }
-}
-
-impl<H: ManagementHarness, F: Form> ManagementHarness for Formed<H, F> {
-    type Management = F::Management<H::Management>;
-
-    fn management(&self) -> Self::Management {
-        F::management(self.harness.management())
-    }
-
-    fn management_clock(&self) -> &ManualClock {
-        self.harness.management_clock()
-    }
-}
-
-impl<H: SearchHarness, F: Form> SearchHarness for Formed<H, F> {
-    type Search = F::Search<H::Search>;
-
-    fn search(&self) -> Self::Search {
-        F::search(self.harness.search())
-    }
-}
-
-impl<H: RedeliveryHarness, F: Form> RedeliveryHarness for Formed<H, F> {
-    type Redelivery = F::Redelivery<H::Redelivery>;
-
-    fn redelivery(&self) -> Self::Redelivery {
-        F::redelivery(self.harness.redelivery())
-    }
+    SearchHarness Search search as Search search [] {}
+    RedeliveryHarness Redelivery redelivery as Redelivery redelivery [] {}
 }
