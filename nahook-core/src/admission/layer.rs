@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::FanOut;
 use crate::admission::{Allowance, Caller, Grant, NotWorkspaceScoped, Verdict};
-use crate::engine::contain::{contain, panicked};
+use crate::engine::contain::{NO_SPAN, contain, panicked};
 use crate::{
     DeliveryPublisher, NewEvent, NewSend, RateLimiter, Receipt, SendError, Sent, StoreError,
     SubscriptionStore, TriggerError,
@@ -181,7 +181,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> Admission<S, P,
     ///
     /// A limiter that does not answer limits nobody: then these are the plan's own numbers.
     pub async fn standing_by(&self, deadline: Instant, caller: &Caller) -> Allowance {
-        let peeking = timeout_at(deadline, contain(|| self.limiter.peek(caller)));
+        let peeking = timeout_at(deadline, contain(&NO_SPAN, || self.limiter.peek(caller)));
         match peeking.await {
             Ok(Ok(Ok(allowance))) => allowance,
             _ => Allowance::of_plan(&caller.plan, self.fan_out.clock.now()),
@@ -217,7 +217,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> Admission<S, P,
         let asked = async {
             match u32::try_from(wanted) {
                 Ok(0) => Ok((0, None)),
-                Ok(1) => contain(|| self.limiter.check(caller))
+                Ok(1) => contain(&NO_SPAN, || self.limiter.check(caller))
                     .await
                     .unwrap_or_else(panicked)
                     .map(|verdict| match verdict {
@@ -226,7 +226,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher, L: RateLimiter> Admission<S, P,
                     }),
                 several => {
                     let several = several.unwrap_or(u32::MAX);
-                    contain(|| self.limiter.check_many(caller, several))
+                    contain(&NO_SPAN, || self.limiter.check_many(caller, several))
                         .await
                         .unwrap_or_else(panicked)
                         .map(|Grant { admitted, refused }| (admitted as usize, refused))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument as _;
+use tracing::Span;
 
 use super::contain::{contain, panicked};
 use super::spans;
@@ -99,11 +99,10 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         scope: Scope,
     ) -> Result<Receipt, TriggerError> {
         let span = spans::trigger(&scope, &event.event_type, 1);
-        let triggering = async {
-            let subscribers = self.look_up(deadline, &event.event_type, &scope).await?;
-            self.fan_out(deadline, event, &scope, subscribers).await
-        };
-        triggering.instrument(span).await
+        let looking_up = self.look_up(deadline, &event.event_type, &scope, &span);
+        let subscribers = looking_up.await?;
+        self.fan_out(deadline, event, &scope, subscribers, &span)
+            .await
     }
 
     /// Returns the endpoints that are subscribed.
@@ -112,8 +111,9 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         deadline: Instant,
         event_type: &EventTypeName,
         scope: &Scope,
+        span: &Span,
     ) -> Result<Subscribers, TriggerError> {
-        let looking_up = contain(|| self.subscriptions.subscribers(event_type, scope));
+        let looking_up = contain(span, || self.subscriptions.subscribers(event_type, scope));
         timeout_at(deadline, looking_up)
             .await
             .map_err(|_| TriggerError::DeadlineExceeded)?
@@ -129,6 +129,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         event: NewEvent,
         scope: &Scope,
         subscribers: Subscribers,
+        span: &Span,
     ) -> Result<Receipt, TriggerError> {
         // Publishing that begins too late could only end as "may be queued": better to say nothing was.
         if Instant::now() >= deadline {
@@ -147,7 +148,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         let mut in_time = true;
         if !deliveries.is_empty() {
             let event = Event::new(event, message, event_type, scope.workspace, now);
-            in_time = self.publish(deadline, &event, &mut deliveries).await;
+            in_time = self.publish(deadline, &event, &mut deliveries, span).await;
         }
         if !in_time && !deliveries.iter().any(Delivery::may_be_queued) {
             return Err(TriggerError::DeadlineExceeded);
@@ -167,10 +168,10 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         deadline: Instant,
         event: &Event,
         deliveries: &mut [Delivery],
+        span: &Span,
     ) -> bool {
-        let span = spans::publish(event, deliveries.len());
-        let publishing = contain(|| self.publisher.publish(event, deliveries));
-        let publishing = publishing.instrument(span);
+        let span = span.in_scope(|| spans::publish(event, deliveries.len()));
+        let publishing = contain(&span, || self.publisher.publish(event, deliveries));
         timeout_at(deadline, publishing).await.is_ok()
     }
 }

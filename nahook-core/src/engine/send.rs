@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument as _;
+use tracing::Span;
 
 use super::contain::{contain, panicked};
 use super::fan_out::FanOut;
@@ -64,17 +64,19 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
     ) -> Vec<Result<Sent, SendError>> {
         let ids: Vec<EndpointId> = sends.iter().map(|send| send.endpoint).collect();
         let span = spans::send(&scope, sends.len());
-        let looking_up = self.endpoint_states(deadline, &ids, &scope);
-        let states = match looking_up.instrument(span.clone()).await {
+        let looking_up = self.endpoint_states(deadline, &ids, &scope, &span);
+        let states = match looking_up.await {
             Ok(states) => states,
             Err(error) => return sends.iter().map(|_| Err(error.clone())).collect(),
         };
-        let (scope, states) = (&scope, &states);
+        let (scope, states, span) = (&scope, &states, &span);
         let sending = by_key(sends).into_iter().map(|sends| async move {
             let mut answers = Vec::with_capacity(sends.len());
             for (place, send) in sends {
                 let answer = match states.get(place) {
-                    Some(EndpointState::Active) => self.fan_out_to_one(deadline, send, scope).await,
+                    Some(EndpointState::Active) => {
+                        self.fan_out_to_one(deadline, send, scope, span).await
+                    }
                     Some(EndpointState::Disabled) => Err(SendError::EndpointDisabled),
                     Some(EndpointState::Unknown) | None => Err(SendError::UnknownEndpoint),
                 };
@@ -82,7 +84,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
             }
             answers
         });
-        let answers = join_all(sending).instrument(span).await;
+        let answers = join_all(sending).await;
         let mut answers: Vec<_> = answers.into_iter().flatten().collect();
         answers.sort_unstable_by_key(|(place, _)| *place);
         answers.into_iter().map(|(_, answer)| answer).collect()
@@ -93,11 +95,12 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         deadline: Instant,
         ids: &[EndpointId],
         scope: &Scope,
+        span: &Span,
     ) -> Result<Vec<EndpointState>, SendError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let looking_up = contain(|| self.subscriptions.endpoint_states(ids, scope));
+        let looking_up = contain(span, || self.subscriptions.endpoint_states(ids, scope));
         timeout_at(deadline, looking_up)
             .await
             .map_err(|_| SendError::DeadlineExceeded)?
@@ -111,6 +114,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
         deadline: Instant,
         send: NewSend,
         scope: &Scope,
+        span: &Span,
     ) -> Result<Sent, SendError> {
         // Publishing that begins too late could only end as "may be queued": better to say nothing was.
         if Instant::now() >= deadline {
@@ -126,7 +130,7 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
             send.idempotency_key,
             now,
         );
-        let in_time = self.publish(deadline, &event, &mut slot).await;
+        let in_time = self.publish(deadline, &event, &mut slot, span).await;
         account(&event, &slot[0], in_time)
     }
 }

@@ -2,7 +2,6 @@
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use super::fan_out::FanOut;
 use super::spans;
@@ -58,16 +57,19 @@ impl<S: SubscriptionStore, P: DeliveryPublisher> FanOut<S, P> {
             return Vec::new();
         };
         let span = spans::trigger(scope, &first.event_type, events.len());
-        let looking_up = self.look_up(deadline, &first.event_type, scope);
-        let subscribers = &looking_up.instrument(span.clone()).await;
+        let looking_up = self.look_up(deadline, &first.event_type, scope, &span);
+        let (subscribers, span) = (&looking_up.await, &span);
         let fanning_out = events.into_iter().map(|(place, event)| async move {
             let answer = match subscribers.clone() {
-                Ok(subscribers) => self.fan_out(deadline, event, scope, subscribers).await,
+                Ok(subscribers) => {
+                    self.fan_out(deadline, event, scope, subscribers, span)
+                        .await
+                }
                 Err(error) => Err(error),
             };
             (place, answer)
         });
-        join_all(fanning_out).instrument(span).await
+        join_all(fanning_out).await
     }
 }
 
