@@ -117,3 +117,55 @@ pub trait EndpointDirectory: Send + Sync {
     /// What is recorded here ends when the endpoint is enabled again: it then starts without failures.
     async fn report(&self, reports: &[HealthReport]) -> Result<(), StoreError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_unknown_beyond_their_workspace_and_environment() {
+        let (workspace, environment) = (WorkspaceId::from_bits(1), EnvironmentId::from_bits(1));
+        let target = |is_active| EndpointTarget {
+            id: EndpointId::from_bits(1),
+            workspace,
+            environment,
+            url: String::new(),
+            kind: EndpointKind::Webhook,
+            secrets: Vec::new(),
+            auth: None,
+            is_active,
+            failing_since: None,
+        };
+        let (other_workspace, other) = (WorkspaceId::from_bits(2), EnvironmentId::from_bits(2));
+        for (workspace, environment, is_reached) in [
+            (workspace, None, true),
+            (workspace, Some(environment), true),
+            (workspace, Some(other), false),
+            (other_workspace, None, false),
+            (other_workspace, Some(environment), false),
+        ] {
+            let scope = Scope {
+                workspace,
+                environment,
+            };
+            for (is_active, state) in [
+                (true, EndpointState::Active),
+                (false, EndpointState::Disabled),
+            ] {
+                let expected = if is_reached {
+                    state
+                } else {
+                    EndpointState::Unknown
+                };
+                let target = target(is_active);
+                assert_eq!(
+                    EndpointTarget::state_within(Some(&target), &scope),
+                    expected
+                );
+            }
+        }
+        let scope = Scope::from(workspace);
+        let gone = EndpointTarget::state_within(None, &scope);
+        assert_eq!(gone, EndpointState::Unknown);
+    }
+}

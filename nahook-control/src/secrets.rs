@@ -49,6 +49,20 @@ mod tests {
     use nahook_core::RandomIds;
 
     #[test]
+    fn secrets_have_256_random_bits() {
+        for secret in [new_api_key(&RandomIds), new_management_token(&RandomIds)] {
+            let (_, hex) = secret.expose().rsplit_once('_').unwrap();
+            assert_eq!(hex.len(), 64);
+            assert_ne!(hex[..32], hex[32..]);
+        }
+        let secret = new_signing_secret(&RandomIds);
+        let encoded = secret.expose().strip_prefix(SIGNING_SECRET_PREFIX).unwrap();
+        let bytes = STANDARD.decode(encoded).unwrap();
+        assert_eq!(bytes.len(), 32);
+        assert_ne!(bytes[..16], bytes[16..]);
+    }
+
+    #[test]
     fn a_signing_secret_is_the_prefix_and_base64_of_something() {
         let drawn = new_signing_secret(&RandomIds);
         for good in [drawn.expose(), "whsec_aA==", "whsec_aHVudGVyMg=="] {

@@ -1,5 +1,7 @@
 //! Every rule of the table, at its edges, in manifests.
 
+mod existing;
+
 use std::collections::BTreeSet;
 
 use crate::rules::{Field, ROWS};

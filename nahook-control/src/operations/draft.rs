@@ -2,7 +2,7 @@
 
 use crate::{
     Actor, ApplicationRecord, AuditEntry, Change, EndpointRecord, EnvironmentRecord,
-    EventTypeRecord, ManagementError, Planned, Record, SecretText, Snapshot, Verb,
+    EventTypeRecord, ManagementError, Planned, Record, Snapshot, Verb,
 };
 use nahook_core::id::{
     ApplicationId, EndpointId, EnvironmentId, EventTypeId, MessageId, WorkspaceId,
@@ -48,13 +48,6 @@ impl<'a> Draft<'a> {
 
     pub(super) fn create(&mut self, record: Record) {
         self.note(Verb::Create, record, &[]);
-    }
-
-    pub(super) fn create_with_secret(&mut self, record: Record, secret: &SecretText) {
-        self.note(Verb::Create, record, &[]);
-        if let Some(change) = self.planned.changes.last_mut() {
-            change.drawn_secret = Some(secret.clone());
-        }
     }
 
     /// Replaces the row; the audit log names the fields that differ.

@@ -56,7 +56,7 @@ impl<S: ManagementStore> Management<S> {
                 state: KeyState::Active,
                 created_at: draft.now,
             };
-            draft.create_with_secret(Record::ApiKey(row.clone()), &secret);
+            draft.create(Record::ApiKey(row.clone()));
             Ok((row, secret))
         })
         .await
@@ -116,7 +116,7 @@ impl<S: ManagementStore> Management<S> {
                 state: KeyState::Active,
                 created_at: draft.now,
             };
-            draft.create_with_secret(Record::ManagementToken(row.clone()), &secret);
+            draft.create(Record::ManagementToken(row.clone()));
             Ok((row, secret))
         })
         .await

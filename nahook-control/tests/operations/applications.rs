@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nahook_control::{
     ApplicationPatch, EndpointPatch, ManagementError, NewApplication, NewEndpoint,
 };
+use nahook_core::Clock as _;
 use nahook_core::id::ApplicationId;
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};
@@ -94,6 +95,21 @@ async fn the_cap_counts_inactive_endpoints_and_is_raised_lowered_and_lifted() {
         .await
         .unwrap();
     assert_eq!(kept.len(), 2, "lowering takes none away");
+}
+
+#[tokio::test]
+async fn application_shows_when_it_was_changed_last() {
+    let shop = Shop::empty().await;
+    let application = create(&shop, named("a", None, None)).await.unwrap();
+    shop.clock.advance(std::time::Duration::from_secs(1));
+    let patch = ApplicationPatch {
+        name: Some("b".to_owned()),
+        ..ApplicationPatch::default()
+    };
+    let updating =
+        shop.management
+            .update_application(&shop.workspace, &shop.actor, application, patch);
+    assert_eq!(updating.await.unwrap().updated_at, shop.clock.now());
 }
 
 #[tokio::test]

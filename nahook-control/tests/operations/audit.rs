@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{
-    ApplicationPatch, AuditQuery, EndpointPatch, NewApplication, NewEnvironment, SecretText,
+    ApplicationPatch, AuditQuery, EndpointPatch, KeyState, NewApiKey, NewApplication,
+    NewEnvironment, SecretText,
 };
 use serde_json::{Map, Value};
 
@@ -169,6 +170,65 @@ async fn an_updated_application_is_told_with_the_fields_that_differ() {
         ..none()
     };
     expect_invalid(update(too_many).await, "maxEndpoints");
+}
+
+#[tokio::test]
+async fn change_to_what_is_there_already_is_not_told() {
+    let shop = Shop::empty().await;
+    let (management, workspace, actor) = (&shop.management, &shop.workspace, &shop.actor);
+    let event_type = shop.event_type("order.paid").await;
+    let environment = management.environments(workspace).await.unwrap().remove(0);
+    let key = NewApiKey {
+        name: "a".to_owned(),
+        ..NewApiKey::default()
+    };
+    let key = management.create_api_key(workspace, actor, key).await;
+    let key = key.unwrap().0.id;
+    let token = management.create_management_token(workspace, actor, "a".to_owned());
+    let token = token.await.unwrap().0.id;
+    let before = shop.log().await.len();
+
+    let name = Some(environment.name.clone());
+    let same = management.update_environment(workspace, actor, environment.id, name);
+    assert_eq!(same.await.unwrap(), environment);
+    let same = management.update_event_type(workspace, actor, event_type, Some(None));
+    same.await.unwrap();
+    let active = KeyState::Active;
+    let same = management.set_api_key_state(workspace, actor, key, active);
+    same.await.unwrap();
+    let same = management.set_management_token_state(workspace, actor, token, active);
+    same.await.unwrap();
+    assert_eq!(shop.log().await.len(), before);
+}
+
+#[tokio::test]
+async fn created_rows_are_told_with_the_names_and_ids_that_tell_them_apart() {
+    let shop = Shop::empty().await;
+    let (management, workspace, actor) = (&shop.management, &shop.workspace, &shop.actor);
+    let endpoint = shop.endpoint().await;
+    let event_type = shop.event_type("order.paid").await;
+    let subscribed = management.subscribe(workspace, actor, endpoint.id, vec![event_type]);
+    subscribed.await.unwrap();
+    let query = AuditQuery {
+        limit: 3,
+        ..AuditQuery::default()
+    };
+    let page = management.audit_log(workspace, &query).await.unwrap();
+    let details: Vec<Vec<(&str, &str)>> = page
+        .entries
+        .iter()
+        .map(|entry| entry.metadata.iter())
+        .map(|details| details.map(|(name, value)| (&**name, &**value)).collect())
+        .collect();
+    let expected = [
+        vec![
+            ("endpointId", endpoint.id.as_str()),
+            ("eventTypeId", event_type.as_str()),
+        ],
+        vec![("name", "order.paid")],
+        vec![("environmentId", endpoint.environment.as_str())],
+    ];
+    assert_eq!(details, expected);
 }
 
 #[tokio::test]

@@ -93,6 +93,20 @@ async fn every_endpoint_is_told_with_the_reason_and_the_queued_are_the_subscribe
     );
     let in_staging = expected(Unpublished, OtherEnvironment, OtherEnvironment);
     assert_eq!(told(Some(staging)).await, in_staging);
+    // Of two reasons the first that holds.
+    let active = async |is_active| {
+        let patch = EndpointPatch {
+            is_active: Some(is_active),
+            ..EndpointPatch::default()
+        };
+        let updating = shop
+            .management
+            .update_endpoint(workspace, actor, elsewhere, patch);
+        updating.await.unwrap()
+    };
+    active(false).await;
+    assert_eq!(told(Some(staging)).await, in_staging);
+    active(true).await;
     let published = shop
         .management
         .set_visibility(workspace, actor, staging, paid, true);

@@ -8,6 +8,7 @@ use nahook_control::{
     ManagementStore as _, NewEndpoint, Planned, Record, SecretText, Select, Snapshot, Verb,
     signing_secret_is_valid,
 };
+use nahook_core::Clock as _;
 use nahook_core::id::EnvironmentId;
 use serde_json::json;
 
@@ -191,12 +192,22 @@ async fn authentication_is_changed_in_parts_and_removed_whole() {
         .await
         .unwrap();
     assert_eq!(auth(&row), pair("v", "q"));
-    expect_invalid(
-        patched(&shop, &row, patch(Some(None), Some(Some("p")))).await,
-        "go together",
-    );
-    let row = patched(&shop, &row, patch(Some(None), None)).await.unwrap();
-    assert_eq!(auth(&row), None);
+    for half in [
+        patch(Some(None), Some(Some("p"))),
+        patch(Some(Some("w")), Some(None)),
+    ] {
+        expect_invalid(patched(&shop, &row, half).await, "go together");
+    }
+    for removing in [
+        patch(Some(None), None),
+        patch(None, Some(None)),
+        patch(Some(None), Some(None)),
+    ] {
+        let given = patch(Some(Some("u")), Some(Some("p")));
+        patched(&shop, &row, given).await.unwrap();
+        let row = patched(&shop, &row, removing).await.unwrap();
+        assert_eq!(auth(&row), None);
+    }
 }
 
 #[tokio::test]
@@ -210,9 +221,28 @@ async fn a_secret_is_rotated_as_often_as_asked() {
         rotated.await.unwrap()
     };
     let second = rotate().await;
+    shop.clock.advance(std::time::Duration::from_secs(1));
     let third = rotate().await;
     assert_eq!(third.previous_secret.unwrap().secret, second.secret);
     assert_ne!(third.secret, first.secret);
+    assert_eq!(third.updated_at, shop.clock.now());
+}
+
+#[tokio::test]
+async fn old_secret_signs_for_24_hours_beside_the_new_one() {
+    let shop = Shop::empty().await;
+    let old = shop.endpoint().await;
+    let rotating = shop
+        .management
+        .rotate_secret(&shop.workspace, &shop.actor, old.id);
+    let row = rotating.await.unwrap();
+    let secrets_after = |seconds: u64| {
+        let after = std::time::Duration::from_secs(seconds);
+        row.signing_secrets(shop.clock.now().saturating_add(after))
+    };
+    let both = [row.secret.clone(), old.secret];
+    assert_eq!(secrets_after(24 * 60 * 60 - 1), both);
+    assert_eq!(secrets_after(24 * 60 * 60), both[..1]);
 }
 
 /// Writes a row as it is.

@@ -1,6 +1,7 @@
 //! Environments and visibility.
 
 use nahook_control::{NewApiKey, NewEndpoint, NewEnvironment};
+use nahook_core::Clock as _;
 use nahook_core::id::EnvironmentId;
 
 use crate::{Shop, expect_conflict, expect_invalid, expect_not_found, webhook};
@@ -26,6 +27,19 @@ async fn names_and_slugs_keep_their_rules() {
     assert!(!made.is_default);
     expect_conflict(create("again", &"a-1".repeat(16)).await);
     expect_conflict(create("again", "production").await);
+}
+
+#[tokio::test]
+async fn environment_shows_when_it_was_renamed() {
+    let shop = Shop::empty().await;
+    let environments = shop.management.environments(&shop.workspace).await;
+    let id = environments.unwrap()[0].id;
+    shop.clock.advance(std::time::Duration::from_secs(1));
+    let name = Some("renamed".to_owned());
+    let renaming = shop
+        .management
+        .update_environment(&shop.workspace, &shop.actor, id, name);
+    assert_eq!(renaming.await.unwrap().updated_at, shop.clock.now());
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ async fn a_session_has_a_code_of_five_minutes_and_an_end_of_its_own() {
         KeyHash::of(made.code.expose()),
         "the code is kept as a hash"
     );
+    let code = made.code.expose();
+    assert_eq!(code.len(), 64);
+    assert_ne!(code[..32], code[32..], "256 random bits");
     assert_ne!(
         create(application, None, 0).await.unwrap().code,
         made.code,
