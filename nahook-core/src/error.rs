@@ -184,3 +184,18 @@ pub enum TriggerError {
     #[error("the event type does not exist")]
     UnknownEventType,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cause_that_an_error_shows_itself_is_shown_once() {
+        #[derive(Debug, Error)]
+        #[error("it failed: {0}")]
+        struct Telling(#[source] StoreError);
+        let error = Telling(StoreError::unavailable("planted"));
+        let shown = Causes(&error).to_string();
+        assert_eq!(shown, "it failed: the store is unavailable: planted");
+    }
+}

@@ -438,6 +438,13 @@ mod tests {
     }
 
     #[test]
+    fn deliveries_of_a_message_do_not_run_into_its_time() {
+        let message = MessageId::from_parts(Timestamp::from_millis(7), u128::MAX);
+        let last = DeliveryId::nth(message, u32::MAX);
+        assert_eq!((message.as_bits() >> 80, last.as_bits() >> 80), (7, 7));
+    }
+
+    #[test]
     fn ids_sort_by_time() {
         let early = MessageId::from_parts(Timestamp::from_millis(1), u128::MAX);
         let late = MessageId::from_parts(Timestamp::from_millis(2), 0);

@@ -58,3 +58,76 @@ impl Allowance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(10_000);
+
+    /// One a second, so many at once.
+    fn rate(burst: u32) -> Rate {
+        let one = std::num::NonZeroU32::MIN;
+        Rate::new(one, Duration::from_secs(1), burst.try_into().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn token_that_has_come_back_in_part_is_spent() {
+        for (owed, remaining, reset_in) in [
+            (0, 3, 0),
+            (1, 2, 1),
+            (1_000, 2, 1_000),
+            (1_001, 1, 1_001),
+            (3_000, 0, 3_000),
+            // After a change of the rate or of the clock.
+            (9_000, 0, 3_000),
+        ] {
+            let after = |millis| NOW.saturating_add(Duration::from_millis(millis));
+            let allowance = Allowance::of(rate(3), after(owed), NOW);
+            assert_eq!(
+                (allowance.limit, allowance.remaining),
+                (3, remaining),
+                "{owed}"
+            );
+            assert_eq!(allowance.reset_at, after(reset_in), "{owed}");
+        }
+    }
+
+    #[test]
+    fn fewer_tokens_are_tighter_then_the_later_reset_then_the_smaller_limit() {
+        let allowance = |limit, remaining, seconds: u64| Allowance {
+            limit,
+            remaining,
+            reset_at: Timestamp::from_millis(seconds * 1_000),
+        };
+        for (tighter, wider) in [
+            (allowance(9, 1, 1), allowance(3, 2, 2)),
+            (allowance(9, 1, 2), allowance(3, 1, 1)),
+            (allowance(3, 1, 1), allowance(9, 1, 1)),
+        ] {
+            assert_eq!(tighter.tighter(wider), tighter);
+            assert_eq!(wider.tighter(tighter), tighter);
+        }
+    }
+
+    #[test]
+    fn plan_of_which_nothing_is_spent_leaves_its_smaller_burst() {
+        for (workspace, key, limit) in [
+            (None, None, u32::MAX),
+            (Some(3), None, 3),
+            (None, Some(5), 5),
+            (Some(3), Some(5), 3),
+            (Some(5), Some(3), 3),
+        ] {
+            let plan = Plan {
+                workspace_rate: workspace.map(rate),
+                key_rate: key.map(rate),
+                ..Plan::default()
+            };
+            let allowance = Allowance::of_plan(&plan, NOW);
+            assert_eq!((allowance.limit, allowance.remaining), (limit, limit));
+        }
+    }
+}

@@ -98,3 +98,34 @@ impl Caller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+    #[test]
+    fn so_many_a_second_may_come_at_once() {
+        let ten = NonZeroU32::new(10).unwrap();
+        let rate = Rate::per_second(ten).unwrap();
+        assert_eq!(
+            (rate.interval(), rate.burst()),
+            (Duration::from_millis(100), ten)
+        );
+    }
+
+    #[test]
+    fn interval_is_a_nanosecond_at_least_and_half_of_what_64_bits_hold_at_most() {
+        let longest = Duration::from_nanos(u64::MAX / 2);
+        let two = NonZeroU32::new(2).unwrap();
+        for (count, period, fits) in [
+            (ONE, Duration::from_nanos(1), true),
+            (two, Duration::from_nanos(1), false),
+            (ONE, longest, true),
+            (ONE, longest + Duration::from_nanos(1), false),
+        ] {
+            assert_eq!(Rate::new(count, period, ONE).is_some(), fits, "{period:?}");
+        }
+    }
+}

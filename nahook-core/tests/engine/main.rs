@@ -7,6 +7,8 @@ mod batches;
 #[cfg(test)]
 mod deadline;
 #[cfg(test)]
+mod defaults;
+#[cfg(test)]
 mod own_timeout;
 #[cfg(test)]
 mod panics;

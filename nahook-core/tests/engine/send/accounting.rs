@@ -19,7 +19,9 @@ async fn every_failure_of_a_queue_that_answers_is_told_for_what_it_is() {
         });
         let played = ports.play(&caller()).await;
         match (kind, played.answer()) {
-            (FailureKind::EndpointGone, Err(SendError::UnknownEndpoint)) => {}
+            (FailureKind::EndpointGone, told) => {
+                assert!(matches!(told, Err(SendError::UnknownEndpoint)), "{told:?}");
+            }
             (_, Err(SendError::Unconfirmed { is_keyed, .. })) if kind.may_be_queued() => {
                 assert!(is_keyed, "it has a key, so repeating it is safe");
             }
