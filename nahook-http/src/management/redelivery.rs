@@ -111,16 +111,20 @@ async fn retry_since(
         limit: STEP,
     };
     let give_up = Instant::now() + BUDGET;
-    let (mut retried, mut complete) = (0, false);
-    while !complete && Instant::now() < give_up {
-        let queued = call.api.ports.redelivery.redeliver_since(&request).await?;
-        retried += queued;
-        complete = queued < STEP;
+    let (mut retried, mut complete) = (0, Ok(false));
+    while matches!(complete, Ok(false)) && Instant::now() < give_up {
+        let queued = call.api.ports.redelivery.redeliver_since(&request).await;
+        complete = queued.map(|queued| {
+            retried += queued;
+            queued < STEP
+        });
     }
+    // Also if a later step failed: these are queued.
     if retried > 0 {
         let details = vec![("count", retried.to_string())];
         note(&call, ("endpoint", call.path.to_string()), details).await?;
     }
+    let complete = complete?;
     Ok(Found(RetriedSince { retried, complete }))
 }
 

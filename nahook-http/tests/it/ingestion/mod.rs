@@ -13,7 +13,7 @@ mod send_properties;
 mod serving;
 mod slow;
 mod standing;
-mod support;
+pub(crate) mod support;
 mod tenants;
 mod told;
 mod told_of_sends;

@@ -6,6 +6,7 @@ mod deliveries;
 mod document;
 mod endpoints;
 mod events;
+mod faults;
 mod operators;
 mod rules;
 mod secrets;

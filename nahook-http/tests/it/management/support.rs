@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use bytes::Bytes;
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
-use nahook_core::{Clock, DynDeliveryPublisher, IdSource, RandomIds, Timestamp};
+use nahook_core::{Clock, IdSource, RandomIds, Timestamp};
 use nahook_http::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, with_fallbacks,
 };
@@ -82,26 +82,27 @@ pub(crate) fn manifest() -> Value {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        Self::over(None).await
+        Self::with(|_| {}).await
     }
 
-    /// With this publisher of test events.
-    pub(crate) async fn over(publisher: Option<Arc<dyn DynDeliveryPublisher>>) -> Self {
+    /// With other ports than the memory's.
+    pub(crate) async fn with(change: impl FnOnce(&mut ManagementPorts)) -> Self {
         let clock = Arc::new(StandingClock(AtomicU64::new(1_795_680_000_000)));
         let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
         let memory = MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>, ids);
         let manifest: Manifest = serde_json::from_value(manifest()).unwrap();
         memory.apply(&manifest, ApplyMode::Commit).await.unwrap();
         let store = Arc::new(memory.clone());
-        let ports = ManagementPorts {
+        let mut ports = ManagementPorts {
             keys: Arc::<MemoryStore>::clone(&store),
             log: Arc::<MemoryStore>::clone(&store),
             redelivery: Arc::<MemoryStore>::clone(&store),
             search: Arc::<MemoryStore>::clone(&store),
-            publisher: publisher.unwrap_or_else(|| Arc::<MemoryStore>::clone(&store)),
+            publisher: Arc::<MemoryStore>::clone(&store),
             subscriptions: Arc::<MemoryStore>::clone(&store),
             store,
         };
+        change(&mut ports);
         let settings = ManagementSettings {
             portal_url: "https://portal.example/portal".to_owned(),
             ..ManagementSettings::default()

@@ -100,7 +100,7 @@ async fn a_queue_that_is_down_is_told() {
         (FailureKind::QueueUnavailable, 503, "unavailable"),
         (FailureKind::Unconfirmed, 409, "unconfirmed"),
     ] {
-        let bench = Bench::over(Some(Arc::new(Saying(kind)))).await;
+        let bench = Bench::with(|ports| ports.publisher = Arc::new(Saying(kind))).await;
         bench.post(PATH, &json!({})).await.error(status, code);
     }
 }

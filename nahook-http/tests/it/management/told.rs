@@ -93,7 +93,7 @@ impl DeliveryPublisher for Silence {
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_told_too_since_what_it_asked_for_may_be_done() {
-    let bench = Bench::over(Some(Arc::new(Silence))).await;
+    let bench = Bench::with(|ports| ports.publisher = Arc::new(Silence)).await;
     let path = format!("{SHOP}/endpoints/ep_1/test");
     let logging = Logging::start();
     let asking = bench.ask(Method::POST, &path, "");
@@ -127,7 +127,7 @@ fn the_metrics_count_management_requests_and_name_no_path() {
             .enable_time()
             .build();
         runtime.unwrap().block_on(async {
-            let bench = Bench::over(Some(Arc::new(Panic))).await;
+            let bench = Bench::with(|ports| ports.publisher = Arc::new(Panic)).await;
             let mut asked = 0;
             for (method, path, operation) in management() {
                 bench.ask(method, &at_home(&path), body(&operation)).await;
