@@ -70,8 +70,10 @@ async fn check() {
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
     }
+    let begun = Instant::now();
     let late = let_ask(late);
     until(|| metric(&metrics, "nahook_http_accept_failures_total") >= 3).await;
+    assert!(begun.elapsed() >= Duration::from_millis(2 * 50), "pauses");
     assert_eq!(asked.single.load(Ordering::SeqCst), 1);
     drop(taken);
     until(|| asked.single.load(Ordering::SeqCst) == 2).await;

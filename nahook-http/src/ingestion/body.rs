@@ -134,4 +134,80 @@ mod tests {
         assert!(read.is_unique());
         assert!(buffer.is_unique());
     }
+
+    /// A body that announces more than it has, and may never end.
+    struct Announcing {
+        announced: u64,
+        frames: Vec<&'static str>,
+        ends: bool,
+    }
+
+    impl axum::body::HttpBody for Announcing {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            let data = self.frames.pop();
+            if data.is_none() && !self.ends {
+                return std::task::Poll::Pending;
+            }
+            std::task::Poll::Ready(data.map(|data| Ok(Frame::data(data.into()))))
+        }
+
+        fn size_hint(&self) -> hyper::body::SizeHint {
+            hyper::body::SizeHint::with_exact(self.announced)
+        }
+    }
+
+    fn unread(announced: u64, frames: &[&'static str]) -> Unread {
+        let frames = frames.to_vec();
+        let ends = true;
+        let body = Body::new(Announcing {
+            announced,
+            frames,
+            ends,
+        });
+        Unread::new(body, &HeaderMap::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rest_of_a_refused_body_is_waited_for_for_a_second() {
+        let body = Body::new(Announcing {
+            announced: 0,
+            frames: vec!["a"],
+            ends: false,
+        });
+        let unread = Unread::new(body, &HeaderMap::new());
+        let began = Instant::now();
+        assert!(!unread.discard(100, began + Duration::from_secs(5)).await);
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn body_may_have_the_length_that_is_allowed_and_no_byte_more() {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        for (frames, is_allowed) in [
+            (&["1234"][..], true),
+            (&["34", "12"], true),
+            (&["12345"], false),
+            (&["5", "1234"], false),
+        ] {
+            let read = unread(0, frames).read(4, deadline).await;
+            assert_eq!(read.is_ok(), is_allowed, "{frames:?}");
+            let left = unread(0, frames);
+            assert_eq!(left.discard(4, deadline).await, is_allowed, "{frames:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn announced_length_alone_takes_little_memory() {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut lying = unread(50_000_000, &["b", "a"]);
+        let read = lying.read(100_000_000, deadline).await.unwrap();
+        let room = read.try_into_mut().unwrap().capacity();
+        assert!(room <= 100_000, "{room} bytes");
+    }
 }

@@ -129,3 +129,28 @@ pub(super) fn parameter(
     let mut path = path.iter();
     path.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caller_over_the_limit_has_nothing_left_and_resets_are_rounded_up() {
+        for (is_limited, nanos, shown) in [
+            (false, 7_000_000_000, ["3", "1", "7"]),
+            (true, 7_000_000_001, ["3", "0", "8"]),
+        ] {
+            let standing = Allowance {
+                limit: 3,
+                remaining: 1,
+                reset_at: nahook_core::Timestamp::from_nanos(nanos),
+            };
+            let mut headers = HeaderMap::new();
+            show(standing, is_limited, &mut headers);
+            assert_eq!(
+                [LIMIT, REMAINING, RESET].map(|name| headers[name].clone()),
+                shown
+            );
+        }
+    }
+}

@@ -102,3 +102,40 @@ async fn list(call: Call<DeliveryId, NoQuery, NoBody>) -> Result<Listed<AttemptV
     let attempts = rows.into_iter().map(|row| AttemptView::of(id, row));
     Ok(Listed(attempts.collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nahook_core::Timestamp;
+    use nahook_queue::Attempt;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn attempt_succeeded_if_it_was_answered_with_2xx_and_without_an_error() {
+        for (status_code, error, status) in [
+            (Some(200), None, "success"),
+            (Some(299), None, "success"),
+            (Some(199), None, "failed"),
+            (Some(300), None, "failed"),
+            (Some(200), Some("e"), "failed"),
+            (None, Some("e"), "failed"),
+            (None, None, "failed"),
+        ] {
+            let attempt = Attempt {
+                started_at: Timestamp::default(),
+                duration: Duration::MAX,
+                status_code,
+                error: error.map(str::to_owned),
+            };
+            let row = AttemptRecord { number: 1, attempt };
+            let view = AttemptView::of(DeliveryId::from_bits(1), row);
+            let shown = serde_json::to_value(view).unwrap();
+            assert_eq!(shown["status"], status, "{status_code:?} {error:?}");
+            let millis = status_code.map(|_| i32::MAX);
+            assert_eq!(shown["responseTimeMs"], json!(millis));
+        }
+    }
+}

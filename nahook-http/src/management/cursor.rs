@@ -79,6 +79,7 @@ mod tests {
         let others = [
             list("ws_2", "ep_1", None),
             list("ws_1", "ep_2", None),
+            list("ws_1e", "p_1", None),
             list("ws_1", "ep_1", Some(DeliveryStatus::Failed)),
         ];
         for other in others {

@@ -281,3 +281,30 @@ async fn a_store_that_is_down_fails_each_item_by_itself() {
         assert_eq!(bench.queued().await, []);
     }
 }
+
+#[tokio::test]
+async fn items_do_not_keep_each_other_in_memory() {
+    let long = "x".repeat(100_000);
+    let sends = batch(["ep_1", "ep_2"].map(|id| json!({"endpointId": id, "payload": {"a": long}})));
+    let event = json!({"eventType": "order.paid", "payload": {"a": long}});
+    let triggers = batch([event.clone(), event]);
+    for (path, body) in [(SENDS, sends), (TRIGGERS, triggers)] {
+        let bench = Bench::new().await;
+        let answer = ask(&bench.router(), post(path, KEY, body.clone())).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        let starts = bench.queued().await;
+        let starts = starts
+            .iter()
+            .map(|it| it.payload.as_bytes().as_ptr().addr());
+        let starts: std::collections::BTreeSet<_> = starts.collect();
+        // In the body they lie this far from each other.
+        let places: Vec<_> = body.match_indices("{\"a\"").map(|(at, _)| at).collect();
+        let apart = places[1] - places[0];
+        assert!(
+            starts
+                .iter()
+                .all(|start| !starts.contains(&(start + apart))),
+            "{path}"
+        );
+    }
+}

@@ -81,6 +81,8 @@ async fn what_the_caller_did_wrong_is_told_by_status_and_code() {
         let answer = ask(&router, request).await;
         assert_eq!(answer.error(), (status, code.to_owned()), "{what}");
         assert_eq!(answer.header("retry-after"), None, "{what}");
+        let says_how = answer.header("www-authenticate").is_some();
+        assert_eq!(says_how, status == 401, "{what}");
         assert!(answer.header("x-request-id").is_some(), "{what}");
         assert_eq!(answer.header("location"), None, "{what}");
         leaks_nothing(&answer);
@@ -212,6 +214,7 @@ async fn whoever_is_silent_costs_the_deadline_and_nothing_is_queued() {
         let answer = ask(&bench.router(), post(ORDER_PAID, KEY, GOOD)).await;
         assert_eq!(begun.elapsed().as_secs(), 5, "{name}");
         assert_eq!(answer.error(), (504, "ingest_timeout".to_owned()), "{name}");
+        assert_eq!(answer.header("retry-after"), None, "{name}");
         assert!(bench.queued().await.is_empty(), "{name}");
     }
 }

@@ -95,6 +95,12 @@ async fn applications_come_page_by_page() {
     assert_eq!(page("?limit=2").await, made[..2]);
     assert_eq!(page("?limit=2&offset=3").await, made[3..]);
     assert_eq!(page("?offset=9").await, Vec::<String>::new());
+    for n in 5..101 {
+        let new = json!({"name": format!("App {n}")});
+        bench.post("/applications", &new).await.json(201);
+    }
+    assert_eq!(page("").await.len(), 100);
+    assert_eq!(page("?limit=1000").await.len(), 101);
     for bad in [
         "?limit=0",
         "?limit=x",
@@ -156,4 +162,22 @@ async fn a_portal_session_has_a_url_with_its_code() {
         .post("/applications/app_x/portal", &json!({}))
         .await
         .error(404, "not_found");
+}
+
+#[tokio::test]
+async fn holder_of_a_portal_session_is_an_admin_unless_said_otherwise() {
+    let bench = Bench::new().await;
+    let new = json!({"name": "Acme"});
+    let made = bench.post("/applications", &new).await.json(201);
+    let path = format!("/applications/{}/portal", made["id"].as_str().unwrap());
+    for (asked, role) in [
+        (json!({}), "admin"),
+        (json!({"role": "admin"}), "admin"),
+        (json!({"role": "editor"}), "editor"),
+        (json!({"role": "viewer"}), "viewer"),
+    ] {
+        bench.post(&path, &asked).await.json(201);
+        let log = bench.get("/audit-logs?resource_type=portal_session").await;
+        assert_eq!(log.json(200)["data"][0]["metadata"]["role"], role);
+    }
 }

@@ -70,7 +70,11 @@ async fn the_log_is_filtered_and_paged() {
         60
     );
     assert_eq!(counted(&log("from=2026-11-27").await).0, 0);
+    let (longest, longer) = ("x".repeat(64), "x".repeat(65));
+    log(&format!("action={longest}&page=1000000000")).await;
     for bad in [
+        &*format!("action={longer}"),
+        "page=1000000001",
         "page=0",
         "page=x",
         "from=now",

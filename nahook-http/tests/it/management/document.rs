@@ -89,3 +89,30 @@ fn every_operation_says_what_it_is_and_what_it_refuses() {
         assert_eq!(declared, given, "{named}");
     }
 }
+
+#[test]
+fn headers_and_empty_bodies_are_described_where_they_are() {
+    for (method, path, operation) in operations() {
+        let named = format!("{method} {path}");
+        let is_ingestion = path.contains("/ingest/");
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            let has = |name: &str| answer["headers"][name].is_object();
+            let is_limited = is_ingestion && !["401", "403"].contains(&&**status);
+            assert_eq!(has("X-RateLimit-Limit"), is_limited, "{named} {status}");
+            let is_told_when = ["429", "503"].contains(&&**status);
+            assert_eq!(has("Retry-After"), is_told_when, "{named} {status}");
+        }
+        let body = &operation["requestBody"];
+        if body.is_object() {
+            let schema = &body["content"]["application/json"]["schema"];
+            let may_be_empty = schema["anyOf"].is_array();
+            assert_eq!(body["required"] == false, may_be_empty, "{named}");
+        }
+    }
+    let body = |path: &str, method: &str| {
+        let path = format!("/management/v1/workspaces/{{workspaceId}}{path}");
+        document()["paths"][path][method]["requestBody"]["required"].clone()
+    };
+    assert_eq!(body("/endpoints", "post"), true, "a URL or a configuration");
+    assert_eq!(body("/endpoints/{endpointId}", "patch"), false);
+}

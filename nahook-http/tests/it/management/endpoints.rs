@@ -205,4 +205,11 @@ async fn a_body_has_a_bound() {
         answer.error(413, "payload_too_large"),
         "The request body exceeds the limit of 262144 bytes"
     );
+    assert!(!answer.headers.contains_key("connection"), "it was read");
+    // A rest that is left unread would be taken for the connection's next request.
+    let body = "x".repeat(1024 * 1024 + 1);
+    let path = format!("{}/endpoints", crate::management::support::SHOP);
+    let answer = bench.ask(axum::http::Method::POST, &path, body).await;
+    answer.error(413, "payload_too_large");
+    assert_eq!(answer.headers["connection"], "close");
 }

@@ -74,6 +74,12 @@ async fn a_token_is_made_used_and_ended() {
         asked.status
     };
     assert_eq!(status().await, 200);
+    let new = r#"{"name":"App"}"#;
+    let path_of_new = format!("{}/applications", crate::management::support::SHOP);
+    let asked = request(axum::http::Method::POST, &path_of_new, token, new);
+    bench.send(asked).await.json(201);
+    let log = bench.get("/audit-logs").await.json(200);
+    assert_eq!(log["data"][0]["actorLabel"], "CI");
     bench
         .patch(&path, &json!({"isActive": false}))
         .await
@@ -136,6 +142,8 @@ async fn failed_deliveries_are_tried_again_since_an_instant() {
             .json(200)["retried"],
         1
     );
+    let noted = "/audit-logs?action=endpoint.deliveries_retried";
+    assert_eq!(bench.get(noted).await.json(200)["total"], 2, "none of none");
     for bad in [
         json!({}),
         json!({"since": "yesterday"}),

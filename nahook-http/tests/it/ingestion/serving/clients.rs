@@ -124,3 +124,13 @@ async fn a_head_answer_has_no_body() {
     assert_eq!(all.matches("HTTP/1.1 200").count(), 2);
     assert_eq!(all.matches(r#"{"status":"alive"}"#).count(), 1);
 }
+
+#[tokio::test]
+async fn answers_of_any_router_have_an_id() {
+    let router = axum::Router::new().route("/", axum::routing::get(|| async {}));
+    let server = Server::start(router, ServeSettings::default()).await;
+    let mut client = server.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let (head, _) = client.answer().await.unwrap();
+    assert!(head.contains("x-request-id: req_"), "{head}");
+}

@@ -233,3 +233,18 @@ async fn what_is_no_http_ends_the_connection_only() {
     client.send(trigger("")).await;
     assert_eq!(client.status().await, Some(202));
 }
+
+#[tokio::test]
+async fn refused_client_that_never_stops_sending_is_cut_off() {
+    let settings = ServeSettings {
+        linger_timeout: Duration::from_millis(300),
+        ..ServeSettings::default()
+    };
+    let server = start(settings).await;
+    let mut client = server.connect().await;
+    let head = "POST /api/ingest/event/a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.send(head).await;
+    let chunk = format!("{:x}\r\n{}\r\n", 10_000, "x".repeat(10_000));
+    let sending = async { while client.stream.write_all(chunk.as_bytes()).await.is_ok() {} };
+    timeout(SOON, sending).await.unwrap();
+}
