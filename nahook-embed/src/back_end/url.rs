@@ -74,3 +74,65 @@ fn without_password(url: &str) -> String {
         _ => "this".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_named_by_urls() {
+        let postgres = |url: &str| StoreUrl::Postgres(SecretText::new(url));
+        for (url, store) in [
+            ("memory://", StoreUrl::Memory),
+            ("postgres://u:p@h/d", postgres("postgres://u:p@h/d")),
+            ("postgresql://h", postgres("postgresql://h")),
+            ("sqlite://a/b.db", StoreUrl::Sqlite("a/b.db".into())),
+            ("sqlite:///b.db", StoreUrl::Sqlite("/b.db".into())),
+        ] {
+            assert_eq!(StoreUrl::parse(url), Ok(store));
+        }
+        for url in [
+            "",
+            "memory",
+            "memory://x",
+            "postgres://",
+            "sqlite://",
+            "mysql://h",
+        ] {
+            assert!(StoreUrl::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn queues_are_the_stores_or_named_by_urls() {
+        assert_eq!(QueueUrl::parse("store"), Ok(QueueUrl::Store));
+        for url in ["nats://a", "tls://u:p@a:4222", "nats://a, tls://b"] {
+            assert_eq!(
+                QueueUrl::parse(url),
+                Ok(QueueUrl::Nats(SecretText::new(url)))
+            );
+        }
+        for url in ["", "nats://", "nats://a,", "nats://a,http://b", "http://a"] {
+            assert!(QueueUrl::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn refusals_repeat_the_scheme_and_no_password() {
+        for (url, shown) in [
+            ("mysql://u:hunter2@h", "\"mysql://…\" is not "),
+            ("mysql", "\"mysql\" is not "),
+            ("u:hunter2@h", "this is not "),
+            ("u:hunter2://h", "this is not "),
+        ] {
+            for refused in [
+                StoreUrl::parse(url).map(drop),
+                QueueUrl::parse(url).map(drop),
+            ] {
+                let refused = refused.unwrap_err();
+                assert!(refused.starts_with(shown), "{refused}");
+                assert!(!refused.contains("hunter2"), "{refused}");
+            }
+        }
+    }
+}

@@ -54,6 +54,7 @@ impl Usage {
 #[cfg(all(test, feature = "postgres", feature = "sqlite"))]
 mod tests {
     use nahook_sqlite::Role;
+    use nahook_supervision::Loop;
 
     use super::*;
 
@@ -73,11 +74,24 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn loops_of_a_store_are_in_the_register_of_the_settings() {
+        let settings = BackendSettings::default();
+        let supervisor = &settings.supervisor;
+        let _running = supervisor.spawn(Loop::HttpAccept, std::future::pending);
+        for usage in [Usage::Server, Usage::Tool] {
+            let postgres = usage.postgres(&settings).supervisor;
+            let sqlite = usage.sqlite(&settings).supervisor;
+            assert_eq!([postgres, sqlite].map(|it| it.loops().len()), [1, 1]);
+        }
+    }
+
     #[test]
     fn a_command_forgets_nothing_that_a_server_keeps() {
         let settings = BackendSettings::default();
         let postgres = Usage::Tool.postgres(&settings);
         assert_eq!(postgres.retention_interval, Duration::ZERO);
+        assert_eq!(postgres.connections_max, Some(3), "the server has the rest");
         // A tool on a file forgets nothing, whatever its settings say.
         assert_eq!(Usage::Tool.sqlite(&settings).role, Role::Tool);
     }

@@ -86,3 +86,89 @@ async fn noted<T>(
     latest.note(&result);
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use nahook_core::id::DeliveryId;
+    use nahook_queue::WorkerId;
+
+    use super::*;
+
+    #[test]
+    fn publishing_works_if_one_was_queued_and_fails_if_the_queue_refused() {
+        use FailureKind::{EndpointGone, Internal, PayloadTooLarge, QueueUnavailable, Unconfirmed};
+        let failed = Outcome::Failed;
+        let replayed = Outcome::Replayed(DeliveryId::from_bits(1));
+        for (outcomes, works) in [
+            (&[][..], None),
+            (&[failed(EndpointGone)], None),
+            (&[failed(PayloadTooLarge)], None),
+            (&[failed(Internal)], Some(false)),
+            (
+                &[failed(QueueUnavailable), failed(EndpointGone)],
+                Some(false),
+            ),
+            (&[failed(Unconfirmed)], Some(false)),
+            (&[failed(QueueUnavailable), Outcome::Published], Some(true)),
+            (&[replayed], Some(true)),
+        ] {
+            for before in [false, true] {
+                let publish = LatestCall::default();
+                publish.note(&before.then_some(()).ok_or(()));
+                note(&publish, outcomes.iter().copied());
+                let after = publish.check().is_ok();
+                assert_eq!(after, works.unwrap_or(before), "{outcomes:?}");
+            }
+        }
+    }
+
+    /// A queue that is down.
+    struct Down;
+
+    fn down<T>() -> Result<T, StoreError> {
+        Err(StoreError::unavailable("planted"))
+    }
+
+    #[async_trait::async_trait]
+    impl DeliveryQueue for Down {
+        async fn lease(&self, _: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+            down()
+        }
+
+        async fn extend(&self, _: &[Lease], _: Duration) -> Result<Vec<bool>, StoreError> {
+            down()
+        }
+
+        async fn settle(&self, _: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+            down()
+        }
+
+        async fn changed(&self, _: u64) {}
+    }
+
+    #[tokio::test]
+    async fn failures_of_a_queue_are_noted_by_operation() {
+        let queue = Watched {
+            inner: Down,
+            latest_calls: LatestCalls::default(),
+        };
+        let calls = &queue.latest_calls;
+        let failed = || {
+            let calls = [&calls.lease, &calls.extend, &calls.settle, &calls.publish];
+            calls.map(|call| call.check().is_err())
+        };
+        let request = LeaseRequest {
+            worker: WorkerId(1),
+            max: 1,
+            per_endpoint_max: 1,
+            exceptions: Vec::new(),
+            duration: Duration::from_secs(1),
+        };
+        queue.lease(&request).await.unwrap_err();
+        assert_eq!(failed(), [true, false, false, false]);
+        queue.extend(&[], Duration::ZERO).await.unwrap_err();
+        assert_eq!(failed(), [true, true, false, false]);
+        queue.settle(&[]).await.unwrap_err();
+        assert_eq!(failed(), [true, true, true, false]);
+    }
+}

@@ -5,6 +5,8 @@
 )]
 
 mod audit;
+#[cfg(feature = "sqlite")]
+mod back_end;
 mod events;
 mod handle;
 mod parts;

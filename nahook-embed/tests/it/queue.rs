@@ -1,6 +1,6 @@
 //! A queue on NATS beside the store.
 
-use nahook_embed::Hooks;
+use nahook_embed::{Backend, BackendSettings, Hooks, QueueUrl, StoreUrl};
 use nahook_testkit::run;
 use nahook_testserver::NatsServer;
 use serde_json::json;
@@ -30,5 +30,20 @@ fn what_was_triggered_is_in_the_log_without_a_run() {
         let hooks = open().await.unwrap();
         hooks.delivery(id).await.unwrap();
         hooks.close().await.unwrap();
+    });
+}
+
+#[test]
+fn queue_of_the_store_is_worked_off_beside_the_one_on_nats() {
+    run(async {
+        let server = NatsServer::start();
+        let queue = QueueUrl::parse(&server.url()).unwrap();
+        let settings = BackendSettings::default();
+        let opening = Backend::open_server(&StoreUrl::Memory, &queue, &settings);
+        let backend = opening.await.unwrap();
+        assert_eq!(backend.queues().len(), 2);
+        // Of each queue and of the publisher.
+        assert_eq!(backend.latest_calls.len(), 3);
+        backend.close().await.unwrap();
     });
 }
