@@ -355,7 +355,7 @@ impl HooksBuilder {
                     let store = StoreUrl::parse(url.expose()).map_err(OpenError::Url)?;
                     Backend::open_server(&store, &queue, &self.settings).await
                 }
-                Place::Own(backend) => backend.watched(&queue, &self.settings).await,
+                Place::Own(backend) => Box::pin(backend.watched(&queue, &self.settings)).await,
             }
         };
         let backend = Box::pin(opening).await?.with_parts(&self.parts);

@@ -133,7 +133,7 @@ impl Backend {
         settings: &BackendSettings,
     ) -> Result<Self, OpenError> {
         let backend = Self::open(store, Usage::Server, settings).await?;
-        backend.watched(queue, settings).await
+        Box::pin(backend.watched(queue, settings)).await
     }
 
     /// Connects the queue, and watches what calls come to.

@@ -51,6 +51,7 @@ pub(super) fn add(routes: &mut Routes) {
     "pattern": "order.*",
     "createdAt": "2026-11-26T08:00:00.000Z",
 }))]
+#[expect(clippy::struct_field_names, reason = "the name on the wire")]
 struct Pattern {
     /// Its id.
     id: String,

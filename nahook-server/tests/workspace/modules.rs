@@ -51,13 +51,11 @@ fn circle_through_an_export_is_found_and_a_parent_is_none() {
         "use super::super::{b as c};",
     ] {
         let mut circle = one_way.clone();
-        circle[2].1.push_str(&format!("\n{written}"));
+        circle[2].1 += &["\n", written].concat();
         let found = circles(circle);
         assert_eq!(found.len(), 1, "by {written}: {found:?}");
         let mut tested = one_way.clone();
-        tested[2]
-            .1
-            .push_str(&format!("\n#[cfg(test)]\nmod tests {{\n    {written}\n}}"));
+        tested[2].1 += &["\n#[cfg(test)]\nmod tests {\n", written, "\n}"].concat();
         assert_eq!(circles(tested), Vec::<String>::new(), "in tests: {written}");
     }
 }
