@@ -14,7 +14,7 @@ fn fan_out() -> (FanOut<MemorySubscriptions, MemoryQueue>, MemoryQueue) {
     let (subscriptions, queue) = (MemorySubscriptions::default(), MemoryQueue::default());
     for endpoint in [1, 2] {
         let endpoint = EndpointId::from_bits(endpoint);
-        subscriptions.subscribe(caller().workspace, event().event_type, endpoint);
+        subscriptions.subscribe(caller().workspace, event().event_type.into(), endpoint);
     }
     (FanOut::new(subscriptions, queue.clone()), queue)
 }

@@ -22,11 +22,11 @@ fn file_and_new_directory_are_for_their_owner_alone() {
         let directory = tempfile::tempdir().unwrap();
         let made = directory.path().join("made");
         let backend = open_server(&StoreUrl::default_in(&made)).await;
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&made), 0o700);
+        let rights = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(rights(&made), 0o700);
         // Those that hold secrets.
         for file in ["nahook.db", "nahook.db-wal", "nahook.db-shm"] {
-            assert_eq!(mode(&made.join(file)), 0o600, "{file}");
+            assert_eq!(rights(&made.join(file)), 0o600, "{file}");
         }
         backend.close().await.unwrap();
     });

@@ -4,7 +4,6 @@ use nahook_embed::core::{Outcome, TriggerError};
 use nahook_embed::queue::{DeliveryStatus, Redelivered};
 use nahook_embed::{Hooks, HooksError, OpenError};
 use nahook_testkit::run;
-use nahook_testserver::PostgresServer;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -97,9 +96,13 @@ fn a_pattern_has_the_event_types_of_before_and_after() {
     run(async {
         let folder = tempfile::tempdir().unwrap();
         let file = format!("sqlite://{}", folder.path().join("hooks.db").display());
-        let postgres = PostgresServer::shared().create_database();
-        for store in ["memory://", &file, &postgres] {
-            let hooks = Hooks::builder(store).create_event_types();
+        let mut stores = vec!["memory://".to_owned()];
+        #[cfg(feature = "sqlite")]
+        stores.push(file);
+        #[cfg(feature = "postgres")]
+        stores.push(nahook_testserver::PostgresServer::shared().create_database());
+        for store in stores {
+            let hooks = Hooks::builder(&store).create_event_types();
             let hooks = hooks.open().await.unwrap();
             hooks.ensure_event_type("order.old").await.unwrap();
             let url = "https://customer.example/hooks";

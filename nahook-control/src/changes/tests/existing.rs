@@ -32,6 +32,7 @@ fn declare(existing: &mut Snapshot, workspace: &Value) {
             Record::Environment(row) => existing.environments.push(row),
             Record::EventType(row) => existing.event_types.push(row),
             Record::ManagementToken(row) => existing.management_tokens.push(row),
+            Record::Pattern(row) => existing.patterns.push(row),
             Record::Publication(row) => existing.publications.push(row),
             Record::Subscription(row) => existing.subscriptions.push(row),
             Record::Workspace(row) => existing.workspaces.push(row),
