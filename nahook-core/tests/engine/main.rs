@@ -20,3 +20,5 @@ mod send;
 mod standing;
 #[cfg(test)]
 mod steps;
+#[cfg(test)]
+mod values;
