@@ -12,9 +12,9 @@ pub(crate) fn insert(connection: &Connection, entries: &[AuditEntry]) -> rusqlit
         return Ok(());
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO audit_entry (id, workspace, actor_kind, actor_id, actor_label, action,
+        "INSERT INTO nahook_audit_entry (id, workspace, actor_kind, actor_id, actor_label, action,
              resource_type, resource_id, metadata, created_at)
-         VALUES (?1, (SELECT row FROM workspace WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         VALUES (?1, (SELECT row FROM nahook_workspace WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for entry in entries {
         let metadata = serde_json::to_string(&entry.metadata)
@@ -36,7 +36,7 @@ pub(crate) fn insert(connection: &Connection, entries: &[AuditEntry]) -> rusqlit
 }
 
 /// The condition of a query, with its parameters' names: those that are null let everything through.
-const MATCHING: &str = "workspace = (SELECT row FROM workspace WHERE id = ?1)
+const MATCHING: &str = "workspace = (SELECT row FROM nahook_workspace WHERE id = ?1)
     AND (?2 IS NULL OR created_at >= ?2) AND (?3 IS NULL OR created_at < ?3)
     AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR resource_type = ?5)
     AND (?6 IS NULL OR actor_kind = ?6)";
@@ -80,7 +80,7 @@ pub(crate) fn page(
 }
 
 fn count_statement() -> String {
-    format!("SELECT count(*) FROM audit_entry WHERE {MATCHING}")
+    format!("SELECT count(*) FROM nahook_audit_entry WHERE {MATCHING}")
 }
 
 /// Finds the rows in the index alone and reads those of the page only.
@@ -88,8 +88,8 @@ fn page_statement() -> String {
     format!(
         "SELECT id, actor_kind, actor_id, actor_label, action, resource_type, resource_id, metadata,
              created_at
-         FROM audit_entry WHERE row IN
-             (SELECT row FROM audit_entry WHERE {MATCHING} ORDER BY row DESC LIMIT ?7 OFFSET ?8)
+         FROM nahook_audit_entry WHERE row IN
+             (SELECT row FROM nahook_audit_entry WHERE {MATCHING} ORDER BY row DESC LIMIT ?7 OFFSET ?8)
          ORDER BY row DESC"
     )
 }
@@ -123,7 +123,7 @@ mod tests {
         let connection = empty();
         for statement in [count_statement(), page_statement()] {
             let plan = plan_of(&connection, &statement);
-            let index = "COVERING INDEX audit_entry_by_workspace (workspace=?)";
+            let index = "COVERING INDEX nahook_audit_entry_by_workspace (workspace=?)";
             assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
             let is_costly = |step: &String| step.starts_with("SCAN") || step.contains("TEMP");
             assert!(!plan.iter().any(is_costly), "{plan:?}");

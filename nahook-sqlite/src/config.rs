@@ -13,8 +13,14 @@ use nahook_supervision::Supervisor;
 pub struct SqliteSettings {
     /// Use that this process makes of the file.
     pub role: Role,
+    /// Accepts a file that another program has made, and adds the store's tables to it: their names begin with `nahook_`. A
+    /// transaction of that program may then [queue webhooks](crate::SqliteStore::trigger_in). Otherwise such a file is
+    /// refused, until it has these tables.
+    pub shares_file: bool,
     /// Duration to wait for another process that writes, or that still has the file open as its server.
     pub busy_timeout: Duration,
+    /// Interval at which a server looks for what other connections have queued without [saying so](crate::SqliteStore::adopt).
+    pub watch_interval: Duration,
     /// Number of connections that answer queries side by side; at least 1.
     pub readers: usize,
     /// Upper bound on the endpoint ids and keys that the caches of look-ups hold together.
@@ -78,7 +84,9 @@ impl SqliteSettings {
     fn for_role(role: Role) -> Self {
         Self {
             role,
+            shares_file: false,
             busy_timeout: Duration::from_secs(3),
+            watch_interval: Duration::from_millis(500),
             readers: 2,
             cache_len_max: 1_000_000,
             pages_max: None,
@@ -104,7 +112,9 @@ impl fmt::Debug for SqliteSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteSettings")
             .field("role", &self.role)
+            .field("shares_file", &self.shares_file)
             .field("busy_timeout", &self.busy_timeout)
+            .field("watch_interval", &self.watch_interval)
             .field("readers", &self.readers)
             .field("cache_len_max", &self.cache_len_max)
             .field("pages_max", &self.pages_max)

@@ -88,8 +88,8 @@ fn target(
         .prepare_cached(
             "SELECT workspace.id, url, kind, secret, previous_secret, previous_secret_until,
                  auth_username, auth_password, is_active, failing_since, environment.id
-             FROM endpoint JOIN workspace ON workspace.row = endpoint.workspace
-             JOIN environment ON environment.row = endpoint.environment
+             FROM nahook_endpoint AS endpoint JOIN nahook_workspace AS workspace ON workspace.row = endpoint.workspace
+             JOIN nahook_environment AS environment ON environment.row = endpoint.environment
              WHERE endpoint.id = ?1 AND endpoint.deleted_at IS NULL",
         )?
         .query_row([id.as_str()], |row| known_at(row, id, now))
@@ -143,9 +143,9 @@ fn record(
             HealthState::Disable => {
                 let workspace: Option<WorkspaceId> = connection
                     .prepare_cached(
-                        "UPDATE endpoint SET is_active = 0, disabled_reason = 'failing', updated_at = ?2
+                        "UPDATE nahook_endpoint SET is_active = 0, disabled_reason = 'failing', updated_at = ?2
                          WHERE id = ?1 AND is_active AND deleted_at IS NULL
-                         RETURNING (SELECT id FROM workspace WHERE workspace.row = endpoint.workspace)",
+                         RETURNING (SELECT id FROM nahook_workspace AS workspace WHERE workspace.row = nahook_endpoint.workspace)",
                     )?
                     .query_row(params![id, nanos(now)], |row| parsed_at(row, 0))
                     .optional()?;
@@ -160,7 +160,7 @@ fn record(
             HealthState::FailingSince(since) => {
                 connection
                     .prepare_cached(
-                        "UPDATE endpoint SET failing_since = ?2
+                        "UPDATE nahook_endpoint SET failing_since = ?2
                          WHERE id = ?1 AND deleted_at IS NULL
                            AND (failing_since IS NULL OR failing_since > ?2)",
                     )?
@@ -169,7 +169,7 @@ fn record(
             HealthState::Healthy => {
                 connection
                     .prepare_cached(
-                        "UPDATE endpoint SET failing_since = NULL
+                        "UPDATE nahook_endpoint SET failing_since = NULL
                          WHERE id = ?1 AND failing_since IS NOT NULL",
                     )?
                     .execute([id])?;

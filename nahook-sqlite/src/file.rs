@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::ffi;
 
 /// The device and the number of a file on it.
-type Identity = (u64, u64);
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FileId(u64, u64);
 
 /// The database and its WAL, as they were when they were opened.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
-    database: (PathBuf, Identity),
-    wal: (PathBuf, Identity),
+    database: (PathBuf, FileId),
+    wal: (PathBuf, FileId),
 }
 
 impl OpenFile {
@@ -25,8 +26,8 @@ impl OpenFile {
         wal.push("-wal");
         let wal = PathBuf::from(wal);
         Ok(Self {
-            database: (path.clone(), identity(&path)?),
-            wal: (wal.clone(), identity(&wal)?),
+            database: (path.clone(), FileId::of(&path)?),
+            wal: (wal.clone(), FileId::of(&wal)?),
         })
     }
 
@@ -38,7 +39,7 @@ impl OpenFile {
     /// process.
     pub(crate) fn check(&self) -> rusqlite::Result<()> {
         for (path, expected) in [&self.database, &self.wal] {
-            if identity(path).ok() != Some(*expected) {
+            if FileId::of(path).ok() != Some(*expected) {
                 return Err(rusqlite::Error::SqliteFailure(
                     ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED),
                     Some("the store's file is no longer at its path".to_owned()),
@@ -49,14 +50,17 @@ impl OpenFile {
     }
 }
 
-#[cfg(unix)]
-fn identity(path: &Path) -> io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(path).map(|file| (file.dev(), file.ino()))
-}
+impl FileId {
+    /// The file that the path leads to.
+    #[cfg(unix)]
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(path).map(|file| Self(file.dev(), file.ino()))
+    }
 
-/// That it is there is all that can be told.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> io::Result<Identity> {
-    fs::metadata(path).map(|_| (0, 0))
+    /// That it is there is all that can be told.
+    #[cfg(not(unix))]
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|_| Self(0, 0))
+    }
 }

@@ -20,7 +20,7 @@ fn original(
     let found = session
         .connection()
         .prepare_cached(
-            "SELECT message FROM idempotency_key
+            "SELECT message FROM nahook_idempotency_key
              WHERE endpoint = ?1 AND key = ?2 AND claimed_at > ?3",
         )?
         .query_row(
@@ -48,7 +48,7 @@ pub(crate) fn claim(
     let connection = session.connection();
     connection
         .prepare_cached(
-            "INSERT INTO idempotency_key (endpoint, key, message, claimed_at)
+            "INSERT INTO nahook_idempotency_key (endpoint, key, message, claimed_at)
              VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET message = excluded.message, claimed_at = excluded.claimed_at",
         )?
@@ -60,8 +60,8 @@ pub(crate) fn claim(
         ])?;
     connection
         .prepare_cached(
-            "DELETE FROM idempotency_key WHERE (endpoint, key) IN
-                 (SELECT endpoint, key FROM idempotency_key
+            "DELETE FROM nahook_idempotency_key WHERE (endpoint, key) IN
+                 (SELECT endpoint, key FROM nahook_idempotency_key
                   WHERE claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)",
         )?
         .execute(params![over_before(now), FORGOTTEN_PER_CLAIM])?;

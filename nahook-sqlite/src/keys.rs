@@ -54,9 +54,9 @@ fn api_key(connection: &Connection, hash: &KeyHash) -> rusqlite::Result<Option<K
             "SELECT api_key.state, api_key.id, workspace.id, environment.id, endpoint.id,
                  payload_len_max, workspace_rate_interval, workspace_rate_burst,
                  key_rate_interval, key_rate_burst
-             FROM api_key JOIN workspace ON workspace.row = api_key.workspace
-             LEFT JOIN environment ON environment.row = api_key.environment
-             LEFT JOIN endpoint ON endpoint.row = api_key.endpoint
+             FROM nahook_api_key AS api_key JOIN nahook_workspace AS workspace ON workspace.row = api_key.workspace
+             LEFT JOIN nahook_environment AS environment ON environment.row = api_key.environment
+             LEFT JOIN nahook_endpoint AS endpoint ON endpoint.row = api_key.endpoint
              WHERE api_key.hash = ?1",
         )?
         .query_row([hash.as_bytes().as_slice()], |row| {
@@ -80,7 +80,7 @@ fn management_token(
     let found = connection
         .prepare_cached(
             "SELECT management_token.state, management_token.id, workspace.id
-             FROM management_token JOIN workspace ON workspace.row = management_token.workspace
+             FROM nahook_management_token AS management_token JOIN nahook_workspace AS workspace ON workspace.row = management_token.workspace
              WHERE management_token.hash = ?1",
         )?
         .query_row([hash.as_bytes().as_slice()], |row| {

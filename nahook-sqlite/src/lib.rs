@@ -27,6 +27,7 @@ mod search;
 mod store;
 mod subscriptions;
 mod threads;
+mod transaction;
 mod writable;
 mod writer;
 

@@ -305,19 +305,21 @@ fn write(session: &mut Session, steps: &[Step]) -> rusqlite::Result<()> {
             Step::Forget(key) => {
                 let (level, id) = parts(key);
                 connection
-                    .prepare_cached("DELETE FROM limiter_arrival WHERE level = ?1 AND id = ?2")?
+                    .prepare_cached(
+                        "DELETE FROM nahook_limiter_arrival WHERE level = ?1 AND id = ?2",
+                    )?
                     .execute(params![level, id])?;
             }
             Step::ForgetAll => {
                 connection
-                    .prepare_cached("DELETE FROM limiter_arrival")?
+                    .prepare_cached("DELETE FROM nahook_limiter_arrival")?
                     .execute([])?;
             }
             Step::Keep(key, arrival) => {
                 let (level, id) = parts(key);
                 connection
                     .prepare_cached(
-                        "INSERT INTO limiter_arrival (level, id, arrival) VALUES (?1, ?2, ?3)
+                        "INSERT INTO nahook_limiter_arrival (level, id, arrival) VALUES (?1, ?2, ?3)
                          ON CONFLICT DO UPDATE SET arrival = excluded.arrival",
                     )?
                     .execute(params![level, id, nanos(*arrival)])?;
@@ -339,7 +341,7 @@ fn parts(key: &LimiterKey) -> (i64, &str) {
 
 fn read(connection: &Connection) -> rusqlite::Result<Debts> {
     connection
-        .prepare_cached("SELECT level, id, arrival FROM limiter_arrival")?
+        .prepare_cached("SELECT level, id, arrival FROM nahook_limiter_arrival")?
         .query_map([], |row| Ok((key_at(row)?, instant_at(row, 2)?)))?
         .collect()
 }

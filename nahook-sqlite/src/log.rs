@@ -75,8 +75,8 @@ pub(crate) fn find(
     let event = connection
         .prepare_cached(
             "SELECT event.seq, event.id, workspace.id
-             FROM event JOIN workspace ON workspace.row = event.workspace
-             WHERE event.seq = (SELECT seq FROM event WHERE id < ?1 ORDER BY id DESC LIMIT 1)",
+             FROM nahook_event AS event JOIN nahook_workspace AS workspace ON workspace.row = event.workspace
+             WHERE event.seq = (SELECT seq FROM nahook_event AS event WHERE id < ?1 ORDER BY id DESC LIMIT 1)",
         )?
         .query_row([id.as_bits().to_be_bytes().as_slice()], |row| {
             let owner: WorkspaceId = parsed_at(row, 2)?;
@@ -93,7 +93,7 @@ pub(crate) fn find(
         return Ok(None);
     };
     connection
-        .prepare_cached("SELECT key FROM delivery WHERE key = ?1")?
+        .prepare_cached("SELECT key FROM nahook_delivery WHERE key = ?1")?
         .query_row([key], |row| row.get(0))
         .optional()
 }
@@ -109,9 +109,9 @@ pub(crate) fn record(
                  coalesce(delivery.status, 0), attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
                  delivered_at, delivery.updated_at, event.payload IS NOT NULL,
                  event.idempotency_key
-             FROM delivery JOIN event ON event.seq = delivery.key >> 20
-             JOIN endpoint ON endpoint.row = delivery.endpoint
-             LEFT JOIN event_type ON event_type.row = event.event_type
+             FROM nahook_delivery AS delivery JOIN nahook_event AS event ON event.seq = delivery.key >> 20
+             JOIN nahook_endpoint AS endpoint ON endpoint.row = delivery.endpoint
+             LEFT JOIN nahook_event_type AS event_type ON event_type.row = event.event_type
              WHERE delivery.key = ?1",
         )?
         .query_row([key], |row| {
@@ -160,7 +160,7 @@ fn metadata_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Metadata> {
 fn attempts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<AttemptRecord>> {
     connection
         .prepare_cached(
-            "SELECT number, started_at, duration, status_code, error FROM attempt
+            "SELECT number, started_at, duration, status_code, error FROM nahook_attempt
              WHERE delivery = ?1 ORDER BY number",
         )?
         .query_map(params![key], |row| {
@@ -180,7 +180,7 @@ fn attempts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<AttemptRe
 
 fn payload(connection: &Connection, key: i64) -> rusqlite::Result<Option<Payload>> {
     let json: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT payload FROM event WHERE seq = ?1 >> 20")?
+        .prepare_cached("SELECT payload FROM nahook_event WHERE seq = ?1 >> 20")?
         .query_row([key], |row| row.get(0))?;
     Ok(json.map(|json| Payload::from_stored(Bytes::from(json))))
 }

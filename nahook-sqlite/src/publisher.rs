@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind};
+use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind, Metadata};
 use nahook_queue::{DeliveryState, Reply, Submission};
 use rusqlite::{Connection, params, params_from_iter};
 
@@ -227,7 +227,7 @@ static INSERT_FRESH: LazyLock<Vec<String>> = LazyLock::new(|| {
     let rows = vec!["(?, ?, NULL, 0)"; ROWS_MAX];
     let statement = |len| {
         let rows = rows[..len].join(", ");
-        format!("INSERT INTO delivery (key, endpoint, status, attempts) VALUES {rows}")
+        format!("INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES {rows}")
     };
     (1..=ROWS_MAX).map(statement).collect()
 });
@@ -262,7 +262,7 @@ impl PublishJob {
     /// is asked.
     fn insert_each(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let mut insert = connection.prepare_cached(
-            "INSERT INTO delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
+            "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
              ON CONFLICT DO NOTHING",
         )?;
         let status = (!self.are_fresh).then_some(DeliveryState::Pending.code());
@@ -280,6 +280,16 @@ impl PublishJob {
     }
 }
 
+/// The labels as they are stored; absent if there are none.
+pub(crate) fn metadata_json(metadata: &Metadata) -> rusqlite::Result<Option<String>> {
+    if metadata.is_empty() {
+        return Ok(None);
+    }
+    let json = serde_json::to_string(metadata);
+    json.map(Some)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
 /// Writes the event and answers its number and whether it is new; one that is there already, because its deliveries are
 /// published in several calls, keeps its number.
 pub(crate) fn insert_event(
@@ -290,15 +300,10 @@ pub(crate) fn insert_event(
     width: u32,
 ) -> rusqlite::Result<(i64, bool)> {
     let id = event.id.as_bits().to_be_bytes();
-    let metadata = if event.metadata.is_empty() {
-        None
-    } else {
-        let json = serde_json::to_string(&event.metadata);
-        Some(json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
-    };
+    let metadata = metadata_json(&event.metadata)?;
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO event (id, workspace, event_type, accepted_at, width, metadata, payload, idempotency_key)
+            "INSERT INTO nahook_event (id, workspace, event_type, accepted_at, width, metadata, payload, idempotency_key)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
@@ -321,10 +326,10 @@ pub(crate) fn insert_event(
         return Ok((connection.last_insert_rowid(), true));
     }
     connection
-        .prepare_cached("UPDATE event SET width = max(width, ?2) WHERE id = ?1")?
+        .prepare_cached("UPDATE nahook_event SET width = max(width, ?2) WHERE id = ?1")?
         .execute(params![id.as_slice(), width])?;
     connection
-        .prepare_cached("SELECT seq FROM event WHERE id = ?1")?
+        .prepare_cached("SELECT seq FROM nahook_event WHERE id = ?1")?
         .query_row([id.as_slice()], |row| Ok((row.get(0)?, false)))
 }
 

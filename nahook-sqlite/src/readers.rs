@@ -111,6 +111,6 @@ impl Readers {
 /// The catalog's version as the connection sees it.
 pub(crate) fn catalog_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection
-        .prepare_cached("SELECT version FROM catalog_state")?
+        .prepare_cached("SELECT version FROM nahook_catalog_state")?
         .query_row([], |row| row.get(0))
 }

@@ -26,7 +26,7 @@ macro_rules! standing_of {
 
 /// One of the store's own queue stays as it is, which counts as no row.
 const RECORD: &str = concat!(
-    "INSERT INTO delivery AS known
+    "INSERT INTO nahook_delivery AS known
          (key, endpoint, status, attempts, recorded_retry_at, first_attempt_at, delivered_at, updated_at)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
      ON CONFLICT (key) DO UPDATE SET
@@ -132,7 +132,7 @@ fn record_attempt(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO attempt AS known (delivery, number, started_at, duration, status_code, error)
+            "INSERT INTO nahook_attempt AS known (delivery, number, started_at, duration, status_code, error)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (delivery, number) DO UPDATE SET
                  started_at = excluded.started_at, duration = excluded.duration,

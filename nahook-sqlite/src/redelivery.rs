@@ -18,8 +18,9 @@ use crate::writer::{Job, Session};
 const STEP: usize = 500;
 
 /// Those of one status that may be queued again, the oldest first.
-const GIVEN_UP: &str = "SELECT key FROM delivery INDEXED BY delivery_by_status
-     JOIN event ON event.seq = delivery.key >> 20
+const GIVEN_UP: &str =
+    "SELECT key FROM nahook_delivery AS delivery INDEXED BY nahook_delivery_by_status
+     JOIN nahook_event AS event ON event.seq = delivery.key >> 20
      WHERE endpoint = ?1 AND status = ?2 AND key >= ?3
        AND event.accepted_at >= ?4 AND event.payload IS NOT NULL
      ORDER BY key LIMIT ?5";
@@ -160,10 +161,10 @@ impl Job for RedeliverJob {
         self.endpoints.clear();
         let mut queue_again = session.connection().prepare_cached(
             // What a queue elsewhere has given up is this one's from then on.
-            "UPDATE delivery SET status = CASE attempts WHEN 0 THEN 0 ELSE 1 END, due_at = ?2,
+            "UPDATE nahook_delivery SET status = CASE attempts WHEN 0 THEN 0 ELSE 1 END, due_at = ?2,
                  recorded_retry_at = NULL, updated_at = ?2
              WHERE key = ?1 AND status IN (3, 4, 8, 9)
-               AND (SELECT payload IS NOT NULL FROM event WHERE seq = ?1 >> 20)
+               AND (SELECT payload IS NOT NULL FROM nahook_event WHERE seq = ?1 >> 20)
              RETURNING endpoint",
         )?;
         for key in &self.keys {

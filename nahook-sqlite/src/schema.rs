@@ -4,16 +4,22 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::OpenError;
 
-/// Each brings the schema from one version to the next; the first makes it. Only ever appended to.
+/// The statements that lead on from each version, by its number: a new file begins with 0. Only ever appended to.
 pub(crate) const MIGRATIONS: &[&str] = &[
-    include_str!("schema.sql"),
+    include_str!("schema/schema.sql"),
     // List cursors need no key any more.
     "DROP TABLE sealing_key",
     // An endpoint subscribes to names, and to patterns of them.
-    include_str!("patterns.sql"),
+    include_str!("schema/3_patterns.sql"),
+    include_str!("schema/4_prefix.sql"),
+    include_str!("schema/5_submission.sql"),
 ];
 
-/// Marks the file as ours: "nhk1" in SQLite's header.
+/// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in
+/// `user_version`, and a new file begins with this one.
+const FIRST_OF_TABLE: u32 = 4;
+
+/// Marks a file of an earlier version as ours: "nhk1" in SQLite's header.
 const APPLICATION_ID: i32 = 0x6e68_6b31;
 
 /// State of a file's schema before it can be used.
@@ -25,18 +31,16 @@ pub(crate) enum SchemaState {
     Outdated,
 }
 
-/// Looks at the schema without changing anything.
+/// Looks at the schema without changing anything. A file with other tables and none of ours is refused, unless
+/// `shares_file`.
 pub(crate) fn inspect(
     connection: &Connection,
     migrations: &[&str],
+    shares_file: bool,
 ) -> Result<SchemaState, OpenError> {
     let found = version(connection)?;
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
-    let application: i32 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if application != APPLICATION_ID && (application != 0 || found != 0 || tables != 0) {
+    if found == 0 && !shares_file && is_in_use(connection)? {
         return Err(OpenError::Foreign);
     }
     if found > known {
@@ -59,14 +63,38 @@ pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Resul
             return Ok(());
         };
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", found + 1)?;
+        if found >= FIRST_OF_TABLE {
+            transaction.execute("UPDATE nahook_schema SET version = ?1", [found + 1])?;
+        } else if found > 0 {
+            // Also for programs that look nowhere else: they refuse what is newer than they are.
+            transaction.pragma_update(None, "user_version", found + 1)?;
+        }
         transaction.commit()?;
     }
 }
 
+/// Returns the version of the schema; 0 if the file has none.
 fn version(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    if connection.table_exists(None, "nahook_schema")? {
+        let statement = "SELECT version FROM nahook_schema";
+        return connection.query_row(statement, [], |row| row.get(0));
+    }
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application == APPLICATION_ID {
+        return connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    }
+    Ok(0)
+}
+
+/// Returns true if another program has written to the file.
+fn is_in_use(connection: &Connection) -> rusqlite::Result<bool> {
+    let header = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let application = header("application_id")?;
+    let is_ours = application == i64::from(APPLICATION_ID);
+    Ok(tables != 0 || header("user_version")? != 0 || (application != 0 && !is_ours))
 }
 
 /// An empty file of the newest schema, in memory.
@@ -91,75 +119,146 @@ pub(crate) fn plan_of(connection: &Connection, statement: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const SECOND: &str =
-        "ALTER TABLE workspace ADD COLUMN note TEXT; UPDATE workspace SET note = 'old'";
+    const NEXT: &str = "ALTER TABLE nahook_workspace ADD COLUMN note TEXT; UPDATE nahook_workspace SET note = 'old'";
     const BROKEN: &str = "CREATE TABLE half (a); INSERT INTO missing VALUES (1)";
 
+    /// The newest schema and one more.
+    fn with_one_more(next: &'static str) -> Vec<&'static str> {
+        MIGRATIONS.iter().copied().chain([next]).collect()
+    }
+
     fn with_a_workspace() -> Connection {
-        let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection, &MIGRATIONS[..1]).unwrap();
+        let connection = empty();
         connection
             .execute(
-                "INSERT INTO workspace (id, name, payload_len_max, created_at) VALUES ('ws', 'w', 1, 1)",
+                "INSERT INTO nahook_workspace (id, name, payload_len_max, created_at) VALUES ('ws', 'w', 1, 1)",
                 [],
             )
             .unwrap();
         connection
     }
 
+    /// A file of a version before the table of versions, with an event and its delivery.
+    fn old(version: usize) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(include_str!("schema/old_1.sql"))
+            .unwrap();
+        for migration in &MIGRATIONS[1..version] {
+            connection.execute_batch(migration).unwrap();
+        }
+        let fill = format!(
+            "PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA user_version = {version};
+             INSERT INTO event (seq, id, workspace, accepted_at, width) VALUES (1, x'07', 1, 1, 1);
+             INSERT INTO delivery (key, endpoint, attempts) VALUES (1 << 20, 1, 0);"
+        );
+        connection.execute_batch(&fill).unwrap();
+        connection
+    }
+
+    /// Everything that the file has, in one spelling.
+    fn objects(connection: &Connection) -> Vec<String> {
+        let statement = "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name";
+        let mut found = connection.prepare(statement).unwrap();
+        let found = found.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let spelled = |sql: String| {
+            let lines = sql
+                .lines()
+                .map(|line| line.split("--").next().unwrap_or(""));
+            lines.collect::<String>().replace([' ', '"'], "")
+        };
+        found.map(|sql| spelled(sql.unwrap())).collect()
+    }
+
     #[test]
     fn every_version_leads_to_the_newest() {
         let newest = u32::try_from(MIGRATIONS.len()).unwrap();
-        for from in 0..=MIGRATIONS.len() {
-            let mut connection = Connection::open_in_memory().unwrap();
-            migrate(&mut connection, &MIGRATIONS[..from]).unwrap();
-            let expected = if from == MIGRATIONS.len() {
-                SchemaState::Current
-            } else {
-                SchemaState::Outdated
-            };
-            assert_eq!(inspect(&connection, MIGRATIONS).unwrap(), expected);
+        for from in [1, 2, 3] {
+            let mut connection = old(from);
+            let before = inspect(&connection, MIGRATIONS, false).unwrap();
+            assert_eq!(before, SchemaState::Outdated);
             migrate(&mut connection, MIGRATIONS).unwrap();
             assert_eq!(version(&connection).unwrap(), newest);
-            assert_eq!(
-                inspect(&connection, MIGRATIONS).unwrap(),
-                SchemaState::Current
-            );
+            let after = inspect(&connection, MIGRATIONS, false).unwrap();
+            assert_eq!(after, SchemaState::Current);
+            assert_eq!(objects(&connection), objects(&empty()), "from {from}");
+            let kept = "SELECT count(*) FROM nahook_delivery JOIN nahook_event ON seq = key >> 20";
+            let kept: i64 = connection.query_row(kept, [], |row| row.get(0)).unwrap();
+            assert_eq!(kept, 1);
+            // An older program looks here, and refuses what is newer than it is.
+            let header = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+            assert!(header.is_ok_and(|version: u32| version > 3));
         }
+    }
+
+    #[test]
+    fn file_of_an_app_keeps_what_is_the_apps() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let theirs = "CREATE TABLE event (a); CREATE INDEX delivery_fresh ON event (a);
+             CREATE TABLE workspace (b); PRAGMA user_version = 7; PRAGMA application_id = 9";
+        connection.execute_batch(theirs).unwrap();
+        let before = objects(&connection);
+        assert!(matches!(
+            inspect(&connection, MIGRATIONS, false),
+            Err(OpenError::Foreign)
+        ));
+        let state = inspect(&connection, MIGRATIONS, true).unwrap();
+        assert_eq!(state, SchemaState::Outdated);
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let after = objects(&connection);
+        assert!(before.iter().all(|object| after.contains(object)));
+        for (pragma, expected) in [("user_version", 7), ("application_id", 9)] {
+            let kept = connection.pragma_query_value(None, pragma, |row| row.get(0));
+            assert_eq!(kept, Ok(expected));
+        }
+        // Once the store is in it, it is known without being told.
+        let state = inspect(&connection, MIGRATIONS, false).unwrap();
+        assert_eq!(state, SchemaState::Current);
+    }
+
+    #[test]
+    fn everything_in_the_file_has_the_prefix() {
+        let statement = "SELECT count(*) FROM sqlite_schema
+             WHERE name NOT GLOB 'nahook_*' AND name NOT GLOB 'sqlite_autoindex_nahook_*'";
+        let others: i64 = empty().query_row(statement, [], |row| row.get(0)).unwrap();
+        assert_eq!(others, 0);
     }
 
     #[test]
     fn a_further_version_keeps_what_is_there() {
         let mut connection = with_a_workspace();
-        let migrations = [MIGRATIONS[0], SECOND];
-        assert_eq!(
-            inspect(&connection, &migrations).unwrap(),
-            SchemaState::Outdated
-        );
+        let migrations = with_one_more(NEXT);
+        let before = inspect(&connection, &migrations, false).unwrap();
+        assert_eq!(before, SchemaState::Outdated);
         migrate(&mut connection, &migrations).unwrap();
         let note: String = connection
-            .query_row("SELECT note FROM workspace WHERE id = 'ws'", [], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "SELECT note FROM nahook_workspace WHERE id = 'ws'",
+                [],
+                |row| row.get(0),
+            )
             .unwrap();
         assert_eq!(note, "old");
+        let newer = version(&connection).unwrap();
         assert!(matches!(
-            inspect(&connection, &MIGRATIONS[..1]),
-            Err(OpenError::NewerSchema { found: 2, known: 1 })
+            inspect(&connection, MIGRATIONS, false),
+            Err(OpenError::NewerSchema { found, .. }) if found == newer
         ));
     }
 
     #[test]
     fn subscriptions_from_before_patterns_are_by_name() {
-        let mut connection = with_a_workspace();
-        let old = "INSERT INTO environment VALUES (1, 'env', 1, 'p', 'p', 1, 1, 1, NULL);
+        let mut connection = old(2);
+        let rows = "INSERT INTO workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws', 'w', 1, 1);
+            INSERT INTO environment VALUES (1, 'env', 1, 'p', 'p', 1, 1, 1, NULL);
             INSERT INTO event_type VALUES (1, 'evt', 1, 'order.paid', NULL, 1, NULL);
             INSERT INTO endpoint (row, id, workspace, environment, url, kind, config, metadata, secret, is_active, created_at,
                 updated_at) VALUES (1, 'ep', 1, 1, 'u', 0, '{}', '{}', 's', 1, 1, 1);
             INSERT INTO subscription VALUES (1, 'sub', 1, 1, 1, 1)";
-        connection.execute_batch(old).unwrap();
+        connection.execute_batch(rows).unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();
-        let named = "SELECT is_named FROM subscription";
+        let named = "SELECT is_named FROM nahook_subscription";
         let named: bool = connection.query_row(named, [], |row| row.get(0)).unwrap();
         assert!(named);
     }
@@ -167,15 +266,9 @@ mod tests {
     #[test]
     fn a_version_that_fails_leaves_no_trace() {
         let mut connection = with_a_workspace();
-        assert!(migrate(&mut connection, &[MIGRATIONS[0], BROKEN]).is_err());
-        assert_eq!(version(&connection).unwrap(), 1);
-        let halves: i64 = connection
-            .query_row(
-                "SELECT count(*) FROM sqlite_schema WHERE name = 'half'",
-                [],
-                |row| row.get(0),
-            )
-            .unwrap();
-        assert_eq!(halves, 0);
+        let newest = version(&connection).unwrap();
+        assert!(migrate(&mut connection, &with_one_more(BROKEN)).is_err());
+        assert_eq!(version(&connection).unwrap(), newest);
+        assert!(!connection.table_exists(None, "half").unwrap());
     }
 }

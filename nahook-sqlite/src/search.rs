@@ -16,12 +16,12 @@ use crate::{Role, SqliteStore};
 const STEP: usize = 256;
 
 /// Finds keys in the index alone.
-const KEYS: &str = "SELECT key FROM delivery INDEXED BY delivery_by_status
+const KEYS: &str = "SELECT key FROM nahook_delivery INDEXED BY nahook_delivery_by_status
      WHERE endpoint = ?1 AND status = ?2 AND key >= ?3 AND key < ?4 ORDER BY key DESC LIMIT ?5";
 
 /// The same among those that are fresh, which no index has by endpoint: all of them are looked at. The process that serves the
 /// file knows them by heart.
-const FRESH_KEYS: &str = "SELECT key FROM delivery INDEXED BY delivery_fresh
+const FRESH_KEYS: &str = "SELECT key FROM nahook_delivery INDEXED BY nahook_delivery_fresh
      WHERE status IS NULL AND endpoint = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4";
 
 /// An event is written that soon after it was accepted; the engine's deadline is shorter.
@@ -104,8 +104,8 @@ pub(crate) fn endpoint_ever(
 ) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached(
-            "SELECT row FROM endpoint
-             WHERE id = ?1 AND workspace = (SELECT row FROM workspace WHERE id = ?2)",
+            "SELECT row FROM nahook_endpoint
+             WHERE id = ?1 AND workspace = (SELECT row FROM nahook_workspace WHERE id = ?2)",
         )?
         .query_row(params![id.as_str(), workspace.as_str()], |row| row.get(0))
         .optional()
@@ -117,12 +117,12 @@ pub(crate) fn endpoint_ever(
 /// halving what is left.
 pub(crate) fn first_key_since(connection: &Connection, since: Timestamp) -> rusqlite::Result<i64> {
     let since = nanos(since).saturating_sub(WRITTEN_WITHIN);
-    let ends = "SELECT coalesce((SELECT min(seq) FROM event), 0), coalesce((SELECT max(seq) FROM event), -1)";
+    let ends = "SELECT coalesce((SELECT min(seq) FROM nahook_event), 0), coalesce((SELECT max(seq) FROM nahook_event), -1)";
     let (mut low, mut high) = connection.prepare_cached(ends)?.query_row([], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? + 1))
     })?;
     let mut at_or_after = connection.prepare_cached(
-        "SELECT seq, accepted_at FROM event WHERE seq >= ?1 ORDER BY seq LIMIT 1",
+        "SELECT seq, accepted_at FROM nahook_event WHERE seq >= ?1 ORDER BY seq LIMIT 1",
     )?;
     while high - low > LOOKED_AT {
         let middle = low + (high - low) / 2;
@@ -140,7 +140,7 @@ pub(crate) fn first_key_since(connection: &Connection, since: Timestamp) -> rusq
 /// The key of that delivery, or where it would be if it were still there.
 fn place_of(connection: &Connection, id: DeliveryId) -> rusqlite::Result<i64> {
     let before = connection
-        .prepare_cached("SELECT seq, id FROM event WHERE id < ?1 ORDER BY id DESC LIMIT 1")?
+        .prepare_cached("SELECT seq, id FROM nahook_event WHERE id < ?1 ORDER BY id DESC LIMIT 1")?
         .query_row([id.as_bits().to_be_bytes().as_slice()], |row| {
             Ok((row.get::<_, i64>(0)?, message_at(row, 1)?))
         })
@@ -264,17 +264,17 @@ mod tests {
     fn with_events(count: i64) -> Connection {
         let connection = empty();
         let fill = format!(
-            "INSERT INTO workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws_a', 'a', 1, 1);
-             INSERT INTO environment (row, id, workspace, name, slug, is_default, created_at, updated_at)
+            "INSERT INTO nahook_workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws_a', 'a', 1, 1);
+             INSERT INTO nahook_environment (row, id, workspace, name, slug, is_default, created_at, updated_at)
              VALUES (1, 'env_a', 1, 'a', 'a', 1, 1, 1);
-             INSERT INTO endpoint (row, id, workspace, environment, url, kind, config, metadata, secret,
+             INSERT INTO nahook_endpoint (row, id, workspace, environment, url, kind, config, metadata, secret,
                  is_active, created_at, updated_at)
              VALUES (1, 'ep_a', 1, 1, '', 0, '{{}}', '{{}}', '', 1, 1, 1);
              CREATE TEMP TABLE n AS WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count})
                  SELECT n FROM n;
-             INSERT INTO event (seq, id, workspace, accepted_at, width, payload)
+             INSERT INTO nahook_event (seq, id, workspace, accepted_at, width, payload)
              SELECT n, unhex(printf('%032x', n * 1048576)), 1, n * {SECOND}, 1, x'7b7d' FROM n;
-             INSERT INTO delivery (key, endpoint, status, attempts)
+             INSERT INTO nahook_delivery (key, endpoint, status, attempts)
              SELECT n << 20, 1, CASE WHEN n % 50 = 0 THEN 4 WHEN n = {count} - 1 THEN NULL WHEN n = {count} - 2 THEN 0 ELSE 2 END, 1 FROM n;"
         );
         connection.execute_batch(&fill).unwrap();
@@ -283,7 +283,7 @@ mod tests {
 
     fn id_of(connection: &Connection, seq: i64) -> DeliveryId {
         let message: MessageId = connection
-            .query_row("SELECT id FROM event WHERE seq = ?1", [seq], |row| {
+            .query_row("SELECT id FROM nahook_event WHERE seq = ?1", [seq], |row| {
                 message_at(row, 0)
             })
             .unwrap();
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn keys_are_found_in_the_index_alone() {
         let plan = plan_of(&empty(), KEYS);
-        let expected = "SEARCH delivery USING COVERING INDEX delivery_by_status (endpoint=? AND status=? AND rowid>? AND rowid<?)";
+        let expected = "SEARCH nahook_delivery USING COVERING INDEX nahook_delivery_by_status (endpoint=? AND status=? AND rowid>? AND rowid<?)";
         assert_eq!(plan, [expected]);
     }
 
@@ -403,14 +403,14 @@ mod tests {
         let (gone, before_it) = (id_of(&connection, 700), id_of(&connection, 699));
         let place = place_of(&connection, gone).unwrap();
         connection
-            .execute("DELETE FROM event WHERE seq = 700", [])
+            .execute("DELETE FROM nahook_event WHERE seq = 700", [])
             .unwrap();
         assert_eq!(place_of(&connection, gone).unwrap(), place);
         assert_eq!(
             place_of(&connection, before_it).unwrap(),
             699 << ORDINAL_BITS
         );
-        connection.execute("DELETE FROM event", []).unwrap();
+        connection.execute("DELETE FROM nahook_event", []).unwrap();
         assert_eq!(place_of(&connection, gone).unwrap(), 0);
         assert_eq!(first_key_since(&connection, at(1)).unwrap(), 0);
     }

@@ -11,6 +11,7 @@ use nahook_supervision::{Loop, Supervisor};
 use crate::cache::{KeyCache, SubscriberCache, TargetCache};
 use crate::connection::{open_writer, set_up_writer};
 use crate::error::Closed;
+use crate::file::FileId;
 use crate::lock::ServerLock;
 use crate::queue::{Leaser, Queue};
 use crate::readers::Readers;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     is_closed: AtomicBool,
     lock: Mutex<Option<ServerLock>>,
     role: Role,
+    file: FileId,
     supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -72,11 +74,16 @@ impl SqliteStore {
         };
         let mut session = Session::new(connection, settings.role);
         session.bind_to_file(path, &settings)?;
+        let file = FileId::of(path)?;
+        let has_submissions = session.has_submissions()?;
         if settings.role == Role::Server {
             session.start_checkpointer(path, &settings)?;
         }
         let catalog_changes = session.catalog_changes();
-        let writer = Writer::start(session, Arc::clone(&queue), &settings.supervisor)?;
+        let writer = Writer::start(session, Arc::clone(&queue), &settings)?;
+        if has_submissions && settings.role == Role::Server {
+            writer.adopt();
+        }
         let retention = match settings.role {
             Role::Server => Retention::start(path, &settings, writer.orders())?,
             Role::Tool => None,
@@ -93,6 +100,7 @@ impl SqliteStore {
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
             role: settings.role,
+            file,
             supervisor: settings.supervisor,
             clock: settings.clock,
             ids: settings.ids,
@@ -152,6 +160,15 @@ impl Shared {
         self.role
     }
 
+    /// Returns true if the path leads to the store's file.
+    pub(crate) fn is_file(&self, path: &Path) -> bool {
+        FileId::of(path).is_ok_and(|file| file == self.file)
+    }
+
+    pub(crate) fn ids(&self) -> &dyn IdSource {
+        &*self.ids
+    }
+
     pub(crate) fn supervisor(&self) -> &Supervisor {
         &self.supervisor
     }
@@ -192,7 +209,7 @@ fn prepare(
     settings: &SqliteSettings,
 ) -> Result<(rusqlite::Connection, Option<ServerLock>), OpenError> {
     let mut connection = open_writer(path, settings)?;
-    let standing = inspect(&connection, MIGRATIONS)?;
+    let standing = inspect(&connection, MIGRATIONS, settings.shares_file)?;
     let lock = match (settings.role, standing) {
         (Role::Tool, SchemaState::Current) => None,
         // Nobody changes the schema under a running server.

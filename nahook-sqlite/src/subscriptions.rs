@@ -61,7 +61,7 @@ fn look_up(
     let event_type: Option<(i64, EventTypeId)> = connection
         .prepare_cached(
             "SELECT event_type.row, event_type.id
-             FROM event_type JOIN workspace ON workspace.row = event_type.workspace
+             FROM nahook_event_type AS event_type JOIN nahook_workspace AS workspace ON workspace.row = event_type.workspace
              WHERE workspace.id = ?1 AND event_type.name = ?2 AND event_type.deleted_at IS NULL",
         )?
         .query_row(params![scope.workspace.as_str(), name.as_str()], |row| {
@@ -87,11 +87,7 @@ fn in_all_environments(
 ) -> rusqlite::Result<Vec<EndpointId>> {
     connection
         .prepare_cached(
-            "SELECT endpoint.id
-             FROM subscription JOIN endpoint ON endpoint.row = subscription.endpoint
-             WHERE subscription.event_type = ?1 AND endpoint.workspace = subscription.workspace
-               AND endpoint.is_active AND endpoint.deleted_at IS NULL
-             ORDER BY subscription.row",
+            "SELECT endpoint_id FROM nahook_subscriber WHERE event_type = ?1 ORDER BY row",
         )?
         .query_map([event_type], |row| parsed_at(row, 0))?
         .collect()
@@ -105,17 +101,8 @@ fn in_environment(
 ) -> rusqlite::Result<Vec<EndpointId>> {
     connection
         .prepare_cached(
-            "SELECT endpoint.id
-             FROM subscription JOIN endpoint ON endpoint.row = subscription.endpoint
-             JOIN environment ON environment.row = endpoint.environment
-             WHERE subscription.event_type = ?1 AND endpoint.workspace = subscription.workspace
-               AND endpoint.is_active AND endpoint.deleted_at IS NULL
-               AND environment.id = ?2 AND environment.workspace = subscription.workspace
-               AND environment.deleted_at IS NULL
-               AND (environment.is_default OR EXISTS (
-                   SELECT 1 FROM publication
-                   WHERE publication.environment = environment.row AND publication.event_type = ?1))
-             ORDER BY subscription.row",
+            "SELECT endpoint_id FROM nahook_subscriber
+             WHERE event_type = ?1 AND environment_id = ?2 AND is_published ORDER BY row",
         )?
         .query_map(params![event_type, environment], |row| parsed_at(row, 0))?
         .collect()

@@ -46,13 +46,13 @@ impl Job for Check {
         let connection = session.connection();
         connection
             .prepare_cached(
-                "INSERT INTO limiter_arrival (level, id, arrival) VALUES (-1, hex(zeroblob(?1)), 0)",
+                "INSERT INTO nahook_limiter_arrival (level, id, arrival) VALUES (-1, hex(zeroblob(?1)), 0)",
             )?
             .execute(params![ROOM / 2])?;
         session.leave_room_to_settle(0)?;
         session
             .connection()
-            .prepare_cached("DELETE FROM limiter_arrival WHERE level = -1")?
+            .prepare_cached("DELETE FROM nahook_limiter_arrival WHERE level = -1")?
             .execute([])?;
         Ok(())
     }

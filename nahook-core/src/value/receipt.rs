@@ -48,11 +48,8 @@ impl Sent {
 }
 
 impl Receipt {
-    pub(crate) fn new(
-        message: MessageId,
-        event_type: EventTypeId,
-        deliveries: Vec<Delivery>,
-    ) -> Self {
+    /// The receipt of a message with these deliveries; the engine makes these, and stores that queue in a caller's transaction.
+    pub fn new(message: MessageId, event_type: EventTypeId, deliveries: Vec<Delivery>) -> Self {
         Self {
             message,
             event_type,

@@ -13,6 +13,8 @@ use nahook_control::{
 use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
+pub(crate) use self::read::event_type_id;
+pub(crate) use self::write::create_event_type;
 use self::write::{Refusal, Undone};
 use crate::SqliteStore;
 use crate::readers::catalog_version;
@@ -78,15 +80,8 @@ impl Catalog for SqliteStore {
             self.shared().readers().forget_version();
             return Ok(known);
         }
-        let now = self.shared().now();
+        let drawn = self.new_event_type(name, workspace);
         let ids = self.shared().shared_ids();
-        let drawn = EventTypeRecord {
-            id: EventTypeId::from_bits(MessageId::from_parts(now, ids.random()).as_bits()),
-            workspace,
-            name,
-            description: None,
-            created_at: now,
-        };
         self.shared()
             .writer()
             .run(move |session| write::ensure_event_type(session, &drawn, &ids))
@@ -105,6 +100,22 @@ impl From<Refusal> for CatalogError {
 }
 
 impl SqliteStore {
+    /// An event type with a drawn id, made now.
+    pub(crate) fn new_event_type(
+        &self,
+        name: EventTypeName,
+        workspace: WorkspaceId,
+    ) -> EventTypeRecord {
+        let (now, ids) = (self.shared().now(), self.shared().shared_ids());
+        EventTypeRecord {
+            id: EventTypeId::from_bits(MessageId::from_parts(now, ids.random()).as_bits()),
+            workspace,
+            name,
+            description: None,
+            created_at: now,
+        }
+    }
+
     /// Returns the changes of a manifest, and the version of the catalog that they were computed from.
     async fn plan(&self, manifest: &Manifest) -> Result<(i64, Vec<Change>), CatalogError> {
         let manifest = manifest.clone();

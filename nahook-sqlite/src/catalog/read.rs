@@ -32,7 +32,7 @@ pub(super) fn workspaces(connection: &Connection) -> rusqlite::Result<Vec<Worksp
         .collect()
 }
 
-pub(super) fn event_type_id(
+pub(crate) fn event_type_id(
     connection: &Connection,
     name: &EventTypeName,
     workspace: WorkspaceId,
@@ -40,7 +40,7 @@ pub(super) fn event_type_id(
     connection
         .prepare_cached(
             "SELECT event_type.id
-             FROM event_type JOIN workspace ON workspace.row = event_type.workspace
+             FROM nahook_event_type AS event_type JOIN nahook_workspace AS workspace ON workspace.row = event_type.workspace
              WHERE workspace.id = ?1 AND event_type.name = ?2 AND event_type.deleted_at IS NULL",
         )?
         .query_row(params![workspace.as_str(), name.as_str()], |row| {

@@ -19,7 +19,7 @@ use crate::row::{
 
 pub(super) const WORKSPACE: &str = "SELECT id, name, created_at, payload_len_max,
     workspace_rate_interval, workspace_rate_burst, key_rate_interval, key_rate_burst, row
-    FROM workspace";
+    FROM nahook_workspace";
 
 pub(super) fn workspace_at(row: &Row<'_>) -> rusqlite::Result<WorkspaceRecord> {
     Ok(WorkspaceRecord {
@@ -31,7 +31,7 @@ pub(super) fn workspace_at(row: &Row<'_>) -> rusqlite::Result<WorkspaceRecord> {
 }
 
 pub(super) const ENVIRONMENT: &str =
-    "SELECT id, name, slug, is_default, created_at, updated_at FROM environment";
+    "SELECT id, name, slug, is_default, created_at, updated_at FROM nahook_environment";
 
 pub(super) fn environment_at(
     row: &Row<'_>,
@@ -48,7 +48,8 @@ pub(super) fn environment_at(
     })
 }
 
-pub(super) const EVENT_TYPE: &str = "SELECT id, name, description, created_at, row FROM event_type";
+pub(super) const EVENT_TYPE: &str =
+    "SELECT id, name, description, created_at, row FROM nahook_event_type";
 
 pub(super) fn event_type_at(
     row: &Row<'_>,
@@ -64,7 +65,7 @@ pub(super) fn event_type_at(
 }
 
 pub(super) const APPLICATION: &str = "SELECT id, external_id, name, metadata, max_endpoints,
-    show_event_types, created_at, updated_at FROM application";
+    show_event_types, created_at, updated_at FROM nahook_application";
 
 pub(super) fn application_at(
     row: &Row<'_>,
@@ -86,8 +87,8 @@ pub(super) fn application_at(
 pub(super) const ENDPOINT: &str = "SELECT endpoint.id, environment.id, application.id, url, kind,
     config, endpoint.metadata, description, auth_username, auth_password, secret, previous_secret,
     previous_secret_until, is_active, endpoint.created_at, endpoint.updated_at
-    FROM endpoint JOIN environment ON environment.row = endpoint.environment
-    LEFT JOIN application ON application.row = endpoint.application";
+    FROM nahook_endpoint AS endpoint JOIN nahook_environment AS environment ON environment.row = endpoint.environment
+    LEFT JOIN nahook_application AS application ON application.row = endpoint.application";
 
 pub(super) fn endpoint_at(
     row: &Row<'_>,
@@ -123,8 +124,8 @@ pub(super) fn endpoint_at(
 
 pub(super) const SUBSCRIPTION: &str = "SELECT subscription.id, endpoint.id, event_type.id,
     subscription.created_at
-    FROM subscription JOIN endpoint ON endpoint.row = subscription.endpoint
-    JOIN event_type ON event_type.row = subscription.event_type";
+    FROM nahook_subscription AS subscription JOIN nahook_endpoint AS endpoint ON endpoint.row = subscription.endpoint
+    JOIN nahook_event_type AS event_type ON event_type.row = subscription.event_type";
 
 pub(super) fn subscription_at(
     row: &Row<'_>,
@@ -140,8 +141,8 @@ pub(super) fn subscription_at(
 }
 
 pub(super) const SUBSCRIBER: &str = "SELECT event_type.id, endpoint.id
-    FROM subscription JOIN endpoint ON endpoint.row = subscription.endpoint
-    JOIN event_type ON event_type.row = subscription.event_type";
+    FROM nahook_subscription AS subscription JOIN nahook_endpoint AS endpoint ON endpoint.row = subscription.endpoint
+    JOIN nahook_event_type AS event_type ON event_type.row = subscription.event_type";
 
 pub(super) fn subscriber_at(
     row: &Row<'_>,
@@ -156,7 +157,7 @@ pub(super) fn subscriber_at(
 
 pub(super) const PATTERN: &str = "SELECT pattern.id, endpoint.id, pattern.pattern,
     pattern.created_at
-    FROM pattern JOIN endpoint ON endpoint.row = pattern.endpoint";
+    FROM nahook_pattern AS pattern JOIN nahook_endpoint AS endpoint ON endpoint.row = pattern.endpoint";
 
 pub(super) fn pattern_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Result<PatternRecord> {
     Ok(PatternRecord {
@@ -169,8 +170,8 @@ pub(super) fn pattern_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Res
 }
 
 pub(super) const PUBLICATION: &str = "SELECT environment.id, event_type.id
-    FROM publication JOIN environment ON environment.row = publication.environment
-    JOIN event_type ON event_type.row = publication.event_type";
+    FROM nahook_publication AS publication JOIN nahook_environment AS environment ON environment.row = publication.environment
+    JOIN nahook_event_type AS event_type ON event_type.row = publication.event_type";
 
 pub(super) fn publication_at(
     row: &Row<'_>,
@@ -185,8 +186,8 @@ pub(super) fn publication_at(
 
 pub(super) const API_KEY: &str = "SELECT api_key.id, environment.id, endpoint.id, api_key.name,
     hash, state, api_key.created_at
-    FROM api_key LEFT JOIN environment ON environment.row = api_key.environment
-    LEFT JOIN endpoint ON endpoint.row = api_key.endpoint";
+    FROM nahook_api_key AS api_key LEFT JOIN nahook_environment AS environment ON environment.row = api_key.environment
+    LEFT JOIN nahook_endpoint AS endpoint ON endpoint.row = api_key.endpoint";
 
 pub(super) fn api_key_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Result<ApiKeyRecord> {
     Ok(ApiKeyRecord {
@@ -202,7 +203,7 @@ pub(super) fn api_key_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Res
 }
 
 pub(super) const MANAGEMENT_TOKEN: &str =
-    "SELECT id, name, hash, state, created_at FROM management_token";
+    "SELECT id, name, hash, state, created_at FROM nahook_management_token";
 
 pub(super) fn management_token_at(
     row: &Row<'_>,

@@ -168,7 +168,7 @@ fn statement(select: &Select) -> String {
         ),
         Select::EndpointsOf(_) => format!(
             "{ENDPOINT} WHERE +endpoint.workspace = ?1 AND endpoint.deleted_at IS NULL
-             AND endpoint.application = (SELECT row FROM application WHERE id = ?2)
+             AND endpoint.application = (SELECT row FROM nahook_application WHERE id = ?2)
              ORDER BY endpoint.row"
         ),
         Select::Environments => {
@@ -188,12 +188,12 @@ fn statement(select: &Select) -> String {
         }
         Select::PatternsOf(_) => format!(
             "{PATTERN} WHERE +pattern.workspace = ?1 AND pattern.endpoint =
-                 (SELECT row FROM endpoint WHERE id = ?2)
+                 (SELECT row FROM nahook_endpoint WHERE id = ?2)
              ORDER BY pattern.row"
         ),
         Select::PublicationsIn(_) => format!(
             "{PUBLICATION} WHERE +publication.workspace = ?1 AND publication.environment =
-                 (SELECT row FROM environment WHERE id = ?2)
+                 (SELECT row FROM nahook_environment WHERE id = ?2)
              ORDER BY publication.row"
         ),
         Select::SubscriberCounts(ids) => {
@@ -203,18 +203,18 @@ fn statement(select: &Select) -> String {
                 "workspace = ?1"
             };
             format!(
-                "SELECT id, (SELECT count(*) FROM subscription WHERE event_type = event_type.row)
-                 FROM event_type WHERE {which} AND deleted_at IS NULL"
+                "SELECT id, (SELECT count(*) FROM nahook_subscription WHERE event_type = event_type.row)
+                 FROM nahook_event_type AS event_type WHERE {which} AND deleted_at IS NULL"
             )
         }
         Select::SubscriptionsOf(_) => format!(
             "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.is_named
-             AND subscription.endpoint = (SELECT row FROM endpoint WHERE id = ?2)
+             AND subscription.endpoint = (SELECT row FROM nahook_endpoint WHERE id = ?2)
              ORDER BY subscription.row"
         ),
         Select::SubscribersTo(_) => format!(
             "{SUBSCRIBER} WHERE +subscription.workspace = ?1 AND subscription.event_type =
-                 (SELECT row FROM event_type WHERE id = ?2)
+                 (SELECT row FROM nahook_event_type WHERE id = ?2)
              ORDER BY subscription.row"
         ),
         Select::Workspace => format!("{WORKSPACE} WHERE row = ?1"),
@@ -259,7 +259,7 @@ pub(super) fn workspace_row(
     id: WorkspaceId,
 ) -> rusqlite::Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT row FROM workspace WHERE id = ?1")?
+        .prepare_cached("SELECT row FROM nahook_workspace WHERE id = ?1")?
         .query_row([id.as_str()], |row| row.get(0))
         .optional()
 }
@@ -302,12 +302,12 @@ mod tests {
         ];
         let narrow = [
             (
-                "FROM endpoint",
+                "FROM nahook_endpoint",
                 "endpoint.application =",
                 "endpoint_by_application",
             ),
             (
-                "FROM subscription",
+                "FROM nahook_subscription",
                 "subscription.event_type =",
                 "subscription_by_event_type",
             ),

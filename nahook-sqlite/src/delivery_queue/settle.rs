@@ -115,7 +115,7 @@ fn record(
     let now = nanos(now);
     connection
         .prepare_cached(
-            "UPDATE delivery SET
+            "UPDATE nahook_delivery SET
                  due_at = CASE WHEN ?2 IS NULL THEN due_at ELSE ?3 END,
                  status = coalesce(?2, status, CASE WHEN ?4 > 0 THEN 0 END), attempts = ?4,
                  first_attempt_at = coalesce(first_attempt_at, ?5), delivered_at = ?6, updated_at = ?7
@@ -135,7 +135,7 @@ fn record(
     if let Some(attempt) = attempt {
         connection
             .prepare_cached(
-                "INSERT INTO attempt (delivery, number, started_at, duration, status_code, error)
+                "INSERT INTO nahook_attempt (delivery, number, started_at, duration, status_code, error)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![

@@ -74,8 +74,8 @@ fn read(connection: &Connection, seq: i64) -> rusqlite::Result<EventFields> {
     connection
         .prepare_cached(
             "SELECT event.id, workspace.id, event_type.name, event.accepted_at, event.payload
-             FROM event JOIN workspace ON workspace.row = event.workspace
-             LEFT JOIN event_type ON event_type.row = event.event_type
+             FROM nahook_event AS event JOIN nahook_workspace AS workspace ON workspace.row = event.workspace
+             LEFT JOIN nahook_event_type AS event_type ON event_type.row = event.event_type
              WHERE event.seq = ?1",
         )?
         .query_row([seq], |row| {

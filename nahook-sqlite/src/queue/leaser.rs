@@ -346,7 +346,7 @@ impl Leaser {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
             .prepare_cached(
-                "SELECT key, attempts FROM delivery INDEXED BY delivery_by_status
+                "SELECT key, attempts FROM nahook_delivery INDEXED BY nahook_delivery_by_status
                  WHERE endpoint = ?1 AND status = 0 ORDER BY key LIMIT ?2",
             )?
             .query_map(params![endpoint, limit], due_at)?
@@ -358,7 +358,7 @@ impl Leaser {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.connection
             .prepare_cached(
-                "SELECT key, attempts FROM delivery INDEXED BY delivery_retry
+                "SELECT key, attempts FROM nahook_delivery INDEXED BY nahook_delivery_retry
                  WHERE endpoint = ?1 AND status = 1 AND due_at <= ?2
                  ORDER BY due_at, key LIMIT ?3",
             )?
@@ -372,7 +372,7 @@ impl Leaser {
         }
         let id: EndpointId = self
             .connection
-            .prepare_cached("SELECT id FROM endpoint WHERE row = ?1")?
+            .prepare_cached("SELECT id FROM nahook_endpoint WHERE row = ?1")?
             .query_row([row], |found| parsed_at(found, 0))?;
         self.ids.insert(row, id);
         Ok(id)
@@ -384,7 +384,7 @@ impl Leaser {
         }
         let row: Option<i64> = self
             .connection
-            .prepare_cached("SELECT row FROM endpoint WHERE id = ?1")?
+            .prepare_cached("SELECT row FROM nahook_endpoint WHERE id = ?1")?
             .query_row([id.as_str()], |found| found.get(0))
             .optional()?;
         if let Some(row) = row {
@@ -447,15 +447,15 @@ fn choose(
     }
 }
 
-/// Notes what is fresh, and for every endpoint that has deliveries whether one is pending and when the first retry is due, by a few
+/// Notes what is fresh, but for events that are yet to be adopted, and for every endpoint that has deliveries whether one is pending and when the first retry is due, by a few
 /// steps in the indexes for each.
 fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> {
     let mut next = connection.prepare(
-        "SELECT min(endpoint) FROM delivery INDEXED BY delivery_by_status WHERE endpoint > ?1
+        "SELECT min(endpoint) FROM nahook_delivery INDEXED BY nahook_delivery_by_status WHERE endpoint > ?1
          AND status IS NOT NULL",
     )?;
     let mut pending = connection.prepare(
-        "SELECT 1 FROM delivery INDEXED BY delivery_by_status
+        "SELECT 1 FROM nahook_delivery INDEXED BY nahook_delivery_by_status
          WHERE endpoint = ?1 AND status = 0 LIMIT 1",
     )?;
     let mut last = i64::MIN;
@@ -469,7 +469,8 @@ fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> 
         last = endpoint;
     }
     let mut fresh = connection.prepare(
-        "SELECT key, endpoint FROM delivery INDEXED BY delivery_fresh WHERE status IS NULL ORDER BY key",
+        "SELECT key, endpoint FROM nahook_delivery INDEXED BY nahook_delivery_fresh
+         WHERE status IS NULL AND NOT EXISTS (SELECT 1 FROM nahook_submission WHERE event = key >> 20) ORDER BY key",
     )?;
     let mut rows = fresh.query([])?;
     while let Some(row) = rows.next()? {
@@ -486,7 +487,7 @@ fn first_retry(
 ) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached(
-            "SELECT min(due_at) FROM delivery INDEXED BY delivery_retry
+            "SELECT min(due_at) FROM nahook_delivery INDEXED BY nahook_delivery_retry
              WHERE endpoint = ?1 AND status = 1 AND due_at > ?2",
         )?
         .query_row(params![endpoint, after], |row| maybe_instant_at(row, 0))

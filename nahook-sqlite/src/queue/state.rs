@@ -28,6 +28,8 @@ pub(crate) struct QueueState {
     /// Number of fresh deliveries, leased or not.
     fresh_len: usize,
     fresh_max: usize,
+    /// Events of other connections that were adopted, and of which the file still says that they were not.
+    adopted: Vec<i64>,
     pub(super) fresh_events: FreshEvents,
 }
 
@@ -64,6 +66,7 @@ impl QueueState {
             due_again: Vec::new(),
             fresh_len: 0,
             fresh_max,
+            adopted: Vec::new(),
             fresh_events: FreshEvents::default(),
         }
     }
@@ -97,6 +100,16 @@ impl QueueState {
     pub(crate) fn add_pending(&mut self, endpoint: i64, key: i64) {
         self.pending(endpoint).add_queued(key);
         self.enter(endpoint);
+    }
+
+    /// Returns the events that were adopted last, of which the file need not say any more that they were not.
+    pub(crate) fn adopted(&self) -> &[i64] {
+        &self.adopted
+    }
+
+    /// Notes that these events were adopted, and that the file no longer mentions those before.
+    pub(crate) fn set_adopted(&mut self, events: Vec<i64>) {
+        self.adopted = events;
     }
 
     /// Keeps the event with this number in mind until so many of its deliveries have been leased.

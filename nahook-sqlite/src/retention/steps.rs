@@ -15,17 +15,17 @@ pub(super) const ROWS: i64 = 200;
 /// Drawn ids begin with the time, so that the oldest come first; when the event was accepted decides. What is left of
 /// a forgotten event that is still the newest is passed over.
 const OLD_EVENTS: &str =
-    "SELECT id, seq, accepted_at, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
-         AND NOT EXISTS (SELECT 1 FROM delivery
+    "SELECT id, seq, accepted_at, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM nahook_event))
+         AND NOT EXISTS (SELECT 1 FROM nahook_delivery
              WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9))
-     FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?4";
+     FROM nahook_event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?4";
 
 /// The same among events that were brought along with ids of their own, which have an index by time.
 const OLD_GIVEN_EVENTS: &str =
-    "SELECT id, seq, accepted_at, NOT (width = 0 AND seq = (SELECT max(seq) FROM event))
-         AND NOT EXISTS (SELECT 1 FROM delivery
+    "SELECT id, seq, accepted_at, NOT (width = 0 AND seq = (SELECT max(seq) FROM nahook_event))
+         AND NOT EXISTS (SELECT 1 FROM nahook_delivery
              WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9))
-     FROM event WHERE id >= x'ff' AND (accepted_at, id) > (?2, ?1) AND accepted_at < ?3
+     FROM nahook_event WHERE id >= x'ff' AND (accepted_at, id) > (?2, ?1) AND accepted_at < ?3
      ORDER BY accepted_at, id LIMIT ?4";
 
 /// The last event that was looked at.
@@ -137,7 +137,7 @@ enum Removal {
 fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::Result<Removal> {
     let waits = connection
         .prepare_cached(
-            "SELECT 1 FROM delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20
+            "SELECT 1 FROM nahook_delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20
                AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9) LIMIT 1",
         )?
         .exists([seq])?;
@@ -148,16 +148,16 @@ fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::
     let (first, end) = (seq << 20, (seq + 1) << 20);
     let beyond: Option<i64> = connection
         .prepare_cached(
-            "SELECT key FROM delivery WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1 OFFSET ?3",
+            "SELECT key FROM nahook_delivery WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1 OFFSET ?3",
         )?
         .query_row(params![first, end, *room], |row| row.get(0))
         .optional()?;
     let until = beyond.unwrap_or(end);
     connection
-        .prepare_cached("DELETE FROM attempt WHERE delivery >= ?1 AND delivery < ?2")?
+        .prepare_cached("DELETE FROM nahook_attempt WHERE delivery >= ?1 AND delivery < ?2")?
         .execute([first, until])?;
     let removed = connection
-        .prepare_cached("DELETE FROM delivery WHERE key >= ?1 AND key < ?2")?
+        .prepare_cached("DELETE FROM nahook_delivery WHERE key >= ?1 AND key < ?2")?
         .execute([first, until])?;
     *room -= i64::try_from(removed).unwrap_or(ROWS).max(1);
     if beyond.is_some() {
@@ -170,12 +170,14 @@ fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::
 /// The newest event leaves its number behind until there is a newer one: numbers are never given twice.
 fn remove_event(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     let removed = connection
-        .prepare_cached("DELETE FROM event WHERE seq = ?1 AND seq < (SELECT max(seq) FROM event)")?
+        .prepare_cached(
+            "DELETE FROM nahook_event WHERE seq = ?1 AND seq < (SELECT max(seq) FROM nahook_event)",
+        )?
         .execute([seq])?;
     if removed == 0 {
         connection
             .prepare_cached(
-                "UPDATE event SET width = 0, metadata = NULL, payload = NULL WHERE seq = ?1",
+                "UPDATE nahook_event SET width = 0, metadata = NULL, payload = NULL WHERE seq = ?1",
             )?
             .execute([seq])?;
     }
@@ -194,17 +196,17 @@ impl Aged {
     fn rows(self) -> &'static str {
         match self {
             Self::AuditEntries => {
-                "SELECT row FROM (SELECT row, created_at FROM audit_entry ORDER BY row LIMIT ?2)
+                "SELECT row FROM (SELECT row, created_at FROM nahook_audit_entry ORDER BY row LIMIT ?2)
                  WHERE created_at < ?1"
             }
-            Self::PortalSessions => "SELECT row FROM portal_session WHERE expires_at < ?1 LIMIT ?2",
+            Self::PortalSessions => "SELECT row FROM nahook_portal_session WHERE expires_at < ?1 LIMIT ?2",
         }
     }
 
     fn table(self) -> &'static str {
         match self {
-            Self::AuditEntries => "audit_entry",
-            Self::PortalSessions => "portal_session",
+            Self::AuditEntries => "nahook_audit_entry",
+            Self::PortalSessions => "nahook_portal_session",
         }
     }
 }
@@ -237,11 +239,11 @@ mod tests {
         let connection = empty();
         connection
             .execute_batch(
-                "INSERT INTO event (seq, id, workspace, accepted_at, width, payload)
+                "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width, payload)
                      VALUES (1, x'00000000000000000000000000000001', 1, 1, 1, x'7b7d'),
                             (2, x'00000000000000000000000000000002', 1, 1, 0, NULL);
-                 INSERT INTO delivery (key, endpoint, status, attempts) VALUES (1 << 20, 1, 3, 1);
-                 INSERT INTO attempt (delivery, number, started_at, duration) VALUES (1 << 20, 1, 1, 1)",
+                 INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES (1 << 20, 1, 3, 1);
+                 INSERT INTO nahook_attempt (delivery, number, started_at, duration) VALUES (1 << 20, 1, 1, 1)",
             )
             .unwrap();
         connection
@@ -255,7 +257,7 @@ mod tests {
 
     fn rows(connection: &Connection) -> (i64, i64, i64) {
         let count = |table: &str| {
-            let sql = format!("SELECT count(*) FROM {table}");
+            let sql = format!("SELECT count(*) FROM nahook_{table}");
             connection.query_row(&sql, [], |row| row.get(0)).unwrap()
         };
         (count("event"), count("delivery"), count("attempt"))
@@ -268,7 +270,7 @@ mod tests {
             let connection = with_a_settled_event();
             let seqs = found(&connection);
             assert_eq!(seqs, [1]);
-            let queue_again = format!("UPDATE delivery SET status = {status}");
+            let queue_again = format!("UPDATE nahook_delivery SET status = {status}");
             connection.execute_batch(&queue_again).unwrap();
             let step = forget_some(&connection, &seqs).unwrap();
             assert_eq!((step.looked_at, step.gone), (1, 0), "{status}");

@@ -2,12 +2,14 @@
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use nahook_core::Causes;
 use tokio::sync::oneshot;
 
+use super::adoption::AdoptJob;
 use super::session::Session;
 use super::{Counters, Job, Order, Ticket};
 use crate::error::{WriteEffect, WriteError, interrupted, is_full};
@@ -63,7 +65,7 @@ enum GroupError {
 #[derive(Clone, Copy)]
 pub(super) struct Outcomes<'a> {
     pub(super) queue: &'a Queue,
-    pub(super) counters: &'a Counters,
+    pub(super) counters: &'a Arc<Counters>,
 }
 
 impl Group {
@@ -80,6 +82,12 @@ impl Group {
                 _ticket: ticket,
             }),
         }
+    }
+
+    /// Adds the adoption of what other connections have queued.
+    pub(super) fn add_adoption(&mut self, counters: &Arc<Counters>) {
+        let job = Box::new(AdoptJob::new(counters));
+        self.add(Order::Write(job, Ticket::new(counters)));
     }
 
     /// Answers what a thread that died had begun with. What it had not begun with still waits.
@@ -106,7 +114,13 @@ impl Group {
     ) {
         // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
         let begun = session.begin(outcomes.queue.fresh_len());
-        self.collect(inbox);
+        if begun.is_ok() && session.notice_others() {
+            self.add_adoption(outcomes.counters);
+        }
+        // What arrived while only an adoption waited for the lock has waited less, and waits on.
+        if begun.is_ok() || self.members.iter().any(|member| member.job.is_awaited()) {
+            self.collect(inbox);
+        }
         self.take(outcomes.queue);
         match begun {
             Ok(()) => self.write(session, outcomes),
@@ -310,8 +324,8 @@ mod tests {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let connection = rusqlite::Connection::open(directory.path().join("db")).unwrap();
-            let schema = "CREATE TABLE catalog_state (version, overwrites);
-                INSERT INTO catalog_state VALUES (1, 0);
+            let schema = "CREATE TABLE nahook_catalog_state (version, overwrites);
+                INSERT INTO nahook_catalog_state VALUES (1, 0);
                 CREATE TABLE word (word NOT NULL)";
             connection.execute_batch(schema).unwrap();
             let (orders, inbox) = mpsc::channel();

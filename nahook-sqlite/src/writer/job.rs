@@ -11,6 +11,11 @@ pub(crate) trait Job: Send {
     /// About how many rows it writes: groups are bounded by it.
     fn weight(&self) -> usize;
 
+    /// Returns true if somebody waits for the outcome.
+    fn is_awaited(&self) -> bool {
+        true
+    }
+
     /// Called once, before anything is written. False if nobody wants it any more: it is then dropped.
     fn take(&mut self, queue: &mut QueueState) -> bool;
 

@@ -1,5 +1,6 @@
 //! The one thread that writes: what arrives together is committed together.
 
+mod adoption;
 mod checkpoint;
 mod group;
 mod job;
@@ -9,20 +10,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nahook_core::{Causes, StoreError};
-use nahook_supervision::{Exit, Loop, Pulse, Supervisor};
+use nahook_supervision::{Exit, Loop, Pulse};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use self::adoption::AdoptJob;
 pub(crate) use self::checkpoint::{Checkpointer, Lengths};
 use self::group::{Group, Outcomes};
 pub(crate) use self::job::Job;
 use self::job::Task;
-pub(crate) use self::session::Session;
-use crate::OpenError;
+pub(crate) use self::session::{CATALOG_CHANGED, Session};
 use crate::error::{Closed, WriteError};
 use crate::queue::Queue;
 use crate::threads::PULSE_EVERY;
+use crate::{OpenError, SqliteSettings};
 
 /// A handle to the thread.
 #[derive(Debug)]
@@ -66,6 +70,12 @@ struct Counters {
     waiting: AtomicU64,
     /// The thread has ended and takes nothing any more.
     is_closed: AtomicBool,
+    /// An adoption is ordered, and not begun with.
+    is_adopting: AtomicBool,
+    /// Another adoption is due at once.
+    must_adopt: AtomicBool,
+    /// Another adoption is due with the next look at the file.
+    must_look: AtomicBool,
 }
 
 /// Counts a job as waiting until it is dropped, wherever that is.
@@ -102,6 +112,13 @@ impl Orders {
         answer
     }
 
+    /// Adopts what other connections have queued, once the transaction that is open has ended.
+    pub(crate) fn adopt(&self) {
+        if !self.counters.is_adopting.swap(true, Ordering::AcqRel) {
+            self.send(Box::new(AdoptJob::new(&self.counters)));
+        }
+    }
+
     /// Returns true if no job waits for the thread.
     pub(crate) fn is_idle(&self) -> bool {
         self.counters.waiting.load(Ordering::Relaxed) == 0
@@ -118,7 +135,7 @@ impl Writer {
     pub(crate) fn start(
         session: Session,
         queue: Arc<Queue>,
-        supervisor: &Supervisor,
+        settings: &SqliteSettings,
     ) -> Result<Self, OpenError> {
         let (orders, inbox) = mpsc::channel();
         let counters = Arc::<Counters>::default();
@@ -132,7 +149,10 @@ impl Writer {
             inbox,
             queue,
             counters,
+            watch_interval: settings.watch_interval,
+            looked_at: Instant::now(),
         };
+        let supervisor = &settings.supervisor;
         let thread =
             supervisor.spawn_thread(Loop::SqliteWriter, "nahook-writer", move |pulse| {
                 work.run(pulse)
@@ -146,6 +166,11 @@ impl Writer {
     /// Another handle to the thread, which does not keep it.
     pub(crate) fn orders(&self) -> Orders {
         self.orders.clone()
+    }
+
+    /// Adopts what other connections have queued, as [`Orders::adopt`] does.
+    pub(crate) fn adopt(&self) {
+        self.orders.adopt();
     }
 
     /// Hands a job to the thread, as [`Orders::send`] does.
@@ -218,6 +243,9 @@ struct Work {
     inbox: Receiver<Order>,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
+    watch_interval: Duration,
+    /// Time of the latest look for what others have queued.
+    looked_at: Instant,
 }
 
 impl Work {
@@ -235,9 +263,27 @@ impl Work {
                 if self.group.closing.is_some() {
                     break;
                 }
-                match self.inbox.recv_timeout(PULSE_EVERY) {
+                if self.counters.must_adopt.swap(false, Ordering::AcqRel) {
+                    self.group.add_adoption(&self.counters);
+                    // Those who wait for an answer are not kept waiting by an adoption that has to be tried again and again.
+                    if let Ok(order) = self.inbox.try_recv() {
+                        self.group.add(order);
+                    }
+                }
+            }
+            if self.group.is_empty() {
+                let patience = PULSE_EVERY.min(self.watch_interval);
+                match self.inbox.recv_timeout(patience) {
                     Ok(order) => self.group.add(order),
-                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Timeout)
+                        if self.looked_at.elapsed() < self.watch_interval => {}
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.looked_at = Instant::now();
+                        let must_look = self.counters.must_look.swap(false, Ordering::AcqRel);
+                        if session.notice_others() || must_look {
+                            self.group.add_adoption(&self.counters);
+                        }
+                    }
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }

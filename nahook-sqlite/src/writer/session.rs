@@ -7,12 +7,15 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::Event;
 use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use tokio::time::Instant;
 
 use super::{Checkpointer, Lengths};
 use crate::connection::{reopen_writer, set_up_writer};
@@ -20,6 +23,13 @@ use crate::error::{WriteEffect, WriteError, is_full, is_of_connection};
 use crate::file::OpenFile;
 use crate::row::nanos;
 use crate::{OpenError, Role, SqliteSettings};
+
+/// The statement that makes every cache read the catalog again.
+pub(crate) const CATALOG_CHANGED: &str = "UPDATE nahook_catalog_state SET version = version + 1";
+
+/// Interval between attempts at the lock of the file: SQLite's own grow to a tenth of a second, and an app's transaction is
+/// seldom longer than this.
+const LOCK_RETRY: Duration = Duration::from_millis(1);
 
 /// Upper bound on remembered rows; beyond it all are forgotten.
 const ROWS_MAX: usize = 200_000;
@@ -35,6 +45,8 @@ pub(crate) struct Session {
     file: Option<(OpenFile, SqliteSettings)>,
     /// The connection has failed in a way that may last.
     is_suspect: bool,
+    /// Changes when another connection commits; differs from connection to connection.
+    data_version: Option<i64>,
     /// The version of the catalog that what is remembered belongs to.
     version: Option<i64>,
     /// True if this transaction changes the catalog.
@@ -61,6 +73,7 @@ impl Session {
             role,
             file: None,
             is_suspect: false,
+            data_version: None,
             checkpointer: None,
             version: None,
             is_catalog_touched: false,
@@ -79,7 +92,54 @@ impl Session {
         settings: &SqliteSettings,
     ) -> Result<(), OpenError> {
         self.file = Some((OpenFile::of(path)?, settings.clone()));
+        self.data_version = Some(self.read_data_version()?);
         Ok(())
+    }
+
+    /// Returns true if another connection has queued events that are yet to be adopted.
+    pub(crate) fn has_submissions(&self) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare("SELECT 1 FROM nahook_submission")?
+            .exists([])
+    }
+
+    /// Returns true if another connection has committed since this was last asked.
+    pub(super) fn notice_others(&mut self) -> bool {
+        if self.role != Role::Server || self.file.is_none() {
+            return false;
+        }
+        // What cannot be read now is read again with the next look.
+        let version = self.read_data_version().ok();
+        std::mem::replace(&mut self.data_version, version) != version
+    }
+
+    fn read_data_version(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// Takes the write lock, and waits for it as long as the settings say.
+    fn lock(&self) -> rusqlite::Result<()> {
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        let Some((_, settings)) = &self.file else {
+            return self.execute(BEGIN);
+        };
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let began = Instant::now();
+        let locked = loop {
+            match self.execute(BEGIN) {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && began.elapsed() < settings.busy_timeout =>
+                {
+                    thread::sleep(LOCK_RETRY);
+                }
+                other => break other,
+            }
+        };
+        self.connection.busy_timeout(settings.busy_timeout)?;
+        locked
     }
 
     /// Starts the thread that checkpoints the WAL.
@@ -118,10 +178,10 @@ impl Session {
     }
 
     fn begin_and_compare(&mut self) -> rusqlite::Result<()> {
-        self.execute("BEGIN IMMEDIATE")?;
+        self.lock()?;
         let version = self
             .connection
-            .prepare_cached("SELECT version FROM catalog_state")
+            .prepare_cached("SELECT version FROM nahook_catalog_state")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
         match version {
             Ok(version) if self.version == Some(version) => Ok(()),
@@ -218,6 +278,7 @@ impl Session {
             checkpointer.watch(&mut connection)?;
         }
         self.connection = connection;
+        self.data_version = None;
         self.forget();
         self.is_suspect = false;
         Ok(())
@@ -225,9 +286,9 @@ impl Session {
 
     /// Commits something of no meaning: it takes the place of whatever a failed commit left at the log's end.
     fn overwrite_tail(&mut self) -> rusqlite::Result<()> {
-        self.execute("BEGIN IMMEDIATE")?;
+        self.lock()?;
         let written = self
-            .execute("UPDATE catalog_state SET overwrites = overwrites + 1")
+            .execute("UPDATE nahook_catalog_state SET overwrites = overwrites + 1")
             .and_then(|()| self.execute("COMMIT"));
         if written.is_err() {
             self.roll_back();
@@ -257,7 +318,7 @@ impl Session {
     pub(crate) fn touch_catalog(&mut self) -> rusqlite::Result<()> {
         self.forget();
         self.is_catalog_touched = true;
-        self.execute("UPDATE catalog_state SET version = version + 1")
+        self.execute(CATALOG_CHANGED)
     }
 
     /// Runs `work` so that it can be undone without undoing its siblings: an `Err` within leaves no trace.
@@ -301,7 +362,7 @@ impl Session {
             return Ok(Some(row));
         }
         self.connection
-            .prepare_cached("SELECT row FROM endpoint WHERE id = ?1 AND workspace = ?2")?
+            .prepare_cached("SELECT row FROM nahook_endpoint WHERE id = ?1 AND workspace = ?2")?
             .query_row(params![id.as_str(), workspace], |row| row.get(0))
             .optional()
     }
@@ -310,7 +371,7 @@ impl Session {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT row, workspace FROM endpoint WHERE id = ?1 AND deleted_at IS NULL",
+                "SELECT row, workspace FROM nahook_endpoint WHERE id = ?1 AND deleted_at IS NULL",
             )?
             .query_row([id.as_str()], |row| {
                 Ok(EndpointRow {
@@ -335,7 +396,7 @@ impl Session {
         }
         let found: Option<i64> = self
             .connection
-            .prepare_cached("SELECT row FROM workspace WHERE id = ?1")?
+            .prepare_cached("SELECT row FROM nahook_workspace WHERE id = ?1")?
             .query_row([id.as_str()], |row| row.get(0))
             .optional()?;
         if let Some(row) = found {
@@ -359,7 +420,7 @@ impl Session {
         }
         let found: Option<i64> = self
             .connection
-            .prepare_cached("SELECT row FROM event_type WHERE id = ?1")?
+            .prepare_cached("SELECT row FROM nahook_event_type WHERE id = ?1")?
             .query_row([event_type.id.as_str()], |row| row.get(0))
             .optional()?;
         let row = if let Some(row) = found {
@@ -367,7 +428,7 @@ impl Session {
         } else {
             self.connection
                 .prepare_cached(
-                    "INSERT INTO event_type (id, workspace, name, created_at, deleted_at)
+                    "INSERT INTO nahook_event_type (id, workspace, name, created_at, deleted_at)
                      VALUES (?1, ?2, ?3, ?4, ?4)",
                 )?
                 .execute(params![

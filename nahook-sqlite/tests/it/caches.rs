@@ -105,8 +105,8 @@ async fn endpoint_that_another_process_removes_is_gone_for_those_who_publish_too
     let store = place.open();
     declare(&store, 2).await;
     assert!(all_published(&publish(&store, 1, 2).await));
-    let remove = "UPDATE endpoint SET deleted_at = 1 WHERE row = 1;
-        UPDATE catalog_state SET version = version + 1";
+    let remove = "UPDATE nahook_endpoint SET deleted_at = 1 WHERE row = 1;
+        UPDATE nahook_catalog_state SET version = version + 1";
     place.raw().execute_batch(remove).unwrap();
     let slots = publish(&store, 2, 2).await;
     let outcomes = [slots[0].outcome(), slots[1].outcome()];

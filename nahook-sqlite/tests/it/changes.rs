@@ -44,7 +44,7 @@ fn application(max_endpoints: Option<u32>) -> NewApplication {
 }
 
 fn count(connection: &Connection, rows: &str) -> i64 {
-    let statement = format!("SELECT count(*) FROM {rows}");
+    let statement = format!("SELECT count(*) FROM nahook_{rows}");
     connection
         .query_row(&statement, [], |row| row.get(0))
         .unwrap()
@@ -321,7 +321,7 @@ async fn a_portal_session_makes_no_cache_read_again() {
         .await
         .unwrap();
     let version = |place: &Place| -> i64 {
-        let statement = "SELECT version FROM catalog_state";
+        let statement = "SELECT version FROM nahook_catalog_state";
         place
             .raw()
             .query_row(statement, [], |row| row.get(0))

@@ -173,7 +173,9 @@ fn is_told_truly_and_overwritten() -> bool {
     assert_eq!(halves(&place.raw()).2, 0);
     let overwrites: i64 = place
         .raw()
-        .query_row("SELECT overwrites FROM catalog_state", [], |row| row.get(0))
+        .query_row("SELECT overwrites FROM nahook_catalog_state", [], |row| {
+            row.get(0)
+        })
         .unwrap();
     let found = runtime.block_on(queued(&place.open()));
     assert!(

@@ -118,7 +118,7 @@ impl Bench {
     }
 
     fn count(&self, rows: &str) -> i64 {
-        let statement = format!("SELECT count(*) FROM {rows}");
+        let statement = format!("SELECT count(*) FROM nahook_{rows}");
         let counted = self.place.raw().query_row(&statement, [], |row| row.get(0));
         counted.unwrap()
     }

@@ -16,4 +16,5 @@ mod queue;
 mod readiness;
 mod retention;
 mod support;
+mod transactions;
 mod writing;

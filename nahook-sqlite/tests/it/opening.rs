@@ -43,20 +43,20 @@ fn a_missing_directory_is_named() {
 fn a_newer_schema_is_refused_and_kept() {
     let place = Place::new();
     drop(place.open());
-    place.raw().pragma_update(None, "user_version", 99).unwrap();
+    let newer = "UPDATE nahook_schema SET version = 99";
+    place.raw().execute_batch(newer).unwrap();
     let error = refused(&place.file());
-    assert!(matches!(
-        error,
-        OpenError::NewerSchema {
-            found: 99,
-            known: 3
-        }
-    ));
+    let OpenError::NewerSchema { found: 99, known } = error else {
+        panic!("{error:?}");
+    };
     let text = error.to_string();
-    assert!(text.contains("99") && text.contains('3'), "{text}");
+    assert!(
+        text.contains("99") && text.contains(&known.to_string()),
+        "{text}"
+    );
     let version: i64 = place
         .raw()
-        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .query_row("SELECT version FROM nahook_schema", [], |row| row.get(0))
         .unwrap();
     assert_eq!(version, 99);
 }
@@ -138,7 +138,7 @@ async fn damage_inside_is_an_error_and_never_a_wrong_answer() {
 
 #[tokio::test]
 async fn a_damaged_index_of_what_is_due_is_an_error() {
-    for index in ["delivery_by_status", "delivery_fresh"] {
+    for index in ["nahook_delivery_by_status", "nahook_delivery_fresh"] {
         let place = Place::new();
         let store = place.open();
         declare(&store, 3).await;

@@ -35,7 +35,9 @@ async fn check_commits_and_leaves_nothing_behind() {
     assert_eq!(store.writer_stats().commits, before + 1);
     let left: i64 = place
         .raw()
-        .query_row("SELECT count(*) FROM limiter_arrival", [], |row| row.get(0))
+        .query_row("SELECT count(*) FROM nahook_limiter_arrival", [], |row| {
+            row.get(0)
+        })
         .unwrap();
     assert_eq!(left, 0);
     store.close().await.unwrap();
@@ -148,7 +150,7 @@ async fn full_file_is_not_ready_until_something_is_deleted() {
         assert!(number < 100_000, "the file never fills");
     }
     assert!(!is_ready(&store).await);
-    let delete = "DELETE FROM delivery; DELETE FROM event WHERE seq < (SELECT max(seq) FROM event)";
+    let delete = "DELETE FROM nahook_delivery; DELETE FROM nahook_event WHERE seq < (SELECT max(seq) FROM nahook_event)";
     place.raw().execute_batch(delete).unwrap();
     assert!(is_ready(&store).await);
     assert!(all_published(&publish(&store, 1_000_000, 5).await));

@@ -86,7 +86,7 @@ impl Shop {
     }
 
     fn count(&self, rows: &str) -> i64 {
-        let statement = format!("SELECT count(*) FROM {rows}");
+        let statement = format!("SELECT count(*) FROM nahook_{rows}");
         let counted = self.place.raw().query_row(&statement, [], |row| row.get(0));
         counted.unwrap()
     }
@@ -177,7 +177,7 @@ async fn a_number_is_never_given_twice() {
     let highest: i64 = shop
         .place
         .raw()
-        .query_row("SELECT max(seq) FROM event", [], |row| row.get(0))
+        .query_row("SELECT max(seq) FROM nahook_event", [], |row| row.get(0))
         .unwrap();
     assert_eq!(highest, 4);
 }

@@ -124,8 +124,8 @@ async fn a_deleted_endpoint_is_gone_and_its_siblings_are_queued() {
     place
         .raw()
         .execute_batch(
-            "UPDATE endpoint SET deleted_at = 1 WHERE id = 'ep_000001';
-             UPDATE catalog_state SET version = version + 1",
+            "UPDATE nahook_endpoint SET deleted_at = 1 WHERE id = 'ep_000001';
+             UPDATE nahook_catalog_state SET version = version + 1",
         )
         .unwrap();
     let slots = publish(&store, 2, 3).await;
@@ -292,8 +292,8 @@ async fn a_former_secret_signs_until_its_end() {
     place
         .raw()
         .execute_batch(&format!(
-            "UPDATE endpoint SET previous_secret = 'whsec_b2xk', previous_secret_until = {until};
-             UPDATE catalog_state SET version = version + 1"
+            "UPDATE nahook_endpoint SET previous_secret = 'whsec_b2xk', previous_secret_until = {until};
+             UPDATE nahook_catalog_state SET version = version + 1"
         ))
         .unwrap();
     let secrets = async || {
@@ -380,7 +380,9 @@ async fn a_long_debt_survives_a_restart_and_a_short_one_is_forgiven() {
     limiter.save().await.unwrap();
     let kept: i64 = place
         .raw()
-        .query_row("SELECT count(*) FROM limiter_arrival", [], |row| row.get(0))
+        .query_row("SELECT count(*) FROM nahook_limiter_arrival", [], |row| {
+            row.get(0)
+        })
         .unwrap();
     assert_eq!(kept, 0);
 }
@@ -397,7 +399,7 @@ async fn a_debt_is_kept_while_the_server_runs() {
     let raw = place.raw();
     let mut waited = 0;
     while raw
-        .query_row("SELECT count(*) FROM limiter_arrival", [], |row| {
+        .query_row("SELECT count(*) FROM nahook_limiter_arrival", [], |row| {
             row.get::<_, i64>(0)
         })
         .unwrap()

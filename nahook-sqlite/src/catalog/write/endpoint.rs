@@ -16,7 +16,7 @@ pub(super) fn application(
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO application (id, workspace, external_id, name, metadata, max_endpoints,
+            "INSERT INTO nahook_application (id, workspace, external_id, name, metadata, max_endpoints,
                  show_event_types, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (id) DO UPDATE SET external_id = ?3, name = ?4, metadata = ?5,
@@ -25,7 +25,7 @@ pub(super) fn application(
              WHERE deleted_at IS NOT NULL AND workspace = excluded.workspace"
         }
         Verb::Update => {
-            "UPDATE application SET external_id = ?3, name = ?4, metadata = ?5, max_endpoints = ?6,
+            "UPDATE nahook_application SET external_id = ?3, name = ?4, metadata = ?5, max_endpoints = ?6,
                  show_event_types = ?7, created_at = ?8, updated_at = ?9
              WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL"
         }
@@ -59,7 +59,7 @@ pub(super) fn endpoint(
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO endpoint (id, workspace, environment, application, url, kind, config,
+            "INSERT INTO nahook_endpoint (id, workspace, environment, application, url, kind, config,
                  metadata, description, auth_username, auth_password, secret, previous_secret,
                  previous_secret_until, is_active, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
@@ -72,7 +72,7 @@ pub(super) fn endpoint(
         }
         // Switched on again, it starts with a clean sheet.
         Verb::Update => {
-            "UPDATE endpoint SET environment = ?3, application = ?4, url = ?5, kind = ?6,
+            "UPDATE nahook_endpoint SET environment = ?3, application = ?4, url = ?5, kind = ?6,
                  config = ?7, metadata = ?8, description = ?9, auth_username = ?10,
                  auth_password = ?11, secret = ?12, previous_secret = ?13,
                  previous_secret_until = ?14,

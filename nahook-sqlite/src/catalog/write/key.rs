@@ -10,16 +10,16 @@ pub(super) fn api_key(connection: &Connection, verb: Verb, row: &ApiKeyRecord) -
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO api_key (id, workspace, environment, endpoint, name, hash, state, created_at)
+            "INSERT INTO nahook_api_key (id, workspace, environment, endpoint, name, hash, state, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
         }
         Verb::Update => {
-            "UPDATE api_key SET environment = ?3, endpoint = ?4, name = ?5, hash = ?6, state = ?7,
+            "UPDATE nahook_api_key SET environment = ?3, endpoint = ?4, name = ?5, hash = ?6, state = ?7,
                  created_at = ?8
              WHERE id = ?1 AND workspace = ?2"
         }
         Verb::Remove => {
-            let statement = "DELETE FROM api_key WHERE id = ?1 AND workspace = ?2";
+            let statement = "DELETE FROM nahook_api_key WHERE id = ?1 AND workspace = ?2";
             let params = params![row.id.as_str(), workspace];
             return one(connection, "API key", statement, params);
         }
@@ -51,11 +51,11 @@ struct Bound {
 impl Bound {
     fn of(connection: &Connection, row: &ApiKeyRecord, workspace: i64) -> Result<Self, Failure> {
         let environment = row.environment.as_ref().map(|id| {
-            let statement = "SELECT row FROM environment WHERE id = ?1 AND workspace = ?2";
+            let statement = "SELECT row FROM nahook_environment WHERE id = ?1 AND workspace = ?2";
             referred(connection, "environment", statement, id.as_str(), workspace)
         });
         let endpoint = row.endpoint.as_ref().map(|id| {
-            let statement = "SELECT row FROM endpoint WHERE id = ?1 AND workspace = ?2";
+            let statement = "SELECT row FROM nahook_endpoint WHERE id = ?1 AND workspace = ?2";
             referred(connection, "endpoint", statement, id.as_str(), workspace)
         });
         Ok(Self {
@@ -73,15 +73,15 @@ pub(super) fn management_token(
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO management_token (id, workspace, name, hash, state, created_at)
+            "INSERT INTO nahook_management_token (id, workspace, name, hash, state, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
         }
         Verb::Update => {
-            "UPDATE management_token SET name = ?3, hash = ?4, state = ?5, created_at = ?6
+            "UPDATE nahook_management_token SET name = ?3, hash = ?4, state = ?5, created_at = ?6
              WHERE id = ?1 AND workspace = ?2"
         }
         Verb::Remove => {
-            let statement = "DELETE FROM management_token WHERE id = ?1 AND workspace = ?2";
+            let statement = "DELETE FROM nahook_management_token WHERE id = ?1 AND workspace = ?2";
             let params = params![row.id.as_str(), workspace];
             return one(connection, "management token", statement, params);
         }
@@ -109,17 +109,17 @@ pub(super) fn portal_session(
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO portal_session (code, workspace, application, role, metadata,
+            "INSERT INTO nahook_portal_session (code, workspace, application, role, metadata,
                  code_expires_at, expires_at, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
         }
         Verb::Update => {
-            "UPDATE portal_session SET application = ?3, role = ?4, metadata = ?5,
+            "UPDATE nahook_portal_session SET application = ?3, role = ?4, metadata = ?5,
                  code_expires_at = ?6, expires_at = ?7, created_at = ?8
              WHERE code = ?1 AND workspace = ?2"
         }
         Verb::Remove => {
-            let statement = "DELETE FROM portal_session WHERE code = ?1 AND workspace = ?2";
+            let statement = "DELETE FROM nahook_portal_session WHERE code = ?1 AND workspace = ?2";
             let params = params![row.code.as_bytes().as_slice(), workspace];
             return one(connection, "portal session", statement, params);
         }

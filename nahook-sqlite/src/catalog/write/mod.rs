@@ -110,19 +110,31 @@ pub(super) fn ensure_event_type(
     if known.is_some() {
         return Ok(known);
     }
+    if !create_event_type(session.connection(), drawn, ids)? {
+        return Ok(None);
+    }
+    session.touch_catalog()?;
+    Ok(Some(drawn.id))
+}
+
+/// Makes the event type, which does not exist; false if its workspace does not. The caller raises the version of the catalog.
+pub(crate) fn create_event_type(
+    connection: &Connection,
+    drawn: &EventTypeRecord,
+    ids: &dyn IdSource,
+) -> rusqlite::Result<bool> {
     let now = drawn.created_at;
-    match tenant::event_type(session.connection(), Verb::Create, drawn, now) {
+    match tenant::event_type(connection, Verb::Create, drawn, now) {
         Ok(()) => {}
-        Err(Failure::Missing(_)) => return Ok(None),
+        Err(Failure::Missing(_)) => return Ok(false),
         // Two drawn ids are never the same.
         Err(Failure::Taken) => return Err(rusqlite::Error::StatementChangedRows(0)),
         Err(Failure::Sqlite(error)) => return Err(error),
     }
-    session.touch_catalog()?;
     let (actor, resource) = (Actor::system(), ("event_type", drawn.id.to_string()));
     let entry = AuditEntry::new(drawn.workspace, &actor, resource, "created", now, ids);
-    audit::insert(session.connection(), &[entry])?;
-    Ok(Some(drawn.id))
+    audit::insert(connection, &[entry])?;
+    Ok(true)
 }
 
 fn taken(record: &Record) -> ManifestError {
@@ -207,26 +219,24 @@ fn workspace_row(connection: &Connection, id: WorkspaceId) -> Result<i64, Failur
 }
 
 fn environment_row(connection: &Connection, id: &str, workspace: i64) -> Result<i64, Failure> {
-    let statement =
-        "SELECT row FROM environment WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
+    let statement = "SELECT row FROM nahook_environment WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
     referred(connection, "environment", statement, id, workspace)
 }
 
 fn event_type_row(connection: &Connection, id: &str, workspace: i64) -> Result<i64, Failure> {
     let statement =
-        "SELECT row FROM event_type WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
+        "SELECT row FROM nahook_event_type WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
     referred(connection, "event type", statement, id, workspace)
 }
 
 fn endpoint_row(connection: &Connection, id: &str, workspace: i64) -> Result<i64, Failure> {
     let statement =
-        "SELECT row FROM endpoint WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
+        "SELECT row FROM nahook_endpoint WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
     referred(connection, "endpoint", statement, id, workspace)
 }
 
 fn application_row(connection: &Connection, id: &str, workspace: i64) -> Result<i64, Failure> {
-    let statement =
-        "SELECT row FROM application WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
+    let statement = "SELECT row FROM nahook_application WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL";
     referred(connection, "application", statement, id, workspace)
 }
 

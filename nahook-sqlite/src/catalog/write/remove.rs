@@ -14,12 +14,14 @@ pub(super) fn application(
     now: Timestamp,
 ) -> Written {
     let row = application_row(connection, id, workspace)?;
-    let mark = "UPDATE application SET deleted_at = ?2 WHERE row = ?1";
+    let mark = "UPDATE nahook_application SET deleted_at = ?2 WHERE row = ?1";
     execute(connection, mark, params![row, nanos(now)])?;
-    let sessions = "DELETE FROM portal_session WHERE application = ?1";
+    let sessions = "DELETE FROM nahook_portal_session WHERE application = ?1";
     execute(connection, sessions, [row])?;
     let endpoints: Vec<i64> = connection
-        .prepare_cached("SELECT row FROM endpoint WHERE application = ?1 AND deleted_at IS NULL")?
+        .prepare_cached(
+            "SELECT row FROM nahook_endpoint WHERE application = ?1 AND deleted_at IS NULL",
+        )?
         .query_map([row], |found| found.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for endpoint in endpoints {
@@ -45,11 +47,11 @@ pub(super) fn environment(
     now: Timestamp,
 ) -> Written {
     let row = environment_row(connection, id, workspace)?;
-    let mark = "UPDATE environment SET deleted_at = ?2 WHERE row = ?1";
+    let mark = "UPDATE nahook_environment SET deleted_at = ?2 WHERE row = ?1";
     execute(connection, mark, params![row, nanos(now)])?;
-    let publications = "DELETE FROM publication WHERE environment = ?1";
+    let publications = "DELETE FROM nahook_publication WHERE environment = ?1";
     execute(connection, publications, [row])?;
-    let keys = "UPDATE api_key SET state = ?2 WHERE environment = ?1";
+    let keys = "UPDATE nahook_api_key SET state = ?2 WHERE environment = ?1";
     execute(connection, keys, params![row, revoked()])?;
     Ok(())
 }
@@ -61,23 +63,23 @@ pub(super) fn event_type(
     now: Timestamp,
 ) -> Written {
     let row = event_type_row(connection, id, workspace)?;
-    let mark = "UPDATE event_type SET deleted_at = ?2 WHERE row = ?1";
+    let mark = "UPDATE nahook_event_type SET deleted_at = ?2 WHERE row = ?1";
     execute(connection, mark, params![row, nanos(now)])?;
-    let subscriptions = "DELETE FROM subscription WHERE event_type = ?1";
+    let subscriptions = "DELETE FROM nahook_subscription WHERE event_type = ?1";
     execute(connection, subscriptions, [row])?;
-    let publications = "DELETE FROM publication WHERE event_type = ?1";
+    let publications = "DELETE FROM nahook_publication WHERE event_type = ?1";
     execute(connection, publications, [row])?;
     Ok(())
 }
 
 fn remove_endpoint(connection: &Connection, row: i64, now: Timestamp) -> rusqlite::Result<()> {
-    let mark = "UPDATE endpoint SET deleted_at = ?2 WHERE row = ?1";
+    let mark = "UPDATE nahook_endpoint SET deleted_at = ?2 WHERE row = ?1";
     execute(connection, mark, params![row, nanos(now)])?;
-    let patterns = "DELETE FROM pattern WHERE endpoint = ?1";
+    let patterns = "DELETE FROM nahook_pattern WHERE endpoint = ?1";
     execute(connection, patterns, [row])?;
-    let subscriptions = "DELETE FROM subscription WHERE endpoint = ?1";
+    let subscriptions = "DELETE FROM nahook_subscription WHERE endpoint = ?1";
     execute(connection, subscriptions, [row])?;
-    let keys = "UPDATE api_key SET state = ?2 WHERE endpoint = ?1";
+    let keys = "UPDATE nahook_api_key SET state = ?2 WHERE endpoint = ?1";
     execute(connection, keys, params![row, revoked()])
 }
 

@@ -19,7 +19,7 @@ macro_rules! matches {
 macro_rules! is_matched {
     () => {
         concat!(
-            "EXISTS (SELECT 1 FROM pattern AS p JOIN event_type AS t ON t.row = s.event_type
+            "EXISTS (SELECT 1 FROM nahook_pattern AS p JOIN nahook_event_type AS t ON t.row = s.event_type
                      WHERE p.endpoint = s.endpoint AND ",
             matches!(),
             ")"
@@ -31,9 +31,9 @@ macro_rules! is_matched {
 macro_rules! subscribe {
     ($condition:literal) => {
         concat!(
-            "INSERT INTO subscription (id, workspace, endpoint, event_type, created_at, is_named)
+            "INSERT INTO nahook_subscription (id, workspace, endpoint, event_type, created_at, is_named)
              SELECT 'sub_' || p.endpoint || '_' || t.row, p.workspace, p.endpoint, t.row, ?2, 0
-             FROM pattern AS p JOIN event_type AS t
+             FROM nahook_pattern AS p JOIN nahook_event_type AS t
                  ON t.workspace = p.workspace AND t.deleted_at IS NULL AND ",
             matches!(),
             " WHERE ",
@@ -53,13 +53,13 @@ pub(super) fn subscription(
     if verb == Verb::Remove {
         let params = params![row.id.as_str(), workspace];
         let unnamed = concat!(
-            "UPDATE subscription AS s SET is_named = 0 WHERE s.id = ?1 AND s.workspace = ?2 AND ",
+            "UPDATE nahook_subscription AS s SET is_named = 0 WHERE s.id = ?1 AND s.workspace = ?2 AND ",
             is_matched!()
         );
         if execute(connection, unnamed, params)? > 0 {
             return Ok(());
         }
-        let statement = "DELETE FROM subscription WHERE id = ?1 AND workspace = ?2";
+        let statement = "DELETE FROM nahook_subscription WHERE id = ?1 AND workspace = ?2";
         return one(connection, "subscription", statement, params);
     }
     let endpoint = endpoint_row(connection, row.endpoint.as_str(), workspace)?;
@@ -68,7 +68,7 @@ pub(super) fn subscription(
         connection,
         verb,
         "subscription",
-        "INSERT INTO subscription AS s (id, workspace, endpoint, event_type, created_at, is_named)
+        "INSERT INTO nahook_subscription AS s (id, workspace, endpoint, event_type, created_at, is_named)
          VALUES (?1, ?2, ?3, ?4, ?5, 1)
          ON CONFLICT (endpoint, event_type) DO UPDATE SET id = ?1, created_at = ?5, is_named = 1
          WHERE NOT s.is_named",
@@ -87,7 +87,8 @@ pub(super) fn pattern(connection: &Connection, verb: Verb, row: &PatternRecord) 
     let endpoint = endpoint_row(connection, row.endpoint.as_str(), workspace)?;
     let id = row.id.as_str();
     if verb == Verb::Remove {
-        let statement = "DELETE FROM pattern WHERE id = ?1 AND workspace = ?2 AND endpoint = ?3";
+        let statement =
+            "DELETE FROM nahook_pattern WHERE id = ?1 AND workspace = ?2 AND endpoint = ?3";
         one(
             connection,
             "pattern",
@@ -95,7 +96,7 @@ pub(super) fn pattern(connection: &Connection, verb: Verb, row: &PatternRecord) 
             params![id, workspace, endpoint],
         )?;
         let ended = concat!(
-            "DELETE FROM subscription AS s WHERE s.endpoint = ?1 AND NOT s.is_named AND NOT ",
+            "DELETE FROM nahook_subscription AS s WHERE s.endpoint = ?1 AND NOT s.is_named AND NOT ",
             is_matched!()
         );
         execute(connection, ended, [endpoint])?;
@@ -105,7 +106,7 @@ pub(super) fn pattern(connection: &Connection, verb: Verb, row: &PatternRecord) 
     one(
         connection,
         "pattern",
-        "INSERT INTO pattern (id, workspace, endpoint, pattern, prefix, is_deep, created_at)
+        "INSERT INTO nahook_pattern (id, workspace, endpoint, pattern, prefix, is_deep, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             id,

@@ -15,12 +15,12 @@ use crate::row::{nanos, rate_parts};
 pub(super) fn workspace(connection: &Connection, verb: Verb, row: &WorkspaceRecord) -> Written {
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO workspace (id, name, created_at, payload_len_max,
+            "INSERT INTO nahook_workspace (id, name, created_at, payload_len_max,
                  workspace_rate_interval, workspace_rate_burst, key_rate_interval, key_rate_burst)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
         }
         Verb::Remove | Verb::Update => {
-            "UPDATE workspace SET name = ?2, created_at = ?3, payload_len_max = ?4,
+            "UPDATE nahook_workspace SET name = ?2, created_at = ?3, payload_len_max = ?4,
                  workspace_rate_interval = ?5, workspace_rate_burst = ?6,
                  key_rate_interval = ?7, key_rate_burst = ?8
              WHERE id = ?1"
@@ -55,14 +55,14 @@ pub(super) fn environment(
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO environment (id, workspace, name, slug, is_default, created_at, updated_at)
+            "INSERT INTO nahook_environment (id, workspace, name, slug, is_default, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (id) DO UPDATE SET name = ?3, slug = ?4, is_default = ?5, created_at = ?6,
                  updated_at = ?7, deleted_at = NULL
              WHERE deleted_at IS NOT NULL AND workspace = excluded.workspace"
         }
         Verb::Update => {
-            "UPDATE environment SET name = ?3, slug = ?4, is_default = ?5, created_at = ?6,
+            "UPDATE nahook_environment SET name = ?3, slug = ?4, is_default = ?5, created_at = ?6,
                  updated_at = ?7
              WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL"
         }
@@ -94,14 +94,14 @@ pub(super) fn event_type(
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO event_type (id, workspace, name, description, created_at)
+            "INSERT INTO nahook_event_type (id, workspace, name, description, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (id) DO UPDATE SET name = ?3, description = ?4, created_at = ?5,
                  deleted_at = NULL
              WHERE deleted_at IS NOT NULL AND workspace = excluded.workspace"
         }
         Verb::Update => {
-            "UPDATE event_type SET name = ?3, description = ?4, created_at = ?5
+            "UPDATE nahook_event_type SET name = ?3, description = ?4, created_at = ?5
              WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL"
         }
         Verb::Remove => return remove::event_type(connection, row.id.as_str(), workspace, now),
@@ -129,10 +129,10 @@ pub(super) fn publication(connection: &Connection, verb: Verb, row: PublicationR
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create | Verb::Update => {
-            "INSERT INTO publication (workspace, environment, event_type) VALUES (?1, ?2, ?3)"
+            "INSERT INTO nahook_publication (workspace, environment, event_type) VALUES (?1, ?2, ?3)"
         }
         Verb::Remove => {
-            "DELETE FROM publication WHERE workspace = ?1 AND environment = ?2 AND event_type = ?3"
+            "DELETE FROM nahook_publication WHERE workspace = ?1 AND environment = ?2 AND event_type = ?3"
         }
     };
     let environment = environment_row(connection, row.environment.as_str(), workspace)?;

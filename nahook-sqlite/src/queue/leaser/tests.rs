@@ -8,19 +8,19 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
     let connection = crate::schema::empty();
     connection
         .execute_batch(
-            "INSERT INTO workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws', 'w', 1, 1);
-             INSERT INTO environment VALUES (1, 'env_1', 1, 'e', 'e', 1, 1, 1, NULL);
-             INSERT INTO endpoint (row, id, workspace, environment, url, kind, config, metadata, secret,
+            "INSERT INTO nahook_workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws', 'w', 1, 1);
+             INSERT INTO nahook_environment VALUES (1, 'env_1', 1, 'e', 'e', 1, 1, 1, NULL);
+             INSERT INTO nahook_endpoint (row, id, workspace, environment, url, kind, config, metadata, secret,
                  is_active, created_at, updated_at)
              VALUES (1, 'ep_1', 1, 1, '', 0, '{}', '{}', '', 1, 1, 1), (2, 'ep_2', 1, 1, '', 0, '{}', '{}', '', 1, 1, 1);
-             INSERT INTO event (seq, id, workspace, accepted_at, width, payload)
+             INSERT INTO nahook_event (seq, id, workspace, accepted_at, width, payload)
                  VALUES (1, x'00000000000000000000000000000001', 1, 1, 2, x'7b7d')",
         )
         .unwrap();
     for (ordinal, (endpoint, status, due_at)) in (0_i64..).zip(deliveries) {
         connection
             .execute(
-                "INSERT INTO delivery (key, endpoint, status, due_at, attempts) VALUES ((1 << 20) + ?1, ?2, ?3, ?4, 0)",
+                "INSERT INTO nahook_delivery (key, endpoint, status, due_at, attempts) VALUES ((1 << 20) + ?1, ?2, ?3, ?4, 0)",
                 params![ordinal, endpoint, status, due_at],
             )
             .unwrap();
@@ -241,7 +241,7 @@ fn retry_is_leased_when_it_is_due_and_not_before() {
 fn endpoint_that_cannot_be_read_holds_up_no_other_and_is_read_a_second_later() {
     for (status, due_at) in [(PENDING, None), (RETRY, Some(1))] {
         let (mut leaser, clock) = leaser_of(&[(1, PENDING, None), (2, status, due_at)]);
-        let name_endpoint = "UPDATE endpoint SET id = ?1 WHERE row = 2";
+        let name_endpoint = "UPDATE nahook_endpoint SET id = ?1 WHERE row = 2";
         leaser.connection.execute(name_endpoint, ["no id"]).unwrap();
         let batch = leaser.lease(&request(9)).unwrap();
         assert_eq!(ordinals(&batch), [0], "{status:?}");

@@ -13,8 +13,8 @@ fn begun() -> (TempDir, Session) {
     let mut connection = open_writer(&directory.path().join("db"), &settings).unwrap();
     set_up_writer(&connection, &settings).unwrap();
     migrate(&mut connection, MIGRATIONS).unwrap();
-    let workspace = "INSERT INTO workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws_a', 'a', 1, 1);
-        INSERT INTO environment (row, id, workspace, name, slug, is_default, created_at, updated_at)
+    let workspace = "INSERT INTO nahook_workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws_a', 'a', 1, 1);
+        INSERT INTO nahook_environment (row, id, workspace, name, slug, is_default, created_at, updated_at)
         VALUES (1, 'env_a', 1, 'a', 'a', 1, 1, 1)";
     connection.execute_batch(workspace).unwrap();
     let mut session = Session::new(connection, Role::Server);
@@ -30,7 +30,7 @@ fn found(session: &mut Session) -> Option<i64> {
 
 /// Makes the endpoint, and has the session remember it.
 fn make(session: &mut Session) {
-    let endpoint = "INSERT INTO endpoint (row, id, workspace, environment, url, kind, config, metadata, secret, is_active,
+    let endpoint = "INSERT INTO nahook_endpoint (row, id, workspace, environment, url, kind, config, metadata, secret, is_active,
             created_at, updated_at)
         VALUES (7, 'ep_a', 1, 1, 'https://a/', 0, '{}', '{}', 's', 1, 1, 1)";
     session.connection().execute_batch(endpoint).unwrap();
@@ -61,7 +61,7 @@ fn endpoint_of_an_attempt_that_is_undone_is_forgotten() {
 fn endpoint_that_the_transaction_has_deleted_is_forgotten() {
     let (_directory, mut session) = begun();
     make(&mut session);
-    let deleted = "UPDATE endpoint SET deleted_at = 2";
+    let deleted = "UPDATE nahook_endpoint SET deleted_at = 2";
     session.connection().execute_batch(deleted).unwrap();
     session.touch_catalog().unwrap();
     assert_eq!(found(&mut session), None);

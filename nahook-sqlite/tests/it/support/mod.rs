@@ -133,16 +133,16 @@ pub(crate) async fn queued(store: &SqliteStore) -> BTreeSet<DeliveryId> {
 pub(crate) fn halves(connection: &Connection) -> (i64, i64, i64) {
     let count = |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
     let orphans = count(
-        "SELECT count(*) FROM delivery WHERE NOT EXISTS
-             (SELECT 1 FROM event WHERE event.seq = delivery.key >> 20)",
+        "SELECT count(*) FROM nahook_delivery AS delivery WHERE NOT EXISTS
+             (SELECT 1 FROM nahook_event AS event WHERE event.seq = delivery.key >> 20)",
     );
     let incomplete = count(
-        "SELECT count(*) FROM event WHERE width <>
-             (SELECT count(*) FROM delivery WHERE delivery.key >> 20 = event.seq)",
+        "SELECT count(*) FROM nahook_event AS event WHERE width <>
+             (SELECT count(*) FROM nahook_delivery AS delivery WHERE delivery.key >> 20 = event.seq)",
     );
     (
-        count("SELECT count(*) FROM event"),
-        count("SELECT count(*) FROM delivery"),
+        count("SELECT count(*) FROM nahook_event"),
+        count("SELECT count(*) FROM nahook_delivery"),
         orphans + incomplete,
     )
 }

@@ -1,0 +1,141 @@
+//! Adoption of events that another connection has queued, in a transaction of the app's own.
+//!
+//! The rows are in the file; the queue in memory does not know them. The writer notices that another connection has committed, reads
+//! which events that has queued, and tells the queue. It marks them in a transaction of its own: the flush at its end covers the app's
+//! transaction, too, so nothing is sent that a power cut could undo.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nahook_queue::DeliveryState;
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::{Counters, Job, Session};
+use crate::error::WriteError;
+use crate::queue::QueueState;
+
+/// Upper bound on events adopted in one transaction.
+const EVENTS_MAX: usize = 1_024;
+
+/// Adopts what there is.
+pub(super) struct AdoptJob {
+    counters: Arc<Counters>,
+    /// Events that were adopted before.
+    known: Vec<i64>,
+    are_fresh: bool,
+    events: Vec<i64>,
+    /// Endpoints and keys of their deliveries.
+    found: Vec<(i64, i64)>,
+}
+
+impl AdoptJob {
+    pub(super) fn new(counters: &Arc<Counters>) -> Self {
+        Self {
+            counters: Arc::clone(counters),
+            known: Vec::new(),
+            are_fresh: true,
+            events: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+}
+
+impl Job for AdoptJob {
+    fn weight(&self) -> usize {
+        1
+    }
+
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
+    fn take(&mut self, queue: &mut QueueState) -> bool {
+        // The lock of the file is held: what is queued from here on is asked for again.
+        self.counters.is_adopting.store(false, Ordering::Release);
+        self.known = queue.adopted().to_vec();
+        self.are_fresh = queue.has_room_for_fresh();
+        true
+    }
+
+    fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
+        let connection = session.connection();
+        let mut remove =
+            connection.prepare_cached("DELETE FROM nahook_submission WHERE event = ?1")?;
+        for event in &self.known {
+            remove.execute([event])?;
+        }
+        self.events = submitted(connection)?;
+        self.found.clear();
+        for event in &self.events {
+            adopt(connection, *event, self.are_fresh, &mut self.found)?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
+        if !is_committed {
+            return;
+        }
+        for (endpoint, key) in &self.found {
+            if self.are_fresh {
+                queue.add_fresh(*endpoint, *key);
+            } else {
+                queue.add_pending(*endpoint, *key);
+            }
+        }
+        if self.events.len() == EVENTS_MAX {
+            self.counters.must_adopt.store(true, Ordering::Release);
+        }
+        queue.set_adopted(std::mem::take(&mut self.events));
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
+        // The app still holds the lock, or the disk fails: then it is tried again with the next look at the file.
+        let is_busy =
+            |error: &WriteError| error.cause().sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        match outcome {
+            Ok(()) => {}
+            Err(error) if is_busy(&error) => {
+                self.counters.must_adopt.store(true, Ordering::Release);
+            }
+            Err(_) => self.counters.must_look.store(true, Ordering::Release),
+        }
+    }
+}
+
+/// The first events that are yet to be adopted.
+fn submitted(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare_cached("SELECT event FROM nahook_submission ORDER BY event LIMIT ?1")?
+        .query_map([i64::try_from(EVENTS_MAX).unwrap_or(i64::MAX)], |row| {
+            row.get(0)
+        })?
+        .collect()
+}
+
+/// Reads the event's deliveries. Where there is no room for more fresh ones they enter the index of those that are pending.
+fn adopt(
+    connection: &Connection,
+    event: i64,
+    are_fresh: bool,
+    found: &mut Vec<(i64, i64)>,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE nahook_submission SET is_adopted = 1 WHERE event = ?1")?
+        .execute([event])?;
+    let of_event = "key >= ?1 << 20 AND key < (?1 + 1) << 20 AND status IS NULL";
+    let mut rows = connection.prepare_cached(&format!(
+        "SELECT endpoint, key FROM nahook_delivery WHERE {of_event}"
+    ))?;
+    for row in rows.query_map([event], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        found.push(row?);
+    }
+    if !are_fresh {
+        connection
+            .prepare_cached(&format!(
+                "UPDATE nahook_delivery SET status = ?2 WHERE {of_event}"
+            ))?
+            .execute(params![event, DeliveryState::Pending.code()])?;
+    }
+    Ok(())
+}
