@@ -119,6 +119,26 @@ fn the_receiver_takes_what_is_signed_once_and_nothing_else() {
 }
 
 #[test]
+fn a_desktop_app_saves_notes_and_their_webhooks_in_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("notes.db");
+    let mut receiver = Example::start("verify_receiver", &["127.0.0.1:0", SECRET]);
+    let hooks = format!("http://{}/hooks/notes", receiver.address());
+    for text in ["first", "second"] {
+        let mut child = Command::new(path("desktop"))
+            .args([file.to_str().unwrap(), &hooks])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        writeln!(input, "{text}").unwrap();
+        assert_eq!(receiver.line(), format!(r#"{{"text":"{text}"}}"#));
+        drop(input);
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
 fn the_quick_start_delivers_to_the_receiver() {
     let dir = tempfile::tempdir().unwrap();
     let store = format!("sqlite://{}", dir.path().join("hooks.db").display());

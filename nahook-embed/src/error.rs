@@ -95,6 +95,9 @@ pub enum HooksError {
     /// The store is not on Postgres, so it has no part in a transaction there.
     #[error("the store is not on Postgres")]
     NotOnPostgres,
+    /// The store is not in a file, so it has no part in a transaction there.
+    #[error("the store is not in a file")]
+    NotOnSqlite,
     /// There is no such delivery.
     #[error("there is no such delivery")]
     UnknownDelivery,

@@ -102,52 +102,6 @@ impl Hooks {
         fan_out.trigger_batch(events, self.scope()).await
     }
 
-    /// Queues the deliveries of the payload within the app's own transaction: once it commits, and not if it does not.
-    /// The store has to be on Postgres, and the transaction on a connection to the same database. An event type that is made for
-    /// it stays when the transaction is rolled back.
-    ///
-    /// # Errors
-    /// An error leaves the transaction as it was before.
-    ///
-    /// # Cancellation
-    /// Dropping the future leaves the transaction in an unknown state: roll it back.
-    ///
-    /// ```no_run
-    /// use nahook_embed::Hooks;
-    /// use serde_json::json;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let url = "postgres://postgres@localhost/shop";
-    /// # let hooks = Hooks::open(url).await?;
-    /// # let (mut client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-    /// # tokio::spawn(connection);
-    /// let mut tx = client.transaction().await?;
-    /// tx.execute("INSERT INTO orders (id) VALUES ('ord_123')", &[]).await?;
-    /// hooks.trigger_in(&mut tx, "order.paid", &json!({"order": "ord_123"})).await?;
-    /// tx.commit().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[cfg(feature = "postgres")]
-    pub async fn trigger_in<T: nahook_postgres::CallersTransaction>(
-        &self,
-        transaction: &mut T,
-        event_type: &str,
-        payload: &(impl Serialize + ?Sized + Sync),
-    ) -> Result<Receipt, HooksError> {
-        let event = NewEvent::new(EventTypeName::new(event_type)?, Payload::of(payload)?);
-        let store = self.shared.backend.postgres();
-        let store = store.ok_or(HooksError::NotOnPostgres)?;
-        let answer = store.trigger_in(transaction, &event, self.scope()).await;
-        if self.shared.creates_event_types && matches!(answer, Err(TriggerError::UnknownEventType))
-        {
-            self.ensure_event_type(event_type).await?;
-            return Ok(store.trigger_in(transaction, &event, self.scope()).await?);
-        }
-        Ok(answer?)
-    }
-
     /// Queues the payload for one endpoint, whatever it is subscribed to.
     ///
     /// ```

@@ -63,7 +63,7 @@ pub(crate) struct Shared {
     pub(crate) settings: BackendSettings,
     /// For what does not look event types up by `fan_out`.
     #[cfg_attr(
-        not(any(feature = "http", feature = "postgres")),
+        not(any(feature = "http", feature = "postgres", feature = "sqlite")),
         expect(dead_code, reason = "only transactions and routes do")
     )]
     pub(crate) creates_event_types: bool,
@@ -353,7 +353,10 @@ impl HooksBuilder {
             match self.store {
                 Place::Url(url) => {
                     let store = StoreUrl::parse(url.expose()).map_err(OpenError::Url)?;
-                    Backend::open_server(&store, &queue, &self.settings).await
+                    // The app names its file in its code: it may have tables of its own in it.
+                    let mut settings = self.settings.clone();
+                    settings.shares_file = true;
+                    Backend::open_server(&store, &queue, &settings).await
                 }
                 Place::Own(backend) => Box::pin(backend.watched(&queue, &self.settings)).await,
             }

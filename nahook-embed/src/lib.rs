@@ -19,6 +19,7 @@ mod http;
 #[cfg(feature = "nats")]
 pub mod metric;
 mod testing;
+mod transaction;
 
 pub use self::back_end::{
     Backend, BackendSettings, LatestCall, LatestCalls, QueueUrl, Store, StoreUrl,
@@ -27,6 +28,7 @@ pub use self::endpoints::EndpointBuilder;
 pub use self::error::{HooksError, OpenError};
 pub use self::hooks::{Hooks, HooksBuilder, connections_max};
 pub use self::testing::{CapturedWebhook, TestHooks};
+pub use self::transaction::AppTransaction;
 pub use nahook_delivery::{DeliveryEvent, DeliveryEvents, SettledDelivery};
 /// The crates that the types of the handle's answers come from.
 pub use {nahook_control as control, nahook_core as core, nahook_queue as queue};

@@ -90,6 +90,8 @@ pub struct Backend {
 pub struct BackendSettings {
     /// Time for which the delivery log is kept: 7 days. What is not settled is kept until it is.
     pub retention: Duration,
+    /// Accepts a file that an app has made, and adds the store's tables to it. [`Hooks`](crate::Hooks) always does.
+    pub shares_file: bool,
     /// Runs the loops.
     pub supervisor: Supervisor,
     /// Settings of a store on Postgres.
@@ -104,6 +106,7 @@ impl Default for BackendSettings {
     fn default() -> Self {
         Self {
             retention: Duration::from_hours(7 * 24),
+            shares_file: false,
             supervisor: Supervisor::new(),
             #[cfg(feature = "postgres")]
             postgres: nahook_postgres::PostgresSettings::default(),
@@ -389,6 +392,15 @@ impl Backend {
     pub fn postgres(&self) -> Option<&PostgresStore> {
         match &self.opened {
             Opened::Postgres(store) => Some(store),
+            _ => None,
+        }
+    }
+
+    /// The store, if it is in a file.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(&self) -> Option<&SqliteStore> {
+        match &self.opened {
+            Opened::Sqlite(store, _) => Some(store),
             _ => None,
         }
     }

@@ -42,6 +42,7 @@ impl Usage {
             Self::Server => {
                 let mut sqlite = SqliteSettings::server();
                 sqlite.retention = settings.retention;
+                sqlite.shares_file = settings.shares_file;
                 sqlite
             }
             Self::Tool => SqliteSettings::tool(),

@@ -8,7 +8,11 @@ mod audit;
 #[cfg(feature = "sqlite")]
 mod back_end;
 mod events;
+#[cfg(feature = "sqlite")]
+mod file_transaction;
 mod handle;
+#[cfg(feature = "sqlite")]
+mod killed;
 mod parts;
 #[cfg(all(feature = "nats", feature = "sqlite"))]
 mod queue;
