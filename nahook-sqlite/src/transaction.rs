@@ -11,6 +11,10 @@ use crate::row::{nanos, parsed_at, split_key};
 use crate::writer::CATALOG_CHANGED;
 use crate::{Role, SqliteStore};
 
+/// Changes nothing and takes the file's lock. A deferred transaction that begins by reading is refused at once, and does not
+/// wait for its busy timeout, if somebody else writes before it does.
+const BEGIN_WRITING: &str = "DELETE FROM nahook_submission WHERE FALSE";
+
 impl SqliteStore {
     /// Queues `event` for every subscribed endpoint within the transaction that `connection` has open: once that commits, and
     /// not if it does not.
@@ -36,6 +40,7 @@ impl SqliteStore {
         let now = self.shared().now();
         let message = MessageId::from_parts(now, self.shared().ids().random());
         let queued = || -> rusqlite::Result<Option<Receipt>> {
+            connection.execute_batch(BEGIN_WRITING)?;
             let Some(event_type) = event_type_id(connection, &event.event_type, scope.workspace)?
             else {
                 return Ok(None);
@@ -77,6 +82,7 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         self.check_file(connection)?;
         let made = || -> rusqlite::Result<()> {
+            connection.execute_batch(BEGIN_WRITING)?;
             if event_type_id(connection, name, workspace)?.is_some() {
                 return Ok(());
             }

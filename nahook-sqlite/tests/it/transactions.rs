@@ -1,6 +1,7 @@
 //! Queueing in a transaction of the app's own, on the same file.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
@@ -70,6 +71,29 @@ async fn adopted(store: &SqliteStore) {
 
 fn ids(receipt: &Receipt) -> BTreeSet<DeliveryId> {
     receipt.delivery_ids().collect()
+}
+
+/// Refused at once, an app would have to begin every transaction as an immediate one.
+#[tokio::test]
+async fn a_deferred_transaction_waits_for_who_writes() {
+    static WRITER: Mutex<Option<Connection>> = Mutex::new(None);
+    let place = Place::new();
+    let (store, mut app) = shop(&place, 1).await;
+    let other = place.raw();
+    other.busy_timeout(Duration::from_mins(1)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    *WRITER.lock().unwrap() = Some(other);
+    // Asked when the file is locked: whoever writes ends then.
+    let ends = |_| {
+        drop(WRITER.lock().unwrap().take());
+        true
+    };
+    app.busy_handler(Some(ends)).unwrap();
+    let transaction = app.transaction().unwrap();
+    let receipt = store.trigger_in(&transaction, &paid(), scope()).unwrap();
+    transaction.commit().unwrap();
+    assert!(WRITER.lock().unwrap().is_none());
+    assert_eq!(ids(&receipt).len(), 1);
 }
 
 #[tokio::test]
