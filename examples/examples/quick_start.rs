@@ -19,7 +19,7 @@ const SECRET: &str = "whsec_dGVzdF93ZWJob29rX3NpZ25pbmdfa2V5XzMyYnl0ZXMh";
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
-    let receiver = argument("http://127.0.0.1:3002/hooks");
+    let receiver = argument("http://127.0.0.1:3002/hooks/quick_start");
     // Or memory://, or postgres://… with the feature of that name.
     let store = argument("sqlite://hooks.db");
 

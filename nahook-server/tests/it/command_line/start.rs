@@ -79,19 +79,15 @@ async fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
-    /// Place of the user version in a file (`SQLite` file format, section 1.3.13): 4 bytes, big-endian.
-    const USER_VERSION: std::ops::Range<usize> = 60..64;
     let mut server = Server::with(&shop(vec![])).await;
     server.process.terminate();
     assert!(server.process.exit(SOON).await.success());
     let file = server.dir().join("nahook-data/nahook.db");
-    let mut bytes = std::fs::read(&file).unwrap();
-    assert_ne!(
-        bytes[USER_VERSION], [0; 4],
-        "the schema's version is kept elsewhere"
-    );
-    bytes[USER_VERSION].copy_from_slice(&9_999_u32.to_be_bytes());
-    std::fs::write(&file, &bytes).unwrap();
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    let changed = newer.execute("UPDATE nahook_schema SET version = 9999", []);
+    assert_eq!(changed, Ok(1));
+    newer.close().unwrap();
+    let bytes = std::fs::read(&file).unwrap();
 
     let ended = refused(server.dir(), &["--listen", "127.0.0.1:0"]).await;
     let tool = Nahook::run(server.dir(), &["keys", "list"]).await;
