@@ -14,8 +14,8 @@ use crate::{Hooks, HooksError};
 const RETRY_LIMIT: usize = 1_000;
 
 impl Hooks {
-    /// What becomes of the workspace's deliveries from now on, as long as they are delivered by this process. However slow the
-    /// reader is, nothing waits for it: it loses events, and is told how many.
+    /// Streams the outcomes of the workspace's attempts from now on, those that this process makes. However slow the reader is,
+    /// nothing waits for it: it loses events, and is told how many.
     ///
     /// ```
     /// use nahook_embed::{DeliveryEvent, Hooks};

@@ -17,8 +17,8 @@ use super::event_type::EventTypeName;
 /// | `order.**` | `order.` and one or more segments: `order.paid` and `order.paid.late`, not `order` |
 /// | `*`, `**` | every event type |
 ///
-/// What stands before the wildcard is whole segments of an event type's name, and the wildcard is the last one. Matching is
-/// case-sensitive, as names are. Cloning it counts a reference.
+/// The wildcard is the last segment, and whole segments of an event type's name stand before it. Matching is case-sensitive, as
+/// names are. Cloning it counts a reference.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EventTypePattern(Arc<str>);

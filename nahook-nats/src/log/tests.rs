@@ -272,7 +272,7 @@ async fn error_that_fills_a_message_is_left_out() {
     reading.abort();
 }
 
-/// What a recorder has in hand is not recorded yet.
+/// Entries that a recorder has in hand are not recorded yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lag_counts_what_is_in_work() {
     let server = NatsServer::start();

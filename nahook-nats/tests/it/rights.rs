@@ -298,7 +298,7 @@ fn settling_without_the_right_to_note_fails_at_once() {
     });
 }
 
-/// What could not be stored where it has to go stays in its record, for the next process as well.
+/// A retry or a dead letter that could not be stored stays in its record, for the next process as well.
 #[test]
 fn retry_and_dead_letter_that_are_not_stored_are_not_settled() {
     run(async {

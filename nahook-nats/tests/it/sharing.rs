@@ -159,8 +159,8 @@ fn a_stream_made_again_is_not_mistaken_for_the_old_one() {
     });
 }
 
-/// What was held of a stream that was made again is settled without a word to the new one: there, the word would be about
-/// another record with the same number.
+/// A record of the old stream is settled without an acknowledgement to the new one, which would take another record with the
+/// same number off.
 #[test]
 fn settling_what_a_deleted_stream_held_takes_nothing_off_the_new_one() {
     run(async {
