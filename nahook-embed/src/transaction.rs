@@ -8,7 +8,9 @@ use nahook_core::{EventTypeName, NewEvent, Payload};
 use nahook_core::{Receipt, TriggerError};
 use serde::Serialize;
 
-use crate::{Hooks, HooksError};
+use crate::Hooks;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::HooksError;
 
 /// A transaction that webhooks can be queued in.
 ///

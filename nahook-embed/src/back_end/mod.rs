@@ -390,18 +390,20 @@ impl Backend {
     /// The store, if it is on Postgres.
     #[cfg(feature = "postgres")]
     pub fn postgres(&self) -> Option<&PostgresStore> {
-        match &self.opened {
-            Opened::Postgres(store) => Some(store),
-            _ => None,
+        if let Opened::Postgres(store) = &self.opened {
+            Some(store)
+        } else {
+            None
         }
     }
 
     /// The store, if it is in a file.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(&self) -> Option<&SqliteStore> {
-        match &self.opened {
-            Opened::Sqlite(store, _) => Some(store),
-            _ => None,
+        if let Opened::Sqlite(store, _) = &self.opened {
+            Some(store)
+        } else {
+            None
         }
     }
 
