@@ -185,7 +185,7 @@ impl PostgresServer {
         self.supervisor().order("crash");
     }
 
-    /// Ends all of the server's processes by SIGKILL, as the machine's memory running out or its plug being pulled does: none
+    /// Ends all of the server's processes by SIGKILL, as running out of memory or a power cut does: none
     /// of them gets to say or to write anything more.
     pub fn kill(&self) {
         self.supervisor().order("kill");

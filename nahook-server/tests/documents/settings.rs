@@ -183,7 +183,7 @@ fn wrong_settings_are_found() {
     ] {
         assert_eq!(problems(wrong, check_settings).len(), 1, "{wrong}");
     }
-    let right = "`--role ingest` `--workspace` NAHOOK_STORE NAHOOK_RETRIES NAHOOK_PLUG_ROUNDS NAHOOK_* [toml]\n\
+    let right = "`--role ingest` `--workspace` NAHOOK_STORE NAHOOK_RETRIES NAHOOK_CRASH_ROUNDS NAHOOK_* [toml]\n\
                  ```toml\n[workspace]\n```";
     assert_eq!(problems(right, check_settings), [] as [&str; 0]);
 }

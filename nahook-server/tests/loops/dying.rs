@@ -10,7 +10,7 @@ use tokio::join;
 use tokio::time::sleep;
 
 use crate::composition::{Composition, Running};
-use crate::told::Told;
+use crate::promises::Promises;
 
 /// Upper bound on a recovery on a busy machine: a lease of a delivery in flight lasts for a minute.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(150);
@@ -20,7 +20,7 @@ const DOWN_FOR: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 2;
 
 /// Kills the loops, and shows that they are missed, come back, and cost nobody a delivery.
-async fn die(running: &Running, loops: &[Loop], death: Death, told: &Told) {
+async fn die(running: &Running, loops: &[Loop], death: Death, promises: &Promises) {
     let what = format!("{loops:?}, {death:?}");
     let give_up = Instant::now() + RECOVERY;
     let are_missed = AtomicBool::new(false);
@@ -33,7 +33,7 @@ async fn die(running: &Running, loops: &[Loop], death: Death, told: &Told) {
     };
     let triggering = async {
         while !are_missed.load(Ordering::Relaxed) {
-            told.trigger(running).await;
+            promises.trigger(running).await;
             sleep(Duration::from_millis(5)).await;
         }
     };
@@ -49,7 +49,7 @@ async fn die(running: &Running, loops: &[Loop], death: Death, told: &Told) {
         );
         sleep(Duration::from_millis(100)).await;
     }
-    let is_accepted = told.trigger(running).await;
+    let is_accepted = promises.trigger(running).await;
     assert!(is_accepted, "{what}: it does not queue again");
 }
 
@@ -107,20 +107,20 @@ async fn all_run(running: &Running, loops: &BTreeSet<Loop>) {
 /// Kills every loop in every way. Returns the loops.
 async fn survives(composition: Composition) -> BTreeSet<Loop> {
     let running = Box::pin(composition.start()).await;
-    let told = Told::default();
+    let promises = Promises::default();
     let loops = Loop::ALL.iter().copied();
     let loops: BTreeSet<_> = loops.filter(|which| composition.runs(*which)).collect();
     // Some loops begin with the first delivery.
-    assert!(told.trigger(&running).await);
+    assert!(promises.trigger(&running).await);
     all_run(&running, &loops).await;
     let in_order: Vec<_> = loops.iter().copied().collect();
     for death in Death::ALL {
         for group in in_order.chunks(AT_ONCE) {
-            die(&running, group, *death, &told).await;
+            die(&running, group, *death, &promises).await;
         }
     }
     all_run(&running, &loops).await;
-    told.all_arrive(&running).await;
+    promises.all_arrive(&running).await;
     running.server.stop().await;
     loops
 }

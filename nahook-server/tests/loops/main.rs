@@ -10,4 +10,4 @@ mod support;
 
 mod composition;
 mod dying;
-mod told;
+mod promises;

@@ -181,7 +181,7 @@ impl Nahook {
         }
     }
 
-    /// The power plug: SIGKILL, and the process is gone when this returns.
+    /// Kills the process by SIGKILL; it is gone when this returns.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -3,6 +3,8 @@
 mod batches;
 mod edge;
 mod errors;
+mod observability;
+mod observability_of_sends;
 mod operations;
 mod order;
 mod properties;
@@ -15,7 +17,5 @@ mod slow;
 mod standing;
 pub(crate) mod support;
 mod tenants;
-mod told;
-mod told_of_sends;
 mod trigger;
 mod wire;

@@ -11,7 +11,7 @@ use super::support::receiver::Arrival;
 /// Lost deliveries that are named: after the first few, the number says it.
 const LOST_SHOWN_MAX: u64 = 20;
 
-/// From when the plug was pulled until what it fed was back.
+/// Time from a kill until what was killed is back.
 pub(crate) struct Outage {
     pub(crate) from: Instant,
     pub(crate) to: Instant,

@@ -20,7 +20,7 @@ const BEGUN_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn what_was_answered_outlives_the_database() {
-    let (rounds, mut random) = rounds("NAHOOK_PLUG_DATABASE_ROUNDS", ROUNDS);
+    let (rounds, mut random) = rounds("NAHOOK_CRASH_DATABASE_ROUNDS", ROUNDS);
     let receiver = Receiver::start().await;
     let database = PostgresServer::start();
     let url = database.create_database();
@@ -52,7 +52,7 @@ async fn what_was_answered_outlives_the_database() {
         let explains = |outage: &Outage| outage.is_between(first, second, BEGUN_MAX);
         outages.iter().any(explains)
     });
-    println!("plug of the database pulled: {rounds} rounds, {counts}");
+    println!("database killed: {rounds} rounds, {counts}");
     check(&database, &url, &counts);
 }
 

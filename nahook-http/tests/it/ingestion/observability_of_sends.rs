@@ -7,8 +7,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use nahook_http::metric;
 use serde_json::{Value, json};
 
+use crate::ingestion::observability::logged;
 use crate::ingestion::support::{BOUND, Bench, DISABLED, Fault, KEY, ask, post};
-use crate::ingestion::told::logged;
 use crate::logging::Logging;
 
 const SEND: &str = "/api/ingest/ep_1";

@@ -26,7 +26,7 @@ const SETTLED_MAX: Duration = Duration::from_mins(2);
 const BEGUN_MAX: Duration = Duration::from_secs(20);
 
 fn nats_rounds(default: u64) -> (u64, Random) {
-    rounds("NAHOOK_PLUG_NATS_ROUNDS", default)
+    rounds("NAHOOK_CRASH_NATS_ROUNDS", default)
 }
 
 /// Waits until nothing waits for a worker, so that what has arrived is all there is.
@@ -69,7 +69,7 @@ fn judged(
         let explains = |outage: &Outage| outage.is_between(first, second, BEGUN_MAX);
         outages.iter().any(explains)
     });
-    println!("plug of {what} pulled: {rounds} rounds, {counts}");
+    println!("{what} killed: {rounds} rounds, {counts}");
     assert_eq!(counts.lost, 0);
     counts
 }

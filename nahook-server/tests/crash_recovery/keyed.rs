@@ -48,7 +48,7 @@ impl Told {
             assert_eq!(ids.len(), 1, "key {key} was answered with {ids:?}");
         }
         println!(
-            "plug of {what} pulled between Sends with keys: {rounds} rounds, {} keys, {} requests without a whole answer, \
+            "{what} killed between Sends with keys: {rounds} rounds, {} keys, {} requests without a whole answer, \
              {} of which had queued their delivery, {} repeats of what was answered; a second delivery: 0",
             self.ids.len(),
             self.interrupted,
@@ -201,8 +201,8 @@ async fn ask_once_more(server: &Server, told: &Told) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_ends_in_one_delivery_whenever_the_plug_is_pulled() {
-    let (rounds, mut random) = rounds("NAHOOK_PLUG_KEYED_ROUNDS", FILE_ROUNDS);
+async fn a_key_ends_in_one_delivery_whenever_the_server_is_killed() {
+    let (rounds, mut random) = rounds("NAHOOK_CRASH_KEYED_ROUNDS", FILE_ROUNDS);
     let receiver = Receiver::start().await;
     let mut server = Server::with(&manifest(&receiver)).await;
     let clients = Clients::start(vec![server.address], &mut random);
@@ -247,7 +247,7 @@ async fn a_key_ends_in_one_delivery_whenever_the_plug_is_pulled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_ends_in_one_delivery_whichever_of_two_servers_is_killed() {
-    let (rounds, mut random) = rounds("NAHOOK_PLUG_KEYED_SERVER_ROUNDS", SHARED_ROUNDS);
+    let (rounds, mut random) = rounds("NAHOOK_CRASH_KEYED_SERVER_ROUNDS", SHARED_ROUNDS);
     let receiver = Receiver::start().await;
     let database = PostgresServer::start();
     let url = database.create_database();

@@ -15,7 +15,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_is_what_is_delivered() {
-    let (rounds, mut random) = rounds("NAHOOK_PLUG_ROUNDS", ROUNDS);
+    let (rounds, mut random) = rounds("NAHOOK_CRASH_ROUNDS", ROUNDS);
     let receiver = Receiver::start().await;
     let mut server = Server::with(&manifest(&receiver)).await;
     let load = Load::start(vec![server.address], &mut random);
@@ -47,7 +47,7 @@ async fn what_was_answered_is_what_is_delivered() {
         let explains = |outage: &Outage| outage.is_between(first, second, Duration::ZERO);
         outages.iter().any(explains)
     });
-    println!("plug pulled: {rounds} rounds, {counts}");
+    println!("server on a file killed: {rounds} rounds, {counts}");
     assert_eq!(counts.lost, 0);
 }
 

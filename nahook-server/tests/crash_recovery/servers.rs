@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_either_answered_is_what_is_delivered() {
-    let (rounds, mut random) = rounds("NAHOOK_PLUG_SERVER_ROUNDS", ROUNDS);
+    let (rounds, mut random) = rounds("NAHOOK_CRASH_SERVER_ROUNDS", ROUNDS);
     let receiver = Receiver::start().await;
     let database = PostgresServer::start();
     let url = database.create_database();
@@ -60,6 +60,6 @@ async fn what_either_answered_is_what_is_delivered() {
         // The receiver notes a request some time after the lease has begun.
         second.at - first.at > LEASE / 2 && outages.iter().any(explains)
     });
-    println!("plug of a server pulled: {rounds} rounds, {counts}");
+    println!("one of two servers killed: {rounds} rounds, {counts}");
     check(&database, &url, &counts);
 }

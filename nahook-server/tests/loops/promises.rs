@@ -13,12 +13,12 @@ use crate::support::receiver::Arrival;
 
 /// The triggers so far and the deliveries that their answers promise.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Promises {
     triggers: AtomicUsize,
     promised: Mutex<BTreeSet<String>>,
 }
 
-impl Told {
+impl Promises {
     /// Triggers an event. Answers whether it was accepted.
     pub(crate) async fn trigger(&self, running: &Running) -> bool {
         let number = self.triggers.fetch_add(1, Ordering::Relaxed);

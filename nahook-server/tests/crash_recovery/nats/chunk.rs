@@ -66,7 +66,7 @@ async fn killed_in_the_middle_of_a_record(what: &str, nats: &NatsServer) {
         repeated += SLOW;
     }
     println!(
-        "plug pulled in the middle of a record ({what}): {rounds} rounds, {} deliveries of which {} were settled before, \
+        "{what} killed in the middle of a record: {rounds} rounds, {} deliveries of which {} were settled before, \
          {repeated} repeated, all of them under way, lost=0",
         rounds * (QUICK + SLOW) as u64,
         rounds * QUICK as u64

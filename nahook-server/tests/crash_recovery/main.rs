@@ -1,9 +1,9 @@
-//! The plug is pulled, again and again: what was answered is what happens.
+//! Kills the server and what it rests on, again and again: everything that was answered holds afterwards.
 //!
-//! `NAHOOK_PLUG_ROUNDS`, `NAHOOK_PLUG_SERVER_ROUNDS` and `NAHOOK_PLUG_DATABASE_ROUNDS` choose how often: that of a server on
-//! a file, those of two servers that share a database, and that of the database under them; `NAHOOK_PLUG_NATS_ROUNDS` that of
-//! everything around a queue on NATS; `NAHOOK_PLUG_KEYED_ROUNDS` and `NAHOOK_PLUG_KEYED_SERVER_ROUNDS` those between Sends with
-//! keys, on a file and on a database. `NAHOOK_PLUG_SEED` chooses when.
+//! `NAHOOK_CRASH_ROUNDS`, `NAHOOK_CRASH_SERVER_ROUNDS` and `NAHOOK_CRASH_DATABASE_ROUNDS` choose how often: that of a server on
+//! a file, those of two servers that share a database, and that of the database under them; `NAHOOK_CRASH_NATS_ROUNDS` that of
+//! everything around a queue on NATS; `NAHOOK_CRASH_KEYED_ROUNDS` and `NAHOOK_CRASH_KEYED_SERVER_ROUNDS` those between Sends with
+//! keys, on a file and on a database. `NAHOOK_CRASH_SEED` chooses when.
 #![expect(clippy::print_stdout, reason = "a run says how often it did what")]
 #![expect(
     clippy::panic,
@@ -35,7 +35,7 @@ fn from_env(name: &str, default: u64) -> u64 {
 fn rounds(name: &str, default: u64) -> (u64, Random) {
     let rounds = from_env(name, default);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = from_env("NAHOOK_PLUG_SEED", since.as_secs());
-    println!("plug pulled: NAHOOK_PLUG_SEED={seed} {name}={rounds}");
+    let seed = from_env("NAHOOK_CRASH_SEED", since.as_secs());
+    println!("kills: NAHOOK_CRASH_SEED={seed} {name}={rounds}");
     (rounds, Random::new(seed))
 }
