@@ -53,7 +53,7 @@ async fn a_commit_leaves_everything_and_wakes_a_worker() {
         async move { nahook_queue::DeliveryQueue::changed(&store, batch.generation).await }
     });
     transaction.commit().await.unwrap();
-    tokio::time::timeout(std::time::Duration::from_secs(2), changed)
+    tokio::time::timeout(std::time::Duration::from_mins(2), changed)
         .await
         .unwrap()
         .unwrap();

@@ -264,7 +264,7 @@ pub async fn a_waiting_worker_is_woken<H: RedeliveryHarness>() {
         Redelivered::Queued,
         "it was given up"
     );
-    let woken = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    let woken = tokio::time::timeout(Duration::from_mins(2), waiting).await;
     assert!(woken.is_ok(), "the worker has been woken");
     assert_eq!(shop.lease_ids(1).await, [id], "and finds the delivery");
 }

@@ -31,9 +31,18 @@ pub(crate) fn settings(connections: usize) -> PostgresSettings {
     settings
 }
 
+/// Settings of the kit's clauses: on a busy machine an answer may be late, and none of them is about that.
+fn patient(connections: usize) -> PostgresSettings {
+    let mut settings = settings(connections);
+    settings.connect_timeout = Duration::from_mins(2);
+    settings.statement_timeout = Duration::from_mins(2);
+    settings.lock_timeout = Duration::from_mins(2);
+    settings
+}
+
 impl<const CONNECTIONS: usize> PostgresHarness<CONNECTIONS> {
     async fn open(url: String, clock: ManualClock) -> Self {
-        let settings = settings(CONNECTIONS).with_clock(clock.clone());
+        let settings = patient(CONNECTIONS).with_clock(clock.clone());
         let store = PostgresStore::connect(&url, settings).await.unwrap();
         Self { url, store, clock }
     }
@@ -81,7 +90,7 @@ pub(crate) fn pooler() -> &'static PgBouncer {
 
 impl PooledHarness {
     async fn open(url: String, clock: ManualClock) -> Self {
-        let store = PostgresStore::connect(&url, settings(4).with_clock(clock.clone())).await;
+        let store = PostgresStore::connect(&url, patient(4).with_clock(clock.clone())).await;
         let store = store.unwrap();
         Self { url, store, clock }
     }
