@@ -5,8 +5,8 @@ use std::time::Duration;
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
-    DeliveryQueue, DeliveryState, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
-    Settled, Settlement,
+    Backlog, DeliveryQueue, DeliveryState, Lease, LeaseBatch, LeaseRequest, LeaseToken,
+    LeasedDelivery, Settled, Settlement,
 };
 
 use super::MemoryStore;
@@ -56,6 +56,19 @@ impl DeliveryQueue for MemoryStore {
         let mut changes = self.shared.generation.subscribe();
         // The sender lives as long as the store, so waiting cannot fail.
         let _ = changes.wait_for(|current| *current != generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        let now = self.shared.clock.now();
+        let mut state = self.state();
+        state.reclaim_expired(now);
+        let mut backlog = Backlog::default();
+        for waiting in state.waiting.values() {
+            let (due, oldest) = waiting.due(now);
+            backlog.add(due, oldest);
+        }
+        backlog.due = backlog.due.min(count_max);
+        Ok(backlog)
     }
 }
 

@@ -1,7 +1,9 @@
 use std::ops::Bound;
 
 use nahook_core::StoreError;
-use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch};
+use nahook_queue::{
+    DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus, StatsQuery,
+};
 
 use super::MemoryStore;
 
@@ -24,5 +26,25 @@ impl DeliverySearch for MemoryStore {
             .map(|(id, row)| state.shown(*id, row))
             .filter(|record| query.status.is_none_or(|status| record.status == status));
         Ok(records.take(query.limit).collect())
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<DeliveryStats, StoreError> {
+        let now = self.shared.clock.now();
+        let state = self.state();
+        let mut counts = DeliveryStats::default();
+        let of_query = state.deliveries.iter().filter(|(_, row)| {
+            row.event.workspace == query.workspace
+                && query.endpoint.is_none_or(|id| row.endpoint == id)
+        });
+        for (id, row) in of_query {
+            let status = state.shown(*id, row).status;
+            let count = counts.count_mut(status);
+            *count = (*count + 1).min(query.count_max);
+            if status != DeliveryStatus::Delivering {
+                let due_at = row.due_at.filter(|due_at| *due_at <= now);
+                counts.oldest_due_at = counts.oldest_due_at.into_iter().chain(due_at).min();
+            }
+        }
+        Ok(counts)
     }
 }

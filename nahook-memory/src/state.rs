@@ -134,6 +134,15 @@ impl Waiting {
             .min()
     }
 
+    /// Returns how many are due at `now`, and since when the first is.
+    pub(super) fn due(&self, now: Timestamp) -> (u64, Option<Timestamp>) {
+        let sets = self.fresh.iter().chain(&self.retries);
+        let due = sets.filter(|(due_at, _)| *due_at <= now);
+        due.fold((0, None), |(count, oldest), (due_at, _)| {
+            (count + 1, oldest.into_iter().chain([*due_at]).min())
+        })
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.retries.is_empty()
     }

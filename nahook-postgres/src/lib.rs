@@ -28,6 +28,7 @@ mod schema;
 mod search;
 mod session;
 mod statement;
+mod stats;
 mod store;
 mod subscriptions;
 mod tls;

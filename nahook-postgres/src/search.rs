@@ -2,7 +2,9 @@
 
 use nahook_core::StoreError;
 use nahook_core::id::{DeliveryId, MessageId};
-use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
+use nahook_queue::{
+    DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus, StatsQuery,
+};
 
 use crate::error::PgError;
 use crate::log::{record_at, record_columns};
@@ -51,6 +53,10 @@ const DELIVERING: i16 = 5;
 impl DeliverySearch for PostgresStore {
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         Ok(self.found(query).await?)
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<DeliveryStats, StoreError> {
+        Ok(self.counted(query).await?)
     }
 }
 
@@ -102,6 +108,6 @@ impl PostgresStore {
     }
 }
 
-fn shown(status: DeliveryStatus) -> i16 {
+pub(crate) fn shown(status: DeliveryStatus) -> i16 {
     status.code().map_or(DELIVERING, i16::from)
 }

@@ -141,6 +141,23 @@ pub enum Settled {
     LeaseLost,
 }
 
+/// Deliveries that wait to be attempted: due, and leased by nobody.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Backlog {
+    /// Number of them, up to the bound of the call.
+    pub due: u64,
+    /// Time since which the first of them has been due; absent if nothing is due.
+    pub oldest_due_at: Option<Timestamp>,
+}
+
+impl Backlog {
+    /// Counts `due` more deliveries, of which the first has been due since then.
+    pub fn add(&mut self, due: u64, oldest_due_at: Option<Timestamp>) {
+        self.due = self.due.saturating_add(due);
+        self.oldest_due_at = self.oldest_due_at.into_iter().chain(oldest_due_at).min();
+    }
+}
+
 /// Leases deliveries to workers and settles them.
 #[async_trait]
 #[auto_impl(&, Arc)]
@@ -170,4 +187,13 @@ pub trait DeliveryQueue: Send + Sync {
     /// Resolves once something else than time may have made deliveries leasable since the batch with that `generation`;
     /// at once if that has already happened. May resolve without reason, never misses one.
     async fn changed(&self, generation: u64);
+
+    /// Measures what waits to be attempted, of every workspace, and counts at most `count_max` deliveries.
+    ///
+    /// A snapshot, without what is being leased or settled at the moment. A queue whose records are elsewhere counts a record
+    /// that this process has not taken in as one delivery, and knows the age of what it has taken in alone.
+    ///
+    /// Takes a few steps in an index for each endpoint that has something due, and one for each delivery counted: cheap enough
+    /// for every second, and not for every call.
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError>;
 }

@@ -24,6 +24,7 @@ mod retention;
 mod row;
 mod schema;
 mod search;
+mod stats;
 mod store;
 mod subscriptions;
 mod threads;

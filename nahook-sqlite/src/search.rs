@@ -5,7 +5,9 @@ use std::ops::Range;
 use foldhash::HashSet;
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{StoreError, Timestamp};
-use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus};
+use nahook_queue::{
+    DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus, StatsQuery,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::log::record;
@@ -74,6 +76,10 @@ impl DeliverySearch for SqliteStore {
             }
             max = max.saturating_mul(8);
         }
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<DeliveryStats, StoreError> {
+        self.count(query).await
     }
 }
 

@@ -249,6 +249,8 @@ macro_rules! queue_conformance {
             settling_twice_is_harmless,
             settlements_are_independent,
             attempts_are_counted,
+            the_backlog_is_counted_to_its_bound,
+            the_backlog_is_what_is_due,
             workers_share_without_overlap,
             nothing_is_lost_by_a_restart,
         ] }
@@ -307,6 +309,10 @@ macro_rules! search_conformance {
             the_newest_delivery_is_first,
             pages_show_each_delivery_once,
             a_status_finds_its_deliveries,
+            an_endpoint_is_counted_alone,
+            counts_end_at_their_bound,
+            each_status_is_counted,
+            stats_tell_since_when_a_delivery_is_due,
             since_is_kept,
             other_workspaces_find_nothing,
         ] }

@@ -7,7 +7,7 @@ use nahook_control::{EndpointDirectory, EndpointTarget, HealthReport};
 use nahook_core::StoreError;
 use nahook_core::id::EndpointId;
 use nahook_memory::MemoryStore;
-use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
+use nahook_queue::{Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 /// Fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -145,6 +145,10 @@ impl DeliveryQueue for Faulty {
 
     async fn changed(&self, generation: u64) {
         self.store.changed(generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        self.store.backlog(count_max).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome, StoreError};
-use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
+use nahook_queue::{Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use super::latest_call::LatestCall;
 
@@ -73,6 +73,10 @@ impl<Q: DeliveryQueue> DeliveryQueue for Watched<Q> {
 
     async fn changed(&self, generation: u64) {
         self.inner.changed(generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        self.inner.backlog(count_max).await
     }
 }
 
@@ -144,6 +148,10 @@ mod tests {
         }
 
         async fn changed(&self, _: u64) {}
+
+        async fn backlog(&self, _: u64) -> Result<Backlog, StoreError> {
+            down()
+        }
     }
 
     #[tokio::test]

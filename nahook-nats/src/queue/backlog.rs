@@ -53,6 +53,20 @@ impl Backlog {
         all.take(count).map(|(_, id)| *id).collect()
     }
 
+    /// Returns how many are due at `now`, and since when the first is.
+    pub(super) fn due(&self, now: Timestamp) -> (u64, Option<Timestamp>) {
+        let count = |set: &BTreeSet<(Timestamp, DeliveryId)>| {
+            let due = set.iter().take_while(|(due_at, _)| *due_at <= now);
+            due.count() as u64
+        };
+        let firsts = self.fresh.first().into_iter().chain(self.retries.first());
+        let first = firsts.map(|(due_at, _)| *due_at).min();
+        (
+            count(&self.fresh) + count(&self.retries),
+            first.filter(|due_at| *due_at <= now),
+        )
+    }
+
     pub(super) fn len(&self) -> usize {
         self.fresh.len() + self.retries.len()
     }

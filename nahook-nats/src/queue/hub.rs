@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subject;
-use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use bytes::Bytes;
-use nahook_core::Timestamp;
+use nahook_core::{StoreError, Timestamp};
 use nahook_supervision::Exit;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::time::Instant;
@@ -172,6 +172,15 @@ impl Hub {
         let seen = self.state().seen[source as usize];
         (has_heard && info.num_pending == 0 && seen >= info.delivered.consumer_sequence)
             || self.room() == 0
+    }
+
+    /// Number of the source's records that no process has pulled.
+    pub(super) async fn unpulled(&self, source: Source) -> Result<u64, StoreError> {
+        let stream = self.names.stream(source);
+        let context = &self.connection.context;
+        let consumer = context.get_consumer_from_stream(WORKERS, stream).await;
+        let consumer: PullConsumer = consumer.map_err(StoreError::unavailable)?;
+        Ok(consumer.cached_info().num_pending)
     }
 
     /// Acknowledges records. If the acknowledgement gets lost, the record comes again, and is acknowledged again.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_core::StoreError;
-use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
+use nahook_queue::{Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 use nahook_supervision::{Exit, Loop};
 
 pub(crate) use self::hub::Hub;
@@ -185,6 +185,24 @@ impl DeliveryQueue for NatsQueue {
         let mut generations = self.hub.generations();
         // The sender lives as long as this handle, so waiting cannot fail.
         let _ = generations.wait_for(|current| *current != generation).await;
+    }
+
+    /// A record that no process has pulled counts as one delivery. The age is that of the deliveries that this process holds.
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        let mut backlog = Backlog::default();
+        for source in [Source::Deliveries, Source::Retries] {
+            let unpulled = self.hub.unpulled(source).await;
+            backlog.add(unpulled?, None);
+        }
+        let now = self.hub.now();
+        let mut state = self.hub.state();
+        state.reclaim_expired(now);
+        for waiting in state.backlogs.values() {
+            let (due, oldest_due_at) = waiting.due(now);
+            backlog.add(due, oldest_due_at);
+        }
+        backlog.due = backlog.due.min(count_max);
+        Ok(backlog)
     }
 }
 

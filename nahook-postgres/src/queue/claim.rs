@@ -17,7 +17,7 @@ use crate::statement::Answer;
 use crate::store::PostgresStore;
 
 /// Makes ready what was waiting for time, a bounded number at once …
-const WAKE: &str = "SELECT wake($1)";
+pub(super) const WAKE: &str = "SELECT wake($1)";
 
 /// … as often as that.
 const PASSES_MAX: usize = 16;
@@ -29,12 +29,16 @@ macro_rules! fresh {
     };
 }
 
+pub(crate) use fresh;
+
 /// … and what may be and is a retry.
 macro_rules! again {
     () => {
         "CASE WHEN d.status = 1 AND d.wake_at IS NULL THEN d.due_at END IS NOT NULL"
     };
 }
+
+pub(crate) use again;
 
 /// Hops from endpoint to endpoint that has something ready of a kind, behind the one served last and around, and takes the
 /// first of each along. A step costs the same however much waits for an endpoint, and however many have limits of their

@@ -1,13 +1,15 @@
 //! The delivery queue: leases are columns of the deliveries, so that any number of processes can share it.
 
+mod backlog;
 mod claim;
 mod settle;
 
 use std::time::Duration;
 
 use nahook_core::StoreError;
-use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
+use nahook_queue::{Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
+pub(crate) use self::claim::{again, fresh};
 use crate::store::PostgresStore;
 
 #[async_trait::async_trait]
@@ -27,5 +29,9 @@ impl DeliveryQueue for PostgresStore {
 
     async fn changed(&self, generation: u64) {
         self.shared().signals.changed(generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        Ok(self.measure_backlog(count_max).await?)
     }
 }

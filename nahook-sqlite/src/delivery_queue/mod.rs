@@ -5,7 +5,7 @@ mod settle;
 use std::time::Duration;
 
 use nahook_core::StoreError;
-use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
+use nahook_queue::{Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use self::settle::SettleJob;
 use crate::SqliteStore;
@@ -45,5 +45,9 @@ impl DeliveryQueue for SqliteStore {
 
     async fn changed(&self, generation: u64) {
         self.shared().queue().changed(generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        self.measure_backlog(count_max).await
     }
 }

@@ -84,6 +84,11 @@ impl LeaseLedger {
         self.by_endpoint.get(&endpoint).copied().unwrap_or(0)
     }
 
+    /// All leases.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Held> {
+        self.leases.values()
+    }
+
     /// The leases of the endpoint.
     pub(super) fn of(&self, endpoint: i64) -> impl Iterator<Item = &Held> {
         let leases = self.leases.values();

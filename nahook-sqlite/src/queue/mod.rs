@@ -1,5 +1,6 @@
 //! The queue's part in memory: leases, since one process serves the file, and what may be leased next.
 
+mod backlog;
 mod events;
 mod fresh;
 mod leaser;
@@ -12,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nahook_queue::LeaseToken;
 use tokio::sync::watch;
 
+pub(crate) use self::backlog::{EndpointBacklog, Leased};
 pub(crate) use self::leaser::Leaser;
 pub(crate) use self::ledger::Held;
 pub(crate) use self::state::QueueState;

@@ -106,7 +106,12 @@ impl PendingDeliveries {
 
     /// Returns true if there may be any.
     pub(super) fn may_have_any(&self) -> bool {
-        self.is_partial || !self.read.is_empty() || !self.fresh.is_empty()
+        self.may_have_others() || !self.fresh.is_empty()
+    }
+
+    /// Returns true if there may be any that are not fresh.
+    pub(super) fn may_have_others(&self) -> bool {
+        self.is_partial || !self.read.is_empty()
     }
 
     /// Takes what was read of the file since `mark`: the first ones that are free and not fresh, and whether there are others.

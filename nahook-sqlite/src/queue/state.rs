@@ -15,8 +15,8 @@ use super::pending::{Due, Mark, PendingDeliveries};
 /// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
 #[derive(Debug)]
 pub(crate) struct QueueState {
-    ledger: LeaseLedger,
-    endpoints: HashMap<i64, EndpointState>,
+    pub(super) ledger: LeaseLedger,
+    pub(super) endpoints: HashMap<i64, EndpointState>,
     /// Endpoints that may have something due, in the order of their turns.
     ring: VecDeque<i64>,
     /// Instants at which endpoints have their next retry due.
@@ -34,10 +34,10 @@ pub(crate) struct QueueState {
 }
 
 #[derive(Debug, Default)]
-struct EndpointState {
-    pending: PendingDeliveries,
+pub(super) struct EndpointState {
+    pub(super) pending: PendingDeliveries,
     /// The file may have a retry that is due and that no alarm announces.
-    may_have_retry: bool,
+    pub(super) may_have_retry: bool,
     is_in_ring: bool,
     alarm: Option<Timestamp>,
     /// Takes turns between retries and pending deliveries: a backlog of either leaves every second place to the other.

@@ -16,9 +16,9 @@ use nahook_core::{
     Subscribers, SubscriptionStore,
 };
 use nahook_queue::{
-    AttemptRecord, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecord, DeliveryRecorder,
-    DeliverySearch, Lease, LeaseBatch, LeaseRequest, LogEntry, Redelivered, Redelivery,
-    RedeliveryRequest, Settled, Settlement,
+    AttemptRecord, Backlog, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecord,
+    DeliveryRecorder, DeliverySearch, DeliveryStats, Lease, LeaseBatch, LeaseRequest, LogEntry,
+    Redelivered, Redelivery, RedeliveryRequest, Settled, Settlement, StatsQuery,
 };
 
 /// Fault of one call.
@@ -217,6 +217,7 @@ disturb! {
     #[async_trait::async_trait]
     DeliverySearch {
         fn deliveries(query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
+        fn stats(query: &StatsQuery) -> Result<DeliveryStats, StoreError>;
     }
     #[async_trait::async_trait]
     EndpointDirectory {
@@ -268,5 +269,9 @@ impl<T: DeliveryQueue> DeliveryQueue for Faulty<T> {
     async fn changed(&self, generation: u64) {
         self.begin().await;
         self.inner.changed(generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        self.disturbed(self.inner.backlog(count_max)).await
     }
 }

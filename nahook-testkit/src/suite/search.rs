@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nahook_core::id::DeliveryId;
 use nahook_queue::{
-    DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus, Next, Settled,
+    DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus,
+    Next, Settled, StatsQuery,
 };
 
 use super::queue::Shop;
@@ -184,4 +185,114 @@ pub async fn other_workspaces_find_nothing<H: SearchHarness>() {
     };
     assert_eq!(ids(&shop, &other).await, [], "it is ws_shop's endpoint");
     assert_eq!(ids(&shop, &of(1)).await, [], "there is no such endpoint");
+}
+
+/// Counts of the endpoint with that number, or of all.
+async fn stats<H: SearchHarness>(
+    shop: &Shop<H>,
+    endpoint: Option<usize>,
+    count_max: u64,
+) -> DeliveryStats {
+    let query = StatsQuery {
+        workspace: workspace_id("ws_shop"),
+        endpoint: endpoint.map(nth_endpoint_id),
+        count_max,
+    };
+    let stats = shop.harness.search().stats(&query).await;
+    stats.expect("the log can be asked")
+}
+
+/// Number of deliveries by status: dead letter, delivered, delivering, failed, pending, scheduled retry.
+fn counts(stats: &DeliveryStats) -> [u64; 6] {
+    DeliveryStatus::ALL.map(|status| stats.count(status))
+}
+
+/// Each delivery is counted under the status that the log shows, also while it is being attempted.
+pub async fn each_status_is_counted<H: SearchHarness>() {
+    let shop = Shop::<H>::with_endpoints(2).await;
+    assert_eq!(counts(&stats(&shop, None, 100).await), [0; 6]);
+    let retry_at = shop.now().saturating_add(Duration::from_hours(1));
+    let ends = [
+        Next::DeadLetter,
+        Next::Delivered,
+        Next::Delivered,
+        Next::Failed,
+        Next::Retry(retry_at),
+    ];
+    for next in ends {
+        shop.publish_one().await;
+        let lease = shop.lease_one(1).await.lease;
+        assert_eq!(shop.settle(lease, next).await, Settled::Done);
+    }
+    shop.publish(&[0, 1]).await;
+    let leased = shop.lease_all(1).await;
+    shop.publish(&[0, 1]).await;
+    assert_eq!(counts(&stats(&shop, None, 100).await), [1, 2, 2, 1, 2, 1]);
+    for leased in leased {
+        shop.settle(leased.lease, Next::Release).await;
+    }
+    assert_eq!(counts(&stats(&shop, None, 100).await), [1, 2, 0, 1, 4, 1]);
+    shop.advance(Duration::from_hours(1));
+    assert_eq!(shop.lease_all(1).await.len(), 5, "the retry is due, too");
+    assert_eq!(counts(&stats(&shop, None, 100).await), [1, 2, 5, 1, 0, 0]);
+}
+
+/// An endpoint's counts are of its own deliveries; of one that does not exist there are none, nor of another workspace's.
+pub async fn an_endpoint_is_counted_alone<H: SearchHarness>() {
+    let shop = Shop::<H>::with_endpoints(2).await;
+    shop.publish(&[0]).await;
+    for leased in shop.lease_all(1).await {
+        shop.settle(leased.lease, Next::Delivered).await;
+    }
+    shop.publish(&[0, 1]).await;
+    shop.publish(&[1]).await;
+    for (endpoint, delivered, pending) in [(Some(0), 1, 1), (Some(1), 0, 2), (Some(2), 0, 0)] {
+        let found = stats(&shop, endpoint, 100).await;
+        assert_eq!((found.delivered, found.pending), (delivered, pending));
+    }
+    let other = StatsQuery {
+        workspace: workspace_id("ws_other"),
+        endpoint: Some(nth_endpoint_id(0)),
+        count_max: 100,
+    };
+    let found = shop.harness.search().stats(&other).await;
+    let found = found.expect("the log can be asked");
+    assert_eq!(found, DeliveryStats::default(), "it is ws_shop's endpoint");
+}
+
+/// A status with more deliveries than the bound shows the bound.
+pub async fn counts_end_at_their_bound<H: SearchHarness>() {
+    let shop = Shop::<H>::with_endpoints(2).await;
+    for _ in 0..2 {
+        for _ in 0..3 {
+            shop.publish(&[0, 1]).await;
+        }
+        for leased in shop.lease_all(1).await {
+            shop.settle(leased.lease, Next::Delivered).await;
+        }
+    }
+    for _ in 0..3 {
+        shop.publish(&[0, 1]).await;
+    }
+    for (count_max, delivered, pending) in [(0, 0, 0), (4, 4, 4), (7, 7, 6), (100, 12, 6)] {
+        let found = stats(&shop, None, count_max).await;
+        assert_eq!((found.delivered, found.pending), (delivered, pending));
+    }
+}
+
+/// The stats tell since when the first delivery is due that nobody attempts, of the endpoint or of all.
+pub async fn stats_tell_since_when_a_delivery_is_due<H: SearchHarness>() {
+    let shop = Shop::<H>::with_endpoints(2).await;
+    assert_eq!(stats(&shop, None, 100).await.oldest_due_at, None);
+    let first_at = shop.now();
+    shop.publish(&[0]).await;
+    shop.advance(Duration::from_secs(1));
+    let second_at = shop.now();
+    shop.publish(&[0, 1]).await;
+    for (endpoint, since) in [(None, first_at), (Some(0), first_at), (Some(1), second_at)] {
+        let found = stats(&shop, endpoint, 100).await;
+        assert_eq!(found.oldest_due_at, Some(since));
+    }
+    assert_eq!(shop.lease_all(1).await.len(), 3, "all are leased");
+    assert_eq!(stats(&shop, None, 100).await.oldest_due_at, None);
 }

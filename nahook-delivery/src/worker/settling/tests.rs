@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nahook_core::id::{DeliveryId, MessageId};
-use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, Next};
+use nahook_queue::{Backlog, Lease, LeaseBatch, LeaseRequest, LeaseToken, Next};
 
 use super::*;
 
@@ -41,6 +41,10 @@ where
     }
 
     async fn changed(&self, _: u64) {}
+
+    async fn backlog(&self, _: u64) -> Result<Backlog, StoreError> {
+        Ok(Backlog::default())
+    }
 }
 
 fn nth(ordinal: u32) -> DeliveryId {

@@ -12,8 +12,8 @@ use nahook_control::{
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{Payload, StoreError};
 use nahook_queue::{
-    AttemptRecord, DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStatus,
-    Redelivered, Redelivery, RedeliveryRequest,
+    AttemptRecord, DeliveryLog, DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats,
+    DeliveryStatus, Redelivered, Redelivery, RedeliveryRequest, StatsQuery,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -135,6 +135,10 @@ struct Searching(Arc<AtomicUsize>);
 impl DeliverySearch for Searching {
     async fn deliveries(&self, _: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         self.0.fetch_add(1, Ordering::SeqCst);
+        pending().await
+    }
+
+    async fn stats(&self, _: &StatsQuery) -> Result<DeliveryStats, StoreError> {
         pending().await
     }
 }

@@ -13,8 +13,8 @@ use nahook_core::{
 };
 use nahook_nats::{Nats, NatsPublisher, NatsQueue, NatsSettings, connect};
 use nahook_queue::{
-    Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery, Next, Settled,
-    Settlement, WorkerId,
+    Attempt, Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery, Next,
+    Settled, Settlement, WorkerId,
 };
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 use nahook_testkit::{HeldDelivery, ManualClock, PublisherHarness, QueueHarness};
@@ -191,6 +191,11 @@ impl DeliveryQueue for CaughtUp {
 
     async fn changed(&self, generation: u64) {
         self.queue.changed(generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        self.queue.caught_up().await?;
+        self.queue.backlog(count_max).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! Promises of every [`DeliveryQueue`](nahook_queue::DeliveryQueue).
 
+mod backlog;
 mod bounds;
 mod changes;
 mod fairness;
@@ -8,6 +9,7 @@ mod settling;
 mod shop;
 mod workers;
 
+pub use self::backlog::{the_backlog_is_counted_to_its_bound, the_backlog_is_what_is_due};
 pub use self::bounds::{
     a_request_may_ask_for_any_number, exceptions_override_the_bound,
     settling_makes_room_under_the_bound, the_bounds_of_a_request_hold,

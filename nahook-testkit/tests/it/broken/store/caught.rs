@@ -61,6 +61,10 @@ mod queue {
             the_bounds_of_a_request_hold, settling_makes_room_under_the_bound;
         forgets_exceptions in With<{ ForgetsExceptions as usize }> => exceptions_override_the_bound;
         forgets_the_most in With<{ ForgetsTheMost as usize }> => the_most_of_a_request_is_kept;
+        counts_backlog_without_bound in With<{ CountsWithoutBound as usize }> =>
+            the_backlog_is_counted_to_its_bound;
+        forgets_the_oldest_due in With<{ ForgetsTheOldest as usize }> =>
+            the_backlog_is_what_is_due;
         never_wakes in With<{ NeverWakes as usize }> =>
             changed_wakes_a_waiting_worker, changed_never_misses, changed_may_be_waited_for_by_many;
         tells_no_due_time in With<{ TellsNoDueTime as usize }> => next_due_is_told;
@@ -247,6 +251,13 @@ mod search {
             other_workspaces_find_nothing;
         finds_more in With<{ FindsMore as usize }> => pages_show_each_delivery_once;
         finds_oldest_first in With<{ FindsOldestFirst as usize }> => the_newest_delivery_is_first;
+        counts_every_endpoint in With<{ CountsEveryEndpoint as usize }> =>
+            an_endpoint_is_counted_alone;
+        counts_leased_as_pending in With<{ CountsLeasedAsPending as usize }> =>
+            each_status_is_counted;
+        counts_without_bound in With<{ CountsWithoutBound as usize }> => counts_end_at_their_bound;
+        forgets_the_oldest in With<{ ForgetsTheOldest as usize }> =>
+            stats_tell_since_when_a_delivery_is_due;
     }
 }
 

@@ -9,7 +9,8 @@ use nahook_control::{
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
-    DeliveryQuery, DeliveryRecord, DeliverySearch, Redelivered, Redelivery, RedeliveryRequest,
+    DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, Redelivered, Redelivery,
+    RedeliveryRequest, StatsQuery,
 };
 use nahook_testkit::declare;
 
@@ -180,6 +181,22 @@ impl DeliverySearch for Broken {
             found.reverse();
         }
         Ok(found)
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<DeliveryStats, StoreError> {
+        let mut query = *query;
+        match self.bug {
+            CountsEveryEndpoint => query.endpoint = None,
+            CountsWithoutBound => query.count_max = u64::MAX,
+            _ => {}
+        }
+        let mut stats = self.inner.stats(&query).await?;
+        match self.bug {
+            CountsLeasedAsPending => stats.pending += std::mem::take(&mut stats.delivering),
+            ForgetsTheOldest => stats.oldest_due_at = None,
+            _ => {}
+        }
+        Ok(stats)
     }
 }
 

@@ -124,6 +124,10 @@ bugs! {
     FindsOtherWorkspaces
     FindsMore
     FindsOldestFirst
+    CountsEveryEndpoint
+    CountsLeasedAsPending
+    CountsWithoutBound
+    ForgetsTheOldest
     OnlySaysItQueues
     RedeliversForOthers
     HidesHowItStands

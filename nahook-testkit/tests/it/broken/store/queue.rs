@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use nahook_core::StoreError;
-use nahook_queue::{DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement};
+use nahook_queue::{
+    Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement,
+};
 
 use super::{Broken, Bug::*};
 
@@ -85,5 +87,15 @@ impl DeliveryQueue for Broken {
             std::future::pending::<()>().await;
         }
         self.inner.changed(generation).await;
+    }
+
+    async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        let mut backlog = self.inner.backlog(count_max).await?;
+        match self.bug {
+            CountsWithoutBound => backlog = self.inner.backlog(u64::MAX).await?,
+            ForgetsTheOldest => backlog.oldest_due_at = None,
+            _ => {}
+        }
+        Ok(backlog)
     }
 }

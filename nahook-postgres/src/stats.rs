@@ -1,0 +1,71 @@
+//! Counts of deliveries by status: from the indexes of the lists, up to a bound.
+
+use nahook_core::id::EndpointId;
+use nahook_queue::{DeliveryStats, DeliveryStatus, StatsQuery};
+
+use crate::error::PgError;
+use crate::queue::{again, fresh};
+use crate::row::{maybe_instant_at, value_at};
+use crate::search::shown;
+use crate::store::PostgresStore;
+
+/// The endpoint $2 of the workspace $1, deleted or not, or all that it has; how deliveries are shown $3, at most $4 of each. Every
+/// row says since when the first is due.
+const STATS: &str = concat!(
+    "WITH whose AS MATERIALIZED (
+        SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace
+        WHERE w.id = $1 AND $2::text IS NULL AND p.deleted_at IS NULL
+        UNION ALL
+        SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace
+        WHERE w.id = $1 AND p.id = $2
+    ), fresh AS (
+        SELECT count(*) AS count FROM (
+            SELECT 1 FROM whose o CROSS JOIN LATERAL (
+                SELECT 1 FROM delivery d WHERE d.endpoint = o.row AND ",
+    fresh!(),
+    " LIMIT $4) f LIMIT $4) c
+    ), due AS MATERIALIZED (
+        SELECT min(least(
+            (SELECT d.due_at FROM delivery d WHERE d.endpoint = o.row AND ",
+    fresh!(),
+    " ORDER BY d.key LIMIT 1),
+            (SELECT d.due_at FROM delivery d WHERE d.endpoint = o.row AND ",
+    again!(),
+    " ORDER BY d.due_at LIMIT 1))) AS since
+        FROM whose o
+    )
+    SELECT s.shown, CASE WHEN s.shown = 0 THEN (SELECT f.count FROM fresh f) ELSE 0 END + (
+        SELECT count(*) FROM (
+            SELECT 1 FROM whose o CROSS JOIN LATERAL (
+                SELECT 1 FROM delivery d
+                WHERE d.endpoint = o.row
+                    AND CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END
+                        = s.shown
+                    AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END)
+                LIMIT $4) n LIMIT $4) c
+    ), (SELECT u.since FROM due u)
+    FROM unnest($3::smallint[]) AS s (shown)"
+);
+
+impl PostgresStore {
+    pub(crate) async fn counted(&self, query: &StatsQuery) -> Result<DeliveryStats, PgError> {
+        let shown = DeliveryStatus::ALL.map(|status| (status, shown(status)));
+        let codes: Vec<i16> = shown.iter().map(|(_, code)| *code).collect();
+        let max = i64::try_from(query.count_max).unwrap_or(i64::MAX);
+        let endpoint = query.endpoint.as_ref().map(EndpointId::as_str);
+        let lender = &self.shared().lender;
+        let rows = lender
+            .query(STATS, &[&query.workspace.as_str(), &endpoint, &codes, &max])
+            .await?;
+        let mut stats = DeliveryStats::default();
+        for row in &rows {
+            let code: i16 = value_at(row, 0)?;
+            let count = value_at::<i64>(row, 1)?.unsigned_abs();
+            for (status, _) in shown.iter().filter(|(_, of)| *of == code) {
+                *stats.count_mut(*status) = count.min(query.count_max);
+            }
+            stats.oldest_due_at = maybe_instant_at(row, 2)?;
+        }
+        Ok(stats)
+    }
+}

@@ -1,0 +1,185 @@
+//! Counts of deliveries: from the memory of the queue and from the indexes, up to a bound.
+
+use foldhash::HashMap;
+use nahook_core::{StoreError, Timestamp};
+use nahook_queue::{Backlog, DeliveryStats, DeliveryStatus, StatsQuery};
+use rusqlite::{Connection, OptionalExtension as _, Rows, params};
+
+use crate::queue::{EndpointBacklog, Leased};
+use crate::row::{instant_at, maybe_instant_at, nanos, split_key, status_codes};
+use crate::search::endpoint_ever;
+use crate::{Role, SqliteStore};
+
+impl SqliteStore {
+    pub(crate) async fn measure_backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
+        let shared = self.shared();
+        shared.leaser()?;
+        let now = shared.now();
+        let backlogs = shared.queue().state().backlogs(None, now);
+        let readers = shared.readers();
+        let read = readers.read(move |connection| due(connection, &backlogs, now, count_max));
+        read.await
+    }
+
+    pub(crate) async fn count(&self, query: &StatsQuery) -> Result<DeliveryStats, StoreError> {
+        let shared = self.shared();
+        let (readers, query, now) = (shared.readers(), *query, shared.now());
+        let endpoints = readers.read(move |connection| endpoints(connection, &query));
+        let endpoints = endpoints.await?;
+        let serves = shared.role() == Role::Server;
+        let backlogs = serves.then(|| shared.queue().state().backlogs(Some(&endpoints), now));
+        let read = readers.read(move |connection| {
+            let backlogs = backlogs.map_or_else(|| unleased(connection, &endpoints), Ok)?;
+            stats(connection, &backlogs, now, query.count_max)
+        });
+        read.await
+    }
+}
+
+/// The endpoint of the query, also if it was deleted, or those that the workspace has.
+fn endpoints(connection: &Connection, query: &StatsQuery) -> rusqlite::Result<Vec<i64>> {
+    if let Some(endpoint) = query.endpoint {
+        let found = endpoint_ever(connection, endpoint, query.workspace)?;
+        return Ok(found.into_iter().collect());
+    }
+    connection
+        .prepare_cached(
+            "SELECT row FROM nahook_endpoint INDEXED BY nahook_endpoint_by_workspace
+             WHERE workspace = (SELECT row FROM nahook_workspace WHERE id = ?1) AND deleted_at IS NULL",
+        )?
+        .query_map([query.workspace.as_str()], |row| row.get(0))?
+        .collect()
+}
+
+/// The backlogs of these endpoints for a process that does not serve the file: all that is fresh is looked at.
+fn unleased(connection: &Connection, endpoints: &[i64]) -> rusqlite::Result<Vec<EndpointBacklog>> {
+    let backlog = |endpoint: &i64| EndpointBacklog {
+        endpoint: *endpoint,
+        may_have_pending: true,
+        may_have_retries: true,
+        ..EndpointBacklog::default()
+    };
+    let mut backlogs: HashMap<_, _> = endpoints.iter().map(|it| (*it, backlog(it))).collect();
+    let mut fresh = connection.prepare_cached(
+        "SELECT endpoint, key FROM nahook_delivery INDEXED BY nahook_delivery_fresh
+         WHERE status IS NULL ORDER BY key",
+    )?;
+    let mut rows = fresh.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(backlog) = backlogs.get_mut(&row.get(0)?) {
+            backlog.fresh += 1;
+            backlog.first_fresh.get_or_insert(row.get(1)?);
+        }
+    }
+    Ok(backlogs.into_values().collect())
+}
+
+/// Counts what is due and not leased.
+fn due(
+    connection: &Connection,
+    backlogs: &[EndpointBacklog],
+    now: Timestamp,
+    count_max: u64,
+) -> rusqlite::Result<Backlog> {
+    let mut due = Backlog::default();
+    let first_fresh = backlogs.iter().filter_map(|it| it.first_fresh).min();
+    if let Some(key) = first_fresh {
+        due.add(0, accepted_at(connection, key)?);
+    }
+    let mut pending = connection.prepare_cached(
+        "SELECT key, coalesce(due_at, (SELECT accepted_at FROM nahook_event WHERE seq = key >> 20))
+         FROM nahook_delivery INDEXED BY nahook_delivery_by_status WHERE endpoint = ?1 AND status = 0 ORDER BY key",
+    )?;
+    let mut retries = connection.prepare_cached(
+        "SELECT key, due_at FROM nahook_delivery INDEXED BY nahook_delivery_retry
+         WHERE endpoint = ?1 AND status = 1 AND due_at <= ?2 ORDER BY due_at",
+    )?;
+    for backlog in backlogs {
+        due.add(backlog.fresh, None);
+        // The oldest of each endpoint is looked for in any case.
+        let mut count = |rows: &mut Rows<'_>| -> rusqlite::Result<()> {
+            let mut is_first = true;
+            while let Some(row) = rows.next()? {
+                if backlog.leased.contains_key(&row.get(0)?) {
+                    continue;
+                }
+                if is_first {
+                    due.add(0, maybe_instant_at(row, 1)?);
+                }
+                is_first = false;
+                if due.due >= count_max {
+                    break;
+                }
+                due.add(1, None);
+            }
+            Ok(())
+        };
+        if backlog.may_have_pending {
+            count(&mut pending.query([backlog.endpoint])?)?;
+        }
+        if backlog.may_have_retries {
+            count(&mut retries.query(params![backlog.endpoint, nanos(now)])?)?;
+        }
+    }
+    due.due = due.due.min(count_max);
+    Ok(due)
+}
+
+fn accepted_at(connection: &Connection, key: i64) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached("SELECT accepted_at FROM nahook_event WHERE seq = ?1")?
+        .query_row([split_key(key).0], |row| instant_at(row, 0))
+        .optional()
+}
+
+/// Counts these endpoints' deliveries by status.
+fn stats(
+    connection: &Connection,
+    backlogs: &[EndpointBacklog],
+    now: Timestamp,
+    count_max: u64,
+) -> rusqlite::Result<DeliveryStats> {
+    let mut stats = DeliveryStats::default();
+    for status in DeliveryStatus::ALL {
+        let count = stats.count_mut(status);
+        for backlog in backlogs {
+            // The file has a leased delivery in the state that it had before.
+            let leased_in = |state| backlog.leased.values().filter(|it| **it == state).count();
+            let (more, less) = match status {
+                DeliveryStatus::Delivering => (backlog.leased.len() as u64, 0),
+                DeliveryStatus::Pending => (backlog.fresh, leased_in(Leased::Pending)),
+                DeliveryStatus::ScheduledRetry => (0, leased_in(Leased::Retry)),
+                _ => (0, 0),
+            };
+            *count += more;
+            let less = less as u64;
+            if *count < count_max {
+                let max = (count_max - *count).saturating_add(less);
+                *count += stored(connection, backlog.endpoint, status, max)?.saturating_sub(less);
+            }
+        }
+        *count = (*count).min(count_max);
+    }
+    stats.oldest_due_at = due(connection, backlogs, now, 0)?.oldest_due_at;
+    Ok(stats)
+}
+
+/// Number of the endpoint's deliveries that the file has in that status, other than fresh ones: at most `max`.
+fn stored(
+    connection: &Connection,
+    endpoint: i64,
+    status: DeliveryStatus,
+    max: u64,
+) -> rusqlite::Result<u64> {
+    let mut counted = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM nahook_delivery INDEXED BY nahook_delivery_by_status
+         WHERE endpoint = ?1 AND status = ?2 LIMIT ?3)",
+    )?;
+    let mut count: u64 = 0;
+    for code in status_codes(status) {
+        let left = i64::try_from(max - count).unwrap_or(i64::MAX);
+        let found: i64 = counted.query_row(params![endpoint, code, left], |row| row.get(0))?;
+        count += found.unsigned_abs();
+    }
+    Ok(count)
+}
