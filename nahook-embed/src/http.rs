@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use nahook_core::admission::LimiterDown;
-use nahook_core::{Admission, FanOut};
-use nahook_http::{Ingestion, ManagementApi, ManagementPorts, ManagementSettings};
+use nahook_core::{Admission, DynSubscriptionStore, FanOut};
+use nahook_http::{Ingestion, ManagementApi, ManagementPorts, ManagementSettings, Metered};
 
 use crate::{Backend, Hooks};
 
@@ -13,10 +13,13 @@ impl Backend {
     /// The Ingestion API over this back end. With `creates_event_types` a trigger makes an event type that does not exist.
     pub fn ingestion(&self, creates_event_types: bool, limiter_down: LimiterDown) -> Ingestion {
         let subscriptions = self.subscription_store(creates_event_types);
+        let subscriptions: Arc<dyn DynSubscriptionStore> =
+            Arc::new(Metered::new(subscriptions, self.budgets.clone()));
         let fan_out = FanOut::new(subscriptions, Arc::clone(&self.publisher));
         let engine = Admission::new(fan_out, Arc::clone(&self.limiter));
         let engine = engine.with_limiter_down(limiter_down);
-        Ingestion::new(Arc::new(engine), Arc::clone(&self.keys))
+        let ingestion = Ingestion::new(Arc::new(engine), Arc::clone(&self.keys));
+        ingestion.with_budgets(self.budgets.clone())
     }
 
     /// The Management API over this back end.
@@ -30,7 +33,8 @@ impl Backend {
             store: Arc::clone(&self.management),
             subscriptions: Arc::clone(&self.subscriptions),
         };
-        ManagementApi::new(ports).with_settings(settings)
+        let api = ManagementApi::new(ports).with_settings(settings);
+        api.with_budgets(self.budgets.clone())
     }
 }
 

@@ -9,6 +9,7 @@ use nahook_core::id::DeliveryId;
 use nahook_core::{FailureKind, SendError, TriggerError};
 use serde::Serialize;
 
+use crate::Refused;
 use crate::problem::Problem;
 use crate::wire::BodyError;
 
@@ -121,6 +122,15 @@ impl ApiError {
         }
     }
 
+    /// 503 `unavailable` because of what all workspaces together have taken, with the time after which to ask again.
+    pub fn overloaded(retry_after: Duration) -> Self {
+        let message = "The server has as much work as it may have; nothing was begun";
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(Problem::Unavailable, message)
+        }
+    }
+
     /// 500 `internal_error`: a defect of ours.
     pub fn internal() -> Self {
         Self::new(Problem::Internal, "Something went wrong on our side")
@@ -181,6 +191,19 @@ impl ApiError {
         };
         // Two strings always serialize.
         serde_json::to_vec(&envelope).unwrap_or_default()
+    }
+}
+
+/// 429 to a workspace that has used up its share, 503 where all together have used up what there is.
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        if !refused.is_own_share {
+            return Self::overloaded(refused.retry_after);
+        }
+        Self {
+            retry_after: Some(refused.retry_after),
+            ..Self::new(Problem::RateLimited, refused.kind.refusal())
+        }
     }
 }
 

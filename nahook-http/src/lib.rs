@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod budget;
 mod document;
 mod edge;
 mod error;
@@ -15,6 +16,7 @@ mod tally;
 mod unanswered;
 pub mod wire;
 
+pub use self::budget::{Bound, BudgetKind, BudgetSettings, Budgets, Metered, Permit, Refused};
 pub use self::document::{openapi_document, openapi_router};
 pub use self::edge::{Edge, EdgeLayer, RequestContext, RequestId};
 pub use self::error::ApiError;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::budget::{BudgetKind, Refused};
 use crate::tally::Tally;
 use metrics::{Label, histogram};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -26,6 +27,11 @@ pub const INGESTION_DURATION: &str = "nahook_ingestion_duration_seconds";
 pub const CONNECTIONS: &str = "nahook_http_connections";
 /// Times that no connection could be accepted because of the system: no descriptors, no memory.
 pub const ACCEPT_FAILURES: &str = "nahook_http_accept_failures_total";
+/// Calls refused because something scarce was used up, by `kind` and by `share`: `workspace` if it was the caller's own share of
+/// it, `all` if it was what all workspaces share.
+pub const BUDGET_REFUSALS: &str = "nahook_budget_refusals_total";
+/// Amount that is held of something scarce, by `kind`: bytes, or calls under way.
+pub const BUDGET_HELD: &str = "nahook_budget_held";
 
 /// Tells the installed recorder what the metrics mean. Call it once, after installing one.
 pub fn describe() {
@@ -52,6 +58,11 @@ pub fn describe() {
         ACCEPT_FAILURES,
         "Times that no connection could be accepted because of the system"
     );
+    describe_counter!(
+        BUDGET_REFUSALS,
+        "Calls refused because something scarce was used up"
+    );
+    describe_gauge!(BUDGET_HELD, "Amount that is held of something scarce");
 }
 
 /// Which route answered.
@@ -170,6 +181,20 @@ pub(crate) fn connection_closed() {
 
 pub(crate) fn accept_failed() {
     counter!(ACCEPT_FAILURES).increment(1);
+}
+
+pub(crate) fn count_budget_refusal(refused: &Refused) {
+    let share = if refused.is_own_share {
+        "workspace"
+    } else {
+        "all"
+    };
+    counter!(BUDGET_REFUSALS, "kind" => refused.kind.name(), "share" => share).increment(1);
+}
+
+pub(crate) fn set_budget_held(kind: BudgetKind, held: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!(BUDGET_HELD, "kind" => kind.name()).set(held as f64);
 }
 
 fn count(number: usize) -> u64 {

@@ -77,6 +77,9 @@ pub struct Backend {
     pub latest_calls: Vec<LatestCalls>,
     /// News of what the workers of this process deliver.
     pub(crate) events: EventSender,
+    /// Accounts of the workspaces, which both APIs draw on.
+    #[cfg(feature = "http")]
+    pub(crate) budgets: nahook_http::Budgets,
     /// The store's own queue, whether or not it is the queue.
     of_store: Arc<dyn DeliveryQueue>,
     opened: Opened,
@@ -381,6 +384,8 @@ impl Backend {
             subscriptions: store,
             latest_calls: Vec::new(),
             events: EventSender::default(),
+            #[cfg(feature = "http")]
+            budgets: nahook_http::Budgets::default(),
             opened,
             #[cfg(feature = "nats")]
             nats: None,

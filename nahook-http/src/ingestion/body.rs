@@ -4,12 +4,21 @@ use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, header};
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::body::Frame;
+use nahook_core::id::WorkspaceId;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
+use crate::{BudgetKind, Budgets, Permit, Refused};
+
 /// Largest space that is set aside on the word of a `Content-Length` alone.
-const TRUSTED_LEN_MAX: u64 = 64 * 1024;
+const TRUSTED_LEN_MAX: usize = 64 * 1024;
+
+/// Bytes of a body that are not charged: the number of connections bounds these, and most bodies are no longer.
+const FREE_LEN: usize = 16 * 1024;
+
+/// Bytes that are charged at once of a body whose length is not known.
+const CHARGED_LEN: usize = 64 * 1024;
 
 /// Upper bound on the wait for the rest of a refused body.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,11 +30,60 @@ pub(crate) struct Unread {
     is_held_back: bool,
 }
 
+/// The bytes that a body takes of its workspace's budget, given back when this is dropped.
+pub(crate) struct Charged<'a> {
+    budgets: &'a Budgets,
+    workspace: WorkspaceId,
+    len: usize,
+    permit: Option<Permit>,
+}
+
+impl<'a> Charged<'a> {
+    /// Charges nothing yet.
+    pub(crate) fn new(budgets: &'a Budgets, workspace: WorkspaceId) -> Self {
+        Self {
+            budgets,
+            workspace,
+            len: FREE_LEN,
+            permit: None,
+        }
+    }
+
+    /// Returns what is to be kept for as long as the body is.
+    pub(crate) fn into_permit(self) -> Option<Permit> {
+        self.permit
+    }
+
+    /// Charges a body of that length, and of the length that it is announced to have.
+    fn reach(&mut self, len: usize, announced: usize) -> Result<(), ReadError> {
+        if len <= self.len {
+            return Ok(());
+        }
+        let more = match announced {
+            // The length is not known.
+            0 => (len - self.len).max(CHARGED_LEN),
+            announced => announced.max(len) - self.len,
+        };
+        let kind = BudgetKind::BodyBytes;
+        let charged = if let Some(permit) = &mut self.permit {
+            permit.grow(more as u64)
+        } else {
+            let taken = self.budgets.try_take(self.workspace, kind, more as u64);
+            taken.map(|permit| self.permit = Some(permit))
+        };
+        charged.map_err(ReadError::Refused)?;
+        self.len += more;
+        Ok(())
+    }
+}
+
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ReadError {
     /// It ended early or its framing was broken.
     Broken,
+    /// There is no room for it now.
+    Refused(Refused),
     /// It was not complete by the deadline.
     TooLate,
     /// It is longer than allowed.
@@ -43,17 +101,20 @@ impl Unread {
     /// Reads the body to its end, holding at most `len_max` bytes and what arrived last. What is answered lies in memory of
     /// its own.
     ///
-    /// A body that announces more is refused before any of it is read.
+    /// A body that announces more, or that there is no budget for, is refused before any of it is read.
     pub(crate) async fn read(
         &mut self,
         len_max: usize,
         deadline: Instant,
+        charged: &mut Charged<'_>,
     ) -> Result<Bytes, ReadError> {
         let announced = self.body.size_hint().lower();
-        if usize::try_from(announced).map_or(true, |len| len > len_max) {
+        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        if announced > len_max {
             return Err(ReadError::TooLong);
         }
-        timeout_at(deadline, self.collect(len_max, announced))
+        charged.reach(announced, announced)?;
+        timeout_at(deadline, self.collect(len_max, announced, charged))
             .await
             .unwrap_or(Err(ReadError::TooLate))
     }
@@ -83,7 +144,12 @@ impl Unread {
         timeout_at(deadline, discarding).await.unwrap_or(false)
     }
 
-    async fn collect(&mut self, len_max: usize, announced: u64) -> Result<Bytes, ReadError> {
+    async fn collect(
+        &mut self,
+        len_max: usize,
+        announced: usize,
+        charged: &mut Charged<'_>,
+    ) -> Result<Bytes, ReadError> {
         let mut first = Bytes::new();
         let mut whole: Option<BytesMut> = None;
         while let Some(frame) = self.frame().await {
@@ -95,6 +161,7 @@ impl Unread {
             if data.len() > len_max - held {
                 return Err(ReadError::TooLong);
             }
+            charged.reach(held + data.len(), announced)?;
             if held == 0 {
                 // The usual body arrives at once.
                 first = data;
@@ -102,8 +169,7 @@ impl Unread {
             }
             whole
                 .get_or_insert_with(|| {
-                    let trusted = announced.min(TRUSTED_LEN_MAX);
-                    let room = usize::try_from(trusted).unwrap_or(0).max(first.len());
+                    let room = announced.min(TRUSTED_LEN_MAX).max(first.len());
                     let mut whole = BytesMut::with_capacity(room + data.remaining());
                     whole.extend_from_slice(&first);
                     whole
@@ -124,12 +190,22 @@ impl Unread {
 mod tests {
     use super::*;
 
+    async fn read(
+        unread: &mut Unread,
+        len_max: usize,
+        deadline: Instant,
+    ) -> Result<Bytes, ReadError> {
+        let budgets = Budgets::default();
+        let mut charged = Charged::new(&budgets, WorkspaceId::from_bits(1));
+        unread.read(len_max, deadline, &mut charged).await
+    }
+
     #[tokio::test]
     async fn what_is_kept_of_a_request_does_not_keep_the_connections_buffer() {
         let buffer = Bytes::from(vec![b' '; 8_192]);
         let mut unread = Unread::new(Body::from(buffer.slice(100..300)), &HeaderMap::new());
         let deadline = Instant::now() + Duration::from_secs(5);
-        let read = unread.read(1_000, deadline).await.unwrap();
+        let read = read(&mut unread, 1_000, deadline).await.unwrap();
         assert_eq!(read.len(), 200);
         assert!(read.is_unique());
         assert!(buffer.is_unique());
@@ -195,7 +271,7 @@ mod tests {
             (&["12345"], false),
             (&["5", "1234"], false),
         ] {
-            let read = unread(0, frames).read(4, deadline).await;
+            let read = read(&mut unread(0, frames), 4, deadline).await;
             assert_eq!(read.is_ok(), is_allowed, "{frames:?}");
             let left = unread(0, frames);
             assert_eq!(left.discard(4, deadline).await, is_allowed, "{frames:?}");
@@ -206,7 +282,7 @@ mod tests {
     async fn announced_length_alone_takes_little_memory() {
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut lying = unread(50_000_000, &["b", "a"]);
-        let read = lying.read(100_000_000, deadline).await.unwrap();
+        let read = read(&mut lying, 100_000_000, deadline).await.unwrap();
         let room = read.try_into_mut().unwrap().capacity();
         assert!(room <= 100_000, "{room} bytes");
     }

@@ -10,10 +10,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Ingestion;
 use super::authenticate::authenticate;
-use super::body::{ReadError, Unread};
+use super::body::{Charged, ReadError, Unread};
 use super::report::Report;
+use crate::budget::delivery_rate;
 use crate::metric::Route;
-use crate::{ApiError, RequestContext};
+use crate::{ApiError, Permit, RequestContext};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -28,6 +29,8 @@ pub(super) struct Call<'a> {
     headers: HeaderMap,
     body: Unread,
     is_read: bool,
+    /// Budget of the body, held until the call is answered.
+    charged: Option<Permit>,
     caller: Option<Caller>,
 }
 
@@ -42,6 +45,7 @@ impl<'a> Call<'a> {
             body: Unread::new(body, &head.headers),
             headers: head.headers,
             is_read: false,
+            charged: None,
             caller: None,
         }
     }
@@ -53,6 +57,10 @@ impl<'a> Call<'a> {
             .await
             .unwrap_or_else(|_| Err(ApiError::ingest_timeout()))?;
         self.caller = Some(caller);
+        if let Some(rate) = delivery_rate(&caller.plan) {
+            let budgets = &self.ingestion.budgets;
+            budgets.set_delivery_rate(caller.workspace, rate);
+        }
         self.report.caller(caller);
         Ok(caller)
     }
@@ -67,10 +75,13 @@ impl<'a> Call<'a> {
         let len_max = payload_len_max
             .saturating_add(self.ingestion.settings.envelope_len_max)
             .saturating_mul(payloads);
-        let read = self.body.read(len_max, self.deadline).await;
+        let mut charged = Charged::new(&self.ingestion.budgets, caller.workspace);
+        let read = self.body.read(len_max, self.deadline, &mut charged).await;
+        self.charged = charged.into_permit();
         self.is_read = read.is_ok();
         read.map_err(|error| match error {
             ReadError::Broken => ApiError::validation("the body could not be read to its end"),
+            ReadError::Refused(refused) => refused.into(),
             ReadError::TooLate => ApiError::request_timeout(),
             ReadError::TooLong => ApiError::body_too_large(len_max),
         })
@@ -99,6 +110,7 @@ impl<'a> Call<'a> {
             let standing = self.ingestion.engine.standing_by(self.deadline, &caller);
             show(standing.await, is_limited, headers);
         }
+        self.charged.take();
         if !self.is_read {
             let len_max = self.ingestion.settings.discard_len_max;
             // Left unread, the rest would be taken for the connection's next request.

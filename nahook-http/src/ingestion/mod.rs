@@ -17,11 +17,11 @@ use nahook_control::KeyStore;
 use nahook_core::{Admission, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore};
 
 pub(crate) use self::authenticate::bearer;
-pub(crate) use self::body::{ReadError, Unread};
+pub(crate) use self::body::{Charged, ReadError, Unread};
 pub(crate) use self::send::refused;
 use self::send::{ENDPOINT, send, send_batch};
 use self::trigger::{EVENT_TYPE, trigger, trigger_batch};
-use crate::{EdgeLayer, method_not_allowed};
+use crate::{Budgets, EdgeLayer, method_not_allowed};
 
 /// The engine and the limits of its callers, over back ends that are chosen at run time.
 pub type IngestionEngine = Admission<
@@ -36,6 +36,7 @@ pub struct Ingestion {
     engine: Arc<IngestionEngine>,
     keys: Arc<dyn KeyStore>,
     settings: IngestionSettings,
+    budgets: Budgets,
 }
 
 /// The numbers of the ingestion routes.
@@ -66,7 +67,16 @@ impl Ingestion {
             engine,
             keys,
             settings: IngestionSettings::default(),
+            budgets: Budgets::default(),
         }
+    }
+
+    /// Draws on `budgets`, so that other routes draw on the same accounts. The engine is to look subscribers up through a
+    /// [`Metered`](crate::Metered) of the same budgets; else the workspaces' rates of deliveries do not count.
+    #[must_use]
+    pub fn with_budgets(mut self, budgets: Budgets) -> Self {
+        self.budgets = budgets;
+        self
     }
 
     /// Uses `settings`.

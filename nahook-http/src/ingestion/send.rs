@@ -15,6 +15,7 @@ use super::items::Items;
 use super::report::Report;
 use super::trigger::BATCH;
 use crate::ApiError;
+use crate::budget::refusal;
 use crate::metric::Route;
 use crate::wire::{ITEMS_MAX, parse_batch, parse_send, parse_send_item, write_sent};
 
@@ -114,6 +115,11 @@ fn endpoint_not_found() -> ApiError {
 
 /// The engine's refusal in the words of the API. Whoever runs the server hears of what is ours to mend.
 pub(crate) fn refused(error: &SendError) -> ApiError {
+    if let SendError::StoreUnavailable(error) = error
+        && let Some(refused) = refusal(error)
+    {
+        return refused.into();
+    }
     if matches!(
         error,
         SendError::LimiterUnavailable(_) | SendError::StoreUnavailable(_)

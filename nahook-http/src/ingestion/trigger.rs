@@ -13,6 +13,7 @@ use super::call::{Call, parameter};
 use super::items::Items;
 use super::report::Report;
 use crate::ApiError;
+use crate::budget::refusal;
 use crate::metric::Route;
 use crate::wire::{ITEMS_MAX, parse_batch, parse_trigger, parse_trigger_item, write_receipt};
 
@@ -122,6 +123,11 @@ fn parse_name(name: Option<&str>) -> Result<EventTypeName, ApiError> {
 
 /// The engine's refusal in the words of the API. Whoever runs the server hears of what is ours to mend.
 fn refused(error: &TriggerError) -> ApiError {
+    if let TriggerError::StoreUnavailable(error) = error
+        && let Some(refused) = refusal(error)
+    {
+        return refused.into();
+    }
     if matches!(
         error,
         TriggerError::LimiterUnavailable(_) | TriggerError::StoreUnavailable(_)

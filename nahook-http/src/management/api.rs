@@ -8,7 +8,7 @@ use nahook_control::{KeyStore, Management, ManagementStore};
 use nahook_core::{Clock, DynDeliveryPublisher, DynSubscriptionStore, SystemClock, Timestamp};
 use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
 
-use super::lists::Lists;
+use crate::{Budgets, Metered};
 
 /// The back end of the management routes, port by port.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ pub struct ManagementApi {
     pub(super) ports: ManagementPorts,
     pub(super) settings: Arc<ManagementSettings>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) lists: Lists,
+    pub(super) budgets: Budgets,
 }
 
 impl ManagementApi {
@@ -74,7 +74,7 @@ impl ManagementApi {
             ports,
             settings: Arc::default(),
             clock: Arc::new(SystemClock),
-            lists: Lists::new(),
+            budgets: Budgets::default(),
         }
     }
 
@@ -91,6 +91,18 @@ impl ManagementApi {
         self.management = self.management.with_clock(Arc::clone(&clock));
         self.clock = clock;
         self
+    }
+
+    /// Draws on `budgets`, so that other routes draw on the same accounts.
+    #[must_use]
+    pub fn with_budgets(mut self, budgets: Budgets) -> Self {
+        self.budgets = budgets;
+        self
+    }
+
+    /// The subscriptions, looked up at the workspace's expense.
+    pub(super) fn metered_subscriptions(&self) -> Metered<Arc<dyn DynSubscriptionStore>> {
+        Metered::new(Arc::clone(&self.ports.subscriptions), self.budgets.clone())
     }
 
     pub(super) fn now(&self) -> Timestamp {

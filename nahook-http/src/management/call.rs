@@ -15,13 +15,14 @@ use tokio::time::{Instant, timeout_at};
 use super::ManagementApi;
 use super::answer::Answer;
 use super::body::BodyArgs;
-use super::lists::Lists;
+use super::lists;
 use super::path::{PathArgs, PathId as _};
 use super::query::{self, QueryArgs};
 use super::refusal::missing;
 use super::report::Report;
-use crate::ingestion::{ReadError, Unread, bearer};
-use crate::{ApiError, RequestContext};
+use crate::budget::delivery_rate;
+use crate::ingestion::{Charged, ReadError, Unread, bearer};
+use crate::{ApiError, BudgetKind, Permit, RequestContext};
 
 /// The code of a success.
 const OK: &str = "ok";
@@ -33,9 +34,38 @@ pub(super) struct Call<P, Q, B> {
     pub(super) api: ManagementApi,
     pub(super) workspace: WorkspaceId,
     pub(super) actor: Actor,
+    /// Instant until which the call waits for its turn: a little before its time is up, so that it is told why.
+    pub(super) turn_by: Instant,
     pub(super) path: P,
     pub(super) query: Q,
     pub(super) body: B,
+}
+
+impl<P, Q, B> Call<P, Q, B> {
+    /// Begins an operator's action, which draws on the plan as the workspace's keys do. It is under way until the permit is dropped.
+    pub(super) fn begin_action(
+        &self,
+    ) -> impl Future<Output = Result<Permit, ApiError>> + Send + use<P, Q, B> {
+        begin_action(self.api.clone(), self.workspace)
+    }
+}
+
+async fn begin_action(api: ManagementApi, workspace: WorkspaceId) -> Result<Permit, ApiError> {
+    let budgets = &api.budgets;
+    let permit = budgets.try_take(workspace, BudgetKind::OperatorActions, 1)?;
+    let rows = api
+        .ports
+        .store
+        .read(&workspace, &[Select::Workspace])
+        .await?;
+    if let Some(rate) = rows
+        .workspaces
+        .first()
+        .and_then(|row| delivery_rate(&row.plan))
+    {
+        budgets.set_delivery_rate(workspace, rate);
+    }
+    Ok(permit)
 }
 
 /// Lets `operation` answer a request, and tells of it.
@@ -61,7 +91,14 @@ where
     let mut report = Report::new(id, context);
     let calling = async {
         let call = read(&api, &head, path, &mut body, &mut report, deadline).await?;
-        timeout_at(deadline, perform(&api.lists, operation(call)))
+        let asked = Asked {
+            api: &api,
+            workspace: call.workspace,
+            turn_by: call.turn_by,
+            is_change: !head.method.is_safe(),
+        };
+        let performing = perform(&asked, || operation(call));
+        timeout_at(deadline, performing)
             .await
             .unwrap_or_else(|_| Err(too_late(&head.method)))
     };
@@ -76,13 +113,33 @@ where
     response
 }
 
-/// Runs the operation and writes its answer; lists wait for their turn, and for room.
-async fn perform<A: Answer>(
-    lists: &Lists,
-    operation: impl Future<Output = Result<A, ApiError>> + Send,
-) -> Result<Response, ApiError> {
-    let _turn = if A::IS_LIST { lists.turn().await } else { None };
-    let json = operation.await?.into_json().map_err(|error| {
+/// Facts about a request that its turn depends on.
+struct Asked<'a> {
+    api: &'a ManagementApi,
+    workspace: WorkspaceId,
+    turn_by: Instant,
+    is_change: bool,
+}
+
+/// Runs the operation when it is its workspace's turn, and writes its answer. Lists wait for room besides.
+async fn perform<A: Answer, F>(
+    asked: &Asked<'_>,
+    operation: impl FnOnce() -> F + Send,
+) -> Result<Response, ApiError>
+where
+    F: Future<Output = Result<A, ApiError>> + Send,
+{
+    let (budgets, workspace) = (&asked.api.budgets, asked.workspace);
+    let turn = match (A::IS_LIST, asked.is_change) {
+        (true, _) => Some(BudgetKind::ListReads),
+        (false, true) => Some(BudgetKind::CatalogChanges),
+        (false, false) => None,
+    };
+    let _turn = match turn {
+        Some(kind) => Some(budgets.take(workspace, kind, 1, asked.turn_by).await?),
+        None => None,
+    };
+    let json = operation().await?.into_json().map_err(|error| {
         tracing::error!(%error, "an answer could not be written");
         ApiError::internal()
     })?;
@@ -90,7 +147,7 @@ async fn perform<A: Answer>(
         return Ok(A::STATUS.into_response());
     };
     let json = if A::IS_LIST {
-        lists.hold(json).await
+        lists::hold(budgets, workspace, json, asked.turn_by).await?
     } else {
         json.into()
     };
@@ -119,9 +176,12 @@ async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
     }
     let path = P::read(&mut ids)?;
     let query = query::read(head.uri.query())?;
+    let budgets = &api.budgets;
+    budgets.spend(workspace, BudgetKind::ManagementCalls, 1)?;
     let len_max = api.settings.body_len_max;
     let body = if B::IS_READ {
-        let json = body.read(len_max, deadline).await;
+        let mut charged = Charged::new(budgets, workspace);
+        let json = body.read(len_max, deadline, &mut charged).await;
         B::read(&json.map_err(|error| not_read(error, len_max))?)?
     } else {
         B::read(b"")?
@@ -133,6 +193,7 @@ async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
         api: api.clone(),
         workspace,
         actor,
+        turn_by: deadline - api.settings.timeout / 10,
         path,
         query,
         body,
@@ -179,6 +240,7 @@ async fn actor(
 fn not_read(error: ReadError, len_max: usize) -> ApiError {
     match error {
         ReadError::Broken => ApiError::validation("the body could not be read to its end"),
+        ReadError::Refused(refused) => refused.into(),
         ReadError::TooLate => ApiError::request_timeout(),
         ReadError::TooLong => ApiError::body_too_large(len_max),
     }

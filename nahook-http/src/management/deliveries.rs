@@ -26,8 +26,8 @@ use super::path::PathId as _;
 use super::query::{QueryArgs, parameter};
 use super::refusal::missing;
 use super::routes::{About, Routes};
-use crate::ApiError;
 use crate::problem::Problem;
+use crate::{ApiError, BudgetKind};
 
 /// Deliveries on a page unless the caller says otherwise, and at most (contract, section 2).
 const LIMIT_DEFAULT: usize = 50;
@@ -278,7 +278,9 @@ async fn list(call: Call<EndpointId, Page, NoBody>) -> Result<Found<DeliveryPage
         // One more than is shown says whether there is a next page.
         limit: limit + 1,
     };
-    let _turn = call.api.lists.turn().await;
+    let budgets = &call.api.budgets;
+    let turn = budgets.take(call.workspace, BudgetKind::ListReads, 1, call.turn_by);
+    let _turn = turn.await?;
     let mut rows = call.api.ports.search.deliveries(&query).await?;
     if rows.is_empty() {
         is_known(&call, &query).await?;

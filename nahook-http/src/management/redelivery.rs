@@ -16,8 +16,8 @@ use super::path::PathId as _;
 use super::query::NoQuery;
 use super::refusal::missing;
 use super::routes::{About, Routes};
-use crate::ApiError;
 use crate::problem::Problem;
+use crate::{ApiError, BudgetKind};
 
 /// Deliveries that are queued again in one step.
 const STEP: usize = 500;
@@ -76,6 +76,9 @@ struct RetriedSince {
 }
 
 async fn retry(call: Call<DeliveryId, NoQuery, NoBody>) -> Result<Found<Retried>, ApiError> {
+    let _under_way = call.begin_action().await?;
+    let budgets = &call.api.budgets;
+    budgets.spend(call.workspace, BudgetKind::Deliveries, 1)?;
     let redelivery = &call.api.ports.redelivery;
     match redelivery.redeliver(call.path, &call.workspace).await? {
         Redelivered::NotFound => Err(missing(DeliveryId::OF)),
@@ -104,6 +107,9 @@ async fn retry_since(
     let since = read(&call.body.since).ok_or_else(|| ApiError::validation(rule))?;
     let management = &call.api.management;
     management.endpoint(&call.workspace, call.path).await?;
+    let _under_way = call.begin_action().await?;
+    let (budgets, kind) = (&call.api.budgets, BudgetKind::Deliveries);
+    budgets.spend(call.workspace, kind, 0)?;
     let request = RedeliveryRequest {
         workspace: call.workspace,
         endpoint: call.path,
@@ -112,10 +118,15 @@ async fn retry_since(
     };
     let give_up = Instant::now() + BUDGET;
     let (mut retried, mut complete) = (0, Ok(false));
-    while matches!(complete, Ok(false)) && Instant::now() < give_up {
+    // A step costs what it queues. The rest is asked for again, once that is paid off.
+    while matches!(complete, Ok(false))
+        && Instant::now() < give_up
+        && (retried == 0 || budgets.spend(call.workspace, kind, 0).is_ok())
+    {
         let queued = call.api.ports.redelivery.redeliver_since(&request).await;
         complete = queued.map(|queued| {
             retried += queued;
+            budgets.charge(call.workspace, kind, queued as u64);
             queued < STEP
         });
     }

@@ -159,7 +159,7 @@ impl Routes {
         if !Q::parameters().is_empty() {
             problems.push(Problem::Invalid);
         }
-        problems.push(Problem::Unavailable);
+        problems.extend([Problem::RateLimited, Problem::Unavailable]);
         problems.extend_from_slice(about.problems);
         self.operations.push(Operation {
             api: Api::Management,

@@ -27,7 +27,7 @@ pub(super) fn add(routes: &mut Routes) {
     );
     let about = about
         .describe(
-            "Queues one delivery to it alone, whatever it is subscribed to; the plan's rates do not count it. `GET /deliveries/{deliveryId}` tells what became of it.",
+            "Queues one delivery to it alone, whatever it is subscribed to; the plan's rate of calls does not count it, its rate of deliveries does. `GET /deliveries/{deliveryId}` tells what became of it.",
         )
         .refuses(&[
             Problem::EndpointDisabled,
@@ -63,8 +63,9 @@ async fn send_test_event(
     let payload =
         Payload::new(payload).map_err(|_| ApiError::validation("payload must be a JSON object"))?;
     let ports = &call.api.ports;
-    // No limits: a test by hand does not spend what the workspace's events need.
-    let subscriptions = Arc::clone(&ports.subscriptions);
+    let _under_way = call.begin_action().await?;
+    // Not admitted as a call of a key: a test by hand does not spend the keys' tokens.
+    let subscriptions = call.api.metered_subscriptions();
     let fan_out = FanOut::new(subscriptions, Arc::clone(&ports.publisher));
     let asked = NewSend {
         endpoint: call.path,
