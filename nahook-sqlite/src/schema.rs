@@ -13,6 +13,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/3_patterns.sql"),
     include_str!("schema/4_prefix.sql"),
     include_str!("schema/5_submission.sql"),
+    include_str!("schema/payload_len_max.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in

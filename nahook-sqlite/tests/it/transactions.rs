@@ -271,6 +271,23 @@ async fn any_connection_queues_by_plain_sql() {
 }
 
 #[tokio::test]
+async fn payload_over_the_workspaces_limit_is_refused_to_plain_sql() {
+    let place = Place::new();
+    let (store, app) = shop(&place, 1).await;
+    app.execute("UPDATE nahook_workspace SET payload_len_max = 10", [])
+        .unwrap();
+    let insert = "INSERT INTO nahook_trigger (workspace, event_type, payload) VALUES (?1, ?2, ?3)";
+    let queue = |payload: &str| app.execute(insert, params![WORKSPACE, EVENT_TYPE, payload]);
+    // The space around it counts for nothing, and what counts is bytes.
+    queue(" {\"n\": \"ä\"}\r\n\t").unwrap_err();
+    queue("  {\"n\":\"ä\"}\r\n\t").unwrap();
+    adopted(&store).await;
+    assert_eq!(lease(&store, 10).await.len(), 1);
+    let own = store.trigger_in(&app, &paid(), scope());
+    assert_eq!(ids(&own.unwrap()).len(), 1, "the app keeps no plan");
+}
+
+#[tokio::test]
 async fn an_id_that_is_there_is_queued_once() {
     let place = Place::new();
     let (store, app) = shop(&place, 1).await;
