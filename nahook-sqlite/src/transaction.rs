@@ -35,6 +35,12 @@ impl SqliteStore {
         scope: impl Into<Scope>,
     ) -> Result<Receipt, TriggerError> {
         let scope = scope.into();
+        // As the engine names it for every other trigger.
+        let span = tracing::debug_span!(
+            target: "nahook", "nahook.trigger",
+            workspace_id = %scope.workspace, event_type = %event.event_type, events = 1
+        );
+        let _entered = span.enter();
         self.check_file(connection)
             .map_err(TriggerError::StoreUnavailable)?;
         let now = self.shared().now();
