@@ -29,6 +29,22 @@ pub async fn changed_wakes_a_waiting_worker<H: QueueHarness>() {
     }
 }
 
+/// Whoever waits for a change is woken by a retry that is due at once, as one is whose time has passed while its worker settled it.
+pub async fn changed_wakes_for_a_retry_that_is_due<H: QueueHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let began = shop.now();
+    shop.advance(Duration::from_secs(1));
+    for retry_at in [began, shop.now()] {
+        shop.publish_one().await;
+        let lease = shop.lease_one(1).await.lease;
+        let waiting = wait(&shop, 2).await;
+        shop.settle(lease, Next::Retry(retry_at)).await;
+        expect_woken(waiting, "a retry is due").await;
+        let lease = shop.lease_one(2).await.lease;
+        shop.settle(lease, Next::Delivered).await;
+    }
+}
+
 /// A change that has happened between the batch and the waiting is not missed, nor one at the same time.
 pub async fn changed_never_misses<H: QueueHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;

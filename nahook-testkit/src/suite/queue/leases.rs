@@ -99,6 +99,26 @@ pub async fn an_expired_lease_is_offered_again<H: QueueHarness>() {
 }
 
 /// A lease that was extended is kept for the new duration, counted from the extension.
+pub async fn an_extension_lasts_for_its_duration<H: QueueHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    shop.publish_one().await;
+    let mut lease = shop.lease_one(1).await.lease;
+    for duration in [LEASE / 2, 3 * LEASE, LEASE] {
+        // Too little of it is left for the shortest, too.
+        shop.advance(LEASE.mul_f64(0.9));
+        assert_eq!(
+            shop.extend(&[lease], duration).await,
+            [true],
+            "the lease is still held"
+        );
+        shop.advance(duration.saturating_sub(MILLISECOND));
+        assert_eq!(shop.lease_ids(2).await, [], "extended for {duration:?}");
+        shop.advance(MILLISECOND);
+        lease = shop.lease_one(2).await.lease;
+    }
+}
+
+/// An extended lease is held as long as it is extended, and expires afterwards.
 pub async fn an_extended_lease_is_kept<H: QueueHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     shop.publish_one().await;

@@ -17,7 +17,7 @@ pub use self::bounds::{
 };
 pub use self::changes::{
     changed_may_be_waited_for_by_many, changed_never_misses, changed_wakes_a_waiting_worker,
-    next_due_is_told,
+    changed_wakes_for_a_retry_that_is_due, next_due_is_told,
 };
 pub use self::fairness::{
     endpoints_are_served_in_turn, old_retries_and_fresh_deliveries_share,
@@ -26,7 +26,7 @@ pub use self::fairness::{
 pub use self::leases::{
     a_dropped_lease_call_loses_nothing, a_lease_is_exclusive, a_leased_delivery_is_complete,
     a_lost_lease_cannot_be_extended, an_empty_queue_has_nothing, an_expired_lease_is_offered_again,
-    an_extended_lease_is_kept,
+    an_extended_lease_is_kept, an_extension_lasts_for_its_duration,
 };
 pub use self::settling::{
     a_released_delivery_comes_back_at_once, a_retry_comes_at_its_time,

@@ -67,6 +67,10 @@ mod queue {
             the_backlog_is_what_is_due;
         never_wakes in With<{ NeverWakes as usize }> =>
             changed_wakes_a_waiting_worker, changed_never_misses, changed_may_be_waited_for_by_many;
+        wakes_for_no_retry in With<{ WakesForNoRetry as usize }> =>
+            changed_wakes_for_a_retry_that_is_due;
+        extends_by_a_lease in With<{ ExtendsByALease as usize }> =>
+            an_extension_lasts_for_its_duration;
         tells_no_due_time in With<{ TellsNoDueTime as usize }> => next_due_is_told;
         forgets_attempts in With<{ ForgetsAttempts as usize }> =>
             attempts_are_counted, a_stale_lease_cannot_settle;

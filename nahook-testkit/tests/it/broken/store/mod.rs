@@ -63,6 +63,8 @@ bugs! {
     ForgetsExceptions
     ForgetsTheMost
     NeverWakes
+    WakesForNoRetry
+    ExtendsByALease
     TellsNoDueTime
     ForgetsAttempts
     OnlySaysItExtends
@@ -199,6 +201,8 @@ struct Broken {
 struct Memory {
     look_ups: HashMap<(Scope, EventTypeName), Option<Subscribers>>,
     leased: Vec<LeasedDelivery>,
+    /// Generation that a settlement has made and that is kept from those who wait.
+    silent: Option<u64>,
     keys: HashMap<KeyHash, KeyEntry<Caller>>,
     scopes: Vec<WorkspaceId>,
     recorded: HashMap<DeliveryId, u32>,

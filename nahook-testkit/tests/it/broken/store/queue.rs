@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nahook_core::StoreError;
 use nahook_queue::{
-    Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement,
+    Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement, WorkerId,
 };
 
 use super::{Broken, Bug::*};
@@ -59,6 +59,11 @@ impl DeliveryQueue for Broken {
         if self.has(OnlySaysItExtends) {
             return Ok(vec![true; leases.len()]);
         }
+        let duration = if self.has(ExtendsByALease) {
+            Duration::from_secs(30)
+        } else {
+            duration
+        };
         self.inner.extend(leases, duration).await
     }
 
@@ -76,6 +81,12 @@ impl DeliveryQueue for Broken {
         if self.has(SettlesStaleLeases) {
             settled.fill(Settled::Done);
         }
+        let is_retry = |settlement: &Settlement| matches!(settlement.next, Next::Retry(_));
+        if self.has(WakesForNoRetry) && settlements.iter().any(is_retry) {
+            let nothing = LeaseRequest::new(WorkerId(9), 0, Duration::ZERO);
+            let silent = self.inner.lease(&nothing).await?.generation;
+            self.memory.lock().unwrap().silent = Some(silent);
+        }
         if self.has(SettlesAllOrNone) && settled.contains(&Settled::LeaseLost) {
             settled.fill(Settled::LeaseLost);
         }
@@ -87,6 +98,10 @@ impl DeliveryQueue for Broken {
             std::future::pending::<()>().await;
         }
         self.inner.changed(generation).await;
+        let silent = self.memory.lock().unwrap().silent;
+        if let Some(silent) = silent {
+            self.inner.changed(silent).await;
+        }
     }
 
     async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
