@@ -12,6 +12,7 @@ mod ours;
 mod plain;
 #[path = "../postgres/ratio.rs"]
 mod ratio;
+mod wake;
 
 use std::time::Duration;
 
@@ -58,6 +59,7 @@ fn main() {
     for case in &cases {
         case.print_ratios(is_measured);
     }
+    runtime.block_on(wake::print(if is_measured { 500 } else { 1 }));
 }
 
 fn cases<'a>(runtime: &'a Runtime, ours: &'a Ours, plain: &'a Plain) -> Vec<Case<'a>> {
