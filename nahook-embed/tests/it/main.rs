@@ -13,6 +13,8 @@ mod file_transaction;
 mod handle;
 #[cfg(feature = "sqlite")]
 mod killed;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod outside;
 mod parts;
 #[cfg(all(feature = "nats", feature = "sqlite"))]
 mod queue;

@@ -66,7 +66,12 @@ impl Receiver {
         bodies
     }
 
+    /// The next webhook, if it is there.
+    pub(crate) fn next_now(&mut self) -> Option<(HeaderMap, Bytes)> {
+        self.arrived.try_recv().ok()
+    }
+
     pub(crate) fn has_no_more(&mut self) -> bool {
-        self.arrived.try_recv().is_err()
+        self.next_now().is_none()
     }
 }
