@@ -118,6 +118,24 @@ impl Hooks {
     }
 
     /// The delivery.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let receipt = hooks.trigger("order.paid", &json!({"order": "ord_123"})).await?;
+    /// for id in receipt.delivery_ids() {
+    ///     let delivery = hooks.delivery(id).await?;
+    ///     println!("{:?} after {} attempts", delivery.status, hooks.attempts(id).await?.len());
+    ///     assert_eq!(hooks.payload(id).await?.as_bytes().as_ref(), br#"{"order":"ord_123"}"#);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryRecord, HooksError> {
         let found = self
             .shared

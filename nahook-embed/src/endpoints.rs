@@ -16,6 +16,22 @@ use crate::{Hooks, HooksError};
 
 /// An endpoint to be made, by [`Hooks::create_endpoint`]: awaiting it makes the endpoint with its subscriptions, or nothing.
 /// The answer has the secret that its receiver verifies with.
+///
+/// ```
+/// use nahook_embed::Hooks;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let hooks = Hooks::test().await?;
+/// let mut endpoint = hooks.create_endpoint("https://customer.example/hooks");
+/// for event_type in ["order.*", "invoice.paid"] {
+///     endpoint = endpoint.on(event_type);
+/// }
+/// let endpoint = endpoint.description("the customer's billing").await?;
+/// assert_eq!(hooks.patterns(endpoint.id).await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is made before it is awaited"]
 pub struct EndpointBuilder<'a> {
     hooks: &'a Hooks,
@@ -140,6 +156,19 @@ impl Hooks {
     }
 
     /// The endpoints, the oldest first.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// for endpoint in hooks.endpoints().await? {
+    ///     println!("{} {}", endpoint.id, endpoint.url);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn endpoints(&self) -> Result<Vec<EndpointRecord>, HooksError> {
         Ok(self.shared.management.endpoints(&self.workspace).await?)
     }
@@ -356,6 +385,18 @@ impl Hooks {
     }
 
     /// The event types with the number of their subscribers, the oldest first.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// hooks.ensure_event_type("order.paid").await?;
+    /// assert_eq!(hooks.event_types().await?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn event_types(&self) -> Result<Vec<EventTypeView>, HooksError> {
         Ok(self.shared.management.event_types(&self.workspace).await?)
     }

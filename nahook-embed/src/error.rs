@@ -12,6 +12,16 @@ use nahook_core::{
 use thiserror::Error;
 
 /// Reason that a back end could not be opened.
+///
+/// ```
+/// use nahook_embed::{Hooks, OpenError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let opened = Hooks::open("hooks.db").await;
+/// assert!(matches!(opened, Err(OpenError::Url(expected)) if expected.contains("sqlite://")));
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -62,6 +72,23 @@ pub enum OpenError {
 ///
 /// Nothing was queued, but for [`SendError::Unconfirmed`]. A change of endpoints may have been made if the store failed: read it
 /// again.
+///
+/// ```
+/// use nahook_embed::{Hooks, HooksError};
+/// use nahook_embed::core::TriggerError;
+/// use serde_json::json;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let hooks = Hooks::test().await?;
+/// match hooks.trigger("order.piad", &json!({})).await {
+///     Ok(receipt) => println!("{} queued", receipt.delivery_ids().count()),
+///     Err(HooksError::Trigger(TriggerError::UnknownEventType)) => println!("no such event type"),
+///     Err(error) => println!("nothing was queued, try again: {error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HooksError {

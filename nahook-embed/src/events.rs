@@ -71,6 +71,22 @@ impl Hooks {
     }
 
     /// [`trigger`](Self::trigger) of an event that may have metadata.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use nahook_embed::core::{Metadata, NewEvent, Payload};
+    /// use serde_json::json;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hooks = Hooks::test().await?;
+    /// # let endpoint = hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+    /// let mut event = NewEvent::new("order.paid".parse()?, Payload::of(&json!({"order": "ord_123"}))?);
+    /// event.metadata = Metadata::new([("origin".to_owned(), "shop".to_owned())].into())?;
+    /// hooks.trigger_event(event).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn trigger_event(&self, event: NewEvent) -> Result<Receipt, HooksError> {
         Ok(self.shared.fan_out.trigger(event, self.scope()).await?)
     }

@@ -1,7 +1,7 @@
 //! The handle, and how it is opened.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,12 +11,11 @@ use nahook_control::{
 };
 use nahook_core::id::{IdError, WorkspaceId};
 use nahook_core::{
-    Causes, Clock, DeliveryPublisher, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope,
+    Clock, DeliveryPublisher, DynDeliveryPublisher, DynSubscriptionStore, FanOut, Scope,
     StoreError, SubscriptionStore,
 };
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, tls};
 use nahook_queue::DeliveryQueue;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -68,11 +67,11 @@ pub(crate) struct Shared {
     )]
     pub(crate) creates_event_types: bool,
     /// Absent in a test, which captures deliveries.
-    transport: Option<Arc<HttpTransport>>,
+    pub(crate) transport: Option<Arc<HttpTransport>>,
     /// Ends `recording` when it is dropped, too.
-    stop_recording: watch::Sender<bool>,
+    pub(crate) stop_recording: watch::Sender<bool>,
     /// Writes to the log what was accepted on a queue elsewhere; taken by whoever closes.
-    recording: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) recording: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Choices to be made before a handle is opened.
@@ -115,6 +114,16 @@ enum Place {
 impl Hooks {
     /// Opens the back end that the URL names, and makes what does not exist yet: `sqlite://hooks.db`, `postgres://…` or
     /// `memory://`. Everything else is as [`builder`](Self::builder) has it at first.
+    ///
+    /// ```no_run
+    /// use nahook_embed::Hooks;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hooks = Hooks::open("sqlite://hooks.db").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn open(store: &str) -> Result<Self, OpenError> {
         Self::builder(store).open().await
     }
@@ -189,15 +198,6 @@ impl Hooks {
     }
 
     /// The back end, port by port, for what the handle has no call for.
-    pub fn backend(&self) -> &Backend {
-        &self.shared.backend
-    }
-
-    /// Delivers, for all workspaces, until `stop` ends; then finishes the attempts in flight and releases the other leases.
-    /// Another process, or another call, may deliver at the same time.
-    ///
-    /// # Cancellation
-    /// A dropped future stops delivering; what was in flight is delivered again once its lease has ended.
     ///
     /// ```
     /// use nahook_embed::Hooks;
@@ -205,52 +205,13 @@ impl Hooks {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let hooks = Hooks::open("memory://").await?;
-    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    /// let delivering = {
-    ///     let hooks = hooks.clone();
-    ///     tokio::spawn(async move { hooks.run(async { stopped.await.unwrap_or_default() }).await })
-    /// };
-    /// // … and when the app stops:
-    /// drop(stop);
-    /// delivering.await?;
-    /// hooks.close().await?;
+    /// let due = hooks.backend().queue.backlog(10_000).await?;
+    /// println!("{} deliveries of all workspaces are due", due.due);
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn run(&self, stop: impl Future<Output = ()>) {
-        let Some(transport) = &self.shared.transport else {
-            // Nothing is sent in a test.
-            return stop.await;
-        };
-        let (stopped, _) = watch::channel(false);
-        let (log_stopped, _) = watch::channel(false);
-        let backend = &self.shared.backend;
-        let supervisor = &self.shared.settings.supervisor;
-        let (runtime, connections) = (Handle::current(), connections_max());
-        let delivering = backend.deliver(transport, connections, supervisor, &runtime, &stopped);
-        let log = backend.record_attempted(log_stopped.subscribe());
-        let stopping = async {
-            stop.await;
-            stopped.send_replace(true);
-            if let Err(error) = delivering.await {
-                tracing::error!(error = %Causes(&error), "delivering ended");
-            }
-            log_stopped.send_replace(true);
-        };
-        tokio::join!(stopping, log);
-    }
-
-    /// Writes out what is not yet, and closes the back end. No handle may be used afterwards.
-    pub async fn close(self) -> Result<(), StoreError> {
-        self.shared.stop_recording.send_replace(true);
-        let recording = self.shared.recording.lock();
-        let recording = recording.unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(recording) = recording
-            && let Err(error) = recording.await
-        {
-            tracing::error!(error = %Causes(&error), "recording accepted deliveries ended");
-        }
-        self.shared.backend.clone().close().await
+    pub fn backend(&self) -> &Backend {
+        &self.shared.backend
     }
 
     pub(crate) fn scope(&self) -> Scope {
@@ -280,6 +241,28 @@ impl HooksBuilder {
     }
 
     /// Publishes deliveries to this publisher instead of the store. Somebody else delivers them.
+    ///
+    /// ```
+    /// use nahook_embed::Hooks;
+    /// use nahook_embed::core::{Delivery, DeliveryPublisher, Event};
+    ///
+    /// struct Printer;
+    ///
+    /// impl DeliveryPublisher for Printer {
+    ///     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+    ///         for delivery in deliveries {
+    ///             println!("{} to {}", event.id, delivery.endpoint());
+    ///             delivery.mark_published();
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hooks = Hooks::builder("memory://").own_publisher(Printer).open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn own_publisher(mut self, publisher: impl DeliveryPublisher + 'static) -> Self {
         self.parts.publisher = Some(Arc::new(publisher));

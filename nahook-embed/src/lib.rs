@@ -18,6 +18,7 @@ mod hooks;
 mod http;
 #[cfg(feature = "nats")]
 pub mod metric;
+mod running;
 mod testing;
 mod transaction;
 

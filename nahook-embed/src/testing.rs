@@ -49,6 +49,26 @@ pub struct TestHooks {
 }
 
 /// An attempt that was captured.
+///
+/// ```
+/// use nahook_embed::Hooks;
+/// use serde_json::json;
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hooks = Hooks::test().await?;
+/// hooks.create_endpoint("https://customer.example/hooks").on("order.paid").await?;
+/// hooks.answer_with(503);
+/// hooks.trigger("order.paid", &json!({"order": "ord_123"})).await?;
+/// assert_eq!(hooks.deliver().await?[0].status, 503);
+/// hooks.answer_with(204);
+/// hooks.advance(Duration::from_secs(5));
+/// let retried = hooks.deliver().await?;
+/// assert_eq!((retried[0].attempt, retried[0].status), (2, 204));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CapturedWebhook {

@@ -19,7 +19,7 @@ use crate::HooksError;
 /// - With the feature `postgres`, `tokio_postgres::Transaction`, `deadpool_postgres::Transaction`, and with `sqlx` also
 ///   `sqlx::PgTransaction` and `sqlx::PgConnection`. The answer is a future.
 ///
-/// It is implemented here and nowhere else; `Store` is found by the compiler.
+/// It is implemented here and nowhere else; `Store` is found by the compiler. See [`Hooks::trigger_in`].
 pub trait AppTransaction<Store>: sealed::Trigger<Store> {}
 
 impl<Store, T: sealed::Trigger<Store>> AppTransaction<Store> for T {}
