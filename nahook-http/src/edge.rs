@@ -8,17 +8,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use nahook_core::id::WorkspaceId;
 use nahook_core::{IdSource, RandomIds};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::ApiError;
+use crate::serve::Client;
 
 /// Header that carries a request's id.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Longest id that is taken from a client, in bytes: it goes into every log line of the request.
 const REQUEST_ID_LEN_MAX: usize = 128;
@@ -42,8 +46,10 @@ impl RequestId {
         Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("req_0")))
     }
 
-    pub(crate) fn into_header(self) -> HeaderValue {
-        self.0
+    /// Sets the headers that every answer has: the id, and that no browser may take the answer for another type of content.
+    pub(crate) fn mark(self, headers: &mut HeaderMap) {
+        headers.insert(X_REQUEST_ID, self.0);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     }
 
     /// The text.
@@ -72,6 +78,8 @@ pub struct RequestContext {
     pub id: RequestId,
     /// Instant at which its head had arrived; deadlines count from here.
     pub arrived: Instant,
+    /// Its client, where [`serve`](crate::serve) serves it.
+    pub(crate) client: Option<Client>,
 }
 
 impl RequestContext {
@@ -80,7 +88,18 @@ impl RequestContext {
         extensions.get().cloned().unwrap_or_else(|| Self {
             id: RequestId::drawn(RandomIds.random()),
             arrived: Instant::now(),
+            client: extensions.get().cloned(),
         })
+    }
+
+    /// Tells the connection that the request's caller is known.
+    ///
+    /// # Errors
+    /// Too much is under way: nothing of the request may be begun.
+    pub(crate) fn authenticate(&self, workspace: WorkspaceId) -> Result<(), ApiError> {
+        let client = self.client.as_ref();
+        let authenticated = client.map_or(Ok(()), |client| client.authenticate(workspace));
+        authenticated.map_err(ApiError::crowded)
     }
 }
 
@@ -142,6 +161,7 @@ impl<S> Edge<S> {
             RequestContext {
                 id: id.unwrap_or_else(|| RequestId::drawn(self.ids.random())),
                 arrived: Instant::now(),
+                client: request.extensions().get().cloned(),
             }
         })
     }
@@ -162,7 +182,7 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let context = self.context(&request);
-        let RequestId(id) = context.id.clone();
+        let id = context.id.clone();
         request.extensions_mut().insert(context);
         // The clone takes the place of the service that was made ready.
         let clone = self.service.clone();
@@ -175,7 +195,7 @@ where
                 Ok(response) => response?,
                 Err(_) => ApiError::internal().into_response(),
             };
-            response.headers_mut().insert(X_REQUEST_ID, id);
+            id.mark(response.headers_mut());
             Ok(response)
         })
     }

@@ -10,6 +10,7 @@ use nahook_core::{FailureKind, SendError, TriggerError};
 use serde::Serialize;
 
 use crate::Refused;
+use crate::metric::Crowding;
 use crate::problem::Problem;
 use crate::wire::BodyError;
 
@@ -131,6 +132,24 @@ impl ApiError {
         }
     }
 
+    /// 503 `unavailable`, or 429 `rate_limited` for a client or a workspace that has more than its share: too much is
+    /// under way at once.
+    pub(crate) fn crowded(crowding: Crowding) -> Self {
+        match crowding {
+            Crowding::Address => Self::new(
+                Problem::RateLimited,
+                "Too many requests of this client are under way",
+            ),
+            Crowding::Workspace => Self::new(
+                Problem::RateLimited,
+                "Too many requests of this workspace are under way",
+            ),
+            Crowding::Connections | Crowding::Requests => {
+                Self::unavailable("The server is busy; nothing was queued")
+            }
+        }
+    }
+
     /// 500 `internal_error`: a defect of ours.
     pub fn internal() -> Self {
         Self::new(Problem::Internal, "Something went wrong on our side")
@@ -162,6 +181,11 @@ impl ApiError {
     /// The message for people.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The value of `Retry-After`.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after.map(whole_seconds)
     }
 
     pub(crate) fn new(problem: Problem, message: impl Into<Cow<'static, str>>) -> Self {
@@ -276,8 +300,8 @@ impl IntoResponse for ApiError {
         )
             .into_response();
         let headers = response.headers_mut();
-        if let Some(wait) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
+        if let Some(wait) = self.retry_after_seconds() {
+            headers.insert(header::RETRY_AFTER, wait.into());
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -26,4 +26,4 @@ pub use self::management::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, parse_instant,
 };
 pub use self::operations::{Operations, Probe, operations_router};
-pub use self::serve::{ServeSettings, serve};
+pub use self::serve::{Handshake, Listener, Secured, Securing, ServeSettings, serve};

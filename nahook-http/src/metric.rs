@@ -33,6 +33,12 @@ pub const BUDGET_REFUSALS: &str = "nahook_budget_refusals_total";
 /// Amount that is held of something scarce, by `kind`: bytes, or calls under way.
 pub const BUDGET_HELD: &str = "nahook_budget_held";
 
+/// Connections that were closed to make room for others, by `reason`: as many were open as may be in all (`connections`) or of one
+/// client address (`address`).
+pub const CONNECTIONS_EVICTED: &str = "nahook_http_connections_evicted_total";
+/// Connections that were refused because none could be closed to make room.
+pub const CONNECTIONS_REFUSED: &str = "nahook_http_connections_refused_total";
+
 /// Tells the installed recorder what the metrics mean. Call it once, after installing one.
 pub fn describe() {
     describe_counter!(REQUESTS, "Answers by route, status and code");
@@ -63,6 +69,27 @@ pub fn describe() {
         "Calls refused because something scarce was used up"
     );
     describe_gauge!(BUDGET_HELD, "Amount that is held of something scarce");
+    describe_counter!(
+        CONNECTIONS_EVICTED,
+        "Connections that were closed to make room for others"
+    );
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        "Connections that were refused because none could be closed to make room"
+    );
+}
+
+/// Bound that has been reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Crowding {
+    /// Connections of one client address, or its requests through a proxy.
+    Address,
+    /// Connections.
+    Connections,
+    /// Requests of known callers under way.
+    Requests,
+    /// Requests under way of one workspace.
+    Workspace,
 }
 
 /// Which route answered.
@@ -195,6 +222,18 @@ pub(crate) fn count_budget_refusal(refused: &Refused) {
 pub(crate) fn set_budget_held(kind: BudgetKind, held: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!(BUDGET_HELD, "kind" => kind.name()).set(held as f64);
+}
+
+pub(crate) fn count_evicted(crowding: Crowding, connections: usize) {
+    let reason = match crowding {
+        Crowding::Address => "address",
+        _ => "connections",
+    };
+    counter!(CONNECTIONS_EVICTED, "reason" => reason).increment(count(connections));
+}
+
+pub(crate) fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
 }
 
 fn count(number: usize) -> u64 {

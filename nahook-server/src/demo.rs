@@ -48,6 +48,8 @@ pub async fn run() -> Result<ExitCode, ServerError> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let settings = Settings {
         listen: any_port,
+        client_connections: 64,
+        trusted_proxies: Vec::new(),
         store: StoreUrl::default_in(dir.path()),
         queue: QueueUrl::Store,
         role: Role::All,

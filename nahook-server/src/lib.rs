@@ -13,6 +13,7 @@ pub mod import;
 pub mod inbox;
 pub mod keys;
 pub mod listen;
+mod listeners;
 pub mod operate;
 mod output;
 mod readiness;

@@ -15,7 +15,6 @@ use nahook_embed::{Backend, BackendSettings, connections_max};
 use nahook_http::{ManagementSettings, Operations, ServeSettings};
 use nahook_receive::Verifier;
 use nahook_supervision::{Exit, Loop, Supervisor};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,7 +25,7 @@ use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS, off_the_runtime};
 use crate::inbox::{Arrival, Inbox};
 use crate::settings::{Settings, SettingsArgs};
 use crate::signals::Signals;
-use crate::{output, readiness, telemetry};
+use crate::{listeners, output, readiness, telemetry};
 
 /// Upper bound on a stop, after which the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
@@ -62,9 +61,7 @@ impl Server {
     pub async fn start(settings: Settings, supervisor: Supervisor) -> Result<Self, ServerError> {
         let metrics = telemetry::install_metrics();
         let address = settings.listen;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ServerError::Listen { address, source })?;
+        let listener = listeners::bind(address)?;
         let address = listener.local_addr()?;
         // Reading and checking the system's certificates takes as long as opening the store.
         let connections_max = connections_max();
@@ -132,7 +129,7 @@ impl Server {
         let front = tokio::spawn(nahook_http::serve(
             listener,
             router,
-            ServeSettings::default(),
+            serve_settings(&settings),
             supervisor.clone(),
             front_stop,
         ));
@@ -199,6 +196,14 @@ fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<boo
             }
         }
     });
+}
+
+fn serve_settings(settings: &Settings) -> ServeSettings {
+    ServeSettings {
+        connections_max: settings.client_connections,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        ..ServeSettings::default()
+    }
 }
 
 /// The routes of the settings' role.

@@ -61,7 +61,7 @@ impl<'a> Call<'a> {
             let budgets = &self.ingestion.budgets;
             budgets.set_delivery_rate(caller.workspace, rate);
         }
-        self.report.caller(caller);
+        self.report.caller(caller)?;
         Ok(caller)
     }
 

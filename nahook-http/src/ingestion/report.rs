@@ -69,8 +69,10 @@ impl Report {
         self.context.arrived
     }
 
-    pub(super) fn caller(&mut self, caller: Caller) {
+    /// Notes the caller, who is known from now on.
+    pub(super) fn caller(&mut self, caller: Caller) -> Result<(), ApiError> {
         self.caller = Some(caller);
+        self.context.authenticate(caller.workspace)
     }
 
     pub(super) fn event_type(&mut self, event_type: &EventTypeName) {

@@ -166,7 +166,7 @@ async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
     let (id, workspace) = timeout_at(deadline, authenticate(api, &head.headers))
         .await
         .unwrap_or_else(|_| Err(too_late(&Method::GET)))?;
-    report.token(id);
+    report.token(id, workspace)?;
     // What is not UTF-8 is the id of nothing.
     let path = path.map_err(|_| missing(WorkspaceId::OF))?;
     let mut ids = path.iter().map(|(_, text)| text);

@@ -1,10 +1,10 @@
 //! Reports a management request to operators: one line, and a metric.
 
-use nahook_core::id::ManagementTokenId;
+use nahook_core::id::{ManagementTokenId, WorkspaceId};
 
-use crate::RequestContext;
 use crate::metric::{self, Route};
 use crate::unanswered::unanswered;
+use crate::{ApiError, RequestContext};
 
 /// Fills up as a request proceeds and is told when dropped: also when the client goes away in the middle, since what it
 /// asked for may have been done.
@@ -27,8 +27,14 @@ impl Report {
         }
     }
 
-    pub(super) fn token(&mut self, token: ManagementTokenId) {
+    /// Notes the token, whose holder is known from now on.
+    pub(super) fn token(
+        &mut self,
+        token: ManagementTokenId,
+        workspace: WorkspaceId,
+    ) -> Result<(), ApiError> {
         self.token = Some(token);
+        self.context.authenticate(workspace)
     }
 
     pub(super) fn answered(&mut self, status: u16, code: &'static str) {

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,23 +9,30 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::Service as _;
 
-use super::paced::{Pace, Paced};
+use super::forwarded::{forwarded_for, is_trusted};
+use super::host::is_host_valid;
+use super::pace::{Client, Pace};
+use super::paced::Paced;
 use super::refusal::{last_answer, refusal};
+use super::stream::{Handshake, Stream};
+use super::table::{Place, Table};
 use super::{Phase, ServeSettings};
 use crate::edge::X_REQUEST_ID;
-use crate::{ApiError, RequestContext, metric};
+use crate::metric::{self, Route};
+use crate::{ApiError, RequestContext};
 
 /// Bytes of bodies and answers that a connection buffers.
 const BUFFER_LEN_MAX: usize = 64 * 1024;
@@ -39,7 +47,7 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 pub(super) struct Connections {
     http: http1::Builder,
     router: Router,
-    settings: ServeSettings,
+    settings: Arc<ServeSettings>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -59,9 +67,13 @@ impl Connections {
         Self {
             http,
             router,
-            settings,
+            settings: Arc::new(settings),
             phase,
         }
+    }
+
+    pub(super) fn settings(&self) -> &ServeSettings {
+        &self.settings
     }
 
     /// The phase of the server.
@@ -73,59 +85,83 @@ impl Connections {
     pub(super) fn serve(
         &self,
         stream: TcpStream,
-        permit: OwnedSemaphorePermit,
+        peer: IpAddr,
+        handshake: Option<Arc<dyn Handshake>>,
+        place: Place,
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut phase = self.phase();
-        let exchange = self.exchange(stream);
+        let evicted = Arc::clone(&place.pace);
+        let peer = Peer {
+            address: peer,
+            is_proxy: is_trusted(&self.settings.trusted_proxies, peer),
+            pace: Arc::clone(&place.pace),
+            table: Arc::clone(place.table()),
+            settings: Arc::clone(&self.settings),
+        };
+        let (http, router, exchange_phase) = (self.http.clone(), self.router.clone(), self.phase());
+        let head_timeout = self.settings.head_timeout;
+        let exchange = async move {
+            // Answers are written whole: there is nothing to gain from waiting for more.
+            let _ = stream.set_nodelay(true);
+            let stream = match handshake {
+                None => Stream::Plain(stream),
+                Some(handshake) => match timeout(head_timeout, handshake.secure(stream)).await {
+                    Ok(Ok(stream)) => Stream::Secured(stream),
+                    Ok(Err(error)) => return tracing::debug!(%error, "handshake failed"),
+                    Err(_) => return tracing::debug!("handshake took too long"),
+                },
+            };
+            exchange(http, router, stream, peer, exchange_phase).await;
+        };
         async move {
             let _open = Open::new();
             tokio::select! {
                 biased;
                 // An error: the server is gone.
                 _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
+                () = evicted.evicted() => {}
                 () = exchange => {}
             }
-            drop(permit);
+            drop(place);
         }
     }
+}
 
-    fn exchange(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + use<> {
-        // Answers are written whole: there is nothing to gain from waiting for more.
-        let _ = stream.set_nodelay(true);
-        let settings = self.settings;
-        let mut phase = self.phase();
-        let pace = Arc::new(Pace::new());
-        let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace), &settings));
-        let service = {
-            let (router, pace) = (self.router.clone(), Arc::clone(&pace));
-            service_fn(move |request| answer(router.clone(), Arc::clone(&pace), request))
-        };
-        let mut connection = self.http.serve_connection(io, service);
-        async move {
-            let result = tokio::select! {
-                biased;
-                result = &mut connection => result,
-                () = async { let _ = phase.wait_for(|phase| *phase != Phase::Serving).await; } => {
-                    Pin::new(&mut connection).graceful_shutdown();
-                    (&mut connection).await
-                }
-            };
-            let refused = result.as_ref().err().and_then(|error| {
-                tracing::debug!(%error, "connection ended");
-                let is_slow = timed_out(error) && pace.is_in_head();
-                refusal(error).or_else(|| is_slow.then(ApiError::slow_head))
-            });
-            if refused.is_none() && !pace.is_unread() {
-                return;
-            }
-            let mut stream = connection.into_parts().io.into_inner().into_stream();
-            if let Some(error) = refused {
-                let answer = last_answer(&error);
-                let _ = timeout(settings.write_timeout, stream.write_all(&answer)).await;
-            }
-            linger(stream, settings.linger_timeout).await;
+/// Serves requests until the connection ends.
+async fn exchange(
+    http: http1::Builder,
+    router: Router,
+    stream: Stream,
+    peer: Peer,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let (pace, settings) = (Arc::clone(&peer.pace), Arc::clone(&peer.settings));
+    let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace), &settings));
+    let service = service_fn(move |request| answer(router.clone(), &peer, request));
+    let mut connection = http.serve_connection(io, service);
+    let result = tokio::select! {
+        biased;
+        result = &mut connection => result,
+        () = async { let _ = phase.wait_for(|phase| *phase != Phase::Serving).await; } => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
+    };
+    let refused = result.as_ref().err().and_then(|error| {
+        tracing::debug!(%error, "connection ended");
+        let is_slow = timed_out(error) && pace.is_in_head();
+        refusal(error).or_else(|| is_slow.then(ApiError::slow_head))
+    });
+    if refused.is_none() && !pace.is_unread() {
+        return;
     }
+    pace.begin_linger();
+    let mut stream = connection.into_parts().io.into_inner().into_stream();
+    if let Some(error) = refused {
+        let answer = last_answer(&error);
+        let _ = timeout(settings.write_timeout, stream.write_all(&answer)).await;
+    }
+    linger(stream, settings.linger_timeout).await;
 }
 
 /// Returns true if the connection's own stream has given up on the client.
@@ -136,24 +172,73 @@ fn timed_out(error: &hyper::Error) -> bool {
         .is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
+/// The other end of a connection, and what counts for it.
+struct Peer {
+    address: IpAddr,
+    is_proxy: bool,
+    pace: Arc<Pace>,
+    table: Arc<Table>,
+    settings: Arc<ServeSettings>,
+}
+
+impl Peer {
+    fn client(&self, headers: &HeaderMap) -> Client {
+        let trusted = &self.settings.trusted_proxies;
+        let forwarded = self.is_proxy.then(|| forwarded_for(trusted, headers));
+        Client {
+            peer: self.address,
+            forwarded: forwarded.flatten(),
+            pace: Arc::clone(&self.pace),
+            table: Arc::clone(&self.table),
+        }
+    }
+}
+
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
 
-fn answer(mut router: Router, pace: Arc<Pace>, request: Request<Incoming>) -> Answering {
-    pace.request_began(!request.body().is_end_stream());
-    let of_request = Arc::clone(&pace);
-    let answering = router.call(request.map(|body| Question {
-        body,
-        pace: of_request,
-    }));
-    Box::pin(async move {
-        let mut answer = answering.await?;
-        // Also where the router has no edge: only refusals of hyper's own have none.
-        if !answer.headers().contains_key(X_REQUEST_ID) {
-            let RequestContext { id, .. } = RequestContext::of(answer.extensions());
-            answer.headers_mut().insert(X_REQUEST_ID, id.into_header());
-        }
-        Ok(answer.map(|body| Answer { body, pace }))
-    })
+fn answer(mut router: Router, peer: &Peer, mut request: Request<Incoming>) -> Answering {
+    let pace = Arc::clone(&peer.pace);
+    if !pace.begin_request(!request.body().is_end_stream()) {
+        // The connection is about to be closed.
+        return Box::pin(std::future::pending());
+    }
+    let end = End(Arc::clone(&pace));
+    if !is_host_valid(request.version(), request.headers()) {
+        return Box::pin(async { Ok(finish(ambiguous(), end)) });
+    }
+    let client = peer.client(request.headers());
+    request.extensions_mut().insert(client);
+    let answering = router.call(request.map(|body| Question { body, pace }));
+    Box::pin(async move { Ok(finish(answering.await?, end)) })
+}
+
+/// Refuses a request that another server may take for another one, and so whatever follows it on the connection.
+fn ambiguous() -> Response<Body> {
+    let error = ApiError::validation("The request must have one valid Host header");
+    metric::count_request(Route::None, error.status().as_u16(), error.code());
+    let mut answer = error.into_response();
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(header::CONNECTION, close);
+    answer
+}
+
+/// Gives the answer what every answer has.
+fn finish(mut answer: Response<Body>, end: End) -> Response<Answer> {
+    // Also where the router has no edge: only refusals of hyper's own have none.
+    if !answer.headers().contains_key(X_REQUEST_ID) {
+        let RequestContext { id, .. } = RequestContext::of(answer.extensions());
+        id.mark(answer.headers_mut());
+    }
+    answer.map(|body| Answer { body, _end: end })
+}
+
+/// Ends the request when dropped: its answer has been written or given up.
+struct End(Arc<Pace>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end_answer();
+    }
 }
 
 /// A request's body that tells when it has been read to its end.
@@ -172,7 +257,7 @@ impl HttpBody for Question {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         if frame.is_none() || self.body.is_end_stream() {
-            self.pace.body_ended();
+            self.pace.end_body();
         }
         Poll::Ready(frame)
     }
@@ -186,10 +271,10 @@ impl HttpBody for Question {
     }
 }
 
-/// An answer's body that tells when it has been written, or given up.
+/// An answer's body.
 struct Answer {
     body: Body,
-    pace: Arc<Pace>,
+    _end: End,
 }
 
 impl HttpBody for Answer {
@@ -212,14 +297,11 @@ impl HttpBody for Answer {
     }
 }
 
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.pace.answer_ended();
-    }
-}
-
 /// Drops what the client still sends until it has seen the end of the answer and closes, falls silent, or time is up.
-async fn linger(mut stream: TcpStream, linger_timeout: Duration) {
+pub(super) async fn linger(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    linger_timeout: Duration,
+) {
     let _ = timeout(linger_timeout, async {
         let _ = stream.shutdown().await;
         let mut dropped = vec![0; LINGER_READ_LEN];

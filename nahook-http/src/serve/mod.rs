@@ -4,21 +4,27 @@
 
 mod accept;
 mod connection;
+mod forwarded;
+mod host;
+mod pace;
 mod paced;
 mod refusal;
 mod settings;
+mod stream;
+mod table;
 
 use std::sync::Arc;
 
 use axum::Router;
 use nahook_supervision::Supervisor;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::accept::Acceptor;
 use self::connection::Connections;
+pub(crate) use self::pace::Client;
 pub use self::settings::ServeSettings;
+pub use self::stream::{Handshake, Listener, Secured, Securing};
 
 /// Phase of the server's life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,8 +41,8 @@ enum Phase {
 /// and lets requests in flight finish within [`stop_timeout`](ServeSettings::stop_timeout).
 ///
 /// `supervisor` runs the loop that accepts connections and starts it again should it end, on the same listener; the connections
-/// that are open live on. Connections leave some of the process's open files to everything else, see
-/// [`files_reserved`](ServeSettings::files_reserved).
+/// that are open live on. Where room runs out, a new connection takes the place of another, see
+/// [`connections_max`](ServeSettings::connections_max).
 ///
 /// # Cancellation
 /// Dropping the future closes the listener and cuts every connection.
@@ -44,7 +50,7 @@ enum Phase {
 /// # Panics
 /// Panics outside of a tokio runtime, which needs I/O and time enabled.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     settings: ServeSettings,
     supervisor: Supervisor,
@@ -58,17 +64,16 @@ pub async fn serve(
         );
     }
     let (phases, phase) = watch::channel(Phase::Serving);
+    let stop_timeout = settings.stop_timeout;
     let connections = Connections::new(router, settings, phase);
-    let acceptor = Arc::new(Acceptor::new(listener, connections, connections_max));
+    let acceptor = Acceptor::new(listener.into(), connections, connections_max);
+    let acceptor = Arc::new(acceptor);
     let accepting = acceptor.run(&supervisor);
     stop.await;
     phases.send_replace(Phase::Stopping);
     accepting.ended().await;
     // Closed once nobody listens to the phases: the acceptor and all connections have ended.
-    if timeout(settings.stop_timeout, phases.closed())
-        .await
-        .is_err()
-    {
+    if timeout(stop_timeout, phases.closed()).await.is_err() {
         tracing::warn!("connections are cut");
         phases.send_replace(Phase::Cut);
         phases.closed().await;

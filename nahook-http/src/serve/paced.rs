@@ -2,133 +2,83 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ServeSettings;
+use super::pace::{Pace, Phase};
 use super::refusal::bare_len;
-
-/// Phase of a connection between its requests, which decides how long the server waits.
-pub(super) struct Pace(Mutex<State>);
-
-struct State {
-    phase: Phase,
-    /// The body of the latest request has not been read to its end.
-    is_unread: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Phase {
-    /// A request is being read and answered; the routes have deadlines of their own.
-    Busy,
-    /// A request's head has been arriving since then.
-    Head(Instant),
-    /// Nothing has been asked since then.
-    Idle(Instant),
-}
-
-impl Pace {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(State {
-            phase: Phase::Idle(Instant::now()),
-            is_unread: false,
-        }))
-    }
-
-    pub(super) fn request_began(&self, has_body: bool) {
-        *self.state() = State {
-            phase: Phase::Busy,
-            is_unread: has_body,
-        };
-    }
-
-    pub(super) fn body_ended(&self) {
-        self.state().is_unread = false;
-    }
-
-    pub(super) fn answer_ended(&self) {
-        self.state().phase = Phase::Idle(Instant::now());
-    }
-
-    pub(super) fn is_unread(&self) -> bool {
-        self.state().is_unread
-    }
-
-    /// Returns true if a head has begun to arrive and has not ended.
-    pub(super) fn is_in_head(&self) -> bool {
-        matches!(self.phase(), Phase::Head(_))
-    }
-
-    fn bytes_arrived(&self) {
-        let mut state = self.state();
-        if let Phase::Idle(_) = state.phase {
-            state.phase = Phase::Head(Instant::now());
-        }
-    }
-
-    fn phase(&self) -> Phase {
-        self.state().phase
-    }
-
-    /// Nothing panics while holding it.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use super::stream::Stream;
 
 /// A stream that fails with [`TimedOut`](io::ErrorKind::TimedOut) when its client is idle for too long, dawdles over a
-/// request's head, or does not take its answer.
+/// request's head, or takes less of its answer than it has to.
 ///
 /// Withholds the refusal that hyper writes by itself, which has no body, and leaves the connection open for a better one.
 pub(super) struct Paced {
-    stream: TcpStream,
+    stream: Stream,
     pace: Arc<Pace>,
     head_timeout: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
+    write_len_min: usize,
     reading: Alarm,
     writing: Alarm,
-    /// Since when the client has taken nothing.
+    /// Instant since which the client has taken nothing.
     stuck_since: Option<Instant>,
+    /// Time spent waiting for the client, and bytes that it has taken, since it last had taken enough.
+    stuck_for: Duration,
+    taken: usize,
     has_withheld: bool,
 }
 
 impl Paced {
-    pub(super) fn new(stream: TcpStream, pace: Arc<Pace>, settings: &ServeSettings) -> Self {
+    pub(super) fn new(stream: Stream, pace: Arc<Pace>, settings: &ServeSettings) -> Self {
         Self {
             stream,
             pace,
             head_timeout: settings.head_timeout,
             idle_timeout: settings.idle_timeout,
             write_timeout: settings.write_timeout,
+            write_len_min: settings.write_len_min,
             reading: Alarm::default(),
             writing: Alarm::default(),
             stuck_since: None,
+            stuck_for: Duration::ZERO,
+            taken: 0,
             has_withheld: false,
         }
     }
 
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
 
-    /// Passes a write's result on, or fails when nothing could be written for too long.
-    fn written<T>(
+    /// Passes a write's result on, or fails when the server has waited for too long for the client to take enough.
+    ///
+    /// Only time in which the client takes nothing counts: an answer may take as long to be made as it likes.
+    fn written(
         &mut self,
         context: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stuck_since = None;
-            return written;
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = written {
+            self.stuck_for += self
+                .stuck_since
+                .take()
+                .map_or(Duration::ZERO, |since| since.elapsed());
+            self.taken += *result.as_ref().unwrap_or(&0);
+            if self.taken >= self.write_len_min {
+                (self.stuck_for, self.taken) = (Duration::ZERO, 0);
+            }
+            return Poll::Ready(result);
         }
         let since = *self.stuck_since.get_or_insert_with(Instant::now);
-        let late = self.writing.poll(context, since + self.write_timeout);
+        let left = self.write_timeout.saturating_sub(self.stuck_for);
+        let late = self.writing.poll(context, since + left);
         late.map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -142,13 +92,13 @@ impl AsyncRead for Paced {
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             if buffer.filled().len() > before {
-                self.pace.bytes_arrived();
+                self.pace.add_bytes();
             }
             return Poll::Ready(read);
         }
         let deadline = match self.pace.phase() {
-            Phase::Busy => return Poll::Pending,
-            Phase::Head(since) => since + self.head_timeout,
+            Phase::Busy(_) => return Poll::Pending,
+            Phase::Fresh(since) | Phase::Head(since) => since + self.head_timeout,
             Phase::Idle(since) => since + self.idle_timeout,
         };
         let late = self.reading.poll(context, deadline);
@@ -192,7 +142,10 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // A secured stream writes what it has buffered.
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        let written = flushed.map_ok(|()| 0);
+        self.written(context, written).map_ok(|_| ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

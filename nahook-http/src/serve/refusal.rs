@@ -51,8 +51,10 @@ pub(super) fn refusal(error: &hyper::Error) -> Option<ApiError> {
 pub(super) fn last_answer(error: &ApiError) -> Vec<u8> {
     metric::count_request(Route::None, error.status().as_u16(), error.code());
     let body = error.to_json();
+    let retry_after = error.retry_after_seconds();
+    let retry_after = retry_after.map_or(String::new(), |wait| format!("retry-after: {wait}\r\n"));
     let head = format!(
-        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\nx-request-id: {}\r\n\r\n",
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{retry_after}x-content-type-options: nosniff\r\nx-request-id: {}\r\n\r\n",
         error.status(),
         body.len(),
         RequestId::drawn(RandomIds.random()),

@@ -32,6 +32,17 @@ pub struct SettingsArgs {
     /// The address to listen on [default: 127.0.0.1:3001].
     #[arg(long, env = "NAHOOK_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// Upper bound on open connections of clients; a third of the limit of open files may lower it [default: 4096].
+    #[arg(long, env = "NAHOOK_CLIENT_CONNECTIONS", value_name = "NUMBER")]
+    pub client_connections: Option<usize>,
+    /// Addresses of reverse proxies that are believed about their client's address, comma-separated, such as 10.0.0.0/8.
+    #[arg(
+        long = "trusted-proxy",
+        env = "NAHOOK_TRUSTED_PROXIES",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Option<Vec<String>>,
     /// Directory of the embedded store [default: ./nahook-data].
     #[arg(long, env = "NAHOOK_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -87,6 +98,8 @@ pub struct SettingsArgs {
 #[serde(deny_unknown_fields)]
 struct SettingsFile {
     listen: Option<String>,
+    client_connections: Option<usize>,
+    trusted_proxies: Option<Vec<String>>,
     data_dir: Option<PathBuf>,
     store: Option<String>,
     queue: Option<String>,
@@ -131,6 +144,10 @@ pub enum LogFormat {
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// Upper bound on open connections of clients.
+    pub client_connections: usize,
+    /// Reverse proxies that are believed about their client's address.
+    pub trusted_proxies: Vec<IpNet>,
     /// The store.
     pub store: StoreUrl,
     /// The queue.
@@ -190,10 +207,9 @@ impl SettingsArgs {
         let role = self.role.or(file.role).unwrap_or_default();
         role.check(&store)
             .map_err(|reason| wrong("--role", reason))?;
-        let ranges = self
-            .allow_endpoint_ranges
-            .or(file.allow_endpoint_ranges)
-            .unwrap_or_default();
+        let allow_endpoint_ranges = self.allow_endpoint_ranges.or(file.allow_endpoint_ranges);
+        let trusted_proxies = self.trusted_proxies.or(file.trusted_proxies);
+        let client_connections = self.client_connections.or(file.client_connections);
         let limiter_down = match self.limiter_down.or(file.limiter_down) {
             Some(LimiterDownChoice::Refuse) => LimiterDown::Refuse,
             Some(LimiterDownChoice::Admit) | None => LimiterDown::Admit,
@@ -207,6 +223,11 @@ impl SettingsArgs {
                     format!("{listen:?} is not an address such as 127.0.0.1:3001"),
                 )
             })?,
+            client_connections: match client_connections {
+                Some(0) => return Err(wrong("--client-connections", "0 lets nobody in")),
+                given => given.unwrap_or(CLIENT_CONNECTIONS_DEFAULT),
+            },
+            trusted_proxies: ranges("--trusted-proxy", trusted_proxies)?,
             store,
             queue,
             role,
@@ -214,12 +235,7 @@ impl SettingsArgs {
                 .hold_deliveries
                 .or(file.hold_deliveries)
                 .unwrap_or(false),
-            allow_endpoint_ranges: ranges
-                .iter()
-                .map(|range| range.trim())
-                .filter(|range| !range.is_empty())
-                .map(parse_range)
-                .collect::<Result<_, _>>()?,
+            allow_endpoint_ranges: ranges("--allow-endpoint-range", allow_endpoint_ranges)?,
             create_unknown_event_types: self
                 .create_unknown_event_types
                 .or(file.create_unknown_event_types)
@@ -235,6 +251,8 @@ impl SettingsArgs {
     }
 }
 
+/// Each costs up to 64 KiB of buffers and a file.
+const CLIENT_CONNECTIONS_DEFAULT: usize = 4_096;
 /// The contract's.
 const RETENTION_DAYS_DEFAULT: u32 = 7;
 /// A day is how long an idempotency key stands for its delivery, which is not forgotten before that.
@@ -272,168 +290,17 @@ fn portal_url(given: Option<String>) -> Result<Option<String>, ServerError> {
     Ok(Some(given))
 }
 
-/// A range, or a single address as the range that holds only it.
-fn parse_range(text: &str) -> Result<IpNet, ServerError> {
-    let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| single()).map_err(|_| {
-        wrong(
-            "--allow-endpoint-range",
-            format!("{text:?} is not a range such as 10.0.0.0/8"),
-        )
-    })
+/// Ranges, or single addresses as the ranges that hold only them.
+fn ranges(name: &'static str, texts: Option<Vec<String>>) -> Result<Vec<IpNet>, ServerError> {
+    let parse = |text: &str| {
+        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+        let range = text.parse().or_else(|_| single());
+        range.map_err(|_| wrong(name, format!("{text:?} is not a range such as 10.0.0.0/8")))
+    };
+    let texts = texts.unwrap_or_default();
+    let texts = texts.iter().map(|range| range.trim());
+    texts.filter(|range| !range.is_empty()).map(parse).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args() -> SettingsArgs {
-        SettingsArgs::default()
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_readme() {
-        let settings = args().resolve().unwrap();
-        assert_eq!(settings.listen.to_string(), "127.0.0.1:3001");
-        assert_eq!(
-            settings.store,
-            StoreUrl::Sqlite("./nahook-data/nahook.db".into())
-        );
-        assert_eq!(
-            (settings.queue, settings.role),
-            (QueueUrl::Store, Role::All)
-        );
-        assert_eq!(settings.retention, Duration::from_hours(7 * 24));
-        assert!(settings.allow_endpoint_ranges.is_empty() && settings.sample);
-    }
-
-    #[test]
-    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("nahook.toml");
-        std::fs::write(
-            &path,
-            "listen = '127.0.0.1:1'\nstore = 'sqlite:///tmp/x.db'\nretention_days = 30\n",
-        )
-        .unwrap();
-        let config = Some(path);
-        let listen = Some("127.0.0.1:2".to_owned());
-        let settings = SettingsArgs {
-            config,
-            listen,
-            ..args()
-        }
-        .resolve()
-        .unwrap();
-        assert_eq!(settings.listen.port(), 2);
-        assert_eq!(settings.store, StoreUrl::Sqlite("/tmp/x.db".into()));
-        assert_eq!(settings.retention, Duration::from_hours(30 * 24));
-    }
-
-    #[test]
-    fn a_wrong_setting_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("nahook.toml");
-        std::fs::write(&path, "listen = 'nowhere'\n").unwrap();
-        let text = |text: &str| Some(text.to_owned());
-        for (args, named) in [
-            (
-                SettingsArgs {
-                    listen: text("here"),
-                    ..args()
-                },
-                "--listen",
-            ),
-            (
-                SettingsArgs {
-                    store: text("mysql://x"),
-                    ..args()
-                },
-                "--store",
-            ),
-            (
-                SettingsArgs {
-                    store: text("sqlite://"),
-                    ..args()
-                },
-                "--store",
-            ),
-            (
-                SettingsArgs {
-                    queue: text("kafka://x"),
-                    ..args()
-                },
-                "--queue",
-            ),
-            (
-                SettingsArgs {
-                    role: Some(Role::Worker),
-                    ..args()
-                },
-                "--role: the processes",
-            ),
-            (
-                SettingsArgs {
-                    allow_endpoint_ranges: Some(vec!["10.0.0.0/33".into()]),
-                    ..args()
-                },
-                "--allow-endpoint-range",
-            ),
-            (
-                SettingsArgs {
-                    portal_url: text("portal"),
-                    ..args()
-                },
-                "--portal-url",
-            ),
-            (
-                SettingsArgs {
-                    retention_days: Some(0),
-                    ..args()
-                },
-                "--retention-days: 0 is not a number of days from 1 to 365",
-            ),
-            (
-                SettingsArgs {
-                    retention_days: Some(366),
-                    ..args()
-                },
-                "--retention-days: 366",
-            ),
-            (
-                SettingsArgs {
-                    config: Some(path),
-                    ..args()
-                },
-                "listen",
-            ),
-            (
-                SettingsArgs {
-                    config: Some("/does/not/exist".into()),
-                    ..args()
-                },
-                "/does/not/exist",
-            ),
-        ] {
-            let error = args.resolve().unwrap_err().report();
-            assert!(error.contains(named), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_single_address_is_a_range() {
-        let allow_endpoint_ranges = Some(vec!["127.0.0.1".to_owned(), " ::1 ".to_owned()]);
-        let settings = SettingsArgs {
-            allow_endpoint_ranges,
-            ..args()
-        }
-        .resolve()
-        .unwrap();
-        let texts: Vec<_> = settings
-            .allow_endpoint_ranges
-            .iter()
-            .map(IpNet::to_string)
-            .collect();
-        assert_eq!(texts, ["127.0.0.1/32", "::1/128"]);
-    }
-}
+mod tests;

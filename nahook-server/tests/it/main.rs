@@ -19,6 +19,7 @@ mod nats_queue;
 mod pooler;
 mod published_client;
 mod roles;
+mod tenants;
 mod test_event;
 mod trigger_page;
 mod two_servers;

@@ -98,6 +98,8 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
     nats.log = true;
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
+        client_connections: 64,
+        trusted_proxies: Vec::new(),
         store,
         queue,
         role: Role::All,

@@ -1,6 +1,7 @@
 //! The server over real sockets.
 
 mod clients;
+mod crowds;
 mod limits;
 mod refusals;
 mod restarts;
@@ -14,7 +15,7 @@ use axum::routing::get;
 use nahook_http::{ServeSettings, serve, with_fallbacks};
 use nahook_supervision::Supervisor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -43,6 +44,16 @@ impl Server {
             supervisor,
             stop: Some(stop),
             serving: tokio::spawn(serving),
+        }
+    }
+
+    /// Connects from another address of this machine.
+    async fn connect_from(&self, address: [u8; 4]) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        Client {
+            stream: socket.connect(self.address).await.unwrap(),
+            unread: Vec::new(),
         }
     }
 

@@ -163,8 +163,21 @@ fn settings(help: &str) -> Vec<(String, String)> {
         format!("--{}", name.to_lowercase().replace('_', "-"))
     };
     variables
-        .map(|variable| (flag(&variable).replace("-ranges", "-range"), variable))
+        .map(|variable| (singular(&flag(&variable)), variable))
         .collect()
+}
+
+/// A flag is given once for each of what its variable lists.
+fn singular(flag: &str) -> String {
+    let plurals = [
+        ("-ranges", "-range"),
+        ("-ports", "-port"),
+        ("-proxies", "-proxy"),
+    ];
+    let singular = plurals
+        .iter()
+        .find_map(|(many, one)| Some(flag.strip_suffix(many)?.to_owned() + one));
+    singular.unwrap_or_else(|| flag.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,6 +84,25 @@ async fn heads_that_are_not_http_are_answered_with_the_error_object() {
 }
 
 #[tokio::test]
+async fn heads_without_one_valid_host_are_400_with_the_error_object() {
+    let server = server().await;
+    let good = trigger("");
+    for before in ["", &good] {
+        for host in [
+            "",
+            "host: a\r\nhost: a\r\n",
+            "host: a@b\r\n",
+            "host: a b\r\n",
+            "host: a:x\r\n",
+        ] {
+            let head = format!("GET /healthz HTTP/1.1\r\n{host}\r\n");
+            let expected = (400, "validation_error".to_owned());
+            assert_eq!(refused(&server, before, head).await, expected, "{host:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn long_heads_are_431_with_the_error_object() {
     let server = server().await;
     let good = trigger("");

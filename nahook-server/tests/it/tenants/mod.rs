@@ -1,0 +1,3 @@
+//! What strangers and other tenants do to a tenant.
+
+mod strangers;
