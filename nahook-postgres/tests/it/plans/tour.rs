@@ -13,8 +13,9 @@ use nahook_core::{
 };
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
-    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus, Lease,
-    LeaseRequest, LeasedDelivery, Next, Redelivery, RedeliveryRequest, Settlement,
+    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStats,
+    DeliveryStatus, Lease, LeaseRequest, LeasedDelivery, Next, Redelivery, RedeliveryRequest,
+    Settlement, StatsQuery,
 };
 use nahook_testkit::declare::{
     caller, deliveries, endpoint_id, event, event_type_name, metadata, payload, scope, workspace_id,
@@ -270,6 +271,22 @@ async fn lists(tour: &mut Tour<'_>, store: &PostgresStore) {
         let page = tour.stop(title, (20, 12), store.deliveries(&query)).await;
         assert!(page.unwrap().iter().all(|record| record.status == status));
     }
+    let mut counted = StatsQuery {
+        workspace: all.workspace,
+        endpoint: Some(all.endpoint),
+        count_max: 10,
+    };
+    let title = "An endpoint's deliveries counted, up to ten of each status";
+    let stats = tour.stop(title, (60, 12), store.stats(&counted)).await;
+    assert!(total(&stats.unwrap()) >= 10);
+    counted.endpoint = None;
+    let title = "Those of a workspace with 100 endpoints";
+    let stats = tour.stop(title, (160, 24), store.stats(&counted)).await;
+    assert!(total(&stats.unwrap()) >= 10);
+    // A step for each endpoint that has something due: some thousand.
+    let title = "The backlog of all workspaces";
+    let backlog = tour.stop(title, (1_000, 6), store.backlog(10)).await;
+    assert!(backlog.unwrap().due > 0);
     let again = RedeliveryRequest {
         workspace: all.workspace,
         endpoint: all.endpoint,
@@ -279,6 +296,11 @@ async fn lists(tour: &mut Tour<'_>, store: &PostgresStore) {
     let title = "Queueing up to ten deliveries again that were given up";
     let queueing = store.redeliver_since(&again);
     tour.stop(title, (20, 30), queueing).await.unwrap();
+}
+
+fn total(stats: &DeliveryStats) -> u64 {
+    let counts = DeliveryStatus::ALL.map(|status| stats.count(status));
+    counts.iter().sum()
 }
 
 /// Reading and changing what is in a workspace, and what the audit log tells of it.
