@@ -1,0 +1,96 @@
+//! The measured half of a comparison: one library in a process of its own, which says on its output what it has done. Both
+//! programs include it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A library with its store open.
+pub trait Library: Send + Sync + Sized + 'static {
+    /// Opens the store and registers so many endpoints at the receiver, all subscribed to `order.paid`.
+    fn open(
+        store: &str,
+        receiver: &str,
+        endpoints: usize,
+    ) -> impl Future<Output = Result<Self, Failure>> + Send;
+
+    /// Queues an event for all of them; answers for how many.
+    fn fan_out(&self) -> impl Future<Output = Result<usize, Failure>> + Send;
+
+    /// Delivers until the process is killed.
+    fn deliver(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Payload of every event: some 200 bytes.
+pub fn payload() -> serde_json::Value {
+    serde_json::json!({
+        "order": "ord_123456789", "customer": "cus_987654321", "currency": "EUR", "total": 12_999,
+        "items": [{ "sku": "book-42", "count": 2 }, { "sku": "pen-7", "count": 10 }], "note": "leave at the door",
+    })
+}
+
+/// `queue STORE RECEIVER ENDPOINTS CALLERS SECONDS` prints the fan-outs queued a second; `deliver STORE RECEIVER ENDPOINTS EVENTS`
+/// queues a backlog, says so, and delivers it.
+pub async fn run<L: Library>(arguments: &[String]) -> Result<(), Failure> {
+    let [what, store, receiver, endpoints, rest @ ..] = arguments else {
+        return Err("arguments: queue | deliver, store, receiver, endpoints, …".into());
+    };
+    let endpoints = endpoints.parse()?;
+    let library = Arc::new(L::open(store, receiver, endpoints).await?);
+    match (what.as_str(), rest) {
+        ("queue", [callers, seconds]) => {
+            let (callers, seconds) = (callers.parse()?, seconds.parse()?);
+            queue(&library, endpoints, callers, Duration::from_millis(300)).await?;
+            let rate = queue(&library, endpoints, callers, Duration::from_secs(seconds)).await?;
+            println!("{rate}");
+        }
+        ("deliver", [events]) => {
+            let events: u64 = events.parse()?;
+            for _ in 0..events {
+                library.fan_out().await?;
+            }
+            println!("queued");
+            library.deliver().await;
+        }
+        _ => return Err("neither queue nor deliver, or too few arguments".into()),
+    }
+    Ok(())
+}
+
+/// Lets so many callers fan out, each one event after the other. Answers the events a second.
+async fn queue<L: Library>(
+    library: &Arc<L>,
+    endpoints: usize,
+    callers: usize,
+    time: Duration,
+) -> Result<f64, Failure> {
+    let (count, is_over) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let began = Instant::now();
+    let mut calling = Vec::new();
+    for _ in 0..callers {
+        let (library, count, is_over) = (library.clone(), count.clone(), is_over.clone());
+        calling.push(tokio::spawn(async move {
+            while !is_over.load(Ordering::Relaxed) {
+                let queued = library.fan_out().await?;
+                if queued != endpoints {
+                    return Err(format!("queued for {queued} of {endpoints}").into());
+                }
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<(), Failure>(())
+        }));
+    }
+    tokio::time::sleep(time).await;
+    is_over.store(true, Ordering::Relaxed);
+    for caller in calling {
+        caller.await??;
+    }
+    // With those that were under way when the time was over.
+    Ok(count.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64())
+}
