@@ -1,11 +1,10 @@
 use std::collections::HashMap;
-use std::ops::Bound;
 use std::time::Duration;
 
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
-    Backlog, DeliveryQueue, DeliveryState, Lease, LeaseBatch, LeaseRequest, LeaseToken,
+    Backlog, BatchRoom, DeliveryQueue, DeliveryState, Lease, LeaseBatch, LeaseRequest, LeaseToken,
     LeasedDelivery, Settled, Settlement,
 };
 
@@ -86,52 +85,43 @@ impl State {
 
     /// Takes from one endpoint after the other, one each, until nothing more may be taken.
     fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Vec<LeasedDelivery> {
-        let mut room = self.room(request);
+        let mut held = self.held(request);
+        let mut room = BatchRoom::of(request);
         let mut leased = Vec::new();
-        let mut in_turn = self.in_turn();
-        while leased.len() < request.max && !in_turn.is_empty() {
-            in_turn.retain(|endpoint| {
-                if leased.len() >= request.max {
-                    return true;
-                }
-                let left = room.entry(*endpoint).or_insert(request.per_endpoint_max);
-                let due = self.waiting.get_mut(endpoint).filter(|_| *left > 0);
-                let Some(id) = due.and_then(|waiting| waiting.pop_due(now)) else {
-                    return false;
-                };
-                *left -= 1;
-                self.served_last = Some(*endpoint);
-                leased.extend(self.hold(id, request, now));
-                true
-            });
-        }
+        let mut turns = std::mem::take(&mut self.turns);
+        let waiting = self.waiting.iter();
+        let waiting: Vec<_> = waiting.map(|(id, of)| (of.workspace, *id)).collect();
+        turns.go_round(waiting, request.max, |workspace, endpoint| {
+            let is_listed = room.is_listed(&endpoint);
+            let held = held.entry(endpoint).or_default();
+            if *held >= room.bound(&endpoint) || room.left(workspace, is_listed) == 0 {
+                return false;
+            }
+            let waiting = self.waiting.get_mut(&endpoint);
+            let Some(id) = waiting.and_then(|waiting| waiting.pop_due(now)) else {
+                return false;
+            };
+            *held += 1;
+            room.take(workspace, is_listed, 1);
+            leased.extend(self.hold(id, request, now));
+            true
+        });
+        self.turns = turns;
         self.waiting.retain(|_, waiting| !waiting.is_empty());
         leased
     }
 
-    /// Returns how many more leases the worker may have for each endpoint whose number is not the usual one.
-    fn room(&self, request: &LeaseRequest) -> HashMap<EndpointId, usize> {
-        let mut room: HashMap<_, _> = request.exceptions.iter().copied().collect();
+    /// Returns the number of leases that the worker has for each endpoint.
+    fn held(&self, request: &LeaseRequest) -> HashMap<EndpointId, usize> {
+        let mut count: HashMap<_, _> = HashMap::new();
         for (id, held) in &self.leases {
             if held.worker == request.worker
                 && let Some(row) = self.deliveries.get(id)
             {
-                let left = room.entry(row.endpoint).or_insert(request.per_endpoint_max);
-                *left = left.saturating_sub(1);
+                *count.entry(row.endpoint).or_default() += 1;
             }
         }
-        room
-    }
-
-    /// The endpoints for which something waits, beginning behind the one served last.
-    fn in_turn(&self) -> Vec<EndpointId> {
-        let after = self.served_last.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.waiting.range((after, Bound::Unbounded));
-        let ahead = self
-            .waiting
-            .iter()
-            .take_while(|(id, _)| self.served_last.is_some_and(|last| **id <= last));
-        behind.chain(ahead).map(|(id, _)| *id).collect()
+        count
     }
 
     fn hold(

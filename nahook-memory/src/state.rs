@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nahook_control::{AuditEntry, Snapshot};
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{Event, EventTypeName, Scope, Subscribers, Timestamp};
-use nahook_queue::{Attempt, DeliveryState, LeaseToken, WorkerId};
+use nahook_queue::{Attempt, DeliveryState, LeaseToken, Turns, WorkerId};
 
 use super::idempotency::Keys;
 
@@ -26,8 +26,7 @@ pub(super) struct State {
     pub(super) waiting: BTreeMap<EndpointId, Waiting>,
     pub(super) leases: HashMap<DeliveryId, Held>,
     pub(super) expiries: BTreeSet<(Timestamp, DeliveryId)>,
-    /// The endpoint served last: the next lease begins behind it.
-    pub(super) served_last: Option<EndpointId>,
+    pub(super) turns: Turns,
     pub(super) tokens: u64,
     /// The oldest first.
     pub(super) audit: Vec<AuditEntry>,
@@ -74,8 +73,8 @@ impl Row {
 }
 
 /// The deliveries of one endpoint that nobody has leased, by when they are due.
-#[derive(Default)]
 pub(super) struct Waiting {
+    pub(super) workspace: WorkspaceId,
     fresh: BTreeSet<(Timestamp, DeliveryId)>,
     retries: BTreeSet<(Timestamp, DeliveryId)>,
     /// Whose turn it is: a backlog of either kind leaves every second place to the other.
@@ -90,6 +89,15 @@ pub(super) struct Held {
 }
 
 impl Waiting {
+    fn of(workspace: WorkspaceId) -> Self {
+        Self {
+            workspace,
+            fresh: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            retry_is_next: false,
+        }
+    }
+
     pub(super) fn insert(&mut self, due_at: Timestamp, id: DeliveryId, is_retry: bool) {
         let set = if is_retry {
             &mut self.retries
@@ -153,7 +161,9 @@ impl State {
     pub(super) fn enqueue(&mut self, id: DeliveryId, due_at: Timestamp) {
         if let Some(row) = self.deliveries.get_mut(&id) {
             row.due_at = Some(due_at);
-            let waiting = self.waiting.entry(row.endpoint).or_default();
+            let workspace = row.event.workspace;
+            let waiting = self.waiting.entry(row.endpoint);
+            let waiting = waiting.or_insert_with(|| Waiting::of(workspace));
             waiting.insert(due_at, id, !row.attempts.is_empty());
         }
     }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod batch_room;
 mod log;
 mod queue;
 mod recorder;
@@ -8,11 +9,13 @@ mod redelivery;
 mod search;
 mod state;
 mod submission;
+mod turns;
 
+pub use self::batch_room::BatchRoom;
 pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord};
 pub use self::queue::{
     Attempt, Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
-    Settled, Settlement, WorkerId,
+    Settled, Settlement, WorkerId, WorkspaceBounds,
 };
 pub use self::recorder::{DeliveryRecorder, LogEntry};
 pub use self::recording::{LoggedPublisher, RecorderBuffer, RecorderBufferSettings};
@@ -20,3 +23,4 @@ pub use self::redelivery::{Redelivered, Redelivery, RedeliveryRequest};
 pub use self::search::{DeliveryQuery, DeliverySearch, DeliveryStats, StatsQuery};
 pub use self::state::{DeliveryState, DeliveryStatus, Next};
 pub use self::submission::{Reply, Submission};
+pub use self::turns::Turns;

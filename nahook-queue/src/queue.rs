@@ -37,21 +37,49 @@ pub struct LeaseRequest {
     pub per_endpoint_max: usize,
     /// Endpoints for which another number holds than `per_endpoint_max`.
     pub exceptions: Vec<(EndpointId, usize)>,
+    /// Largest number of deliveries of one workspace in this batch.
+    pub per_workspace_max: usize,
+    /// Workspaces with bounds of their own.
+    pub workspaces: Vec<WorkspaceBounds>,
     /// Time that the leases last unless extended.
     pub duration: Duration,
 }
 
 impl LeaseRequest {
-    /// Asks for at most `max` deliveries, of whatever endpoints.
+    /// Asks for at most `max` deliveries, of whatever workspaces and endpoints.
     pub fn new(worker: WorkerId, max: usize, duration: Duration) -> Self {
         Self {
             worker,
             max,
             per_endpoint_max: max,
             exceptions: Vec::new(),
+            per_workspace_max: usize::MAX,
+            workspaces: Vec::new(),
             duration,
         }
     }
+
+    /// Returns the bounds of a workspace.
+    pub fn bounds_of(&self, workspace: WorkspaceId) -> WorkspaceBounds {
+        let mut found = self.workspaces.iter();
+        let found = found.find(|bounds| bounds.workspace == workspace);
+        found.copied().unwrap_or(WorkspaceBounds {
+            workspace,
+            max: self.per_workspace_max,
+            unlisted_max: self.per_workspace_max,
+        })
+    }
+}
+
+/// Bounds of a workspace in one batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WorkspaceBounds {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Largest number of deliveries.
+    pub max: usize,
+    /// Largest number of those that are for endpoints that are not among the request's `exceptions`.
+    pub unlisted_max: usize,
 }
 
 /// A delivery that its worker alone may now attempt.
@@ -168,7 +196,9 @@ pub trait DeliveryQueue: Send + Sync {
     /// * A lease is exclusive until it is settled or expires; an expired one is offered again.
     /// * Endpoints are served in turn: what waits for one endpoint holds no other one back, and old retries and fresh
     ///   deliveries do not starve each other.
-    /// * The bounds of the request hold over everything its worker has leased and not settled.
+    /// * The bounds for endpoints hold over everything that the worker has leased and not settled, those for workspaces within
+    ///   the batch.
+    /// * A workspace whose bound is reached holds no other one back.
     /// * Nothing is due before its time.
     ///
     /// # Cancellation

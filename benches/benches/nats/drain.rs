@@ -87,11 +87,8 @@ async fn drain_raw(server: &NatsServer, records: u64) -> Duration {
 /// As a worker does it: leases what it has room for, and settles what it has leased meanwhile.
 async fn drain(nats: &Nats, deliveries: usize) -> Duration {
     let request = LeaseRequest {
-        worker: WorkerId(1),
-        max: 256,
         per_endpoint_max: 512,
-        exceptions: Vec::new(),
-        duration: Duration::from_mins(1),
+        ..LeaseRequest::new(WorkerId(1), 256, Duration::from_mins(1))
     };
     let began = Instant::now();
     let mut settling = tokio::task::JoinSet::new();

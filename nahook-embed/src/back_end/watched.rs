@@ -165,13 +165,7 @@ mod tests {
             let calls = [&calls.lease, &calls.extend, &calls.settle, &calls.publish];
             calls.map(|call| call.check().is_err())
         };
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: 1,
-            per_endpoint_max: 1,
-            exceptions: Vec::new(),
-            duration: Duration::from_secs(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), 1, Duration::from_secs(1));
         queue.lease(&request).await.unwrap_err();
         assert_eq!(failed(), [true, false, false, false]);
         queue.extend(&[], Duration::ZERO).await.unwrap_err();

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use nahook_core::Timestamp;
-use nahook_core::id::DeliveryId;
+use nahook_core::id::{DeliveryId, WorkspaceId};
 
 /// Deliveries of one endpoint that nobody has leased, ordered by due time.
-#[derive(Default)]
 pub(super) struct Backlog {
+    pub(super) workspace: WorkspaceId,
     fresh: BTreeSet<(Timestamp, DeliveryId)>,
     retries: BTreeSet<(Timestamp, DeliveryId)>,
     /// True if a retry is next. Fresh deliveries and retries take turns while both are due.
@@ -15,6 +15,15 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
+    pub(super) fn of(workspace: WorkspaceId) -> Self {
+        Self {
+            workspace,
+            fresh: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            retry_is_next: false,
+        }
+    }
+
     pub(super) fn insert(&mut self, due_at: Timestamp, id: DeliveryId, is_retry: bool) {
         self.set(is_retry).insert((due_at, id));
     }
@@ -85,7 +94,7 @@ mod tests {
     #[test]
     fn latest_fresh_deliveries_leave_first_and_retries_last() {
         let id = |ordinal| DeliveryId::nth(MessageId::from_bits(7), ordinal);
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::of(WorkspaceId::from_bits(1));
         for (ordinal, is_retry) in [(1, true), (2, true), (3, false), (4, false)] {
             let due_at = Timestamp::from_millis(u64::from(ordinal));
             backlog.insert(due_at, id(ordinal), is_retry);

@@ -1,12 +1,10 @@
 //! Leases: granting them by turns, extending and ending them.
 
-use std::collections::HashMap;
-use std::ops::Bound;
 use std::time::Duration;
 
 use nahook_core::Timestamp;
-use nahook_core::id::{DeliveryId, EndpointId, MessageId};
-use nahook_queue::{Lease, LeaseRequest, LeaseToken, LeasedDelivery, WorkerId};
+use nahook_core::id::{DeliveryId, MessageId};
+use nahook_queue::{BatchRoom, Lease, LeaseRequest, LeaseToken, LeasedDelivery, WorkerId};
 
 use super::backlog::Backlog;
 use super::state::{Leased, Slot, State};
@@ -50,43 +48,31 @@ impl State {
 
     /// Leases one delivery of each endpoint in turn, until the request is met or nothing more may be leased.
     pub(super) fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Vec<LeasedDelivery> {
-        let exceptions: HashMap<_, _> = request.exceptions.iter().copied().collect();
+        let mut room = BatchRoom::of(request);
         let mut leased = Vec::new();
-        let mut in_turn = self.in_turn();
-        while leased.len() < request.max && !in_turn.is_empty() {
-            in_turn.retain(|endpoint| {
-                if leased.len() >= request.max {
-                    return true;
-                }
-                let bound = exceptions
-                    .get(endpoint)
-                    .unwrap_or(&request.per_endpoint_max);
-                let held = self.leased.get(&(request.worker, *endpoint));
-                let has_room = held.copied().unwrap_or_default() < *bound;
-                let due = self.backlogs.get_mut(endpoint).filter(|_| has_room);
-                let Some(id) = due.and_then(|backlog| backlog.pop_due(now)) else {
-                    return false;
-                };
-                self.served_last = Some(*endpoint);
-                leased.extend(self.hold(id, request, now));
-                if self.backlogs.get(endpoint).is_some_and(Backlog::is_empty) {
-                    self.backlogs.remove(endpoint);
-                }
-                true
-            });
-        }
+        let mut turns = std::mem::take(&mut self.turns);
+        let waiting = self.backlogs.iter();
+        let waiting: Vec<_> = waiting.map(|(id, of)| (of.workspace, *id)).collect();
+        turns.go_round(waiting, request.max, |workspace, endpoint| {
+            let is_listed = room.is_listed(&endpoint);
+            let held = self.leased.get(&(request.worker, endpoint));
+            let held = held.copied().unwrap_or_default();
+            if held >= room.bound(&endpoint) || room.left(workspace, is_listed) == 0 {
+                return false;
+            }
+            let backlog = self.backlogs.get_mut(&endpoint);
+            let Some(id) = backlog.and_then(|backlog| backlog.pop_due(now)) else {
+                return false;
+            };
+            room.take(workspace, is_listed, 1);
+            leased.extend(self.hold(id, request, now));
+            if self.backlogs.get(&endpoint).is_some_and(Backlog::is_empty) {
+                self.backlogs.remove(&endpoint);
+            }
+            true
+        });
+        self.turns = turns;
         leased
-    }
-
-    /// Endpoints with a backlog, beginning behind the one served last.
-    fn in_turn(&self) -> Vec<EndpointId> {
-        let after = self.served_last.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.backlogs.range((after, Bound::Unbounded));
-        let ahead = self
-            .backlogs
-            .iter()
-            .take_while(|(id, _)| self.served_last.is_some_and(|last| **id <= last));
-        behind.chain(ahead).map(|(id, _)| *id).collect()
     }
 
     fn hold(
@@ -138,13 +124,7 @@ impl State {
         if self.backlogs.get(&endpoint).is_some_and(Backlog::is_empty) {
             self.backlogs.remove(&endpoint);
         }
-        let request = LeaseRequest {
-            worker,
-            max: 1,
-            per_endpoint_max: usize::MAX,
-            exceptions: Vec::new(),
-            duration: Duration::MAX,
-        };
+        let request = LeaseRequest::new(worker, 1, Duration::MAX);
         self.hold(id, &request, now).map(|leased| leased.lease)
     }
 

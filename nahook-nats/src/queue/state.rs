@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_nats::Subject;
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Event, Timestamp};
-use nahook_queue::{LeaseToken, WorkerId};
+use nahook_queue::{LeaseToken, Turns, WorkerId};
 use tokio::time::Instant;
 
 use super::backlog::Backlog;
@@ -31,8 +31,7 @@ pub(super) struct State {
     pub(super) future: BTreeSet<(Timestamp, DeliveryId)>,
     pub(super) expiries: BTreeSet<(Timestamp, DeliveryId)>,
     pub(super) leased: HashMap<(WorkerId, EndpointId), usize>,
-    /// The endpoint served last: the next lease begins behind it.
-    pub(super) served_last: Option<EndpointId>,
+    pub(super) turns: Turns,
     pub(super) tokens: u64,
 }
 
@@ -166,7 +165,9 @@ impl State {
             return;
         };
         let (due_at, is_retry) = (slot.due_at, slot.attempts > 0);
-        let backlog = self.backlogs.entry(slot.endpoint).or_default();
+        let workspace = slot.event.workspace;
+        let backlog = self.backlogs.entry(slot.endpoint);
+        let backlog = backlog.or_insert_with(|| Backlog::of(workspace));
         backlog.insert(due_at, id, is_retry);
         if due_at > now {
             self.future.insert((due_at, id));

@@ -50,11 +50,8 @@ fn admit(state: &mut State, key: RecordKey, ack: &str, deliveries: &[(u32, u32)]
 
 fn lease(state: &mut State, max: usize, now: Timestamp) -> Vec<Lease> {
     let request = LeaseRequest {
-        worker: WorkerId(1),
-        max,
         per_endpoint_max: 10,
-        exceptions: Vec::new(),
-        duration: LEASE,
+        ..LeaseRequest::new(WorkerId(1), max, LEASE)
     };
     state.reclaim_expired(now);
     let leased = state.lease(&request, now).into_iter();

@@ -2,16 +2,19 @@
 //! finds the rows of leases again.
 
 mod events;
+mod progress;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nahook_core::Timestamp;
 use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_queue::{Lease, LeaseRequest, LeaseToken, WorkerId};
+use nahook_queue::{BatchRoom, Lease, LeaseRequest, LeaseToken, WorkerId};
 
 pub(crate) use self::events::EventFields;
 use self::events::Events;
+use self::progress::Cursors;
+pub(crate) use self::progress::Progress;
 
 /// Number of endpoints remembered to begin with a retry the next time.
 const TURNS_MAX: usize = 10_000;
@@ -33,6 +36,7 @@ struct State {
     by_worker: HashMap<WorkerId, HashMap<EndpointId, usize>>,
     /// The row of the endpoint served last.
     served_last: i64,
+    cursors: Cursors,
     /// Endpoints whose latest lease was of a fresh delivery while a retry was waiting.
     retry_first: HashSet<i64>,
 }
@@ -52,6 +56,8 @@ pub(crate) struct Room {
     pub(crate) endpoints: Vec<EndpointId>,
     /// … and that number.
     pub(crate) rooms: Vec<i64>,
+    /// … and true if the request names the endpoint.
+    pub(crate) listed: Vec<bool>,
     /// Endpoint to begin after.
     pub(crate) after: i64,
     pub(crate) retry_first: Vec<i64>,
@@ -61,19 +67,21 @@ impl LeaseLedger {
     pub(crate) fn room(&self, request: &LeaseRequest, now: Timestamp) -> Room {
         let mut state = self.state();
         state.expire(now);
-        let mut rooms: HashMap<_, _> = request.exceptions.iter().copied().collect();
+        let listed = request.exceptions.iter();
+        let mut rooms: HashMap<_, _> = listed.map(|(id, room)| (*id, (*room, true))).collect();
         for (endpoint, held) in state.by_worker.get(&request.worker).into_iter().flatten() {
-            let left = rooms.entry(*endpoint).or_insert(request.per_endpoint_max);
+            let usual = (request.per_endpoint_max, false);
+            let (left, _) = rooms.entry(*endpoint).or_insert(usual);
             *left = left.saturating_sub(*held);
         }
         let as_number = |room| i64::try_from(room).unwrap_or(i64::MAX);
-        let (endpoints, rooms) = rooms
-            .into_iter()
-            .map(|(endpoint, room)| (endpoint, as_number(room)))
-            .unzip();
+        let rooms = rooms.into_iter();
+        let rooms = rooms.map(|(id, (room, is_listed))| (id, (as_number(room), is_listed)));
+        let (endpoints, (rooms, listed)) = rooms.unzip();
         Room {
             endpoints,
             rooms,
+            listed,
             after: state.served_last,
             retry_first: state.retry_first.iter().copied().collect(),
         }
@@ -87,6 +95,14 @@ impl LeaseLedger {
             state.retry_first.insert(endpoint);
         } else {
             state.retry_first.remove(&endpoint);
+        }
+    }
+
+    /// Notes how far a batch has come, whose room this is now: the next one goes on for a workspace that was cut off.
+    pub(crate) fn end_turn(&self, room: &BatchRoom, progress: Progress) {
+        let mut state = self.state();
+        if let Some(after) = state.cursors.next(room, progress) {
+            state.served_last = after;
         }
     }
 
@@ -203,13 +219,7 @@ mod tests {
             ledger.hold(Lease { delivery, token }, held);
         }
         ledger.hold_together(token, 2);
-        let request = LeaseRequest {
-            worker: WorkerId(1),
-            max: 1,
-            per_endpoint_max: 1,
-            exceptions: Vec::new(),
-            duration: Duration::from_secs(1),
-        };
+        let request = LeaseRequest::new(WorkerId(1), 1, Duration::from_secs(1));
         ledger.room(&request, now);
         let state = ledger.state();
         assert!(state.leases.is_empty() && state.expiries.is_empty());

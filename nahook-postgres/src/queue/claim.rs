@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use nahook_core::Timestamp;
 use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
+use nahook_queue::{BatchRoom, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 
 use super::settle::stored;
 use crate::error::PgError;
-use crate::leases::{EventFields, Held, Room};
+use crate::leases::{EventFields, Held, Progress, Room};
 use crate::lender::{Asked, Frame, Lent};
 use crate::parameter::Parameter;
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key, value_at};
@@ -44,16 +44,29 @@ pub(crate) use again;
 /// first of each along. A step costs the same however much waits for an endpoint, and however many have limits of their
 /// own: those are looked up in an object, where joining them would read all of them at each step. It ends once it has found
 /// as many as deliveries are asked for.
+///
+/// A hop passes all endpoints that come next and that have no room because their workspace has none. Those in a row that
+/// have some are counted; a workspace that comes once more is counted anew, and cut below.
 macro_rules! ring {
     ($name:literal, $kind:expr, $order:literal) => {
         concat!(
             $name,
             " AS (
-    SELECT $3::bigint AS endpoint, false AS is_around, 0::bigint AS room, 0::bigint AS useful,
-        NULL::bigint AS key, NULL::tid AS place
+    SELECT NULL::bigint AS endpoint, $3::bigint AS place_in_ring, false AS is_around, NULL::bigint AS key,
+        NULL::tid AS place, NULL::bigint AS workspace, false AS is_listed, 0::bigint AS all_max, 0::bigint AS unlisted_max,
+        0::bigint AS room, 0::bigint AS useful, 0::bigint AS in_row, 0::bigint AS unlisted_in_row
     UNION ALL
-    SELECT next.endpoint, next.is_around, l.room, ring.useful + CASE WHEN l.room > 0 THEN 1 ELSE 0 END,
-        next.key, next.place
+    SELECT next.endpoint,
+        CASE WHEN s.in_row >= l.all_max THEN
+            coalesce((SELECT e.row - 1 FROM endpoint e WHERE e.row > next.endpoint AND e.workspace <> l.workspace
+                ORDER BY e.row LIMIT 1), 9223372036854775807)
+        WHEN NOT l.is_listed AND s.unlisted_in_row >= l.unlisted_max THEN
+            coalesce((SELECT e.row - 1 FROM endpoint e WHERE e.row > next.endpoint
+                AND (e.workspace <> l.workspace OR (SELECT listed FROM limits) ? e.row::text)
+                ORDER BY e.row LIMIT 1), 9223372036854775807)
+        ELSE next.endpoint END,
+        next.is_around, next.key, next.place, l.workspace, l.is_listed, l.all_max, l.unlisted_max, r.room,
+        ring.useful + r.useful, s.in_row, s.unlisted_in_row
     FROM ",
             $name,
             " ring
@@ -61,7 +74,7 @@ macro_rules! ring {
         (SELECT d.endpoint, ring.is_around, d.key, d.ctid AS place FROM delivery d
         WHERE ",
             $kind,
-            " AND d.endpoint > ring.endpoint
+            " AND d.endpoint > ring.place_in_ring
             AND d.endpoint <= CASE WHEN ring.is_around THEN $3 ELSE 9223372036854775807 END
         ORDER BY d.endpoint, ",
             $order,
@@ -76,10 +89,27 @@ macro_rules! ring {
             " LIMIT 1)
         LIMIT 1
     ) next
+    LEFT JOIN endpoint ep ON ep.row = next.endpoint
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN (SELECT rooms FROM limits) IS NULL THEN $4
-            ELSE coalesce(((SELECT rooms FROM limits) ->> next.endpoint::text)::bigint, $4) END AS room
+        SELECT coalesce(ep.workspace, 0) AS workspace,
+            coalesce((SELECT listed FROM limits) ? next.endpoint::text, false) AS is_listed,
+            coalesce(((SELECT rooms FROM limits) ->> next.endpoint::text)::bigint, $4) AS bound,
+            coalesce(((SELECT all_max FROM spaces) ->> ep.workspace::text)::bigint, $12) AS all_max,
+            coalesce(((SELECT unlisted_max FROM spaces) ->> ep.workspace::text)::bigint, $12) AS unlisted_max
     ) l
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN l.workspace = ring.workspace THEN ring.in_row ELSE 0 END AS in_row,
+            CASE WHEN l.workspace = ring.workspace THEN ring.unlisted_in_row ELSE 0 END AS unlisted_in_row
+    ) b
+    CROSS JOIN LATERAL (
+        SELECT least(l.bound, l.all_max - b.in_row,
+            CASE WHEN l.is_listed THEN l.bound ELSE l.unlisted_max - b.unlisted_in_row END) AS room
+    ) m
+    CROSS JOIN LATERAL (SELECT m.room, CASE WHEN m.room > 0 THEN 1 ELSE 0 END AS useful) r
+    CROSS JOIN LATERAL (
+        SELECT b.in_row + r.useful AS in_row,
+            b.unlisted_in_row + CASE WHEN l.is_listed THEN 0 ELSE r.useful END AS unlisted_in_row
+    ) s
     WHERE ring.useful < $5
 )"
         )
@@ -104,8 +134,8 @@ macro_rules! oldest {
     };
 }
 
-/// Leases at most $5 deliveries. Every row also says whether there may be more: an endpoint's share was cut short, or
-/// another process was faster.
+/// Leases at most $5 deliveries. Every row also says whether its endpoint's share was cut short; whether another process was
+/// faster; and whether a workspace was cut that came more than once in the ring.
 ///
 /// One ring is of fresh deliveries, one of retries; the endpoints that come first in either are served. Each one's share is
 /// taken from its fresh deliveries and its retries in turn; where it is one, the rings have it already. What is chosen is
@@ -114,22 +144,35 @@ macro_rules! oldest {
 const CLAIM: &str = concat!(
     "
 WITH RECURSIVE limits AS MATERIALIZED (
-    SELECT jsonb_object_agg(e.row, l.room) AS rooms
-    FROM unnest($1::text[], $2::bigint[]) AS l (id, room) JOIN endpoint e ON e.id = l.id
+    SELECT jsonb_object_agg(e.row, l.room) AS rooms, jsonb_object_agg(e.row, 0) FILTER (WHERE l.is_listed) AS listed
+    FROM unnest($1::text[], $2::bigint[], $13::boolean[]) AS l (id, room, is_listed) JOIN endpoint e ON e.id = l.id
+), spaces AS MATERIALIZED (
+    SELECT jsonb_object_agg(w.row, l.all_max) AS all_max, jsonb_object_agg(w.row, l.unlisted_max) AS unlisted_max
+    FROM unnest($9::text[], $10::bigint[], $11::bigint[]) AS l (id, all_max, unlisted_max) JOIN workspace w ON w.id = l.id
 ), ",
     ring!("fresh", fresh!(), "d.key"),
     ", ",
     ring!("again", again!(), "d.due_at, d.key"),
-    ", turns AS MATERIALIZED (
-    SELECT t.*, least(t.room, ($5 - 1) / count(*) OVER () + 1) AS share
+    ", found AS MATERIALIZED (
+    SELECT b.*,
+        row_number() OVER (PARTITION BY b.workspace ORDER BY b.is_around, b.endpoint) > b.all_max
+        OR NOT b.is_listed AND row_number() OVER (PARTITION BY b.workspace, b.is_listed
+            ORDER BY b.is_around, b.endpoint) > b.unlisted_max AS is_beyond
     FROM (
-        SELECT endpoint, endpoint <= $3 AS is_around, coalesce(f.room, a.room) AS room,
+        SELECT endpoint, endpoint <= $3 AS is_around, greatest(f.room, a.room) AS room,
             f.key IS NOT NULL AND a.key IS NOT NULL AS is_contested,
             a.key IS NOT NULL AND (f.key IS NULL OR endpoint = ANY ($6::bigint[])) AS is_again,
-            f.key AS fresh_key, f.place AS fresh_place, a.key AS again_key, a.place AS again_place
+            f.key AS fresh_key, f.place AS fresh_place, a.key AS again_key, a.place AS again_place,
+            coalesce(f.workspace, a.workspace) AS workspace, coalesce(f.is_listed, a.is_listed) AS is_listed,
+            coalesce(f.all_max, a.all_max) AS all_max, coalesce(f.unlisted_max, a.unlisted_max) AS unlisted_max
         FROM (SELECT * FROM fresh WHERE room > 0) f FULL JOIN (SELECT * FROM again WHERE room > 0) a USING (endpoint)
-        ORDER BY 2, 1 LIMIT $5
-    ) t
+    ) b
+), turns AS MATERIALIZED (
+    SELECT t.*, least(t.room, ($5 - 1) / count(*) OVER () + 1,
+        greatest(t.all_max / count(*) OVER (PARTITION BY t.workspace), 1),
+        CASE WHEN t.is_listed THEN t.room
+        ELSE greatest(t.unlisted_max / count(*) OVER (PARTITION BY t.workspace, t.is_listed), 1) END) AS share
+    FROM (SELECT * FROM found WHERE NOT is_beyond ORDER BY is_around, endpoint LIMIT $5) t
 ), chosen AS MATERIALIZED (
     SELECT t.endpoint, t.is_around, CASE WHEN t.is_again THEN t.again_key ELSE t.fresh_key END AS key,
         CASE WHEN t.is_again THEN t.again_place ELSE t.fresh_place END AS place,
@@ -162,15 +205,16 @@ WITH RECURSIVE limits AS MATERIALIZED (
 ), leased AS (
     UPDATE delivery d SET wake_at = $7, lease_token = l.token
     FROM locked k, drawn l WHERE d.ctid = k.place
-    RETURNING d.key, d.lease_token, d.attempts, k.endpoint, k.is_around, k.turn, k.is_again, k.is_contested
+    RETURNING d.key, d.lease_token, d.attempts, k.endpoint, k.is_around, k.turn, k.is_again, k.is_contested, k.is_cut
 ), noted AS (
     INSERT INTO lease (token, look_at, keys)
     SELECT l.lease_token, $7, array_agg(l.key) FROM leased l GROUP BY l.lease_token
 ), over AS (
     DELETE FROM lease WHERE token = ANY ($8::bigint[])
 )
-SELECT l.key, l.lease_token, l.attempts, l.endpoint, e.id, l.is_again, l.is_contested, c.is_partial
-FROM (SELECT bool_or(c.is_cut) OR count(*) > (SELECT count(*) FROM leased) AS is_partial FROM chosen c) c
+SELECT l.key, l.lease_token, l.attempts, l.endpoint, e.id, l.is_again, l.is_contested, l.is_cut, c.is_short, c.is_beyond
+FROM (SELECT (SELECT count(*) FROM chosen) > (SELECT count(*) FROM leased) AS is_short,
+    (SELECT bool_or(f.is_beyond) FROM found f) AS is_beyond) c
 LEFT JOIN leased l ON true LEFT JOIN endpoint e ON e.row = l.endpoint
 ORDER BY l.turn, l.is_around, l.endpoint"
 );
@@ -185,8 +229,12 @@ SELECT least(
 /// Deliveries leased by one statement.
 struct Pass {
     claims: Vec<Claim>,
-    /// True if there may be more.
+    /// True if there may be more, whatever was leased.
     is_partial: bool,
+    /// True if a workspace was cut.
+    is_beyond: bool,
+    /// The row of the endpoint that it began behind.
+    after: i64,
     next_due: Option<Timestamp>,
 }
 
@@ -198,6 +246,8 @@ struct Claim {
     endpoint: EndpointId,
     is_retry: bool,
     is_contested: bool,
+    /// True if the endpoint may have more.
+    is_cut: bool,
 }
 
 impl PostgresStore {
@@ -208,19 +258,33 @@ impl PostgresStore {
         let mut lent = shared.lender.lend().await?;
         let mut deliveries = Vec::new();
         let mut next_due = None;
+        let mut room = BatchRoom::of(request);
+        let mut progress = Progress::default();
         for _ in 0..PASSES_MAX {
             let wanted = request.max - deliveries.len();
-            let pass = self.pass(&mut lent, request, wanted).await?;
+            let pass = self.pass(&mut lent, request, &room, wanted).await?;
             next_due = pass.next_due;
             let expires_at = shared.clock().now().saturating_add(request.duration);
-            deliveries.extend(
-                self.delivered(&mut lent, request, pass.claims, expires_at)
-                    .await?,
-            );
-            if !pass.is_partial || deliveries.len() >= request.max {
+            let cut: Vec<_> = pass.claims.iter().map(|claim| claim.is_cut).collect();
+            let rows: Vec<_> = pass.claims.iter().map(|claim| claim.endpoint_row).collect();
+            let leased = self
+                .delivered(&mut lent, request, pass.claims, expires_at)
+                .await?;
+            let mut is_partial = pass.is_partial || pass.is_beyond && !leased.is_empty();
+            for (delivery, row) in leased.iter().zip(&rows) {
+                room.take(delivery.workspace, room.is_listed(&delivery.endpoint), 1);
+                progress.note(delivery.workspace, *row, pass.after);
+            }
+            for (delivery, _) in leased.iter().zip(cut).filter(|(_, is_cut)| *is_cut) {
+                let is_listed = room.is_listed(&delivery.endpoint);
+                is_partial |= room.left(delivery.workspace, is_listed) > 0;
+            }
+            deliveries.extend(leased);
+            if !is_partial || deliveries.len() >= request.max {
                 break;
             }
         }
+        shared.ledger.end_turn(&room, progress);
         Ok(LeaseBatch {
             deliveries,
             next_due,
@@ -232,6 +296,7 @@ impl PostgresStore {
         &self,
         lent: &mut Lent,
         request: &LeaseRequest,
+        room: &BatchRoom,
         wanted: usize,
     ) -> Result<Pass, PgError> {
         let shared = self.shared();
@@ -239,12 +304,18 @@ impl PostgresStore {
         let Room {
             endpoints,
             rooms,
+            listed,
             after,
             retry_first,
         } = shared.ledger.room(request, now);
+        let bounds: Vec<_> = room.workspaces().collect();
+        let workspaces: Vec<_> = bounds.iter().map(|(id, ..)| id.as_str()).collect();
+        let all_max: Vec<_> = bounds.iter().map(|(_, all, _)| as_number(*all)).collect();
+        let unlisted = bounds.iter().map(|(.., unlisted)| as_number(*unlisted));
+        let unlisted_max: Vec<_> = unlisted.collect();
+        let usual_of_workspace = as_number(request.per_workspace_max);
         let endpoints: Vec<_> = endpoints.iter().map(EndpointId::as_str).collect();
-        let usual = i64::try_from(request.per_endpoint_max).unwrap_or(i64::MAX);
-        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+        let (usual, wanted) = (as_number(request.per_endpoint_max), as_number(wanted));
         let expires_at = nanos(now.saturating_add(request.duration));
         let wake_before = nanos(now);
         let wanted_any = wanted > 0;
@@ -265,6 +336,11 @@ impl PostgresStore {
                 &retry_first,
                 &expires_at,
                 &over,
+                &workspaces,
+                &all_max,
+                &unlisted_max,
+                &usual_of_workspace,
+                &listed,
             ];
             asked.push((CLAIM, parameters));
         }
@@ -283,10 +359,13 @@ impl PostgresStore {
         let mut pass = Pass {
             claims: Vec::with_capacity(rows.len()),
             is_partial: value_at(woken, 0)?,
+            is_beyond: false,
+            after,
             next_due: maybe_instant_at(due, 0)?,
         };
         for row in rows {
-            pass.is_partial |= value_at::<Option<bool>>(row, 7)?.unwrap_or(false);
+            pass.is_partial |= value_at::<bool>(row, 8)?;
+            pass.is_beyond |= value_at::<Option<bool>>(row, 9)?.unwrap_or(false);
             pass.claims.extend(claim_at(row)?);
         }
         Ok(pass)
@@ -331,6 +410,10 @@ impl PostgresStore {
     }
 }
 
+fn as_number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn first_row(answer: Option<&Answer>) -> Option<&Row> {
     answer?.rows.first()
 }
@@ -364,5 +447,6 @@ fn claim_at(row: &Row) -> Result<Option<Claim>, PgError> {
         endpoint: parsed_at(row, 4)?,
         is_retry: value_at(row, 5)?,
         is_contested: value_at(row, 6)?,
+        is_cut: value_at(row, 7)?,
     }))
 }

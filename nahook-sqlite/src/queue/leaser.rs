@@ -1,16 +1,21 @@
 //! Leasing: reads due rows, endpoint after endpoint, without holding anybody up.
 
+mod names;
+mod waiting;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt as _};
-use nahook_core::id::{DeliveryId, EndpointId};
+use foldhash::HashMap;
+use nahook_core::id::DeliveryId;
 use nahook_core::{Causes, Clock, StoreError, Timestamp};
-use nahook_queue::{Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use nahook_queue::{BatchRoom, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
+use rusqlite::{Connection, Row, params};
 
+use self::names::{Names, workspace_of};
+use self::waiting::{find_waiting, first_retry};
 use super::Queue;
 use super::events::Events;
 use super::ledger::Claim;
@@ -18,7 +23,7 @@ use super::pending::Due;
 use super::state::Candidate;
 use crate::connection::open_reader;
 use crate::error::{Panicked, store_error};
-use crate::row::{maybe_instant_at, nanos, parsed_at, split_key};
+use crate::row::{nanos, split_key};
 use crate::{OpenError, SqliteSettings};
 
 /// Delay before an endpoint whose rows could not be read is tried again.
@@ -33,8 +38,7 @@ pub(crate) struct Leaser {
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
     events: Events,
-    ids: HashMap<i64, EndpointId>,
-    rows: HashMap<EndpointId, i64>,
+    names: Names,
 }
 
 /// The batch in the making: each delivery with its place among its endpoint's, so that the endpoints take turns in it.
@@ -62,8 +66,7 @@ impl Leaser {
             queue,
             clock: Arc::clone(&settings.clock),
             events: Events::default(),
-            ids: HashMap::new(),
-            rows: HashMap::new(),
+            names: Names::default(),
         })
     }
 
@@ -71,15 +74,13 @@ impl Leaser {
         // Read first: what changes from here on is then told by `changed`.
         let generation = self.queue.generation();
         let now = self.clock.now();
-        let limits = self.limits(request).map_err(store_error)?;
-        {
-            let mut state = self.queue.state();
-            state.reclaim_expired(now);
-            state.begin_reading();
-        }
+        let mut room = self.room(request).map_err(store_error)?;
+        self.queue.state().reclaim_expired(now);
+        self.place_endpoints().map_err(store_error)?;
+        self.queue.state().begin_reading();
         let mut taken = Taken::default();
         let leased = catch_unwind(AssertUnwindSafe(|| {
-            self.lease_in_turn(request, &limits, now, &mut taken)
+            self.lease_in_turn(request, &mut room, now, &mut taken)
         }));
         let outcome = if let Ok(outcome) = leased {
             outcome.map(|()| taken.batch)
@@ -126,35 +127,59 @@ impl Leaser {
         }
     }
 
-    /// Returns the number of leases that the worker may hold for an endpoint, for those with a bound of their own.
-    fn limits(&mut self, request: &LeaseRequest) -> rusqlite::Result<HashMap<i64, usize>> {
-        let mut limits = HashMap::with_capacity(request.exceptions.len());
-        for (id, limit) in &request.exceptions {
-            if let Some(row) = self.row_of(*id)? {
-                limits.insert(row, *limit);
+    /// Returns the room that the request's bounds leave to a batch.
+    fn room(&mut self, request: &LeaseRequest) -> rusqlite::Result<BatchRoom<i64, i64>> {
+        let mut exceptions = Vec::with_capacity(request.exceptions.len());
+        for (id, bound) in &request.exceptions {
+            if let Some(row) = self.names.row_of(&self.connection, *id)? {
+                exceptions.push((row, *bound));
             }
         }
-        Ok(limits)
+        let mut workspaces = Vec::with_capacity(request.workspaces.len());
+        for bounds in &request.workspaces {
+            if let Some(row) = self
+                .names
+                .workspace_row_of(&self.connection, bounds.workspace)?
+            {
+                workspaces.push((row, *bounds));
+            }
+        }
+        Ok(BatchRoom::new(request, exceptions, workspaces))
+    }
+
+    /// Finds the workspaces of endpoints that were not known before.
+    fn place_endpoints(&self) -> rusqlite::Result<()> {
+        let unplaced = self.queue.state().take_unplaced();
+        let mut failure = None;
+        for endpoint in unplaced {
+            let found = if failure.is_none() {
+                workspace_of(&self.connection, endpoint)
+            } else {
+                Ok(None)
+            };
+            let workspace = found.unwrap_or_else(|error| {
+                failure = Some(error);
+                None
+            });
+            self.queue.state().place(endpoint, workspace);
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     fn lease_in_turn(
         &mut self,
         request: &LeaseRequest,
-        limits: &HashMap<i64, usize>,
+        room: &mut BatchRoom<i64, i64>,
         now: Timestamp,
         taken: &mut Taken,
     ) -> Result<(), StoreError> {
         let Taken { batch, endpoints } = taken;
-        let limit = |endpoint| {
-            let limit: Option<&usize> = limits.get(&endpoint);
-            limit.copied().unwrap_or(request.per_endpoint_max)
-        };
         let mut failure = None;
         let (mut candidates, mut put_aside) = (Vec::new(), Vec::new());
         while batch.len() < request.max {
             if candidates.is_empty() {
                 let mut state = self.queue.state();
-                candidates = state.candidates(request.worker, request.max - batch.len(), limit);
+                candidates = state.candidates(request.worker, request.max - batch.len(), room);
                 endpoints.extend(candidates.iter().map(|candidate| candidate.endpoint));
             }
             if candidates.is_empty() {
@@ -162,10 +187,30 @@ impl Leaser {
             }
             // As much for each as if all had a backlog; what some leave over goes to the others in the next round.
             let share = (request.max - batch.len()).div_ceil(candidates.len());
+            let mut siblings: HashMap<(i64, bool), usize> = HashMap::default();
+            for Candidate {
+                workspace,
+                is_listed,
+                ..
+            } in &candidates
+            {
+                *siblings.entry((*workspace, *is_listed)).or_default() += 1;
+            }
             for mut candidate in std::mem::take(&mut candidates) {
-                let wanted = share.min(candidate.room).min(request.max - batch.len());
+                let Candidate {
+                    workspace,
+                    is_listed,
+                    ..
+                } = candidate;
+                let siblings = siblings.entry((workspace, is_listed)).or_insert(1);
+                let of_workspace = room.left(workspace, is_listed).div_ceil(*siblings);
+                *siblings -= 1;
+                let wanted = share.min(candidate.room).min(of_workspace);
+                let wanted = wanted.min(request.max - batch.len());
                 let before = candidate.leased;
-                match self.lease_from(&mut candidate, wanted, request, now, batch) {
+                let leased = self.lease_from(&mut candidate, wanted, request, now, batch);
+                room.take(workspace, is_listed, candidate.leased - before);
+                match leased {
                     Ok(true) if candidate.room > 0 && candidate.leased > before => {
                         candidates.push(candidate);
                     }
@@ -297,7 +342,7 @@ impl Leaser {
         now: Timestamp,
     ) -> rusqlite::Result<Vec<(Claim, LeasedDelivery)>> {
         let expires_at = now.saturating_add(request.duration);
-        let endpoint_id = self.id_of(endpoint)?;
+        let endpoint_id = self.names.id_of(&self.connection, endpoint)?;
         let fresh: Vec<_> = {
             let mut state = self.queue.state();
             let take = |due: &Due| {
@@ -365,33 +410,6 @@ impl Leaser {
             .query_map(params![endpoint, nanos(now), limit], due_at)?
             .collect()
     }
-
-    fn id_of(&mut self, row: i64) -> rusqlite::Result<EndpointId> {
-        if let Some(id) = self.ids.get(&row) {
-            return Ok(*id);
-        }
-        let id: EndpointId = self
-            .connection
-            .prepare_cached("SELECT id FROM nahook_endpoint WHERE row = ?1")?
-            .query_row([row], |found| parsed_at(found, 0))?;
-        self.ids.insert(row, id);
-        Ok(id)
-    }
-
-    fn row_of(&mut self, id: EndpointId) -> rusqlite::Result<Option<i64>> {
-        if let Some(row) = self.rows.get(&id) {
-            return Ok(Some(*row));
-        }
-        let row: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT row FROM nahook_endpoint WHERE id = ?1")?
-            .query_row([id.as_str()], |found| found.get(0))
-            .optional()?;
-        if let Some(row) = row {
-            self.rows.insert(id, row);
-        }
-        Ok(row)
-    }
 }
 
 fn due_at(row: &Row<'_>) -> rusqlite::Result<Due> {
@@ -445,52 +463,6 @@ fn choose(
         rows,
         has_more_retries: retries.peek().is_some(),
     }
-}
-
-/// Notes what is fresh, but for events that are yet to be adopted, and for every endpoint that has deliveries whether one is pending and when the first retry is due, by a few
-/// steps in the indexes for each.
-fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> {
-    let mut next = connection.prepare(
-        "SELECT min(endpoint) FROM nahook_delivery INDEXED BY nahook_delivery_by_status WHERE endpoint > ?1
-         AND status IS NOT NULL",
-    )?;
-    let mut pending = connection.prepare(
-        "SELECT 1 FROM nahook_delivery INDEXED BY nahook_delivery_by_status
-         WHERE endpoint = ?1 AND status = 0 LIMIT 1",
-    )?;
-    let mut last = i64::MIN;
-    while let Some(endpoint) = next.query_row([last], |row| row.get::<_, Option<i64>>(0))? {
-        if pending.exists([endpoint])? {
-            queue.state().note_work(endpoint);
-        }
-        if let Some(at) = first_retry(connection, endpoint, i64::MIN)? {
-            queue.state().note_work_at(endpoint, at);
-        }
-        last = endpoint;
-    }
-    let mut fresh = connection.prepare(
-        "SELECT key, endpoint FROM nahook_delivery INDEXED BY nahook_delivery_fresh
-         WHERE status IS NULL AND NOT EXISTS (SELECT 1 FROM nahook_submission WHERE event = key >> 20) ORDER BY key",
-    )?;
-    let mut rows = fresh.query([])?;
-    while let Some(row) = rows.next()? {
-        queue.state().add_fresh(row.get(1)?, row.get(0)?);
-    }
-    Ok(())
-}
-
-/// Returns the instant at which the endpoint's first retry after `after` is due.
-fn first_retry(
-    connection: &Connection,
-    endpoint: i64,
-    after: i64,
-) -> rusqlite::Result<Option<Timestamp>> {
-    connection
-        .prepare_cached(
-            "SELECT min(due_at) FROM nahook_delivery INDEXED BY nahook_delivery_retry
-             WHERE endpoint = ?1 AND status = 1 AND due_at > ?2",
-        )?
-        .query_row(params![endpoint, after], |row| maybe_instant_at(row, 0))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod fresh;
 mod leaser;
 mod ledger;
 mod pending;
+mod rings;
 mod state;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,24 +1,27 @@
 //! Which endpoints may have something due, and which will.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use nahook_core::{Event, Timestamp};
-use nahook_queue::{Lease, LeaseToken, WorkerId};
+use nahook_queue::{BatchRoom, Lease, LeaseToken, WorkerId};
 
 use super::events::EventFields;
 use super::fresh::FreshEvents;
 use super::ledger::{Claim, Held, LeaseLedger};
 use super::pending::{Due, Mark, PendingDeliveries};
+use super::rings::{Offer, Rings};
 
 /// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
 #[derive(Debug)]
 pub(crate) struct QueueState {
     pub(super) ledger: LeaseLedger,
     pub(super) endpoints: HashMap<i64, EndpointState>,
-    /// Endpoints that may have something due, in the order of their turns.
-    ring: VecDeque<i64>,
+    /// Endpoints that may have something due, in the order of their turns …
+    rings: Rings,
+    /// … and those whose workspace is not known yet.
+    unplaced: Vec<i64>,
     /// Instants at which endpoints have their next retry due.
     alarms: BTreeSet<(Timestamp, i64)>,
     /// Deliveries settled since the leasing thread began to read, while it reads: the rows that it sees may be older.
@@ -39,6 +42,7 @@ pub(super) struct EndpointState {
     /// The file may have a retry that is due and that no alarm announces.
     pub(super) may_have_retry: bool,
     is_in_ring: bool,
+    workspace: Option<i64>,
     alarm: Option<Timestamp>,
     /// Takes turns between retries and pending deliveries: a backlog of either leaves every second place to the other.
     retry_is_next: bool,
@@ -48,6 +52,9 @@ pub(super) struct EndpointState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) endpoint: i64,
+    pub(super) workspace: i64,
+    /// The request names the endpoint.
+    pub(super) is_listed: bool,
     /// Number of further leases that the worker may have for it.
     pub(super) room: usize,
     pub(super) retry_is_next: bool,
@@ -60,7 +67,8 @@ impl QueueState {
         Self {
             ledger: LeaseLedger::new(first_token),
             endpoints: HashMap::new(),
-            ring: VecDeque::new(),
+            rings: Rings::default(),
+            unplaced: Vec::new(),
             alarms: BTreeSet::new(),
             settled_meanwhile: None,
             due_again: Vec::new(),
@@ -123,8 +131,24 @@ impl QueueState {
         let waiting = self.endpoints.entry(endpoint).or_default();
         if !waiting.is_in_ring {
             waiting.is_in_ring = true;
-            self.ring.push_back(endpoint);
+            match waiting.workspace {
+                Some(workspace) => self.rings.push(workspace, endpoint),
+                None => self.unplaced.push(endpoint),
+            }
         }
+    }
+
+    /// Takes the endpoints that wait for [`place`](Self::place).
+    pub(super) fn take_unplaced(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.unplaced)
+    }
+
+    /// Puts an endpoint that was taken so into the ring of its workspace, or back where that is not known.
+    pub(super) fn place(&mut self, endpoint: i64, workspace: Option<i64>) {
+        let waiting = self.endpoints.entry(endpoint).or_default();
+        waiting.is_in_ring = false;
+        waiting.workspace = workspace;
+        self.enter(endpoint);
     }
 
     /// Notes that the endpoint has something due now that may have been settled just before.
@@ -276,36 +300,46 @@ impl QueueState {
         }
     }
 
-    /// Takes endpoints whose turn it is out of the ring, at most `max`; `limit` says how many leases of one the
-    /// worker may hold.
+    /// Takes endpoints whose turn it is out of the rings, at most `max`, as far as the batch has room for them.
     pub(super) fn candidates(
         &mut self,
         worker: WorkerId,
         max: usize,
-        limit: impl Fn(i64) -> usize,
+        room: &BatchRoom<i64, i64>,
     ) -> Vec<Candidate> {
+        // Each of them is to get one at least.
+        let mut room = room.clone();
         let mut candidates = Vec::new();
-        for _ in 0..self.ring.len() {
-            if candidates.len() >= max {
-                break;
+        let (ledger, endpoints) = (&self.ledger, &mut self.endpoints);
+        self.rings.go_round(max, |workspace, endpoint| {
+            let is_listed = room.is_listed(&endpoint);
+            let left = room.left(workspace, is_listed);
+            if left == 0 {
+                let is_at_its_end = is_listed || room.left(workspace, true) == 0;
+                return if is_at_its_end {
+                    Offer::Ends
+                } else {
+                    Offer::Passes
+                };
             }
-            let Some(endpoint) = self.ring.pop_front() else {
-                break;
-            };
-            let room = limit(endpoint).saturating_sub(self.ledger.held_by(worker, endpoint));
-            let waiting = self.endpoints.entry(endpoint).or_default();
-            if room == 0 {
-                self.ring.push_back(endpoint);
-                continue;
+            let bound = room.bound(&endpoint);
+            let of_endpoint = bound.saturating_sub(ledger.held_by(worker, endpoint));
+            if of_endpoint == 0 {
+                return Offer::Passes;
             }
+            let waiting = endpoints.entry(endpoint).or_default();
             waiting.is_in_ring = false;
+            room.take(workspace, is_listed, 1);
             candidates.push(Candidate {
                 endpoint,
-                room,
+                workspace,
+                is_listed,
+                room: of_endpoint,
                 retry_is_next: waiting.retry_is_next,
                 leased: 0,
             });
-        }
+            Offer::Takes
+        });
         candidates
     }
 
@@ -361,15 +395,23 @@ impl QueueState {
 
 #[cfg(test)]
 mod tests {
+    use nahook_queue::LeaseRequest;
+
     use super::*;
+
+    /// The endpoints whose turn it is; all are of one workspace.
+    fn turn(state: &mut QueueState) -> Vec<i64> {
+        for endpoint in state.take_unplaced() {
+            state.place(endpoint, Some(1));
+        }
+        let request = LeaseRequest::new(WorkerId(1), 10, std::time::Duration::ZERO);
+        let candidates = state.candidates(WorkerId(1), 10, &BatchRoom::new(&request, [], []));
+        candidates.iter().map(|it| it.endpoint).collect()
+    }
 
     #[test]
     fn what_is_due_again_while_the_reader_passes_it_by_is_looked_at_again() {
         let mut state = QueueState::new(LeaseToken(0), 100);
-        let turn = |state: &mut QueueState| {
-            let candidates = state.candidates(WorkerId(1), 10, |_| 10);
-            candidates.iter().map(|it| it.endpoint).collect::<Vec<_>>()
-        };
         state.note_work(7);
         state.begin_reading();
         assert_eq!(turn(&mut state), [7]);
@@ -412,10 +454,6 @@ mod tests {
     fn what_is_queued_gives_its_endpoint_a_turn() {
         let mut state = QueueState::new(LeaseToken(0), 2);
         state.add_pending(7, 1);
-        let turn = |state: &mut QueueState| {
-            let candidates = state.candidates(WorkerId(1), 10, |_| 10);
-            candidates.iter().map(|it| it.endpoint).collect::<Vec<_>>()
-        };
         assert_eq!(turn(&mut state), [7]);
         assert_eq!(turn(&mut state), [0; 0]);
         assert!(state.has_room_for_fresh());

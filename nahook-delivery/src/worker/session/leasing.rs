@@ -130,11 +130,9 @@ where
             leasing.at = leasing.at.min(wider_at);
         }
         let request = LeaseRequest {
-            worker: self.id,
-            max: free,
             per_endpoint_max: bounds.per_endpoint_max,
             exceptions: bounds.exceptions,
-            duration: settings.lease_duration,
+            ..LeaseRequest::new(self.id, free, settings.lease_duration)
         };
         let worker = Arc::clone(&self.worker);
         self.jobs.spawn(async move {

@@ -235,11 +235,8 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
 /// A request that is bounded by `max` alone.
 pub(crate) fn request(worker: u64, max: usize) -> LeaseRequest {
     LeaseRequest {
-        worker: WorkerId(worker),
-        max,
         per_endpoint_max: 1_000_000,
-        exceptions: Vec::new(),
-        duration: Duration::from_mins(1),
+        ..LeaseRequest::new(WorkerId(worker), max, Duration::from_mins(1))
     }
 }
 

@@ -1,3 +1,4 @@
+use nahook_core::id::EndpointId;
 use nahook_queue::WorkerId;
 use nahook_testkit::ManualClock;
 
@@ -33,8 +34,7 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
         queue,
         clock: Arc::new(clock.clone()),
         events: Events::default(),
-        ids: HashMap::new(),
-        rows: HashMap::new(),
+        names: Names::default(),
     };
     (leaser, clock)
 }
@@ -45,11 +45,8 @@ const RETRY: Option<u8> = Some(1);
 
 fn request(max: usize) -> LeaseRequest {
     LeaseRequest {
-        worker: WorkerId(1),
-        max,
         per_endpoint_max: 10,
-        exceptions: Vec::new(),
-        duration: Duration::from_mins(1),
+        ..LeaseRequest::new(WorkerId(1), max, Duration::from_mins(1))
     }
 }
 
@@ -65,6 +62,15 @@ fn ordinals(batch: &LeaseBatch) -> Vec<u32> {
     ordinals.collect()
 }
 
+/// Takes the endpoint whose turn it is out of its ring.
+fn candidate(state: &mut super::super::QueueState) -> Candidate {
+    for endpoint in state.take_unplaced() {
+        state.place(endpoint, Some(1));
+    }
+    let room = BatchRoom::new(&request(1), [], []);
+    state.candidates(WorkerId(1), 1, &room).remove(0)
+}
+
 /// Makes the leaser read again what the file has of the endpoint.
 fn doubt(leaser: &Leaser, endpoint: i64) {
     leaser.queue.state().note_work(endpoint);
@@ -75,8 +81,7 @@ fn what_a_lease_that_panics_had_taken_is_leased_by_the_next() {
     let (mut leaser, _) = leaser_of(&[(1, FRESH, None), (2, FRESH, None)]);
     let mut batch = leaser.lease(&request(1)).unwrap().deliveries;
     // The other endpoint is out of the ring, and nothing of it is leased.
-    let others = leaser.queue.state().candidates(WorkerId(1), 1, |_| 10);
-    assert_eq!(others.len(), 1);
+    candidate(&mut leaser.queue.state());
     assert!(leased(&mut leaser, 2).is_empty());
     leaser.abandon(Taken {
         batch: batch.drain(..).map(|delivery| (0, delivery)).collect(),
@@ -147,6 +152,8 @@ fn retries_and_the_rest_take_turns() {
     let retries = || vec![row(7, 1), row(8, 1)];
     let candidate = |retry_is_next| Candidate {
         endpoint: 1,
+        workspace: 1,
+        is_listed: false,
         room: 9,
         retry_is_next,
         leased: 0,
@@ -197,7 +204,7 @@ fn retries_behind_what_is_settled_meanwhile_are_leased_by_the_next() {
         state.begin_reading();
         state.end(1 << 20);
         state.end((1 << 20) + 1);
-        state.candidates(WorkerId(1), 1, |_| 10).remove(0)
+        candidate(&mut state)
     };
     let mut batch = Batch::new();
     let has_more = leaser.lease_from(&mut candidate, 1, &request(1), clock.now(), &mut batch);

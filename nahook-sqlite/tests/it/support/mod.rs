@@ -111,11 +111,8 @@ pub(crate) fn ids(slots: &[Delivery]) -> BTreeSet<DeliveryId> {
 
 pub(crate) fn request(max: usize) -> LeaseRequest {
     LeaseRequest {
-        worker: WorkerId(1),
-        max,
         per_endpoint_max: usize::MAX,
-        exceptions: Vec::new(),
-        duration: Duration::from_mins(1),
+        ..LeaseRequest::new(WorkerId(1), max, Duration::from_mins(1))
     }
 }
 

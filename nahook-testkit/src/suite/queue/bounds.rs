@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use nahook_core::id::EndpointId;
-use nahook_queue::{LeaseRequest, LeasedDelivery, Next, Settled, WorkerId};
+use nahook_queue::{LeaseRequest, LeasedDelivery, Next, Settled, WorkerId, WorkspaceBounds};
 
 use super::shop::{LEASE, Shop, ids, request};
 use crate::QueueHarness;
-use crate::declare::nth_endpoint_id;
+use crate::declare::{
+    Workspace, deliveries, endpoint_id, event, manifest, nth_endpoint_id, workspace_id,
+};
 
 /// A batch has at most as many deliveries as were asked for, and as many if there are.
 pub async fn the_most_of_a_request_is_kept<H: QueueHarness>() {
@@ -84,15 +86,123 @@ pub async fn exceptions_override_the_bound<H: QueueHarness>() {
     );
 }
 
+/// A batch has at most `per_workspace_max` deliveries of a workspace, or as many as its bounds among `workspaces` say; what
+/// the worker holds already does not count.
+pub async fn a_workspace_gets_no_more_than_its_share<H: QueueHarness>() {
+    let shop = filled::<H>(3, 4).await;
+    let usual = |per_workspace_max| LeaseRequest {
+        per_workspace_max,
+        ..request(1, 1_000)
+    };
+    for max in [0, 1, 4] {
+        let leased = shop.lease(&usual(max)).await.deliveries;
+        assert_eq!(
+            leased.len(),
+            max,
+            "{max} of each workspace, and there are more"
+        );
+    }
+    for (max, expected) in [(0, 0), (3, 3), (100, 4)] {
+        let bounds = WorkspaceBounds {
+            workspace: workspace_id("ws_shop"),
+            max,
+            unlisted_max: 100,
+        };
+        let request = LeaseRequest {
+            workspaces: vec![bounds],
+            ..usual(1)
+        };
+        let leased = shop.lease(&request).await.deliveries;
+        assert_eq!(
+            leased.len(),
+            expected,
+            "the workspace has a bound of its own: {max}"
+        );
+    }
+}
+
+/// Of endpoints that are not among the exceptions, a batch has at most `unlisted_max` of a workspace.
+pub async fn endpoints_that_are_not_listed_share_their_room<H: QueueHarness>() {
+    let shop = filled::<H>(4, 10).await;
+    let sharing = |unlisted_max, listed: &[(usize, usize)]| LeaseRequest {
+        workspaces: vec![WorkspaceBounds {
+            workspace: workspace_id("ws_shop"),
+            max: 8,
+            unlisted_max,
+        }],
+        ..bounded(1, 2, listed)
+    };
+    let leased = shop.lease(&sharing(0, &[(3, 1)])).await.deliveries;
+    expect_counts(&leased, &[0, 0, 0, 1], "only the fourth is listed");
+    let leased = shop.lease(&sharing(2, &[(3, 4)])).await.deliveries;
+    let listed = leased
+        .iter()
+        .filter(|leased| leased.endpoint == nth_endpoint_id(3));
+    assert_eq!((listed.count(), leased.len()), (3, 5), "two of the others");
+    let leased = shop.lease(&sharing(100, &[])).await.deliveries;
+    let others = leased
+        .iter()
+        .filter(|leased| leased.endpoint != nth_endpoint_id(3));
+    assert_eq!(
+        (others.count(), leased.len()),
+        (4, 4),
+        "two each, less the two"
+    );
+}
+
+/// A workspace whose bound is reached keeps none from another one, however many of its endpoints are ready.
+pub async fn a_workspace_at_its_bound_holds_no_other_back<H: QueueHarness>() {
+    const CROWD: usize = 300;
+    let shop = Shop::<H>::with_endpoints(CROWD).await;
+    let crowd = Workspace::new("ws_shop")
+        .event_type("order.paid")
+        .endpoints(CROWD);
+    let other = Workspace::new("ws_other")
+        .event_type("order.paid")
+        .endpoint("ep_other", &["order.paid"]);
+    shop.harness.apply(&manifest([crowd, other])).await;
+    let all: Vec<usize> = (0..CROWD).collect();
+    for _ in 0..3 {
+        shop.publish(&all).await;
+    }
+    let event = event("ws_other", "order.paid", 1_000_000, shop.now());
+    let mut slots = deliveries(&event, &[endpoint_id("ep_other")]);
+    shop.harness.publish(&event, &mut slots).await;
+    for (max, is_listed) in [(0, false), (5, false), (5, true)] {
+        let request = LeaseRequest {
+            workspaces: vec![WorkspaceBounds {
+                workspace: workspace_id("ws_shop"),
+                max,
+                unlisted_max: if is_listed { 0 } else { max },
+            }],
+            ..request(1, 50)
+        };
+        let leased = shop.lease(&request).await.deliveries;
+        let is_other = |leased: &&LeasedDelivery| leased.workspace == workspace_id("ws_other");
+        let found: Vec<_> = leased.iter().filter(is_other).collect();
+        assert_eq!(
+            found.len(),
+            1,
+            "the other workspace's, beside {CROWD} endpoints: {request:?}"
+        );
+        let of_crowd = if is_listed { 0 } else { max };
+        assert_eq!(leased.len(), of_crowd + 1, "the crowd's share");
+        shop.settle(found[0].lease, Next::Release).await;
+    }
+}
+
 /// However large the numbers in a request, it is answered.
 pub async fn a_request_may_ask_for_any_number<H: QueueHarness>() {
     let shop = filled::<H>(2, 3).await;
-    let request = LeaseRequest {
-        worker: WorkerId(u64::MAX),
+    let bounds = WorkspaceBounds {
+        workspace: workspace_id("ws_shop"),
         max: usize::MAX,
-        per_endpoint_max: usize::MAX,
+        unlisted_max: usize::MAX,
+    };
+    let request = LeaseRequest {
         exceptions: vec![(nth_endpoint_id(0), usize::MAX)],
-        duration: Duration::MAX,
+        workspaces: vec![bounds],
+        ..LeaseRequest::new(WorkerId(u64::MAX), usize::MAX, Duration::MAX)
     };
     let leased = shop.lease(&request).await.deliveries;
     assert_eq!(leased.len(), 6, "everything there is");

@@ -11,9 +11,10 @@ mod workers;
 
 pub use self::backlog::{the_backlog_is_counted_to_its_bound, the_backlog_is_what_is_due};
 pub use self::bounds::{
-    a_request_may_ask_for_any_number, exceptions_override_the_bound,
-    settling_makes_room_under_the_bound, the_bounds_of_a_request_hold,
-    the_most_of_a_request_is_kept,
+    a_request_may_ask_for_any_number, a_workspace_at_its_bound_holds_no_other_back,
+    a_workspace_gets_no_more_than_its_share, endpoints_that_are_not_listed_share_their_room,
+    exceptions_override_the_bound, settling_makes_room_under_the_bound,
+    the_bounds_of_a_request_hold, the_most_of_a_request_is_kept,
 };
 pub use self::changes::{
     changed_may_be_waited_for_by_many, changed_never_misses, changed_wakes_a_waiting_worker,

@@ -149,11 +149,8 @@ impl<H: QueueHarness> Shop<H> {
 /// A request that is bounded by `max` alone.
 pub(crate) fn request(worker: u64, max: usize) -> LeaseRequest {
     LeaseRequest {
-        worker: WorkerId(worker),
-        max,
         per_endpoint_max: PLENTY,
-        exceptions: Vec::new(),
-        duration: LEASE,
+        ..LeaseRequest::new(WorkerId(worker), max, LEASE)
     }
 }
 

@@ -60,6 +60,12 @@ mod queue {
         forgets_bounds in With<{ ForgetsBounds as usize }> =>
             the_bounds_of_a_request_hold, settling_makes_room_under_the_bound;
         forgets_exceptions in With<{ ForgetsExceptions as usize }> => exceptions_override_the_bound;
+        forgets_workspaces in With<{ ForgetsWorkspaces as usize }> =>
+            a_workspace_gets_no_more_than_its_share;
+        lists_everything in With<{ ListsEverything as usize }> =>
+            endpoints_that_are_not_listed_share_their_room;
+        holds_others_back in With<{ HoldsOthersBack as usize }> =>
+            a_workspace_at_its_bound_holds_no_other_back;
         forgets_the_most in With<{ ForgetsTheMost as usize }> => the_most_of_a_request_is_kept;
         counts_backlog_without_bound in With<{ CountsWithoutBound as usize }> =>
             the_backlog_is_counted_to_its_bound;

@@ -61,6 +61,9 @@ bugs! {
     SettlesStaleLeases
     ForgetsBounds
     ForgetsExceptions
+    ForgetsWorkspaces
+    ListsEverything
+    HoldsOthersBack
     ForgetsTheMost
     NeverWakes
     WakesForNoRetry

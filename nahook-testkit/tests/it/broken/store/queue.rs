@@ -17,6 +17,15 @@ impl DeliveryQueue for Broken {
         match self.bug {
             ForgetsBounds => request.per_endpoint_max = 1_000_000,
             ForgetsExceptions => request.exceptions.clear(),
+            ForgetsWorkspaces => {
+                request.per_workspace_max = usize::MAX;
+                request.workspaces.clear();
+            }
+            ListsEverything => {
+                for bounds in &mut request.workspaces {
+                    bounds.unlisted_max = bounds.max;
+                }
+            }
             ForgetsTheMost => request.max += 1,
             ServesFirstComeFirst | PrefersFresh | PrefersRetries if max < 100 => {
                 request.max = 1_000_000;
@@ -29,6 +38,10 @@ impl DeliveryQueue for Broken {
             ServesFirstComeFirst => leased.sort_by_key(|leased| leased.lease.delivery),
             PrefersFresh => leased.sort_by_key(|leased| leased.attempts),
             PrefersRetries => leased.sort_by_key(|leased| std::cmp::Reverse(leased.attempts)),
+            HoldsOthersBack if !request.workspaces.is_empty() => {
+                let named = |id| request.workspaces.iter().any(|it| it.workspace == id);
+                leased.retain(|leased| named(leased.workspace));
+            }
             ForgetsAttempts => leased.iter_mut().for_each(|leased| leased.attempts = 0),
             _ => {}
         }
