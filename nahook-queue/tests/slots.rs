@@ -1,0 +1,390 @@
+//! Whatever other workspaces have, a workspace that asks for little is served at once: slots, simulated.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use nahook_core::id::{EndpointId, WorkspaceId};
+use nahook_queue::{BatchRoom, LeaseRequest, SlotSettings, Slots, WorkerId};
+use proptest::prelude::*;
+
+/// Milliseconds of simulated time.
+type Millis = u64;
+
+const TICK: Millis = 20;
+const SECOND: Millis = 1_000;
+/// Delay that is due to the simulation: several steps of a tick each.
+const SLACK: Millis = 100;
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Behaviour of a receiver.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Act {
+    Answers(Millis),
+    Fails(Millis),
+}
+
+impl Act {
+    /// Duration and success of an attempt.
+    fn attempt(self) -> (Millis, bool) {
+        match self {
+            Self::Answers(millis) => (millis, true),
+            Self::Fails(millis) => (millis, false),
+        }
+    }
+}
+
+/// Time after which an attempt that is not answered is given up.
+const HANG: Millis = 15_000;
+
+struct Endpoint {
+    id: EndpointId,
+    workspace: usize,
+    act: Act,
+    /// Arrival of each delivery that waits; `None` if there is always one.
+    waiting: Option<VecDeque<Millis>>,
+    held: usize,
+}
+
+/// A worker over a queue in which workspaces take turns, and within each its endpoints.
+struct Sim {
+    slots: Slots,
+    free: usize,
+    base: Instant,
+    now: Millis,
+    endpoints: Vec<Endpoint>,
+    workspaces: Vec<(WorkspaceId, VecDeque<usize>)>,
+    running: HashMap<u64, usize>,
+    ends: BinaryHeap<Reverse<(Millis, u64, Millis, bool)>>,
+    begun: u64,
+    is_wanted: bool,
+    wider_at: Option<Instant>,
+    /// Of the deliveries that had an arrival: endpoint and wait.
+    waits: Vec<(usize, Millis)>,
+    ended: u64,
+}
+
+impl Sim {
+    fn new(slots: usize) -> Self {
+        let settings = SlotSettings {
+            slots,
+            per_endpoint_max: 64,
+            per_endpoint_initial: 4,
+            slow_after: Duration::from_secs(1),
+        };
+        Self {
+            slots: Slots::new(settings),
+            free: slots,
+            base: Instant::now(),
+            now: 0,
+            endpoints: Vec::new(),
+            workspaces: Vec::new(),
+            running: HashMap::new(),
+            ends: BinaryHeap::new(),
+            begun: 0,
+            is_wanted: true,
+            wider_at: None,
+            waits: Vec::new(),
+            ended: 0,
+        }
+    }
+
+    fn workspace(&mut self) -> usize {
+        let id = WorkspaceId::from_bits(self.workspaces.len() as u128);
+        self.workspaces.push((id, VecDeque::new()));
+        self.workspaces.len() - 1
+    }
+
+    fn endpoint(&mut self, workspace: usize, act: Act, is_saturated: bool) -> usize {
+        let nth = self.endpoints.len();
+        self.endpoints.push(Endpoint {
+            id: EndpointId::from_bits(nth as u128),
+            workspace,
+            act,
+            waiting: (!is_saturated).then(VecDeque::new),
+            held: 0,
+        });
+        self.workspaces[workspace].1.push_back(nth);
+        nth
+    }
+
+    fn arrive(&mut self, endpoint: usize) {
+        let now = self.now;
+        let waiting = self.endpoints[endpoint].waiting.as_mut();
+        waiting.expect("an endpoint with arrivals").push_back(now);
+        self.is_wanted = true;
+    }
+
+    fn instant(&self) -> Instant {
+        self.base + Duration::from_millis(self.now)
+    }
+
+    /// Lets a tick pass: attempts end, and what is due is leased.
+    fn tick(&mut self) {
+        while let Some(Reverse((at, number, duration, succeeded))) = self.ends.peek().copied()
+            && at <= self.now
+        {
+            self.ends.pop();
+            let endpoint = self.running.remove(&number).expect("a running attempt");
+            let instant = self.instant();
+            let of = &mut self.endpoints[endpoint];
+            of.held -= 1;
+            let duration = Duration::from_millis(duration);
+            self.slots.learn(of.id, succeeded, duration);
+            self.slots.leave(of.id, instant);
+            self.free += 1;
+            self.ended += 1;
+            self.is_wanted = true;
+        }
+        let is_time = self.wider_at.is_some_and(|at| at <= self.instant());
+        self.is_wanted |= is_time;
+        while self.is_wanted && self.free > 0 {
+            self.lease();
+        }
+        self.now += TICK;
+    }
+
+    fn lease(&mut self) {
+        let instant = self.instant();
+        let running = &self.running;
+        self.slots
+            .mark_slow(instant, |number| running.contains_key(&number));
+        let (request, wider_at) = self.slots.request(WorkerId(1), self.free, LEASE, instant);
+        self.wider_at = wider_at;
+        let batch = self.take(&request);
+        assert!(batch.len() <= self.free, "more than there are slots");
+        for endpoint in &batch {
+            let of = &mut self.endpoints[*endpoint];
+            let workspace = self.workspaces[of.workspace].0;
+            self.slots.enter(workspace, of.id, instant);
+            self.begun += 1;
+            self.slots.begin(of.id, self.begun, instant);
+            let (duration, succeeded) = of.act.attempt();
+            self.running.insert(self.begun, *endpoint);
+            let end = (self.now + duration, self.begun, duration, succeeded);
+            self.ends.push(Reverse(end));
+            self.free -= 1;
+        }
+        let of = |endpoint: &usize| self.workspaces[self.endpoints[*endpoint].workspace].0;
+        let batch: Vec<_> = batch.iter().map(of).collect();
+        self.is_wanted = self.slots.leased(&request, &batch, self.free);
+    }
+
+    /// Leases as a queue does: the endpoints of the deliveries.
+    fn take(&mut self, request: &LeaseRequest) -> Vec<usize> {
+        let mut room = BatchRoom::of(request);
+        let mut batch = Vec::new();
+        let mut in_turn: VecDeque<_> = (0..self.workspaces.len()).collect();
+        while batch.len() < request.max
+            && let Some(workspace) = in_turn.pop_front()
+        {
+            if let Some(endpoint) = self.next_of(workspace, &mut room) {
+                batch.push(endpoint);
+                in_turn.push_back(workspace);
+            }
+        }
+        batch
+    }
+
+    /// Takes a delivery of the workspace's next endpoint that has one and room.
+    fn next_of(&mut self, workspace: usize, room: &mut BatchRoom) -> Option<usize> {
+        let (id, ring) = &mut self.workspaces[workspace];
+        for _ in 0..ring.len() {
+            let endpoint = ring.pop_front()?;
+            ring.push_back(endpoint);
+            let of = &mut self.endpoints[endpoint];
+            let is_listed = room.is_listed(&of.id);
+            if room.left(*id, true) == 0 {
+                return None;
+            }
+            if of.held >= room.bound(&of.id) || room.left(*id, is_listed) == 0 {
+                continue;
+            }
+            if let Some(waiting) = &mut of.waiting {
+                let Some(arrived) = waiting.pop_front() else {
+                    continue;
+                };
+                self.waits.push((endpoint, self.now - arrived));
+            }
+            of.held += 1;
+            room.take(*id, is_listed, 1);
+            return Some(endpoint);
+        }
+        None
+    }
+}
+
+/// What others have, and what a workspace asks for meanwhile.
+#[derive(Clone, Debug)]
+struct Plan {
+    slots: usize,
+    /// Of each of the others, its receivers: how many, and what they do.
+    others: Vec<Vec<(usize, Act)>>,
+    /// Time for which the others are alone.
+    alone: Millis,
+    /// Its receivers' time.
+    latency: Millis,
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let receivers = prop::collection::vec((1..600_usize, act()), 1..4);
+    let others = prop_oneof![
+        3 => prop::collection::vec(receivers.clone(), 1..4),
+        1 => prop::collection::vec(receivers, 24),
+    ];
+    let latency = prop::sample::select(vec![100, 500, 900, 1_200, 3_000]);
+    // So many that a fair share is more than a few.
+    let slots = prop::sample::select(vec![512, 768]);
+    (slots, others, 0..18 * SECOND, latency).prop_map(|(slots, others, alone, latency)| Plan {
+        slots,
+        others,
+        alone: alone - alone % TICK,
+        latency,
+    })
+}
+
+fn act() -> BoxedStrategy<Act> {
+    prop_oneof![
+        Just(Act::Fails(HANG)),
+        Just(Act::Fails(20)),
+        Just(Act::Fails(3_000)),
+        Just(Act::Answers(50)),
+        Just(Act::Answers(900)),
+        Just(Act::Answers(1_200)),
+        Just(Act::Answers(14_000)),
+    ]
+    .boxed()
+}
+
+/// Simulates it, and says how long the workspace waited at most.
+fn longest_wait(plan: &Plan) -> Millis {
+    let mut sim = Sim::new(plan.slots);
+    for receivers in &plan.others {
+        let workspace = sim.workspace();
+        for (count, act) in receivers {
+            // As many as there are to be with one of the others, shared by all of them.
+            for _ in 0..count.div_ceil(plan.others.len()) {
+                sim.endpoint(workspace, *act, true);
+            }
+        }
+    }
+    while sim.now < plan.alone {
+        sim.tick();
+    }
+    let demand = (plan.slots / (plan.others.len() + 1) / 2).max(1);
+    let workspace = sim.workspace();
+    let act = Act::Answers(plan.latency);
+    let endpoints: Vec<_> = (0..demand.div_ceil(2))
+        .map(|_| sim.endpoint(workspace, act, false))
+        .collect();
+    let (mut owed, mut next) = (0, 0);
+    let until = sim.now + 8 * SECOND;
+    while sim.now < until {
+        owed += demand as u64 * TICK;
+        while owed >= plan.latency {
+            owed -= plan.latency;
+            sim.arrive(endpoints[next % endpoints.len()]);
+            next += 1;
+        }
+        sim.tick();
+    }
+    // Those that wait still count with what they have waited.
+    let waiting = sim
+        .endpoints
+        .iter()
+        .filter_map(|of| of.waiting.as_ref()?.front());
+    let waiting = waiting.map(|arrived| sim.now - arrived);
+    let waits = sim.waits.iter().map(|(_, wait)| *wait);
+    waits.chain(waiting).max().unwrap_or_default()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// A workspace that asks for half of its fair share waits no longer than its own attempts take, and a second.
+    #[test]
+    fn nobody_waits_for_another_workspace(plan in plan()) {
+        let wait = longest_wait(&plan);
+        prop_assert!(wait <= plan.latency + SECOND + SLACK, "{wait} ms");
+    }
+}
+
+/// A workspace alone has at least the 512 slots that it had before workspaces shared them, whatever is known of its receivers.
+#[test]
+fn workspace_alone_loses_no_throughput() {
+    for latency in [50, 200, 900] {
+        let mut sim = Sim::new(768);
+        let workspace = sim.workspace();
+        for _ in 0..3_000 {
+            sim.endpoint(workspace, Act::Answers(latency), true);
+        }
+        // Within three requests for leases after the first success.
+        while sim.now <= 3 * latency {
+            sim.tick();
+        }
+        let before = sim.ended;
+        let until = sim.now + 2 * SECOND;
+        while sim.now < until {
+            assert!(sim.free <= 768 - 512, "{} free at {latency} ms", sim.free);
+            sim.tick();
+        }
+        let least = 512 * 2 * SECOND / latency / 10 * 9;
+        assert!(
+            sim.ended - before >= least,
+            "{} at {latency} ms",
+            sim.ended - before
+        );
+    }
+}
+
+/// Lets each of these endpoints have a delivery every second for so long. Returns the longest wait.
+fn longest_wait_of(sim: &mut Sim, endpoints: &[usize], time: Millis) -> Millis {
+    let (until, before) = (sim.now + time, sim.waits.len());
+    while sim.now < until {
+        if sim.now.is_multiple_of(SECOND) {
+            for endpoint in endpoints {
+                sim.arrive(*endpoint);
+            }
+        }
+        sim.tick();
+    }
+    let waits = &sim.waits[before..];
+    assert!(waits.len() >= endpoints.len() * usize::try_from(time / SECOND - 1).unwrap());
+    waits
+        .iter()
+        .map(|(_, wait)| *wait)
+        .max()
+        .unwrap_or_default()
+}
+
+/// Receivers of a workspace that hang cost its others nothing once these have succeeded, or those are known.
+#[test]
+fn hanging_endpoints_leave_room_to_their_siblings() {
+    for count in [100, 600, 2_000] {
+        let mut sim = Sim::new(768);
+        let workspace = sim.workspace();
+        let add = |sim: &mut Sim| -> Vec<_> {
+            let act = Act::Answers(60);
+            (0..50)
+                .map(|_| sim.endpoint(workspace, act, false))
+                .collect()
+        };
+        let proven = add(&mut sim);
+        assert!(longest_wait_of(&mut sim, &proven, 2 * SECOND) <= TICK);
+        for _ in 0..count {
+            sim.endpoint(workspace, Act::Fails(HANG), true);
+        }
+        let wait = longest_wait_of(&mut sim, &proven, 20 * SECOND);
+        assert!(
+            wait <= TICK,
+            "{wait} ms beside {count} that are being tried"
+        );
+        // A quarter of them at a time hangs for fifteen seconds.
+        while sim.now < count as Millis * HANG / 96 + 2 * HANG {
+            sim.tick();
+        }
+        let new = add(&mut sim);
+        let wait = longest_wait_of(&mut sim, &new, 5 * SECOND);
+        assert!(wait <= SECOND, "{wait} ms beside {count} that are known");
+    }
+}
