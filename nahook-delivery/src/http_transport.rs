@@ -46,10 +46,10 @@ pub struct TransportSettings {
     /// Time for which an idle connection is kept for the next attempt to the same host. Default 4 s: many
     /// receivers close theirs after 5 s, and a close that crosses a request fails the attempt.
     pub idle_timeout: Duration,
-    /// Number of idle connections kept per scheme, host and port. Default 512, as many as a worker uses at a time: fewer
+    /// Number of idle connections kept per scheme, host and port. Default 768, as many as a worker uses at a time: fewer
     /// would be closed and opened again with every batch. 0 keeps none.
     pub idle_per_host_max: usize,
-    /// Upper bound on open connections, idle ones included; those make room for new ones. Default 640: more than a
+    /// Upper bound on open connections, idle ones included; those make room for new ones. Default 896: more than a
     /// worker uses, and less than the 1,024 files that a process may often have open. An attempt that finds no room is not
     /// made, which is no failure of its endpoint.
     pub connections_max: usize,
@@ -66,8 +66,8 @@ impl Default for TransportSettings {
             total_timeout: Duration::from_secs(15),
             response_len_max: 16 * 1024,
             idle_timeout: Duration::from_secs(4),
-            idle_per_host_max: 512,
-            connections_max: 640,
+            idle_per_host_max: 768,
+            connections_max: 896,
             extra_roots: Vec::new(),
             supervisor: Supervisor::new(),
         }

@@ -3,7 +3,6 @@
 mod attempt;
 mod calls;
 mod contain;
-mod endpoints;
 mod events;
 mod health;
 mod judgement;
@@ -44,8 +43,9 @@ use crate::transport::Transport;
 ///
 /// Any number of workers may share a queue, in one process or in many.
 ///
-/// * **Isolation.** What is leased is attempted at once, so nothing waits behind anything else. Each endpoint has a bound
-///   of its own, which shrinks when it fails, and endpoints that take long share half of the worker.
+/// * **Isolation.** What is leased is attempted at once, so nothing waits behind anything else. A workspace holds at most
+///   three quarters of the slots that others leave, endpoints that take long less, and each endpoint has a bound of its
+///   own, which shrinks when it fails ([`Slots`](nahook_queue::Slots)).
 /// * **Nothing is sent again because of bookkeeping.** A settlement that the queue does not take is tried until it does,
 ///   alone if need be, and its lease is extended meanwhile. What remains is what a crash, or a queue that is out of reach
 ///   for longer than a lease, leaves: delivery at least once.

@@ -14,7 +14,8 @@ use nahook_control::{EndpointDirectory, HealthReport};
 use nahook_core::StoreError;
 use nahook_core::id::EndpointId;
 use nahook_queue::{
-    Attempt, DeliveryQueue, Lease, LeaseBatch, Next, Settled, Settlement, WorkerId,
+    Attempt, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Next, Settled, Settlement, Slots,
+    WorkerId,
 };
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet, yield_now};
@@ -24,7 +25,6 @@ use self::leasing::Leasing;
 use self::remains::Remains;
 use super::attempt::{Attempted, Ended};
 use super::calls::{LookUp, bounded};
-use super::endpoints::Endpoints;
 use super::health::Health;
 use super::ledger::{Hold, Ledger};
 use super::local::{LocalLack, Pause};
@@ -51,7 +51,7 @@ where
     pub(super) worker: Arc<Worker<Q, D, T>>,
     pub(super) jobs: JoinSet<Done>,
     pub(super) ledger: Ledger,
-    pub(super) endpoints: Endpoints,
+    pub(super) slots: Slots,
     leasing: Leasing,
     pub(super) addressees: Addressees,
     pub(super) lack: LocalLack,
@@ -80,7 +80,7 @@ pub(super) enum Done {
     Attempted(Hold, EndpointId, Ended),
     Changed,
     Extended(Vec<Lease>, Instant, Result<Vec<bool>, StoreError>),
-    Leased(usize, Instant, Result<LeaseBatch, StoreError>),
+    Leased(LeaseRequest, Instant, Result<LeaseBatch, StoreError>),
     LookedUp(Vec<Hold>, LookUp),
     Reported(Vec<HealthReport>, Result<(), StoreError>),
     Settled(Vec<(Pending, Option<Settled>)>),
@@ -109,10 +109,10 @@ where
         let id = WorkerId(worker.ids.random() as u64);
         Self {
             id,
+            slots: Slots::new(worker.settings.slots()),
             worker,
             jobs: JoinSet::new(),
             ledger: Ledger::default(),
-            endpoints: Endpoints::new(),
             leasing: Leasing::new(now),
             addressees: Addressees::default(),
             lack: LocalLack::default(),
@@ -190,7 +190,7 @@ where
             }
             Done::Changed => self.leasing.changed(),
             Done::Extended(leases, since, answer) => self.extended(&leases, since, answer),
-            Done::Leased(asked, since, answer) => self.leased(asked, since, answer),
+            Done::Leased(request, since, answer) => self.leased(&request, since, answer),
             Done::LookedUp(holds, look_up) => self.looked_up(holds, &look_up),
             Done::Reported(reports, answer) => {
                 let events = &self.worker.events;
@@ -280,8 +280,7 @@ where
         } = attempted;
         let succeeded = next == Next::Delivered;
         self.lack.attempted(endpoint, attempt.status_code.is_some());
-        self.endpoints
-            .learn(endpoint, succeeded, attempt.duration, &self.worker.settings);
+        self.slots.learn(endpoint, succeeded, attempt.duration);
         if let Some(state) = health {
             self.health.learn(endpoint, workspace, state);
         }
@@ -292,7 +291,7 @@ where
     fn not_made(&mut self, hold: Hold, endpoint: EndpointId, cause: LocalCause) {
         match self.lack.note(endpoint, cause, Instant::now()) {
             Pause::Worker(until) => self.leasing.pause(until),
-            Pause::Endpoint(until) => self.endpoints.pause(endpoint, until),
+            Pause::Endpoint(until) => self.slots.pause(endpoint, until.into_std()),
         }
         self.finish(hold, None, Next::Release);
     }
@@ -396,7 +395,7 @@ where
     fn close(&mut self, hold: Hold, now: Instant) {
         if let Some(entry) = self.ledger.remove(hold) {
             let endpoint = entry.delivery.endpoint;
-            self.endpoints.leave(endpoint, now, &self.worker.settings);
+            self.slots.leave(endpoint, now.into_std());
         }
     }
 

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
+use nahook_queue::SlotSettings;
+
 use super::schedule::RetrySchedule;
 
 /// The worker's numbers. The defaults are the contract's (section 3) where it names one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WorkerSettings {
-    /// Upper bound on the deliveries held at a time, each being attempted or settled. Default 512: a connection
-    /// each, and a process may often have no more than 1,024 files open.
+    /// Slots: upper bound on the deliveries held at a time, each being attempted or settled, with a connection each. Default
+    /// 768.
     ///
-    /// Endpoints that lately took longer than `slow_after` share half of it, so the other half is always there for those
-    /// that answer.
+    /// A workspace holds at most three quarters of the slots that others leave, its endpoints that lately took longer than
+    /// `slow_after` three eighths, and those without a success a quarter.
     pub in_flight_max: usize,
     /// Upper bound for one endpoint that keeps up. Default 64; half of those of one that answers at once are
     /// being settled.
     pub per_endpoint_max: usize,
-    /// Bound for an endpoint of which nothing is known. Default 4; 1 while more than half of
-    /// `in_flight_max` is in use.
+    /// Bound for an endpoint of which nothing is known. Default 4.
     pub per_endpoint_initial: usize,
     /// From when on an attempt, running or over, makes its endpoint a slow one. Default 1 s.
     pub slow_after: Duration,
@@ -43,7 +44,7 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            in_flight_max: 512,
+            in_flight_max: 768,
             per_endpoint_max: 64,
             per_endpoint_initial: 4,
             slow_after: Duration::from_secs(1),
@@ -70,8 +71,13 @@ impl WorkerSettings {
         self
     }
 
-    /// Returns the number of deliveries that slow endpoints may hold together.
-    pub(super) fn slow_max(&self) -> usize {
-        (self.in_flight_max / 2).max(1)
+    /// Returns those by which slots are shared.
+    pub(super) fn slots(&self) -> SlotSettings {
+        SlotSettings {
+            slots: self.in_flight_max,
+            per_endpoint_max: self.per_endpoint_max,
+            per_endpoint_initial: self.per_endpoint_initial,
+            slow_after: self.slow_after,
+        }
     }
 }

@@ -122,31 +122,28 @@ where
         leasing.wanted = false;
         let settings = &self.worker.settings;
         let ledger = &self.ledger;
-        self.endpoints
-            .mark_slow(now, settings, |number| ledger.is_attempting(number));
-        let bounds = self.endpoints.bounds(ledger.len(), now, settings);
+        let at = now.into_std();
+        self.slots
+            .mark_slow(at, |number| ledger.is_attempting(number));
+        let duration = settings.lease_duration;
+        let (request, wider_at) = self.slots.request(self.id, free, duration, at);
         leasing.at = now + settings.poll_interval;
-        if let Some(wider_at) = bounds.wider_at {
-            leasing.at = leasing.at.min(wider_at);
+        if let Some(wider_at) = wider_at {
+            leasing.at = leasing.at.min(wider_at.into());
         }
-        let request = LeaseRequest {
-            per_endpoint_max: bounds.per_endpoint_max,
-            exceptions: bounds.exceptions,
-            ..LeaseRequest::new(self.id, free, settings.lease_duration)
-        };
         let worker = Arc::clone(&self.worker);
         self.jobs.spawn(async move {
             let timeout = worker.settings.bookkeeping_timeout;
             let span = spans::lease(request.worker, request.max);
             let leasing = || worker.queue.lease(&request).instrument(span);
             let answer = bounded(timeout, leasing).await;
-            Done::Leased(request.max, now, answer)
+            Done::Leased(request, now, answer)
         });
     }
 
     pub(super) fn leased(
         &mut self,
-        asked: usize,
+        request: &LeaseRequest,
         since: Instant,
         answer: Result<LeaseBatch, StoreError>,
     ) {
@@ -161,20 +158,22 @@ where
             }
         };
         let expires_at = since + self.worker.settings.lease_duration;
-        let leased = batch.deliveries.len();
-        let mut opening = Vec::with_capacity(leased);
+        let mut opening = Vec::with_capacity(batch.deliveries.len());
+        let mut places = Vec::with_capacity(batch.deliveries.len());
         for delivery in batch.deliveries {
-            let endpoint = delivery.endpoint;
+            let (workspace, endpoint) = (delivery.workspace, delivery.endpoint);
+            places.push(workspace);
             match self.ledger.admit(delivery, expires_at) {
                 Admission::Adopted => {}
                 Admission::Replaced(hold) => opening.push(hold),
                 Admission::New(hold) => {
-                    self.endpoints.enter(endpoint, now, &self.worker.settings);
+                    self.slots.enter(workspace, endpoint, now.into_std());
                     opening.push(hold);
                 }
             }
         }
-        self.plan_next_lease(leased < asked, leased > 0, batch.next_due, now);
+        let may_have_more = self.slots.leased(request, &places, self.free());
+        self.plan_next_lease(may_have_more, !places.is_empty(), batch.next_due, now);
         self.watch(batch.generation);
         if self.stage == Stage::Working {
             self.start_look_up(opening);
@@ -187,7 +186,7 @@ where
 
     fn plan_next_lease(
         &mut self,
-        is_all: bool,
+        may_have_more: bool,
         is_any: bool,
         next_due: Option<Timestamp>,
         now: Instant,
@@ -202,7 +201,7 @@ where
                 leasing.not_before = leasing.not_before.max(now + EMPTY_PAUSE);
             }
         }
-        leasing.wanted |= !is_all;
+        leasing.wanted |= may_have_more;
         if let Some(due) = next_due {
             let wait = due.saturating_since(self.worker.clock.now());
             // What is due by now was within no bound: leasing again at once would change nothing.
@@ -254,7 +253,8 @@ where
     pub(super) fn looked_up(&mut self, opening: Vec<Hold>, look_up: &LookUp) {
         let now = Instant::now();
         for endpoint in &look_up.failed {
-            self.endpoints.pause(*endpoint, now + UNREADABLE_PAUSE);
+            let until = now + UNREADABLE_PAUSE;
+            self.slots.pause(*endpoint, until.into_std());
         }
         if look_up.is_down {
             self.leasing.pause_after_failure(now);
@@ -290,7 +290,8 @@ where
         };
         let delivery = Arc::clone(&entry.delivery);
         let addressee = self.addressees.of(&target);
-        self.endpoints.begin(delivery.endpoint, hold.number, now);
+        self.slots
+            .begin(delivery.endpoint, hold.number, now.into_std());
         let worker = Arc::clone(&self.worker);
         let metrics = Arc::clone(&self.metrics);
         let is_forgiven = self.lack.is_forgiven(delivery.endpoint, now);
