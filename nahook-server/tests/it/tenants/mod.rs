@@ -1,3 +1,4 @@
 //! What strangers and other tenants do to a tenant.
 
+mod slots;
 mod strangers;
