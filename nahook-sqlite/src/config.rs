@@ -30,6 +30,10 @@ pub struct SqliteSettings {
     /// Publishing fails so earlier: a quarter of the pages, and what a first attempt of every fresh delivery takes, are
     /// left to settlements.
     pub pages_max: Option<u32>,
+    /// Bytes of the file's disk that publishing leaves free: below them it fails as on a full disk, while settlements, retention and
+    /// changes of the catalog go on. 5 % of the disk and at most 256 MiB unless set. Half of it, at most 16 MiB, is held by a file
+    /// beside the store's that is removed when the disk is full. Zero turns this off.
+    pub disk_free_min: Option<u64>,
     /// Upper bound on fresh deliveries kept in memory, for all endpoints together: four million, of 8 to 10 bytes each.
     /// They cost least to write. Beyond the bound, a delivery enters the index by endpoint and status at once.
     pub fresh_max: usize,
@@ -90,6 +94,7 @@ impl SqliteSettings {
             readers: 2,
             cache_len_max: 1_000_000,
             pages_max: None,
+            disk_free_min: None,
             fresh_max: 1 << 22,
             retention: Duration::from_hours(7 * 24),
             audit_retention: Duration::from_hours(90 * 24),
@@ -118,6 +123,7 @@ impl fmt::Debug for SqliteSettings {
             .field("readers", &self.readers)
             .field("cache_len_max", &self.cache_len_max)
             .field("pages_max", &self.pages_max)
+            .field("disk_free_min", &self.disk_free_min)
             .field("fresh_max", &self.fresh_max)
             .field("retention", &self.retention)
             .field("audit_retention", &self.audit_retention)

@@ -143,10 +143,13 @@ pub(crate) fn interrupted() -> rusqlite::Error {
     )
 }
 
+/// Extended code of [`no_room`], which SQLite has not: nothing has failed.
+const LEFT_TO_OTHERS: i32 = ffi::SQLITE_FULL | (255 << 8);
+
 /// The error of a job that would take room which is left to others.
 pub(crate) fn no_room() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(
-        ffi::Error::new(ffi::SQLITE_FULL),
+        ffi::Error::new(LEFT_TO_OTHERS),
         Some("what is left of the file is for settlements".to_owned()),
     )
 }
@@ -231,6 +234,12 @@ pub(crate) fn is_flush_failure(error: &rusqlite::Error) -> bool {
             ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR_CLOSE
         )
     })
+}
+
+/// Returns true if SQLite found no room: not if room is left to others.
+pub(crate) fn is_out_of_room(error: &rusqlite::Error) -> bool {
+    let is_ours = |error: &ffi::Error| error.extended_code == LEFT_TO_OTHERS;
+    is_full(error) && !error.sqlite_error().is_some_and(is_ours)
 }
 
 /// Returns true if the disk is full or the file has reached its maximum size.

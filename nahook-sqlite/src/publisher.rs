@@ -72,7 +72,7 @@ fn resolve_all(slots: &mut [Delivery], kind: FailureKind) {
 enum Slot {
     /// Its endpoint does not exist.
     Gone,
-    /// Its ordinal is beyond what a key has room for.
+    /// Its ordinal is beyond what a key has room for, or nothing new is queued for lack of space.
     Unfit,
     /// Its idempotency key stands for this earlier delivery.
     Replayed(DeliveryId),
@@ -141,6 +141,10 @@ impl Job for PublishJob {
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
         self.written.clear();
         self.queued = Queued::default();
+        if session.is_disk_low() {
+            self.written.resize(self.slots.len(), Slot::Unfit);
+            return Ok(());
+        }
         let Some(workspace) = session.workspace(self.event.workspace)? else {
             self.written.resize(self.slots.len(), Slot::Gone);
             return Ok(());

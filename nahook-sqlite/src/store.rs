@@ -17,6 +17,7 @@ use crate::queue::{Leaser, Queue};
 use crate::readers::Readers;
 use crate::retention::Retention;
 use crate::schema::{MIGRATIONS, SchemaState, inspect, migrate};
+use crate::space::{DiskSpace, Found};
 use crate::threads::Threads;
 use crate::writer::{Session, Writer};
 use crate::{OpenError, Role, SqliteSettings, WriterStats};
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     lock: Mutex<Option<ServerLock>>,
     role: Role,
     file: FileId,
+    disk: Option<Arc<Found>>,
     supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -79,7 +81,7 @@ impl SqliteStore {
         if settings.role == Role::Server {
             session.start_checkpointer(path, &settings)?;
         }
-        let catalog_changes = session.catalog_changes();
+        let (catalog_changes, disk) = (session.catalog_changes(), session.disk());
         let writer = Writer::start(session, Arc::clone(&queue), &settings)?;
         if has_submissions && settings.role == Role::Server {
             writer.adopt();
@@ -101,6 +103,7 @@ impl SqliteStore {
             lock: Mutex::new(lock),
             role: settings.role,
             file,
+            disk,
             supervisor: settings.supervisor,
             clock: settings.clock,
             ids: settings.ids,
@@ -127,6 +130,13 @@ impl SqliteStore {
     /// Returns the counts of the writer's work so far.
     pub fn writer_stats(&self) -> WriterStats {
         self.shared.writer.stats()
+    }
+
+    /// Returns the space on the file's disk, as the thread that writes found it last: less than a second ago unless a write takes
+    /// that long.
+    pub fn disk_space(&self) -> DiskSpace {
+        let disk = self.shared.disk.as_ref();
+        disk.map(|disk| disk.space()).unwrap_or_default()
     }
 
     pub(crate) fn shared(&self) -> &Shared {

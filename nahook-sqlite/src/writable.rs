@@ -5,7 +5,7 @@ use rusqlite::params;
 use tokio::sync::oneshot;
 
 use crate::SqliteStore;
-use crate::error::{Closed, WriteError};
+use crate::error::{Closed, WriteError, no_room};
 use crate::queue::QueueState;
 use crate::writer::{Job, Session};
 
@@ -42,6 +42,9 @@ impl Job for Check {
     }
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
+        if session.is_disk_low() {
+            return Err(no_room());
+        }
         // Of a level that no limiter has. What is inserted needs pages, so that a file that may not grow is noticed.
         let connection = session.connection();
         connection

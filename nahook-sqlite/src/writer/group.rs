@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::adoption::AdoptJob;
 use super::session::Session;
 use super::{Counters, Job, Order, Ticket};
-use crate::error::{WriteEffect, WriteError, interrupted, is_full};
+use crate::error::{WriteEffect, WriteError, interrupted, is_full, is_out_of_room};
 use crate::queue::Queue;
 
 /// A group is closed at this many jobs …
@@ -165,20 +165,33 @@ impl Group {
                 decide(&mut self.members, &Ok(()));
                 return self.tell(outcomes);
             }
+            Err(GroupError::All(error)) if error.effect() == WriteEffect::RolledBack => {
+                (None, error)
+            }
             Err(GroupError::All(error)) => {
                 decide(&mut self.members, &Err(error.clone()));
                 self.tell(outcomes);
                 return report(session, &error);
             }
             Err(GroupError::One(at, error)) => {
-                (at, WriteError::new(error, WriteEffect::RolledBack))
+                (Some(at), WriteError::new(error, WriteEffect::RolledBack))
             }
         };
-        // Alone, or after a panic, it has failed on its own account. Else it may have wanted room that others took.
-        if error.is_panic() || self.members.len() == 1 {
-            decide(&mut self.members[at..=at], &Err(error.clone()));
-            self.tell(outcomes);
+        // With the reserve released there is room for what failed, each job by itself.
+        let has_room = is_out_of_room(error.cause()) && session.make_room();
+        match at {
+            // Alone, or after a panic, it has failed on its own account. Else it may have wanted room that others took.
+            Some(at) if error.is_panic() || (self.members.len() == 1 && !has_room) => {
+                decide(&mut self.members[at..=at], &Err(error.clone()));
+            }
+            None if !has_room => decide(&mut self.members, &Err(error.clone())),
+            _ => {
+                for member in &mut self.members {
+                    member.stage = Stage::Taken;
+                }
+            }
         }
+        self.tell(outcomes);
         report(session, &error);
         while let Some(at) = self.members.iter().position(Member::is_taken) {
             if let Err(error) = session.begin(outcomes.queue.fresh_len()) {
@@ -198,6 +211,9 @@ impl Group {
             decide(one, &outcome);
             self.tell(outcomes);
             if let Err(error) = outcome {
+                if is_out_of_room(error.cause()) {
+                    session.make_room();
+                }
                 report(session, &error);
             }
         }
@@ -271,10 +287,11 @@ fn decide(members: &mut [Member], outcome: &Result<(), WriteError>) {
 
 /// Logs a failure. To be called once everybody knows of it: whatever comes of logging, nobody waits for it.
 fn report(session: &Session, error: &WriteError) {
-    if is_full(error.cause()) {
-        session.make_room();
-    }
     match error.effect() {
+        // The disk has told of it once.
+        WriteEffect::RolledBack if is_full(error.cause()) && session.is_disk_low() => {
+            tracing::debug!(error = %Causes(error), "a write failed");
+        }
         WriteEffect::RolledBack => tracing::warn!(error = %Causes(error), "a write failed"),
         WriteEffect::Unclear => tracing::error!(error = %Causes(error), "a commit may have failed"),
     }

@@ -279,6 +279,7 @@ impl Work {
                         if self.looked_at.elapsed() < self.watch_interval => {}
                     Err(RecvTimeoutError::Timeout) => {
                         self.looked_at = Instant::now();
+                        session.look_at_disk();
                         let must_look = self.counters.must_look.swap(false, Ordering::AcqRel);
                         if session.notice_others() || must_look {
                             self.group.add_adoption(&self.counters);

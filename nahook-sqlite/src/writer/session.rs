@@ -22,6 +22,7 @@ use crate::connection::{reopen_writer, set_up_writer};
 use crate::error::{WriteEffect, WriteError, is_full, is_of_connection};
 use crate::file::OpenFile;
 use crate::row::nanos;
+use crate::space::Disk;
 use crate::{OpenError, Role, SqliteSettings};
 
 /// The statement that makes every cache read the catalog again.
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     role: Role,
     /// The file, and the settings to open it again.
     file: Option<(OpenFile, SqliteSettings)>,
+    /// The disk of the file.
+    disk: Option<Disk>,
     /// The connection has failed in a way that may last.
     is_suspect: bool,
     /// Changes when another connection commits; differs from connection to connection.
@@ -72,6 +75,7 @@ impl Session {
             connection,
             role,
             file: None,
+            disk: None,
             is_suspect: false,
             data_version: None,
             checkpointer: None,
@@ -92,6 +96,9 @@ impl Session {
         settings: &SqliteSettings,
     ) -> Result<(), OpenError> {
         self.file = Some((OpenFile::of(path)?, settings.clone()));
+        let mut disk = Disk::of(path, settings)?;
+        disk.look();
+        self.disk = Some(disk);
         self.data_version = Some(self.read_data_version()?);
         Ok(())
     }
@@ -169,6 +176,7 @@ impl Session {
     /// Makes the connection anew first if it has failed in a way that may last. `fresh` is the number of fresh deliveries now.
     pub(super) fn begin(&mut self, fresh: usize) -> rusqlite::Result<()> {
         self.fresh = fresh;
+        self.look_at_disk();
         if self.is_suspect {
             self.reopen()?;
         }
@@ -235,13 +243,6 @@ impl Session {
     pub(super) fn tidy_up(&self) {
         if let Some(checkpointer) = &self.checkpointer {
             checkpointer.committed(&self.connection);
-        }
-    }
-
-    /// Has the WAL checkpointed, because there is no room for it to grow.
-    pub(super) fn make_room(&self) {
-        if let Some(checkpointer) = &self.checkpointer {
-            checkpointer.order();
         }
     }
 

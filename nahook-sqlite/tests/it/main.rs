@@ -8,6 +8,7 @@ mod caches;
 mod changes;
 mod conformance;
 mod durability;
+mod full_disk;
 mod full_file;
 mod loops;
 mod management;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use nahook_control::EndpointDirectory;
@@ -154,93 +153,6 @@ async fn full_file_is_not_ready_until_something_is_deleted() {
     place.raw().execute_batch(delete).unwrap();
     assert!(is_ready(&store).await);
     assert!(all_published(&publish(&store, 1_000_000, 5).await));
-}
-
-/// A file system of a few megabytes, gone when dropped.
-struct SmallDisk(Place);
-
-/// Variable that tells a test that it runs where it may mount.
-const MAY_MOUNT: &str = "NAHOOK_TEST_MAY_MOUNT";
-
-impl SmallDisk {
-    /// Mounts one; where this process may not, the test runs again in a namespace where it may, and this is `None`.
-    fn mount() -> Option<Self> {
-        let disk = Self(Place::new());
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
-        let mounted = mount.arg(disk.0.directory.path()).output();
-        if mounted.is_ok_and(|mounted| mounted.status.success()) {
-            return Some(disk);
-        }
-        assert!(
-            std::env::var_os(MAY_MOUNT).is_none(),
-            "a tmpfs cannot be mounted"
-        );
-        let name = std::thread::current().name().unwrap().to_owned();
-        let mut again = Command::new("unshare");
-        again.args(["--user", "--map-root-user", "--mount"]);
-        again.arg(std::env::current_exe().unwrap());
-        again.args(["--exact", &name]).env(MAY_MOUNT, "1");
-        let ran = again.output().unwrap();
-        assert!(
-            ran.status.success(),
-            "as root or with user namespaces only: {ran:?}"
-        );
-        assert!(
-            String::from_utf8_lossy(&ran.stdout).contains("1 passed"),
-            "{ran:?}"
-        );
-        None
-    }
-
-    fn ballast(&self) -> std::path::PathBuf {
-        self.0.directory.path().join("ballast")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.0.directory.path())
-            .output();
-    }
-}
-
-#[tokio::test]
-async fn full_disk_is_not_ready_and_everything_goes_on_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
-        return;
-    };
-    fs::write(disk.ballast(), vec![0; 1_500_000]).unwrap();
-    let store = disk.0.open();
-    declare(&store, 5).await;
-    let mut accepted = std::collections::BTreeSet::new();
-    let mut refused = 0;
-    for number in 0.. {
-        let slots = publish(&store, number, 5).await;
-        if all_published(&slots) {
-            accepted.extend(ids(&slots));
-        } else {
-            assert!(all_failed(&slots, FailureKind::QueueUnavailable));
-            refused += 1;
-        }
-        if refused == 50 && !is_ready(&store).await {
-            break;
-        }
-        refused = refused.min(49);
-        assert!(number < 100_000, "the disk never fills");
-    }
-    assert!(!accepted.is_empty());
-    fs::remove_file(disk.ballast()).unwrap();
-    assert!(is_ready(&store).await);
-    let slots = publish(&store, 1_000_000, 5).await;
-    assert!(all_published(&slots));
-    accepted.extend(ids(&slots));
-    assert_eq!(queued(&store).await, accepted);
-    drop(store);
-    let reopened = disk.0.open();
-    assert_eq!(queued(&reopened).await, accepted);
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
-//! Room of the file that publishing leaves to settlements.
+//! Room of the file, and of its disk, that publishing leaves to settlements.
+
+use std::sync::Arc;
 
 use super::Session;
 use crate::error::no_room;
+use crate::space::{Disk, Found};
 
 /// Length of a page of the file.
 const PAGE_LEN: u64 = 4_096;
@@ -26,6 +29,35 @@ impl Session {
             return Err(no_room());
         }
         Ok(())
+    }
+
+    /// Findings on the disk; `None` if the session is bound to no file.
+    pub(crate) fn disk(&self) -> Option<Arc<Found>> {
+        self.disk.as_ref().map(Disk::found)
+    }
+
+    /// Returns true if nothing new is to be queued, for lack of space on the disk.
+    pub(crate) fn is_disk_low(&self) -> bool {
+        self.disk.as_ref().is_some_and(Disk::is_low)
+    }
+
+    /// Looks at the space on the disk.
+    pub(in crate::writer) fn look_at_disk(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.look();
+        }
+    }
+
+    /// Has the WAL checkpointed, because there is no room for it to grow, and releases the reserve. Returns true if there was one, so
+    /// that there is room for a little more.
+    pub(in crate::writer) fn make_room(&mut self) -> bool {
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.order();
+        }
+        // A file that has reached its maximum size says nothing of the disk.
+        let is_of_disk = self.pages_max().is_none();
+        let disk = self.disk.as_mut().filter(|_| is_of_disk);
+        disk.is_some_and(Disk::make_room)
     }
 
     fn pages_max(&self) -> Option<u64> {
