@@ -13,10 +13,12 @@ mod nats;
 mod pgbouncer;
 mod postgres;
 mod programs;
+mod small_disk;
 mod supervisor;
 mod tools;
 
 pub use self::nats::{NatsCluster, NatsOptions, NatsServer};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::PostgresServer;
+pub use self::small_disk::SmallDisk;
 pub use self::tools::{nahook_python, python};

@@ -8,20 +8,20 @@ use nahook_core::FailureKind;
 use nahook_queue::{Attempt, DeliveryQueue, LeasedDelivery, Next, Settled, Settlement};
 use nahook_sqlite::SqliteStore;
 use nahook_testkit::declare::{Workspace, api_key_id};
+use nahook_testserver::SmallDisk;
 
-use crate::support::small_disk::SmallDisk;
 use crate::support::{
-    EVENT_TYPE, NOW, WORKSPACE, all_failed, all_published, declare, ids, lease, publish, queued,
-    set_key_state,
+    self, EVENT_TYPE, NOW, WORKSPACE, all_failed, all_published, declare, ids, lease, publish,
+    queued, set_key_state,
 };
 
 #[tokio::test]
 async fn full_disk_is_not_ready_and_everything_goes_on_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(disk) = SmallDisk::mount(4) else {
         return;
     };
     fs::write(disk.ballast(), vec![0; 1_500_000]).unwrap();
-    let store = disk.0.open();
+    let store = support::open(&disk.path().join("nahook.db"));
     declare(&store, 5).await;
     let mut accepted = std::collections::BTreeSet::new();
     let mut refused = 0;
@@ -33,7 +33,7 @@ async fn full_disk_is_not_ready_and_everything_goes_on_once_there_is_room() {
             assert!(all_failed(&slots, FailureKind::QueueUnavailable));
             refused += 1;
         }
-        if refused == 50 && !store.check_writable().await.is_ok() {
+        if refused == 50 && store.check_writable().await.is_err() {
             break;
         }
         refused = refused.min(49);
@@ -47,7 +47,7 @@ async fn full_disk_is_not_ready_and_everything_goes_on_once_there_is_room() {
     accepted.extend(ids(&slots));
     assert_eq!(queued(&store).await, accepted);
     drop(store);
-    let reopened = disk.0.open();
+    let reopened = support::open(&disk.path().join("nahook.db"));
     assert_eq!(queued(&reopened).await, accepted);
 }
 
@@ -79,11 +79,11 @@ fn delivered(leased: &LeasedDelivery) -> Settlement {
 
 #[tokio::test]
 async fn full_disk_takes_settlements_and_a_revocation_and_nothing_new() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(disk) = SmallDisk::mount(4) else {
         return;
     };
-    let reserve = disk.0.directory.path().join("nahook.db-reserve");
-    let store = disk.0.open();
+    let reserve = disk.path().join("nahook.db-reserve");
+    let store = support::open(&disk.path().join("nahook.db"));
     let key = ApiKeySpec {
         id: Some(api_key_id("key_1")),
         name: "one".to_owned(),
@@ -123,16 +123,16 @@ async fn full_disk_takes_settlements_and_a_revocation_and_nothing_new() {
     let accepted = publish(&store, 3, 50).await;
     assert!(all_published(&accepted));
     drop(store);
-    let reopened = disk.0.open();
+    let reopened = support::open(&disk.path().join("nahook.db"));
     assert_eq!(queued(&reopened).await, ids(&accepted));
 }
 
 #[tokio::test]
 async fn watermark_refuses_what_is_new_before_the_disk_is_full() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(disk) = SmallDisk::mount(4) else {
         return;
     };
-    let store = disk.0.open();
+    let store = support::open(&disk.path().join("nahook.db"));
     declare(&store, 5).await;
     let mut number = 0;
     while all_published(&publish(&store, number, 5).await) {

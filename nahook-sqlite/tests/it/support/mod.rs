@@ -1,7 +1,5 @@
 //! A store in a directory of its own, and what the tests do with it.
 
-pub(crate) mod small_disk;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
