@@ -13,7 +13,7 @@ use crate::idempotency::claim;
 use crate::queue::QueueState;
 use crate::row::{delivery_key, nanos};
 use crate::store::SqliteStore;
-use crate::writer::{Job, Session};
+use crate::writer::{Job, Session, Urgency};
 
 impl DeliveryPublisher for SqliteStore {
     /// Queues all deliveries of endpoints that exist in one durable transaction, together with whatever else arrives at
@@ -131,6 +131,10 @@ impl PublishJob {
 impl Job for PublishJob {
     fn weight(&self) -> usize {
         1 + self.slots.len()
+    }
+
+    fn urgency(&self) -> Urgency {
+        Urgency::Publication
     }
 
     fn take(&mut self, queue: &mut QueueState) -> bool {

@@ -222,7 +222,7 @@ fn allocate(path: &Path, len: u64) -> io::Result<()> {
 
 /// Where the file system cannot allocate: a file of zeros.
 fn fill(file: &mut File, len: u64) -> io::Result<()> {
-    let zeros = [0; 64 * 1024];
+    let zeros = [0; 8 * 1024];
     let mut left = len;
     while left > 0 {
         let part = left.min(zeros.len() as u64);

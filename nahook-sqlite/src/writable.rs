@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::SqliteStore;
 use crate::error::{Closed, WriteError, no_room};
 use crate::queue::QueueState;
-use crate::writer::{Job, Session};
+use crate::writer::{Job, Session, Urgency};
 
 /// Bytes that are written to find out if there is room: a few pages.
 const ROOM: u32 = 16 * 1024;
@@ -35,6 +35,10 @@ struct Check {
 impl Job for Check {
     fn weight(&self) -> usize {
         1
+    }
+
+    fn urgency(&self) -> Urgency {
+        Urgency::Publication
     }
 
     fn take(&mut self, _queue: &mut QueueState) -> bool {

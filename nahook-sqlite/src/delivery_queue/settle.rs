@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::error::WriteError;
 use crate::queue::{Held, QueueState};
 use crate::row::nanos;
-use crate::writer::{Job, Session};
+use crate::writer::{Job, Session, Urgency};
 
 /// A batch of settlements.
 pub(super) struct SettleJob {
@@ -45,6 +45,10 @@ impl SettleJob {
 impl Job for SettleJob {
     fn weight(&self) -> usize {
         2 * self.settlements.len()
+    }
+
+    fn urgency(&self) -> Urgency {
+        Urgency::Settlement
     }
 
     fn take(&mut self, queue: &mut QueueState) -> bool {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use nahook_queue::DeliveryState;
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::{Counters, Job, Session};
+use super::{Counters, Job, Session, Urgency};
 use crate::error::WriteError;
 use crate::queue::QueueState;
 
@@ -43,6 +43,10 @@ impl AdoptJob {
 impl Job for AdoptJob {
     fn weight(&self) -> usize {
         1
+    }
+
+    fn urgency(&self) -> Urgency {
+        Urgency::Publication
     }
 
     fn is_awaited(&self) -> bool {

@@ -4,12 +4,12 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
 
 use nahook_core::Causes;
-use tokio::sync::oneshot;
 
 use super::adoption::AdoptJob;
+use super::inbox::Inbox;
+use super::job::{Closing, Urgency};
 use super::session::Session;
 use super::{Counters, Job, Order, Ticket};
 use crate::error::{WriteEffect, WriteError, interrupted, is_full, is_out_of_room};
@@ -18,11 +18,15 @@ use crate::queue::Queue;
 /// A group is closed at this many jobs …
 const JOBS_MAX: usize = 256;
 
-/// … or at this many rows, so that nobody waits long for others' work.
+/// … or at this many rows, so that nobody waits long for others' work …
 const WEIGHT_MAX: usize = 16_384;
 
-/// The answer to an order to close.
-pub(super) type Closing = oneshot::Sender<Result<(), rusqlite::Error>>;
+/// … or at this many while deliveries are made, whose settlements wait for the group before theirs: a worker that waits has nothing in
+/// flight.
+const WEIGHT_MAX_DELIVERING: usize = 4_096;
+
+/// Number of groups without a settlement after which no deliveries are made.
+const GROUPS_DELIVERING: u32 = 64;
 
 /// The jobs in hand. They outlive a thread that dies with them.
 #[derive(Default)]
@@ -30,6 +34,8 @@ pub(super) struct Group {
     members: Vec<Member>,
     /// The order to close that came behind them.
     pub(super) closing: Option<Closing>,
+    /// Number of groups for which deliveries count as being made.
+    delivering: u32,
 }
 
 struct Member {
@@ -76,11 +82,16 @@ impl Group {
     pub(super) fn add(&mut self, order: Order) {
         match order {
             Order::Close(answer) => self.closing = Some(answer),
-            Order::Write(job, ticket) => self.members.push(Member {
-                job,
-                stage: Stage::Waiting,
-                _ticket: ticket,
-            }),
+            Order::Write(job, ticket) => {
+                if job.urgency() == Urgency::Settlement {
+                    self.delivering = GROUPS_DELIVERING;
+                }
+                self.members.push(Member {
+                    job,
+                    stage: Stage::Waiting,
+                    _ticket: ticket,
+                });
+            }
         }
     }
 
@@ -109,7 +120,7 @@ impl Group {
     pub(super) fn commit(
         &mut self,
         session: &mut Session,
-        inbox: &Receiver<Order>,
+        inbox: &mut Inbox,
         outcomes: Outcomes<'_>,
     ) {
         // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
@@ -134,12 +145,18 @@ impl Group {
         session.tidy_up();
     }
 
-    fn collect(&mut self, inbox: &Receiver<Order>) {
+    fn collect(&mut self, inbox: &mut Inbox) {
+        let weight_max = if self.delivering > 0 {
+            WEIGHT_MAX_DELIVERING
+        } else {
+            WEIGHT_MAX
+        };
+        self.delivering = self.delivering.saturating_sub(1);
         let mut weight: usize = self.members.iter().map(|member| member.job.weight()).sum();
         while self.closing.is_none()
             && self.members.len() < JOBS_MAX
-            && weight < WEIGHT_MAX
-            && let Ok(order) = inbox.try_recv()
+            && weight < weight_max
+            && let Some(order) = inbox.next()
         {
             if let Order::Write(job, _) = &order {
                 weight += job.weight();
@@ -316,272 +333,4 @@ fn write_all(session: &mut Session, members: &mut [Member]) -> Result<(), GroupE
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{self, Sender};
-    use std::sync::{Arc, Mutex};
-
-    use nahook_queue::LeaseToken;
-
-    use super::*;
-    use crate::queue::QueueState;
-    use crate::writer::job::Task;
-
-    /// A writer without its thread.
-    struct Bench {
-        session: Session,
-        group: Group,
-        queue: Queue,
-        counters: Arc<Counters>,
-        orders: Sender<Order>,
-        inbox: Receiver<Order>,
-        _directory: tempfile::TempDir,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let connection = rusqlite::Connection::open(directory.path().join("db")).unwrap();
-            let schema = "CREATE TABLE nahook_catalog_state (version, overwrites);
-                INSERT INTO nahook_catalog_state VALUES (1, 0);
-                CREATE TABLE word (word NOT NULL)";
-            connection.execute_batch(schema).unwrap();
-            let (orders, inbox) = mpsc::channel();
-            Self {
-                session: Session::new(connection, crate::Role::Server),
-                group: Group::default(),
-                queue: Queue::new(LeaseToken(0), 100),
-                counters: Arc::default(),
-                orders,
-                inbox,
-                _directory: directory,
-            }
-        }
-
-        fn send(&self, job: Box<dyn Job>) {
-            let order = Order::Write(job, Ticket::new(&self.counters));
-            self.orders.send(order).unwrap();
-        }
-
-        /// Runs the order that the thread received.
-        fn commit(&mut self) {
-            self.group.add(self.inbox.try_recv().unwrap());
-            let outcomes = Outcomes {
-                queue: &self.queue,
-                counters: &self.counters,
-            };
-            self.group.commit(&mut self.session, &self.inbox, outcomes);
-        }
-
-        /// The same by a thread that dies of it and is started again.
-        fn commit_and_die(&mut self) {
-            let died = catch_unwind(AssertUnwindSafe(|| self.commit()));
-            assert!(died.is_err());
-            let outcomes = Outcomes {
-                queue: &self.queue,
-                counters: &self.counters,
-            };
-            self.group.recover(&mut self.session, outcomes);
-        }
-
-        /// The same, and it dies once more while it recovers.
-        fn commit_and_die_twice(&mut self) {
-            let died = catch_unwind(AssertUnwindSafe(|| self.commit_and_die()));
-            assert!(died.is_err());
-            let outcomes = Outcomes {
-                queue: &self.queue,
-                counters: &self.counters,
-            };
-            self.group.recover(&mut self.session, outcomes);
-        }
-
-        fn words(&self) -> Vec<String> {
-            let mut statement = self
-                .session
-                .connection()
-                .prepare("SELECT word FROM word ORDER BY 1")
-                .unwrap();
-            let words = statement.query_map([], |row| row.get(0)).unwrap();
-            words.collect::<Result<_, _>>().unwrap()
-        }
-
-        fn count(&self, counter: fn(&Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
-            counter(&self.counters).load(Ordering::Relaxed)
-        }
-    }
-
-    type Answer = oneshot::Receiver<Result<(), WriteError>>;
-
-    /// A job that inserts the word, after `before`.
-    fn insert(word: Option<&'static str>, before: fn()) -> (Box<dyn Job>, Answer) {
-        let (task, answer) = Task::new(move |session: &mut Session| {
-            before();
-            let statement = "INSERT INTO word VALUES (?1)";
-            session.connection().execute(statement, [word]).map(|_| ())
-        });
-        (Box::new(task), answer)
-    }
-
-    fn effect(answer: &mut Answer) -> Result<(), WriteEffect> {
-        answer.try_recv().unwrap().map_err(|error| error.effect())
-    }
-
-    /// Point at which a job panics outside of the calls that the group itself catches.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Panics {
-        WhenTaken,
-        WhenConcluded,
-    }
-
-    struct Deadly {
-        job: Box<dyn Job>,
-        panics: Panics,
-        concluded: Arc<Mutex<Vec<bool>>>,
-    }
-
-    impl Job for Deadly {
-        fn weight(&self) -> usize {
-            self.job.weight()
-        }
-
-        fn take(&mut self, queue: &mut QueueState) -> bool {
-            assert!(self.panics != Panics::WhenTaken, "a defect");
-            self.job.take(queue)
-        }
-
-        fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
-            self.job.write(session)
-        }
-
-        fn conclude(&mut self, is_committed: bool, _queue: &mut QueueState) {
-            self.concluded.lock().unwrap().push(is_committed);
-            assert!(self.panics != Panics::WhenConcluded, "a defect");
-        }
-
-        fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
-            self.job.answer(outcome);
-        }
-    }
-
-    #[test]
-    fn death_before_the_commit_rolls_back_and_the_next_group_is_committed() {
-        let mut bench = Bench::new();
-        let concluded = Arc::<Mutex<Vec<bool>>>::default();
-        let (first, mut first_answer) = insert(Some("first"), || {});
-        let (job, mut answer) = insert(Some("never"), || {});
-        let (waiting, mut waiting_answer) = insert(Some("waiting"), || {});
-        bench.send(first);
-        bench.send(Box::new(Deadly {
-            job,
-            panics: Panics::WhenTaken,
-            concluded: Arc::clone(&concluded),
-        }));
-        bench.commit_and_die();
-        assert_eq!(effect(&mut first_answer), Err(WriteEffect::RolledBack));
-        assert_eq!(effect(&mut answer), Err(WriteEffect::RolledBack));
-        assert_eq!(*concluded.lock().unwrap(), [false]);
-        assert_eq!(bench.count(|counters| &counters.waiting), 0);
-        bench.send(waiting);
-        bench.commit();
-        assert_eq!(effect(&mut waiting_answer), Ok(()));
-        assert_eq!(bench.words(), ["waiting"]);
-    }
-
-    #[test]
-    fn death_after_the_commit_loses_no_answer() {
-        let mut bench = Bench::new();
-        let concluded = Arc::<Mutex<Vec<bool>>>::default();
-        let mut answers = Vec::new();
-        for word in ["a", "b"] {
-            let (job, answer) = insert(Some(word), || {});
-            answers.push(answer);
-            bench.send(Box::new(Deadly {
-                job,
-                panics: Panics::WhenConcluded,
-                concluded: Arc::clone(&concluded),
-            }));
-        }
-        bench.commit_and_die_twice();
-        for answer in &mut answers {
-            assert_eq!(effect(answer), Ok(()));
-        }
-        assert_eq!(*concluded.lock().unwrap(), [true, true], "each once");
-        assert_eq!(bench.words(), ["a", "b"]);
-        assert_eq!(bench.count(|counters| &counters.waiting), 0);
-    }
-
-    #[test]
-    fn death_in_the_commit_is_unclear_unless_the_transaction_is_open() {
-        for (is_open, expected) in [
-            (true, WriteEffect::RolledBack),
-            (false, WriteEffect::Unclear),
-        ] {
-            let mut bench = Bench::new();
-            let (job, mut answer) = insert(Some("a"), || {});
-            bench.send(job);
-            bench.group.add(bench.inbox.try_recv().unwrap());
-            bench.group.members[0].stage = Stage::Committing;
-            if is_open {
-                bench.session.begin(0).unwrap();
-            }
-            let outcomes = Outcomes {
-                queue: &bench.queue,
-                counters: &bench.counters,
-            };
-            bench.group.recover(&mut bench.session, outcomes);
-            assert_eq!(effect(&mut answer), Err(expected));
-        }
-    }
-
-    #[test]
-    fn job_that_fails_or_panics_takes_nobody_along() {
-        let mut bench = Bench::new();
-        let mut answers = Vec::new();
-        for (job, answer) in [
-            insert(Some("a"), || {}),
-            insert(None, || {}),
-            insert(Some("b"), || {}),
-            insert(Some("never"), || panic!("a defect")),
-            insert(Some("c"), || {}),
-        ] {
-            bench.send(job);
-            answers.push(answer);
-        }
-        bench.commit();
-        assert!(bench.group.closing.is_none());
-        let outcomes: Vec<_> = answers.iter_mut().map(effect).collect();
-        let refused = Err(WriteEffect::RolledBack);
-        assert_eq!(outcomes, [Ok(()), refused, Ok(()), refused, Ok(())]);
-        assert_eq!(bench.words(), ["a", "b", "c"]);
-        assert_eq!(bench.count(|counters| &counters.failures), 2);
-        assert_eq!(bench.count(|counters| &counters.jobs), 3);
-        assert_eq!(bench.count(|counters| &counters.waiting), 0);
-    }
-
-    #[test]
-    fn group_ends_at_the_order_to_close() {
-        let mut bench = Bench::new();
-        let (first, mut first_answer) = insert(Some("first"), || {});
-        let (late, mut late_answer) = insert(Some("late"), || {});
-        let (close, _closed) = oneshot::channel();
-        bench.send(first);
-        bench.orders.send(Order::Close(close)).unwrap();
-        bench.send(late);
-        bench.commit();
-        assert!(bench.group.closing.is_some());
-        assert_eq!(effect(&mut first_answer), Ok(()));
-        assert!(late_answer.try_recv().is_err());
-        assert_eq!(bench.words(), ["first"]);
-    }
-
-    #[test]
-    fn group_is_bounded() {
-        let mut bench = Bench::new();
-        for _ in 0..=256 {
-            bench.send(insert(Some("x"), || {}).0);
-        }
-        bench.commit();
-        assert_eq!(bench.words().len(), 256);
-        assert_eq!(bench.count(|counters| &counters.commits), 1);
-        assert!(bench.inbox.try_recv().is_ok());
-    }
-}
+mod tests;

@@ -6,10 +6,29 @@ use super::Session;
 use crate::error::WriteError;
 use crate::queue::QueueState;
 
+/// The answer to an order to close.
+pub(super) type Closing = oneshot::Sender<Result<(), rusqlite::Error>>;
+
+/// Order of the jobs that wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Urgency {
+    /// Deliveries that have ended: the worker has no room for others until they are settled.
+    Settlement,
+    /// Events that are accepted.
+    Publication,
+    /// Everything else.
+    Other,
+}
+
 /// A piece of work that is written whole or not at all.
 pub(crate) trait Job: Send {
     /// About how many rows it writes: groups are bounded by it.
     fn weight(&self) -> usize;
+
+    /// Returns the place of the job among others that wait.
+    fn urgency(&self) -> Urgency {
+        Urgency::Other
+    }
 
     /// Returns true if somebody waits for the outcome.
     fn is_awaited(&self) -> bool {

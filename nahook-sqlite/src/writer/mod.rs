@@ -3,11 +3,12 @@
 mod adoption;
 mod checkpoint;
 mod group;
+mod inbox;
 mod job;
 mod session;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -20,8 +21,9 @@ use tokio::time::Instant;
 use self::adoption::AdoptJob;
 pub(crate) use self::checkpoint::{Checkpointer, Lengths};
 use self::group::{Group, Outcomes};
-pub(crate) use self::job::Job;
+use self::inbox::Inbox;
 use self::job::Task;
+pub(crate) use self::job::{Job, Urgency};
 pub(crate) use self::session::{CATALOG_CHANGED, Session};
 use crate::error::{Closed, WriteError};
 use crate::queue::Queue;
@@ -146,7 +148,7 @@ impl Writer {
         let mut work = Work {
             session: Some(session),
             group: Group::default(),
-            inbox,
+            inbox: Inbox::new(inbox),
             queue,
             counters,
             watch_interval: settings.watch_interval,
@@ -240,7 +242,7 @@ struct Work {
     /// `None` once it has been closed.
     session: Option<Session>,
     group: Group,
-    inbox: Receiver<Order>,
+    inbox: Inbox,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
     watch_interval: Duration,
@@ -266,14 +268,14 @@ impl Work {
                 if self.counters.must_adopt.swap(false, Ordering::AcqRel) {
                     self.group.add_adoption(&self.counters);
                     // Those who wait for an answer are not kept waiting by an adoption that has to be tried again and again.
-                    if let Ok(order) = self.inbox.try_recv() {
+                    if let Some(order) = self.inbox.next() {
                         self.group.add(order);
                     }
                 }
             }
             if self.group.is_empty() {
                 let patience = PULSE_EVERY.min(self.watch_interval);
-                match self.inbox.recv_timeout(patience) {
+                match self.inbox.next_within(patience) {
                     Ok(order) => self.group.add(order),
                     Err(RecvTimeoutError::Timeout)
                         if self.looked_at.elapsed() < self.watch_interval => {}
@@ -293,7 +295,7 @@ impl Work {
                 return exit;
             }
             if !self.group.is_empty() {
-                self.group.commit(session, &self.inbox, outcomes);
+                self.group.commit(session, &mut self.inbox, outcomes);
             }
         }
         self.close();
