@@ -19,6 +19,6 @@ pub use transport::{
     Transport, TransportError,
 };
 pub use worker::{
-    DeliveryEvent, DeliveryEvents, EventSender, RetrySchedule, SettledDelivery, Worker,
-    WorkerReport, WorkerSettings,
+    DeliveryEvent, DeliveryEvents, DeliveryLag, EventSender, LagReport, RetrySchedule,
+    SettledDelivery, Worker, WorkerReport, WorkerSettings,
 };

@@ -6,6 +6,7 @@ mod contain;
 mod events;
 mod health;
 mod judgement;
+mod lag;
 mod ledger;
 mod local;
 pub mod metric;
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 pub use self::events::{DeliveryEvent, DeliveryEvents, EventSender, SettledDelivery};
+pub use self::lag::{DeliveryLag, LagReport};
 pub use self::schedule::RetrySchedule;
 pub use self::settings::WorkerSettings;
 
@@ -61,6 +63,7 @@ pub struct Worker<Q, D, T> {
     ids: Arc<dyn IdSource>,
     settings: WorkerSettings,
     events: EventSender,
+    lag: DeliveryLag,
 }
 
 /// Summary of a worker's work between its start and its end.
@@ -101,6 +104,7 @@ where
             ids: Arc::new(RandomIds),
             settings: WorkerSettings::default(),
             events: EventSender::default(),
+            lag: DeliveryLag::default(),
         }
     }
 
@@ -129,6 +133,13 @@ where
     #[must_use]
     pub fn with_events(mut self, events: EventSender) -> Self {
         self.events = events;
+        self
+    }
+
+    /// Counts in `lag` how long deliveries wait.
+    #[must_use]
+    pub fn with_lag(mut self, lag: DeliveryLag) -> Self {
+        self.lag = lag;
         self
     }
 

@@ -362,6 +362,9 @@ where
             if answer == Some(Settled::Done) {
                 let events = &self.worker.events;
                 observe::settled(events, &entry.delivery, &pending.settlement);
+                self.worker
+                    .lag
+                    .settled(&entry.delivery, &pending.settlement);
             }
             match answer {
                 None => {
