@@ -157,6 +157,11 @@ impl Nats {
         Ok(())
     }
 
+    /// Returns true if the stream or the account was full for a record of the last two seconds.
+    pub fn is_full(&self) -> bool {
+        self.publisher.was_full_within(Duration::from_secs(2))
+    }
+
     /// Returns true if there is a connection to a server now.
     pub fn is_connected(&self) -> bool {
         self.connection.is_up()

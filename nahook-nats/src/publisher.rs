@@ -58,11 +58,16 @@ impl NatsPublisher {
 
     /// Returns an error if a record was refused a moment ago because the stream or the account is full.
     pub(crate) fn check_last(&self) -> Result<(), NotPublishable> {
-        let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match full_at {
-            Some(at) if at.elapsed() < FULL_FOR => Err(NotPublishable::Full),
-            _ => Ok(()),
+        if self.was_full_within(FULL_FOR) {
+            return Err(NotPublishable::Full);
         }
+        Ok(())
+    }
+
+    /// Returns true if the latest record that was answered was refused so recently because the stream or the account is full.
+    pub(crate) fn was_full_within(&self, age: Duration) -> bool {
+        let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        full_at.is_some_and(|at| at.elapsed() < age)
     }
 
     /// Number of the event's deliveries that fit into a record; `None` if not one does.

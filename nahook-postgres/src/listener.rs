@@ -5,7 +5,8 @@
 //! the server-wide lock of NOTIFY in every publish would make all of them wait for one another.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::counter;
@@ -48,12 +49,19 @@ const TELL: &str =
 /// Delay before connecting again, shortest and longest; it doubles each time.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// Time for which a write that found no room on the server's disk counts; then the next one tries.
+const DISK_FULL_FOR: Duration = Duration::from_secs(2);
+
 /// Notifications of changes for the tasks of this process.
 #[derive(Debug)]
 pub(crate) struct Signals {
     pub(crate) cache: Cache,
     generation: watch::Sender<u64>,
     to_tell: Notify,
+    /// Instant at which the server last had no room on its disk.
+    disk_full_at: Mutex<Option<Instant>>,
+    /// True once it had none: who asks for each event takes no lock before.
+    was_disk_full: AtomicBool,
 }
 
 impl Signals {
@@ -62,7 +70,33 @@ impl Signals {
             cache: Cache::new(cache_len_max),
             generation: watch::Sender::new(0),
             to_tell: Notify::new(),
+            disk_full_at: Mutex::default(),
+            was_disk_full: AtomicBool::new(false),
         }
+    }
+
+    /// The server has refused to write for lack of room on its disk.
+    pub(crate) fn note_full_disk(&self) {
+        let mut at = self
+            .disk_full_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_news = at.is_none_or(|at| at.elapsed() >= 2 * DISK_FULL_FOR);
+        *at = Some(Instant::now());
+        self.was_disk_full.store(true, Ordering::Release);
+        if is_news {
+            tracing::warn!("the database's disk is full");
+        }
+    }
+
+    /// Returns true if the server had no room on its disk a moment ago.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        if !self.was_disk_full.load(Ordering::Acquire) {
+            return false;
+        }
+        let at = self.disk_full_at.lock();
+        let at = *at.unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() < DISK_FULL_FOR)
     }
 
     /// Deliveries may have become leasable by our doing: our workers know at once, others soon.

@@ -143,6 +143,11 @@ impl PostgresStore {
         self.shared.writer.check().await.map_err(PgError::shared)
     }
 
+    /// Returns true if the server had no room on its disk for what was published within the last two seconds.
+    pub fn is_disk_full(&self) -> bool {
+        self.shared.signals.is_disk_full()
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -317,6 +317,9 @@ impl WriterConnection {
         };
         let effect = WriteEffect::of(&error);
         counter!(metric::PUBLISH_ERRORS).increment(1);
+        if error.code() == Some(&SqlState::DISK_FULL) {
+            self.signals.note_full_disk();
+        }
         tracing::warn!(error = %Causes(&error), code = error.code().map(SqlState::code), fate = %effect, "publishing failed");
         match effect {
             WriteEffect::RolledBack { kind, is_divisible } => Err(Failed {
