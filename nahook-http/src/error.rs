@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::Refused;
 use crate::metric::Crowding;
 use crate::problem::Problem;
+use crate::shortage::Shortage;
 use crate::wire::BodyError;
 
 /// An answer that says no: `{"error":{"code","message"}}` with its status and headers.
@@ -158,6 +159,14 @@ impl ApiError {
     /// 503 `unavailable`: something needed is down; nothing was queued.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Problem::Unavailable, message)
+    }
+
+    /// 503 `unavailable`: no new events are taken for now; nothing was queued.
+    pub(crate) fn short_of(shortage: Shortage, retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(Problem::Unavailable, shortage.message())
+        }
     }
 
     /// 504 `ingest_timeout`: the deadline passed and nothing was queued.

@@ -10,8 +10,10 @@ mod management;
 pub mod metric;
 mod openapi;
 mod operations;
+mod pressure;
 mod problem;
 mod serve;
+mod shortage;
 mod tally;
 mod unanswered;
 pub mod wire;
@@ -26,4 +28,6 @@ pub use self::management::{
     ManagementApi, ManagementPorts, ManagementSettings, management_router, parse_instant,
 };
 pub use self::operations::{Operations, Probe, operations_router};
+pub use self::pressure::Pressure;
 pub use self::serve::{Handshake, Listener, Secured, Securing, ServeSettings, serve};
+pub use self::shortage::Shortage;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::budget::{BudgetKind, Refused};
+use crate::shortage::Shortage;
 use crate::tally::Tally;
 use metrics::{Label, histogram};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -23,6 +24,8 @@ pub const TRIGGER_DURATION: &str = "nahook_trigger_duration_seconds";
 pub const SENDS: &str = "nahook_sends_total";
 /// Seconds from a Send's or a batch's arrival to its answer, by `route`.
 pub const INGESTION_DURATION: &str = "nahook_ingestion_duration_seconds";
+/// Calls that were refused because the machine is short of something, by `cause`: `backlog`, `disk`, `memory` or `queue`.
+pub const PRESSURE_REFUSALS: &str = "nahook_pressure_refusals_total";
 /// Connections that are open.
 pub const CONNECTIONS: &str = "nahook_http_connections";
 /// Times that no connection could be accepted because of the system: no descriptors, no memory.
@@ -58,6 +61,10 @@ pub fn describe() {
         INGESTION_DURATION,
         Unit::Seconds,
         "From a Send's or a batch's arrival to its answer"
+    );
+    describe_counter!(
+        PRESSURE_REFUSALS,
+        "Calls that were refused because the machine is short of something"
     );
     describe_gauge!(CONNECTIONS, "Connections that are open");
     describe_counter!(
@@ -196,6 +203,10 @@ pub(crate) fn count_receipt(tally: &Tally, limiter_bypassed: bool) {
     for (kind, failed) in tally.failures() {
         counter!(DELIVERIES, "outcome" => kind.code()).increment(count(failed));
     }
+}
+
+pub(crate) fn count_pressure(shortage: Shortage) {
+    counter!(PRESSURE_REFUSALS, "cause" => shortage.name()).increment(1);
 }
 
 pub(crate) fn connection_opened() {

@@ -50,7 +50,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Authenticates the caller.
+    /// Authenticates the caller, and refuses the call if no new events are taken for now.
     pub(super) async fn authenticate(&mut self) -> Result<Caller, ApiError> {
         let authenticating = authenticate(&*self.ingestion.keys, &self.headers);
         let caller = timeout_at(self.deadline, authenticating)
@@ -62,6 +62,8 @@ impl<'a> Call<'a> {
             budgets.set_delivery_rate(caller.workspace, rate);
         }
         self.report.caller(caller)?;
+        // Strangers are not told how the server is doing.
+        self.ingestion.pressure.check()?;
         Ok(caller)
     }
 

@@ -21,7 +21,7 @@ pub(crate) use self::body::{Charged, ReadError, Unread};
 pub(crate) use self::send::refused;
 use self::send::{ENDPOINT, send, send_batch};
 use self::trigger::{EVENT_TYPE, trigger, trigger_batch};
-use crate::{Budgets, EdgeLayer, method_not_allowed};
+use crate::{Budgets, EdgeLayer, Pressure, method_not_allowed};
 
 /// The engine and the limits of its callers, over back ends that are chosen at run time.
 pub type IngestionEngine = Admission<
@@ -35,6 +35,7 @@ pub type IngestionEngine = Admission<
 pub struct Ingestion {
     engine: Arc<IngestionEngine>,
     keys: Arc<dyn KeyStore>,
+    pressure: Pressure,
     settings: IngestionSettings,
     budgets: Budgets,
 }
@@ -66,6 +67,7 @@ impl Ingestion {
         Self {
             engine,
             keys,
+            pressure: Pressure::default(),
             settings: IngestionSettings::default(),
             budgets: Budgets::default(),
         }
@@ -76,6 +78,13 @@ impl Ingestion {
     #[must_use]
     pub fn with_budgets(mut self, budgets: Budgets) -> Self {
         self.budgets = budgets;
+        self
+    }
+
+    /// Refuses events while `pressure` says so.
+    #[must_use]
+    pub fn with_pressure(mut self, pressure: Pressure) -> Self {
+        self.pressure = pressure;
         self
     }
 

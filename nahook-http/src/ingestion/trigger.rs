@@ -6,7 +6,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use nahook_core::{Causes, EventTypeName, NewEvent, TriggerError};
+use nahook_core::{Causes, EventTypeName, FailureKind, NewEvent, Outcome, Receipt, TriggerError};
 
 use super::Ingestion;
 use super::call::{Call, parameter};
@@ -68,6 +68,10 @@ impl Call<'_> {
         let engine = &self.ingestion.engine;
         let triggered = engine.trigger_by(self.deadline, event, &caller).await;
         let receipt = triggered.map_err(|error| refused(&error))?;
+        if is_refused(&receipt) {
+            // Space ran out after the call was let in.
+            self.ingestion.pressure.check()?;
+        }
         self.report.triggered(&receipt);
         let mut json = Vec::new();
         write_receipt(&receipt, &mut json);
@@ -113,6 +117,14 @@ impl Call<'_> {
         self.report.items(&items);
         Ok(items.into_answer())
     }
+}
+
+/// Returns true if the queue has refused every delivery.
+fn is_refused(receipt: &Receipt) -> bool {
+    let refused = Outcome::Failed(FailureKind::QueueUnavailable);
+    let deliveries = receipt.deliveries();
+    // Most often the first one tells.
+    !deliveries.is_empty() && deliveries.iter().all(|it| it.outcome() == refused)
 }
 
 fn parse_name(name: Option<&str>) -> Result<EventTypeName, ApiError> {

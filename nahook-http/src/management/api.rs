@@ -8,7 +8,7 @@ use nahook_control::{KeyStore, Management, ManagementStore};
 use nahook_core::{Clock, DynDeliveryPublisher, DynSubscriptionStore, SystemClock, Timestamp};
 use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
 
-use crate::{Budgets, Metered};
+use crate::{Budgets, Metered, Pressure};
 
 /// The back end of the management routes, port by port.
 #[derive(Clone)]
@@ -64,6 +64,7 @@ pub struct ManagementApi {
     pub(super) settings: Arc<ManagementSettings>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) budgets: Budgets,
+    pub(super) pressure: Pressure,
 }
 
 impl ManagementApi {
@@ -75,6 +76,7 @@ impl ManagementApi {
             settings: Arc::default(),
             clock: Arc::new(SystemClock),
             budgets: Budgets::default(),
+            pressure: Pressure::default(),
         }
     }
 
@@ -82,6 +84,13 @@ impl ManagementApi {
     #[must_use]
     pub fn with_settings(mut self, settings: ManagementSettings) -> Self {
         self.settings = Arc::new(settings);
+        self
+    }
+
+    /// Refuses test events and retries while `pressure` says so.
+    #[must_use]
+    pub fn with_pressure(mut self, pressure: Pressure) -> Self {
+        self.pressure = pressure;
         self
     }
 

@@ -76,6 +76,7 @@ struct RetriedSince {
 }
 
 async fn retry(call: Call<DeliveryId, NoQuery, NoBody>) -> Result<Found<Retried>, ApiError> {
+    call.api.pressure.check()?;
     let _under_way = call.begin_action().await?;
     let budgets = &call.api.budgets;
     budgets.spend(call.workspace, BudgetKind::Deliveries, 1)?;
@@ -103,6 +104,7 @@ async fn retry(call: Call<DeliveryId, NoQuery, NoBody>) -> Result<Found<Retried>
 async fn retry_since(
     call: Call<EndpointId, NoQuery, RetrySince>,
 ) -> Result<Found<RetriedSince>, ApiError> {
+    call.api.pressure.check()?;
     let rule = "since must be an instant or a day in ISO 8601";
     let since = read(&call.body.since).ok_or_else(|| ApiError::validation(rule))?;
     let management = &call.api.management;

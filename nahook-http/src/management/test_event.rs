@@ -58,6 +58,7 @@ struct TestEventSent {
 async fn send_test_event(
     call: Call<EndpointId, NoQuery, TestEvent>,
 ) -> Result<Accepted<TestEventSent>, ApiError> {
+    call.api.pressure.check()?;
     let given = call.body.payload.as_deref();
     let payload = given.map_or(SAMPLE, RawValue::get).to_owned();
     let payload =
