@@ -23,7 +23,8 @@ mod testing;
 mod transaction;
 
 pub use self::back_end::{
-    Backend, BackendSettings, LatestCall, LatestCalls, QueueUrl, Store, StoreUrl,
+    Backend, BackendSettings, LatestCall, LatestCalls, NoSpace, PublishGate, QueueUrl, Store,
+    StoreUrl,
 };
 pub use self::endpoints::EndpointBuilder;
 pub use self::error::{HooksError, OpenError};

@@ -22,7 +22,7 @@ use crate::inbox::{Arrival, Inbox};
 use crate::listen::describe;
 use crate::output::Printer;
 use crate::serve::Server;
-use crate::settings::{Role, Settings};
+use crate::settings::{PressureSettings, Role, Settings};
 use crate::{ServerError, client, trigger};
 use nahook_embed::{QueueUrl, StoreUrl};
 
@@ -61,6 +61,8 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         portal_url: None,
         log_format: None,
         sample: false,
+        pressure: PressureSettings::default(),
+        disk_free_min: None,
         postgres: nahook_postgres::PostgresSettings::default(),
         nats: nahook_nats::NatsSettings::default(),
     };

@@ -16,6 +16,7 @@ pub mod listen;
 mod listeners;
 pub mod operate;
 mod output;
+mod pressure;
 mod readiness;
 pub mod send;
 pub mod serve;

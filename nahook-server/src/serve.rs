@@ -12,7 +12,7 @@ use nahook_core::Causes;
 use nahook_core::id::EndpointId;
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, tls};
 use nahook_embed::{Backend, BackendSettings, connections_max};
-use nahook_http::{ManagementSettings, Operations, ServeSettings};
+use nahook_http::{ManagementSettings, Operations, Pressure, ServeSettings};
 use nahook_receive::Verifier;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::runtime::Handle;
@@ -25,7 +25,7 @@ use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS, off_the_runtime};
 use crate::inbox::{Arrival, Inbox};
 use crate::settings::{Settings, SettingsArgs};
 use crate::signals::Signals;
-use crate::{listeners, output, readiness, telemetry};
+use crate::{listeners, output, pressure, readiness, telemetry};
 
 /// Upper bound on a stop, after which the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
@@ -73,6 +73,7 @@ impl Server {
         let tls = tokio::task::spawn_blocking(|| tls::client_config(&[]));
         let mut chosen = BackendSettings::default();
         chosen.retention = settings.retention;
+        chosen.disk_free_min = settings.disk_free_min;
         chosen.supervisor = supervisor.clone();
         chosen.postgres = settings.postgres.clone();
         chosen.nats = settings.nats.clone();
@@ -124,7 +125,16 @@ impl Server {
         let (keeps_log, of_log) = (settings.role.delivers(), supervisor.clone());
         let log = tokio::spawn(async move { logged.keep_log(keeps_log, &of_log, log_stop).await });
 
-        let router = router(&settings, address, &backend, &supervisor, metrics.clone());
+        let pressure = pressure::signal(&backend);
+        pressure::watch(&backend, &settings.pressure, &pressure, &supervisor, &stop);
+        let router = router(
+            &settings,
+            address,
+            &backend,
+            &supervisor,
+            &pressure,
+            metrics.clone(),
+        );
         let front_stop = stopped(&stop);
         let front = tokio::spawn(nahook_http::serve(
             listener,
@@ -212,13 +222,17 @@ fn router(
     address: SocketAddr,
     backend: &Backend,
     supervisor: &Supervisor,
+    pressure: &Pressure,
     metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 ) -> Router {
-    let mut routes = nahook_http::operations_router(operations(backend, supervisor, metrics));
+    let operations = operations(backend, supervisor, pressure, metrics);
+    let mut routes = nahook_http::operations_router(operations);
     if settings.role.ingests() {
         let creates = settings.create_unknown_event_types;
         let ingestion = backend.ingestion(creates, settings.limiter_down);
+        let ingestion = ingestion.with_pressure(pressure.clone());
         let management = backend.management_api(management(settings, address));
+        let management = management.with_pressure(pressure.clone());
         routes = nahook_http::ingestion_router(ingestion)
             .merge(nahook_http::management_router(management))
             .merge(nahook_http::openapi_router())
@@ -230,9 +244,10 @@ fn router(
 fn operations(
     backend: &Backend,
     supervisor: &Supervisor,
+    pressure: &Pressure,
     metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 ) -> Operations {
-    let probes = readiness::probes(backend, supervisor);
+    let probes = readiness::probes(backend, supervisor, pressure);
     let mut operations = probes
         .into_iter()
         .fold(Operations::new(), Operations::with_probe);

@@ -33,6 +33,8 @@ loops! {
     LogWriter = "log_writer",
     /// Folds recorded metrics together.
     MetricsUpkeep = "metrics_upkeep",
+    /// Watches the lag of deliveries and the memory, and holds ingestion back.
+    Pressure = "pressure",
     /// Receives the sample endpoints' webhooks.
     SampleInbox = "sample_inbox",
     /// Leases, attempts and settles deliveries.

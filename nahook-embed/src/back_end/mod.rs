@@ -2,6 +2,7 @@
 
 #[cfg(feature = "nats")]
 mod by_key;
+mod gate;
 mod latest_call;
 #[cfg(feature = "nats")]
 mod nats;
@@ -22,7 +23,9 @@ use nahook_core::{
     Clock, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, IdSource,
     StoreError, SystemClock,
 };
-use nahook_delivery::{DeliveryEvents, EventSender, HttpTransport, Worker, WorkerSettings};
+use nahook_delivery::{
+    DeliveryEvents, DeliveryLag, EventSender, HttpTransport, Worker, WorkerSettings,
+};
 use nahook_memory::MemoryStore;
 #[cfg(feature = "postgres")]
 use nahook_postgres::PostgresStore;
@@ -34,6 +37,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::gate::Gated;
+pub use self::gate::PublishGate;
 pub use self::latest_call::LatestCall;
 #[cfg(feature = "nats")]
 use self::nats::NatsBackend;
@@ -75,6 +80,10 @@ pub struct Backend {
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
     /// Latest calls of the publisher and of each queue.
     pub latest_calls: Vec<LatestCalls>,
+    /// Time that deliveries wait for the workers of this process.
+    pub lag: DeliveryLag,
+    /// Gate that publishing passes.
+    pub gate: PublishGate,
     /// News of what the workers of this process deliver.
     pub(crate) events: EventSender,
     /// Accounts of the workspaces, which both APIs draw on.
@@ -93,6 +102,8 @@ pub struct Backend {
 pub struct BackendSettings {
     /// Time for which the delivery log is kept: 7 days. What is not settled is kept until it is.
     pub retention: Duration,
+    /// Bytes of the disk of a file that publishing leaves free; 5 % of it and at most 256 MiB unless set. Zero turns this off.
+    pub disk_free_min: Option<u64>,
     /// Accepts a file that an app has made, and adds the store's tables to it. [`Hooks`](crate::Hooks) always does.
     pub shares_file: bool,
     /// Runs the loops.
@@ -109,6 +120,7 @@ impl Default for BackendSettings {
     fn default() -> Self {
         Self {
             retention: Duration::from_hours(7 * 24),
+            disk_free_min: None,
             shares_file: false,
             supervisor: Supervisor::new(),
             #[cfg(feature = "postgres")]
@@ -117,6 +129,16 @@ impl Default for BackendSettings {
             nats: nahook_nats::NatsSettings::default(),
         }
     }
+}
+
+/// Storage without space for new events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum NoSpace {
+    /// The disk of the store's file, or that of the database.
+    Disk,
+    /// The queue's own.
+    Queue,
 }
 
 /// Resources to close.
@@ -177,9 +199,13 @@ impl Backend {
     fn watch_publisher(&mut self) {
         let latest_calls = LatestCalls::default();
         self.latest_calls.push(latest_calls.clone());
-        self.publisher = Arc::new(Watched {
-            inner: Arc::clone(&self.publisher),
-            latest_calls,
+        // Outside of what is watched: waiting at the gate is no sign of a queue that does not answer.
+        self.publisher = Arc::new(Gated {
+            inner: Watched {
+                inner: Arc::clone(&self.publisher),
+                latest_calls,
+            },
+            gate: self.gate.clone(),
         });
     }
 
@@ -217,6 +243,7 @@ impl Backend {
             let worker = Worker::new(queue, endpoints, Arc::clone(transport));
             let worker = worker.with_settings(settings.clone());
             let worker = worker.with_events(self.events.clone());
+            let worker = worker.with_lag(self.lag.clone());
             let stop = stop.subscribe();
             let stopping = move || stopped_by(stop.clone());
             workers.push(worker.supervise(supervisor, runtime, stopping));
@@ -383,6 +410,8 @@ impl Backend {
             search: Arc::<T>::clone(&store),
             subscriptions: store,
             latest_calls: Vec::new(),
+            lag: DeliveryLag::default(),
+            gate: PublishGate::default(),
             events: EventSender::default(),
             #[cfg(feature = "http")]
             budgets: nahook_http::Budgets::default(),
@@ -460,6 +489,33 @@ impl Backend {
             #[cfg(feature = "sqlite")]
             Opened::Sqlite(store, _) => store.check_writable().await.is_ok(),
         }
+    }
+
+    /// Bytes that are free on the disk of a store in a file.
+    pub fn disk_free(&self) -> Option<u64> {
+        match &self.opened {
+            #[cfg(feature = "sqlite")]
+            Opened::Sqlite(store, _) => Some(store.disk_space().free),
+            _ => None,
+        }
+    }
+
+    /// Returns what has no space for new events, if anything has none. Answers at once.
+    pub fn lack_of_space(&self) -> Option<NoSpace> {
+        #[cfg(feature = "nats")]
+        if let Some(queue) = &self.nats
+            && queue.nats.is_full()
+        {
+            return Some(NoSpace::Queue);
+        }
+        let is_full = match &self.opened {
+            Opened::Elsewhere => false,
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(store) => store.is_disk_full(),
+            #[cfg(feature = "sqlite")]
+            Opened::Sqlite(store, _) => store.disk_space().is_low,
+        };
+        is_full.then_some(NoSpace::Disk)
     }
 
     /// Checks that the queue takes deliveries, where it is not the store's. The error says what is wrong.

@@ -42,6 +42,7 @@ impl Usage {
             Self::Server => {
                 let mut sqlite = SqliteSettings::server();
                 sqlite.retention = settings.retention;
+                sqlite.disk_free_min = settings.disk_free_min;
                 sqlite.shares_file = settings.shares_file;
                 sqlite
             }

@@ -1,17 +1,21 @@
-//! Checks of `/readyz`: every loop lives, the store and the queue answer, and the latest calls of the queue went well.
+//! Checks of `/readyz`: every loop lives, the store and the queue answer and have space, and the latest calls of the queue went well.
 
 mod cached;
 
 use std::borrow::Cow;
 
-use nahook_embed::{Backend, LatestCall, LatestCalls};
-use nahook_http::Probe;
+use nahook_embed::{Backend, LatestCall, LatestCalls, NoSpace};
+use nahook_http::{Pressure, Probe, Shortage};
 use nahook_supervision::Supervisor;
 
 use self::cached::Cached;
 
 /// Every check, by the name under which `/readyz` shows it.
-pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
+pub(crate) fn probes(
+    backend: &Backend,
+    supervisor: &Supervisor,
+    pressure: &Pressure,
+) -> Vec<Probe> {
     let supervisor = supervisor.clone();
     let loops = Probe::new("loops", move || {
         let down = supervisor.down();
@@ -47,11 +51,38 @@ pub(crate) fn probes(backend: &Backend, supervisor: &Supervisor) -> Vec<Probe> {
         store,
         store_writes,
         queue,
+        of_space(backend),
+        of_pressure(pressure),
         latest("publish", |calls| &calls.publish),
         latest("lease", |calls| &calls.lease),
         latest("extend", |calls| &calls.extend),
         latest("settle", |calls| &calls.settle),
     ]
+}
+
+/// Fails while a disk, the database's or the queue's storage is nearly full.
+fn of_space(backend: &Backend) -> Probe {
+    let backend = backend.clone();
+    Probe::new("disk", move || {
+        let reason = backend.lack_of_space().map(|lack| match lack {
+            NoSpace::Queue => "the queue's storage is full: new events are refused",
+            _ => "nearly full: new events are refused",
+        });
+        async move { reason.map_or(Ok(()), |reason| Err(reason.into())) }
+    })
+}
+
+/// Fails while new events are refused because deliveries or memory are behind.
+fn of_pressure(pressure: &Pressure) -> Probe {
+    let pressure = pressure.clone();
+    Probe::new("pressure", move || {
+        let refusal = pressure.told();
+        async move {
+            let reason =
+                |shortage: Shortage| format!("{}: new events are refused", shortage.name());
+            refusal.map_or(Ok(()), |(shortage, _)| Err(reason(shortage).into()))
+        }
+    })
 }
 
 fn none_is_down(down: &[&'static str]) -> Result<(), Cow<'static, str>> {

@@ -3,6 +3,7 @@
 
 mod nats;
 mod postgres;
+mod pressure;
 mod role;
 
 use std::net::SocketAddr;
@@ -19,7 +20,9 @@ use serde::Deserialize;
 
 pub use self::nats::{NatsArgs, StorageChoice};
 pub use self::postgres::PostgresArgs;
+pub use self::pressure::PressureArgs;
 pub use self::role::Role;
+pub use crate::pressure::PressureSettings;
 use crate::{ServerError, text_file};
 use nahook_embed::{QueueUrl, StoreUrl};
 
@@ -85,6 +88,9 @@ pub struct SettingsArgs {
     /// Make sample endpoints that print what arrives, on a first start on an empty store [default: true].
     #[arg(long, env = "NAHOOK_SAMPLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub sample: Option<bool>,
+    /// The settings of back-pressure.
+    #[command(flatten)]
+    pub pressure: PressureArgs,
     /// The settings of a store on Postgres.
     #[command(flatten)]
     pub postgres: PostgresArgs,
@@ -112,6 +118,8 @@ struct SettingsFile {
     portal_url: Option<String>,
     log_format: Option<LogFormat>,
     sample: Option<bool>,
+    #[serde(default)]
+    pressure: PressureArgs,
     #[serde(default)]
     postgres: PostgresArgs,
     #[serde(default)]
@@ -170,6 +178,10 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// True if a first start makes sample endpoints.
     pub sample: bool,
+    /// Marks above which ingestion is held back.
+    pub pressure: PressureSettings,
+    /// Bytes of the disk of a store in a file that have to be free for new events; the store's own choice if absent.
+    pub disk_free_min: Option<u64>,
     /// Settings of a store on Postgres.
     pub postgres: PostgresSettings,
     /// Settings of a queue on NATS.
@@ -215,6 +227,7 @@ impl SettingsArgs {
             Some(LimiterDownChoice::Admit) | None => LimiterDown::Admit,
         };
         // Several servers may share a database, and the sample endpoints point into one of them.
+        let (pressure, disk_free_min) = self.pressure.or(file.pressure).resolve()?;
         let can_have_sample = !matches!(store, StoreUrl::Postgres(_));
         Ok(Settings {
             listen: listen.parse().map_err(|_| {
@@ -245,6 +258,8 @@ impl SettingsArgs {
             portal_url: portal_url(self.portal_url.or(file.portal_url))?,
             log_format: self.log_format.or(file.log_format),
             sample: can_have_sample && self.sample.or(file.sample).unwrap_or(true),
+            pressure,
+            disk_free_min,
             postgres: self.postgres.or(file.postgres).resolve()?,
             nats: self.nats.or(file.nats).resolve()?,
         })

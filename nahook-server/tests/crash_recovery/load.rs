@@ -42,6 +42,11 @@ impl Fate {
         matches!(self, Self::Accepted { failures, .. } if !failures.is_empty())
     }
 
+    /// Returns true if the answer says that nothing was queued, for lack of room.
+    pub(crate) fn is_turned_away(&self) -> bool {
+        matches!(self, Self::Refused(503))
+    }
+
     /// Returns true if the answer says of every endpoint that its delivery is queued.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self, Self::Accepted { failures, .. } if failures.is_empty())

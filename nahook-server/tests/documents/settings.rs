@@ -68,14 +68,16 @@ fn resolve(text: &str) -> Result<(), String> {
         .map_err(|error| error.report())
 }
 
+/// The tables of a settings file.
+const TABLES: [&str; 3] = ["postgres", "nats", "pressure"];
+
 /// Returns the place of a setting in a file: its table, if it is in one, and its name.
 fn place(argument: &Arg) -> Option<(&'static str, String)> {
     let id = argument.get_id().as_str();
-    let tables = ["postgres", "nats"];
     let within = |table| Some((table, id.strip_prefix(table)?.strip_prefix('_')?.to_owned()));
     match id {
         "config" => None,
-        _ => tables
+        _ => TABLES
             .into_iter()
             .find_map(within)
             .or(Some(("", id.to_owned()))),
@@ -141,7 +143,7 @@ fn page_of_settings_is_what_the_command_line_says() {
 
 #[test]
 fn settings_file_takes_what_the_page_names_and_nothing_else() {
-    for table in ["", "postgres", "nats"] {
+    for table in [""].into_iter().chain(TABLES) {
         let opening = if table.is_empty() {
             String::new()
         } else {
@@ -165,7 +167,7 @@ fn settings_file_takes_what_the_page_names_and_nothing_else() {
             .filter(|(of, _)| *of == table);
         let mut named: BTreeSet<_> = places.map(|(_, name)| name).collect();
         if table.is_empty() {
-            named.extend(["postgres".to_owned(), "nats".to_owned()]);
+            named.extend(TABLES.map(str::to_owned));
         }
         assert_eq!(taken, named, "[{table}]");
     }

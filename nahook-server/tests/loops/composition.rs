@@ -8,7 +8,7 @@ use nahook_core::id::EndpointId;
 use nahook_embed::{QueueUrl, StoreUrl};
 use nahook_nats::NatsSettings;
 use nahook_server::serve::Server;
-use nahook_server::settings::{Role, Settings};
+use nahook_server::settings::{PressureSettings, Role, Settings};
 use nahook_server::telemetry::LogWriter;
 use nahook_supervision::{Loop, Supervisor};
 use nahook_testserver::{NatsServer, PostgresServer};
@@ -111,6 +111,8 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
         portal_url: None,
         log_format: None,
         sample: true,
+        pressure: PressureSettings::default(),
+        disk_free_min: None,
         postgres: nahook_postgres::PostgresSettings::default(),
         nats,
     }
