@@ -70,6 +70,8 @@ const fn v6(s: [u16; 8], prefix_len: u8) -> Ipv6Net {
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     ranges: Vec<IpNet>,
+    /// All if empty.
+    ports: Vec<u16>,
     sockets: Vec<SocketAddr>,
 }
 
@@ -87,6 +89,13 @@ impl AddressPolicy {
         self
     }
 
+    /// Permits no port but those that are allowed so, and sockets that are allowed by themselves.
+    #[must_use]
+    pub fn allow_port(mut self, port: u16) -> Self {
+        self.ports.push(port);
+        self
+    }
+
     /// Also permits exactly this address and port, as for a receiver in the same process.
     #[must_use]
     pub fn allow_socket(mut self, socket: SocketAddr) -> Self {
@@ -97,8 +106,9 @@ impl AddressPolicy {
     /// Returns true if `socket` may be dialled.
     pub fn permits(&self, socket: SocketAddr) -> bool {
         let ip = socket.ip().to_canonical();
-        is_public(ip)
-            || self.ranges.iter().any(|range| range.contains(&ip))
+        let is_port_open = self.ports.is_empty() || self.ports.contains(&socket.port());
+        let is_open = is_public(ip) || self.ranges.iter().any(|range| range.contains(&ip));
+        (is_open && is_port_open)
             || self
                 .sockets
                 .iter()

@@ -290,3 +290,23 @@ proptest! {
         prop_assert_eq!(policy.permits(SocketAddr::new(teredo, 80)), v4);
     }
 }
+
+#[test]
+fn only_listed_ports_are_permitted_where_any_are_listed() {
+    let inbox: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+    let range = "10.0.0.0/8".parse().unwrap();
+    let policy = AddressPolicy::new().allow_range(range).allow_socket(inbox);
+    let listed = policy.clone().allow_port(443).allow_port(8443);
+    for (socket, by_all, by_listed) in [
+        ("8.8.8.8:443", true, true),
+        ("8.8.8.8:25", true, false),
+        ("10.0.0.1:8443", true, true),
+        ("10.0.0.1:5432", true, false),
+        ("127.0.0.1:4000", true, true),
+        ("127.0.0.1:443", false, false),
+    ] {
+        let socket = socket.parse().unwrap();
+        assert_eq!(policy.permits(socket), by_all, "{socket}");
+        assert_eq!(listed.permits(socket), by_listed, "{socket}");
+    }
+}

@@ -15,11 +15,12 @@ pub enum TransportError {
     /// inside, which belong in the endpoint's basic-auth settings.
     #[error("the URL cannot be used")]
     InvalidUrl,
-    /// Every address of the host is one that may not be dialled.
-    #[error("the address is not permitted")]
+    /// Every address of the host, or the port, is one that may not be dialled.
+    #[error("the host has no address that may be used")]
     RefusedAddress,
-    /// The host's name could not be resolved, or has no address.
-    #[error("the host name could not be resolved")]
+    /// The host's name could not be resolved, or has no address. The text is that of a refused address: a tenant must not learn
+    /// which names the operator's network has.
+    #[error("the host has no address that may be used")]
     Resolve,
     /// No permitted address accepted a connection.
     #[error("the connection failed")]

@@ -88,7 +88,7 @@ async fn what_may_be_the_endpoints_fault_is_forgiven_for_an_hour() {
     assert_eq!(attempts.len(), 2);
     assert_eq!(
         attempts[0].attempt.error.as_deref(),
-        Some("the host name could not be resolved")
+        Some("the host has no address that may be used")
     );
     rig.until(&ids, DeliveryStatus::DeadLetter).await;
     worker.stop().await;

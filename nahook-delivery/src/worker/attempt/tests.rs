@@ -150,7 +150,7 @@ async fn what_this_machine_lacks_is_no_attempt_where_it_is_certain_or_forgiven()
                 Ended::Attempted(attempted) => {
                     assert!(!is_certain && !is_forgiven, "{cause:?}");
                     let failure = match cause {
-                        LocalCause::Resolver => "the host name could not be resolved",
+                        LocalCause::Resolver => "the host has no address that may be used",
                         _ => "the connection failed",
                     };
                     assert_eq!(attempted.attempt.error.as_deref(), Some(failure));
