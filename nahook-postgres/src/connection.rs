@@ -1,5 +1,6 @@
 //! Connections: how they are made, and whose the sessions behind them are.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,21 @@ pub(crate) enum Sessions {
     Pooled(Arc<str>),
 }
 
+/// Returns true if nothing that the URL names is beyond this machine.
+fn is_this_machine(config: &Config) -> bool {
+    let is_here = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        }
+    };
+    // An address goes before the name beside it.
+    match config.get_hostaddrs() {
+        [] => config.get_hosts().iter().all(is_here),
+        addresses => addresses.iter().all(IpAddr::is_loopback),
+    }
+}
+
 impl Connector {
     /// Connects to the database at `url`, and finds out whether a pooler is in between.
     pub(crate) async fn recognize(
@@ -60,6 +76,11 @@ impl Connector {
             .get_hosts()
             .iter()
             .all(|host| matches!(host, Host::Unix(_)));
+        if !found.is_verified() && !is_this_machine(&config) {
+            tracing::warn!(
+                "the database's certificate is not checked: whoever is on the way can pass for it; set sslmode=verify-full"
+            );
+        }
         config.ssl_mode(if is_local {
             SslMode::Disable
         } else {

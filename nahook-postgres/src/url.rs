@@ -15,6 +15,11 @@ pub(crate) struct UrlSettings {
 }
 
 impl UrlSettings {
+    /// Returns true if the server's certificate is checked, with its name.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.trust == Trust::Host
+    }
+
     /// Reads `sslmode`, `sslrootcert` and `pooler`; returns the URL without them.
     pub(crate) fn take_from(url: &str) -> Result<(String, Self), ConnectError> {
         let mut found = Self {
