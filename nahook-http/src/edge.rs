@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -90,6 +91,18 @@ impl RequestContext {
             arrived: Instant::now(),
             client: extensions.get().cloned(),
         })
+    }
+
+    /// The client's address, where it is known.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.client.as_ref().map(Client::address)
+    }
+
+    /// Decides about a line in the log that says that the request was refused: `None` leaves it out, and a number is that of the
+    /// lines that were left out before it. Nothing is left out where clients are not known.
+    pub(crate) fn log_refusal(&self, workspace: Option<WorkspaceId>) -> Option<u64> {
+        let client = self.client.as_ref();
+        client.map_or(Some(0), |client| client.log_refusal(workspace))
     }
 
     /// Tells the connection that the request's caller is known.

@@ -12,6 +12,7 @@ mod openapi;
 mod operations;
 mod pressure;
 mod problem;
+mod refusals;
 mod serve;
 mod shortage;
 mod tally;

@@ -42,6 +42,9 @@ pub const CONNECTIONS_EVICTED: &str = "nahook_http_connections_evicted_total";
 /// Connections that were refused because none could be closed to make room.
 pub const CONNECTIONS_REFUSED: &str = "nahook_http_connections_refused_total";
 
+/// Refused requests without a line of their own in the log: one of the same caller or address stands for a minute's.
+pub const REFUSALS_UNLOGGED: &str = "nahook_http_refusals_unlogged_total";
+
 /// Tells the installed recorder what the metrics mean. Call it once, after installing one.
 pub fn describe() {
     describe_counter!(REQUESTS, "Answers by route, status and code");
@@ -79,6 +82,10 @@ pub fn describe() {
     describe_counter!(
         CONNECTIONS_EVICTED,
         "Connections that were closed to make room for others"
+    );
+    describe_counter!(
+        REFUSALS_UNLOGGED,
+        "Refused requests without a line of their own in the log"
     );
     describe_counter!(
         CONNECTIONS_REFUSED,
@@ -241,6 +248,10 @@ pub(crate) fn count_evicted(crowding: Crowding, connections: usize) {
         _ => "connections",
     };
     counter!(CONNECTIONS_EVICTED, "reason" => reason).increment(count(connections));
+}
+
+pub(crate) fn refusal_unlogged() {
+    counter!(REFUSALS_UNLOGGED).increment(1);
 }
 
 pub(crate) fn connection_refused() {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,14 +95,18 @@ impl fmt::Debug for Operations {
     }
 }
 
-/// Serves `/healthz` (the process answers), `/readyz` and `/metrics` (Prometheus text) without authentication.
+/// Serves `/healthz` (the process answers), `/readyz` and, where there are any, `/metrics` (Prometheus text) without
+/// authentication.
 ///
 /// `/readyz` names every probe under `checks`, as `ok` or with the reason why not: 200 while all succeed, else 503.
 pub fn operations_router(operations: Operations) -> Router {
-    Router::new()
+    let mut router = Router::new()
         .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/readyz", get(readyz));
+    if let Some(render) = operations.metrics.clone() {
+        router = router.route("/metrics", get(move || ready(metrics(render()))));
+    }
+    router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(EdgeLayer::default())
         .with_state(operations)
@@ -135,11 +140,8 @@ async fn readyz(State(operations): State<Operations>) -> Response {
     error.into_response().map(|_| body.to_string().into())
 }
 
-async fn metrics(State(operations): State<Operations>) -> Response {
-    match &operations.metrics {
-        Some(render) => ([(header::CONTENT_TYPE, PROMETHEUS)], render()).into_response(),
-        None => ApiError::not_found("No metrics are kept").into_response(),
-    }
+fn metrics(text: String) -> Response {
+    ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response()
 }
 
 /// Runs all probes at once. One that panics, or takes longer than [`PROBE_TIMEOUT`], has failed.

@@ -144,11 +144,21 @@ impl Drop for Report {
         let (caller, fan_out) = (self.caller.as_ref(), self.fan_out.as_ref());
         // A refusal is news. What went well is in the delivery log and in the metrics, and a line for each of them and of
         // their attempts was 7 % of the server's time, and at 50,000 a second would be a terabyte a day.
-        let went_well = matches!(status, 200..300) && code != PARTIAL;
+        let went_well = matches!(status, 200..300)
+            && code != PARTIAL
+            && self.fan_out.as_ref().is_none_or(Told::is_whole);
+        let unlogged = match status {
+            _ if went_well => None,
+            500 => Some(0),
+            // The first of a minute stands for all of its caller's: a client that is refused does not fill the disk.
+            _ => self.context.log_refusal(caller.map(|c| c.workspace)),
+        };
+        let address = self.context.address().filter(|_| !went_well);
         macro_rules! tell {
             ($level:ident) => {
                 tracing::$level!(
                     request = %self.context.id,
+                    client = address.map(display),
                     workspace = caller.map(|c| display(c.workspace)),
                     key = caller.map(|c| display(c.key)),
                     event_type = self.event_type.as_ref().map(display),
@@ -164,16 +174,17 @@ impl Drop for Report {
                     items = self.items.map(|(len, _)| len),
                     items_refused = self.items.map(|(_, refused)| refused),
                     limiter_bypassed = fan_out.map(|f| f.limiter_bypassed),
+                    unlogged = unlogged.filter(|count| *count > 0),
                     duration_ms = duration.as_secs_f64() * 1_000.0,
                     "{}",
                     self.route.as_str()
                 )
             };
         }
-        if went_well && self.fan_out.as_ref().is_none_or(Told::is_whole) {
-            tell!(debug);
-        } else {
+        if unlogged.is_some() {
             tell!(info);
+        } else {
+            tell!(debug);
         }
     }
 }

@@ -109,6 +109,11 @@ where
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
+    // Some answers have a secret, and none is worth keeping.
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
     report.answered(response.status().as_u16(), code);
     response
 }

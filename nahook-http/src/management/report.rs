@@ -14,6 +14,7 @@ pub(super) struct Report {
     context: RequestContext,
     operation: &'static str,
     token: Option<ManagementTokenId>,
+    workspace: Option<WorkspaceId>,
     answer: Option<(u16, &'static str)>,
 }
 
@@ -23,6 +24,7 @@ impl Report {
             context,
             operation,
             token: None,
+            workspace: None,
             answer: None,
         }
     }
@@ -33,7 +35,7 @@ impl Report {
         token: ManagementTokenId,
         workspace: WorkspaceId,
     ) -> Result<(), ApiError> {
-        self.token = Some(token);
+        (self.token, self.workspace) = (Some(token), Some(workspace));
         self.context.authenticate(workspace)
     }
 
@@ -46,14 +48,32 @@ impl Drop for Report {
     fn drop(&mut self) {
         let (status, code) = self.answer.unwrap_or_else(unanswered);
         metric::count_request(Route::Management, status, code);
-        tracing::info!(
-            request = %self.context.id,
-            operation = self.operation,
-            token = self.token.map(tracing::field::display),
-            status,
-            code,
-            duration_ms = self.context.arrived.elapsed().as_secs_f64() * 1_000.0,
-            "management"
-        );
+        let is_refused = status >= 400 && status != 500;
+        let unlogged = if is_refused {
+            self.context.log_refusal(self.workspace)
+        } else {
+            Some(0)
+        };
+        let address = self.context.address().filter(|_| is_refused);
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    request = %self.context.id,
+                    client = address.map(tracing::field::display),
+                    operation = self.operation,
+                    token = self.token.map(tracing::field::display),
+                    status,
+                    code,
+                    unlogged = unlogged.filter(|count| *count > 0),
+                    duration_ms = self.context.arrived.elapsed().as_secs_f64() * 1_000.0,
+                    "management"
+                )
+            };
+        }
+        if unlogged.is_some() {
+            tell!(info);
+        } else {
+            tell!(debug);
+        }
     }
 }

@@ -25,6 +25,7 @@ use self::connection::Connections;
 pub(crate) use self::pace::Client;
 pub use self::settings::ServeSettings;
 pub use self::stream::{Handshake, Listener, Secured, Securing};
+pub(crate) use self::table::network;
 
 /// Phase of the server's life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

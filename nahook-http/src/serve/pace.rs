@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::table::{Table, UnderWay};
 use crate::metric::Crowding;
+use crate::refusals::Source;
 
 /// State of one connection: it decides how long the server waits, and which connection makes room for another.
 pub(crate) struct Pace {
@@ -177,6 +178,13 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn address(&self) -> IpAddr {
         self.forwarded.unwrap_or(self.peer)
+    }
+
+    /// Decides about a line in the log that says that the request was refused. Returns the number of such lines of the caller
+    /// that were left out before it, or `None` if this one is left out as well.
+    pub(crate) fn log_refusal(&self, workspace: Option<WorkspaceId>) -> Option<u64> {
+        let source = Source::of(workspace, self.address());
+        self.table.refusals.log(source)
     }
 
     /// Tells the server that the request's caller is known. From now on the connection is not closed to make room.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::ServeSettings;
 use super::pace::{Class, Pace};
 use crate::metric::{self, Crowding};
+use crate::refusals::Refusals;
 
 /// Making room costs a look at all connections, so this fraction of them is closed at once.
 const BATCH: usize = 64;
@@ -24,6 +25,7 @@ pub(super) struct Table {
     requests_max: usize,
     open: Mutex<Open>,
     requests: Mutex<Requests>,
+    pub(super) refusals: Refusals,
 }
 
 struct Open {
@@ -72,6 +74,7 @@ impl Table {
             requests_max: (connections_max - connections_max / 4).max(1),
             open: Mutex::new(open),
             requests: Mutex::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -234,7 +237,7 @@ fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, holder: K) {
 }
 
 /// The part of an address that one customer of a provider cannot change: all of an IPv4 address, the upper half of an IPv6 one.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,
