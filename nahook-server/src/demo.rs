@@ -22,7 +22,7 @@ use crate::inbox::{Arrival, Inbox};
 use crate::listen::describe;
 use crate::output::Printer;
 use crate::serve::Server;
-use crate::settings::{PressureSettings, Role, Settings};
+use crate::settings::{OperationsListen, PressureSettings, Role, Settings};
 use crate::{ServerError, client, trigger};
 use nahook_embed::{QueueUrl, StoreUrl};
 
@@ -48,6 +48,8 @@ pub async fn run() -> Result<ExitCode, ServerError> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let settings = Settings {
         listen: any_port,
+        operations_listen: OperationsListen::Off,
+        tls: None,
         client_connections: 64,
         trusted_proxies: Vec::new(),
         store: StoreUrl::default_in(dir.path()),
@@ -55,6 +57,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         role: Role::All,
         hold_deliveries: false,
         allow_endpoint_ranges: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
+        allow_endpoint_ports: Vec::new(),
         create_unknown_event_types: false,
         limiter_down: nahook_core::admission::LimiterDown::Admit,
         retention: Duration::from_hours(24),

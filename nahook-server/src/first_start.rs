@@ -81,7 +81,7 @@ impl FirstStart {
     pub(crate) async fn show(
         self,
         backend: &Backend,
-        address: SocketAddr,
+        base_url: &str,
         has_sample: bool,
     ) -> Result<(), ServerError> {
         if !self.is_ours && backend.is_shared() {
@@ -121,7 +121,7 @@ impl FirstStart {
             off_the_runtime(move || output::show_secrets(&text))
         };
         drawn::apply(backend, manifest, show).await?;
-        let text = line_to_paste(address, &key, has_sample);
+        let text = line_to_paste(base_url, &key, has_sample);
         off_the_runtime(move || output::print(&text)).await
     }
 }
@@ -168,7 +168,7 @@ fn secrets(workspace: WorkspaceId, key: &str, token: &str) -> String {
     )
 }
 
-fn line_to_paste(address: SocketAddr, key: &str, has_sample: bool) -> String {
+fn line_to_paste(base_url: &str, key: &str, has_sample: bool) -> String {
     let aftermath = if has_sample {
         "  Two sample endpoints are subscribed; the webhooks they receive are shown here.\n"
     } else {
@@ -176,7 +176,7 @@ fn line_to_paste(address: SocketAddr, key: &str, has_sample: bool) -> String {
     };
     format!(
         "  Trigger an event:\n\n\
-         curl -X POST http://{address}/api/ingest/event/{SAMPLE_EVENT_TYPE} \
+         curl -X POST {base_url}/api/ingest/event/{SAMPLE_EVENT_TYPE} \
          -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
          -d '{{\"payload\":{{\"order_id\":\"ord_123\",\"amount\":49.99}}}}'\n\n{aftermath}"
     )

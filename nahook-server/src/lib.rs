@@ -24,6 +24,7 @@ pub mod settings;
 mod signals;
 pub mod telemetry;
 mod text_file;
+pub mod tls;
 pub mod tokens;
 pub mod trigger;
 mod workspaces;

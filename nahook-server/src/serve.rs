@@ -1,6 +1,7 @@
 //! `nahook serve`: the composition of all parts, and their start and stop.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use nahook_control::{Catalog as _, EndpointDirectory as _, SecretText};
 use nahook_core::Causes;
 use nahook_core::id::EndpointId;
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, tls};
-use nahook_embed::{Backend, BackendSettings, connections_max};
-use nahook_http::{ManagementSettings, Operations, Pressure, ServeSettings};
+use nahook_embed::{Backend, BackendSettings, StoreUrl, connections_max};
+use nahook_http::{ManagementSettings, Operations, Pressure};
 use nahook_receive::Verifier;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::runtime::Handle;
@@ -23,9 +24,10 @@ use crate::ServerError;
 use crate::background::Background;
 use crate::first_start::{self, FirstStart, SAMPLE_ENDPOINTS, off_the_runtime};
 use crate::inbox::{Arrival, Inbox};
+use crate::listeners::Listeners;
 use crate::settings::{Settings, SettingsArgs};
 use crate::signals::Signals;
-use crate::{listeners, output, pressure, readiness, telemetry};
+use crate::{output, pressure, readiness, telemetry};
 
 /// Upper bound on a stop, after which the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
@@ -40,6 +42,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    base_url: String,
     backend: Backend,
     first_start: Option<FirstStart>,
     has_inbox: bool,
@@ -60,9 +63,8 @@ impl Server {
     /// Says what could not be opened or listened on; nothing is left running then.
     pub async fn start(settings: Settings, supervisor: Supervisor) -> Result<Self, ServerError> {
         let metrics = telemetry::install_metrics();
-        let address = settings.listen;
-        let listener = listeners::bind(address)?;
-        let address = listener.local_addr()?;
+        let listeners = Listeners::open(&settings).await?;
+        let (address, base_url) = (listeners.address, listeners.base_url.clone());
         // Reading and checking the system's certificates takes as long as opening the store.
         let connections_max = connections_max();
         let transport_settings = TransportSettings {
@@ -84,7 +86,7 @@ impl Server {
         let backend = Box::pin(opening).await?;
         // What a first start shows is for whoever can use it.
         let (first_start, inbox) = if settings.role.ingests() {
-            prepare(&backend, settings.sample).await?
+            prepare(&backend, &settings).await?
         } else {
             (None, None)
         };
@@ -93,6 +95,9 @@ impl Server {
         let mut policy = AddressPolicy::new();
         for range in &settings.allow_endpoint_ranges {
             policy = policy.allow_range(*range);
+        }
+        for port in &settings.allow_endpoint_ports {
+            policy = policy.allow_port(*port);
         }
         let has_inbox = inbox.is_some();
         if let Some(inbox) = inbox {
@@ -127,27 +132,25 @@ impl Server {
 
         let pressure = pressure::signal(&backend);
         pressure::watch(&backend, &settings.pressure, &pressure, &supervisor, &stop);
+        let operations = operations(&backend, &supervisor, &pressure);
         let router = router(
             &settings,
-            address,
+            &base_url,
             &backend,
-            &supervisor,
             &pressure,
-            metrics.clone(),
+            operations.clone(),
         );
-        let front_stop = stopped(&stop);
-        let front = tokio::spawn(nahook_http::serve(
-            listener,
-            router,
-            serve_settings(&settings),
-            supervisor.clone(),
-            front_stop,
-        ));
+        let operations = match metrics.clone() {
+            Some(metrics) => operations.with_metrics(move || metrics.render()),
+            None => operations,
+        };
+        let front = listeners.serve(router, operations, &settings, &supervisor, &stop);
         if let Some(metrics) = metrics {
             telemetry::keep_up(&metrics, &supervisor, &stop);
         }
         Ok(Self {
             address,
+            base_url,
             backend,
             first_start,
             has_inbox,
@@ -208,30 +211,20 @@ fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<boo
     });
 }
 
-fn serve_settings(settings: &Settings) -> ServeSettings {
-    ServeSettings {
-        connections_max: settings.client_connections,
-        trusted_proxies: settings.trusted_proxies.clone(),
-        ..ServeSettings::default()
-    }
-}
-
 /// The routes of the settings' role.
 fn router(
     settings: &Settings,
-    address: SocketAddr,
+    base_url: &str,
     backend: &Backend,
-    supervisor: &Supervisor,
     pressure: &Pressure,
-    metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
+    operations: Operations,
 ) -> Router {
-    let operations = operations(backend, supervisor, pressure, metrics);
     let mut routes = nahook_http::operations_router(operations);
     if settings.role.ingests() {
         let creates = settings.create_unknown_event_types;
         let ingestion = backend.ingestion(creates, settings.limiter_down);
         let ingestion = ingestion.with_pressure(pressure.clone());
-        let management = backend.management_api(management(settings, address));
+        let management = backend.management_api(management(settings, base_url));
         let management = management.with_pressure(pressure.clone());
         routes = nahook_http::ingestion_router(ingestion)
             .merge(nahook_http::management_router(management))
@@ -241,26 +234,15 @@ fn router(
     nahook_http::with_fallbacks(routes)
 }
 
-fn operations(
-    backend: &Backend,
-    supervisor: &Supervisor,
-    pressure: &Pressure,
-    metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
-) -> Operations {
-    let probes = readiness::probes(backend, supervisor, pressure);
-    let mut operations = probes
-        .into_iter()
-        .fold(Operations::new(), Operations::with_probe);
-    if let Some(metrics) = metrics {
-        operations = operations.with_metrics(move || metrics.render());
-    }
-    operations
+fn operations(backend: &Backend, supervisor: &Supervisor, pressure: &Pressure) -> Operations {
+    let probes = readiness::probes(backend, supervisor, pressure).into_iter();
+    probes.fold(Operations::new(), Operations::with_probe)
 }
 
-fn management(settings: &Settings, address: SocketAddr) -> ManagementSettings {
+fn management(settings: &Settings, base_url: &str) -> ManagementSettings {
     let portal_url = settings.portal_url.clone();
     ManagementSettings {
-        portal_url: portal_url.unwrap_or_else(|| format!("http://{address}/portal")),
+        portal_url: portal_url.unwrap_or_else(|| format!("{base_url}/portal")),
         ..ManagementSettings::default()
     }
 }
@@ -268,19 +250,26 @@ fn management(settings: &Settings, address: SocketAddr) -> ManagementSettings {
 /// Makes the first start's rows if the store is empty, and the inbox if the sample endpoints are there.
 async fn prepare(
     backend: &Backend,
-    sample: bool,
+    settings: &Settings,
 ) -> Result<(Option<FirstStart>, Option<Inbox>), ServerError> {
     let is_empty = backend.catalog.workspaces().await?.is_empty();
-    let address = match inbox_address(backend).await? {
-        _ if !sample => None,
-        None if is_empty => Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-        earlier => earlier,
+    let file = inbox_file(&settings.store);
+    let address = match (is_empty, &file) {
+        _ if !settings.sample => None,
+        (true, _) => Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        (false, Some(file)) => read_inbox_address(file),
+        (false, None) => None,
     };
     let inbox = match address {
         Some(address) => bind_inbox(address).await,
         None => None,
     };
     let address = inbox.as_ref().map(Inbox::address).transpose()?;
+    if let (true, Some(file), Some(address)) = (is_empty, &file, address)
+        && let Err(error) = std::fs::write(file, address.to_string())
+    {
+        tracing::warn!(%error, "the sample endpoints receive nothing after another start");
+    }
     let first_start = first_start::prepare(backend, address).await?;
     if let Some(inbox) = &inbox {
         for (path, secret) in sample_secrets(backend).await? {
@@ -300,17 +289,21 @@ async fn bind_inbox(address: SocketAddr) -> Option<Inbox> {
         .ok()
 }
 
-/// Returns the address that the sample endpoints of an earlier start point to, if they are there and still point at this
-/// machine.
-async fn inbox_address(backend: &Backend) -> Result<Option<SocketAddr>, ServerError> {
-    for (url, _) in sample_targets(backend).await? {
-        if let (Some(url::Host::Ipv4(ip)), Some(port)) = (url.host(), url.port())
-            && ip.is_loopback()
-        {
-            return Ok(Some(SocketAddr::from((ip, port))));
-        }
-    }
-    Ok(None)
+/// Returns the file that keeps the inbox's address beside the store. The sample endpoints cannot: their URLs are a tenant's to
+/// change, and the inbox's address is open to deliveries though it is private.
+fn inbox_file(store: &StoreUrl) -> Option<PathBuf> {
+    let StoreUrl::Sqlite(path) = store else {
+        return None;
+    };
+    let mut file = path.clone().into_os_string();
+    file.push("-sample-inbox");
+    Some(file.into())
+}
+
+/// Returns the inbox's address at an earlier start, if one had sample endpoints.
+fn read_inbox_address(file: &Path) -> Option<SocketAddr> {
+    let address: SocketAddr = std::fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    address.ip().is_loopback().then_some(address)
 }
 
 async fn sample_secrets(backend: &Backend) -> Result<Vec<(String, SecretText)>, ServerError> {
@@ -341,30 +334,30 @@ fn log_arrival(arrival: &Arrival) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn stopped_by(mut stop: watch::Receiver<bool>) {
+pub(crate) async fn stopped_by(mut stop: watch::Receiver<bool>) {
     // An error means that the server is gone, which is a stop too.
     let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
-fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+pub(crate) fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
     stopped_by(stop.subscribe())
 }
 
 /// Prints where the server listens, and what a first start has to show.
 async fn announce(
-    address: SocketAddr,
+    base_url: String,
     backend: Backend,
     first_start: Option<FirstStart>,
     has_sample: bool,
 ) {
-    let listening = format!("listening on http://{address}\n");
+    let listening = format!("listening on {base_url}\n");
     if let Err(error) = off_the_runtime(move || output::print(&listening)).await {
         tracing::warn!(error = error.report(), "standard output cannot be written");
     }
     let Some(first_start) = first_start else {
         return;
     };
-    if let Err(error) = first_start.show(&backend, address, has_sample).await {
+    if let Err(error) = first_start.show(&backend, &base_url, has_sample).await {
         tracing::error!(
             error = error.report(),
             "there is no key yet: start again with a standard output that works, or use `nahook keys create`"
@@ -392,7 +385,7 @@ async fn serve(settings: Settings, supervisor: Supervisor) -> Result<ExitCode, S
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
     };
     tokio::spawn(announce(
-        server.address,
+        server.base_url.clone(),
         server.backend.clone(),
         server.first_start.clone(),
         server.has_inbox,

@@ -15,7 +15,6 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use self::support::api::Api;
 use self::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 use self::support::server::Server;
 
@@ -77,8 +76,7 @@ async fn run(server: &Server, secret: &str, arguments: &[&str]) {
 
 /// Returns the number of requests that were answered so.
 async fn answered(server: &Server, route: &str, status: &str) -> u64 {
-    let metrics = Api::new(server.address, "").get("/metrics").await;
-    let text = std::str::from_utf8(&metrics.body).unwrap().to_owned();
+    let text = server.metrics().await;
     let labels = [format!("route=\"{route}\""), format!("status=\"{status}\"")];
     let lines = text.lines().filter(|line| {
         line.starts_with("nahook_http_requests_total")

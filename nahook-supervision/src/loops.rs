@@ -29,6 +29,10 @@ macro_rules! loops {
 loops! {
     /// Accepts connections.
     HttpAccept = "http_accept",
+    /// Accepts connections for health, readiness and metrics.
+    OperationsAccept = "operations_accept",
+    /// Reads the TLS certificate again when its files change.
+    TlsReload = "tls_reload",
     /// Writes the log.
     LogWriter = "log_writer",
     /// Folds recorded metrics together.

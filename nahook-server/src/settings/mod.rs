@@ -5,8 +5,9 @@ mod nats;
 mod postgres;
 mod pressure;
 mod role;
+mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +23,9 @@ pub use self::nats::{NatsArgs, StorageChoice};
 pub use self::postgres::PostgresArgs;
 pub use self::pressure::PressureArgs;
 pub use self::role::Role;
+pub use self::tls::TlsArgs;
 pub use crate::pressure::PressureSettings;
+use crate::tls::TlsFiles;
 use crate::{ServerError, text_file};
 use nahook_embed::{QueueUrl, StoreUrl};
 
@@ -35,6 +38,13 @@ pub struct SettingsArgs {
     /// The address to listen on [default: 127.0.0.1:3001].
     #[arg(long, env = "NAHOOK_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// The address for health, readiness and metrics, or `off`. It needs no key: keep it inside [default: 127.0.0.1:3003, if it is
+    /// free].
+    #[arg(long, env = "NAHOOK_OPERATIONS_LISTEN", value_name = "ADDRESS")]
+    pub operations_listen: Option<String>,
+    /// Settings of TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Upper bound on open connections of clients; a third of the limit of open files may lower it [default: 4096].
     #[arg(long, env = "NAHOOK_CLIENT_CONNECTIONS", value_name = "NUMBER")]
     pub client_connections: Option<usize>,
@@ -69,6 +79,14 @@ pub struct SettingsArgs {
         value_delimiter = ','
     )]
     pub allow_endpoint_ranges: Option<Vec<String>>,
+    /// Ports of endpoints that deliveries may go to, comma-separated, such as 80,443 [default: all].
+    #[arg(
+        long = "allow-endpoint-port",
+        env = "NAHOOK_ALLOW_ENDPOINT_PORTS",
+        value_name = "PORT",
+        value_delimiter = ','
+    )]
+    pub allow_endpoint_ports: Option<Vec<u16>>,
     /// Create event types that do not exist when they are triggered, instead of answering 404 [default: false].
     #[arg(long, env = "NAHOOK_CREATE_UNKNOWN_EVENT_TYPES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub create_unknown_event_types: Option<bool>,
@@ -104,6 +122,9 @@ pub struct SettingsArgs {
 #[serde(deny_unknown_fields)]
 struct SettingsFile {
     listen: Option<String>,
+    operations_listen: Option<String>,
+    #[serde(default)]
+    tls: TlsArgs,
     client_connections: Option<usize>,
     trusted_proxies: Option<Vec<String>>,
     data_dir: Option<PathBuf>,
@@ -112,6 +133,7 @@ struct SettingsFile {
     role: Option<Role>,
     hold_deliveries: Option<bool>,
     allow_endpoint_ranges: Option<Vec<String>>,
+    allow_endpoint_ports: Option<Vec<u16>>,
     create_unknown_event_types: Option<bool>,
     limiter_down: Option<LimiterDownChoice>,
     retention_days: Option<u32>,
@@ -147,11 +169,31 @@ pub enum LogFormat {
     Json,
 }
 
+/// The address for health, readiness and metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OperationsListen {
+    /// [`DEFAULT`](Self::DEFAULT), unless something else is there.
+    IfFree,
+    /// This one.
+    At(SocketAddr),
+    /// None.
+    Off,
+}
+
+impl OperationsListen {
+    /// The default address.
+    pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3003);
+}
+
 /// The settings, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The address for health, readiness and metrics.
+    pub operations_listen: OperationsListen,
+    /// Certificate and key; plain HTTP if absent.
+    pub tls: Option<TlsFiles>,
     /// Upper bound on open connections of clients.
     pub client_connections: usize,
     /// Reverse proxies that are believed about their client's address.
@@ -166,6 +208,8 @@ pub struct Settings {
     pub hold_deliveries: bool,
     /// Private ranges that deliveries may go to.
     pub allow_endpoint_ranges: Vec<IpNet>,
+    /// Ports that deliveries may go to; all if empty.
+    pub allow_endpoint_ports: Vec<u16>,
     /// True if unknown event types are created when triggered.
     pub create_unknown_event_types: bool,
     /// Answer to a trigger when the rate limiter does not answer.
@@ -204,6 +248,11 @@ impl SettingsArgs {
             .listen
             .or(file.listen)
             .unwrap_or_else(|| "127.0.0.1:3001".to_owned());
+        let operations_listen = match self.operations_listen.or(file.operations_listen) {
+            None => OperationsListen::IfFree,
+            Some(text) if text == "off" => OperationsListen::Off,
+            Some(text) => OperationsListen::At(address("--operations-listen", &text)?),
+        };
         let data_dir = self
             .data_dir
             .or(file.data_dir)
@@ -230,12 +279,9 @@ impl SettingsArgs {
         let (pressure, disk_free_min) = self.pressure.or(file.pressure).resolve()?;
         let can_have_sample = !matches!(store, StoreUrl::Postgres(_));
         Ok(Settings {
-            listen: listen.parse().map_err(|_| {
-                wrong(
-                    "--listen",
-                    format!("{listen:?} is not an address such as 127.0.0.1:3001"),
-                )
-            })?,
+            listen: address("--listen", &listen)?,
+            operations_listen,
+            tls: self.tls.or(file.tls).resolve()?,
             client_connections: match client_connections {
                 Some(0) => return Err(wrong("--client-connections", "0 lets nobody in")),
                 given => given.unwrap_or(CLIENT_CONNECTIONS_DEFAULT),
@@ -249,6 +295,10 @@ impl SettingsArgs {
                 .or(file.hold_deliveries)
                 .unwrap_or(false),
             allow_endpoint_ranges: ranges("--allow-endpoint-range", allow_endpoint_ranges)?,
+            allow_endpoint_ports: self
+                .allow_endpoint_ports
+                .or(file.allow_endpoint_ports)
+                .unwrap_or_default(),
             create_unknown_event_types: self
                 .create_unknown_event_types
                 .or(file.create_unknown_event_types)
@@ -305,10 +355,15 @@ fn portal_url(given: Option<String>) -> Result<Option<String>, ServerError> {
     Ok(Some(given))
 }
 
+fn address(name: &'static str, text: &str) -> Result<SocketAddr, ServerError> {
+    let reason = || format!("{text:?} is not an address such as 127.0.0.1:3001");
+    text.parse().map_err(|_| wrong(name, reason()))
+}
+
 /// Ranges, or single addresses as the ranges that hold only them.
 fn ranges(name: &'static str, texts: Option<Vec<String>>) -> Result<Vec<IpNet>, ServerError> {
     let parse = |text: &str| {
-        let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+        let single = || text.parse::<IpAddr>().map(IpNet::from);
         let range = text.parse().or_else(|_| single());
         range.map_err(|_| wrong(name, format!("{text:?} is not a range such as 10.0.0.0/8")))
     };

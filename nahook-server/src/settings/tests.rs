@@ -20,7 +20,8 @@ fn the_defaults_are_those_of_the_readme() {
     );
     assert_eq!(settings.retention, Duration::from_hours(7 * 24));
     assert!(settings.allow_endpoint_ranges.is_empty() && settings.sample);
-    assert!(settings.trusted_proxies.is_empty());
+    assert!(settings.trusted_proxies.is_empty() && settings.tls.is_none());
+    assert_eq!(settings.operations_listen, OperationsListen::IfFree);
     assert_eq!(settings.client_connections, 4_096);
 }
 
@@ -98,20 +99,6 @@ fn a_wrong_setting_is_named() {
         ),
         (
             SettingsArgs {
-                trusted_proxies: Some(vec!["proxy".into()]),
-                ..args()
-            },
-            "--trusted-proxy",
-        ),
-        (
-            SettingsArgs {
-                client_connections: Some(0),
-                ..args()
-            },
-            "--client-connections: 0 lets nobody in",
-        ),
-        (
-            SettingsArgs {
                 portal_url: text("portal"),
                 ..args()
             },
@@ -166,4 +153,35 @@ fn a_single_address_is_a_range() {
         .map(IpNet::to_string)
         .collect();
     assert_eq!(texts, ["127.0.0.1/32", "::1/128"]);
+}
+
+#[test]
+fn wrong_setting_of_the_listeners_is_named() {
+    let text = |text: &str| Some(text.to_owned());
+    for (args, named) in [
+        (
+            SettingsArgs {
+                operations_listen: text("there"),
+                ..args()
+            },
+            "--operations-listen",
+        ),
+        (
+            SettingsArgs {
+                trusted_proxies: Some(vec!["proxy".into()]),
+                ..args()
+            },
+            "--trusted-proxy",
+        ),
+        (
+            SettingsArgs {
+                client_connections: Some(0),
+                ..args()
+            },
+            "--client-connections: 0 lets nobody in",
+        ),
+    ] {
+        let error = args.resolve().unwrap_err().report();
+        assert!(error.contains(named), "{error}");
+    }
 }

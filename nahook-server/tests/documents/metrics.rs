@@ -184,7 +184,7 @@ fn rows(package: &str) -> Vec<[String; 4]> {
 
 fn page() -> String {
     let mut page = String::from(
-        "What `/metrics` exports for Prometheus, and what a program that embeds the crates records through the `metrics` facade. A metric is \
+        "What `/metrics` at `--operations-listen` exports for Prometheus, and what a program that embeds the crates records through the `metrics` facade. A metric is \
          shown once it has been recorded.\n",
     );
     for (package, title) in CRATES {
@@ -248,7 +248,7 @@ async fn every_metric_that_a_server_exports_is_on_the_page() {
     let server = Server::with(&shop(vec![endpoint("ep_a", "http://127.0.0.1:9/")])).await;
     let api = Api::new(server.address, KEY);
     assert_eq!(api.trigger(EVENT_TYPE, "{}").await.status, 202);
-    let scrape = String::from_utf8(api.get("/metrics").await.body.to_vec()).unwrap();
+    let scrape = server.metrics().await;
     let page = page();
     let exported = scrape
         .lines()

@@ -69,7 +69,7 @@ fn resolve(text: &str) -> Result<(), String> {
 }
 
 /// The tables of a settings file.
-const TABLES: [&str; 3] = ["postgres", "nats", "pressure"];
+const TABLES: [&str; 4] = ["postgres", "nats", "pressure", "tls"];
 
 /// Returns the place of a setting in a file: its table, if it is in one, and its name.
 fn place(argument: &Arg) -> Option<(&'static str, String)> {

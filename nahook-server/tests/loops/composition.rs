@@ -8,7 +8,7 @@ use nahook_core::id::EndpointId;
 use nahook_embed::{QueueUrl, StoreUrl};
 use nahook_nats::NatsSettings;
 use nahook_server::serve::Server;
-use nahook_server::settings::{PressureSettings, Role, Settings};
+use nahook_server::settings::{OperationsListen, PressureSettings, Role, Settings};
 use nahook_server::telemetry::LogWriter;
 use nahook_supervision::{Loop, Supervisor};
 use nahook_testserver::{NatsServer, PostgresServer};
@@ -54,6 +54,8 @@ impl Composition {
             Some("sqlite") => matches!(self, Self::Sqlite | Self::SqliteNats),
             Some("postgres") => matches!(self, Self::Postgres | Self::PostgresNats),
             Some("nats") => on_nats,
+            // The composition speaks plain HTTP.
+            Some("tls") => false,
             _ => on_nats || which != Loop::AcceptedRecorder,
         }
     }
@@ -98,6 +100,8 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
     nats.log = true;
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
+        operations_listen: OperationsListen::At("127.0.0.1:0".parse().unwrap()),
+        tls: None,
         client_connections: 64,
         trusted_proxies: Vec::new(),
         store,
@@ -105,6 +109,7 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
         role: Role::All,
         hold_deliveries: false,
         allow_endpoint_ranges: vec!["127.0.0.0/8".parse().unwrap()],
+        allow_endpoint_ports: Vec::new(),
         create_unknown_event_types: false,
         limiter_down: nahook_core::admission::LimiterDown::Admit,
         retention: Duration::from_hours(24),

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::support::api::Api;
 use crate::support::receiver::Receiver;
 use crate::support::server::Server;
 
@@ -88,8 +87,7 @@ pub(crate) fn settings(server: &Server) -> [(&'static str, String); 7] {
 
 /// Returns the number of requests that the server has answered.
 pub(crate) async fn asked(server: &Server) -> u64 {
-    let metrics = Api::new(server.address, "").get("/metrics").await;
-    let text = std::str::from_utf8(&metrics.body).unwrap();
+    let text = server.metrics().await;
     let lines = text.lines();
     let counted = lines.filter(|line| line.starts_with("nahook_http_requests_total"));
     counted

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::api::Api;
 use super::manifest::KEY;
-use super::process::{Ended, Nahook};
+use super::process::{Ended, Lines, Nahook};
+use super::{SOON, until};
 
 /// A server that may be stopped, killed and started again on the same data.
 pub(crate) struct Server {
@@ -90,6 +91,17 @@ impl Server {
         self.dir.path()
     }
 
+    /// Address for health, readiness and metrics.
+    pub(crate) async fn operations(&self) -> SocketAddr {
+        operations_address(&self.process.stderr).await
+    }
+
+    /// The metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = Api::new(self.operations().await, "").get("/metrics").await;
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
     /// Applies `manifest` while the server runs.
     pub(crate) async fn apply(&self, manifest: &Value) -> Ended {
         apply_to(self.dir.path(), &store_arguments(&self.store), manifest).await
@@ -142,6 +154,12 @@ fn store_arguments(store: &[String]) -> Vec<&str> {
 
 fn launch(dir: &Path, settings: &[String]) -> Nahook {
     let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
+    if !settings
+        .iter()
+        .any(|setting| setting == "--operations-listen")
+    {
+        arguments.extend(["--operations-listen", "127.0.0.1:0"]);
+    }
     arguments.extend(settings.iter().map(String::as_str));
     Nahook::start(dir, &arguments)
 }
@@ -150,6 +168,17 @@ async fn listening(dir: &Path, settings: &[String]) -> (Nahook, SocketAddr) {
     let mut process = launch(dir, settings);
     let address = announced_address(&mut process).await;
     (process, address)
+}
+
+/// Returns the address for health, readiness and metrics that a server logs.
+pub(crate) async fn operations_address(log: &Lines) -> SocketAddr {
+    until(SOON, "the address for metrics", || {
+        let line = log.find("health, readiness and metrics are served")?;
+        let (_, after) = line.split_once("127.0.0.1:")?;
+        let port: String = after.chars().take_while(char::is_ascii_digit).collect();
+        format!("127.0.0.1:{port}").parse().ok()
+    })
+    .await
 }
 
 /// Returns the address that a program says it listens on.

@@ -22,13 +22,18 @@ async fn start(
     store: &[&str],
     filter: &str,
     stderr: Stdio,
-) -> (Nahook, SocketAddr) {
+) -> (Nahook, SocketAddr, SocketAddr) {
+    // Its log may not be read, so that it cannot say which port it has.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let operations = free.local_addr().unwrap();
+    drop(free);
     let serve = ["serve", "--listen", "127.0.0.1:0", "--sample", "false"];
-    let arguments = [&serve[..], &ALLOW_LOOPBACK, store].concat();
+    let operating = ["--operations-listen", &operations.to_string()];
+    let arguments = [&serve[..], &operating, &ALLOW_LOOPBACK, store].concat();
     let env = [("RUST_LOG", filter)];
     let mut process = Nahook::start_onto(dir, &arguments, &env, Stdio::piped(), stderr);
     let address = announced_address(&mut process).await;
-    (process, address)
+    (process, address, operations)
 }
 
 /// Shows that everything is answered, delivered, retried and stopped as if the log were read.
@@ -40,7 +45,7 @@ async fn works_without_a_log(store: &[&str], fault: Fault, filter: &str) {
     let applied = apply_to(dir.path(), store, &manifest).await;
     assert!(applied.success, "{}", applied.stderr);
     let (stderr, _reader) = fault.output();
-    let (mut process, address) = start(dir.path(), store, filter, stderr).await;
+    let (mut process, address, operations) = start(dir.path(), store, filter, stderr).await;
     let api = Api::new(address, KEY);
 
     let told = api.trigger(EVENT_TYPE, "{\"n\":1}").await.delivery_ids();
@@ -57,7 +62,8 @@ async fn works_without_a_log(store: &[&str], fault: Fault, filter: &str) {
     let arrivals = receiver.exactly(2).await;
     assert_eq!(arrivals[1].header("nahook-attempt"), "2");
 
-    let metrics = String::from_utf8(api.get("/metrics").await.body.to_vec()).unwrap();
+    let metrics = Api::new(operations, "").get("/metrics").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     assert!(!metrics.contains("nahook_loop_failures_total"), "{metrics}");
     let lost = metrics.contains("nahook_log_lines_lost_total ");
     let is_noticed = !matches!(fault, Fault::Stalled | Fault::Closed);
@@ -93,7 +99,8 @@ async fn reader_that_returns_gets_whole_lines_and_the_number_of_those_lost() {
     let applied = apply_to(dir.path(), &[], &shop(vec![])).await;
     assert!(applied.success, "{}", applied.stderr);
     let (stderr, reader) = Fault::Stalled.output();
-    let (mut process, address) = start(dir.path(), &[], FILTERS[0], stderr).await;
+    // At debug level each refusal has its line.
+    let (mut process, address, _) = start(dir.path(), &[], FILTERS[1], stderr).await;
     let api = Api::new(address, KEY);
     let trigger = format!("/api/ingest/event/{EVENT_TYPE}");
     for _ in 0..REQUESTS {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::manifest::EVENT_TYPE;
 use crate::support::process::Nahook;
+use crate::support::receiver::Receiver;
 use crate::support::server::Server;
 use crate::support::shell::shell;
 use crate::support::{SOON, until};
@@ -62,6 +63,32 @@ async fn the_printed_line_is_accepted_and_the_webhooks_are_seen_to_arrive() {
         logged.find("ord_123").is_some(),
         "the inbox shows the payload"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inbox_stays_where_it_is_when_a_tenant_moves_a_sample_endpoint() {
+    let victim = Receiver::start().await;
+    let mut server = Server::start(tempfile::tempdir().unwrap(), &[]).await;
+    server.process.line("curl ").await;
+    let text = server.process.stdout.text();
+    let (key, token, workspace) = (word(&text, "nhk_"), word(&text, "nhm_"), word(&text, "ws_"));
+    let path = format!("management/v1/workspaces/{workspace}/endpoints/ep_sample_1");
+    let url = victim.url("/");
+    let moving = format!(
+        "curl -X PATCH http://{}/{path} -H 'Authorization: Bearer {token}' -d '{{\"url\":\"{url}\"}}'",
+        server.address
+    );
+    assert_eq!(shell(server.dir(), &moving).await.0, 200);
+    server.process.terminate();
+    assert!(server.process.exit(SOON).await.success());
+
+    server.start_again().await;
+    let triggered = server.api_with(&key).trigger(EVENT_TYPE, "{}").await;
+    assert_eq!(triggered.delivery_ids().len(), 2);
+    let logged = server.process.stderr.clone();
+    let arrived = || logged.find("sample endpoint received").map(drop);
+    until(SOON, "the other sample endpoint's webhook", arrived).await;
+    assert_eq!(victim.connections(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

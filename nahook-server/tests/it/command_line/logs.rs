@@ -83,7 +83,7 @@ async fn metrics_count_what_happens() {
     let server = Server::with(&shop(vec![endpoint("ep_1", &receiver.url("/1"))])).await;
     server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
     receiver.exactly(1).await;
-    let url = format!("http://{}/metrics", server.address);
+    let url = format!("http://{}/metrics", server.operations().await);
     let (status, text) = crate::support::shell::shell(server.dir(), &format!("curl {url}")).await;
     assert_eq!(status, 200);
     assert!(

@@ -123,7 +123,7 @@ async fn every_answer_has_a_request_id_and_it_is_the_clients_if_it_sent_one() {
         ("GET", "/api/ingest/event/order.paid"),
         ("GET", "/nowhere"),
         ("GET", "/healthz"),
-        ("GET", "/metrics"),
+        ("GET", "/readyz"),
     ] {
         let sent = ["X-Request-Id: Mine_0.1-a"];
         let echoed = wire.exchange(request(method, path, &sent, BODY)).await;
@@ -151,11 +151,21 @@ async fn health_readiness_and_metrics_ask_for_no_key() {
     wire.exchange(request("POST", "/api/ingest/event/order.paid", &[], BODY))
         .await
         .assert_accepted(1);
-    for path in ["/healthz", "/readyz", "/metrics"] {
+    let mut inside = Wire::connect(server.operations().await).await;
+    for (is_inside, path, status) in [
+        (false, "/healthz", 200),
+        (false, "/readyz", 200),
+        (false, "/metrics", 404),
+        (true, "/healthz", 200),
+        (true, "/readyz", 200),
+        (true, "/metrics", 200),
+        (true, "/openapi.json", 404),
+    ] {
+        let wire = if is_inside { &mut inside } else { &mut wire };
         let answer = wire
             .exchange(request_without_key("GET", path, &[], ""))
             .await;
-        assert_eq!(answer.status(), 200, "{answer:?}");
+        assert_eq!(answer.status(), status, "{path}: {answer:?}");
         assert!(!answer.body.is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! What strangers and other tenants do to a tenant.
 
+mod encryption;
 mod pressure;
 mod slots;
 mod strangers;

@@ -9,6 +9,7 @@ use crate::support::api::Api;
 use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 use crate::support::receiver::Receiver;
 use crate::support::server::{ALLOW_LOOPBACK, Server};
+use crate::support::{SOON, until};
 
 /// Connections that the server allows, and how many a crowd has.
 const ROOM: &str = "64";
@@ -100,4 +101,69 @@ async fn one_address_takes_its_share_only() {
         assert_eq!(&answer, b"HTTP/1.1 404");
         while neighbour.try_read(&mut [0; 4096]).is_ok() {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crowded_clients_leave_health_and_metrics_alone() {
+    let receiver = Receiver::start().await;
+    let server = server(&receiver, &["--client-connections", "4"]).await;
+    // One address has one of four connections, whose place nobody takes during a request with a key.
+    let body = "{\"payload\":{}}";
+    let head = format!(
+        "POST /api/ingest/event/{EVENT_TYPE} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {KEY}\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
+    busy.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    busy.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 100");
+    let mut refused = TcpStream::connect(server.address).await.unwrap();
+    refused.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 503");
+    let operations = Api::new(server.operations().await, "");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(operations.get(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_calls_are_counted_and_logged_once_a_minute() {
+    let receiver = Receiver::start().await;
+    let server = server(&receiver, &[]).await;
+    let stranger = Api::new(server.address, "nhk_us_stranger");
+    for _ in 0..200 {
+        let refused = stranger.trigger(EVENT_TYPE, "{}").await;
+        refused.assert_error(401, "unauthorized");
+    }
+    // A tenant's own refusals are told all the same.
+    for _ in 0..50 {
+        let refused = server.api().trigger("un.known", "{}").await;
+        refused.assert_error(404, "not_found");
+    }
+    let log = server.process.stderr.clone();
+    let all_logged = || (log.count(&["\"status\":404"]) == 50).then_some(());
+    until(
+        SOON,
+        "every refusal is in the log at some level",
+        all_logged,
+    )
+    .await;
+    let info =
+        |status: &str| log.count(&["\"level\":\"INFO\"", "\"client\":\"127.0.0.1\"", status]);
+    assert_eq!((info("\"status\":401"), info("\"status\":404")), (1, 1));
+    let metrics = server.metrics().await;
+    assert!(
+        metrics.contains("nahook_http_refusals_unlogged_total 248"),
+        "{metrics}"
+    );
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.starts_with("nahook_http_requests_total")
+                && line.contains("401")
+                && line.ends_with(" 200")),
+        "{metrics}"
+    );
 }

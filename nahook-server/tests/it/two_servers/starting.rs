@@ -6,7 +6,7 @@ use super::two;
 use crate::support::manifest::{EVENT_TYPE, KEY, SECRET, endpoint, shop};
 use crate::support::process::Nahook;
 use crate::support::receiver::Receiver;
-use crate::support::server::{ALLOW_LOOPBACK, announced_address};
+use crate::support::server::{ALLOW_LOOPBACK, announced_address, operations_address};
 use crate::support::shell::shell;
 use crate::support::{SOON, until};
 
@@ -36,7 +36,16 @@ async fn one_setting_is_all_that_a_database_needs() {
     let receiver = Receiver::start().await;
     let url = PostgresServer::shared().create_database();
     let dir = tempfile::tempdir().unwrap();
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--store", &url];
+    let any = "127.0.0.1:0";
+    let arguments = [
+        "serve",
+        "--listen",
+        any,
+        "--operations-listen",
+        any,
+        "--store",
+        &url,
+    ];
     let mut process = Nahook::start(dir.path(), &[&arguments[..], &ALLOW_LOOPBACK].concat());
     let address = announced_address(&mut process).await;
     // The first start's own line works; its sample endpoints are left out, since they would be one server's alone.
@@ -70,7 +79,8 @@ async fn one_setting_is_all_that_a_database_needs() {
     // The second time the caches answer.
     let again = Nahook::run(dir.path(), &triggered).await;
     assert!(again.success, "{}", again.stderr);
-    let (_, metrics) = shell(dir.path(), &format!("curl http://{address}/metrics")).await;
+    let operations = operations_address(&process.stderr).await;
+    let (_, metrics) = shell(dir.path(), &format!("curl http://{operations}/metrics")).await;
     for name in [
         "nahook_cache_lookups_total",
         "nahook_cache_hit_age_seconds",
