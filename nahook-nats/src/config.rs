@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Authentication;
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 use nahook_supervision::Supervisor;
 
@@ -69,6 +70,8 @@ pub struct NatsSettings {
     pub window_bytes_max: usize,
     /// A retry that is due within this time stays in its record; a later one moves to the stream of retries. 1 minute.
     pub keep_retries_for: Duration,
+    /// Authentication of the streams' messages among the processes of a store; none by default.
+    pub authentication: Authentication,
     /// Credentials for the server; user and password or a token may be in its URL instead.
     pub credentials: Credentials,
     /// Protection of the connection.
@@ -181,6 +184,7 @@ impl Default for NatsSettings {
             window_len_max: 65_536,
             window_bytes_max: 64 << 20,
             keep_retries_for: Duration::from_mins(1),
+            authentication: Authentication::default(),
             credentials: Credentials::None,
             tls: Tls::default(),
             connect_timeout: Duration::from_secs(3),
@@ -204,6 +208,7 @@ impl fmt::Debug for NatsSettings {
             .field("records_in_flight", &self.records_in_flight)
             .field("ack_wait", &self.ack_wait)
             .field("keep_retries_for", &self.keep_retries_for)
+            .field("authentication", &self.authentication)
             .field("credentials", &self.credentials)
             .field("tls", &self.tls)
             .finish_non_exhaustive()

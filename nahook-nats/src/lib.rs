@@ -2,6 +2,7 @@
 
 mod acks;
 mod address;
+mod authentication;
 mod config;
 mod connection;
 mod error;
@@ -16,6 +17,7 @@ mod rights;
 mod violation;
 mod writer;
 
+pub use self::authentication::Authentication;
 pub use self::config::{Credentials, NatsSettings, Storage, Tls};
 pub use self::error::{ConnectError, NotPublishable};
 pub use self::log::NatsLog;

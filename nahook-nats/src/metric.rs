@@ -12,6 +12,9 @@ pub const LOG_DELAYED: &str = "nahook_nats_log_delayed_total";
 /// Counter: entries of the delivery log that the store refuses or that cannot be read.
 pub const LOG_REFUSED: &str = "nahook_nats_log_refused_total";
 
+/// Counter: messages of the streams that were not signed with the store's key, and were not taken.
+pub const UNAUTHENTIC: &str = "nahook_nats_unauthentic_total";
+
 /// Label: `stored`, `refused`, or `unclear` where no answer came.
 pub const FATE: &str = "fate";
 
@@ -23,6 +26,11 @@ pub fn describe() {
         RECORD_DELIVERIES,
         Unit::Count,
         "Deliveries in a record that was sent"
+    );
+    describe_counter!(
+        UNAUTHENTIC,
+        Unit::Count,
+        "Messages of the streams that were not signed with the store's key, and were not taken"
     );
     describe_counter!(
         LOG_LOST,

@@ -76,7 +76,7 @@ async fn open(
         queue: NatsQueue::new(hub),
         log: settings
             .log
-            .then(|| NatsLog::new(connection, &names, supervisor)),
+            .then(|| NatsLog::new(connection, &names, &settings)),
         connection: connection.clone(),
         acks,
         names: Arc::new(names),

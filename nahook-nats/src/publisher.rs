@@ -41,6 +41,7 @@ impl NatsPublisher {
             subject: names.due(Source::Deliveries),
             in_flight: Arc::new(Semaphore::new(settings.records_in_flight.max(1))),
             len_max: settings.record_len_max.max(1),
+            authentication: settings.authentication.clone(),
             resolver: Resolver {
                 chunks: chunks.downgrade(),
                 repair: Arc::clone(repair),

@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_queue::DeliveryRecorder;
-use nahook_supervision::{Loop, Supervisor};
+use nahook_supervision::Loop;
 use tokio::task::JoinHandle;
 
 use self::reader::Reader;
 pub(crate) use self::writer::LogWriter;
+use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::layout::Names;
 use crate::violation::lacking;
@@ -29,15 +30,19 @@ use crate::violation::lacking;
 pub struct NatsLog {
     connection: Connection,
     names: Arc<Names>,
-    supervisor: Supervisor,
+    settings: Arc<NatsSettings>,
 }
 
 impl NatsLog {
-    pub(crate) fn new(connection: &Connection, names: &Names, supervisor: &Supervisor) -> Self {
+    pub(crate) fn new(
+        connection: &Connection,
+        names: &Names,
+        settings: &Arc<NatsSettings>,
+    ) -> Self {
         Self {
             connection: connection.clone(),
             names: Arc::new(names.clone()),
-            supervisor: supervisor.clone(),
+            settings: Arc::clone(settings),
         }
     }
 
@@ -58,11 +63,11 @@ impl NatsLog {
             format!("$JS.ACK.{stream}."),
         ]
         .into();
-        let running = self.supervisor.spawn(Loop::NatsLog, move || {
+        let running = self.settings.supervisor.spawn(Loop::NatsLog, move || {
             let lacking = lacking(log.connection.violations(), Arc::clone(&rights));
             let (log, recorder) = (log.clone(), recorder.clone());
             async move {
-                let reader = Reader::new(&log.connection, &log.names);
+                let reader = Reader::new(&log.connection, &log.names, &log.settings);
                 tokio::select! {
                     exit = lacking => exit,
                     exit = reader.run(&recorder) => exit,

@@ -12,9 +12,12 @@ use nahook_supervision::Exit;
 use tokio::time::sleep;
 
 use super::text::read;
+use crate::authentication::Kind;
+use crate::config::NatsSettings;
 use crate::connection::Connection;
 use crate::layout::{Names, RECORDERS};
 use crate::metric;
+use crate::record::Malformed;
 
 /// Most messages that are recorded together …
 const MESSAGES_MAX: usize = 256;
@@ -29,13 +32,22 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Reader<'a> {
     connection: &'a Connection,
     names: &'a Names,
+    settings: &'a NatsSettings,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(connection: &'a Connection, names: &'a Names) -> Self {
-        Self { connection, names }
+    pub(super) fn new(
+        connection: &'a Connection,
+        names: &'a Names,
+        settings: &'a NatsSettings,
+    ) -> Self {
+        Self {
+            connection,
+            names,
+            settings,
+        }
     }
 
     /// Goes on for ever.
@@ -67,7 +79,7 @@ impl<'a> Reader<'a> {
             if messages.is_empty() {
                 continue;
             }
-            record(recorder, &messages, pause).await;
+            record(recorder, &messages, self.settings, pause).await;
             for message in &messages {
                 message.ack().await?;
             }
@@ -103,8 +115,14 @@ async fn fetch(consumer: &PullConsumer) -> Result<Vec<Message>, Failure> {
 }
 
 /// Records all of it, however long the store takes to come back; meanwhile the stream keeps what is to come.
-async fn record(recorder: &impl DeliveryRecorder, messages: &[Message], pause: &mut Duration) {
-    let told: Vec<_> = messages.iter().filter_map(entries_of).collect();
+async fn record(
+    recorder: &impl DeliveryRecorder,
+    messages: &[Message],
+    settings: &NatsSettings,
+    pause: &mut Duration,
+) {
+    let entries = |message| entries_of(message, settings);
+    let told: Vec<_> = messages.iter().filter_map(entries).collect();
     let all: Vec<LogEntry> = told.iter().flatten().cloned().collect();
     loop {
         match recorder.record(&all).await {
@@ -147,8 +165,20 @@ async fn keep_alive(messages: &[Message]) {
     }
 }
 
-fn entries_of(message: &Message) -> Option<Vec<LogEntry>> {
-    match read(&message.payload) {
+fn entries_of(message: &Message, settings: &NatsSettings) -> Option<Vec<LogEntry>> {
+    let (headers, body, now) = (
+        message.headers.as_ref(),
+        &message.payload,
+        settings.clock.now(),
+    );
+    let authentication = &settings.authentication;
+    let entries = if authentication.is_authentic(Kind::Log, headers, body, now) {
+        read(body)
+    } else {
+        counter!(metric::UNAUTHENTIC).increment(1);
+        Err(Malformed::Unauthentic)
+    };
+    match entries {
         Ok(entries) => Some(entries),
         Err(error) => {
             counter!(metric::LOG_REFUSED).increment(1);

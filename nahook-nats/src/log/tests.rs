@@ -95,10 +95,10 @@ async fn store() -> MemoryStore {
 }
 
 async fn open(server: &NatsServer) -> (NatsLog, LogWriter) {
-    let settings = NatsSettings {
+    let settings = Arc::new(NatsSettings {
         log: true,
         ..NatsSettings::default()
-    };
+    });
     let names = Names::new("nahook").expect("a prefix");
     let connection = Connection::open(&server.url(), &settings)
         .await
@@ -109,7 +109,7 @@ async fn open(server: &NatsServer) -> (NatsLog, LogWriter) {
     let acks = Acks::start(&connection, &settings.supervisor)
         .await
         .expect("it can listen");
-    let log = NatsLog::new(&connection, &names, &settings.supervisor);
+    let log = NatsLog::new(&connection, &names, &settings);
     (log, LogWriter::new(&acks, &names, &settings))
 }
 

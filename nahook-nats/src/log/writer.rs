@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::text::{by_event, part};
+use crate::Authentication;
 use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
+use crate::authentication::Kind;
 use crate::config::NatsSettings;
 use crate::layout::Names;
 use crate::metric;
@@ -31,6 +33,7 @@ pub(crate) struct LogWriter {
     acks: Arc<Acks>,
     subject: String,
     answer_timeout: Duration,
+    authentication: Authentication,
 }
 
 /// Entries that were sent and are not known to be stored.
@@ -45,6 +48,7 @@ impl LogWriter {
             acks: Arc::clone(acks),
             subject: names.log(),
             answer_timeout: settings.answer_timeout,
+            authentication: settings.authentication.clone(),
         }
     }
 
@@ -96,7 +100,8 @@ impl LogWriter {
 
     async fn send_parts(&self, parts: &[Part]) -> oneshot::Receiver<RecordOutcome> {
         let (body, offsets) = body(parts);
-        let headers = headers(parts.iter().zip(offsets));
+        let mut headers = headers(parts.iter().zip(offsets));
+        self.authentication.sign(Kind::Log, &mut headers, &body);
         let message = Outgoing {
             subject: self.subject.clone(),
             // Entries are idempotent, so the server need not drop repeated ones.

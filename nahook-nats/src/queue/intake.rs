@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
+use metrics::counter;
 use nahook_core::Causes;
 use nahook_supervision::Exit;
 use tokio::time::{Instant, sleep_until};
@@ -15,7 +16,9 @@ use super::hub::Hub;
 use super::progress::RecordKey;
 use super::state::Admission;
 use crate::acks::Outgoing;
+use crate::authentication::Kind;
 use crate::layout::{Source, WORKERS};
+use crate::metric;
 use crate::record::{self, Malformed};
 
 /// Most records that are requested at a time.
@@ -223,9 +226,16 @@ impl Intake {
             sequence: delivered.sequence,
             stored_at: delivered.stored_at,
         };
-        match record::read(&message.payload) {
+        let (now, headers) = (self.hub.now(), message.headers.as_ref());
+        let authentication = &self.hub.settings.authentication;
+        let read = if authentication.is_authentic(Kind::Record, headers, &message.payload, now) {
+            record::read(&message.payload)
+        } else {
+            counter!(metric::UNAUTHENTIC).increment(1);
+            Err(Malformed::Unauthentic)
+        };
+        match read {
             Ok(entries) => {
-                let now = self.hub.now();
                 let len = message.payload.len();
                 let admission = self.hub.state().admit(key, ack.clone(), entries, len, now);
                 match admission {
@@ -239,7 +249,7 @@ impl Intake {
         self.hub.mark_seen(self.source, delivered.counted);
     }
 
-    /// Moves a record that cannot be read to the dead letters, and leaves one of a newer format to newer programs.
+    /// Moves a record that cannot be read or is not ours to the dead letters, and leaves one of a newer format to newer programs.
     async fn set_aside(
         &self,
         message: &Message,

@@ -7,12 +7,15 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use metrics::counter;
 use nahook_supervision::Exit;
 use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::progress::{self, Progress, RecordKey};
 use crate::acks::Outgoing;
+use crate::authentication::{HEADER_LEN, Kind};
+use crate::metric;
 
 /// Pause before the notes are read again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -20,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const FRESH: Duration = Duration::from_millis(200);
 
 /// Most bytes of the headers of a note.
-const HEADERS_LEN_MAX: usize = 64;
+const HEADERS_LEN_MAX: usize = 64 + HEADER_LEN;
 
 impl Hub {
     /// Notes the progress of records. Returns true once all of it is stored.
@@ -38,10 +41,13 @@ impl Hub {
                 left.extend([back, front]);
                 continue;
             }
+            let mut headers = HeaderMap::new();
+            let authentication = &self.settings.authentication;
+            authentication.sign(Kind::Note, &mut headers, &body);
             let note = Outgoing {
                 subject: self.names.progress(),
                 id: None,
-                headers: HeaderMap::new(),
+                headers,
                 body: Bytes::from(body),
             };
             notes.push(self.acks.store(note, self.settings.answer_timeout));
@@ -100,13 +106,17 @@ async fn read_on(hub: &Hub) -> Option<()> {
     loop {
         let message = messages.next().await?.ok()?;
         let sequence = message.info().ok()?.stream_sequence;
-        let mut acks = Vec::new();
-        {
-            let now = hub.now();
+        let (mut acks, now) = (Vec::new(), hub.now());
+        let (headers, body) = (message.headers.as_ref(), &message.payload);
+        let authentication = &hub.settings.authentication;
+        if authentication.is_authentic(Kind::Note, headers, body, now) {
             let mut state = hub.state();
             for (key, noted) in progress::read(&message.payload) {
                 acks.extend(state.learn(key, &noted, now));
             }
+        } else {
+            counter!(metric::UNAUTHENTIC).increment(1);
+            tracing::error!("a note on progress was not signed with the store's key");
         }
         hub.note_read.send_replace(sequence);
         if !acks.is_empty() {

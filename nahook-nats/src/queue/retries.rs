@@ -13,7 +13,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::hub::Hub;
 use super::plan::{Plan, record_id};
+use crate::Authentication;
 use crate::acks::Outgoing;
+use crate::authentication::Kind;
 use crate::layout::Source;
 use crate::record::{Item, Room, body, headers, part_len, part_of};
 
@@ -111,7 +113,7 @@ impl Hub {
         }
         batches
             .iter()
-            .filter_map(|batch| record(plans, batch))
+            .filter_map(|batch| record(plans, batch, &self.settings.authentication))
             .collect()
     }
 }
@@ -119,6 +121,7 @@ impl Hub {
 fn record(
     plans: &[Plan],
     batch: &[(Arc<Event>, Vec<usize>)],
+    authentication: &Authentication,
 ) -> Option<(Vec<usize>, String, Outgoing)> {
     let parts: Vec<_> = batch
         .iter()
@@ -135,10 +138,12 @@ fn record(
     let first = plans[*members.first()?].lease.delivery;
     let id = record_id(first, members.iter().map(|n| &plans[*n]));
     let (body, offsets) = body(&parts);
+    let mut headers = headers(parts.iter().zip(offsets));
+    authentication.sign(Kind::Record, &mut headers, &body);
     let record = Outgoing {
         subject: String::new(),
         id: None,
-        headers: headers(parts.iter().zip(offsets)),
+        headers,
         body: Bytes::from(body),
     };
     Some((members, id, record))

@@ -21,6 +21,8 @@ use super::entry::{Entry, FORMAT, Item};
 pub(crate) enum Malformed {
     #[error("the record has format {0}, and this program knows formats up to {FORMAT}")]
     Newer(u32),
+    #[error("the record was not signed with the store's key")]
+    Unauthentic,
     #[error("the record is not what its format says")]
     Json(#[source] serde_json::Error),
     #[error("the record has an id, a name or labels that cannot be")]

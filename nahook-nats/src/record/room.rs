@@ -2,11 +2,13 @@
 
 use nahook_core::Event;
 
+use crate::authentication::HEADER_LEN;
+
 use super::write::{ITEM_LEN_MAX, part_len};
 
 /// Most bytes of a record besides its parts: the envelope of its body and the headers that it has once, those of a
 /// retry that waits for its schedule included.
-const FIXED_LEN_MAX: usize = 384;
+const FIXED_LEN_MAX: usize = 384 + HEADER_LEN;
 /// Most bytes of one log entry without the text of its error. A record leaves room for them, so that it can be logged.
 pub(crate) const LOG_ROW_LEN_MAX: usize = 384;
 /// The least that a server must take: below, a record with long names leaves no room for a payload.

@@ -17,7 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub(crate) use self::cell::Cell;
+use crate::Authentication;
 use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
+use crate::authentication::Kind;
 use crate::connection::Connection;
 use crate::layout::StreamRepair;
 use crate::metric;
@@ -52,6 +54,7 @@ pub(crate) struct Writer {
     pub(crate) in_flight: Arc<Semaphore>,
     /// Most deliveries of a record.
     pub(crate) len_max: usize,
+    pub(crate) authentication: Authentication,
     pub(crate) resolver: Resolver,
 }
 
@@ -145,7 +148,8 @@ impl Writer {
         #[expect(clippy::cast_precision_loss, reason = "a number to be read")]
         histogram!(metric::RECORD_DELIVERIES).record(deliveries as f64);
         let (body, offsets) = body(batch.iter().map(|chunk| &chunk.part));
-        let headers = headers(batch.iter().map(|chunk| &chunk.part).zip(offsets));
+        let mut headers = headers(batch.iter().map(|chunk| &chunk.part).zip(offsets));
+        self.authentication.sign(Kind::Record, &mut headers, &body);
         let record = Outgoing {
             subject: self.subject.clone(),
             id: Some(id),

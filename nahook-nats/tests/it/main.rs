@@ -6,6 +6,7 @@
     reason = "a test that cannot arrange what it needs has failed"
 )]
 
+mod authentication;
 mod certificates;
 mod cluster;
 mod conformance;

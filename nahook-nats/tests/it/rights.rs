@@ -128,6 +128,77 @@ fn process_needs_the_rights_of_its_role_only() {
     });
 }
 
+/// What docs/nats.md says that a process of each role needs, and not a right more.
+#[test]
+fn documented_rights_of_a_role_are_enough_and_no_more() {
+    const STREAMS: [&str; 5] = ["DELIVERIES", "RETRIES", "DEAD_LETTERS", "PROGRESS", "LOG"];
+    let each = |format: fn(&str) -> String| STREAMS.iter().map(move |stream| format(stream));
+    let looks: Vec<String> = each(|stream| format!("$JS.API.STREAM.INFO.NAHOOK_{stream}"))
+        .chain(each(|stream| {
+            format!("$JS.API.CONSUMER.INFO.NAHOOK_{stream}.*")
+        }))
+        .collect();
+    let works: Vec<String> = each(|stream| format!("$JS.ACK.NAHOOK_{stream}.>"))
+        .chain(each(|stream| {
+            format!("$JS.API.CONSUMER.MSG.NEXT.NAHOOK_{stream}.*")
+        }))
+        .collect();
+    let of_worker = [
+        "$JS.API.CONSUMER.CREATE.NAHOOK_PROGRESS.>",
+        "nahook.progress",
+        "nahook.dead_letters",
+        "nahook.retries.>",
+        "nahook.log",
+        "nahook.workers",
+    ];
+    let list = |subjects: Vec<&str>| {
+        let quoted: Vec<_> = subjects.iter().map(|name| format!("{name:?}")).collect();
+        quoted.join(", ")
+    };
+    let looks = || looks.iter().map(String::as_str);
+    let ingest = list(looks().chain(["nahook.deliveries"]).collect());
+    let works = works.iter().map(String::as_str);
+    let worker = list(looks().chain(works).chain(of_worker).collect());
+    let options = NatsOptions::new().settings(&format!(
+        r#"authorization {{ users: [
+            {{ user: admin, password: admin }},
+            {{ user: ingest, password: ingest, permissions: {{
+                publish: {{ allow: [{ingest}] }}, subscribe: {{ allow: ["_INBOX.>"] }} }} }},
+            {{ user: worker, password: worker, permissions: {{
+                publish: {{ allow: [{worker}] }}, subscribe: {{ allow: ["_INBOX.>", "nahook.workers"] }} }} }} ] }}"#
+    ));
+    run(async {
+        let server = options.start();
+        // Who may make the streams has made them.
+        drop(connect(&server.url_with("admin:admin"), settings()).await);
+        let of_role = |publishes, delivers| {
+            let mut settings = settings();
+            (settings.publishes, settings.delivers) = (publishes, delivers);
+            settings
+        };
+        let (ingest, worker) = (
+            server.url_with("ingest:ingest"),
+            server.url_with("worker:worker"),
+        );
+        let publishing = connect(&ingest, of_role(true, false)).await.unwrap();
+        assert_eq!(outcomes(&publish(&publishing, 1, 1).await), ["published"]);
+        let delivering = connect(&worker, of_role(false, true)).await.unwrap();
+        let leased = lease_some(&delivering.queue, 1, PATIENCE).await;
+        support::settle(&delivering.queue, &leased, Next::Delivered).await;
+        for (url, publishes) in [(&ingest, false), (&worker, true)] {
+            // A busy machine may not answer in time, which is another error.
+            until("it is forbidden", || async {
+                match connect(url, of_role(publishes, !publishes)).await {
+                    Err(ConnectError::Forbidden { .. }) => true,
+                    Err(_) => false,
+                    Ok(_) => panic!("it has a right more"),
+                }
+            })
+            .await;
+        }
+    });
+}
+
 /// The right to publish is withdrawn and granted again while the process runs.
 #[test]
 fn withdrawn_right_to_publish_is_told_at_once() {
