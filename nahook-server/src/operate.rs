@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
-use nahook_control::SecretText;
 use nahook_core::Payload;
 use nahook_core::id::{DeliveryId, EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
 use serde_json::json;
 
 use crate::ServerError;
 use crate::client::{self, Access};
+use crate::given_secret::TokenArgs;
 use crate::trigger::{read_payload, show, usage};
 
 /// Which workspace, and by what right.
@@ -25,13 +25,8 @@ pub struct ManagementArgs {
     #[arg(long, env = "NAHOOK_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
     /// The management token.
-    #[arg(
-        long,
-        env = "NAHOOK_MANAGEMENT_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
-    pub token: String,
+    #[command(flatten)]
+    pub token: TokenArgs,
 }
 
 /// Arguments of `nahook test-event`.
@@ -137,7 +132,7 @@ impl ManagementArgs {
         let workspace: WorkspaceId = id(&self.workspace)?;
         let access = Access {
             base_url: self.url.clone(),
-            secret: SecretText::new(&self.token),
+            secret: self.token.secret()?,
         };
         let path = format!("/management/v1/workspaces/{workspace}{path}");
         show(client::ask(&access, method, &path, body).await?)

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
-use nahook_control::SecretText;
 use nahook_core::id::EndpointId;
 use nahook_core::{IdempotencyKey, Payload};
 
 use crate::client::Access;
+use crate::given_secret::ApiKeyArgs;
 use crate::trigger::{read_payload, show, usage};
 use crate::{ServerError, client};
 
@@ -28,13 +28,8 @@ pub struct SendArgs {
     #[arg(long, env = "NAHOOK_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
     /// The ingestion key.
-    #[arg(
-        long,
-        env = "NAHOOK_API_KEY",
-        value_name = "KEY",
-        hide_env_values = true
-    )]
-    pub api_key: String,
+    #[command(flatten)]
+    pub key: ApiKeyArgs,
 }
 
 /// Sends, prints the answer and fails unless it was accepted.
@@ -45,7 +40,7 @@ pub async fn run(args: SendArgs) -> Result<ExitCode, ServerError> {
     let key = key.transpose().map_err(|e| usage(e.to_string()))?;
     let access = Access {
         base_url: args.url,
-        secret: SecretText::new(args.api_key),
+        secret: args.key.secret()?,
     };
     show(client::send(&access, endpoint, body(&payload, key.as_ref())?).await?)
 }

@@ -15,6 +15,11 @@ pub(crate) fn read(path: &Path) -> Result<String, ServerError> {
     Ok(without_mark(text))
 }
 
+/// Reads a file that holds one secret, without the white space around it.
+pub(crate) fn read_secret(path: &Path) -> Result<String, ServerError> {
+    Ok(read(path)?.trim().to_owned())
+}
+
 /// The text without a byte order mark.
 pub(crate) fn without_mark(text: String) -> String {
     match text.strip_prefix('\u{feff}') {

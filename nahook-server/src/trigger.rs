@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Args;
 use http::StatusCode;
-use nahook_control::SecretText;
 use nahook_core::{EventTypeName, Metadata, Payload};
 
 use crate::client::Access;
+use crate::given_secret::ApiKeyArgs;
 use crate::{ServerError, client, output, text_file};
 
 /// Arguments of `nahook trigger`.
@@ -28,13 +28,8 @@ pub struct TriggerArgs {
     #[arg(long, env = "NAHOOK_URL", default_value = "http://127.0.0.1:3001")]
     pub url: String,
     /// The ingestion key.
-    #[arg(
-        long,
-        env = "NAHOOK_API_KEY",
-        value_name = "KEY",
-        hide_env_values = true
-    )]
-    pub api_key: String,
+    #[command(flatten)]
+    pub key: ApiKeyArgs,
 }
 
 /// Triggers an event, prints the answer and fails unless it was accepted.
@@ -55,7 +50,7 @@ pub async fn run(args: TriggerArgs) -> Result<ExitCode, ServerError> {
     let body = body(&payload, &metadata)?;
     let access = Access {
         base_url: args.url,
-        secret: SecretText::new(args.api_key),
+        secret: args.key.secret()?,
     };
     show(client::trigger(&access, &event_type, body).await?)
 }

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use nahook_control::SecretText;
 use nahook_nats::{Credentials, NatsSettings, Storage, Tls};
 use serde::Deserialize;
 
 use super::wrong;
-use crate::ServerError;
+use crate::{ServerError, text_file};
 
 /// The settings of a queue on NATS as given by flag or environment, or by the table `nats` of a file; each may be absent.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -47,6 +46,15 @@ pub struct NatsArgs {
         value_name = "BYTES"
     )]
     pub bytes_max: Option<u64>,
+    /// Instant, in ISO 8601, until which records that were not signed are delivered although there is a --secret-key-file:
+    /// for a queue that was used without one before [default: none is].
+    #[arg(
+        long = "nats-accept-unsigned-until",
+        id = "nats_accept_unsigned_until",
+        env = "NAHOOK_NATS_ACCEPT_UNSIGNED_UNTIL",
+        value_name = "INSTANT"
+    )]
+    pub accept_unsigned_until: Option<String>,
     /// The user's name; name and password may be in the URL instead.
     #[arg(
         long = "nats-user",
@@ -64,6 +72,14 @@ pub struct NatsArgs {
         hide_env_values = true
     )]
     pub password: Option<String>,
+    /// A file with the user's password.
+    #[arg(
+        long = "nats-password-file",
+        id = "nats_password_file",
+        env = "NAHOOK_NATS_PASSWORD_FILE",
+        value_name = "FILE"
+    )]
+    pub password_file: Option<PathBuf>,
     /// A token.
     #[arg(
         long = "nats-token",
@@ -73,6 +89,14 @@ pub struct NatsArgs {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    /// A file with a token.
+    #[arg(
+        long = "nats-token-file",
+        id = "nats_token_file",
+        env = "NAHOOK_NATS_TOKEN_FILE",
+        value_name = "FILE"
+    )]
+    pub token_file: Option<PathBuf>,
     /// A file with the seed of an nkey.
     #[arg(
         long = "nats-nkey-file",
@@ -136,9 +160,12 @@ impl NatsArgs {
             replicas: self.replicas.or(file.replicas),
             storage: self.storage.or(file.storage),
             bytes_max: self.bytes_max.or(file.bytes_max),
+            accept_unsigned_until: self.accept_unsigned_until.or(file.accept_unsigned_until),
             user: self.user.or(file.user),
             password: self.password.or(file.password),
+            password_file: self.password_file.or(file.password_file),
             token: self.token.or(file.token),
+            token_file: self.token_file.or(file.token_file),
             nkey_file: self.nkey_file.or(file.nkey_file),
             credentials_file: self.credentials_file.or(file.credentials_file),
             tls: self.tls.or(file.tls),
@@ -169,6 +196,13 @@ impl NatsArgs {
             Some(StorageChoice::File) | None => Storage::File,
         };
         settings.bytes_max = self.bytes_max;
+        if let Some(text) = &self.accept_unsigned_until {
+            let until = nahook_http::parse_instant(text).ok_or_else(|| {
+                let reason = format!("{text:?} is no instant such as 2026-12-31T12:00:00Z");
+                wrong("--nats-accept-unsigned-until", reason)
+            })?;
+            settings.authentication = settings.authentication.accept_unsigned_until(until);
+        }
         settings.credentials = credentials;
         let client_certificate = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -190,17 +224,27 @@ impl NatsArgs {
 
     fn credentials(&self) -> Result<Credentials, ServerError> {
         let mut given = Vec::new();
+        let password = given_or_read(
+            self.password.as_deref(),
+            self.password_file.as_deref(),
+            "--nats-password-file",
+        )?;
         if let Some(user) = &self.user {
-            let password = self.password.clone().unwrap_or_default();
-            given.push(Credentials::User(user.clone(), password));
-        } else if self.password.is_some() {
+            given.push(Credentials::User(
+                user.clone(),
+                password.unwrap_or_default(),
+            ));
+        } else if password.is_some() {
             return Err(wrong("--nats-password", "it needs --nats-user"));
         }
-        if let Some(token) = &self.token {
-            given.push(Credentials::Token(token.clone()));
-        }
+        let token = given_or_read(
+            self.token.as_deref(),
+            self.token_file.as_deref(),
+            "--nats-token-file",
+        )?;
+        given.extend(token.map(Credentials::Token));
         if let Some(path) = &self.nkey_file {
-            given.push(Credentials::NkeySeed(seed(path)?.expose().to_owned()));
+            given.push(Credentials::NkeySeed(text_file::read_secret(path)?));
         }
         if let Some(path) = &self.credentials_file {
             given.push(Credentials::File(path.clone()));
@@ -216,14 +260,17 @@ impl NatsArgs {
     }
 }
 
-/// The seed in a file.
-fn seed(path: &Path) -> Result<SecretText, ServerError> {
-    let read = std::fs::read_to_string(path);
-    let text = read.map_err(|error| ServerError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
-    Ok(SecretText::new(text.trim()))
+/// A secret that was given as it is or in a file, which setting `name` names.
+fn given_or_read(
+    given: Option<&str>,
+    file: Option<&Path>,
+    name: &'static str,
+) -> Result<Option<String>, ServerError> {
+    match (given, file) {
+        (Some(_), Some(_)) => Err(wrong(name, "it goes without the secret itself")),
+        (given, None) => Ok(given.map(str::to_owned)),
+        (None, Some(path)) => text_file::read_secret(path).map(Some),
+    }
 }
 
 #[cfg(test)]
