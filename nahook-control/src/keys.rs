@@ -17,6 +17,17 @@ pub struct KeyEntry<T> {
     pub disabled: bool,
 }
 
+/// Holder of a management token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TokenHolder {
+    /// The token.
+    pub token: ManagementTokenId,
+    /// The workspace that it manages.
+    pub workspace: WorkspaceId,
+    /// True if it reads only, and sees no secret.
+    pub is_read_only: bool,
+}
+
 /// Looks secrets up by their hash.
 #[async_trait]
 #[auto_impl(&, Arc)]
@@ -28,5 +39,5 @@ pub trait KeyStore: Send + Sync {
     async fn management_token(
         &self,
         hash: &KeyHash,
-    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
+    ) -> Result<Option<KeyEntry<TokenHolder>>, StoreError>;
 }

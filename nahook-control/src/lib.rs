@@ -13,6 +13,7 @@ mod manifest;
 mod operations;
 mod record;
 pub mod rules;
+mod sealing;
 mod secret_text;
 mod secrets;
 mod store;
@@ -28,21 +29,22 @@ pub use self::endpoint::{
 pub use self::endpoint_url::{EndpointUrl, EndpointUrlError};
 pub use self::error::ManagementError;
 pub use self::key_hash::KeyHash;
-pub use self::keys::{KeyEntry, KeyStore};
+pub use self::keys::{KeyEntry, KeyStore, TokenHolder};
 pub use self::manifest::{
     ApiKeySpec, ApplicationSpec, EndpointSpec, EnvironmentSpec, EventTypeSpec, ManagementTokenSpec,
     Manifest, PlanSpec, RateSpec, WorkspaceSpec,
 };
 pub use self::operations::{
     ApplicationPatch, DryRun, EndpointPatch, EventTypeView, Management, NewApiKey, NewApplication,
-    NewEndpoint, NewEnvironment, NewPortalSession, PortalSession, SubscriptionView, Visibility,
-    WouldBe,
+    NewEndpoint, NewEnvironment, NewManagementToken, NewPortalSession, PortalSession,
+    SubscriptionView, Visibility, WouldBe,
 };
 pub use self::record::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyState,
     ManagementTokenRecord, PatternRecord, PortalRole, PortalSessionRecord, PublicationRecord,
     RetiredSecret, SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
+pub use self::sealing::{MasterKeyError, MasterKeys, Opening, RotateError, SealError, SecretBox};
 pub use self::secret_text::SecretText;
 pub use self::secrets::{
     API_KEY_PREFIX, MANAGEMENT_TOKEN_PREFIX, SIGNING_SECRET_PREFIX, new_api_key,

@@ -186,6 +186,8 @@ pub struct ManagementTokenSpec {
     pub name: String,
     /// The whole token, beginning with `nhm_`; drawn if absent.
     pub token: Option<String>,
+    /// True if it reads only, and sees no secret; false if absent. Fixed once the token exists.
+    pub read_only: Option<bool>,
     /// True if it is switched off; false if absent.
     pub disabled: Option<bool>,
 }

@@ -289,6 +289,8 @@ pub struct ManagementTokenRecord {
     pub name: String,
     /// The hash of its secret.
     pub hash: KeyHash,
+    /// True if it reads only, and sees no secret.
+    pub is_read_only: bool,
     /// Its state.
     pub state: KeyState,
     /// Time at which it was made.

@@ -31,12 +31,15 @@ pub fn new_signing_secret(random: &dyn IdSource) -> SecretText {
     SecretText::new(format!("{SIGNING_SECRET_PREFIX}{}", STANDARD.encode(bytes)))
 }
 
-/// Returns true if this is `whsec_` and the base64 of at least one byte.
+/// Fewest bytes of a signing secret: 128 bits.
+const SIGNING_SECRET_LEN_MIN: usize = 16;
+
+/// Returns true if this is `whsec_` and the base64 of at least 16 bytes.
 pub fn signing_secret_is_valid(secret: &str) -> bool {
     secret
         .strip_prefix(SIGNING_SECRET_PREFIX)
         .and_then(|encoded| STANDARD.decode(encoded).ok())
-        .is_some_and(|bytes| !bytes.is_empty())
+        .is_some_and(|bytes| bytes.len() >= SIGNING_SECRET_LEN_MIN)
 }
 
 fn hex_256(random: &dyn IdSource) -> String {
@@ -63,16 +66,17 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_secret_is_the_prefix_and_base64_of_something() {
+    fn a_signing_secret_is_the_prefix_and_base64_of_16_bytes() {
         let drawn = new_signing_secret(&RandomIds);
-        for good in [drawn.expose(), "whsec_aA==", "whsec_aHVudGVyMg=="] {
+        for good in [drawn.expose(), "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="] {
             assert!(signing_secret_is_valid(good), "{good}");
         }
         for bad in [
             "",
             "whsec_",
             "whsec_hunter2",
-            "whsec_aA",
+            "whsec_aA==",
+            "whsec_MDEyMzQ1Njc4OWFiY2Rl",
             "aHVudGVyMg==",
             "WHSEC_aHVudGVyMg==",
             " whsec_aHVudGVyMg==",

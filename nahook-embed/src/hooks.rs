@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nahook_control::{
     Actor, ActorKind, ApplyMode, Catalog as _, EndpointDirectory, Management, ManagementStore,
-    Manifest, SecretText, Select, WorkspaceSpec,
+    Manifest, MasterKeys, SecretText, Select, WorkspaceSpec,
 };
 use nahook_core::id::{IdError, WorkspaceId};
 use nahook_core::{
@@ -318,6 +318,14 @@ impl HooksBuilder {
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
+        self
+    }
+
+    /// Seals the store's secrets with the first of these keys of the operator; the others open what they have sealed. A
+    /// store that was sealed does not open without.
+    #[must_use]
+    pub fn secret_keys(mut self, keys: MasterKeys) -> Self {
+        self.settings.secret_keys = Some(keys);
         self
     }
 

@@ -54,6 +54,11 @@ impl ApiError {
         Self::new(Problem::Disabled, "This key or token is disabled")
     }
 
+    /// 403 `token_read_only`: the token reads only, and the operation changes something.
+    pub fn token_read_only() -> Self {
+        Self::new(Problem::ReadOnly, "This token reads only")
+    }
+
     /// 404 `not_found`.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Problem::Missing, message)

@@ -14,6 +14,7 @@ pub(crate) enum Problem {
     KeyScope,
     Unauthorized,
     Disabled,
+    ReadOnly,
     EndpointLimit,
     Missing,
     TooSlow,
@@ -36,7 +37,7 @@ impl Problem {
         match self {
             Self::Invalid | Self::InvalidCursor | Self::KeyScope => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Disabled | Self::EndpointLimit => StatusCode::FORBIDDEN,
+            Self::Disabled | Self::ReadOnly | Self::EndpointLimit => StatusCode::FORBIDDEN,
             Self::Missing => StatusCode::NOT_FOUND,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict | Self::EndpointDisabled | Self::Unconfirmed => StatusCode::CONFLICT,
@@ -58,6 +59,7 @@ impl Problem {
             Self::KeyScope => "invalid_api_key",
             Self::Unauthorized => "unauthorized",
             Self::Disabled => "token_disabled",
+            Self::ReadOnly => "token_read_only",
             Self::EndpointLimit => "application_endpoint_limit_reached",
             Self::Missing => "not_found",
             Self::TooSlow => "request_timeout",
@@ -83,6 +85,7 @@ impl Problem {
             Self::KeyScope => "The key is bound to one endpoint",
             Self::Unauthorized => "The secret is missing, malformed, unknown or revoked",
             Self::Disabled => "The key or token is switched off",
+            Self::ReadOnly => "The token reads only",
             Self::EndpointLimit => "The application has as many endpoints as it may have",
             Self::Missing => "The workspace has no such thing, or the token belongs to another one",
             Self::TooSlow => "The body did not arrive in time",
@@ -115,6 +118,7 @@ impl Problem {
             | Self::KeyScope
             | Self::Unauthorized
             | Self::Disabled
+            | Self::ReadOnly
             | Self::EndpointLimit
             | Self::Missing
             | Self::TooSlow

@@ -15,7 +15,7 @@ use nahook_supervision::Supervisor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-const KEY: &str = "nhk_us_key";
+const KEY: &str = "nhk_us_key_0000000000000000000000000";
 const CLIENTS: usize = 8;
 const MEGABYTE: usize = 1_000_000;
 

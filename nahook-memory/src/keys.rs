@@ -1,7 +1,6 @@
-use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
+use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore, TokenHolder};
 use nahook_core::StoreError;
 use nahook_core::admission::Caller;
-use nahook_core::id::{ManagementTokenId, WorkspaceId};
 
 use super::MemoryStore;
 
@@ -33,7 +32,7 @@ impl KeyStore for MemoryStore {
     async fn management_token(
         &self,
         hash: &KeyHash,
-    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError> {
+    ) -> Result<Option<KeyEntry<TokenHolder>>, StoreError> {
         let state = self.state();
         let found = state
             .catalog
@@ -43,7 +42,11 @@ impl KeyStore for MemoryStore {
         Ok(found
             .filter(|row| row.state != KeyState::Revoked)
             .map(|row| KeyEntry {
-                identity: (row.id, row.workspace),
+                identity: TokenHolder {
+                    token: row.id,
+                    workspace: row.workspace,
+                    is_read_only: row.is_read_only,
+                },
                 disabled: row.state == KeyState::Disabled,
             }))
     }

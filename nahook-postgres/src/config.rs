@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_control::MasterKeys;
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 use nahook_supervision::Supervisor;
 
@@ -34,6 +35,9 @@ pub struct PostgresSettings {
     /// mode. It has to lead to the same database. Without it look-ups are not cached there, and workers poll every
     /// second.
     pub direct_url: Option<String>,
+    /// The operator's keys, with which the database's secrets are sealed. Without any they are kept as they are; a database
+    /// that was sealed needs one. Processes that share a database need the same.
+    pub secret_keys: Option<MasterKeys>,
     /// Runs the store's loops. A server gives its own, so that its readiness check knows of them.
     pub supervisor: Supervisor,
     /// Timeout of waiting for a connection of the pool, and of making a new one.
@@ -89,6 +93,7 @@ impl Default for PostgresSettings {
             writers: 2,
             connections_max: None,
             direct_url: None,
+            secret_keys: None,
             supervisor: Supervisor::new(),
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(3),
@@ -112,6 +117,7 @@ impl fmt::Debug for PostgresSettings {
             .field("writers", &self.writers)
             .field("connections_max", &self.connections_max)
             .field("has_direct_url", &self.direct_url.is_some())
+            .field("secret_keys", &self.secret_keys)
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
             .field("lock_timeout", &self.lock_timeout)

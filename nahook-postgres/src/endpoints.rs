@@ -14,6 +14,7 @@ use crate::catalog::row::kind_at;
 use crate::error::PgError;
 use crate::lender::Lent;
 use crate::row::{maybe_instant_at, nanos, parsed_at, value_at};
+use crate::secrets::unsealable;
 use crate::store::PostgresStore;
 
 const TARGETS: &str = "
@@ -59,7 +60,9 @@ impl EndpointDirectory for PostgresStore {
         let rows = self.shared().lender.query(TARGETS, &[&texts, &now]).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let target = target_at(row)?;
+            let mut target = target_at(row)?;
+            let opened = self.secrets().open_target(&mut target);
+            opened.map_err(unsealable)?;
             found.insert(target.id, Arc::new(target));
         }
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use deadpool_postgres::{HookError, PoolError};
+use nahook_control::MasterKeyError;
 use nahook_core::{FailureKind, StoreError};
 use thiserror::Error;
 use tokio_postgres::error::{DbError, Severity};
@@ -48,6 +49,9 @@ pub enum ConnectError {
     /// All connections that the server allows are in use.
     #[error("the server has no connection left, and at least {needed} are needed", needed = NEEDED)]
     Full(#[source] Box<dyn StdError + Send + Sync>),
+    /// The operator's keys do not open the database's secrets.
+    #[error(transparent)]
+    SecretKey(MasterKeyError),
     /// The name of the schema cannot be used.
     #[error("a schema's name has 1 to 63 bytes, without `$`, `{{`, `}}` and NUL")]
     SchemaName,

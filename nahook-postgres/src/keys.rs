@@ -1,9 +1,8 @@
 //! Look-up of a key's caller.
 
-use nahook_control::{KeyEntry, KeyHash, KeyStore};
+use nahook_control::{KeyEntry, KeyHash, KeyStore, TokenHolder};
 use nahook_core::StoreError;
 use nahook_core::admission::Caller;
-use nahook_core::id::{ManagementTokenId, WorkspaceId};
 
 use crate::catalog::row::{plan_at, state_is_disabled};
 use crate::error::PgError;
@@ -20,7 +19,7 @@ LEFT JOIN endpoint e ON e.row = k.endpoint
 WHERE k.hash = $1 AND k.state <> 2";
 
 const MANAGEMENT_TOKEN: &str = "
-SELECT t.id, w.id, t.state
+SELECT t.id, w.id, t.state, t.is_read_only
 FROM management_token t
 JOIN workspace w ON w.row = t.workspace
 WHERE t.hash = $1 AND t.state <> 2";
@@ -44,7 +43,7 @@ impl KeyStore for PostgresStore {
     async fn management_token(
         &self,
         hash: &KeyHash,
-    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError> {
+    ) -> Result<Option<KeyEntry<TokenHolder>>, StoreError> {
         Ok(self.find_management_token(hash).await?)
     }
 }
@@ -73,7 +72,7 @@ impl PostgresStore {
     async fn find_management_token(
         &self,
         hash: &KeyHash,
-    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, PgError> {
+    ) -> Result<Option<KeyEntry<TokenHolder>>, PgError> {
         let lender = &self.shared().lender;
         let rows = lender
             .query(MANAGEMENT_TOKEN, &[&hash.as_bytes().as_slice()])
@@ -82,7 +81,11 @@ impl PostgresStore {
             return Ok(None);
         };
         Ok(Some(KeyEntry {
-            identity: (parsed_at(row, 0)?, parsed_at(row, 1)?),
+            identity: TokenHolder {
+                token: parsed_at(row, 0)?,
+                workspace: parsed_at(row, 1)?,
+                is_read_only: value_at(row, 3)?,
+            },
             disabled: state_is_disabled(value_at(row, 2)?),
         }))
     }

@@ -26,6 +26,7 @@ mod retention;
 mod row;
 mod schema;
 mod search;
+mod secrets;
 mod session;
 mod statement;
 mod stats;

@@ -13,6 +13,7 @@ use crate::catalog::select::Query;
 use crate::catalog::{CHANGE, write};
 use crate::error::PgError;
 use crate::lender::{Asked, Frame, Lent};
+use crate::secrets::unsealable;
 use crate::statement::Opening;
 use crate::store::PostgresStore;
 
@@ -44,7 +45,10 @@ impl ManagementStore for PostgresStore {
             Frame::default()
         };
         let answers = ask(&mut lent, &queries, frame).await?;
-        Ok(snapshot(&queries, &answers)?)
+        let mut rows = snapshot(&queries, &answers)?;
+        let opened = self.secrets().open_snapshot(&mut rows);
+        opened.map_err(unsealable)?;
+        Ok(rows)
     }
 
     /// In three round trips: the lock with what is read, what is written with its audit entries, the commit.
@@ -59,7 +63,9 @@ impl ManagementStore for PostgresStore {
         let is_kept = changed.is_ok();
         let ended = lent.conclude(is_kept).await;
         // Even if the commit is unclear: what is forgotten without need is looked up again.
-        self.shared().signals.cache.forget(workspace);
+        if !changed.as_ref().is_ok_and(Vec::is_empty) {
+            self.shared().signals.cache.forget(workspace);
+        }
         let done = changed?;
         ended.map_err(StoreError::from)?;
         Ok(done)
@@ -94,7 +100,9 @@ impl PostgresStore {
             is_closed: false,
         };
         let answers = ask(lent, &queries, frame).await.map_err(StoreError::from)?;
-        let rows = snapshot(&queries, &answers).map_err(StoreError::from)?;
+        let mut rows = snapshot(&queries, &answers).map_err(StoreError::from)?;
+        let failed = |error| StoreError::from(unsealable(error));
+        shared.secrets.open_snapshot(&mut rows).map_err(failed)?;
         let planned = plan.plan(&rows)?;
         if planned.changes.is_empty() && planned.audit.is_empty() {
             return Ok(planned.changes);
@@ -103,10 +111,14 @@ impl PostgresStore {
             return Err(ManagementError::NotFound("workspace"));
         }
         let channel = shared.settings.schema.as_str();
-        let mut further = vec![write::tell_of_changes(channel, [workspace])];
+        // What only the audit log tells of is in no cache.
+        let is_changed = !planned.changes.is_empty();
+        let notifications = is_changed.then(|| write::tell_of_changes(channel, [workspace]));
+        let mut further: Vec<_> = notifications.into_iter().collect();
         further.extend(write::tell_audit(&planned.audit));
         let now = shared.clock().now();
-        write::write(lent, &planned.changes, further, now).await?;
+        let sealed = shared.secrets.seal_changes(&planned.changes);
+        write::write(lent, &sealed.map_err(failed)?, further, now).await?;
         Ok(planned.changes)
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use metrics::counter;
+use nahook_control::SecretBox;
 use nahook_core::Causes;
 use nahook_supervision::{Exit, Loop};
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use crate::metric;
 use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
 use crate::schema::LOCK_CLASS;
+use crate::secrets::seal_some;
 use crate::statement::Opening;
 use crate::writer::over_before;
 
@@ -112,11 +114,20 @@ DELETE FROM portal_session p USING (
 WHERE p.code = old.code
 RETURNING 1";
 
+/// Removes signing secrets that were rotated out and sign no more.
+const FORGET_SECRETS: &str = "
+UPDATE endpoint e SET previous_secret = NULL, previous_secret_until = NULL FROM (
+    SELECT p.row FROM endpoint p
+    WHERE p.previous_secret_until <= $1 ORDER BY p.previous_secret_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) old
+WHERE e.row = old.row
+RETURNING 1";
+
 /// Removes what has passed its retention.
 #[derive(Clone)]
 pub(crate) struct Retention {
     pub(crate) lender: Lender,
     pub(crate) settings: PostgresSettings,
+    pub(crate) secrets: SecretBox,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -132,7 +143,16 @@ impl Retention {
     }
 
     async fn run(mut self, interval: Duration) -> Exit {
+        let mut may_be_plain = self.secrets.has_key();
         loop {
+            if may_be_plain {
+                match self.seal_plain().await {
+                    Ok(found) => may_be_plain = found,
+                    Err(error) => {
+                        tracing::warn!(error = %Causes(&error), "secrets could not be sealed; the next time will");
+                    }
+                }
+            }
             tokio::select! {
                 biased;
                 _ = self.stop.wait_for(|stop| *stop) => return Exit::Stopped,
@@ -153,10 +173,23 @@ impl Retention {
         let now = self.settings.clock.now();
         self.forget_rows(FORGET_KEYS, over_before(now)).await?;
         self.forget_rows(FORGET_SESSIONS, nanos(now)).await?;
+        self.forget_rows(FORGET_SECRETS, nanos(now)).await?;
         let retention = u64::try_from(self.settings.audit_retention.as_nanos()).unwrap_or(u64::MAX);
         let before = now.as_nanos().saturating_sub(retention);
         let before = nanos(nahook_core::Timestamp::from_nanos(before));
         self.forget_rows(FORGET_ENTRIES, before).await
+    }
+
+    /// Seals what is from before there was a key. Returns true if it found anything.
+    async fn seal_plain(&self) -> Result<bool, PgError> {
+        let (mut after, mut has_found) = (String::new(), false);
+        while !*self.stop.borrow() {
+            let now = self.settings.clock.now();
+            let sealed = seal_some(&self.lender, &self.secrets, &after, now).await?;
+            let Some(last) = sealed else { break };
+            (after, has_found) = (last, true);
+        }
+        Ok(has_found)
     }
 
     async fn forget_rows(&self, statement: &str, before: i64) -> Result<(), PgError> {

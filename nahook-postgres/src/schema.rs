@@ -31,6 +31,10 @@ const MIGRATIONS: &[&[&str]] = &[
         // An endpoint subscribes to names, and to patterns of them.
         include_str!("schema/6_patterns.sql"),
     ],
+    &[
+        // Secrets may be sealed, and go when nobody needs them any more.
+        include_str!("schema/7_secrets.sql"),
+    ],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -213,7 +217,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 4),
+            ((5, 128, 1_024), 5),
             "append a migration that makes `trigger` again"
         );
     }

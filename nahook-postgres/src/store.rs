@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nahook_control::SecretBox;
 use nahook_core::{Causes, Clock, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,7 +16,7 @@ use crate::listener::{Ears, Listener, Signals};
 use crate::retention::Retention;
 use crate::row::value_at;
 use crate::writer::Writer;
-use crate::{ConnectError, PostgresLimiter, PostgresSettings, schema};
+use crate::{ConnectError, PostgresLimiter, PostgresSettings, schema, secrets};
 
 /// A back end on Postgres: every port but the rate limiter, which is [`limiter`](Self::limiter).
 ///
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) signals: Arc<Signals>,
     pub(crate) settings: PostgresSettings,
     pub(crate) ledger: LeaseLedger,
+    pub(crate) secrets: SecretBox,
     limiter: PostgresLimiter,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -59,6 +61,7 @@ impl PostgresStore {
         let ears = Ears::of(&connector, &link, &settings).await?;
         drop(link);
         let lender = Lender::new(&connector, budget.pool);
+        let secrets = secrets::open(&lender, settings.secret_keys.as_ref()).await?;
         let signals = Arc::new(Signals::new(settings.cache_len_max));
         let (stop, stopping) = watch::channel(false);
         let (writer, mut tasks) = Writer::start(&connector, &settings, budget.writers, &signals);
@@ -79,6 +82,7 @@ impl PostgresStore {
         let retention = Retention {
             lender: lender.clone(),
             settings: settings.clone(),
+            secrets: secrets.clone(),
             stop: stopping,
         };
         tasks.push(retention.start());
@@ -88,6 +92,7 @@ impl PostgresStore {
             signals,
             settings,
             ledger: LeaseLedger::default(),
+            secrets,
             limiter,
             stop,
             tasks: Mutex::new(tasks),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nahook_control::MasterKeys;
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
 use nahook_supervision::Supervisor;
 
@@ -45,6 +46,9 @@ pub struct SqliteSettings {
     pub retention_interval: Duration,
     /// Checks the whole file when opening it, which reads all of it.
     pub verify: bool,
+    /// The operator's keys, with which the file's secrets are sealed. Without any they are kept as they are; a file that was
+    /// sealed needs one.
+    pub secret_keys: Option<MasterKeys>,
     /// Runs the store's threads and starts those again that end; one of its own unless set.
     pub supervisor: Supervisor,
     pub(crate) clock: Arc<dyn Clock>,
@@ -100,6 +104,7 @@ impl SqliteSettings {
             audit_retention: Duration::from_hours(90 * 24),
             retention_interval: Duration::from_mins(1),
             verify: false,
+            secret_keys: None,
             supervisor: Supervisor::new(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
@@ -129,6 +134,7 @@ impl fmt::Debug for SqliteSettings {
             .field("audit_retention", &self.audit_retention)
             .field("retention_interval", &self.retention_interval)
             .field("verify", &self.verify)
+            .field("secret_keys", &self.secret_keys)
             .finish_non_exhaustive()
     }
 }

@@ -75,6 +75,8 @@ pub(crate) fn set_up_writer(
     // A commit returns once the disk has it: what a 202 promises.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // A secret that is replaced or removed does not linger in its page.
+    connection.pragma_update(None, "secure_delete", "fast")?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     // What undoes part of a transaction is kept in memory and not in a file of its own.
     connection.pragma_update(None, "temp_store", "memory")?;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use nahook_control::{
     Actor, AuditEntry, BasicAuth, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
-    SecretText,
+    SecretBox, SecretText,
 };
 use nahook_core::id::{EndpointId, WorkspaceId};
 use nahook_core::{IdSource, StoreError, Timestamp};
@@ -16,6 +16,7 @@ use crate::audit;
 use crate::cache::CachedTarget;
 use crate::readers::catalog_version;
 use crate::row::{endpoint_kind_at, maybe_instant_at, nanos, parsed_at};
+use crate::secrets::unsealable;
 use crate::writer::Session;
 
 #[async_trait::async_trait]
@@ -28,6 +29,7 @@ impl EndpointDirectory for SqliteStore {
         let now = shared.now();
         // Read before the catalog: a report that comes later raises it, and what is then read is kept for nobody.
         let reports = shared.targets.reports.load(Ordering::Acquire);
+        let secrets = shared.secrets().clone();
         let version = (shared.readers().catalog_version().await?, reports);
         let mut targets: Vec<Option<CachedTarget>> = ids
             .iter()
@@ -42,7 +44,7 @@ impl EndpointDirectory for SqliteStore {
                 .read(move |connection| {
                     let found: Result<Vec<_>, _> = wanted
                         .iter()
-                        .map(|id| target(connection, *id, now))
+                        .map(|id| target(connection, &secrets, *id, now))
                         .collect();
                     Ok((catalog_version(connection)?, found?))
                 })
@@ -81,6 +83,7 @@ impl EndpointDirectory for SqliteStore {
 
 fn target(
     connection: &Connection,
+    secrets: &SecretBox,
     id: EndpointId,
     now: Timestamp,
 ) -> rusqlite::Result<Option<CachedTarget>> {
@@ -92,17 +95,22 @@ fn target(
              JOIN nahook_environment AS environment ON environment.row = endpoint.environment
              WHERE endpoint.id = ?1 AND endpoint.deleted_at IS NULL",
         )?
-        .query_row([id.as_str()], |row| known_at(row, id, now))
+        .query_row([id.as_str()], |row| known_at(row, secrets, id, now))
         .optional()
 }
 
-fn known_at(row: &Row<'_>, id: EndpointId, now: Timestamp) -> rusqlite::Result<CachedTarget> {
+fn known_at(
+    row: &Row<'_>,
+    sealed_by: &SecretBox,
+    id: EndpointId,
+    now: Timestamp,
+) -> rusqlite::Result<CachedTarget> {
     let mut secrets = vec![SecretText::new(row.get::<_, String>(3)?)];
     let until = maybe_instant_at(row, 5)?.filter(|until| *until > now);
     if until.is_some() {
         secrets.extend(row.get::<_, Option<String>>(4)?.map(SecretText::new));
     }
-    let target = EndpointTarget {
+    let mut target = EndpointTarget {
         id,
         workspace: parsed_at(row, 0)?,
         environment: parsed_at(row, 10)?,
@@ -113,6 +121,7 @@ fn known_at(row: &Row<'_>, id: EndpointId, now: Timestamp) -> rusqlite::Result<C
         is_active: row.get(8)?,
         failing_since: maybe_instant_at(row, 9)?,
     };
+    sealed_by.open_target(&mut target).map_err(unsealable)?;
     Ok(CachedTarget {
         target: Arc::new(target),
         until,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use nahook_control::MasterKeyError;
 use nahook_core::StoreError;
 use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
@@ -37,6 +38,9 @@ pub enum OpenError {
         /// The newest version this program knows.
         known: u32,
     },
+    /// The operator's keys do not open the file's secrets.
+    #[error(transparent)]
+    SecretKey(#[from] MasterKeyError),
     /// It is something else than an SQLite file.
     #[error("the file is not a database")]
     NotADatabase,

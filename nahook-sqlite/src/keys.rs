@@ -1,9 +1,8 @@
 //! Look-up of a key's caller.
 
-use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore};
+use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore, TokenHolder};
 use nahook_core::StoreError;
 use nahook_core::admission::Caller;
-use nahook_core::id::{ManagementTokenId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::SqliteStore;
@@ -39,7 +38,7 @@ impl KeyStore for SqliteStore {
     async fn management_token(
         &self,
         hash: &KeyHash,
-    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError> {
+    ) -> Result<Option<KeyEntry<TokenHolder>>, StoreError> {
         let presented = *hash;
         self.shared()
             .readers()
@@ -76,15 +75,19 @@ fn api_key(connection: &Connection, hash: &KeyHash) -> rusqlite::Result<Option<K
 fn management_token(
     connection: &Connection,
     hash: &KeyHash,
-) -> rusqlite::Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>> {
+) -> rusqlite::Result<Option<KeyEntry<TokenHolder>>> {
     let found = connection
         .prepare_cached(
-            "SELECT management_token.state, management_token.id, workspace.id
+            "SELECT management_token.state, management_token.id, workspace.id, is_read_only
              FROM nahook_management_token AS management_token JOIN nahook_workspace AS workspace ON workspace.row = management_token.workspace
              WHERE management_token.hash = ?1",
         )?
         .query_row([hash.as_bytes().as_slice()], |row| {
-            let identity = (parsed_at(row, 1)?, parsed_at(row, 2)?);
+            let identity = TokenHolder {
+                token: parsed_at(row, 1)?,
+                workspace: parsed_at(row, 2)?,
+                is_read_only: row.get(3)?,
+            };
             Ok(entry(key_state_at(row, 0)?, identity))
         })
         .optional()?;

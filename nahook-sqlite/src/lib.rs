@@ -24,6 +24,7 @@ mod retention;
 mod row;
 mod schema;
 mod search;
+mod secrets;
 mod space;
 mod stats;
 mod store;

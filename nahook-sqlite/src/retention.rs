@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use metrics::counter;
+use nahook_control::SecretBox;
 use nahook_core::{Causes, Clock, Timestamp};
 use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::Connection;
@@ -18,6 +19,7 @@ use self::steps::{Aged, Cursor, forget_some, has_aged, old_events, remove_aged};
 use crate::connection::open_reader;
 use crate::error::Closed;
 use crate::row::nanos;
+use crate::secrets::{plain_endpoints, seal};
 use crate::threads::PULSE_EVERY;
 use crate::writer::{Orders, Session};
 use crate::{OpenError, SqliteSettings, metric};
@@ -44,6 +46,7 @@ impl Retention {
         path: &Path,
         settings: &SqliteSettings,
         writer: Orders,
+        secrets: &SecretBox,
     ) -> Result<Option<Self>, OpenError> {
         if settings.retention_interval.is_zero() {
             return Ok(None);
@@ -55,6 +58,7 @@ impl Retention {
             clock: Arc::clone(&settings.clock),
             retention: settings.retention,
             audit_retention: settings.audit_retention,
+            secrets: secrets.clone(),
             stop,
         };
         let interval = settings.retention_interval;
@@ -86,6 +90,7 @@ struct Forgetting {
     clock: Arc<dyn Clock>,
     retention: Duration,
     audit_retention: Duration,
+    secrets: SecretBox,
     stop: Receiver<()>,
 }
 
@@ -105,7 +110,20 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Ended {
 
 impl Forgetting {
     fn run(&self, interval: Duration, pulse: &Pulse<'_>) -> Exit {
+        let mut may_be_plain = self.secrets.has_key();
         loop {
+            if may_be_plain {
+                match self.seal_plain() {
+                    Ok(found) => may_be_plain = found,
+                    Err(Ended::Stopped) => return Exit::Stopped,
+                    Err(Ended::Failed(error)) => {
+                        tracing::warn!(
+                            error = %Causes(&*error),
+                            "secrets could not be sealed; the next time will"
+                        );
+                    }
+                }
+            }
             let mut left = interval;
             while !left.is_zero() {
                 let slice = left.min(PULSE_EVERY);
@@ -134,7 +152,22 @@ impl Forgetting {
         let now = self.clock.now();
         self.forget_events(before(now, self.retention))?;
         self.forget_rows(Aged::AuditEntries, before(now, self.audit_retention))?;
-        self.forget_rows(Aged::PortalSessions, now)
+        self.forget_rows(Aged::PortalSessions, now)?;
+        self.forget_rows(Aged::RetiredSecrets, now)
+    }
+
+    /// Seals what is from before there was a key. Returns true if it found anything.
+    fn seal_plain(&self) -> Result<bool, Ended> {
+        let (mut after, mut has_found) = (0, false);
+        loop {
+            let found = plain_endpoints(&self.connection, after)?;
+            let Some(last) = found.last() else {
+                return Ok(has_found);
+            };
+            (after, has_found) = (last.row, true);
+            let (secrets, now) = (self.secrets.clone(), self.clock.now());
+            self.step(move |session| seal(session.connection(), &secrets, &found, now))?;
+        }
     }
 
     fn forget_events(&self, before: Timestamp) -> Result<(), Ended> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nahook_control::SecretBox;
 use nahook_core::{Clock, IdSource, StoreError, Timestamp};
 use nahook_queue::LeaseToken;
 use nahook_supervision::{Loop, Supervisor};
@@ -17,6 +18,7 @@ use crate::queue::{Leaser, Queue};
 use crate::readers::Readers;
 use crate::retention::Retention;
 use crate::schema::{MIGRATIONS, SchemaState, inspect, migrate};
+use crate::secrets;
 use crate::space::{DiskSpace, Found};
 use crate::threads::Threads;
 use crate::writer::{Session, Writer};
@@ -44,6 +46,7 @@ pub(crate) struct Shared {
     is_closed: AtomicBool,
     lock: Mutex<Option<ServerLock>>,
     role: Role,
+    secrets: SecretBox,
     file: FileId,
     disk: Option<Arc<Found>>,
     supervisor: Supervisor,
@@ -59,6 +62,7 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>, settings: SqliteSettings) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let (connection, lock) = prepare(path, &settings)?;
+        let secrets = secrets::open(&connection, settings.secret_keys.as_ref())?;
         let first_token = u64::try_from(settings.ids.random() >> 64).unwrap_or_default();
         let queue = Arc::new(Queue::new(LeaseToken(first_token), settings.fresh_max));
         let leaser = match settings.role {
@@ -87,7 +91,7 @@ impl SqliteStore {
             writer.adopt();
         }
         let retention = match settings.role {
-            Role::Server => Retention::start(path, &settings, writer.orders())?,
+            Role::Server => Retention::start(path, &settings, writer.orders(), &secrets)?,
             Role::Tool => None,
         };
         let shared = Shared {
@@ -102,6 +106,7 @@ impl SqliteStore {
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
             role: settings.role,
+            secrets,
             file,
             disk,
             supervisor: settings.supervisor,
@@ -168,6 +173,10 @@ impl Shared {
 
     pub(crate) fn role(&self) -> Role {
         self.role
+    }
+
+    pub(crate) fn secrets(&self) -> &SecretBox {
+        &self.secrets
     }
 
     /// Returns true if the path leads to the store's file.

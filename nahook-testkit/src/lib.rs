@@ -8,6 +8,7 @@ mod fault;
 mod harness;
 mod held;
 mod run;
+pub mod secrets;
 mod send;
 #[cfg(feature = "proptest")]
 pub mod strategy;

@@ -65,9 +65,11 @@ impl Planner<'_> {
         if spec.auth_username.is_some() != spec.auth_password.is_some() {
             return Err(rule("auth_username and auth_password go together"));
         }
-        // A URL from before a rule stays.
+        // A URL and a secret from before a rule stay.
         let new_url = (before.is_none_or(|row| row.url != url)).then_some(&*url);
-        check(spec, kind, new_url).map_err(ManifestError::broken(what, &name))?;
+        let is_kept = |given: &&str| before.is_some_and(|row| row.secret.expose() == *given);
+        let new_secret = spec.secret.as_deref().filter(|given| !is_kept(given));
+        check(spec, kind, new_url, new_secret).map_err(ManifestError::broken(what, &name))?;
         let given = spec.secret.as_ref().map(SecretText::new);
         let secret = given.or_else(|| before.map(|row| row.secret.clone()));
         let drawn = secret
@@ -208,9 +210,14 @@ fn declared_url<'a>(
 }
 
 /// Checks what is declared; the rest was checked when it was.
-fn check(spec: &EndpointSpec, kind: EndpointKind, new_url: Option<&str>) -> Result<(), Broken> {
+fn check(
+    spec: &EndpointSpec,
+    kind: EndpointKind,
+    new_url: Option<&str>,
+    new_secret: Option<&str>,
+) -> Result<(), Broken> {
     rules::url_field(kind).check(new_url)?;
-    endpoint::SECRET.check(spec.secret.as_deref())?;
+    endpoint::SECRET.check(new_secret)?;
     endpoint::METADATA.check(spec.metadata.as_ref().map(Metadata::as_map))?;
     endpoint::CONFIG.check(spec.config.as_ref())?;
     endpoint::DESCRIPTION.check(spec.description.as_deref())?;

@@ -17,10 +17,6 @@ impl Planner<'_> {
         workspace: WorkspaceId,
     ) -> Result<(), ManifestError> {
         let (what, name) = ("API key", spec.name.clone());
-        let checked = api_key::NAME
-            .check(&name)
-            .and_then(|()| api_key::KEY.check(spec.key.as_deref()));
-        checked.map_err(ManifestError::broken(what, &name))?;
         let slug = spec.environment.as_deref();
         let environment = slug
             .map(|slug| self.environment_id(slug, workspace))
@@ -40,6 +36,13 @@ impl Planner<'_> {
             .position(|row| row.workspace == workspace && row.name == name);
         let before = found.map(|at| &rows[at]);
         let given = spec.key.as_deref().map(KeyHash::of);
+        // One from before a rule stays.
+        let is_new = before.is_none_or(|row| Some(row.hash) != given);
+        let new_key = spec.key.as_deref().filter(|_| is_new);
+        let checked = api_key::NAME
+            .check(&name)
+            .and_then(|()| api_key::KEY.check(new_key));
+        checked.map_err(ManifestError::broken(what, &name))?;
         if let Some(row) = before {
             let field = fixed_field(
                 spec.id.is_some_and(|id| id != row.id),
@@ -79,25 +82,26 @@ impl Planner<'_> {
         workspace: WorkspaceId,
     ) -> Result<(), ManifestError> {
         let (what, name) = ("management token", spec.name.clone());
-        let checked = management_token::NAME
-            .check(&name)
-            .and_then(|()| management_token::TOKEN.check(spec.token.as_deref()));
-        checked.map_err(ManifestError::broken(what, &name))?;
         let rows = &self.state.management_tokens;
         let found = rows
             .iter()
             .position(|row| row.workspace == workspace && row.name == name);
         let before = found.map(|at| &rows[at]);
         let given = spec.token.as_deref().map(KeyHash::of);
-        if let Some(row) = before
-            && let Some(field) = fixed_field(
-                spec.id.is_some_and(|id| id != row.id),
-                given,
-                row.hash,
-                row.state,
-            )
-        {
-            return Err(ManifestError::Fixed { what, name, field });
+        // One from before a rule stays.
+        let is_new = before.is_none_or(|row| Some(row.hash) != given);
+        let new_token = spec.token.as_deref().filter(|_| is_new);
+        let checked = management_token::NAME
+            .check(&name)
+            .and_then(|()| management_token::TOKEN.check(new_token));
+        checked.map_err(ManifestError::broken(what, &name))?;
+        if let Some(row) = before {
+            let other_id = spec.id.is_some_and(|id| id != row.id);
+            let field = fixed_field(other_id, given, row.hash, row.state);
+            let other_right = spec.read_only.is_some_and(|it| it != row.is_read_only);
+            if let Some(field) = field.or(other_right.then_some("read_only")) {
+                return Err(ManifestError::Fixed { what, name, field });
+            }
         }
         let known = before.map(|row| row.hash).or(given);
         let drawn = known
@@ -110,6 +114,7 @@ impl Planner<'_> {
             name,
             hash: known
                 .unwrap_or_else(|| KeyHash::of(drawn.as_ref().map_or("", SecretText::expose))),
+            is_read_only: before.map_or(spec.read_only.unwrap_or(false), |row| row.is_read_only),
             state: state_of(spec.disabled, before.map(|row| row.state)),
             created_at: before.map_or(self.now, |row| row.created_at),
         };

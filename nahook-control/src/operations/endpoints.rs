@@ -80,6 +80,18 @@ impl<S: ManagementStore> Management<S> {
         found.ok_or(ManagementError::NotFound("endpoint"))
     }
 
+    /// Says in the audit log that `actor` reads the secret of the endpoint.
+    pub async fn record_secret_read(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: EndpointId,
+    ) -> Result<(), ManagementError> {
+        let resource = ("endpoint", id.to_string());
+        self.record(workspace, actor, resource, "secret_read", Vec::new())
+            .await
+    }
+
     /// Makes an endpoint, active and with a secret of its own. No name is resolved.
     pub async fn create_endpoint(
         &self,

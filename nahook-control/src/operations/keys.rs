@@ -21,6 +21,25 @@ pub struct NewApiKey {
     pub endpoint: Option<EndpointId>,
 }
 
+/// A management token to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewManagementToken {
+    /// For people; unique in the workspace.
+    pub name: String,
+    /// True if it reads only, and sees no secret.
+    pub is_read_only: bool,
+}
+
+/// One of that name with every right.
+impl From<String> for NewManagementToken {
+    fn from(name: String) -> Self {
+        Self {
+            name,
+            is_read_only: false,
+        }
+    }
+}
+
 impl<S: ManagementStore> Management<S> {
     /// The workspace's ingestion keys, the oldest first; revoked ones included.
     pub async fn api_keys(&self, workspace: &WorkspaceId) -> Result<Vec<ApiKeyRecord>, StoreError> {
@@ -98,21 +117,22 @@ impl<S: ManagementStore> Management<S> {
         &self,
         workspace: &WorkspaceId,
         actor: &Actor,
-        name: String,
+        new: impl Into<NewManagementToken>,
     ) -> Result<(ManagementTokenRecord, SecretText), ManagementError> {
-        let reads = vec![Select::ManagementTokens];
+        let (new, reads) = (new.into(), vec![Select::ManagementTokens]);
         self.change(workspace, actor, reads, move |draft| {
-            management_token::NAME.check(&name)?;
+            management_token::NAME.check(&new.name)?;
             let mut rows = draft.rows.management_tokens.iter();
-            if rows.any(|row| row.name == name) {
+            if rows.any(|row| row.name == new.name) {
                 return Err(ManagementError::conflict("the name is taken"));
             }
             let secret = new_management_token(draft.ids);
             let row = ManagementTokenRecord {
                 id: ManagementTokenId::from_bits(draft.draw()),
                 workspace: draft.workspace,
-                name: name.clone(),
+                name: new.name.clone(),
                 hash: KeyHash::of(secret.expose()),
+                is_read_only: new.is_read_only,
                 state: KeyState::Active,
                 created_at: draft.now,
             };

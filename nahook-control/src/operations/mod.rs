@@ -22,7 +22,7 @@ pub use self::dry_run::{DryRun, WouldBe};
 pub use self::endpoints::{EndpointPatch, NewEndpoint};
 pub use self::environments::{NewEnvironment, Visibility};
 pub use self::event_types::EventTypeView;
-pub use self::keys::NewApiKey;
+pub use self::keys::{NewApiKey, NewManagementToken};
 pub use self::portal::{NewPortalSession, PortalSession};
 pub use self::subscriptions::SubscriptionView;
 use crate::{

@@ -116,22 +116,24 @@ pub(super) const SIGNING_SECRET: Form = Form {
             .ok_or_else(|| SIGNING_SECRET.to_string())
     },
     max: SECRET_LEN_MAX,
-    words: "whsec_ followed by base64",
+    words: "whsec_ followed by base64 of 16 bytes or more",
     pattern: || {
-        r"^whsec_([A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2}([A-Za-z0-9+/]{2}|[A-Za-z0-9+/]=|==)$"
+        r"^whsec_([A-Za-z0-9+/]{4}){5,}[A-Za-z0-9+/]{2}([A-Za-z0-9+/]{2}|[A-Za-z0-9+/]=|==)$"
             .to_owned()
     },
     samples: || {
         let long = |fours: usize| format!("whsec_{}", "AAAA".repeat(fours));
         samples(
-            &["whsec_aA==", &long(126)],
+            &["whsec_AAAAAAAAAAAAAAAAAAAAAA==", &long(126)],
             &[
                 "",
                 "whsec_",
                 "AAAA",
                 "whsec_*",
-                "whsec_aA",
-                " whsec_aA==",
+                "whsec_aA==",
+                "whsec_AAAAAAAAAAAAAAAAAAAAAA",
+                &long(5),
+                " whsec_AAAAAAAAAAAAAAAAAAAAAA==",
                 &long(127),
             ],
         )

@@ -111,6 +111,7 @@ rows! {
         ID "id" ID_TEXT;
         NAME "name" NAME_TEXT;
         TOKEN "token" given_key(MANAGEMENT_TOKEN_PREFIX);
+        READ_ONLY "read_only" FLAG;
         DISABLED "disabled" FLAG;
     }
     /// States of keys and tokens.
@@ -193,11 +194,14 @@ const fn text(min: usize, max: usize, chars: Charset, words: &'static str) -> Ru
     })
 }
 
+/// Fewest characters of a given key or token after its prefix: nobody guesses as many random ones.
+const GIVEN_LEN_MIN: usize = 24;
+
 /// A key or token that was given: it is sent in a header, and looked up as a whole.
 const fn given_key(prefix: &'static str) -> Rule {
     Rule::Text(Text {
         prefix,
-        min: prefix.len(),
+        min: prefix.len() + GIVEN_LEN_MIN,
         max: SECRET_LEN_MAX,
         chars: VISIBLE,
         not_blank: false,

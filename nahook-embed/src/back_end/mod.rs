@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use nahook_control::{
     Catalog, CreatingSubscriptions, EndpointDirectory, KeyStore, Management, ManagementStore,
-    SecretText,
+    MasterKeys, RotateError, SecretBox, SecretText,
 };
 use nahook_core::{
     Clock, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, IdSource,
@@ -106,6 +106,9 @@ pub struct BackendSettings {
     pub disk_free_min: Option<u64>,
     /// Accepts a file that an app has made, and adds the store's tables to it. [`Hooks`](crate::Hooks) always does.
     pub shares_file: bool,
+    /// The operator's keys, with which the store's secrets are sealed: signing secrets, passwords, configurations. Without
+    /// any they are kept as they are; a store that was sealed needs one.
+    pub secret_keys: Option<MasterKeys>,
     /// Runs the loops.
     pub supervisor: Supervisor,
     /// Settings of a store on Postgres.
@@ -122,6 +125,7 @@ impl Default for BackendSettings {
             retention: Duration::from_hours(7 * 24),
             disk_free_min: None,
             shares_file: false,
+            secret_keys: None,
             supervisor: Supervisor::new(),
             #[cfg(feature = "postgres")]
             postgres: nahook_postgres::PostgresSettings::default(),
@@ -307,20 +311,30 @@ impl Backend {
     }
 
     /// Opens the store for a command that runs beside a server.
-    pub async fn open_tool(store: &StoreUrl) -> Result<Self, OpenError> {
-        Self::open(store, Usage::Tool, &BackendSettings::default()).await
+    pub async fn open_tool(
+        store: &StoreUrl,
+        secret_keys: Option<MasterKeys>,
+    ) -> Result<Self, OpenError> {
+        let settings = BackendSettings {
+            secret_keys,
+            ..BackendSettings::default()
+        };
+        Self::open(store, Usage::Tool, &settings).await
     }
 
     /// Opens a store that exists already for a command that runs beside a server: a command that only looks must not make
     /// an empty store at a wrong place.
-    pub async fn open_existing(store: &StoreUrl) -> Result<Self, OpenError> {
+    pub async fn open_existing(
+        store: &StoreUrl,
+        secret_keys: Option<MasterKeys>,
+    ) -> Result<Self, OpenError> {
         if let StoreUrl::Sqlite(path) = store
             && !path.exists()
         {
             let (path, reason) = (path.clone(), "there is no store here".to_owned());
             return Err(OpenError::File { path, reason });
         }
-        Self::open_tool(store).await
+        Self::open_tool(store, secret_keys).await
     }
 
     async fn open(
@@ -438,6 +452,34 @@ impl Backend {
             Some(store)
         } else {
             None
+        }
+    }
+
+    /// Returns true if the store seals its secrets, or keeps none.
+    pub fn seals_secrets(&self) -> bool {
+        self.secrets().is_none_or(SecretBox::has_key)
+    }
+
+    /// Seals and opens what the store keeps, if it keeps anything.
+    fn secrets(&self) -> Option<&SecretBox> {
+        match &self.opened {
+            Opened::Elsewhere => None,
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(store) => Some(store.secrets()),
+            #[cfg(feature = "sqlite")]
+            Opened::Sqlite(store, _) => Some(store.secrets()),
+        }
+    }
+
+    /// Wraps the store's key with the first of these, which one of them has wrapped before. Returns false if it already
+    /// was, or if there is none. Processes that have the store open go on as they were.
+    pub async fn rotate_master_key(&self, master: &MasterKeys) -> Result<bool, RotateError> {
+        match &self.opened {
+            Opened::Elsewhere => Ok(false),
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(store) => store.rotate_master_key(master).await,
+            #[cfg(feature = "sqlite")]
+            Opened::Sqlite(store, _) => store.rotate_master_key(master).await,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use nahook_control::SecretText;
+use nahook_control::{SecretBox, SecretText};
 use nahook_core::Causes;
 use nahook_nats::Nats;
 use nahook_queue::{DeliveryRecorder, LoggedPublisher, RecorderBuffer, RecorderBufferSettings};
@@ -34,6 +34,9 @@ impl Backend {
     ) -> Result<Self, OpenError> {
         let mut nats = settings.nats.clone();
         nats.supervisor = settings.supervisor.clone();
+        if let Some(key) = self.secrets().and_then(SecretBox::record_key) {
+            nats.authentication = nats.authentication.with_key(&key);
+        }
         match nahook_nats::connect(servers.expose(), nats).await {
             Ok(nats) => {
                 self.put_queue_on(nats);

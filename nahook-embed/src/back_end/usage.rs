@@ -25,6 +25,7 @@ impl Usage {
     pub(crate) fn postgres(self, settings: &BackendSettings) -> PostgresSettings {
         let mut postgres = settings.postgres.clone();
         postgres.supervisor = settings.supervisor.clone();
+        postgres.secret_keys.clone_from(&settings.secret_keys);
         match self {
             Self::Server => postgres.retention = settings.retention,
             Self::Tool => {
@@ -49,6 +50,7 @@ impl Usage {
             Self::Tool => SqliteSettings::tool(),
         };
         sqlite.supervisor = settings.supervisor.clone();
+        sqlite.secret_keys.clone_from(&settings.secret_keys);
         sqlite
     }
 }

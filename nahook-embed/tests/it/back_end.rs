@@ -38,7 +38,7 @@ fn store_that_has_to_exist_is_not_made() {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = directory.path().join("nowhere");
         let store = StoreUrl::default_in(&nowhere);
-        Backend::open_existing(&store).await.unwrap_err();
+        Backend::open_existing(&store, None).await.unwrap_err();
         assert!(!nowhere.exists());
     });
 }
@@ -65,7 +65,10 @@ fn spent_tokens_outlive_a_server_and_are_no_tools_business() {
             left.remaining
         };
         assert_eq!(spend(open_server(&store).await).await, 2);
-        assert_eq!(spend(Backend::open_tool(&store).await.unwrap()).await, 2);
+        assert_eq!(
+            spend(Backend::open_tool(&store, None).await.unwrap()).await,
+            2
+        );
         assert_eq!(spend(open_server(&store).await).await, 1);
     });
 }

@@ -8,6 +8,7 @@ use nahook_control::{KeyStore, Management, ManagementStore};
 use nahook_core::{Clock, DynDeliveryPublisher, DynSubscriptionStore, SystemClock, Timestamp};
 use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
 
+use super::secret_reads::SecretReads;
 use crate::{Budgets, Metered, Pressure};
 
 /// The back end of the management routes, port by port.
@@ -65,6 +66,7 @@ pub struct ManagementApi {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) budgets: Budgets,
     pub(super) pressure: Pressure,
+    pub(super) secret_reads: SecretReads,
 }
 
 impl ManagementApi {
@@ -77,6 +79,7 @@ impl ManagementApi {
             clock: Arc::new(SystemClock),
             budgets: Budgets::default(),
             pressure: Pressure::default(),
+            secret_reads: SecretReads::default(),
         }
     }
 

@@ -256,7 +256,8 @@ async fn list_endpoints(
 ) -> Result<Listed<EndpointView>, ApiError> {
     let management = &call.api.management;
     let rows = management.endpoints_of(&call.workspace, call.path).await?;
-    Ok(Listed(rows.into_iter().map(EndpointView::hidden).collect()))
+    let view = EndpointView::listed(call.sees_secrets());
+    Ok(Listed(rows.into_iter().map(view).collect()))
 }
 
 async fn create_endpoint(

@@ -7,9 +7,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use nahook_control::{
     Actor, KeyEntry, KeyHash, KeyStore as _, MANAGEMENT_TOKEN_PREFIX, ManagementStore as _, Select,
+    TokenHolder,
 };
 use nahook_core::Causes;
-use nahook_core::id::{ManagementTokenId, WorkspaceId};
+use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::time::{Instant, timeout_at};
 
 use super::ManagementApi;
@@ -33,6 +34,7 @@ const DISCARD_LEN_MAX: usize = 1024 * 1024;
 pub(super) struct Call<P, Q, B> {
     pub(super) api: ManagementApi,
     pub(super) workspace: WorkspaceId,
+    pub(super) token: TokenHolder,
     pub(super) actor: Actor,
     /// Instant until which the call waits for its turn: a little before its time is up, so that it is told why.
     pub(super) turn_by: Instant,
@@ -168,16 +170,20 @@ async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
     report: &mut Report,
     deadline: Instant,
 ) -> Result<Call<P, Q, B>, ApiError> {
-    let (id, workspace) = timeout_at(deadline, authenticate(api, &head.headers))
+    let token = timeout_at(deadline, authenticate(api, &head.headers))
         .await
         .unwrap_or_else(|_| Err(too_late(&Method::GET)))?;
-    report.token(id, workspace)?;
+    let workspace = token.workspace;
+    report.token(token.token, workspace)?;
     // What is not UTF-8 is the id of nothing.
     let path = path.map_err(|_| missing(WorkspaceId::OF))?;
     let mut ids = path.iter().map(|(_, text)| text);
     // Another workspace is not told from one that does not exist.
     if ids.next() != Some(workspace.as_str()) {
         return Err(missing(WorkspaceId::OF));
+    }
+    if token.is_read_only && !head.method.is_safe() {
+        return Err(ApiError::token_read_only());
     }
     let path = P::read(&mut ids)?;
     let query = query::read(head.uri.query())?;
@@ -191,12 +197,13 @@ async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
     } else {
         B::read(b"")?
     };
-    let actor = timeout_at(deadline, actor(api, &head.method, workspace, id))
+    let actor = timeout_at(deadline, actor(api, &head.method, &token))
         .await
         .unwrap_or_else(|_| Err(too_late(&Method::GET)))?;
     Ok(Call {
         api: api.clone(),
         workspace,
+        token,
         actor,
         turn_by: deadline - api.settings.timeout / 10,
         path,
@@ -206,10 +213,7 @@ async fn read<P: PathArgs, Q: QueryArgs, B: BodyArgs>(
 }
 
 /// The token that the `Authorization` header holds, and its workspace.
-async fn authenticate(
-    api: &ManagementApi,
-    headers: &HeaderMap,
-) -> Result<(ManagementTokenId, WorkspaceId), ApiError> {
+async fn authenticate(api: &ManagementApi, headers: &HeaderMap) -> Result<TokenHolder, ApiError> {
     let token = bearer(headers)
         .filter(|token| token.starts_with(MANAGEMENT_TOKEN_PREFIX))
         .ok_or_else(ApiError::unauthorized_token)?;
@@ -229,17 +233,48 @@ async fn authenticate(
 async fn actor(
     api: &ManagementApi,
     method: &Method,
-    workspace: WorkspaceId,
-    id: ManagementTokenId,
+    token: &TokenHolder,
 ) -> Result<Actor, ApiError> {
     if method.is_safe() {
-        return Ok(Actor::token(id, ""));
+        return Ok(Actor::token(token.token, ""));
     }
-    let store = &api.ports.store;
-    let rows = store.read(&workspace, &[Select::ManagementTokens]).await?;
+    named_actor(api, token).await
+}
+
+/// Returns the actor with the token's name.
+async fn named_actor(api: &ManagementApi, token: &TokenHolder) -> Result<Actor, ApiError> {
+    let (id, store) = (token.token, &api.ports.store);
+    let selection = [Select::ManagementTokens];
+    let rows = store.read(&token.workspace, &selection).await?;
     let mut tokens = rows.management_tokens.into_iter();
     let name = tokens.find(|row| row.id == id).map(|row| row.name);
     Ok(Actor::token(id, name.unwrap_or_default()))
+}
+
+impl<P, Q, B> Call<P, Q, B> {
+    /// Returns true if the caller may see secrets.
+    pub(super) fn sees_secrets(&self) -> bool {
+        !self.token.is_read_only
+    }
+}
+
+/// Says in the audit log that the holder of the token reads the secret of the endpoint. If that fails, it is not to be shown.
+pub(super) async fn record_secret_read(
+    api: &ManagementApi,
+    token: &TokenHolder,
+    endpoint: EndpointId,
+) -> Result<(), ApiError> {
+    let reads = &api.secret_reads;
+    if reads.is_told(token.token, endpoint) {
+        return Ok(());
+    }
+    let actor = named_actor(api, token).await?;
+    let recorded = api
+        .management
+        .record_secret_read(&token.workspace, &actor, endpoint);
+    recorded.await?;
+    reads.told(token.token, endpoint);
+    Ok(())
 }
 
 fn not_read(error: ReadError, len_max: usize) -> ApiError {

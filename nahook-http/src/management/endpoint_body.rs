@@ -22,6 +22,8 @@ use crate::ApiError;
 /// Stands for a secret where it is not shown. The field is always there, since strict readers want it, and this is no
 /// base64, so that nobody signs with it unnoticed.
 const HIDDEN: &str = "whsec_********";
+/// Stands for what a token that reads only does not see.
+const MASK: &str = "********";
 
 /// A receiver of deliveries.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,8 +49,8 @@ pub(super) struct EndpointView {
     id: String,
     /// URL to POST to.
     url: String,
-    /// The `whsec_…` secret that signs, where an endpoint is made or got and where its secret is rotated; elsewhere
-    /// `whsec_********`.
+    /// The `whsec_…` secret that signs, where an endpoint is made or got and where its secret is rotated; elsewhere, and for
+    /// a token that reads only, `whsec_********`.
     secret: String,
     /// For people.
     #[schema(required)]
@@ -89,6 +91,28 @@ impl EndpointView {
             secret,
             ..Self::hidden(row)
         }
+    }
+
+    /// Returns the view in a list, for a caller who may see secrets or not.
+    pub(super) fn listed(sees_secrets: bool) -> fn(EndpointRecord) -> Self {
+        if sees_secrets {
+            Self::hidden
+        } else {
+            Self::masked
+        }
+    }
+
+    /// Without anything that is a secret: also the configuration, and a Slack endpoint's URL.
+    pub(super) fn masked(mut row: EndpointRecord) -> Self {
+        for value in row.config.values_mut() {
+            if !matches!(value, Value::Bool(_) | Value::Null | Value::Number(_)) {
+                *value = MASK.into();
+            }
+        }
+        if row.kind == EndpointKind::Slack {
+            MASK.clone_into(&mut row.url);
+        }
+        Self::hidden(row)
     }
 
     /// Without it.

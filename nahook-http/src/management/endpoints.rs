@@ -4,7 +4,7 @@ use nahook_core::id::EndpointId;
 
 use super::answer::{Found, Gone, Listed, Made};
 use super::body::NoBody;
-use super::call::Call;
+use super::call::{Call, record_secret_read};
 use super::endpoint_body::{EndpointChange, EndpointCreation, EndpointView};
 use super::query::NoQuery;
 use super::routes::{About, Routes};
@@ -23,7 +23,12 @@ pub(super) fn add(routes: &mut Routes) {
         create,
     );
     let about = About::get("/endpoints/{endpointId}", "getEndpoint", "Get an endpoint");
-    routes.add(&about.describe("With its secret."), get);
+    routes.add(
+        &about.describe(
+            "With its secret, which the audit log tells of, unless the token reads only.",
+        ),
+        get,
+    );
     let about = About::patch(
         "/endpoints/{endpointId}",
         "updateEndpoint",
@@ -57,7 +62,8 @@ pub(super) fn add(routes: &mut Routes) {
 
 async fn list(call: Call<(), NoQuery, NoBody>) -> Result<Listed<EndpointView>, ApiError> {
     let rows = call.api.management.endpoints(&call.workspace).await?;
-    Ok(Listed(rows.into_iter().map(EndpointView::hidden).collect()))
+    let view = EndpointView::listed(call.sees_secrets());
+    Ok(Listed(rows.into_iter().map(view).collect()))
 }
 
 async fn create(call: Call<(), NoQuery, EndpointCreation>) -> Result<Made<EndpointView>, ApiError> {
@@ -72,6 +78,10 @@ async fn create(call: Call<(), NoQuery, EndpointCreation>) -> Result<Made<Endpoi
 async fn get(call: Call<EndpointId, NoQuery, NoBody>) -> Result<Found<EndpointView>, ApiError> {
     let management = &call.api.management;
     let row = management.endpoint(&call.workspace, call.path).await?;
+    if !call.sees_secrets() {
+        return Ok(Found(EndpointView::masked(row)));
+    }
+    record_secret_read(&call.api, &call.token, row.id).await?;
     Ok(Found(EndpointView::open(row)))
 }
 

@@ -27,6 +27,7 @@ mod refusal;
 mod report;
 mod routes;
 mod schemas;
+mod secret_reads;
 mod subscriptions;
 mod test_event;
 mod tokens;

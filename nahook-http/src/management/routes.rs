@@ -153,6 +153,9 @@ impl Routes {
         parameters.extend(P::parameters());
         parameters.extend(Q::parameters());
         let mut problems = vec![Problem::Unauthorized, Problem::Disabled, Problem::Missing];
+        if about.method != MethodFilter::GET {
+            problems.push(Problem::ReadOnly);
+        }
         if B::IS_READ {
             problems.extend([Problem::Invalid, Problem::TooLarge, Problem::TooSlow]);
         }

@@ -1,6 +1,6 @@
 //! `/management-tokens`, for operators.
 
-use nahook_control::{KeyState, ManagementTokenRecord};
+use nahook_control::{KeyState, ManagementTokenRecord, NewManagementToken};
 use nahook_core::id::ManagementTokenId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,6 +50,7 @@ pub(super) fn add(routes: &mut Routes) {
 #[schema(example = json!({
     "id": "tok_ci",
     "name": "CI",
+    "readOnly": false,
     "state": "active",
     "createdAt": "2026-11-26T08:00:00.000Z",
 }))]
@@ -58,6 +59,8 @@ struct ManagementToken {
     id: String,
     /// For people.
     name: String,
+    /// True if it reads only, and sees no secret.
+    read_only: bool,
     /// State of the token.
     state: SecretState,
     /// Instant at which it was made.
@@ -79,6 +82,7 @@ impl From<ManagementTokenRecord> for ManagementToken {
         Self {
             id: row.id.to_string(),
             name: row.name,
+            read_only: row.is_read_only,
             state: row.state.into(),
             created_at: show(row.created_at),
         }
@@ -87,10 +91,14 @@ impl From<ManagementTokenRecord> for ManagementToken {
 
 /// A management token to be made.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(example = json!({ "name": "CI" }))]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({ "name": "CI", "readOnly": true }))]
 struct ManagementTokenCreation {
     /// For people; unique in the workspace.
     name: String,
+    /// True if it reads only, and sees no secret; false if absent.
+    #[serde(default)]
+    read_only: bool,
 }
 
 async fn list(call: Call<(), NoQuery, NoBody>) -> Result<Listed<ManagementToken>, ApiError> {
@@ -104,8 +112,12 @@ async fn create(
     call: Call<(), NoQuery, ManagementTokenCreation>,
 ) -> Result<Made<CreatedManagementToken>, ApiError> {
     let management = &call.api.management;
+    let new = NewManagementToken {
+        name: call.body.name,
+        is_read_only: call.body.read_only,
+    };
     let (row, secret) = management
-        .create_management_token(&call.workspace, &call.actor, call.body.name)
+        .create_management_token(&call.workspace, &call.actor, new)
         .await?;
     Ok(Made(CreatedManagementToken {
         record: row.into(),

@@ -66,7 +66,7 @@ macro_rules! management_tokens {
         concat!(
             "SELECT t.id, ",
             $workspace,
-            ", t.name, t.hash, t.state, t.created_at FROM management_token t ",
+            ", t.name, t.hash, t.state, t.created_at, t.is_read_only FROM management_token t ",
             $($rest)+
         )
     };

@@ -19,6 +19,7 @@ use crate::error::PgError;
 use crate::lender::Lent;
 use crate::row::value_at;
 use crate::schema::LOCK_CLASS;
+use crate::secrets::unsealable;
 use crate::statement::Opening;
 use crate::store::PostgresStore;
 
@@ -169,8 +170,10 @@ impl PostgresStore {
             .filter_map(|spec| spec.id.as_ref().map(WorkspaceId::as_str))
             .collect();
         self.lock(lent, &names, &ids).await?;
-        let snapshot = read::snapshot(lent, &names, &ids).await?;
+        let mut snapshot = read::snapshot(lent, &names, &ids).await?;
         let shared = self.shared();
+        let opened = shared.secrets.open_snapshot(&mut snapshot);
+        opened.map_err(unsealable)?;
         let now = shared.clock().now();
         let changes = manifest
             .changes(&snapshot, now, &shared.settings.ids)
@@ -180,7 +183,8 @@ impl PostgresStore {
             .map(|change| AuditEntry::of(change, actor, now, &shared.settings.ids));
         let entries: Vec<_> = entries.filter(|_| mode == ApplyMode::Commit).collect();
         let further = write::tell_audit(&entries).into_iter().collect();
-        write::write(lent, &changes, further, now).await?;
+        let sealed = shared.secrets.seal_changes(&changes).map_err(unsealable)?;
+        write::write(lent, &sealed, further, now).await?;
         Ok(changes)
     }
 

@@ -28,7 +28,7 @@ async fn hearing() -> (String, Client, PostgresStore) {
             workspace.api_keys.push(ApiKeySpec {
                 id: Some(ApiKeyId::new("key_1").unwrap()),
                 name: "key".to_owned(),
-                key: Some("nhk_us_1".to_owned()),
+                key: Some("nhk_us_1_000000000000000000000000000".to_owned()),
                 ..ApiKeySpec::default()
             });
         });
@@ -45,7 +45,9 @@ async fn hearing() -> (String, Client, PostgresStore) {
 /// Returns true if the subscriber, or the key, is there.
 async fn finds(store: &PostgresStore, table: &str) -> bool {
     if table == "api_key" {
-        let found = store.api_key(&KeyHash::of("nhk_us_1")).await;
+        let found = store
+            .api_key(&KeyHash::of("nhk_us_1_000000000000000000000000000"))
+            .await;
         return found.unwrap().is_some();
     }
     let (name, scope) = (event_type_name("order.paid"), scope("ws_shop", None));

@@ -335,7 +335,7 @@ async fn a_full_pool_is_unavailable_in_time() {
     settings.lock_timeout = Duration::from_secs(4);
     let store = connect(&url, settings).await;
     // Warm: the pool's one connection exists.
-    let hash = KeyHash::of("nhk_none");
+    let hash = KeyHash::of("nhk_none_000000000000000000000000000");
     assert!(store.api_key(&hash).await.unwrap().is_none());
     let mut holder = client(&url).await;
     let lock = holder.transaction().await.unwrap();

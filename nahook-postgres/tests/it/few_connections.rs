@@ -112,7 +112,11 @@ async fn a_look_up_waits_for_a_connection_of_a_full_server() {
         server.execute("postgres", &role);
     };
     limit(0);
-    let asking = tokio::spawn(async move { store.api_key(&KeyHash::of("nhk_none")).await });
+    let asking = tokio::spawn(async move {
+        store
+            .api_key(&KeyHash::of("nhk_none_000000000000000000000000000"))
+            .await
+    });
     let refused = format!("too many connections for role \"{}\"", database(&url));
     until("it was refused", || async {
         server.log().contains(&refused)

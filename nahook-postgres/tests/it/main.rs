@@ -25,6 +25,7 @@ mod recorder;
 mod retention;
 mod round_trips;
 mod schema;
+mod secrets;
 mod servers;
 mod sharing;
 mod support;

@@ -130,7 +130,9 @@ async fn a_standby_answers_look_ups_and_queues_nothing_until_it_is_promoted() {
         ["queue_unavailable"; 2]
     );
     assert_eq!(subscribers(&store).await, 2);
-    let no_key = store.api_key(&KeyHash::of("nhk_none")).await;
+    let no_key = store
+        .api_key(&KeyHash::of("nhk_none_000000000000000000000000000"))
+        .await;
     assert!(no_key.unwrap().is_none());
     let unavailable = [
         store.lease(&request(1)).await.unwrap_err(),
@@ -217,7 +219,10 @@ async fn a_server_without_a_connection_left_is_unavailable_and_definite() {
     );
     let refused = store.check_writable().await.unwrap_err();
     assert!(chain(&refused).contains("too many connections for role"));
-    let refused = store.api_key(&KeyHash::of("nhk_none")).await.unwrap_err();
+    let refused = store
+        .api_key(&KeyHash::of("nhk_none_000000000000000000000000000"))
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
     let refused = PostgresStore::connect(&url, settings(1)).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Full(_)), "{refused:?}");

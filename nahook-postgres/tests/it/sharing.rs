@@ -189,13 +189,13 @@ async fn a_revoked_key_is_refused_by_the_others() {
             workspace.api_keys.push(ApiKeySpec {
                 id: Some(ApiKeyId::new("key_1").unwrap()),
                 name: "key".to_owned(),
-                key: Some("nhk_us_1".to_owned()),
+                key: Some("nhk_us_1_000000000000000000000000000".to_owned()),
                 ..ApiKeySpec::default()
             });
         })
         .manifest();
     store.apply(&manifest, ApplyMode::Commit).await.unwrap();
-    let hash = KeyHash::of("nhk_us_1");
+    let hash = KeyHash::of("nhk_us_1_000000000000000000000000000");
     assert!(other.api_key(&hash).await.unwrap().is_some());
     let (workspace, key) = (workspace_id("ws_shop"), ApiKeyId::new("key_1").unwrap());
     Management::new(store)

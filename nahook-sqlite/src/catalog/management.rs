@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nahook_control::{
     AuditPage, AuditQuery, CatalogError, Change, ChangePlan, ManagementError, ManagementStore,
-    Select, Snapshot,
+    SecretBox, Select, Snapshot,
 };
 use nahook_core::id::WorkspaceId;
 use nahook_core::{StoreError, Timestamp};
@@ -13,6 +13,7 @@ use super::select::selected;
 use super::write;
 use crate::SqliteStore;
 use crate::audit;
+use crate::secrets::{unopened, unsealable};
 use crate::writer::Session;
 
 #[async_trait::async_trait]
@@ -23,10 +24,14 @@ impl ManagementStore for SqliteStore {
         selection: &[Select],
     ) -> Result<Snapshot, StoreError> {
         let (workspace, selection) = (*workspace, selection.to_vec());
-        self.shared()
+        let mut rows = self
+            .shared()
             .readers()
             .read(move |connection| selected(connection, workspace, &selection))
-            .await
+            .await?;
+        let opened = self.shared().secrets().open_snapshot(&mut rows);
+        opened.map_err(unopened)?;
+        Ok(rows)
     }
 
     /// Reads, plans and writes on the writer's thread, so that nobody changes anything in between.
@@ -36,9 +41,12 @@ impl ManagementStore for SqliteStore {
         plan: &Arc<dyn ChangePlan>,
     ) -> Result<Vec<Change>, ManagementError> {
         let (workspace, plan, now) = (*workspace, Arc::clone(plan), self.shared().now());
+        let secrets = self.shared().secrets().clone();
         self.shared()
             .writer()
-            .run(move |session| session.attempt(|session| change(session, workspace, &*plan, now)))
+            .run(move |session| {
+                session.attempt(|session| change(session, &secrets, workspace, &*plan, now))
+            })
             .await?
     }
 
@@ -57,16 +65,18 @@ impl ManagementStore for SqliteStore {
 
 fn change(
     session: &mut Session,
+    secrets: &SecretBox,
     workspace: WorkspaceId,
     plan: &dyn ChangePlan,
     now: Timestamp,
 ) -> rusqlite::Result<Result<Vec<Change>, ManagementError>> {
-    let rows = selected(session.connection(), workspace, plan.reads())?;
+    let mut rows = selected(session.connection(), workspace, plan.reads())?;
+    secrets.open_snapshot(&mut rows).map_err(unsealable)?;
     let planned = match plan.plan(&rows) {
         Ok(planned) => planned,
         Err(error) => return Ok(Err(error)),
     };
-    let written = write::write_all(session, &planned, now)?;
+    let written = write::write_all(session, &planned, secrets, now)?;
     Ok(match written {
         Ok(()) => Ok(planned.changes),
         Err(refusal) => Err(CatalogError::from(refusal).into()),

@@ -15,9 +15,11 @@ use nahook_core::{EventTypeName, StoreError};
 
 pub(crate) use self::read::event_type_id;
 pub(crate) use self::write::create_event_type;
+pub(crate) use self::write::seal_endpoint;
 use self::write::{Refusal, Undone};
 use crate::SqliteStore;
 use crate::readers::catalog_version;
+use crate::secrets::unsealable;
 
 #[async_trait::async_trait]
 impl Catalog for SqliteStore {
@@ -40,11 +42,14 @@ impl Catalog for SqliteStore {
                 audit: changes.iter().map(entry).collect(),
                 changes: changes.clone(),
             };
+            let secrets = self.shared().secrets().clone();
             let outcome = self
                 .shared()
                 .writer()
                 .run(move |session| {
-                    session.attempt(|session| write::apply(session, version, &planned, mode, now))
+                    session.attempt(|session| {
+                        write::apply(session, version, &planned, &secrets, mode, now)
+                    })
                 })
                 .await?;
             match outcome {
@@ -120,12 +125,14 @@ impl SqliteStore {
     async fn plan(&self, manifest: &Manifest) -> Result<(i64, Vec<Change>), CatalogError> {
         let manifest = manifest.clone();
         let (now, ids) = (self.shared().now(), self.shared().shared_ids());
+        let secrets = self.shared().secrets().clone();
         let (version, changes): (i64, Result<Vec<Change>, ManifestError>) = self
             .shared()
             .readers()
             .read(move |connection| {
                 let version = catalog_version(connection)?;
-                let existing = read::snapshot(connection, &manifest)?;
+                let mut existing = read::snapshot(connection, &manifest)?;
+                secrets.open_snapshot(&mut existing).map_err(unsealable)?;
                 Ok((version, manifest.changes(&existing, now, &ids)))
             })
             .await?;

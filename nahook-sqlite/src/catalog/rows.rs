@@ -203,7 +203,7 @@ pub(super) fn api_key_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Res
 }
 
 pub(super) const MANAGEMENT_TOKEN: &str =
-    "SELECT id, name, hash, state, created_at FROM nahook_management_token";
+    "SELECT id, name, hash, state, created_at, is_read_only FROM nahook_management_token";
 
 pub(super) fn management_token_at(
     row: &Row<'_>,
@@ -216,5 +216,6 @@ pub(super) fn management_token_at(
         hash: KeyHash::from_bytes(row.get(2)?),
         state: key_state_at(row, 3)?,
         created_at: instant_at(row, 4)?,
+        is_read_only: row.get(5)?,
     })
 }

@@ -189,6 +189,8 @@ fn remove_event(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
 pub(super) enum Aged {
     AuditEntries,
     PortalSessions,
+    /// Signing secrets that were rotated out and sign no more.
+    RetiredSecrets,
 }
 
 impl Aged {
@@ -200,13 +202,20 @@ impl Aged {
                  WHERE created_at < ?1"
             }
             Self::PortalSessions => "SELECT row FROM nahook_portal_session WHERE expires_at < ?1 LIMIT ?2",
+            Self::RetiredSecrets => {
+                "SELECT row FROM nahook_endpoint WHERE previous_secret_until < ?1 LIMIT ?2"
+            }
         }
     }
 
-    fn table(self) -> &'static str {
+    /// Beginning of the statement that removes them.
+    fn removal(self) -> &'static str {
         match self {
-            Self::AuditEntries => "nahook_audit_entry",
-            Self::PortalSessions => "nahook_portal_session",
+            Self::AuditEntries => "DELETE FROM nahook_audit_entry",
+            Self::PortalSessions => "DELETE FROM nahook_portal_session",
+            Self::RetiredSecrets => {
+                "UPDATE nahook_endpoint SET previous_secret = NULL, previous_secret_until = NULL"
+            }
         }
     }
 }
@@ -222,9 +231,9 @@ pub(super) fn remove_aged(
     aged: Aged,
     before: i64,
 ) -> rusqlite::Result<()> {
-    let (table, rows) = (aged.table(), aged.rows());
+    let (removal, rows) = (aged.removal(), aged.rows());
     connection
-        .prepare_cached(&format!("DELETE FROM {table} WHERE row IN ({rows})"))?
+        .prepare_cached(&format!("{removal} WHERE row IN ({rows})"))?
         .execute([before, ROWS])?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::support::{
     EVENT_TYPE, NOW, Place, WORKSPACE, all_published, declare, publish, set_key_state,
 };
 
-const SECRET: &str = "nhk_us_abc";
+const SECRET: &str = "nhk_us_abc_0000000000000000000000000";
 
 fn shop(is_active: bool) -> Workspace {
     let endpoint = EndpointSpec {

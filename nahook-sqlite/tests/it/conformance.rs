@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
+use nahook_testkit::secrets::{MASTER_KEYS, master_keys};
 use nahook_testkit::{
     LimiterHarness, ManualClock, StoreHarness, limiter_conformance, store_conformance,
 };
@@ -19,6 +20,8 @@ impl SqliteHarness {
         let mut settings = SqliteSettings::server().with_clock(clock.clone());
         // On a busy machine an answer may be late; no clause is about that.
         settings.busy_timeout = Duration::from_mins(2);
+        // Sealing changes nothing that anybody can see.
+        settings.secret_keys = Some(master_keys(MASTER_KEYS[0]));
         Self {
             store: SqliteStore::open(directory.path().join("nahook.db"), settings).unwrap(),
             clock,

@@ -16,6 +16,7 @@ mod opening;
 mod queue;
 mod readiness;
 mod retention;
+mod secrets;
 mod support;
 mod transactions;
 mod writing;

@@ -214,7 +214,7 @@ async fn an_ordinal_beyond_what_a_key_holds_is_refused_alone() {
 async fn another_process_changes_the_catalog_and_that_is_seen_a_moment_later() {
     let place = Place::new();
     let store = place.open();
-    let secret = "nhk_us_abc";
+    let secret = "nhk_us_abc_0000000000000000000000000";
     let shop = |is_active: bool| {
         Workspace::new(WORKSPACE)
             .event_type(EVENT_TYPE)

@@ -7,10 +7,10 @@ use std::time::Duration;
 use nahook_control::{
     Actor, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
     EndpointDirectory, EndpointTarget, HealthReport, KeyEntry, KeyHash, KeyStore, ManagementError,
-    ManagementStore, Manifest, Select, Snapshot, WorkspaceRecord,
+    ManagementStore, Manifest, Select, Snapshot, TokenHolder, WorkspaceRecord,
 };
 use nahook_core::admission::{Allowance, Caller, Grant, Verdict};
-use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, ManagementTokenId, WorkspaceId};
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, WorkspaceId};
 use nahook_core::{
     EndpointState, EventTypeName, Payload, RateLimiter, Scope, StoreError, StoreErrorKind,
     Subscribers, SubscriptionStore,
@@ -227,7 +227,7 @@ disturb! {
     #[async_trait::async_trait]
     KeyStore {
         fn api_key(hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError>;
-        fn management_token(hash: &KeyHash) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError>;
+        fn management_token(hash: &KeyHash) -> Result<Option<KeyEntry<TokenHolder>>, StoreError>;
     }
     #[async_trait::async_trait]
     ManagementStore {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use nahook_control::{
     ApiKeySpec, KeyEntry, KeyHash, KeyState, KeyStore, ManagementTokenSpec, PlanSpec, RateSpec,
+    TokenHolder,
 };
 use nahook_core::admission::{Caller, Plan, Rate};
-use nahook_core::id::{ManagementTokenId, WorkspaceId};
+use nahook_core::id::ManagementTokenId;
 
 use crate::KeyHarness;
 use crate::declare::{
@@ -18,18 +19,26 @@ use crate::declare::{
 pub async fn an_unknown_key_is_none<H: KeyHarness>() {
     let harness = H::start().await;
     assert_eq!(
-        api_key(&harness, "nhk_us_one").await,
+        api_key(&harness, "nhk_us_one_0000000000000000000000000").await,
         None,
         "nothing exists yet"
     );
-    assert_eq!(token(&harness, "nhm_one").await, None, "nothing exists yet");
-    let shop = with_key(Workspace::new("ws_shop"), "key_one", "nhk_us_one");
+    assert_eq!(
+        token(&harness, "nhm_one_0000000000000000000000000000").await,
+        None,
+        "nothing exists yet"
+    );
+    let shop = with_key(
+        Workspace::new("ws_shop"),
+        "key_one",
+        "nhk_us_one_0000000000000000000000000",
+    );
     harness.apply(&shop.manifest()).await;
     for other in [
         "",
-        "nhk_us_on",
-        "nhk_us_one ",
-        "nhk_us_onE",
+        "nhk_us_on_00000000000000000000000000",
+        "nhk_us_one_0000000000000000000000000 ",
+        "nhk_us_onE_0000000000000000000000000",
         "NHK_US_ONE",
         "one",
         "key_one",
@@ -45,14 +54,26 @@ pub async fn an_unknown_key_is_none<H: KeyHarness>() {
 /// A key identifies itself and its workspace; one that is bound to nothing reaches everything, on the default plan.
 pub async fn a_key_identifies_its_caller<H: KeyHarness>() {
     let harness = H::start().await;
-    let one = with_key(Workspace::new("ws_shop"), "key_one", "nhk_us_one");
-    let shop = with_key(one, "key_two", "nhk_us_two");
-    let other = with_key(Workspace::new("ws_other"), "key_other", "nhk_us_other");
+    let one = with_key(
+        Workspace::new("ws_shop"),
+        "key_one",
+        "nhk_us_one_0000000000000000000000000",
+    );
+    let shop = with_key(one, "key_two", "nhk_us_two_0000000000000000000000000");
+    let other = with_key(
+        Workspace::new("ws_other"),
+        "key_other",
+        "nhk_us_other_00000000000000000000000",
+    );
     harness.apply(&manifest([shop, other])).await;
     for (secret, workspace, key) in [
-        ("nhk_us_one", "ws_shop", "key_one"),
-        ("nhk_us_two", "ws_shop", "key_two"),
-        ("nhk_us_other", "ws_other", "key_other"),
+        ("nhk_us_one_0000000000000000000000000", "ws_shop", "key_one"),
+        ("nhk_us_two_0000000000000000000000000", "ws_shop", "key_two"),
+        (
+            "nhk_us_other_00000000000000000000000",
+            "ws_other",
+            "key_other",
+        ),
     ] {
         expect_caller(
             &harness,
@@ -73,16 +94,16 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
         .with(|spec| {
             spec.api_keys.push(ApiKeySpec {
                 environment: Some("staging".to_owned()),
-                ..key("key_env", "nhk_us_env")
+                ..key("key_env", "nhk_us_env_0000000000000000000000000")
             });
             spec.api_keys.push(ApiKeySpec {
                 endpoint: Some(endpoint_id("ep_one")),
-                ..key("key_ep", "nhk_us_ep")
+                ..key("key_ep", "nhk_us_ep_00000000000000000000000000")
             });
             spec.api_keys.push(ApiKeySpec {
                 environment: Some("staging".to_owned()),
                 endpoint: Some(endpoint_id("ep_one")),
-                ..key("key_both", "nhk_us_both")
+                ..key("key_both", "nhk_us_both_000000000000000000000000")
             });
         });
     harness.apply(&shop.manifest()).await;
@@ -96,7 +117,7 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
     };
     expect_caller(
         &harness,
-        "nhk_us_env",
+        "nhk_us_env_0000000000000000000000000",
         to_environment,
         "bound to an environment",
     )
@@ -105,20 +126,37 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
         endpoint,
         ..caller("ws_shop", "key_ep")
     };
-    expect_caller(&harness, "nhk_us_ep", to_endpoint, "bound to an endpoint").await;
+    expect_caller(
+        &harness,
+        "nhk_us_ep_00000000000000000000000000",
+        to_endpoint,
+        "bound to an endpoint",
+    )
+    .await;
     let to_both = Caller {
         environment,
         endpoint,
         ..caller("ws_shop", "key_both")
     };
-    expect_caller(&harness, "nhk_us_both", to_both, "bound to both").await;
+    expect_caller(
+        &harness,
+        "nhk_us_both_000000000000000000000000",
+        to_both,
+        "bound to both",
+    )
+    .await;
 }
 
 /// A caller carries its workspace's plan; a change of the plan is seen by the next look-up.
 pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     let harness = H::start().await;
     let shop = |plan| {
-        with_key(Workspace::new("ws_shop"), "key_one", "nhk_us_one").with(|spec| spec.plan = plan)
+        with_key(
+            Workspace::new("ws_shop"),
+            "key_one",
+            "nhk_us_one_0000000000000000000000000",
+        )
+        .with(|spec| spec.plan = plan)
     };
     let expected = |plan| Caller {
         plan,
@@ -127,7 +165,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     harness.apply(&shop(None).manifest()).await;
     expect_caller(
         &harness,
-        "nhk_us_one",
+        "nhk_us_one_0000000000000000000000000",
         expected(Plan::default()),
         "no plan was declared",
     )
@@ -153,7 +191,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     harness.apply(&shop(Some(declared)).manifest()).await;
     expect_caller(
         &harness,
-        "nhk_us_one",
+        "nhk_us_one_0000000000000000000000000",
         expected(plan),
         "the plan was changed",
     )
@@ -161,7 +199,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     harness.apply(&shop(None).manifest()).await;
     expect_caller(
         &harness,
-        "nhk_us_one",
+        "nhk_us_one_0000000000000000000000000",
         expected(plan),
         "no plan is declared, so the plan stays",
     )
@@ -171,7 +209,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
         .await;
     expect_caller(
         &harness,
-        "nhk_us_one",
+        "nhk_us_one_0000000000000000000000000",
         expected(Plan::default()),
         "an empty plan is the default one",
     )
@@ -181,21 +219,32 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
 /// A disabled key is there and says so, until it is enabled again.
 pub async fn a_disabled_key_says_so<H: KeyHarness>() {
     let harness = H::start().await;
-    let shop = with_key(Workspace::new("ws_shop"), "key_one", "nhk_us_one").with(|spec| {
+    let shop = with_key(
+        Workspace::new("ws_shop"),
+        "key_one",
+        "nhk_us_one_0000000000000000000000000",
+    )
+    .with(|spec| {
         spec.api_keys.push(ApiKeySpec {
             disabled: Some(true),
-            ..key("key_off", "nhk_us_off")
+            ..key("key_off", "nhk_us_off_0000000000000000000000000")
         });
     });
     harness.apply(&shop.manifest()).await;
     expect_disabled(
         &harness,
-        "nhk_us_off",
+        "nhk_us_off_0000000000000000000000000",
         Some(true),
         "it was declared disabled",
     )
     .await;
-    expect_disabled(&harness, "nhk_us_one", Some(false), "it is active").await;
+    expect_disabled(
+        &harness,
+        "nhk_us_one_0000000000000000000000000",
+        Some(false),
+        "it is active",
+    )
+    .await;
     for (state, disabled) in [
         (KeyState::Disabled, true),
         (KeyState::Disabled, true),
@@ -205,11 +254,17 @@ pub async fn a_disabled_key_says_so<H: KeyHarness>() {
             .set_api_key_state(&workspace_id("ws_shop"), api_key_id("key_one"), state)
             .await;
         let why = format!("its state was set to {state:?}");
-        expect_disabled(&harness, "nhk_us_one", Some(disabled), &why).await;
+        expect_disabled(
+            &harness,
+            "nhk_us_one_0000000000000000000000000",
+            Some(disabled),
+            &why,
+        )
+        .await;
     }
     expect_disabled(
         &harness,
-        "nhk_us_off",
+        "nhk_us_off_0000000000000000000000000",
         Some(true),
         "the other key's state has changed, not this one's",
     )
@@ -219,10 +274,20 @@ pub async fn a_disabled_key_says_so<H: KeyHarness>() {
 /// A revoked key is not there any more; its sisters are.
 pub async fn a_revoked_key_is_none<H: KeyHarness>() {
     let harness = H::start().await;
-    let one = with_key(Workspace::new("ws_shop"), "key_one", "nhk_us_one");
-    let shop = with_key(one, "key_two", "nhk_us_two");
+    let one = with_key(
+        Workspace::new("ws_shop"),
+        "key_one",
+        "nhk_us_one_0000000000000000000000000",
+    );
+    let shop = with_key(one, "key_two", "nhk_us_two_0000000000000000000000000");
     harness.apply(&shop.manifest()).await;
-    expect_disabled(&harness, "nhk_us_one", Some(false), "it is active").await;
+    expect_disabled(
+        &harness,
+        "nhk_us_one_0000000000000000000000000",
+        Some(false),
+        "it is active",
+    )
+    .await;
     harness
         .set_api_key_state(
             &workspace_id("ws_shop"),
@@ -230,8 +295,20 @@ pub async fn a_revoked_key_is_none<H: KeyHarness>() {
             KeyState::Revoked,
         )
         .await;
-    expect_disabled(&harness, "nhk_us_one", None, "it was revoked").await;
-    expect_disabled(&harness, "nhk_us_two", Some(false), "the other was revoked").await;
+    expect_disabled(
+        &harness,
+        "nhk_us_one_0000000000000000000000000",
+        None,
+        "it was revoked",
+    )
+    .await;
+    expect_disabled(
+        &harness,
+        "nhk_us_two_0000000000000000000000000",
+        Some(false),
+        "the other was revoked",
+    )
+    .await;
 }
 
 /// A management token identifies itself and its workspace, and says whether it is disabled.
@@ -242,48 +319,62 @@ pub async fn a_token_identifies_its_workspace<H: KeyHarness>() {
             .with(|spec| {
                 spec.management_tokens.push(ManagementTokenSpec {
                     disabled: Some(disabled),
-                    ..management_token("tok_one", "nhm_one")
+                    ..management_token("tok_one", "nhm_one_0000000000000000000000000000")
                 });
-                spec.management_tokens
-                    .push(management_token("tok_two", "nhm_two"));
+                spec.management_tokens.push(ManagementTokenSpec {
+                    read_only: Some(true),
+                    ..management_token("tok_two", "nhm_two_0000000000000000000000000000")
+                });
             })
             .manifest()
     };
     for disabled in [false, true, false] {
         harness.apply(&shop(disabled)).await;
         let expected = KeyEntry {
-            identity: (token_id("tok_one"), workspace_id("ws_shop")),
+            identity: TokenHolder {
+                token: token_id("tok_one"),
+                workspace: workspace_id("ws_shop"),
+                is_read_only: false,
+            },
             disabled,
         };
         assert_eq!(
-            token(&harness, "nhm_one").await,
+            token(&harness, "nhm_one_0000000000000000000000000000").await,
             Some(expected),
             "declared with disabled = {disabled}"
         );
     }
-    let second = token(&harness, "nhm_two").await;
+    let second = token(&harness, "nhm_two_0000000000000000000000000000").await;
+    let second = second.map(|entry| (entry.identity.token, entry.identity.is_read_only));
     assert_eq!(
-        second.map(|entry| entry.identity.0),
-        Some(token_id("tok_two")),
-        "the other token of the workspace"
+        second,
+        Some((token_id("tok_two"), true)),
+        "the other token of the workspace, which reads only"
     );
 }
 
 /// A key is no token and a token no key.
 pub async fn keys_and_tokens_are_not_interchangeable<H: KeyHarness>() {
     let harness = H::start().await;
-    let shop = with_key(Workspace::new("ws_shop"), "key_one", "nhk_us_one").with(|spec| {
-        spec.management_tokens
-            .push(management_token("tok_one", "nhm_one"));
+    let shop = with_key(
+        Workspace::new("ws_shop"),
+        "key_one",
+        "nhk_us_one_0000000000000000000000000",
+    )
+    .with(|spec| {
+        spec.management_tokens.push(management_token(
+            "tok_one",
+            "nhm_one_0000000000000000000000000000",
+        ));
     });
     harness.apply(&shop.manifest()).await;
     assert_eq!(
-        token(&harness, "nhk_us_one").await,
+        token(&harness, "nhk_us_one_0000000000000000000000000").await,
         None,
         "a key is no token"
     );
     assert_eq!(
-        api_key(&harness, "nhm_one").await,
+        api_key(&harness, "nhm_one_0000000000000000000000000000").await,
         None,
         "a token is no key"
     );
@@ -324,10 +415,7 @@ async fn api_key<H: KeyHarness>(harness: &H, secret: &str) -> Option<KeyEntry<Ca
     found.expect("the store can be asked")
 }
 
-async fn token<H: KeyHarness>(
-    harness: &H,
-    secret: &str,
-) -> Option<KeyEntry<(ManagementTokenId, WorkspaceId)>> {
+async fn token<H: KeyHarness>(harness: &H, secret: &str) -> Option<KeyEntry<TokenHolder>> {
     let found = harness.keys().management_token(&KeyHash::of(secret)).await;
     found.expect("the store can be asked")
 }

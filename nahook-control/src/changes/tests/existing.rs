@@ -7,7 +7,7 @@ use nahook_core::{IdSource, RandomIds, Timestamp};
 use serde_json::{Value, json};
 
 use crate::record::RetiredSecret;
-use crate::{Change, KeyState, Manifest, Record, SecretText, Snapshot, Verb};
+use crate::{Change, KeyHash, KeyState, Manifest, Record, SecretText, Snapshot, Verb};
 
 /// Time of the first declaration, and that of a later one.
 const FIRST: Timestamp = Timestamp::from_millis(1_000);
@@ -61,11 +61,11 @@ fn full(tag: &str) -> Value {
             "auth_username": "u", "auth_password": "p", "is_active": false, "event_types": ["order.paid"],
         }],
         "api_keys": [{
-            "name": "key", "id": format!("key_{tag}"), "key": format!("nhk_{tag}"), "environment": "staging",
+            "name": "key", "id": format!("key_{tag}"), "key": format!("nhk_{tag}_{:024}", 0), "environment": "staging",
             "endpoint": format!("ep_{tag}"), "disabled": true,
         }],
         "management_tokens": [{
-            "name": "token", "id": format!("tok_{tag}"), "token": format!("nhm_{tag}"), "disabled": true,
+            "name": "token", "id": format!("tok_{tag}"), "token": format!("nhm_{tag}_{:024}", 0), "disabled": true,
         }],
     })
 }
@@ -170,7 +170,7 @@ fn what_is_fixed_is_not_changed() {
         ("api_keys", json!({ "name": "key", "id": "key_x" }), "id"),
         (
             "api_keys",
-            json!({ "name": "key", "key": "nhk_x" }),
+            json!({ "name": "key", "key": "nhk_x_000000000000000000000000000000" }),
             "secret",
         ),
         (
@@ -185,7 +185,7 @@ fn what_is_fixed_is_not_changed() {
         ),
         (
             "management_tokens",
-            json!({ "name": "token", "token": "nhm_x" }),
+            json!({ "name": "token", "token": "nhm_x_000000000000000000000000000000" }),
             "secret",
         ),
     ] {
@@ -357,4 +357,48 @@ fn endpoint_of_a_url_is_another_one_in_another_environment() {
     let same_url = json!([{ "url": "https://a.example/" }]);
     let changes = plan(&there, &with("endpoints", same_url), LATER).unwrap();
     assert_eq!(changes[0].verb, Verb::Create);
+}
+
+#[test]
+fn short_secrets_are_refused_and_existing_ones_stay() {
+    let mut there = existing(&["a"]);
+    there.api_keys[0].hash = KeyHash::of("nhk_");
+    there.management_tokens[0].hash = KeyHash::of("nhm_short");
+    there.endpoints[0].secret = SecretText::new("whsec_aA==");
+    let short = |key: &str, token: &str, secret: &str| {
+        json!({
+            "id": "ws_a",
+            "name": "shop a",
+            "endpoints": [{ "id": "ep_a", "url": "https://a.example/", "secret": secret }],
+            "api_keys": [{ "name": "key", "key": key }],
+            "management_tokens": [{ "name": "token", "token": token }],
+        })
+    };
+    let kept = short("nhk_", "nhm_short", "whsec_aA==");
+    assert_eq!(plan(&there, &kept, LATER), Ok(Vec::new()));
+    let long = "0123456789abcdef01234567";
+    for (section, declared, told) in [
+        ("api_keys", json!({ "name": "b", "key": "nhk_" }), "nhk_"),
+        (
+            "api_keys",
+            json!({ "name": "b", "key": format!("nhk_{}", &long[1..]) }),
+            "28 to 512 characters",
+        ),
+        (
+            "management_tokens",
+            json!({ "name": "b", "token": format!("nhm_{}", &long[1..]) }),
+            "28 to 512 characters",
+        ),
+        (
+            "endpoints",
+            json!({ "url": "https://b.example/", "secret": "whsec_aA==" }),
+            "16 bytes or more",
+        ),
+    ] {
+        let refused = plan(&there, &with(section, json!([declared])), LATER).unwrap_err();
+        assert!(refused.contains(told), "{refused}");
+    }
+    let enough = json!([{ "name": "b", "token": format!("nhm_{long}") }]);
+    let made = plan(&there, &with("management_tokens", enough), LATER).unwrap();
+    assert_eq!(made.len(), 1);
 }

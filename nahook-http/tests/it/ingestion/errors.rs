@@ -42,9 +42,17 @@ async fn what_the_caller_did_wrong_is_told_by_status_and_code() {
         (no_key(), 401, "unauthorized"),
         (with("Bearer"), 401, "unauthorized"),
         (with("Basic bmhrOng="), 401, "unauthorized"),
-        (with("Bearer nhm_manager"), 401, "unauthorized"),
+        (
+            with("Bearer nhm_manager_000000000000000000000000"),
+            401,
+            "unauthorized",
+        ),
         (with("Bearer nhk_"), 401, "unauthorized"),
-        (with("Bearer nhk_us_nobody"), 401, "unauthorized"),
+        (
+            with("Bearer nhk_us_nobody_0000000000000000000000"),
+            401,
+            "unauthorized",
+        ),
         (with("Bearer NHK_us_open"), 401, "unauthorized"),
         (post(ORDER_PAID, DISABLED, GOOD), 403, "token_disabled"),
         (post(ORDER_PAID, BOUND, GOOD), 400, "invalid_api_key"),
@@ -93,7 +101,11 @@ async fn what_the_caller_did_wrong_is_told_by_status_and_code() {
 #[tokio::test]
 async fn a_401_says_how_to_authenticate() {
     let bench = Bench::new().await;
-    let answer = ask(&bench.router(), post(ORDER_PAID, "nhk_no", GOOD)).await;
+    let answer = ask(
+        &bench.router(),
+        post(ORDER_PAID, "nhk_no_00000000000000000000000000000", GOOD),
+    )
+    .await;
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
 }
 
@@ -101,7 +113,7 @@ async fn a_401_says_how_to_authenticate() {
 async fn what_is_no_ingestion_key_is_not_looked_up() {
     let mut bench = Bench::new().await;
     bench.keys = Arc::new(Fault::Panic);
-    for token in ["nhm_manager", "whsec_x", "nh"] {
+    for token in ["nhm_manager_000000000000000000000000", "whsec_x", "nh"] {
         let answer = ask(&bench.router(), post(ORDER_PAID, token, GOOD)).await;
         assert_eq!(answer.error(), (401, "unauthorized".to_owned()), "{token}");
     }

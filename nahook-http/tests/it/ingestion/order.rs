@@ -51,7 +51,7 @@ impl Wrong {
 fn request(wrongs: &[Wrong]) -> Request<Body> {
     let has = |wrong| wrongs.contains(&wrong);
     let key = if has(Wrong::Unknown) {
-        "nhk_us_nobody"
+        "nhk_us_nobody_0000000000000000000000"
     } else if has(Wrong::Disabled) {
         DISABLED
     } else if has(Wrong::Bound) {

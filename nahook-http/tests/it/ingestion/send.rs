@@ -87,8 +87,20 @@ async fn what_is_refused_is_refused_with_its_code_and_queues_nothing() {
     let large = json!({"payload": {"x": "x".repeat(POOR_LEN_MAX)}}).to_string();
     let long = keyed(&"x".repeat(257));
     for (path, key, body, status, code) in [
-        (TO_ONE, "nhk_us_unknown", &ok, 401, "unauthorized"),
-        (TO_ONE, "nhm_manager", &ok, 401, "unauthorized"),
+        (
+            TO_ONE,
+            "nhk_us_unknown_000000000000000000000",
+            &ok,
+            401,
+            "unauthorized",
+        ),
+        (
+            TO_ONE,
+            "nhm_manager_000000000000000000000000",
+            &ok,
+            401,
+            "unauthorized",
+        ),
         (TO_ONE, DISABLED, &ok, 403, "token_disabled"),
         (
             "/api/ingest/ep_poor",

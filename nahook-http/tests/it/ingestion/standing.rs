@@ -88,7 +88,11 @@ async fn nobody_else_is_told() {
     let bench = Bench::new().await;
     for request in [
         post(ORDER_PAID, DISABLED, r#"{"payload":{}}"#),
-        post(ORDER_PAID, "nhk_us_unknown", r#"{"payload":{}}"#),
+        post(
+            ORDER_PAID,
+            "nhk_us_unknown_000000000000000000000",
+            r#"{"payload":{}}"#,
+        ),
         Request::post("/nowhere").body("".into()).unwrap(),
     ] {
         let answer = ask(&bench.router(), request).await;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use nahook_control::{ApplyMode, Catalog, KeyEntry, KeyHash, KeyStore, Manifest};
 use nahook_core::admission::{Allowance, Caller, Grant, LimiterDown, Verdict};
-use nahook_core::id::{EndpointId, ManagementTokenId, WorkspaceId};
+use nahook_core::id::EndpointId;
 use nahook_core::{
     Admission, Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter,
     DynSubscriptionStore, EndpointState, Event, EventTypeName, FailureKind, FanOut, GcraLimiter,
@@ -24,17 +24,17 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 /// A key that may do everything in the workspace.
-pub(crate) const KEY: &str = "nhk_us_open";
+pub(crate) const KEY: &str = "nhk_us_open_000000000000000000000000";
 /// A key that is switched off.
-pub(crate) const DISABLED: &str = "nhk_us_disabled";
+pub(crate) const DISABLED: &str = "nhk_us_disabled_00000000000000000000";
 /// A key that is bound to one endpoint.
-pub(crate) const BOUND: &str = "nhk_us_bound";
+pub(crate) const BOUND: &str = "nhk_us_bound_00000000000000000000000";
 /// A key of a workspace that lets in one event an hour, of at most 64 bytes.
-pub(crate) const POOR: &str = "nhk_us_poor";
+pub(crate) const POOR: &str = "nhk_us_poor_000000000000000000000000";
 /// A key that is bound to an environment other than the default one.
-pub(crate) const STAGING: &str = "nhk_us_staging";
+pub(crate) const STAGING: &str = "nhk_us_staging_000000000000000000000";
 /// A key of a workspace that lets in three events at once.
-pub(crate) const SOME: &str = "nhk_us_some";
+pub(crate) const SOME: &str = "nhk_us_some_000000000000000000000000";
 /// The payload cap of the poor workspace.
 pub(crate) const POOR_LEN_MAX: usize = 64;
 /// The path of an event type with two subscribers.
@@ -72,7 +72,7 @@ impl Bench {
                     {"name": "bound", "key": BOUND, "endpoint": "ep_1"},
                     {"name": "staging", "key": STAGING, "environment": "staging"},
                 ],
-                "management_tokens": [{"name": "manager", "token": "nhm_manager"}],
+                "management_tokens": [{"name": "manager", "token": "nhm_manager_000000000000000000000000"}],
             },
             {
                 "id": "ws_poor", "name": "poor",
@@ -248,7 +248,7 @@ impl KeyStore for Fault {
     async fn management_token(
         &self,
         _: &KeyHash,
-    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError> {
+    ) -> Result<Option<KeyEntry<nahook_control::TokenHolder>>, StoreError> {
         self.strike().await
     }
 }

@@ -204,8 +204,8 @@ async fn whoever_has_no_ingestion_key_that_is_on_is_told_so_and_nothing_else() {
         let bench = Bench::new().await;
         for aim in [OURS, OTHERS, MISSING] {
             for (key, status, code) in [
-                ("nhm_manager", 401, "unauthorized"),
-                ("nhk_us_unknown", 401, "unauthorized"),
+                ("nhm_manager_000000000000000000000000", 401, "unauthorized"),
+                ("nhk_us_unknown_000000000000000000000", 401, "unauthorized"),
                 ("", 401, "unauthorized"),
                 (DISABLED, 403, "token_disabled"),
             ] {

@@ -9,6 +9,7 @@ mod events;
 mod faults;
 mod observability;
 mod operators;
+mod read_only;
 mod rules;
 mod secrets;
 mod support;

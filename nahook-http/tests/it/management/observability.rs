@@ -52,7 +52,11 @@ async fn every_operation_of_the_document_is_told_in_one_line_without_its_path() 
 #[tokio::test]
 async fn whoever_is_not_known_is_told_of_without_a_token() {
     let bench = Bench::new().await;
-    for token in ["nhm_s3cret", "nhk_us_s3cret", "nhm_disabled"] {
+    for token in [
+        "nhm_s3cret_0000000000000000000000000",
+        "nhk_us_s3cret_0000000000000000000000",
+        "nhm_disabled_00000000000000000000000",
+    ] {
         let logging = Logging::start();
         let asked = request(Method::GET, &format!("{SHOP}/endpoints"), token, "");
         let status = bench.send(asked).await.status;

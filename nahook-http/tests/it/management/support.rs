@@ -16,10 +16,10 @@ use nahook_memory::MemoryStore;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-pub(crate) const TOKEN: &str = "nhm_shop";
-pub(crate) const DISABLED: &str = "nhm_disabled";
-pub(crate) const OTHERS: &str = "nhm_other";
-pub(crate) const KEY: &str = "nhk_us_shop";
+pub(crate) const TOKEN: &str = "nhm_shop_000000000000000000000000000";
+pub(crate) const DISABLED: &str = "nhm_disabled_00000000000000000000000";
+pub(crate) const OTHERS: &str = "nhm_other_00000000000000000000000000";
+pub(crate) const KEY: &str = "nhk_us_shop_000000000000000000000000";
 pub(crate) const SHOP: &str = "/management/v1/workspaces/ws_shop";
 pub(crate) const OTHER: &str = "/management/v1/workspaces/ws_other";
 /// The secret of the shop's endpoint.
@@ -74,7 +74,7 @@ pub(crate) fn manifest() -> Value {
             "environments": [{"id": "env_other", "slug": "staging"}],
             "event_types": [{"id": "evt_other", "name": "order.paid"}],
             "endpoints": [{"id": "ep_other", "url": "https://other.example/", "event_types": ["order.paid"]}],
-            "api_keys": [{"id": "key_other", "name": "other", "key": "nhk_us_other"}],
+            "api_keys": [{"id": "key_other", "name": "other", "key": "nhk_us_other_00000000000000000000000"}],
             "management_tokens": [{"id": "tok_other", "name": "other", "token": OTHERS}],
         },
     ]})

@@ -35,7 +35,7 @@ async fn delivery_of_other(bench: &Bench) -> String {
     use nahook_core::{EventTypeName, FanOut, Metadata, NewEvent, Payload};
     let caller = bench
         .memory
-        .api_key(&KeyHash::of("nhk_us_other"))
+        .api_key(&KeyHash::of("nhk_us_other_00000000000000000000000"))
         .await
         .unwrap()
         .unwrap()
@@ -218,7 +218,7 @@ async fn nobody_gets_in_without_a_management_token() {
         });
         for (token, status, code) in [
             (KEY, 401, "unauthorized"),
-            ("nhm_unknown", 401, "unauthorized"),
+            ("nhm_unknown_000000000000000000000000", 401, "unauthorized"),
             ("", 401, "unauthorized"),
             (DISABLED, 403, "token_disabled"),
         ] {

@@ -231,10 +231,10 @@ fn api_key(verb: Verb, row: &ApiKeyRecord) -> Write {
 fn management_token(verb: Verb, row: &ManagementTokenRecord) -> Write {
     write_of!(
         if verb == Verb::Create {
-            "INSERT INTO management_token (id, workspace, name, hash, state, created_at)
-             SELECT $1, w.row, $3, $4, $5, $6 FROM workspace w WHERE w.id = $2"
+            "INSERT INTO management_token (id, workspace, name, hash, state, created_at, is_read_only)
+             SELECT $1, w.row, $3, $4, $5, $6, $7 FROM workspace w WHERE w.id = $2"
         } else {
-            "UPDATE management_token t SET name = $3, hash = $4, state = $5, created_at = $6
+            "UPDATE management_token t SET name = $3, hash = $4, state = $5, created_at = $6, is_read_only = $7
              FROM workspace w WHERE t.id = $1 AND w.id = $2 AND t.workspace = w.row"
         },
         row.id.as_str().to_owned(),
@@ -243,6 +243,7 @@ fn management_token(verb: Verb, row: &ManagementTokenRecord) -> Write {
         row.hash.as_bytes().to_vec(),
         state_code(row.state),
         nanos(row.created_at),
+        row.is_read_only,
     )
 }
 

@@ -6,7 +6,7 @@ use nahook_core::Timestamp;
 use super::{Write, subscription, write_of};
 use crate::row::nanos;
 
-/// Its secrets are of no use to anybody any more.
+/// Its secrets are of no use to anybody any more; a Slack endpoint's URL is one.
 const ENDPOINT: &str = "
 WITH gone AS MATERIALIZED (
     SELECT e.row, e.workspace FROM endpoint e JOIN workspace w ON w.row = e.workspace
@@ -22,7 +22,7 @@ WITH gone AS MATERIALIZED (
     DELETE FROM endpoint_health h USING gone g WHERE h.endpoint = g.row
 )
 UPDATE endpoint e SET deleted_at = $3, secret = '', previous_secret = NULL, previous_secret_until = NULL,
-    auth_password = NULL
+    auth_password = NULL, config = '{}', url = CASE e.kind WHEN 1 THEN '' ELSE e.url END
 FROM gone g WHERE e.row = g.row";
 
 const APPLICATION: &str = "
@@ -33,7 +33,7 @@ WITH gone AS MATERIALIZED (
     DELETE FROM portal_session p USING gone g WHERE p.application = g.row
 ), endpoints AS (
     UPDATE endpoint e SET deleted_at = $3, secret = '', previous_secret = NULL, previous_secret_until = NULL,
-        auth_password = NULL
+        auth_password = NULL, config = '{}', url = CASE e.kind WHEN 1 THEN '' ELSE e.url END
     FROM gone g WHERE e.application = g.row AND e.deleted_at IS NULL
     RETURNING e.row, e.workspace
 ), patterns AS (

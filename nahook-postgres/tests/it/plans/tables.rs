@@ -10,7 +10,7 @@ use crate::support::{connect, settings};
 /// The shop's event types, named for how many endpoints are subscribed to each.
 pub(crate) const WIDTHS: [usize; 4] = [1, 10, 100, 1_000];
 /// The shop's key.
-pub(crate) const KEY: &str = "nhk_us_shop";
+pub(crate) const KEY: &str = "nhk_us_shop_000000000000000000000000";
 
 /// Number of another workspace's subscriptions: 100 endpoints to 10 event types.
 const SUBSCRIPTIONS_EACH: u32 = 1_000;

@@ -73,11 +73,12 @@ pub(super) fn management_token(
     let workspace = workspace_row(connection, row.workspace)?;
     let statement = match verb {
         Verb::Create => {
-            "INSERT INTO nahook_management_token (id, workspace, name, hash, state, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+            "INSERT INTO nahook_management_token (id, workspace, name, hash, state, created_at, is_read_only)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
         }
         Verb::Update => {
-            "UPDATE nahook_management_token SET name = ?3, hash = ?4, state = ?5, created_at = ?6
+            "UPDATE nahook_management_token SET name = ?3, hash = ?4, state = ?5, created_at = ?6,
+                 is_read_only = ?7
              WHERE id = ?1 AND workspace = ?2"
         }
         Verb::Remove => {
@@ -97,6 +98,7 @@ pub(super) fn management_token(
             row.hash.as_bytes().as_slice(),
             key_state_code(row.state),
             nanos(row.created_at),
+            row.is_read_only,
         ],
     )
 }

@@ -7,9 +7,10 @@ mod subscription;
 mod tenant;
 
 use nahook_control::{
-    Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, ManifestError, Planned, Record, Verb,
+    Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, ManifestError, Planned, Record,
+    SecretBox, Select, Verb,
 };
-use nahook_core::id::{EventTypeId, WorkspaceId};
+use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
 use nahook_core::{IdSource, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -17,6 +18,7 @@ use super::{read, select};
 use crate::audit;
 use crate::error::is_taken;
 use crate::readers::catalog_version;
+use crate::secrets::unsealable;
 use crate::writer::Session;
 
 /// Why changes were undone.
@@ -59,13 +61,14 @@ pub(super) fn apply(
     session: &mut Session,
     version: i64,
     planned: &Planned,
+    secrets: &SecretBox,
     mode: ApplyMode,
     now: Timestamp,
 ) -> rusqlite::Result<Result<(), Undone>> {
     if catalog_version(session.connection())? != version {
         return Ok(Err(Undone::Stale));
     }
-    if let Err(refusal) = write_all(session, planned, now)? {
+    if let Err(refusal) = write_all(session, planned, secrets, now)? {
         return Ok(Err(Undone::Refused(refusal)));
     }
     if mode == ApplyMode::DryRun {
@@ -78,9 +81,11 @@ pub(super) fn apply(
 pub(super) fn write_all(
     session: &mut Session,
     planned: &Planned,
+    secrets: &SecretBox,
     now: Timestamp,
 ) -> rusqlite::Result<Result<(), Refusal>> {
-    for change in &planned.changes {
+    let changes = secrets.seal_changes(&planned.changes).map_err(unsealable)?;
+    for change in &*changes {
         match write(session.connection(), change, now) {
             Ok(()) => {}
             Err(Failure::Missing(what)) => return Ok(Err(Refusal::Missing(what))),
@@ -135,6 +140,24 @@ pub(crate) fn create_event_type(
     let entry = AuditEntry::new(drawn.workspace, &actor, resource, "created", now, ids);
     audit::insert(connection, &[entry])?;
     Ok(true)
+}
+
+/// Seals the secrets of an endpoint as it is now, if it is still there.
+pub(crate) fn seal_endpoint(
+    connection: &Connection,
+    secrets: &SecretBox,
+    workspace: WorkspaceId,
+    id: EndpointId,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    for mut row in select::selected(connection, workspace, &[Select::Endpoint(id)])?.endpoints {
+        secrets.seal_endpoint(&mut row).map_err(unsealable)?;
+        if let Err(Failure::Sqlite(error)) = endpoint::endpoint(connection, Verb::Update, &row, now)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 fn taken(record: &Record) -> ManifestError {

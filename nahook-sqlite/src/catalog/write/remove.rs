@@ -73,7 +73,11 @@ pub(super) fn event_type(
 }
 
 fn remove_endpoint(connection: &Connection, row: i64, now: Timestamp) -> rusqlite::Result<()> {
-    let mark = "UPDATE nahook_endpoint SET deleted_at = ?2 WHERE row = ?1";
+    // Its secrets are of no use to anybody any more; a Slack endpoint's URL is one.
+    let mark = "UPDATE nahook_endpoint SET deleted_at = ?2, secret = '', previous_secret = NULL,
+             previous_secret_until = NULL, auth_password = NULL, config = '{}',
+             url = CASE kind WHEN 1 THEN '' ELSE url END
+         WHERE row = ?1";
     execute(connection, mark, params![row, nanos(now)])?;
     let patterns = "DELETE FROM nahook_pattern WHERE endpoint = ?1";
     execute(connection, patterns, [row])?;

@@ -174,7 +174,7 @@ pub async fn a_dry_run_changes_nothing<H: CatalogHarness>() {
     );
     assert_eq!(target(&harness, "ep_a").await, None, "no endpoint was made");
     assert_eq!(
-        is_disabled(&harness, "nhk_us_one").await,
+        is_disabled(&harness, "nhk_us_one_0000000000000000000000000").await,
         None,
         "no key was made"
     );
@@ -287,7 +287,10 @@ fn everything() -> Manifest {
         .event_type("order.lost")
         .endpoint("ep_a", &["order.paid", "order.lost"])
         .endpoint_in("staging", "ep_b", &["order.paid"])
-        .with(|spec| spec.api_keys.push(key("key_one", "nhk_us_one")))
+        .with(|spec| {
+            spec.api_keys
+                .push(key("key_one", "nhk_us_one_0000000000000000000000000"));
+        })
         .manifest()
 }
 
@@ -312,7 +315,7 @@ async fn expect_everything<H: CatalogHarness>(harness: &H) {
     let url = target(harness, "ep_a").await.map(|target| target.url);
     assert_eq!(url.as_deref(), Some("https://hooks.example/ep_a"), "{why}");
     assert_eq!(
-        is_disabled(harness, "nhk_us_one").await,
+        is_disabled(harness, "nhk_us_one_0000000000000000000000000").await,
         Some(false),
         "{why}"
     );

@@ -17,7 +17,8 @@ pub async fn a_drawn_secret_is_told_once<H: CatalogHarness>() {
                     name: "drawn".to_owned(),
                     ..ApiKeySpec::default()
                 });
-                spec.api_keys.push(key("key_one", "nhk_us_given"));
+                spec.api_keys
+                    .push(key("key_one", "nhk_us_given_00000000000000000000000"));
             })
             .manifest()
     };

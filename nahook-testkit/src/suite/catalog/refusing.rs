@@ -47,14 +47,20 @@ pub async fn an_error_changes_nothing<H: CatalogHarness>() {
         ),
         (
             "a key that a workspace before has",
-            Workspace::new("ws_bad").with(|spec| spec.api_keys.push(key("key_two", "nhk_us_good"))),
+            Workspace::new("ws_bad").with(|spec| {
+                spec.api_keys
+                    .push(key("key_two", "nhk_us_good_000000000000000000000000"));
+            }),
         ),
     ];
     for (why, workspace) in wrong {
         let good = Workspace::new("ws_shop")
             .event_type("order.paid")
             .endpoint("ep_good", &["order.paid"])
-            .with(|spec| spec.api_keys.push(key("key_good", "nhk_us_good")));
+            .with(|spec| {
+                spec.api_keys
+                    .push(key("key_good", "nhk_us_good_000000000000000000000000"));
+            });
         let wrong = manifest([good, workspace]);
         for mode in [ApplyMode::DryRun, ApplyMode::Commit] {
             let refused = harness.catalog().apply(&wrong, mode).await;
@@ -80,7 +86,7 @@ pub async fn an_error_changes_nothing<H: CatalogHarness>() {
             "no endpoint was made: {why}"
         );
         assert_eq!(
-            is_disabled(&harness, "nhk_us_good").await,
+            is_disabled(&harness, "nhk_us_good_000000000000000000000000").await,
             None,
             "no key was made: {why}"
         );
@@ -93,7 +99,10 @@ pub async fn taken_ids_and_keys_are_refused<H: CatalogHarness>() {
     let shop = Workspace::new("ws_shop")
         .event_type("order.paid")
         .endpoint("ep_a", &["order.paid"])
-        .with(|spec| spec.api_keys.push(key("key_one", "nhk_us_one")));
+        .with(|spec| {
+            spec.api_keys
+                .push(key("key_one", "nhk_us_one_0000000000000000000000000"));
+        });
     apply(&harness, &shop.manifest()).await;
     let wrong: [(&str, Manifest); 5] = [
         (
@@ -110,13 +119,19 @@ pub async fn taken_ids_and_keys_are_refused<H: CatalogHarness>() {
         (
             "a key's secret",
             Workspace::new("ws_other")
-                .with(|spec| spec.api_keys.push(key("key_two", "nhk_us_one")))
+                .with(|spec| {
+                    spec.api_keys
+                        .push(key("key_two", "nhk_us_one_0000000000000000000000000"));
+                })
                 .manifest(),
         ),
         (
             "a key's id",
             Workspace::new("ws_other")
-                .with(|spec| spec.api_keys.push(key("key_one", "nhk_us_two")))
+                .with(|spec| {
+                    spec.api_keys
+                        .push(key("key_one", "nhk_us_two_0000000000000000000000000"));
+                })
                 .manifest(),
         ),
         (
@@ -153,7 +168,7 @@ pub async fn taken_ids_and_keys_are_refused<H: CatalogHarness>() {
         "the endpoint stays where it was"
     );
     assert_eq!(
-        is_disabled(&harness, "nhk_us_one").await,
+        is_disabled(&harness, "nhk_us_one_0000000000000000000000000").await,
         Some(false),
         "the key stays as it was"
     );

@@ -19,7 +19,7 @@ pub async fn a_key_is_disabled_and_enabled<H: ManagementHarness>() {
         let set = set(&shop, "ws_shop", "key_one", state).await;
         assert_eq!(shop.made(set).state, state, "as asked");
         assert_eq!(
-            is_disabled(&shop.harness, "nhk_us_one").await,
+            is_disabled(&shop.harness, "nhk_us_one_0000000000000000000000000").await,
             Some(state == KeyState::Disabled),
             "its state was set to {state:?}"
         );
@@ -51,7 +51,7 @@ pub async fn revoking_is_final<H: ManagementHarness>() {
         }
     }
     assert_eq!(
-        is_disabled(&shop.harness, "nhk_us_one").await,
+        is_disabled(&shop.harness, "nhk_us_one_0000000000000000000000000").await,
         None,
         "the key is revoked"
     );
@@ -66,7 +66,10 @@ pub async fn revoking_is_final<H: ManagementHarness>() {
 pub async fn keys_are_listed_oldest_first<H: ManagementHarness>() {
     let shop = two_keys::<H>().await;
     let more = Workspace::new("ws_shop")
-        .with(|spec| spec.api_keys.push(key("key_a", "nhk_us_a")))
+        .with(|spec| {
+            spec.api_keys
+                .push(key("key_a", "nhk_us_a_000000000000000000000000000"));
+        })
         .manifest();
     apply(&shop.harness, &more).await;
     for (workspace, expected, why) in [
@@ -84,7 +87,8 @@ pub async fn keys_are_listed_oldest_first<H: ManagementHarness>() {
     ] {
         let rows = listed(&shop, workspace).await;
         for row in &rows {
-            let hash = KeyHash::of(&format!("nhk_us_{}", row.name.trim_start_matches("key_")));
+            let begin = format!("nhk_us_{}_", row.name.trim_start_matches("key_"));
+            let hash = KeyHash::of(&format!("{begin:0<36}"));
             assert_eq!(row.hash, hash, "the list has the hash of {}", row.name);
         }
         let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
@@ -100,9 +104,15 @@ async fn two_keys<H: ManagementHarness>() -> Shop<H> {
     };
     let shop = with(
         "ws_shop",
-        &[("key_one", "nhk_us_one"), ("key_b", "nhk_us_b")],
+        &[
+            ("key_one", "nhk_us_one_0000000000000000000000000"),
+            ("key_b", "nhk_us_b_000000000000000000000000000"),
+        ],
     );
-    let other = with("ws_other", &[("key_other", "nhk_us_other")]);
+    let other = with(
+        "ws_other",
+        &[("key_other", "nhk_us_other_00000000000000000000000")],
+    );
     apply(&harness, &manifest([shop, other])).await;
     Shop::over(harness, SeededIds::new(1_000))
 }

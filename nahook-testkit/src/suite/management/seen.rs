@@ -241,7 +241,10 @@ async fn token_state<H: ManagementHarness>(shop: &Shop<H>, secret: &SecretText) 
     let found = shop.harness.keys().management_token(&hash).await;
     let found = found.expect("the store can be asked");
     found.map(|entry| {
-        assert_eq!(entry.identity.1, shop.workspace, "it is the workspace's");
+        assert_eq!(
+            entry.identity.workspace, shop.workspace,
+            "it is the workspace's"
+        );
         entry.disabled
     })
 }

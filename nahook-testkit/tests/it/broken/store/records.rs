@@ -7,7 +7,7 @@ use nahook_control::{
 };
 use nahook_core::StoreError;
 use nahook_core::admission::Caller;
-use nahook_core::id::{EndpointId, ManagementTokenId, WorkspaceId};
+use nahook_core::id::{EndpointId, ManagementTokenId};
 
 use super::{Broken, Bug::*};
 
@@ -35,13 +35,17 @@ impl KeyStore for Broken {
     async fn management_token(
         &self,
         hash: &KeyHash,
-    ) -> Result<Option<KeyEntry<(ManagementTokenId, WorkspaceId)>>, StoreError> {
+    ) -> Result<Option<KeyEntry<nahook_control::TokenHolder>>, StoreError> {
         let found = self.inner.management_token(hash).await?;
         if self.has(TokensAreKeys)
             && let Some(key) = self.inner.api_key(hash).await?
         {
             return Ok(Some(KeyEntry {
-                identity: (ManagementTokenId::from_bits(1), key.identity.workspace),
+                identity: nahook_control::TokenHolder {
+                    token: ManagementTokenId::from_bits(1),
+                    workspace: key.identity.workspace,
+                    is_read_only: false,
+                },
                 disabled: false,
             }));
         }
