@@ -31,7 +31,8 @@ pub struct ApplyArgs {
 /// Makes what the manifest declares exist, all of it or nothing, and prints what changed.
 pub async fn run(args: ApplyArgs) -> Result<ExitCode, ServerError> {
     let manifest = read(&args.file)?;
-    let backend = Backend::open_tool(&args.settings.resolve()?.store).await?;
+    let settings = args.settings.resolve()?;
+    let backend = Backend::open_tool(&settings.store, settings.secret_keys).await?;
     let applied = if args.dry_run {
         let planned = backend.catalog.apply(&manifest, ApplyMode::DryRun).await;
         planned.map_err(ServerError::from)

@@ -53,6 +53,8 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         client_connections: 64,
         trusted_proxies: Vec::new(),
         store: StoreUrl::default_in(dir.path()),
+        data_dir: dir.path().to_owned(),
+        secret_keys: None,
         queue: QueueUrl::Store,
         role: Role::All,
         hold_deliveries: false,

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use nahook_control::{CatalogError, ManagementError};
+use nahook_control::{CatalogError, ManagementError, RotateError};
 use nahook_core::{Causes, StoreError};
 use nahook_embed::OpenError;
 use thiserror::Error;
@@ -53,6 +53,9 @@ pub enum ServerError {
     /// The store failed.
     #[error(transparent)]
     StoreFailed(#[from] StoreError),
+    /// The store's key could not be wrapped anew.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
     /// The HTTP transport could not be set up.
     #[error("cannot set up the HTTP client")]
     Transport(#[source] Box<dyn StdError + Send + Sync>),

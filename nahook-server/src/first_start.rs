@@ -1,6 +1,7 @@
 //! The first start on an empty store: a workspace, a key, a token, and something that receives.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nahook_control::{
@@ -12,7 +13,7 @@ use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::{ServerError, drawn, output};
+use crate::{ServerError, drawn, output, private_file};
 use nahook_embed::Backend;
 
 /// The event type that a first start makes.
@@ -74,7 +75,8 @@ impl FirstStart {
             && event_types.any(|view| view.event_type.name.as_str() == SAMPLE_EVENT_TYPE))
     }
 
-    /// Prints the key and the token, makes them, and prints a line to paste.
+    /// Shows the key and the token, makes them, and prints a line to paste. They are printed, or written to the file at
+    /// `place` and its path printed: an output that is no terminal may be kept for years and read by many.
     ///
     /// # Errors
     /// They could not be shown, and were not made: another start shows others.
@@ -83,6 +85,7 @@ impl FirstStart {
         backend: &Backend,
         base_url: &str,
         has_sample: bool,
+        place: Option<PathBuf>,
     ) -> Result<(), ServerError> {
         if !self.is_ours && backend.is_shared() {
             sleep(OTHERS_FIRST).await;
@@ -116,12 +119,17 @@ impl FirstStart {
             };
             key = secret(|record| matches!(record, Record::ApiKey(_)));
             let token = secret(|record| matches!(record, Record::ManagementToken(_)));
-            let text = secrets(workspace.id, &key, &token);
+            let shown = Credentials {
+                workspace: workspace.id,
+                key: key.clone(),
+                token,
+            };
+            let place = place.clone();
             // Nobody may ever read it.
-            off_the_runtime(move || output::show_secrets(&text))
+            off_the_runtime(move || shown.show(place.as_deref()))
         };
         drawn::apply(backend, manifest, show).await?;
-        let text = line_to_paste(base_url, &key, has_sample);
+        let text = line_to_paste(base_url, &key, place.as_deref(), has_sample);
         off_the_runtime(move || output::print(&text)).await
     }
 }
@@ -161,14 +169,54 @@ fn manifest(inbox: Option<SocketAddr>) -> Result<Manifest, ServerError> {
     })
 }
 
-fn secrets(workspace: WorkspaceId, key: &str, token: &str) -> String {
-    format!(
-        "\n  This is the first start on an empty store. Shown this once:\n\n    \
-         workspace         {workspace}\n    API key           {key}\n    management token  {token}\n\n"
-    )
+/// The secrets of a first start.
+struct Credentials {
+    workspace: WorkspaceId,
+    key: String,
+    token: String,
 }
 
-fn line_to_paste(base_url: &str, key: &str, has_sample: bool) -> String {
+impl Credentials {
+    /// Prints them, or writes them to a file and prints where. The file is gone again if that cannot be printed.
+    fn show(&self, place: Option<&Path>) -> Result<(), ServerError> {
+        let Self {
+            workspace,
+            key,
+            token,
+        } = self;
+        let begin = "\n  This is the first start on an empty store.";
+        let Some(path) = place else {
+            return output::show_secrets(&format!(
+                "{begin} Shown this once:\n\n    workspace         {workspace}\n    \
+                 API key           {key}\n    management token  {token}\n\n"
+            ));
+        };
+        let text = format!(
+            "NAHOOK_WORKSPACE={workspace}\nNAHOOK_API_KEY={key}\nNAHOOK_MANAGEMENT_TOKEN={token}\n"
+        );
+        private_file::write(path, &text)?;
+        let shown = output::show_secrets(&format!(
+            "{begin} Its key (nhk_…) and its token (nhm_…) are in this file,\n  which nothing reads: \
+             delete it once you have them elsewhere.\n\n    workspace         {workspace}\n    \
+             API key, token    {}\n\n",
+            path.display()
+        ));
+        if shown.is_err() {
+            // The error counts.
+            let _ = std::fs::remove_file(path);
+        }
+        shown
+    }
+}
+
+fn line_to_paste(base_url: &str, key: &str, place: Option<&Path>, has_sample: bool) -> String {
+    let authorization = match place {
+        None => format!("'Authorization: Bearer {key}'"),
+        Some(path) => {
+            let path = path.display().to_string().replace('\'', "'\\''");
+            format!("\"Authorization: Bearer $(. '{path}'; echo $NAHOOK_API_KEY)\"")
+        }
+    };
     let aftermath = if has_sample {
         "  Two sample endpoints are subscribed; the webhooks they receive are shown here.\n"
     } else {
@@ -176,8 +224,8 @@ fn line_to_paste(base_url: &str, key: &str, has_sample: bool) -> String {
     };
     format!(
         "  Trigger an event:\n\n\
-         curl -X POST {base_url}/api/ingest/event/{SAMPLE_EVENT_TYPE} \
-         -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
+         curl -X POST {base_url}/api/ingest/event/{SAMPLE_EVENT_TYPE} \\
+         -H {authorization} -H 'Content-Type: application/json' \\
          -d '{{\"payload\":{{\"order_id\":\"ord_123\",\"amount\":49.99}}}}'\n\n{aftermath}"
     )
 }

@@ -43,7 +43,8 @@ pub struct ImportArgs {
 /// Reads all of the file, and records it if all of it can be used. Doing it again changes nothing, and says so.
 pub async fn run(args: ImportArgs) -> Result<ExitCode, ServerError> {
     let lines = read(&args.file)?;
-    let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
+    let settings = args.settings.resolve()?;
+    let backend = Backend::open_existing(&settings.store, settings.secret_keys).await?;
     let done = import(&backend, args.workspace.as_deref(), &args.file, lines).await;
     backend.close().await?;
     output::print(&format!("{}\n", done?))?;

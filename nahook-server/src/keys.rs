@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nahook_control::{Actor, ApiKeySpec, KeyState, ManagementError, WorkspaceSpec};
+use nahook_control::{Actor, ApiKeySpec, KeyState, ManagementError, MasterKeys, WorkspaceSpec};
 use nahook_core::id::{ApiKeyId, EndpointId};
 
 use crate::settings::SettingsArgs;
@@ -63,12 +63,16 @@ pub enum KeysCommand {
         /// The key's id, as `list` shows it.
         id: String,
     },
+    /// Seal the store's secrets with the first of the given --secret-key-file from now on. Servers may go on serving.
+    RotateMaster,
 }
 
 /// Does it.
 pub async fn run(args: KeysArgs) -> Result<ExitCode, ServerError> {
-    let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
-    let done = dispatch(&backend, args.command).await;
+    let settings = args.settings.resolve()?;
+    let secret_keys = settings.secret_keys.clone();
+    let backend = Backend::open_existing(&settings.store, secret_keys).await?;
+    let done = dispatch(&backend, args.command, settings.secret_keys.as_ref()).await;
     let shown = done.and_then(|text| output::print(&text));
     backend.close().await?;
     shown?;
@@ -76,7 +80,11 @@ pub async fn run(args: KeysArgs) -> Result<ExitCode, ServerError> {
 }
 
 /// Does it, and returns what else there is to print.
-async fn dispatch(backend: &Backend, command: KeysCommand) -> Result<String, ServerError> {
+async fn dispatch(
+    backend: &Backend,
+    command: KeysCommand,
+    secret_keys: Option<&MasterKeys>,
+) -> Result<String, ServerError> {
     match command {
         KeysCommand::Create {
             name,
@@ -94,7 +102,25 @@ async fn dispatch(backend: &Backend, command: KeysCommand) -> Result<String, Ser
         KeysCommand::Disable { id } => set_state(backend, &id, KeyState::Disabled).await,
         KeysCommand::Enable { id } => set_state(backend, &id, KeyState::Active).await,
         KeysCommand::Revoke { id } => set_state(backend, &id, KeyState::Revoked).await,
+        KeysCommand::RotateMaster => rotate_master(backend, secret_keys).await,
     }
+}
+
+/// Wraps the store's own key with the first of the operator's.
+async fn rotate_master(
+    backend: &Backend,
+    keys: Option<&MasterKeys>,
+) -> Result<String, ServerError> {
+    let Some(keys) = keys else {
+        let reason = "the new key and the one before it: give --secret-key-file";
+        return Err(ServerError::Usage(reason.to_owned()));
+    };
+    let fingerprint = keys.fingerprint();
+    Ok(if backend.rotate_master_key(keys).await? {
+        format!("sealed with {fingerprint} from now on\n")
+    } else {
+        format!("already sealed with {fingerprint}\n")
+    })
 }
 
 async fn create(

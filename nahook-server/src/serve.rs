@@ -1,5 +1,6 @@
 //! `nahook serve`: the composition of all parts, and their start and stop.
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,6 +78,7 @@ impl Server {
         chosen.retention = settings.retention;
         chosen.disk_free_min = settings.disk_free_min;
         chosen.supervisor = supervisor.clone();
+        chosen.secret_keys.clone_from(&settings.secret_keys);
         chosen.postgres = settings.postgres.clone();
         chosen.nats = settings.nats.clone();
         chosen.nats.publishes = settings.role.ingests();
@@ -84,6 +86,11 @@ impl Server {
         let opening = Backend::open_server(&settings.store, &settings.queue, &chosen);
         // On the heap: this is by far the largest part of a start.
         let backend = Box::pin(opening).await?;
+        if !backend.seals_secrets() {
+            tracing::warn!(
+                "secrets of endpoints are kept as plain text: give --secret-key-file, so that a copy of the store does not give them away"
+            );
+        }
         // What a first start shows is for whoever can use it.
         let (first_start, inbox) = if settings.role.ingests() {
             prepare(&backend, &settings).await?
@@ -349,6 +356,7 @@ async fn announce(
     backend: Backend,
     first_start: Option<FirstStart>,
     has_sample: bool,
+    credentials: Option<PathBuf>,
 ) {
     let listening = format!("listening on {base_url}\n");
     if let Err(error) = off_the_runtime(move || output::print(&listening)).await {
@@ -357,10 +365,13 @@ async fn announce(
     let Some(first_start) = first_start else {
         return;
     };
-    if let Err(error) = first_start.show(&backend, &base_url, has_sample).await {
+    if let Err(error) = first_start
+        .show(&backend, &base_url, has_sample, credentials)
+        .await
+    {
         tracing::error!(
             error = error.report(),
-            "there is no key yet: start again with a standard output that works, or use `nahook keys create`"
+            "there is no key yet: start again with a standard output and a data directory that work, or use `nahook keys create`"
         );
     }
 }
@@ -380,6 +391,8 @@ async fn serve(settings: Settings, supervisor: Supervisor) -> Result<ExitCode, S
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
+    let credentials = (!io::stdout().is_terminal()).then(|| settings.credentials_file());
+    let credentials = credentials.flatten();
     let server = tokio::select! {
         server = Server::start(settings, supervisor) => server?,
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
@@ -389,6 +402,7 @@ async fn serve(settings: Settings, supervisor: Supervisor) -> Result<ExitCode, S
         server.backend.clone(),
         server.first_start.clone(),
         server.has_inbox,
+        credentials,
     ));
     signals.stop().await;
     tracing::info!("stopping");

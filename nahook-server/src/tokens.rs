@@ -35,6 +35,9 @@ pub enum TokensCommand {
         /// The workspace's id or name; not needed if there is only one.
         #[arg(long)]
         workspace: Option<String>,
+        /// Let it read only, and show it no secret.
+        #[arg(long)]
+        read_only: bool,
     },
     /// List the management tokens, without their secrets.
     List {
@@ -61,7 +64,8 @@ pub enum TokensCommand {
 
 /// Does it.
 pub async fn run(args: TokensArgs) -> Result<ExitCode, ServerError> {
-    let backend = Backend::open_existing(&args.settings.resolve()?.store).await?;
+    let settings = args.settings.resolve()?;
+    let backend = Backend::open_existing(&settings.store, settings.secret_keys).await?;
     let done = dispatch(&backend, args.command).await;
     let shown = done.and_then(|text| output::print(&text));
     backend.close().await?;
@@ -72,8 +76,12 @@ pub async fn run(args: TokensArgs) -> Result<ExitCode, ServerError> {
 /// Does it, and returns what else there is to print.
 async fn dispatch(backend: &Backend, command: TokensCommand) -> Result<String, ServerError> {
     match command {
-        TokensCommand::Create { name, workspace } => {
-            create(backend, workspace.as_deref(), name).await?;
+        TokensCommand::Create {
+            name,
+            workspace,
+            read_only,
+        } => {
+            create(backend, workspace.as_deref(), name, read_only).await?;
             Ok(String::new())
         }
         TokensCommand::List { workspace } => list(backend, workspace.as_deref()).await,
@@ -87,6 +95,7 @@ async fn create(
     backend: &Backend,
     workspace: Option<&str>,
     name: String,
+    read_only: bool,
 ) -> Result<(), ServerError> {
     let workspace = only(backend, workspace).await?;
     let tokens = backend
@@ -98,6 +107,7 @@ async fn create(
     }
     let token = ManagementTokenSpec {
         name,
+        read_only: Some(read_only),
         ..ManagementTokenSpec::default()
     };
     let spec = WorkspaceSpec {
@@ -120,9 +130,10 @@ async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, Serv
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{}  {:8}  {}  {}",
+                "{}  {:8}  {}  {}  {}",
                 token.id,
                 state_text(token.state),
+                if token.is_read_only { "reads" } else { "all  " },
                 workspace.id,
                 token.name
             );

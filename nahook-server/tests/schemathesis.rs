@@ -126,7 +126,10 @@ async fn the_ingestion_api_is_what_the_document_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_without_a_key_is_told_anything_else() {
     let server = Server::with(&manifest()).await;
-    for secret in ["nhm_unknown", "nhk_us_unknown"] {
+    for secret in [
+        "nhm_unknown_000000000000000000000000",
+        "nhk_us_unknown_000000000000000000000",
+    ] {
         run(&server, secret, &[]).await;
     }
     for status in ["200", "201", "202", "204", "207"] {

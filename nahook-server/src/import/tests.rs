@@ -10,7 +10,7 @@ use super::{Imported, import};
 use nahook_embed::{Backend, StoreUrl};
 
 async fn backend() -> Backend {
-    let backend = Backend::open_tool(&StoreUrl::Memory).await.unwrap();
+    let backend = Backend::open_tool(&StoreUrl::Memory, None).await.unwrap();
     let manifest = json!({ "workspaces": [{
         "id": "ws_shop", "name": "Shop",
         "endpoints": [{ "id": "ep_1", "url": "http://192.0.2.1/" }],

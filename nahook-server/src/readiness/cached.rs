@@ -65,7 +65,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn answer_holds_for_a_second() {
-        let backend = Backend::open_tool(&StoreUrl::Memory).await.unwrap();
+        let backend = Backend::open_tool(&StoreUrl::Memory, None).await.unwrap();
         let asked = Arc::<AtomicUsize>::default();
         let counter = Arc::clone(&asked);
         let cached = Cached::new(backend, move |_| {

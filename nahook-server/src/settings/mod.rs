@@ -5,15 +5,17 @@ mod nats;
 mod postgres;
 mod pressure;
 mod role;
+mod secret_key;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use nahook_control::MasterKeys;
 use nahook_core::admission::LimiterDown;
 use nahook_nats::NatsSettings;
 use nahook_postgres::PostgresSettings;
@@ -23,6 +25,7 @@ pub use self::nats::{NatsArgs, StorageChoice};
 pub use self::postgres::PostgresArgs;
 pub use self::pressure::PressureArgs;
 pub use self::role::Role;
+use self::secret_key::secret_keys;
 pub use self::tls::TlsArgs;
 pub use crate::pressure::PressureSettings;
 use crate::tls::TlsFiles;
@@ -62,6 +65,18 @@ pub struct SettingsArgs {
     /// The store: `sqlite://PATH`, `postgres://…`, or `memory://` to keep nothing [default: a file in the data directory].
     #[arg(long, env = "NAHOOK_STORE", value_name = "URL", hide_env_values = true)]
     pub store: Option<String>,
+    /// A file with the keys that the secrets in the store are sealed with: 32 random bytes in base64 each, a line each. The
+    /// first seals, the others open what they have sealed. Without any, secrets are kept as they are.
+    #[arg(long, env = "NAHOOK_SECRET_KEY_FILE", value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+    /// The keys themselves instead of a file, separated by commas.
+    #[arg(
+        long,
+        env = "NAHOOK_SECRET_KEY",
+        value_name = "KEYS",
+        hide_env_values = true
+    )]
+    pub secret_key: Option<String>,
     /// The queue: `store`, or `nats://…` for JetStream, several servers separated by commas [default: the store].
     #[arg(long, env = "NAHOOK_QUEUE", value_name = "URL", hide_env_values = true)]
     pub queue: Option<String>,
@@ -129,6 +144,8 @@ struct SettingsFile {
     trusted_proxies: Option<Vec<String>>,
     data_dir: Option<PathBuf>,
     store: Option<String>,
+    secret_key_file: Option<PathBuf>,
+    secret_key: Option<String>,
     queue: Option<String>,
     role: Option<Role>,
     hold_deliveries: Option<bool>,
@@ -200,6 +217,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// The store.
     pub store: StoreUrl,
+    /// Directory of the embedded store, if the store has no place of its own.
+    pub data_dir: PathBuf,
+    /// The operator's keys for the secrets in the store.
+    pub secret_keys: Option<MasterKeys>,
     /// The queue.
     pub queue: QueueUrl,
     /// Which part of the work this process takes.
@@ -288,6 +309,11 @@ impl SettingsArgs {
             },
             trusted_proxies: ranges("--trusted-proxy", trusted_proxies)?,
             store,
+            data_dir,
+            secret_keys: secret_keys(
+                self.secret_key.or(file.secret_key).as_deref(),
+                self.secret_key_file.or(file.secret_key_file),
+            )?,
             queue,
             role,
             hold_deliveries: self
@@ -313,6 +339,19 @@ impl SettingsArgs {
             postgres: self.postgres.or(file.postgres).resolve()?,
             nats: self.nats.or(file.nats).resolve()?,
         })
+    }
+}
+
+impl Settings {
+    /// File for the key and the token of a first start, beside the store; none for a store that keeps nothing.
+    pub(crate) fn credentials_file(&self) -> Option<PathBuf> {
+        let directory = match &self.store {
+            StoreUrl::Memory => return None,
+            StoreUrl::Sqlite(path) => path.parent().unwrap_or(Path::new(".")),
+            StoreUrl::Postgres(_) => &self.data_dir,
+        };
+        let path = directory.join("first-start.env");
+        Some(std::path::absolute(&path).unwrap_or(path))
     }
 }
 

@@ -18,6 +18,7 @@ mod metrics;
 mod openings;
 mod pages;
 mod program;
+mod security;
 mod settings;
 mod shell;
 mod source;

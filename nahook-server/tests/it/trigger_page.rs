@@ -10,7 +10,7 @@ use crate::support::shell::shell;
 
 /// The request of the Trigger page, as it is there.
 const PAGE: &str = r#"curl -X POST https://us.api.nahook.com/api/ingest/event/order.paid \
-  -H "Authorization: Bearer nhk_us_YOUR_API_KEY" \
+  -H "Authorization: Bearer nhk_us_YOUR_API_KEY_0000000000000000" \
   -H "Content-Type: application/json" \
   -d '{
     "payload": { "orderId": "ord_123", "status": "paid" },
@@ -20,11 +20,9 @@ const PAGE: &str = r#"curl -X POST https://us.api.nahook.com/api/ingest/event/or
 /// The payload within it, to the byte.
 const PAGE_PAYLOAD: &str = r#"{ "orderId": "ord_123", "status": "paid" }"#;
 
-/// The key that the example manifest declares.
-const EXAMPLE_KEY: &str = "nhk_us_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-/// A server with the example manifest applied by the program itself, its receivers' port alone changed.
-async fn server_with_the_example(receiver: &Receiver) -> Server {
+/// A server with the example manifest applied by the program itself, its receivers' port alone changed, and the first key
+/// that it has drawn.
+async fn server_with_the_example(receiver: &Receiver) -> (Server, String) {
     let example = include_str!("../../examples/manifest.toml");
     let manifest = example.replace("127.0.0.1:3002", &receiver.address.to_string());
     assert_ne!(manifest, example);
@@ -33,7 +31,9 @@ async fn server_with_the_example(receiver: &Receiver) -> Server {
     std::fs::write(&path, manifest).unwrap();
     let applied = Nahook::run(dir.path(), &["apply", path.to_str().unwrap()]).await;
     assert!(applied.success, "{}", applied.stderr);
-    Server::start(dir, &ALLOW_LOOPBACK).await
+    let mut words = applied.stdout.split_whitespace();
+    let key = words.find(|word| word.starts_with("nhk_")).unwrap();
+    (Server::start(dir, &ALLOW_LOOPBACK).await, key.to_owned())
 }
 
 fn at<'a>(arrivals: &'a [Arrival], path: &str) -> &'a Arrival {
@@ -46,13 +46,13 @@ fn at<'a>(arrivals: &'a [Arrival], path: &str) -> &'a Arrival {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_own_curl_reaches_every_subscribed_endpoint_once() {
     let receiver = Receiver::start().await;
-    let server = server_with_the_example(&receiver).await;
+    let (server, key) = server_with_the_example(&receiver).await;
     let line = PAGE
         .replace(
             "https://us.api.nahook.com",
             &format!("http://{}", server.address),
         )
-        .replace("nhk_us_YOUR_API_KEY", EXAMPLE_KEY);
+        .replace("nhk_us_YOUR_API_KEY_0000000000000000", &key);
 
     let (status, body) = shell(server.dir(), &line).await;
 
@@ -97,8 +97,8 @@ async fn the_pages_own_curl_reaches_every_subscribed_endpoint_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calling_it_again_delivers_again() {
     let receiver = Receiver::start().await;
-    let server = server_with_the_example(&receiver).await;
-    let api = server.api_with(EXAMPLE_KEY);
+    let (server, key) = server_with_the_example(&receiver).await;
+    let api = server.api_with(&key);
 
     let first = api.trigger("order.paid", PAGE_PAYLOAD).await.delivery_ids();
     let second = api.trigger("order.paid", PAGE_PAYLOAD).await.delivery_ids();

@@ -99,6 +99,8 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
     let mut nats = NatsSettings::default();
     nats.log = true;
     Settings {
+        data_dir: std::path::PathBuf::new(),
+        secret_keys: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         operations_listen: OperationsListen::At("127.0.0.1:0".parse().unwrap()),
         tls: None,

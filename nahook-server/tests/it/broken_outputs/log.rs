@@ -54,7 +54,7 @@ async fn works_without_a_log(store: &[&str], fault: Fault, filter: &str) {
     for _ in 0..100 {
         let malformed = api.post(&trigger, "nonsense").await;
         malformed.assert_error(400, "validation_error");
-        let stranger = Api::new(address, "nhk_us_stranger");
+        let stranger = Api::new(address, "nhk_us_stranger_00000000000000000000");
         let refused = stranger.trigger(EVENT_TYPE, "{}").await;
         refused.assert_error(401, "unauthorized");
     }

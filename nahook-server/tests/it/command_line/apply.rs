@@ -54,22 +54,23 @@ async fn the_example_is_applied_once_and_then_changes_nothing() {
     assert_eq!(last_line(&second), NOTHING_CHANGED);
     assert_eq!(second.stdout.lines().count(), 1);
 
-    // What was drawn is shown: the one key and the one signing secret that the example leaves out.
-    assert_eq!(
-        first.stdout.matches("nhk_us_").count(),
-        1,
-        "{}",
-        first.stdout
-    );
-    assert_eq!(
-        first.stdout.matches("whsec_").count(),
-        1,
-        "{}",
-        first.stdout
-    );
+    // What was drawn is shown: every key and token, and the one signing secret that the example leaves out.
+    for (prefix, count) in [("nhk_us_", 3), ("nhm_", 2), ("whsec_", 1)] {
+        let shown = first.stdout.matches(prefix).count();
+        assert_eq!(shown, count, "{}", first.stdout);
+    }
+    // Nobody knows the keys of two who have applied the example.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = apply_text(&elsewhere, "example.toml", example, &[]).await;
+    let secrets = |ended: &Ended| -> Vec<String> {
+        let words = ended.stdout.split_whitespace();
+        let is_secret = |word: &&str| word.starts_with("nhk_") || word.starts_with("nhm_");
+        words.filter(is_secret).map(str::to_owned).collect()
+    };
     assert!(
-        !first.stdout.contains("0123456789abcdef"),
-        "given secrets are not repeated"
+        secrets(&first)
+            .iter()
+            .all(|it| !secrets(&other).contains(it))
     );
 }
 
@@ -100,7 +101,7 @@ async fn a_broken_manifest_names_the_place_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let good = "[[workspaces]]\nname = 'Good'\n";
     let with = |rest: &str| format!("{good}{rest}");
-    let key = "key = 'nhk_us_1'\n";
+    let key = "key = 'nhk_us_1_000000000000000000000000000'\n";
     let broken = [
         ("not toml", with("name = \n"), "broken.toml"),
         ("an unknown field", with("colour = 'red'\n"), "colour"),
@@ -153,7 +154,9 @@ async fn a_broken_manifest_names_the_place_and_changes_nothing() {
         );
         assert!(applied.stderr.contains(place), "{what}: {}", applied.stderr);
         assert!(
-            !applied.stderr.contains("nhk_us_1"),
+            !applied
+                .stderr
+                .contains("nhk_us_1_000000000000000000000000000"),
             "{what}: {}",
             applied.stderr
         );

@@ -1,5 +1,6 @@
 //! The first start on an empty store, as the README promises it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::support::{SOON, until};
 
 /// The word in the output that begins so.
 fn word(text: &str, beginning: &str) -> String {
-    let mut words = text.split(|c: char| c.is_whitespace() || c == '\'');
+    let mut words = text.split(|c: char| c.is_whitespace() || c == '\'' || c == '=');
     words
         .find(|word| word.starts_with(beginning))
         .unwrap_or_else(|| panic!("{text}"))
@@ -95,8 +96,19 @@ async fn inbox_stays_where_it_is_when_a_tenant_moves_a_sample_endpoint() {
 async fn secrets_are_shown_once_and_kept_by_nobody() {
     let mut server = Server::start(tempfile::tempdir().unwrap(), &[]).await;
     server.process.line("curl ").await;
-    let text = server.process.stdout.text();
+    let file = server.dir().join("nahook-data/first-start.env");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&file).unwrap();
     let (key, token) = (word(&text, "nhk_"), word(&text, "nhm_"));
+    // It is no terminal: it may be kept for years.
+    let printed = server.process.stdout.text();
+    assert!(printed.contains(file.to_str().unwrap()), "{printed}");
+    assert!(
+        !printed.contains(&key) && !printed.contains(&token),
+        "{printed}"
+    );
+    std::fs::remove_file(&file).unwrap();
     assert_eq!(
         (key.len(), token.len()),
         ("nhk_us_".len() + 64, "nhm_".len() + 64)
@@ -123,6 +135,7 @@ async fn secrets_are_shown_once_and_kept_by_nobody() {
         !text.contains("nhk_") && !text.contains("nhm_") && !text.contains("curl"),
         "{text}"
     );
+    assert!(!file.exists());
     // The key is the same, and so are the endpoints.
     assert_eq!(
         server

@@ -167,7 +167,12 @@ async fn what_is_refused_fails_and_shows_why() {
         (&["send", "ep_none"][..], "404", "not_found"),
         (&["send", "ep_off"], "409", "endpoint_disabled"),
         (
-            &["send", "ep_1", "--api-key", "nhk_us_none"],
+            &[
+                "send",
+                "ep_1",
+                "--api-key",
+                "nhk_us_none_000000000000000000000000",
+            ],
             "401",
             "unauthorized",
         ),
@@ -178,7 +183,12 @@ async fn what_is_refused_fails_and_shows_why() {
             "not_found",
         ),
         (
-            &["test-event", "ep_1", "--token", "nhm_none"],
+            &[
+                "test-event",
+                "ep_1",
+                "--token",
+                "nhm_none_000000000000000000000000000",
+            ],
             "401",
             "unauthorized",
         ),

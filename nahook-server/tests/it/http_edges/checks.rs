@@ -9,11 +9,11 @@ use crate::support::server::Server;
 
 const PATH: &str = "/api/ingest/event/order.paid";
 const BODY: &str = "{\"payload\":{}}";
-const DISABLED_KEY: &str = "nhk_eu_disabled";
-const BOUND_KEY: &str = "nhk_bound";
-const STAGING_KEY: &str = "nhk_us_staging";
-const THROTTLED_KEY: &str = "nhk_us_throttled";
-const TOKEN: &str = "nhm_0123456789abcdef";
+const DISABLED_KEY: &str = "nhk_eu_disabled_00000000000000000000";
+const BOUND_KEY: &str = "nhk_bound_00000000000000000000000000";
+const STAGING_KEY: &str = "nhk_us_staging_000000000000000000000";
+const THROTTLED_KEY: &str = "nhk_us_throttled_0000000000000000000";
+const TOKEN: &str = "nhm_0123456789abcdef_000000000000000";
 
 async fn server(receiver: &Receiver) -> Server {
     let mut staging = endpoint("ep_staging", &receiver.url("/staging"));
@@ -118,7 +118,13 @@ async fn the_first_of_several_faults_is_the_one_that_is_told() {
     let broken = "{\"payload\":";
     // The order of the contract: key, scope, name, size, body, rate, event type.
     for (key, path, body, status, code) in [
-        ("nhk_nobody", malformed, broken, 401, "unauthorized"),
+        (
+            "nhk_nobody_0000000000000000000000000",
+            malformed,
+            broken,
+            401,
+            "unauthorized",
+        ),
         (DISABLED_KEY, malformed, broken, 403, "token_disabled"),
         (BOUND_KEY, malformed, broken, 400, "invalid_api_key"),
         (KEY, malformed, &huge, 400, "validation_error"),
