@@ -59,7 +59,7 @@ impl Routes {
             "id": "ws", "name": "w",
             "event_types": [{ "id": "evt_1", "name": "a.b" }],
             "endpoints": [{ "id": "ep_1", "url": "https://a.example/" }],
-            "management_tokens": [{ "name": "t", "token": "nhm_t" }],
+            "management_tokens": [{ "name": "t", "token": "nhm_t_000000000000000000000000000000" }],
         }]}))
         .unwrap();
         runtime
@@ -92,7 +92,7 @@ impl Routes {
         let request = Request::builder()
             .method(method)
             .uri(format!("/management/v1/workspaces/ws{path}"))
-            .header("authorization", "Bearer nhm_t")
+            .header("authorization", "Bearer nhm_t_000000000000000000000000000000")
             .body(Body::from(body.to_vec()))
             .unwrap();
         let answering = async {
