@@ -122,7 +122,7 @@ fn messages_name_the_field_and_its_bounds() {
             "management_tokens",
             "token",
             json!("nhk_a_000000000000000000000000000000"),
-            "management token \"a\": token has 4 to 512 characters, beginning with nhm_, only visible ASCII",
+            "management token \"a\": token has 28 to 512 characters, beginning with nhm_, only visible ASCII",
         ),
         (
             "endpoints",

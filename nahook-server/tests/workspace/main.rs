@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test calls fails like a test")]
 
 mod modules;
+mod supply;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
