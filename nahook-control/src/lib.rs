@@ -44,7 +44,9 @@ pub use self::record::{
     ManagementTokenRecord, PatternRecord, PortalRole, PortalSessionRecord, PublicationRecord,
     RetiredSecret, SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
-pub use self::sealing::{MasterKeyError, MasterKeys, Opening, RotateError, SealError, SecretBox};
+pub use self::sealing::{
+    MasterKeyError, MasterKeys, Opening, RotateError, SealError, SecretBox, SecretColumns,
+};
 pub use self::secret_text::SecretText;
 pub use self::secrets::{
     API_KEY_PREFIX, MANAGEMENT_TOKEN_PREFIX, SIGNING_SECRET_PREFIX, new_api_key,

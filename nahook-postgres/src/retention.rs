@@ -184,8 +184,7 @@ impl Retention {
     async fn seal_plain(&self) -> Result<bool, PgError> {
         let (mut after, mut has_found) = (String::new(), false);
         while !*self.stop.borrow() {
-            let now = self.settings.clock.now();
-            let sealed = seal_some(&self.lender, &self.secrets, &after, now).await?;
+            let sealed = seal_some(&self.lender, &self.secrets, &after).await?;
             let Some(last) = sealed else { break };
             (after, has_found) = (last, true);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nahook_control::SecretBox;
+use nahook_control::{MasterKeys, RotateError, SecretBox};
 use nahook_core::{Causes, Clock, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -151,6 +151,17 @@ impl PostgresStore {
     /// Returns true if the server had no room on its disk for what was published within the last two seconds.
     pub fn is_disk_full(&self) -> bool {
         self.shared.signals.is_disk_full()
+    }
+
+    /// Seals and opens what the store keeps.
+    pub fn secrets(&self) -> &SecretBox {
+        &self.shared.secrets
+    }
+
+    /// Wraps the store's key with the first of these, which one of them has wrapped before. Returns false if it already
+    /// was. Processes that have the store open go on as they were; their next start needs the new key.
+    pub async fn rotate_master_key(&self, master: &MasterKeys) -> Result<bool, RotateError> {
+        secrets::rotate(&self.shared.lender, master).await
     }
 
     pub(crate) fn shared(&self) -> &Shared {

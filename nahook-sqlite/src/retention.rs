@@ -19,7 +19,7 @@ use self::steps::{Aged, Cursor, forget_some, has_aged, old_events, remove_aged};
 use crate::connection::open_reader;
 use crate::error::Closed;
 use crate::row::nanos;
-use crate::secrets::{plain_endpoints, seal};
+use crate::secrets::{has_plain, seal_some};
 use crate::threads::PULSE_EVERY;
 use crate::writer::{Orders, Session};
 use crate::{OpenError, SqliteSettings, metric};
@@ -159,15 +159,15 @@ impl Forgetting {
     /// Seals what is from before there was a key. Returns true if it found anything.
     fn seal_plain(&self) -> Result<bool, Ended> {
         let (mut after, mut has_found) = (0, false);
-        loop {
-            let found = plain_endpoints(&self.connection, after)?;
-            let Some(last) = found.last() else {
-                return Ok(has_found);
-            };
-            (after, has_found) = (last.row, true);
-            let (secrets, now) = (self.secrets.clone(), self.clock.now());
-            self.step(move |session| seal(session.connection(), &secrets, &found, now))?;
+        while has_plain(&self.connection, after)? {
+            has_found = true;
+            let secrets = self.secrets.clone();
+            let sealed =
+                self.step(move |session| seal_some(session.connection(), &secrets, after))?;
+            let Some(last) = sealed else { break };
+            after = last;
         }
+        Ok(has_found)
     }
 
     fn forget_events(&self, before: Timestamp) -> Result<(), Ended> {

@@ -1,16 +1,15 @@
 //! The key that seals the secrets in the file, and rows from before there was one.
 
-use nahook_control::{MasterKeys, Opening, RotateError, SecretBox};
-use nahook_core::id::{EndpointId, WorkspaceId};
-use nahook_core::{StoreError, Timestamp};
+use nahook_control::{
+    MasterKeyError, MasterKeys, Opening, SealError, SecretBox, SecretColumns, SecretText,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::catalog;
-use crate::row::parsed_at;
-use crate::{OpenError, SqliteStore};
+use crate::OpenError;
+use crate::row::{endpoint_kind_at, json_at, parsed_at};
 
 /// Number of endpoints sealed in one step.
-const ENDPOINTS: i64 = 100;
+const ENDPOINTS: u32 = 100;
 
 /// Opens the file's secrets, or has the file keep a key of its own if it is the first time that it is opened with one of
 /// the operator's.
@@ -39,85 +38,88 @@ fn wrapped(connection: &Connection) -> rusqlite::Result<Option<String>> {
         .optional()
 }
 
-impl SqliteStore {
-    /// Seals and opens what the store keeps.
-    pub fn secrets(&self) -> &SecretBox {
-        self.shared().secrets()
-    }
-
-    /// Wraps the store's key with the first of these, which one of them has wrapped before. Returns false if it already
-    /// was. A process that has the store open goes on as it was; its next start needs the new key.
-    pub async fn rotate_master_key(&self, master: &MasterKeys) -> Result<bool, RotateError> {
-        let master = master.clone();
-        let work = move |session: &mut crate::writer::Session| {
-            let connection = session.connection();
-            let Some(wrapped) = wrapped(connection)? else {
-                return Ok(Ok(false));
-            };
-            match master.rewrap(&wrapped) {
-                Ok(Some(wrapped)) => {
-                    let statement = "UPDATE nahook_secret_key SET wrapped = ?1";
-                    connection.execute(statement, [wrapped])?;
-                    Ok(Ok(true))
-                }
-                Ok(None) => Ok(Ok(false)),
-                Err(error) => Ok(Err(error)),
-            }
-        };
-        let rotated = self.shared().writer().run(work).await;
-        Ok(rotated.map_err(RotateError::Store)??)
-    }
-}
-
-/// An endpoint whose secrets are not sealed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PlainEndpoint {
-    pub(crate) row: i64,
-    workspace: WorkspaceId,
-    id: EndpointId,
-}
-
-/// The first endpoints behind a row whose secrets are not sealed.
-pub(crate) fn plain_endpoints(
+/// Wraps the file's key with the first of these. Returns false if it already was, or if there is none.
+pub(crate) fn rotate(
     connection: &Connection,
+    master: &MasterKeys,
+) -> rusqlite::Result<Result<bool, MasterKeyError>> {
+    let Some(before) = wrapped(connection)? else {
+        return Ok(Ok(false));
+    };
+    Ok(match master.rewrap(&before) {
+        Ok(Some(after)) => {
+            connection.execute("UPDATE nahook_secret_key SET wrapped = ?1", [after])?;
+            Ok(true)
+        }
+        Ok(None) => Ok(false),
+        Err(error) => Err(error),
+    })
+}
+
+/// Seals the secrets of up to a hundred endpoints behind a row that are not sealed. Returns the last one's row; `None` if there
+/// is none.
+pub(crate) fn seal_some(
+    connection: &Connection,
+    secrets: &SecretBox,
     after: i64,
-) -> rusqlite::Result<Vec<PlainEndpoint>> {
+) -> rusqlite::Result<Option<i64>> {
+    let plain = plain(connection, after)?;
+    let last = plain.last().map(|(row, _)| *row);
+    for (row, mut columns) in plain {
+        secrets.seal(&mut columns).map_err(unsealable)?;
+        let config = serde_json::to_string(&columns.config);
+        connection
+            .prepare_cached(
+                "UPDATE nahook_endpoint SET url = ?2, config = ?3, auth_password = ?4, secret = ?5, previous_secret = ?6
+                 WHERE row = ?1",
+            )?
+            .execute(params![
+                row,
+                columns.url,
+                config.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
+                columns.password.as_ref().map(SecretText::expose),
+                columns.secret.expose(),
+                columns.previous.as_ref().map(SecretText::expose),
+            ])?;
+    }
+    Ok(last)
+}
+
+/// Returns true if an endpoint behind a row is not sealed.
+pub(crate) fn has_plain(connection: &Connection, after: i64) -> rusqlite::Result<bool> {
+    let statement = format!("SELECT 1 {PLAIN} LIMIT 1");
+    connection.prepare_cached(&statement)?.exists([after])
+}
+
+const PLAIN: &str = "FROM nahook_endpoint AS endpoint
+     JOIN nahook_workspace AS workspace ON workspace.row = endpoint.workspace
+     WHERE endpoint.row > ?1 AND endpoint.deleted_at IS NULL AND substr(endpoint.secret, 1, 1) <> char(1)";
+
+fn plain(connection: &Connection, after: i64) -> rusqlite::Result<Vec<(i64, SecretColumns)>> {
+    let statement = format!(
+        "SELECT endpoint.row, workspace.id, endpoint.id, kind, url, config, auth_password, secret, previous_secret
+         {PLAIN} ORDER BY endpoint.row LIMIT {ENDPOINTS}"
+    );
+    let secret = |text: Option<String>| text.map(SecretText::new);
     connection
-        .prepare_cached(
-            "SELECT endpoint.row, workspace.id, endpoint.id
-             FROM nahook_endpoint AS endpoint JOIN nahook_workspace AS workspace ON workspace.row = endpoint.workspace
-             WHERE endpoint.row > ?1 AND endpoint.deleted_at IS NULL AND substr(endpoint.secret, 1, 1) <> char(1)
-             ORDER BY endpoint.row LIMIT ?2",
-        )?
-        .query_map(params![after, ENDPOINTS], |row| {
-            Ok(PlainEndpoint {
-                row: row.get(0)?,
+        .prepare_cached(&statement)?
+        .query_map([after], |row| {
+            let columns = SecretColumns {
                 workspace: parsed_at(row, 1)?,
                 id: parsed_at(row, 2)?,
-            })
+                kind: endpoint_kind_at(row, 3)?,
+                url: row.get(4)?,
+                config: json_at(row, 5)?,
+                password: secret(row.get(6)?),
+                secret: SecretText::new(row.get::<_, String>(7)?),
+                previous: secret(row.get(8)?),
+            };
+            Ok((row.get(0)?, columns))
         })?
         .collect()
 }
 
-/// Seals the secrets of endpoints as they are now.
-pub(crate) fn seal(
-    connection: &Connection,
-    secrets: &SecretBox,
-    endpoints: &[PlainEndpoint],
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    for PlainEndpoint { workspace, id, .. } in endpoints {
-        catalog::seal_endpoint(connection, secrets, *workspace, *id, now)?;
-    }
-    Ok(())
-}
-
 /// An error of sealing or opening, where a statement's is expected.
-pub(crate) fn unsealable(error: nahook_control::SealError) -> rusqlite::Error {
+pub(crate) fn unsealable(error: SealError) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error.into())
-}
-
-/// An error of opening, to a caller of the store.
-pub(crate) fn unopened(error: nahook_control::SealError) -> StoreError {
-    StoreError::internal(error)
 }

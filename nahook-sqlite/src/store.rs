@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nahook_control::SecretBox;
+use nahook_control::{MasterKeys, RotateError, SecretBox};
 use nahook_core::{Clock, IdSource, StoreError, Timestamp};
 use nahook_queue::LeaseToken;
 use nahook_supervision::{Loop, Supervisor};
@@ -142,6 +142,20 @@ impl SqliteStore {
     pub fn disk_space(&self) -> DiskSpace {
         let disk = self.shared.disk.as_ref();
         disk.map(|disk| disk.space()).unwrap_or_default()
+    }
+
+    /// Seals and opens what the store keeps.
+    pub fn secrets(&self) -> &SecretBox {
+        &self.shared.secrets
+    }
+
+    /// Wraps the store's key with the first of these, which one of them has wrapped before. Returns false if it already
+    /// was. A process that has the store open goes on as it was; its next start needs the new key.
+    pub async fn rotate_master_key(&self, master: &MasterKeys) -> Result<bool, RotateError> {
+        let master = master.clone();
+        let rotate = move |session: &mut Session| secrets::rotate(session.connection(), &master);
+        let rotated = self.shared.writer.run(rotate).await;
+        Ok(rotated.map_err(RotateError::Store)??)
     }
 
     pub(crate) fn shared(&self) -> &Shared {

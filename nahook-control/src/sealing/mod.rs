@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use nahook_core::StoreError;
+use nahook_core::id::{EndpointId, WorkspaceId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -51,6 +52,27 @@ pub enum RotateError {
 /// Without a key it leaves them as they are.
 #[derive(Clone, Debug, Default)]
 pub struct SecretBox(Option<Arc<DataKey>>);
+
+/// The secrets of an endpoint, and what they are bound to.
+#[derive(Clone, Debug)]
+pub struct SecretColumns {
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Its id.
+    pub id: EndpointId,
+    /// Kind of receiver: of a Slack endpoint the URL is a secret, too.
+    pub kind: EndpointKind,
+    /// URL to POST to.
+    pub url: String,
+    /// Settings of the kind.
+    pub config: Map<String, Value>,
+    /// The password for basic authentication.
+    pub password: Option<SecretText>,
+    /// The `whsec_…` secret that signs.
+    pub secret: SecretText,
+    /// The one before it.
+    pub previous: Option<SecretText>,
+}
 
 /// How a store opens, given what it has and what the operator gave.
 #[derive(Clone, Debug)]
@@ -116,26 +138,51 @@ impl SecretBox {
 
     /// Seals the secrets of an endpoint, if there is a key.
     pub fn seal_endpoint(&self, row: &mut EndpointRecord) -> Result<(), SealError> {
+        let password = row.auth.as_ref().map(|auth| auth.password.clone());
+        let previous = row.previous_secret.as_ref().map(|it| it.secret.clone());
+        let mut columns = SecretColumns {
+            workspace: row.workspace,
+            id: row.id,
+            kind: row.kind,
+            url: std::mem::take(&mut row.url),
+            config: std::mem::take(&mut row.config),
+            password,
+            secret: row.secret.clone(),
+            previous,
+        };
+        self.seal(&mut columns)?;
+        (row.url, row.config, row.secret) = (columns.url, columns.config, columns.secret);
+        if let (Some(auth), Some(password)) = (&mut row.auth, columns.password) {
+            auth.password = password;
+        }
+        if let (Some(retired), Some(previous)) = (&mut row.previous_secret, columns.previous) {
+            retired.secret = previous;
+        }
+        Ok(())
+    }
+
+    /// Seals secrets, if there is a key and they are not sealed.
+    pub fn seal(&self, columns: &mut SecretColumns) -> Result<(), SealError> {
         let Some(key) = &self.0 else { return Ok(()) };
-        if is_sealed(row.secret.expose()) {
+        if is_sealed(columns.secret.expose()) {
             return Ok(());
         }
-        let seal = |field: Field, text: &str| key.seal(row.workspace, row.id, field, text);
-        let secret = seal(Field::Secret, row.secret.expose())?;
-        if let Some(previous) = &mut row.previous_secret {
-            previous.secret = SecretText::new(seal(Field::Secret, previous.secret.expose())?);
+        let seal = |field: Field, text: &str| key.seal(columns.workspace, columns.id, field, text);
+        let text =
+            |field: Field, text: &SecretText| seal(field, text.expose()).map(SecretText::new);
+        let secret = text(Field::Secret, &columns.secret)?;
+        let previous = columns.previous.as_ref();
+        let previous = previous.map(|it| text(Field::Secret, it)).transpose()?;
+        let password = columns.password.as_ref();
+        let password = password.map(|it| text(Field::Password, it)).transpose()?;
+        if !columns.config.is_empty() {
+            let config = serde_json::to_string(&columns.config).unwrap_or_default();
+            columns.config = sealed_config(seal(Field::Config, &config)?);
         }
-        if let Some(auth) = &mut row.auth {
-            auth.password = SecretText::new(seal(Field::Password, auth.password.expose())?);
+        if columns.kind == EndpointKind::Slack {
+            columns.url = seal(Field::Url, &columns.url)?;
         }
-        if !row.config.is_empty() {
-            let config = Value::Object(std::mem::take(&mut row.config)).to_string();
-            row.config = sealed_config(seal(Field::Config, &config)?);
-        }
-        if row.kind == EndpointKind::Slack {
-            row.url = seal(Field::Url, &row.url)?;
-        }
-        row.secret = SecretText::new(secret);
+        (columns.secret, columns.previous, columns.password) = (secret, previous, password);
         Ok(())
     }
 

@@ -34,14 +34,6 @@ const ENDPOINTS: &str = columns::endpoints!(
     "JOIN workspace w ON w.row = e.workspace
     WHERE w.id = ANY($1) AND e.deleted_at IS NULL ORDER BY e.row"
 );
-/// The first endpoints behind the one with the id $1 whose secrets are not sealed.
-pub(crate) const PLAIN_ENDPOINTS: &str = columns::endpoints!(
-    "w.id",
-    "JOIN workspace w ON w.row = e.workspace
-    WHERE e.row > coalesce((SELECT o.row FROM endpoint o WHERE o.id = $1), 0)
-        AND e.deleted_at IS NULL AND left(e.secret, 1) <> chr(1)
-    ORDER BY e.row LIMIT 100 FOR NO KEY UPDATE OF e SKIP LOCKED"
-);
 const SUBSCRIPTIONS: &str = columns::subscriptions!(
     "w.id",
     "JOIN workspace w ON w.row = s.workspace WHERE w.id = ANY($1) AND s.is_named ORDER BY s.row"
@@ -157,7 +149,7 @@ pub(super) fn application_at(row: &Row) -> Result<ApplicationRecord, PgError> {
     })
 }
 
-pub(crate) fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
+pub(super) fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
     let username: Option<String> = value_at(row, 8)?;
     let password: Option<String> = value_at(row, 9)?;
     let previous: Option<&str> = value_at(row, 15)?;

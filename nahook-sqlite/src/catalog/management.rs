@@ -13,7 +13,7 @@ use super::select::selected;
 use super::write;
 use crate::SqliteStore;
 use crate::audit;
-use crate::secrets::{unopened, unsealable};
+use crate::secrets::unsealable;
 use crate::writer::Session;
 
 #[async_trait::async_trait]
@@ -30,7 +30,7 @@ impl ManagementStore for SqliteStore {
             .read(move |connection| selected(connection, workspace, &selection))
             .await?;
         let opened = self.shared().secrets().open_snapshot(&mut rows);
-        opened.map_err(unopened)?;
+        opened.map_err(StoreError::internal)?;
         Ok(rows)
     }
 

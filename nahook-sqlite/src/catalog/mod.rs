@@ -15,7 +15,6 @@ use nahook_core::{EventTypeName, StoreError};
 
 pub(crate) use self::read::event_type_id;
 pub(crate) use self::write::create_event_type;
-pub(crate) use self::write::seal_endpoint;
 use self::write::{Refusal, Undone};
 use crate::SqliteStore;
 use crate::readers::catalog_version;

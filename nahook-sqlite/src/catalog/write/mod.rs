@@ -8,9 +8,9 @@ mod tenant;
 
 use nahook_control::{
     Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, ManifestError, Planned, Record,
-    SecretBox, Select, Verb,
+    SecretBox, Verb,
 };
-use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{IdSource, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -140,24 +140,6 @@ pub(crate) fn create_event_type(
     let entry = AuditEntry::new(drawn.workspace, &actor, resource, "created", now, ids);
     audit::insert(connection, &[entry])?;
     Ok(true)
-}
-
-/// Seals the secrets of an endpoint as it is now, if it is still there.
-pub(crate) fn seal_endpoint(
-    connection: &Connection,
-    secrets: &SecretBox,
-    workspace: WorkspaceId,
-    id: EndpointId,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    for mut row in select::selected(connection, workspace, &[Select::Endpoint(id)])?.endpoints {
-        secrets.seal_endpoint(&mut row).map_err(unsealable)?;
-        if let Err(Failure::Sqlite(error)) = endpoint::endpoint(connection, Verb::Update, &row, now)
-        {
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 fn taken(record: &Record) -> ManifestError {

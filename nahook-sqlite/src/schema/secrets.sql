@@ -1,4 +1,4 @@
--- Version 7: secrets may be sealed, and go when nobody needs them any more.
+-- Secrets may be sealed, and go when nobody needs them any more.
 
 -- The key that seals, itself sealed with the operator's.
 CREATE TABLE nahook_secret_key (only INTEGER PRIMARY KEY CHECK (only = 1), wrapped TEXT NOT NULL) STRICT;
