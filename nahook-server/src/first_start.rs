@@ -224,8 +224,8 @@ fn line_to_paste(base_url: &str, key: &str, place: Option<&Path>, has_sample: bo
     };
     format!(
         "  Trigger an event:\n\n\
-         curl -X POST {base_url}/api/ingest/event/{SAMPLE_EVENT_TYPE} \\
-         -H {authorization} -H 'Content-Type: application/json' \\
+         curl -X POST {base_url}/api/ingest/event/{SAMPLE_EVENT_TYPE} \
+         -H {authorization} -H 'Content-Type: application/json' \
          -d '{{\"payload\":{{\"order_id\":\"ord_123\",\"amount\":49.99}}}}'\n\n{aftermath}"
     )
 }
