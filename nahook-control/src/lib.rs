@@ -16,6 +16,7 @@ pub mod rules;
 mod sealing;
 mod secret_text;
 mod secrets;
+mod sessions;
 mod store;
 
 pub use self::audit::{Actor, ActorKind, AuditEntry};
@@ -52,4 +53,5 @@ pub use self::secrets::{
     API_KEY_PREFIX, MANAGEMENT_TOKEN_PREFIX, SIGNING_SECRET_PREFIX, new_api_key,
     new_management_token, new_signing_secret, signing_secret_is_valid,
 };
+pub use self::sessions::{PageSession, SessionHolder, SessionStore};
 pub use self::store::{AuditPage, AuditQuery, ChangePlan, ManagementStore, Planned, Select};

@@ -82,7 +82,7 @@ pub struct ApplicationRecord {
 }
 
 /// The role of the holder of a portal session.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PortalRole {
     /// Everything.
@@ -101,6 +101,25 @@ impl PortalRole {
             Self::Admin => "admin",
             Self::Editor => "editor",
             Self::Viewer => "viewer",
+        }
+    }
+
+    /// The number by which stores keep the role.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Admin => 0,
+            Self::Editor => 1,
+            Self::Viewer => 2,
+        }
+    }
+
+    /// The role that stores keep as that number.
+    pub const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            0 => Some(Self::Admin),
+            1 => Some(Self::Editor),
+            2 => Some(Self::Viewer),
+            _ => None,
         }
     }
 }

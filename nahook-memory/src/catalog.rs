@@ -130,7 +130,7 @@ pub(super) fn write(catalog: &mut Snapshot, change: &Change) -> Result<(), Catal
             }
             resubscribe(catalog, row.endpoint);
         }
-        // No portal is served from memory yet: its sessions are made and not kept.
+        // Kept beside the catalog, which look-ups copy.
         Record::PortalSession(_) => {}
         Record::Publication(row) => {
             catalog.publications.retain(|other| other != row);

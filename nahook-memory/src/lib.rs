@@ -2,6 +2,7 @@
 
 mod catalog;
 mod endpoints;
+mod events;
 mod idempotency;
 mod keys;
 mod log;
@@ -11,6 +12,7 @@ mod queue;
 mod recorder;
 mod redelivery;
 mod search;
+mod sessions;
 mod state;
 mod subscribers;
 mod subscriptions;

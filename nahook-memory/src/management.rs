@@ -75,6 +75,7 @@ impl State {
     pub(super) fn take_over(&mut self, catalog: Snapshot, changes: &[Change]) {
         // An endpoint that is enabled again starts afresh: its old failures must not disable it at the next one.
         for change in changes {
+            self.take_over_portal_session(change);
             let Record::Endpoint(row) = &change.record else {
                 continue;
             };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use nahook_control::{AuditEntry, Snapshot};
+use nahook_control::{AuditEntry, KeyHash, PageSession, PortalSessionRecord, Snapshot};
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{Event, EventTypeName, Scope, Subscribers, Timestamp};
 use nahook_queue::{Attempt, DeliveryState, LeaseToken, Turns, WorkerId};
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) tokens: u64,
     /// The oldest first.
     pub(super) audit: Vec<AuditEntry>,
+    pub(super) sessions: HashMap<KeyHash, PageSession>,
+    pub(super) portal_sessions: HashMap<KeyHash, PortalSessionRecord>,
     settled: VecDeque<DeliveryId>,
 }
 

@@ -122,6 +122,14 @@ UPDATE endpoint e SET previous_secret = NULL, previous_secret_until = NULL FROM 
 WHERE e.row = old.row
 RETURNING 1";
 
+/// Deletes sessions of the pages that ended then or before.
+const FORGET_PAGE_SESSIONS: &str = "
+DELETE FROM page_session p USING (
+    SELECT s.id FROM page_session s
+    WHERE s.expires_at <= $1 ORDER BY s.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) old
+WHERE p.id = old.id
+RETURNING 1";
+
 /// Removes what has passed its retention.
 #[derive(Clone)]
 pub(crate) struct Retention {
@@ -174,6 +182,7 @@ impl Retention {
         self.forget_rows(FORGET_KEYS, over_before(now)).await?;
         self.forget_rows(FORGET_SESSIONS, nanos(now)).await?;
         self.forget_rows(FORGET_SECRETS, nanos(now)).await?;
+        self.forget_rows(FORGET_PAGE_SESSIONS, nanos(now)).await?;
         let retention = u64::try_from(self.settings.audit_retention.as_nanos()).unwrap_or(u64::MAX);
         let before = now.as_nanos().saturating_sub(retention);
         let before = nanos(nahook_core::Timestamp::from_nanos(before));

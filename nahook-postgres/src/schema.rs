@@ -35,6 +35,7 @@ const MIGRATIONS: &[&[&str]] = &[
         // Secrets may be sealed, and go when nobody needs them any more.
         include_str!("schema/7_secrets.sql"),
     ],
+    &[include_str!("schema/page_sessions.sql")],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -217,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 5),
+            ((5, 128, 1_024), 6),
             "append a migration that makes `trigger` again"
         );
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch_room;
+mod events;
 mod log;
 mod queue;
 mod recorder;
@@ -13,6 +14,7 @@ mod submission;
 mod turns;
 
 pub use self::batch_room::BatchRoom;
+pub use self::events::{EventPage, EventQuery, EventRecord, EventSearch, LOOKED_AT_MAX};
 pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord};
 pub use self::queue::{
     Attempt, Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,

@@ -150,7 +150,7 @@ fn key_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<IdempotencyKe
     Ok(Some(key))
 }
 
-fn metadata_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Metadata> {
+pub(crate) fn metadata_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Metadata> {
     match row.get_ref(column)?.as_str_or_null()? {
         Some(json) => serde_json::from_str(json).map_err(|error| unreadable(column, error)),
         None => Ok(Metadata::default()),

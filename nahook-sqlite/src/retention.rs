@@ -152,6 +152,7 @@ impl Forgetting {
         let now = self.clock.now();
         self.forget_events(before(now, self.retention))?;
         self.forget_rows(Aged::AuditEntries, before(now, self.audit_retention))?;
+        self.forget_rows(Aged::PageSessions, now)?;
         self.forget_rows(Aged::PortalSessions, now)?;
         self.forget_rows(Aged::RetiredSecrets, now)
     }

@@ -16,6 +16,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/payload_len_max.sql"),
     // Secrets may be sealed, and go when nobody needs them any more.
     include_str!("schema/secrets.sql"),
+    include_str!("schema/page_sessions.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in

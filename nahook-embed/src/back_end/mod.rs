@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use nahook_control::{
     Catalog, CreatingSubscriptions, EndpointDirectory, KeyStore, Management, ManagementStore,
-    MasterKeys, RotateError, SecretBox, SecretText,
+    MasterKeys, RotateError, SecretBox, SecretText, SessionStore,
 };
 use nahook_core::{
     Clock, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, GcraLimiter, IdSource,
@@ -29,7 +29,9 @@ use nahook_delivery::{
 use nahook_memory::MemoryStore;
 #[cfg(feature = "postgres")]
 use nahook_postgres::PostgresStore;
-use nahook_queue::{DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery};
+use nahook_queue::{
+    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, EventSearch, Redelivery,
+};
 #[cfg(feature = "sqlite")]
 use nahook_sqlite::{SqliteLimiter, SqliteSettings, SqliteStore};
 use nahook_supervision::Supervisor;
@@ -58,6 +60,8 @@ pub struct Backend {
     pub catalog: Arc<dyn Catalog>,
     /// Endpoints as workers need them.
     pub endpoints: Arc<dyn EndpointDirectory>,
+    /// Lists of events.
+    pub event_search: Arc<dyn EventSearch>,
     /// Keys and tokens.
     pub keys: Arc<dyn KeyStore>,
     /// Rate limits.
@@ -76,6 +80,8 @@ pub struct Backend {
     pub redelivery: Arc<dyn Redelivery>,
     /// Lists of deliveries.
     pub search: Arc<dyn DeliverySearch>,
+    /// Sessions of the pages.
+    pub sessions: Arc<dyn SessionStore>,
     /// Subscriptions.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
     /// Latest calls of the publisher and of each queue.
@@ -412,6 +418,7 @@ impl Backend {
         Self {
             catalog: Arc::<T>::clone(&store),
             endpoints: Arc::<T>::clone(&store),
+            event_search: Arc::<T>::clone(&store),
             keys: Arc::<T>::clone(&store),
             limiter,
             log: Arc::<T>::clone(&store),
@@ -422,6 +429,7 @@ impl Backend {
             recorder: Arc::<T>::clone(&store),
             redelivery: Arc::<T>::clone(&store),
             search: Arc::<T>::clone(&store),
+            sessions: Arc::<T>::clone(&store),
             subscriptions: store,
             latest_calls: Vec::new(),
             lag: DeliveryLag::default(),

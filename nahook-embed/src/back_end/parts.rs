@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use nahook_control::{Catalog, EndpointDirectory, KeyStore, ManagementStore};
+use nahook_control::{Catalog, EndpointDirectory, KeyStore, ManagementStore, SessionStore};
 use nahook_core::{DynDeliveryPublisher, DynSubscriptionStore};
-use nahook_queue::{DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery};
+use nahook_queue::{
+    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, EventSearch, Redelivery,
+};
 
 use super::Backend;
 
@@ -12,6 +14,7 @@ use super::Backend;
 pub trait Store:
     Catalog
     + EndpointDirectory
+    + EventSearch
     + KeyStore
     + DeliveryLog
     + DynDeliveryPublisher
@@ -20,6 +23,7 @@ pub trait Store:
     + DeliverySearch
     + ManagementStore
     + Redelivery
+    + SessionStore
     + DynSubscriptionStore
     + 'static
 {
@@ -28,6 +32,7 @@ pub trait Store:
 impl<T> Store for T where
     T: Catalog
         + EndpointDirectory
+        + EventSearch
         + KeyStore
         + DeliveryLog
         + DynDeliveryPublisher
@@ -36,6 +41,7 @@ impl<T> Store for T where
         + DeliverySearch
         + ManagementStore
         + Redelivery
+        + SessionStore
         + DynSubscriptionStore
         + 'static
 {

@@ -15,6 +15,8 @@ mod handle;
 mod killed;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod outside;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod pages;
 mod parts;
 #[cfg(all(feature = "nats", feature = "sqlite"))]
 mod queue;

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nahook_control::{KeyStore, Management, ManagementStore};
-use nahook_core::{Clock, DynDeliveryPublisher, DynSubscriptionStore, SystemClock, Timestamp};
+use nahook_core::{
+    Clock, DynDeliveryPublisher, DynSubscriptionStore, FanOut, SystemClock, Timestamp,
+};
 use nahook_queue::{DeliveryLog, DeliverySearch, Redelivery};
 
 use super::secret_reads::SecretReads;
 use crate::{Budgets, Metered, Pressure};
+
+/// Subscriptions that are looked up at their workspace's expense.
+pub type MeteredSubscriptions = Metered<Arc<dyn DynSubscriptionStore>>;
 
 /// The back end of the management routes, port by port.
 #[derive(Clone)]
@@ -113,12 +118,30 @@ impl ManagementApi {
     }
 
     /// The subscriptions, looked up at the workspace's expense.
-    pub(super) fn metered_subscriptions(&self) -> Metered<Arc<dyn DynSubscriptionStore>> {
+    fn metered_subscriptions(&self) -> MeteredSubscriptions {
         Metered::new(Arc::clone(&self.ports.subscriptions), self.budgets.clone())
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    /// The operations on what is in a workspace.
+    pub fn management(&self) -> &Management<Arc<dyn ManagementStore>> {
+        &self.management
+    }
+
+    /// The back end.
+    pub fn ports(&self) -> &ManagementPorts {
+        &self.ports
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Publishes what is sent by hand: not admitted as a call of a key, it does not spend the keys' tokens.
+    pub fn fan_out(&self) -> FanOut<MeteredSubscriptions, Arc<dyn DynDeliveryPublisher>> {
+        let subscriptions = self.metered_subscriptions();
+        let fan_out = FanOut::new(subscriptions, Arc::clone(&self.ports.publisher));
+        fan_out.with_clock(Arc::clone(&self.clock))
     }
 }
 

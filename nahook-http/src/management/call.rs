@@ -43,31 +43,27 @@ pub(super) struct Call<P, Q, B> {
     pub(super) body: B,
 }
 
-impl<P, Q, B> Call<P, Q, B> {
+impl ManagementApi {
     /// Begins an operator's action, which draws on the plan as the workspace's keys do. It is under way until the permit is dropped.
-    pub(super) fn begin_action(
-        &self,
-    ) -> impl Future<Output = Result<Permit, ApiError>> + Send + use<P, Q, B> {
-        begin_action(self.api.clone(), self.workspace)
+    ///
+    /// # Errors
+    /// The workspace has too many under way, or the machine is short of something.
+    pub async fn begin_action(&self, workspace: &WorkspaceId) -> Result<Permit, ApiError> {
+        self.pressure.check()?;
+        let permit = self
+            .budgets
+            .try_take(*workspace, BudgetKind::OperatorActions, 1)?;
+        let rows = self
+            .ports
+            .store
+            .read(workspace, &[Select::Workspace])
+            .await?;
+        let rate = rows.workspaces.first();
+        if let Some(rate) = rate.and_then(|row| delivery_rate(&row.plan)) {
+            self.budgets.set_delivery_rate(*workspace, rate);
+        }
+        Ok(permit)
     }
-}
-
-async fn begin_action(api: ManagementApi, workspace: WorkspaceId) -> Result<Permit, ApiError> {
-    let budgets = &api.budgets;
-    let permit = budgets.try_take(workspace, BudgetKind::OperatorActions, 1)?;
-    let rows = api
-        .ports
-        .store
-        .read(&workspace, &[Select::Workspace])
-        .await?;
-    if let Some(rate) = rows
-        .workspaces
-        .first()
-        .and_then(|row| delivery_rate(&row.plan))
-    {
-        budgets.set_delivery_rate(workspace, rate);
-    }
-    Ok(permit)
 }
 
 /// Lets `operation` answer a request, and tells of it.

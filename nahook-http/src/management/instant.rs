@@ -3,7 +3,7 @@
 use nahook_core::Timestamp;
 
 /// The instant with milliseconds: `2026-11-26T08:00:00.000Z`.
-pub(super) fn show(at: Timestamp) -> String {
+pub fn show(at: Timestamp) -> String {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     // Nanoseconds in 64 bits end in the year 2554, which any calendar holds.
     let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);

@@ -35,8 +35,8 @@ mod visibility;
 
 use axum::Router;
 
-pub use self::api::{ManagementApi, ManagementPorts, ManagementSettings};
-pub use self::instant::read as parse_instant;
+pub use self::api::{ManagementApi, ManagementPorts, ManagementSettings, MeteredSubscriptions};
+pub use self::instant::{read as parse_instant, show as show_instant};
 use self::routes::Routes;
 pub(crate) use self::schemas::refine;
 use crate::openapi::Operation;

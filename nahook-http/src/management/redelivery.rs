@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_control::Actor;
+use nahook_core::Timestamp;
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_queue::{Redelivered, Redelivery as _, RedeliveryRequest};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::ManagementApi;
 use super::answer::Found;
 use super::body::NoBody;
 use super::call::Call;
@@ -76,85 +79,97 @@ struct RetriedSince {
 }
 
 async fn retry(call: Call<DeliveryId, NoQuery, NoBody>) -> Result<Found<Retried>, ApiError> {
-    call.api.pressure.check()?;
-    let _under_way = call.begin_action().await?;
-    let budgets = &call.api.budgets;
-    budgets.spend(call.workspace, BudgetKind::Deliveries, 1)?;
-    let redelivery = &call.api.ports.redelivery;
-    match redelivery.redeliver(call.path, &call.workspace).await? {
-        Redelivered::NotFound => Err(missing(DeliveryId::OF)),
-        Redelivered::NotGivenUp(status) if status.is_given_up() => Err(ApiError::conflict(
-            "The delivery's payload is not kept any more",
-        )),
-        Redelivered::NotGivenUp(status) => Err(ApiError::conflict(format!(
-            "The delivery is {}: only one that is failed or dead_letter can be attempted again",
-            status.as_str()
-        ))),
-        Redelivered::Queued => {
-            let id = call.path.to_string();
-            note(&call, ("delivery", id.clone()), Vec::new()).await?;
-            Ok(Found(Retried {
-                delivery_id: id,
-                status: "queued",
-            }))
-        }
-    }
+    let (workspace, actor) = (&call.workspace, &call.actor);
+    call.api.retry_delivery(workspace, actor, call.path).await?;
+    Ok(Found(Retried {
+        delivery_id: call.path.to_string(),
+        status: "queued",
+    }))
 }
 
 async fn retry_since(
     call: Call<EndpointId, NoQuery, RetrySince>,
 ) -> Result<Found<RetriedSince>, ApiError> {
-    call.api.pressure.check()?;
     let rule = "since must be an instant or a day in ISO 8601";
     let since = read(&call.body.since).ok_or_else(|| ApiError::validation(rule))?;
-    let management = &call.api.management;
-    management.endpoint(&call.workspace, call.path).await?;
-    let _under_way = call.begin_action().await?;
-    let (budgets, kind) = (&call.api.budgets, BudgetKind::Deliveries);
-    budgets.spend(call.workspace, kind, 0)?;
-    let request = RedeliveryRequest {
-        workspace: call.workspace,
-        endpoint: call.path,
-        since,
-        limit: STEP,
-    };
-    let give_up = Instant::now() + BUDGET;
-    let (mut retried, mut complete) = (0, Ok(false));
-    // A step costs what it queues. The rest is asked for again, once that is paid off.
-    while matches!(complete, Ok(false))
-        && Instant::now() < give_up
-        && (retried == 0 || budgets.spend(call.workspace, kind, 0).is_ok())
-    {
-        let queued = call.api.ports.redelivery.redeliver_since(&request).await;
-        complete = queued.map(|queued| {
-            retried += queued;
-            budgets.charge(call.workspace, kind, queued as u64);
-            queued < STEP
-        });
-    }
-    // Also if a later step failed: these are queued.
-    if retried > 0 {
-        let details = vec![("count", retried.to_string())];
-        note(&call, ("endpoint", call.path.to_string()), details).await?;
-    }
-    let complete = complete?;
+    let (workspace, actor) = (&call.workspace, &call.actor);
+    let (retried, complete) = call
+        .api
+        .retry_since(workspace, actor, call.path, since)
+        .await?;
     Ok(Found(RetriedSince { retried, complete }))
 }
 
-/// Says so in the audit log.
-async fn note<P: Sync, Q: Sync, B: Sync>(
-    call: &Call<P, Q, B>,
-    resource: (&'static str, String),
-    details: Vec<(&'static str, String)>,
-) -> Result<(), ApiError> {
-    let done = if resource.0 == "delivery" {
-        "retried"
-    } else {
-        "deliveries_retried"
-    };
-    let management = &call.api.management;
-    management
-        .record(&call.workspace, &call.actor, resource, done, details)
-        .await?;
-    Ok(())
+impl ManagementApi {
+    /// Queues a delivery that was given up again, and says so in the audit log.
+    pub async fn retry_delivery(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: DeliveryId,
+    ) -> Result<(), ApiError> {
+        let _under_way = self.begin_action(workspace).await?;
+        self.budgets.spend(*workspace, BudgetKind::Deliveries, 1)?;
+        match self.ports.redelivery.redeliver(id, workspace).await? {
+            Redelivered::NotFound => Err(missing(DeliveryId::OF)),
+            Redelivered::NotGivenUp(status) if status.is_given_up() => Err(ApiError::conflict(
+                "The delivery's payload is not kept any more",
+            )),
+            Redelivered::NotGivenUp(status) => Err(ApiError::conflict(format!(
+                "The delivery is {}: only one that is failed or dead_letter can be attempted again",
+                status.as_str()
+            ))),
+            Redelivered::Queued => {
+                let resource = ("delivery", id.to_string());
+                self.management
+                    .record(workspace, actor, resource, "retried", Vec::new())
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Queues the endpoint's deliveries again that were given up and accepted since then, for some seconds at most, and says so in
+    /// the audit log. Returns how many, and true if these were all.
+    pub async fn retry_since(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        endpoint: EndpointId,
+        since: Timestamp,
+    ) -> Result<(usize, bool), ApiError> {
+        self.management.endpoint(workspace, endpoint).await?;
+        let _under_way = self.begin_action(workspace).await?;
+        let (budgets, kind) = (&self.budgets, BudgetKind::Deliveries);
+        budgets.spend(*workspace, kind, 0)?;
+        let request = RedeliveryRequest {
+            workspace: *workspace,
+            endpoint,
+            since,
+            limit: STEP,
+        };
+        let give_up = Instant::now() + BUDGET;
+        let (mut retried, mut complete) = (0, Ok(false));
+        // A step costs what it queues. The rest is asked for again, once that is paid off.
+        while matches!(complete, Ok(false))
+            && Instant::now() < give_up
+            && (retried == 0 || budgets.spend(*workspace, kind, 0).is_ok())
+        {
+            let queued = self.ports.redelivery.redeliver_since(&request).await;
+            complete = queued.map(|queued| {
+                retried += queued;
+                budgets.charge(*workspace, kind, queued as u64);
+                queued < STEP
+            });
+        }
+        // Also if a later step failed: these are queued.
+        if retried > 0 {
+            let details = vec![("count", retried.to_string())];
+            let resource = ("endpoint", endpoint.to_string());
+            self.management
+                .record(workspace, actor, resource, "deliveries_retried", details)
+                .await?;
+        }
+        Ok((retried, complete?))
+    }
 }

@@ -1,13 +1,12 @@
 //! A delivery to one endpoint, so that operators see whether it arrives.
 
-use std::sync::Arc;
-
-use nahook_core::id::EndpointId;
-use nahook_core::{FanOut, NewSend, Payload};
+use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::{NewSend, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::ManagementApi;
 use super::answer::Accepted;
 use super::call::Call;
 use super::query::NoQuery;
@@ -58,25 +57,37 @@ struct TestEventSent {
 async fn send_test_event(
     call: Call<EndpointId, NoQuery, TestEvent>,
 ) -> Result<Accepted<TestEventSent>, ApiError> {
-    call.api.pressure.check()?;
-    let given = call.body.payload.as_deref();
-    let payload = given.map_or(SAMPLE, RawValue::get).to_owned();
-    let payload =
-        Payload::new(payload).map_err(|_| ApiError::validation("payload must be a JSON object"))?;
-    let ports = &call.api.ports;
-    let _under_way = call.begin_action().await?;
-    // Not admitted as a call of a key: a test by hand does not spend the keys' tokens.
-    let subscriptions = call.api.metered_subscriptions();
-    let fan_out = FanOut::new(subscriptions, Arc::clone(&ports.publisher));
-    let asked = NewSend {
-        endpoint: call.path,
-        payload,
-        idempotency_key: None,
-    };
-    let fan_out = fan_out.with_clock(Arc::clone(&call.api.clock));
-    let sent = fan_out.send(asked, call.workspace).await;
-    let sent = sent.map_err(|error| refused(&error))?;
+    let given = call.body.payload.as_deref().map(RawValue::get);
+    let sent = call
+        .api
+        .send_test_event(&call.workspace, call.path, given)
+        .await?;
     Ok(Accepted(TestEventSent {
-        delivery_id: sent.delivery.to_string(),
+        delivery_id: sent.to_string(),
     }))
+}
+
+impl ManagementApi {
+    /// Queues one delivery of the payload to the endpoint alone; of a small sample if there is none.
+    ///
+    /// # Errors
+    /// Nothing was queued, unless the error says that this is not known.
+    pub async fn send_test_event(
+        &self,
+        workspace: &WorkspaceId,
+        endpoint: EndpointId,
+        payload: Option<&str>,
+    ) -> Result<DeliveryId, ApiError> {
+        let payload = Payload::new(payload.unwrap_or(SAMPLE).to_owned())
+            .map_err(|_| ApiError::validation("payload must be a JSON object"))?;
+        let _under_way = self.begin_action(workspace).await?;
+        let asked = NewSend {
+            endpoint,
+            payload,
+            idempotency_key: None,
+        };
+        let sent = self.fan_out().send(asked, *workspace).await;
+        sent.map(|sent| sent.delivery)
+            .map_err(|error| refused(&error))
+    }
 }

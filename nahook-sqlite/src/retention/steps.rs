@@ -188,6 +188,7 @@ fn remove_event(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Aged {
     AuditEntries,
+    PageSessions,
     PortalSessions,
     /// Signing secrets that were rotated out and sign no more.
     RetiredSecrets,
@@ -201,6 +202,7 @@ impl Aged {
                 "SELECT row FROM (SELECT row, created_at FROM nahook_audit_entry ORDER BY row LIMIT ?2)
                  WHERE created_at < ?1"
             }
+            Self::PageSessions => "SELECT row FROM nahook_page_session WHERE expires_at < ?1 LIMIT ?2",
             Self::PortalSessions => "SELECT row FROM nahook_portal_session WHERE expires_at < ?1 LIMIT ?2",
             Self::RetiredSecrets => {
                 "SELECT row FROM nahook_endpoint WHERE previous_secret_until < ?1 LIMIT ?2"
@@ -212,6 +214,7 @@ impl Aged {
     fn removal(self) -> &'static str {
         match self {
             Self::AuditEntries => "DELETE FROM nahook_audit_entry",
+            Self::PageSessions => "DELETE FROM nahook_page_session",
             Self::PortalSessions => "DELETE FROM nahook_portal_session",
             Self::RetiredSecrets => {
                 "UPDATE nahook_endpoint SET previous_secret = NULL, previous_secret_until = NULL"

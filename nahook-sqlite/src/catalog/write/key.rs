@@ -1,6 +1,6 @@
 //! Keys, tokens and portal sessions.
 
-use nahook_control::{ApiKeyRecord, ManagementTokenRecord, PortalRole, PortalSessionRecord, Verb};
+use nahook_control::{ApiKeyRecord, ManagementTokenRecord, PortalSessionRecord, Verb};
 use rusqlite::{Connection, params};
 
 use super::{Failure, Written, application_row, json, one, referred, workspace_row};
@@ -126,11 +126,6 @@ pub(super) fn portal_session(
             return one(connection, "portal session", statement, params);
         }
     };
-    let role = match row.role {
-        PortalRole::Admin => 0,
-        PortalRole::Editor => 1,
-        PortalRole::Viewer => 2,
-    };
     one(
         connection,
         "portal session",
@@ -139,7 +134,7 @@ pub(super) fn portal_session(
             row.code.as_bytes().as_slice(),
             workspace,
             application_row(connection, row.application.as_str(), workspace)?,
-            role,
+            row.role.code(),
             json(&row.metadata)?,
             nanos(row.code_expires_at),
             nanos(row.expires_at),
