@@ -9,6 +9,8 @@
 )]
 
 mod back_end;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod deliveries;
 mod endpoints;
 mod error;
@@ -31,6 +33,8 @@ pub use self::error::{HooksError, OpenError};
 pub use self::hooks::{Hooks, HooksBuilder, connections_max};
 pub use self::testing::{CapturedWebhook, TestHooks};
 pub use self::transaction::AppTransaction;
+#[cfg(feature = "dashboard")]
+pub use nahook_dashboard as pages;
 pub use nahook_delivery::{DeliveryEvent, DeliveryEvents, SettledDelivery};
 /// The crates that the types of the handle's answers come from.
 pub use {nahook_control as control, nahook_core as core, nahook_queue as queue};

@@ -31,5 +31,7 @@ pub use self::management::{
 };
 pub use self::operations::{Operations, Probe, operations_router};
 pub use self::pressure::Pressure;
-pub use self::serve::{Handshake, Listener, Secured, Securing, ServeSettings, serve};
+pub use self::serve::{
+    Handshake, Listener, Secured, Securing, ServeSettings, client_address, serve,
+};
 pub use self::shortage::Shortage;

@@ -87,6 +87,13 @@ impl Operations {
     }
 }
 
+impl Operations {
+    /// Asks every probe, all at once. The error is a short reason, which anybody may read.
+    pub async fn check(&self) -> Vec<(&'static str, Result<(), Cow<'static, str>>)> {
+        ask(&self.probes).await
+    }
+}
+
 impl fmt::Debug for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operations")
@@ -117,7 +124,7 @@ async fn healthz() -> Response {
 }
 
 async fn readyz(State(operations): State<Operations>) -> Response {
-    let answers = ask(&operations.probes).await;
+    let answers = operations.check().await;
     let failed = |(name, check): &(&'static str, Check)| check.is_err().then_some(*name);
     let failed: Vec<_> = answers.iter().filter_map(failed).collect();
     let checks: BTreeMap<_, _> = answers

@@ -1,6 +1,6 @@
 //! Lists of events: the table's events from the last one on, as many as one page looks at.
 
-use nahook_core::id::{DeliveryId, MessageId, WorkspaceId};
+use nahook_core::id::{DeliveryId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{Metadata, StoreError, Timestamp};
 use nahook_queue::{
     DeliveryRecord, EventPage, EventQuery, EventRecord, EventSearch, LOOKED_AT_MAX,
@@ -81,7 +81,7 @@ impl PostgresStore {
             None => i64::MAX,
         };
         let (key, value) = query.label.clone().unzip();
-        let event_type = query.event_type.as_ref().map(|id| id.as_str());
+        let event_type = query.event_type.as_ref().map(EventTypeId::as_str);
         let (looked_at_max, counted_max) = (
             i64::from(LOOKED_AT_MAX),
             i64::from(EventRecord::COUNTED_MAX),

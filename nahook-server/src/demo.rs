@@ -22,7 +22,7 @@ use crate::inbox::{Arrival, Inbox};
 use crate::listen::describe;
 use crate::output::Printer;
 use crate::serve::Server;
-use crate::settings::{OperationsListen, PressureSettings, Role, Settings};
+use crate::settings::{OperationsListen, Pages, PressureSettings, Role, Settings};
 use crate::{ServerError, client, trigger};
 use nahook_embed::{QueueUrl, StoreUrl};
 
@@ -63,6 +63,7 @@ pub async fn run() -> Result<ExitCode, ServerError> {
         create_unknown_event_types: false,
         limiter_down: nahook_core::admission::LimiterDown::Admit,
         retention: Duration::from_hours(24),
+        pages: Pages::default(),
         portal_url: None,
         log_format: None,
         sample: false,

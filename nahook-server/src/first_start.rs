@@ -8,8 +8,9 @@ use nahook_control::{
     ApiKeySpec, ApplyMode, Catalog as _, CatalogError, Change, EndpointSpec, EventTypeSpec,
     ManagementTokenSpec, Manifest, Record, SecretText, WorkspaceRecord, WorkspaceSpec,
 };
-use nahook_core::EventTypeName;
 use nahook_core::id::{EndpointId, WorkspaceId};
+use nahook_core::{Clock as _, EventTypeName, SystemClock};
+use nahook_dashboard::{SIGN_IN_LINK_LASTS, new_sign_in_link};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -84,6 +85,7 @@ impl FirstStart {
         self,
         backend: &Backend,
         base_url: &str,
+        dashboard: Option<&str>,
         has_sample: bool,
         place: Option<PathBuf>,
     ) -> Result<(), ServerError> {
@@ -96,7 +98,7 @@ impl FirstStart {
         let workspace = self.workspace;
         let spec = WorkspaceSpec {
             id: Some(workspace.id),
-            name: workspace.name,
+            name: workspace.name.clone(),
             api_keys: vec![ApiKeySpec {
                 name: KEY.to_owned(),
                 ..ApiKeySpec::default()
@@ -110,7 +112,7 @@ impl FirstStart {
         let manifest = Manifest {
             workspaces: vec![spec],
         };
-        let mut key = String::new();
+        let (mut key, mut token) = (String::new(), String::new());
         let show = |drawn: Vec<Change>| {
             let secret = |is: fn(&Record) -> bool| {
                 let mut drawn = drawn.iter().filter(|change| is(&change.record));
@@ -118,18 +120,24 @@ impl FirstStart {
                 secret.map_or("", SecretText::expose).to_owned()
             };
             key = secret(|record| matches!(record, Record::ApiKey(_)));
-            let token = secret(|record| matches!(record, Record::ManagementToken(_)));
+            token = secret(|record| matches!(record, Record::ManagementToken(_)));
             let shown = Credentials {
                 workspace: workspace.id,
                 key: key.clone(),
-                token,
+                token: token.clone(),
             };
             let place = place.clone();
             // Nobody may ever read it.
             off_the_runtime(move || shown.show(place.as_deref()))
         };
         drawn::apply(backend, manifest, show).await?;
-        let text = line_to_paste(base_url, &key, place.as_deref(), has_sample);
+        let mut text = line_to_paste(base_url, &key, place.as_deref(), has_sample);
+        if let Some(dashboard) = dashboard {
+            let sessions = &*backend.sessions;
+            let now = SystemClock.now();
+            let code = new_sign_in_link(sessions, workspace.id, &token, now).await?;
+            text.push_str(&link(dashboard, &code));
+        }
         off_the_runtime(move || output::print(&text)).await
     }
 }
@@ -167,6 +175,13 @@ fn manifest(inbox: Option<SocketAddr>) -> Result<Manifest, ServerError> {
     Ok(Manifest {
         workspaces: vec![workspace],
     })
+}
+
+fn link(dashboard: &str, code: &str) -> String {
+    let minutes = SIGN_IN_LINK_LASTS.as_secs() / 60;
+    format!(
+        "\n  Watch it arrive in the dashboard (this link signs in once, within {minutes} minutes):\n\n{dashboard}/sign-in?link={code}\n\n"
+    )
 }
 
 /// The secrets of a first start.

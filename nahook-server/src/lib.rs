@@ -17,6 +17,7 @@ pub mod listen;
 mod listeners;
 pub mod operate;
 mod output;
+mod pages;
 mod pressure;
 mod private_file;
 mod readiness;

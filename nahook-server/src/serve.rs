@@ -14,7 +14,7 @@ use nahook_core::Causes;
 use nahook_core::id::EndpointId;
 use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, tls};
 use nahook_embed::{Backend, BackendSettings, StoreUrl, connections_max};
-use nahook_http::{ManagementSettings, Operations, Pressure};
+use nahook_http::{Operations, Pressure};
 use nahook_receive::Verifier;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::runtime::Handle;
@@ -28,7 +28,7 @@ use crate::inbox::{Arrival, Inbox};
 use crate::listeners::Listeners;
 use crate::settings::{Settings, SettingsArgs};
 use crate::signals::Signals;
-use crate::{output, pressure, readiness, telemetry};
+use crate::{output, pages, pressure, readiness, telemetry};
 
 /// Upper bound on a stop, after which the process ends all the same: the worker's own bounds and then some.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
@@ -44,6 +44,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Server {
     address: SocketAddr,
     base_url: String,
+    /// URL of the dashboard, if it is served.
+    dashboard: Option<String>,
     backend: Backend,
     first_start: Option<FirstStart>,
     has_inbox: bool,
@@ -140,9 +142,10 @@ impl Server {
         let pressure = pressure::signal(&backend);
         pressure::watch(&backend, &settings.pressure, &pressure, &supervisor, &stop);
         let operations = operations(&backend, &supervisor, &pressure);
+        let browsed = settings.pages.base(address, settings.tls.is_some());
         let router = router(
             &settings,
-            &base_url,
+            &browsed,
             &backend,
             &pressure,
             operations.clone(),
@@ -155,9 +158,11 @@ impl Server {
         if let Some(metrics) = metrics {
             telemetry::keep_up(&metrics, &supervisor, &stop);
         }
+        let has_pages = settings.role.ingests() && !settings.pages.is_off;
         Ok(Self {
             address,
             base_url,
+            dashboard: has_pages.then(|| format!("{browsed}/dashboard")),
             backend,
             first_start,
             has_inbox,
@@ -218,20 +223,23 @@ fn serve_samples(inbox: Inbox, supervisor: &Supervisor, stop: &watch::Sender<boo
     });
 }
 
-/// The routes of the settings' role.
+/// The routes of the settings' role; browsers reach them by the URL `browsed`.
 fn router(
     settings: &Settings,
-    base_url: &str,
+    browsed: &str,
     backend: &Backend,
     pressure: &Pressure,
     operations: Operations,
 ) -> Router {
-    let mut routes = nahook_http::operations_router(operations);
+    let mut routes = nahook_http::operations_router(operations.clone());
+    if settings.role.ingests() && !settings.pages.is_off {
+        routes = routes.merge(pages::router(settings, browsed, backend, operations));
+    }
     if settings.role.ingests() {
         let creates = settings.create_unknown_event_types;
         let ingestion = backend.ingestion(creates, settings.limiter_down);
         let ingestion = ingestion.with_pressure(pressure.clone());
-        let management = backend.management_api(management(settings, base_url));
+        let management = backend.management_api(pages::management(settings, browsed));
         let management = management.with_pressure(pressure.clone());
         routes = nahook_http::ingestion_router(ingestion)
             .merge(nahook_http::management_router(management))
@@ -244,14 +252,6 @@ fn router(
 fn operations(backend: &Backend, supervisor: &Supervisor, pressure: &Pressure) -> Operations {
     let probes = readiness::probes(backend, supervisor, pressure).into_iter();
     probes.fold(Operations::new(), Operations::with_probe)
-}
-
-fn management(settings: &Settings, base_url: &str) -> ManagementSettings {
-    let portal_url = settings.portal_url.clone();
-    ManagementSettings {
-        portal_url: portal_url.unwrap_or_else(|| format!("{base_url}/portal")),
-        ..ManagementSettings::default()
-    }
 }
 
 /// Makes the first start's rows if the store is empty, and the inbox if the sample endpoints are there.
@@ -353,12 +353,16 @@ pub(crate) fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + 
 /// Prints where the server listens, and what a first start has to show.
 async fn announce(
     base_url: String,
+    dashboard: Option<String>,
     backend: Backend,
     first_start: Option<FirstStart>,
     has_sample: bool,
     credentials: Option<PathBuf>,
 ) {
-    let listening = format!("listening on {base_url}\n");
+    let listening = match &dashboard {
+        Some(url) => format!("listening on {base_url}\ndashboard at {url}\n"),
+        None => format!("listening on {base_url}\n"),
+    };
     if let Err(error) = off_the_runtime(move || output::print(&listening)).await {
         tracing::warn!(error = error.report(), "standard output cannot be written");
     }
@@ -366,7 +370,13 @@ async fn announce(
         return;
     };
     if let Err(error) = first_start
-        .show(&backend, &base_url, has_sample, credentials)
+        .show(
+            &backend,
+            &base_url,
+            dashboard.as_deref(),
+            has_sample,
+            credentials,
+        )
         .await
     {
         tracing::error!(
@@ -399,6 +409,7 @@ async fn serve(settings: Settings, supervisor: Supervisor) -> Result<ExitCode, S
     };
     tokio::spawn(announce(
         server.base_url.clone(),
+        server.dashboard.clone(),
         server.backend.clone(),
         server.first_start.clone(),
         server.has_inbox,

@@ -21,4 +21,4 @@ pub use self::nats::{NatsCluster, NatsOptions, NatsServer};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::PostgresServer;
 pub use self::small_disk::SmallDisk;
-pub use self::tools::{nahook_python, python};
+pub use self::tools::{browser, nahook_python, python};

@@ -21,6 +21,11 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     path
 }
 
+/// The folder of what drives the browser: `playwright-core` and `axe-core`.
+pub fn browser() -> PathBuf {
+    tool("browser")
+}
+
 /// The source distribution of Python's `nahook`, with its suites.
 pub fn nahook_python() -> PathBuf {
     tool("nahook-python")

@@ -137,6 +137,11 @@ impl ManagementApi {
         self.clock.now()
     }
 
+    /// The URL that opens the portal with this code.
+    pub fn portal_url(&self, code: &str) -> String {
+        format!("{}?code={code}", self.settings.portal_url)
+    }
+
     /// Publishes what is sent by hand: not admitted as a call of a key, it does not spend the keys' tokens.
     pub fn fan_out(&self) -> FanOut<MeteredSubscriptions, Arc<dyn DynDeliveryPublisher>> {
         let subscriptions = self.metered_subscriptions();

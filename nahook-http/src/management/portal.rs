@@ -94,7 +94,7 @@ async fn create(
         .create_portal_session(&call.workspace, &call.actor, call.path, new)
         .await?;
     let code = made.code.expose();
-    let url = format!("{}?code={code}", call.api.settings.portal_url);
+    let url = call.api.portal_url(code);
     Ok(Made(PortalSession {
         portal_url: url.clone(),
         url,

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use nahook_control::Actor;
-use nahook_core::Timestamp;
-use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
-use nahook_queue::{Redelivered, Redelivery as _, RedeliveryRequest};
+use nahook_core::id::{DeliveryId, EndpointId, MessageId, WorkspaceId};
+use nahook_core::{
+    Delivery, DeliveryPublisher as _, Event, IdSource as _, NewEvent, Outcome, RandomIds, Timestamp,
+};
+use nahook_queue::{DeliveryLog as _, Redelivered, Redelivery as _, RedeliveryRequest};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
 use super::ManagementApi;
@@ -127,6 +129,63 @@ impl ManagementApi {
                 Ok(())
             }
         }
+    }
+
+    /// Queues a new delivery of the delivery's event for the same endpoint, whatever became of the first, and says so in the audit
+    /// log. The receiver sees it as another event with the same type and payload.
+    ///
+    /// # Errors
+    /// Nothing was queued, unless the error says that this is not known.
+    pub async fn resend_delivery(
+        &self,
+        workspace: &WorkspaceId,
+        actor: &Actor,
+        id: DeliveryId,
+    ) -> Result<DeliveryId, ApiError> {
+        let log = &self.ports.log;
+        let found = log.delivery(id, workspace).await?;
+        let found = found.ok_or_else(|| missing(DeliveryId::OF))?;
+        let payload = log.payload(id, workspace).await?;
+        let payload = payload
+            .ok_or_else(|| ApiError::conflict("The delivery's payload is not kept any more"))?;
+        let endpoint = self.management.endpoint(workspace, found.endpoint).await?;
+        if !endpoint.is_active {
+            return Err(ApiError::endpoint_disabled());
+        }
+        let _under_way = self.begin_action(workspace).await?;
+        self.budgets.spend(*workspace, BudgetKind::Deliveries, 1)?;
+        let message = MessageId::from_parts(self.now(), RandomIds.random());
+        let event_type = match found.event_type {
+            Some(id) => self.management.event_type(workspace, id).await.ok(),
+            None => None,
+        };
+        let now = self.now();
+        let event = match event_type {
+            Some(view) => {
+                let mut new = NewEvent::new(view.event_type.name, payload);
+                new.metadata = found.metadata;
+                Event::new(new, message, view.event_type.id, *workspace, now)
+            }
+            // The type was deleted meanwhile, or there was none.
+            None => Event::direct(payload, message, *workspace, None, now),
+        };
+        let mut slots = [Delivery::new(message, 0, endpoint.id)];
+        // The slot says what became of it, also when time is up.
+        let _ = timeout(BUDGET, self.ports.publisher.publish(&event, &mut slots)).await;
+        let [slot] = slots;
+        match slot.outcome() {
+            Outcome::Published | Outcome::Replayed(_) => {}
+            Outcome::Failed(kind) if kind.may_be_queued() => {
+                return Err(ApiError::unconfirmed(slot.id(), false));
+            }
+            Outcome::Failed(kind) => return Err(ApiError::unavailable(kind.message())),
+        }
+        let details = vec![("newDeliveryId", slot.id().to_string())];
+        let resource = ("delivery", id.to_string());
+        self.management
+            .record(workspace, actor, resource, "resent", details)
+            .await?;
+        Ok(slot.id())
     }
 
     /// Queues the endpoint's deliveries again that were given up and accepted since then, for some seconds at most, and says so in

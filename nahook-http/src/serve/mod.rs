@@ -13,9 +13,11 @@ mod settings;
 mod stream;
 mod table;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Extensions;
 use nahook_supervision::Supervisor;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -36,6 +38,12 @@ enum Phase {
     Stopping,
     /// Dropping connections, whatever is in flight.
     Cut,
+}
+
+/// Returns the address of the client that made the request, where [`serve`] has taken it: behind a trusted proxy the one that the proxy
+/// names.
+pub fn client_address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Client>().map(Client::address)
 }
 
 /// Serves `router` to whoever connects to `listener`, until `stop` resolves; then refuses new connections, closes idle ones,

@@ -2,6 +2,7 @@
 //! default.
 
 mod nats;
+mod pages;
 mod postgres;
 mod pressure;
 mod role;
@@ -22,6 +23,7 @@ use nahook_postgres::PostgresSettings;
 use serde::Deserialize;
 
 pub use self::nats::{NatsArgs, StorageChoice};
+pub use self::pages::{PageArgs, Pages};
 pub use self::postgres::PostgresArgs;
 pub use self::pressure::PressureArgs;
 pub use self::role::Role;
@@ -112,7 +114,7 @@ pub struct SettingsArgs {
     /// [default: 7].
     #[arg(long, env = "NAHOOK_RETENTION_DAYS", value_name = "DAYS")]
     pub retention_days: Option<u32>,
-    /// URL of the portal's pages, with which the URL of a portal session begins [default: /portal on this server].
+    /// URL of the portal's pages, with which the URL of a portal session begins [default: /portal below the public URL].
     #[arg(long, env = "NAHOOK_PORTAL_URL", value_name = "URL")]
     pub portal_url: Option<String>,
     /// Format of the log [default: human on a terminal, else json].
@@ -121,6 +123,9 @@ pub struct SettingsArgs {
     /// Make sample endpoints that print what arrives, on a first start on an empty store [default: true].
     #[arg(long, env = "NAHOOK_SAMPLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub sample: Option<bool>,
+    /// Settings of the dashboard and the portal.
+    #[command(flatten)]
+    pub pages: PageArgs,
     /// The settings of back-pressure.
     #[command(flatten)]
     pub pressure: PressureArgs,
@@ -163,6 +168,12 @@ struct SettingsFile {
     postgres: PostgresArgs,
     #[serde(default)]
     nats: NatsArgs,
+    public_url: Option<String>,
+    dashboard: Option<bool>,
+    portal_name: Option<String>,
+    portal_logo: Option<String>,
+    portal_accent: Option<String>,
+    portal_frame_ancestors: Option<Vec<String>>,
 }
 
 /// Answer to a trigger when the rate limiter does not answer.
@@ -237,7 +248,7 @@ pub struct Settings {
     pub limiter_down: LimiterDown,
     /// Time for which settled deliveries are kept after their event was accepted.
     pub retention: Duration,
-    /// URL of the portal's pages; `/portal` at the address that is listened on if absent.
+    /// URL of the portal's pages; `/portal` below the public URL if absent.
     pub portal_url: Option<String>,
     /// Format of log lines; by the kind of the output if absent.
     pub log_format: Option<LogFormat>,
@@ -251,6 +262,8 @@ pub struct Settings {
     pub postgres: PostgresSettings,
     /// Settings of a queue on NATS.
     pub nats: NatsSettings,
+    /// Settings of the dashboard and the portal.
+    pub pages: Pages,
 }
 
 impl SettingsArgs {
@@ -265,6 +278,14 @@ impl SettingsArgs {
             .map(text_file::read_toml::<SettingsFile>)
             .transpose()?
             .unwrap_or_default();
+        let pages = PageArgs {
+            public_url: file.public_url,
+            dashboard: file.dashboard,
+            portal_name: file.portal_name,
+            portal_logo: file.portal_logo,
+            portal_accent: file.portal_accent,
+            portal_frame_ancestors: file.portal_frame_ancestors,
+        };
         let listen = self
             .listen
             .or(file.listen)
@@ -338,6 +359,7 @@ impl SettingsArgs {
             disk_free_min,
             postgres: self.postgres.or(file.postgres).resolve()?,
             nats: self.nats.or(file.nats).resolve()?,
+            pages: self.pages.or(pages).resolve()?,
         })
     }
 }

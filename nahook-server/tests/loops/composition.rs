@@ -8,7 +8,7 @@ use nahook_core::id::EndpointId;
 use nahook_embed::{QueueUrl, StoreUrl};
 use nahook_nats::NatsSettings;
 use nahook_server::serve::Server;
-use nahook_server::settings::{OperationsListen, PressureSettings, Role, Settings};
+use nahook_server::settings::{OperationsListen, Pages, PressureSettings, Role, Settings};
 use nahook_server::telemetry::LogWriter;
 use nahook_supervision::{Loop, Supervisor};
 use nahook_testserver::{NatsServer, PostgresServer};
@@ -115,6 +115,7 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
         create_unknown_event_types: false,
         limiter_down: nahook_core::admission::LimiterDown::Admit,
         retention: Duration::from_hours(24),
+        pages: Pages::default(),
         portal_url: None,
         log_format: None,
         sample: true,

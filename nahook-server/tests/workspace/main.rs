@@ -20,6 +20,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("nahook-supervision", &[], &[]),
     ("nahook-delivery", LIBRARIES, &[TESTKIT, MEMORY]),
     ("nahook-http", LIBRARIES, &[TESTKIT, MEMORY]),
+    // The pages do what the Management API does, by its code, and show signatures as they were sent.
+    ("nahook-dashboard", PAGES, &[TESTKIT, MEMORY]),
     // For programs that receive webhooks and have nothing else of nahook. Its tests receive what the sender signs.
     ("nahook-receive", &[], &["nahook-delivery"]),
     (
@@ -43,6 +45,14 @@ const MEMORY: &str = "nahook-memory";
 const TESTKIT: &str = "nahook-testkit";
 const PORTS: &[&str] = &["nahook-core", QUEUE, CONTROL];
 const LIBRARIES: &[&str] = &["nahook-core", QUEUE, CONTROL, "nahook-supervision"];
+
+const PAGES: &[&str] = &[
+    "nahook-core",
+    QUEUE,
+    CONTROL,
+    "nahook-delivery",
+    "nahook-http",
+];
 
 /// Crates that may depend on everything.
 const COMPOSERS: &[&str] = &[
@@ -85,6 +95,8 @@ const CRATES_MAX: &[(&str, usize)] = &[
     ("nahook-sqlite", 95),
     // axum.
     ("nahook-http", 120),
+    // The front end, the signatures of deliveries, and templates.
+    ("nahook-dashboard", 170),
     // An HTTP client with TLS: hyper, rustls and the certificates.
     ("nahook-delivery", 120),
     // `tokio-postgres` with TLS.

@@ -70,7 +70,6 @@ async fn what_has_no_route_is_a_404_and_never_a_redirect() {
     let server = server(&receiver).await;
     let mut wire = Wire::connect(server.address).await;
     for path in [
-        "/",
         "/api/ingest/event/order.paid/",
         "/api/ingest/event/",
         "/api/ingest/event",

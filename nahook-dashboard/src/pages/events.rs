@@ -1,0 +1,228 @@
+//! Events: the list, and the fate of one at each endpoint.
+
+use std::collections::HashMap;
+
+use axum::extract::Path;
+use maud::{Markup, html};
+use nahook_control::EndpointRecord;
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId};
+use nahook_core::{EventTypeName, Timestamp};
+use nahook_queue::{DeliveryLog as _, EventQuery, EventRecord, EventSearch as _};
+
+use super::Answer;
+use super::deliveries::payload_text;
+use super::endpoint::{event_type_names, event_type_text};
+use crate::error::PageError;
+use crate::page::{badge, page, redirect, status_badge, table};
+use crate::text::{count, cut, maybe_time, time, visible};
+use crate::view::View;
+
+/// Events on a page.
+const PAGE: usize = 50;
+/// Deliveries on an event's page.
+const DELIVERIES: usize = 200;
+
+/// The fate of an event's deliveries in a few words.
+fn fate(event: &EventRecord) -> Markup {
+    let waiting = event.deliveries - event.delivered - event.given_up;
+    html! {
+        @if event.deliveries == 0 { (badge("plain", "No receiver")) }
+        @if event.delivered > 0 { (badge("good", &format!("{} delivered", event.delivered))) " " }
+        @if waiting > 0 { (badge("wait", &format!("{waiting} waiting"))) " " }
+        @if event.given_up > 0 { (badge("bad", &format!("{} failed", event.given_up))) " " }
+        @if event.deliveries >= EventRecord::COUNTED_MAX { span.quiet { "of the first " (EventRecord::COUNTED_MAX) } }
+    }
+}
+
+pub(super) fn rows(
+    view: &View,
+    events: &[EventRecord],
+    names: &HashMap<EventTypeId, EventTypeName>,
+) -> Markup {
+    let rows: Vec<_> = events
+        .iter()
+        .map(|event| {
+            html! {
+                th scope="row" { a href=(view.url(format_args!("/events/{}", event.id))) { (event.id) } }
+                td { (event_type_text(names, event.event_type)) }
+                td { (fate(event)) }
+                td { @for (key, value) in event.metadata.as_map() { code { (visible(&cut(key, 40))) "=" (visible(&cut(value, 80))) } " " } }
+                td { (time(event.accepted_at)) }
+            }
+        })
+        .collect();
+    table(
+        "Events",
+        &["Event", "Event type", "Deliveries", "Labels", "Accepted"],
+        &rows,
+    )
+}
+
+/// The page that an id leads to, if it is one.
+fn page_of(id: &str) -> Option<String> {
+    if id.parse::<MessageId>().is_ok() {
+        return Some(format!("/events/{id}"));
+    }
+    if id.parse::<DeliveryId>().is_ok() {
+        return Some(format!("/deliveries/{id}"));
+    }
+    let endpoint = id.starts_with("ep_") && id.parse::<EndpointId>().is_ok();
+    endpoint.then(|| format!("/endpoints/{id}"))
+}
+
+pub(super) async fn list(view: View) -> Answer {
+    let query = &view.query;
+    let search = query.some("q").unwrap_or_default();
+    if let Some(path) = page_of(&search) {
+        return Ok(redirect(&view.url(path)));
+    }
+    // What is not an id is a label, or the value of one.
+    let label = match search.split_once('=') {
+        Some((key, value)) => Some((key.trim().to_owned(), value.trim().to_owned())),
+        None if search.is_empty() => None,
+        None => {
+            return Err(PageError::invalid(
+                "Search for an id, or for a label as key=value",
+            ));
+        }
+    };
+    let until = query.some("until");
+    let until = until
+        .map(|text| {
+            nahook_http::parse_instant(&text).ok_or_else(|| {
+                PageError::invalid("The time is one such as 2026-11-26 or 2026-11-26T08:00:00Z")
+            })
+        })
+        .transpose()?;
+    let before = match query.value::<MessageId>("before")? {
+        Some(before) => Some(before),
+        None => until.map(|at: Timestamp| MessageId::from_parts(at, 0)),
+    };
+    let event_type = query.value::<EventTypeId>("type")?;
+    let asked = EventQuery {
+        workspace: *view.workspace(),
+        event_type,
+        label,
+        before,
+        limit: PAGE,
+    };
+    let found = view.site.ports.events.events(&asked).await?;
+    let names = event_type_names(&view).await?;
+    let mut types: Vec<_> = names.iter().collect();
+    types.sort_by(|(_, one), (_, other)| one.as_str().cmp(other.as_str()));
+    let older = found.next.map(|next| {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("q", &search)
+            .append_pair("type", event_type.as_ref().map_or("", |id| id.as_str()))
+            .append_pair("before", &next.to_string())
+            .finish();
+        view.url(format_args!("/events?{query}"))
+    });
+    let live = before.is_none().then(|| view.url("/live"));
+    Ok(page(
+        &view,
+        "Events",
+        &html! {
+            h1 { "Events" }
+            div.actions { a.button.main href=(view.url("/trigger")) { "Trigger an event" } }
+            form.filter method="get" action=(view.url("/events")) role="search" {
+                div.field {
+                    label for="q" { "Id, or label as key=value" }
+                    input #q type="search" name="q" value=(search);
+                }
+                div.field {
+                    label for="type" { "Event type" }
+                    select #type name="type" {
+                        option value="" { "All" }
+                        @for (id, name) in types { option value=(id) selected[event_type.as_ref() == Some(id)] { (name) } }
+                    }
+                }
+                div.field {
+                    label for="until" { "Accepted before" }
+                    input #until type="text" name="until" placeholder="2026-11-26T08:00:00Z" value=(view.query.get("until"));
+                }
+                button type="submit" { "Search" }
+            }
+            div data-live=[live] {
+                @if found.events.is_empty() { div.card { p { "There is none here." @if older.is_some() { " There may be older ones." } } } }
+                @else { (rows(&view, &found.events, &names)) }
+            }
+            div.actions {
+                @if before.is_some() { a.button href=(view.url("/events")) { "Newest" } }
+                @if let Some(older) = older { a.button href=(older) { "Older" } }
+            }
+        },
+    ))
+}
+
+pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
+    let id: MessageId = id.parse().map_err(|_| PageError::missing())?;
+    let events = &view.site.ports.events;
+    let mut deliveries = events
+        .event_deliveries(id, view.workspace(), DELIVERIES + 1)
+        .await?;
+    let has_more = deliveries.len() > DELIVERIES;
+    deliveries.truncate(DELIVERIES);
+    let Some(first) = deliveries.first() else {
+        return Err(PageError::missing());
+    };
+    let names = event_type_names(&view).await?;
+    let endpoints: HashMap<_, EndpointRecord> = view
+        .endpoints()
+        .await?
+        .into_iter()
+        .map(|row| (row.id, row))
+        .collect();
+    let log = &view.site.ports.api.ports().log;
+    let payload = log.payload(first.id, view.workspace()).await?;
+    let event_type = event_type_text(&names, first.event_type);
+    let rows: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| {
+            let endpoint = endpoints.get(&delivery.endpoint);
+            html! {
+                th scope="row" {
+                    @match endpoint {
+                        Some(endpoint) => (super::endpoints::link(&view, endpoint)),
+                        None => { (delivery.endpoint) " (deleted)" },
+                    }
+                }
+                td { (status_badge(delivery.status)) }
+                td.number { (delivery.attempts) }
+                td { (maybe_time(delivery.delivered_at)) }
+                td { (maybe_time(delivery.next_retry_at)) }
+                td { a href=(view.url(format_args!("/deliveries/{}", delivery.id))) { "Attempts" span.quiet { " of " (delivery.id) } } }
+            }
+        })
+        .collect();
+    let head = [
+        "Endpoint",
+        "Status",
+        "Attempts",
+        "Delivered",
+        "Next attempt",
+        "Delivery",
+    ];
+    let live = view.url("/live");
+    let whole = view.url(format_args!("/deliveries/{}/payload", first.id));
+    Ok(page(
+        &view,
+        &format!("Event {id}"),
+        &html! {
+            p.crumbs { a href=(view.url("/events")) { "Events" } }
+            h1 { (event_type) }
+            div.card { dl.facts {
+                dt { "Id" } dd { code data-copy="the id" { (id) } }
+                dt { "Accepted" } dd { (time(first.created_at)) }
+                @if !first.metadata.is_empty() {
+                    dt { "Labels" }
+                    dd { @for (key, value) in first.metadata.as_map() { code { (visible(key)) "=" (visible(value)) } " " } }
+                }
+            } }
+            h2 { (count(rows.len(), "delivery", "deliveries")) @if has_more { " (the first of more)" } }
+            div data-live=(live) { (table("Deliveries", &head, &rows)) }
+            h2 { "Payload" }
+            (payload_text(payload.as_ref(), Some(&whole)))
+        },
+    ))
+}

@@ -1,0 +1,148 @@
+//! Contents of every page.
+
+use axum::http::{StatusCode, header};
+use nahook_control::PortalRole;
+use nahook_dashboard::{dashboard_pages, portal_pages};
+
+use crate::shop::{Browser, HOSTILE, Shop};
+
+/// Every page that is looked at, with our ids in its path.
+fn pages(shop: &Shop, base: &str, list: Vec<(&str, &str)>) -> Vec<String> {
+    let pages = list.into_iter().filter(|page| page.0 == "GET");
+    let pages = pages.filter(|page| page.1 != "/live");
+    let ours = &shop.ours;
+    pages
+        .map(|(_, route)| format!("{base}{}", ours.path(&ours.customers[0], route)))
+        .collect()
+}
+
+async fn both(shop: &Shop) -> Vec<(Browser, String)> {
+    let ours = &shop.ours;
+    let operator = shop.operator(ours).await;
+    let customer = ours.customers[0].application;
+    let customer = shop.customer(ours, customer, PortalRole::Admin).await;
+    let mut all = Vec::new();
+    for path in pages(shop, "/dashboard", dashboard_pages()) {
+        // Nested, the first page has no slash at its end.
+        all.push((operator.clone(), path.trim_end_matches('/').to_owned()));
+    }
+    for path in pages(shop, "/portal", portal_pages()) {
+        all.push((customer.clone(), path));
+    }
+    all
+}
+
+#[tokio::test]
+async fn hostile_text_is_text_on_every_page() {
+    let shop = Shop::open().await;
+    let mut shown = 0;
+    for (browser, path) in both(&shop).await {
+        let page = shop.get(Some(&browser), &path).await;
+        if path.ends_with("/payload") {
+            assert_eq!(
+                page.headers[header::CONTENT_TYPE],
+                "application/octet-stream"
+            );
+            assert!(
+                page.headers[header::CONTENT_DISPOSITION]
+                    .to_str()
+                    .unwrap()
+                    .starts_with("attachment")
+            );
+            continue;
+        }
+        for never in ["<script>", "<img", "<b>Staging"] {
+            assert!(!page.body.contains(never), "{path}: {never}");
+        }
+        assert!(!without_values(&page.body).contains('\u{202e}'), "{path}");
+        shown += page.body.matches("&lt;script&gt;").count();
+    }
+    assert!(HOSTILE.contains("<script>") && shown > 20, "{shown}");
+}
+
+/// The page without the contents of its fields, which have to stay as they are.
+fn without_values(page: &str) -> String {
+    let mut rest: String = page
+        .split("value=\"")
+        .enumerate()
+        .map(|(place, part)| {
+            if place == 0 {
+                part
+            } else {
+                part.split_once('"').map_or("", |(_, rest)| rest)
+            }
+        })
+        .collect();
+    while let Some(begin) = rest.find("<textarea") {
+        let len = rest[begin..].find("</textarea>").unwrap();
+        rest.replace_range(begin..=begin + len, "");
+    }
+    rest
+}
+
+#[tokio::test]
+async fn every_page_is_whole_and_closed_to_scripts_of_others() {
+    let shop = Shop::open().await;
+    for (browser, path) in both(&shop).await {
+        let page = shop.get(Some(&browser), &path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.body);
+        let policy = page.headers[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
+        assert!(policy.contains("frame-ancestors 'none'"));
+        assert_eq!(page.headers[header::CACHE_CONTROL], "no-store");
+        assert_eq!(page.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        for inline in [
+            " style=",
+            " onclick=",
+            "<style",
+            "javascript:",
+            "//fonts",
+            "https://cdn",
+        ] {
+            assert!(!page.body.contains(inline), "{path}: {inline}");
+        }
+        assert!(page.body.len() < 100_000, "{path}: {}", page.body.len());
+    }
+}
+
+#[tokio::test]
+async fn assets_are_kept_for_good_under_names_of_their_contents() {
+    let shop = Shop::open().await;
+    let page = shop.get(None, "/dashboard/sign-in").await;
+    let assets: Vec<_> = page
+        .body
+        .split('"')
+        .filter(|text| text.starts_with("/dashboard/assets/"))
+        .collect();
+    assert_eq!(assets.len(), 3);
+    for asset in assets {
+        let answer = shop.get(None, asset).await;
+        assert_eq!(answer.status, StatusCode::OK, "{asset}");
+        let kept = answer.headers[header::CACHE_CONTROL].to_str().unwrap();
+        assert!(kept.contains("immutable"), "{asset}");
+    }
+    let missing = shop.get(None, "/dashboard/assets/style.css").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn no_page_shows_a_secret_unasked() {
+    let shop = Shop::open().await;
+    let ours = &shop.ours;
+    let management = shop.management();
+    let endpoint = management
+        .endpoint(&ours.workspace, ours.customers[0].endpoint)
+        .await;
+    let secret = endpoint.unwrap().secret.expose().to_owned();
+    for (browser, path) in both(&shop).await {
+        let page = shop.get(Some(&browser), &path).await;
+        assert!(!page.body.contains(&secret), "{path}");
+        assert!(!page.body.contains(&ours.token), "{path}");
+    }
+    let operator = shop.operator(ours).await;
+    let path = format!("/dashboard/endpoints/{}/secret", ours.customers[0].endpoint);
+    let shown = shop.post(Some(&operator), &path, &[]).await;
+    assert!(shown.body.contains(&secret));
+}

@@ -1,0 +1,10 @@
+//! The pages over a store in memory, request by request.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange what it needs has failed"
+)]
+
+mod contents;
+mod refusals;
+mod sessions;
+mod shop;

@@ -1,0 +1,116 @@
+//! The stories, each on a server of its own.
+
+use nahook_testserver::PostgresServer;
+use serde_json::json;
+
+use crate::support::manifest::{EVENT_TYPE, endpoint};
+use crate::support::receiver::{Receiver, Reply};
+use crate::support::server::{ALLOW_LOOPBACK, Server};
+use crate::{TOKEN, shop, tell};
+
+fn base(server: &Server) -> String {
+    format!("http://{}", server.address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_start_leads_to_the_first_delivery() {
+    let mut server = Server::start(tempfile::tempdir().unwrap(), &[]).await;
+    let link = server.process.line("/sign-in?link=").await;
+    // The README's picture is made anew when the references are.
+    let picture = std::env::var_os("NAHOOK_BLESS")
+        .map(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dashboard.png"));
+    let facts = json!({ "base": base(&server), "link": link.trim(), "picture": picture });
+    tell("first_start", facts).await;
+}
+
+/// An endpoint answers 410 until it is moved.
+async fn failing(server: &Server, receiver: &Receiver) {
+    let api = server.api();
+    for number in 0..3 {
+        let payload = format!(r#"{{"order":{number}}}"#);
+        api.trigger(EVENT_TYPE, &payload).await;
+    }
+    let facts = json!({
+        "base": base(server),
+        "token": TOKEN,
+        "broken": receiver.url("/broken"),
+        "mended": receiver.url("/mended"),
+    });
+    tell("failing_endpoint", facts).await;
+    // The first three, whatever the worker had attempted before the endpoint was disabled.
+    receiver.wait_at("/mended", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_endpoint_is_understood_mended_and_replayed() {
+    let receiver = Receiver::start().await;
+    receiver.reply("/broken", [Reply::Status(410)]);
+    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/broken"))])).await;
+    failing(&server, &receiver).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_endpoint_is_understood_mended_and_replayed_on_postgres() {
+    let receiver = Receiver::start().await;
+    receiver.reply("/broken", [Reply::Status(410)]);
+    let url = PostgresServer::shared().create_database();
+    let manifest = shop(vec![endpoint("ep_shop", &receiver.url("/broken"))]);
+    let [server] = Server::sharing(&url, &manifest).await;
+    failing(&server, &receiver).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_does_everything_by_hand() {
+    let receiver = Receiver::start().await;
+    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+    let facts = json!({ "base": base(&server), "token": TOKEN, "url": receiver.url("/more") });
+    tell("every_action", facts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn portal_shows_what_a_role_may_do() {
+    let receiver = Receiver::start().await;
+    let settings = [
+        &ALLOW_LOOPBACK[..],
+        &["--portal-name", "Acme Hooks", "--portal-accent", "#aa3377"],
+    ]
+    .concat();
+    let endpoints = vec![endpoint("ep_shop", &receiver.url("/others"))];
+    let server = Server::with_settings(&shop(endpoints), &settings).await;
+    let facts = json!({ "base": base(&server), "token": TOKEN, "url": receiver.url("/customer") });
+    tell("portal_roles", facts).await;
+    receiver.wait_at("/customer", 1).await;
+    assert!(receiver.arrivals_at("/others").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_for_everybody() {
+    let receiver = Receiver::start().await;
+    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+    server.api().trigger(EVENT_TYPE, r#"{"order":1}"#).await;
+    receiver.wait_for(1).await;
+    tell(
+        "for_everybody",
+        json!({ "base": base(&server), "token": TOKEN }),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_content_is_text() {
+    let receiver = Receiver::start().await;
+    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+    let line = "x".repeat(200_000);
+    let payload = json!({ "payload": { "note": "<script>alert(1)</script>", "line": line } });
+    let labels = json!({
+        "payload": { "a": "</pre><img src=x onerror=alert(1)>" },
+        "metadata": { "<b>": "\u{202e}<svg onload=alert(1)>" },
+    });
+    for body in [payload, labels] {
+        let api = server.api();
+        let answer = api.post("/api/ingest/event/order.paid", body.to_string());
+        assert_eq!(answer.await.delivery_ids().len(), 1);
+    }
+    receiver.wait_for(2).await;
+    tell("hostile", json!({ "base": base(&server), "token": TOKEN })).await;
+}
