@@ -1,4 +1,10 @@
 //! Whatever other workspaces have, a workspace that asks for little is served at once: slots, simulated.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a simulation needs some instant to begin at, and fails like a test"
+)]
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -15,7 +21,7 @@ const TICK: Millis = 20;
 const SECOND: Millis = 1_000;
 /// Delay that is due to the simulation: several steps of a tick each.
 const SLACK: Millis = 100;
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Behaviour of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -360,7 +366,7 @@ fn longest_wait_of(sim: &mut Sim, endpoints: &[usize], time: Millis) -> Millis {
 /// Receivers of a workspace that hang cost its others nothing once these have succeeded, or those are known.
 #[test]
 fn hanging_endpoints_leave_room_to_their_siblings() {
-    for count in [100, 600, 2_000] {
+    for count in [100_u32, 600, 2_000] {
         let mut sim = Sim::new(768);
         let workspace = sim.workspace();
         let add = |sim: &mut Sim| -> Vec<_> {
@@ -380,7 +386,7 @@ fn hanging_endpoints_leave_room_to_their_siblings() {
             "{wait} ms beside {count} that are being tried"
         );
         // A quarter of them at a time hangs for fifteen seconds.
-        while sim.now < count as Millis * HANG / 96 + 2 * HANG {
+        while sim.now < Millis::from(count) * HANG / 96 + 2 * HANG {
             sim.tick();
         }
         let new = add(&mut sim);

@@ -1,9 +1,14 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "only differences of instants count"
+)]
+
 use super::*;
 use crate::queue::WorkerId;
 
 const QUICK: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(15);
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
 /// Forty slots: of all, a workspace may have 30, its slow endpoints 15, those without a success 10, both 17, slow ones without a
