@@ -83,7 +83,7 @@ async fn once_known_even_more_hanging_endpoints_than_there_is_room_for_leave_hal
     };
     let worker = rig.start(settings);
     // Nothing tells hanging endpoints from others until they have hung once.
-    sleep(Duration::from_mins(5)).await;
+    sleep(Duration::from_mins(30)).await;
     for _ in 0..60 {
         let ids = rig.publish(&all).await;
         sleep(Duration::from_secs(1)).await;
