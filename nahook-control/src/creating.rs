@@ -40,6 +40,8 @@ impl<S: SubscriptionStore, C: Catalog> SubscriptionStore for CreatingSubscriptio
         let workspace = scope.workspace;
         match self.catalog.ensure_event_type(event_type, &workspace).await {
             Ok(_) => self.subscriptions.subscribers(event_type, scope).await,
+            // The workspace has as many as it may have.
+            Err(CatalogError::NotFound("event type")) => Ok(None),
             Err(CatalogError::Store(error)) => Err(error),
             Err(other) => Err(StoreError::internal(other)),
         }

@@ -11,7 +11,9 @@ mod key_hash;
 mod keys;
 mod manifest;
 mod operations;
+mod prefixes;
 mod record;
+mod row_kind;
 pub mod rules;
 mod sealing;
 mod secret_text;
@@ -40,11 +42,13 @@ pub use self::operations::{
     NewEndpoint, NewEnvironment, NewManagementToken, NewPortalSession, PortalSession,
     SubscriptionView, Visibility, WouldBe,
 };
+pub use self::prefixes::pattern_prefixes;
 pub use self::record::{
     ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyState,
     ManagementTokenRecord, PatternRecord, PortalRole, PortalSessionRecord, PublicationRecord,
     RetiredSecret, SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
+pub use self::row_kind::RowKind;
 pub use self::sealing::{
     MasterKeyError, MasterKeys, Opening, RotateError, SealError, SecretBox, SecretColumns,
 };

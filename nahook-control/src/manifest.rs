@@ -54,7 +54,8 @@ pub struct WorkspaceSpec {
     pub management_tokens: Vec<ManagementTokenSpec>,
 }
 
-/// The limits of a workspace. A plan that is present is the whole plan: an absent rate is unlimited.
+/// The limits of a workspace. A plan that is present is the whole plan: an absent rate of calls is unlimited, and every other absent
+/// limit is the default one.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanSpec {
@@ -64,6 +65,16 @@ pub struct PlanSpec {
     pub workspace_rate: Option<RateSpec>,
     /// Rate of each key; unlimited if absent.
     pub key_rate: Option<RateSpec>,
+    /// Rate of deliveries, each endpoint of an event counted; 1,000 for each call that the workspace's rate allows if absent, and a
+    /// million a second if that is absent too.
+    pub delivery_rate: Option<RateSpec>,
+    /// Largest number of deliveries that are queued and not settled; 10,000,000 if absent.
+    pub pending_max: Option<u32>,
+    /// Largest amount of payloads that is kept, in MiB; 1,048,576 (1 TiB) if absent.
+    pub stored_mib_max: Option<u32>,
+    /// Largest number of endpoints, inactive ones counted; 100,000 if absent. A manifest may declare more: it is for endpoints that
+    /// the workspace makes itself.
+    pub endpoints_max: Option<u32>,
 }
 
 /// A rate: so many events in each period.

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use nahook_core::id::{ApplicationId, EndpointId, EnvironmentId, EventTypeId, WorkspaceId};
-use nahook_core::{StoreError, Timestamp};
+use nahook_core::id::{
+    ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId, PatternId,
+    WorkspaceId,
+};
+use nahook_core::{EventTypePattern, StoreError, Timestamp};
 
 use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapshot};
 
@@ -13,6 +16,12 @@ use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapsh
 /// exist.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Select {
+    /// One endpoint of this environment, if it has any.
+    AnyEndpointIn(EnvironmentId),
+    /// The ingestion key with this id, also if it is revoked.
+    ApiKey(ApiKeyId),
+    /// The ingestion key of that name, also if it is revoked.
+    ApiKeyCalled(String),
     /// Its ingestion keys, revoked ones included.
     ApiKeys,
     /// Its applications: at most `limit`, after the first `offset`, the oldest first.
@@ -28,6 +37,8 @@ pub enum Select {
     ApplicationCalled(String),
     /// The endpoint with this id.
     Endpoint(EndpointId),
+    /// Number of endpoints of that application, counted up to the number that it may have; zero if it may have any number.
+    EndpointCountOf(ApplicationId),
     /// Every endpoint.
     Endpoints,
     /// Every endpoint of that application.
@@ -38,18 +49,32 @@ pub enum Select {
     EventTypesWith(Vec<EventTypeId>),
     /// Every event type.
     EventTypes,
+    /// The management token with this id, also if it is revoked.
+    ManagementToken(ManagementTokenId),
+    /// The management token of that name, also if it is revoked.
+    ManagementTokenCalled(String),
     /// Its management tokens, revoked ones included.
     ManagementTokens,
+    /// This endpoint's pattern with that id.
+    Pattern(EndpointId, PatternId),
+    /// This endpoint's pattern of that text.
+    PatternCalled(EndpointId, EventTypePattern),
     /// Every pattern that an endpoint is subscribed to.
     Patterns,
     /// This endpoint's patterns, the oldest first.
     PatternsOf(EndpointId),
+    /// The publication of that event type in this environment.
+    Publication(EnvironmentId, EventTypeId),
     /// The event types that this environment publishes.
     PublicationsIn(EnvironmentId),
+    /// Number of rows of each [kind](crate::RowKind) that is counted.
+    RowCounts,
     /// Number of endpoints subscribed, by name or by pattern, to each of these event types; to each of all, if absent.
     SubscriberCounts(Option<Vec<EventTypeId>>),
     /// The endpoints subscribed to that event type, by its name or by a pattern, in the order of subscribing.
     SubscribersTo(EventTypeId),
+    /// This endpoint's subscriptions by name to these event types.
+    Subscriptions(EndpointId, Vec<EventTypeId>),
     /// This endpoint's subscriptions by name, the oldest first.
     SubscriptionsOf(EndpointId),
     /// The workspace itself.

@@ -113,6 +113,7 @@ impl Hooks {
             workspace: self.workspace,
             endpoint,
             count_max: COUNT_MAX,
+            is_unsettled_only: false,
         };
         Ok(self.shared.backend.search.stats(&query).await?)
     }

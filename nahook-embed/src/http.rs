@@ -13,13 +13,16 @@ impl Backend {
     /// The Ingestion API over this back end. With `creates_event_types` a trigger makes an event type that does not exist.
     pub fn ingestion(&self, creates_event_types: bool, limiter_down: LimiterDown) -> Ingestion {
         let subscriptions = self.subscription_store(creates_event_types);
+        let search = || Arc::clone(&self.search);
         let subscriptions: Arc<dyn DynSubscriptionStore> =
-            Arc::new(Metered::new(subscriptions, self.budgets.clone()));
+            Arc::new(Metered::new(subscriptions, self.budgets.clone()).measuring(search()));
         let fan_out = FanOut::new(subscriptions, Arc::clone(&self.publisher));
         let engine = Admission::new(fan_out, Arc::clone(&self.limiter));
         let engine = engine.with_limiter_down(limiter_down);
         let ingestion = Ingestion::new(Arc::new(engine), Arc::clone(&self.keys));
-        ingestion.with_budgets(self.budgets.clone())
+        ingestion
+            .with_budgets(self.budgets.clone())
+            .measuring(search())
     }
 
     /// The Management API over this back end.

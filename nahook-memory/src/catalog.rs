@@ -1,11 +1,14 @@
 use nahook_control::{
     Actor, ApiKeyRecord, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EndpointRecord,
-    EventTypeRecord, KeyState, Manifest, ManifestError, Record, Snapshot, Verb, WorkspaceRecord,
+    EventTypeRecord, KeyState, Manifest, ManifestError, Record, RowKind, Snapshot, Verb,
+    WorkspaceRecord,
 };
+use nahook_core::admission::Plan;
 use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use super::MemoryStore;
+use super::management::row_count;
 use super::subscribers::{resubscribe, subscribe_matching};
 
 #[async_trait::async_trait]
@@ -55,6 +58,10 @@ impl Catalog for MemoryStore {
         let mut rows = state.catalog.event_types.iter();
         if let Some(row) = rows.find(|row| row.workspace == *workspace && row.name == *name) {
             return Ok(row.id);
+        }
+        let count = row_count(&state.catalog, *workspace, RowKind::EventType);
+        if count >= RowKind::EventType.max(&Plan::default()) {
+            return Err(CatalogError::NotFound("event type"));
         }
         let now = self.shared.clock.now();
         let bits = MessageId::from_parts(now, self.shared.ids.random()).as_bits();

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use nahook_control::{
-    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Record, Select,
-    Snapshot,
+    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Record, RowKind,
+    Select, Snapshot,
 };
 use nahook_core::StoreError;
 use nahook_core::id::WorkspaceId;
@@ -94,6 +94,30 @@ fn saturating(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
+/// Number of rows of the workspace.
+pub(super) fn row_count(catalog: &Snapshot, workspace: WorkspaceId, kind: RowKind) -> u64 {
+    macro_rules! count {
+        ($rows:ident) => {
+            catalog
+                .$rows
+                .iter()
+                .filter(|row| row.workspace == workspace)
+                .count()
+        };
+    }
+    let count = match kind {
+        RowKind::ApiKey => count!(api_keys),
+        RowKind::Application => count!(applications),
+        RowKind::Endpoint => count!(endpoints),
+        RowKind::EventType => count!(event_types),
+        RowKind::ManagementToken => count!(management_tokens),
+        RowKind::Pattern => count!(patterns),
+        RowKind::Subscription => count!(subscribers),
+    };
+    count as u64
+}
+
+#[expect(clippy::too_many_lines, reason = "an arm for each selection")]
 fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) -> Snapshot {
     let mut rows = Snapshot::default();
     /// Adds the rows of the workspace that the condition holds for, each once.
@@ -111,6 +135,15 @@ fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) ->
     }
     for select in selection {
         match select {
+            Select::AnyEndpointIn(id) => {
+                let mut endpoints = catalog.endpoints.iter();
+                let any = endpoints
+                    .find(|row| row.workspace == workspace && row.environment == *id)
+                    .filter(|row| !rows.endpoints.contains(row));
+                rows.endpoints.extend(any.cloned());
+            }
+            Select::ApiKey(id) => take!(api_keys, |row| row.id == *id),
+            Select::ApiKeyCalled(name) => take!(api_keys, |row| row.name == *name),
             Select::ApiKeys => take!(api_keys),
             Select::Applications { offset, limit } => {
                 let of_workspace = catalog.applications.iter();
@@ -130,14 +163,46 @@ fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) ->
             }
             Select::Endpoint(id) => take!(endpoints, |row| row.id == *id),
             Select::Endpoints => take!(endpoints),
+            Select::EndpointCountOf(id) => {
+                let mut applications = catalog.applications.iter();
+                let max = applications
+                    .find(|row| row.workspace == workspace && row.id == *id)
+                    .and_then(|row| row.max_endpoints)
+                    .unwrap_or(0);
+                let endpoints = catalog.endpoints.iter();
+                let of_it = endpoints.filter(|row| row.application == Some(*id));
+                let count = of_it.take(max as usize).count() as u64;
+                rows.endpoint_counts.insert(*id, count);
+            }
             Select::EndpointsOf(id) => take!(endpoints, |row| row.application == Some(*id)),
             Select::Environments => take!(environments),
             Select::EventTypesWith(ids) => take!(event_types, |row| ids.contains(&row.id)),
             Select::EventTypes => take!(event_types),
+            Select::ManagementToken(id) => take!(management_tokens, |row| row.id == *id),
+            Select::ManagementTokenCalled(name) => {
+                take!(management_tokens, |row| row.name == *name);
+            }
             Select::ManagementTokens => take!(management_tokens),
+            Select::Pattern(endpoint, id) => {
+                take!(patterns, |row| row.endpoint == *endpoint && row.id == *id);
+            }
+            Select::PatternCalled(endpoint, pattern) => {
+                take!(patterns, |row| row.endpoint == *endpoint
+                    && row.pattern == *pattern);
+            }
             Select::Patterns => take!(patterns),
             Select::PatternsOf(id) => take!(patterns, |row| row.endpoint == *id),
+            Select::Publication(environment, event_type) => {
+                take!(publications, |row| row.environment == *environment
+                    && row.event_type == *event_type);
+            }
             Select::PublicationsIn(id) => take!(publications, |row| row.environment == *id),
+            Select::RowCounts => {
+                for kind in RowKind::ALL {
+                    rows.row_counts
+                        .insert(*kind, row_count(catalog, workspace, *kind));
+                }
+            }
             Select::SubscriberCounts(ids) => {
                 for row in &catalog.subscribers {
                     let is_wanted = ids.as_ref().is_none_or(|ids| ids.contains(&row.event_type));
@@ -147,6 +212,10 @@ fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) ->
                 }
             }
             Select::SubscribersTo(id) => take!(subscribers, |row| row.event_type == *id),
+            Select::Subscriptions(endpoint, ids) => {
+                take!(subscriptions, |row| row.endpoint == *endpoint
+                    && ids.contains(&row.event_type));
+            }
             Select::SubscriptionsOf(id) => take!(subscriptions, |row| row.endpoint == *id),
             Select::Workspace => {
                 let mut workspaces = catalog.workspaces.iter();

@@ -1,6 +1,7 @@
 use std::ops::Bound;
 
 use nahook_core::StoreError;
+use nahook_core::id::WorkspaceId;
 use nahook_queue::{
     DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus, StatsQuery,
 };
@@ -9,6 +10,15 @@ use super::MemoryStore;
 
 #[async_trait::async_trait]
 impl DeliverySearch for MemoryStore {
+    async fn stored_len(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        let state = self.state();
+        let mut messages = std::collections::HashSet::new();
+        let events = state.deliveries.values().map(|row| &row.event);
+        let kept =
+            events.filter(|event| event.workspace == *workspace && messages.insert(event.id));
+        Ok(kept.map(|event| event.payload.len() as u64).sum())
+    }
+
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         let state = self.state();
         let before = query.before.map_or(Bound::Unbounded, Bound::Excluded);
@@ -32,8 +42,9 @@ impl DeliverySearch for MemoryStore {
         let now = self.shared.clock.now();
         let state = self.state();
         let mut counts = DeliveryStats::default();
-        let of_query = state.deliveries.iter().filter(|(_, row)| {
-            row.event.workspace == query.workspace
+        let of_query = state.deliveries.iter().filter(|(id, row)| {
+            query.counts(state.shown(**id, row).status)
+                && row.event.workspace == query.workspace
                 && query.endpoint.is_none_or(|id| row.endpoint == id)
         });
         for (id, row) in of_query {

@@ -4,19 +4,21 @@ use nahook_control::{KeyEntry, KeyHash, KeyStore, TokenHolder};
 use nahook_core::StoreError;
 use nahook_core::admission::Caller;
 
-use crate::catalog::row::{plan_at, state_is_disabled};
+use crate::catalog::row::{plan_at, plan_columns, state_is_disabled};
 use crate::error::PgError;
 use crate::row::{maybe_parsed_at, parsed_at, value_at};
 use crate::store::PostgresStore;
 
-const API_KEY: &str = "
-SELECT k.id, w.id, n.id, e.id, k.state, w.payload_len_max,
-    w.workspace_rate_interval, w.workspace_rate_burst, w.key_rate_interval, w.key_rate_burst
+const API_KEY: &str = concat!(
+    "SELECT k.id, w.id, n.id, e.id, k.state, ",
+    plan_columns!(),
+    "
 FROM api_key k
 JOIN workspace w ON w.row = k.workspace
 LEFT JOIN environment n ON n.row = k.environment
 LEFT JOIN endpoint e ON e.row = k.endpoint
-WHERE k.hash = $1 AND k.state <> 2";
+WHERE k.hash = $1 AND k.state <> 2"
+);
 
 const MANAGEMENT_TOKEN: &str = "
 SELECT t.id, w.id, t.state, t.is_read_only

@@ -35,7 +35,11 @@ const MIGRATIONS: &[&[&str]] = &[
         // Secrets may be sealed, and go when nobody needs them any more.
         include_str!("schema/7_secrets.sql"),
     ],
-    &[include_str!("schema/page_sessions.sql")],
+    &[include_str!("schema/8_page_sessions.sql")],
+    &[
+        // Plans limit work, and what a workspace has is counted.
+        include_str!("schema/9_plans.sql"),
+    ],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -218,7 +222,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 6),
+            ((5, 128, 1_024), 7),
             "append a migration that makes `trigger` again"
         );
     }

@@ -1,7 +1,7 @@
 //! Lists of deliveries: from two partial indexes, which have each delivery in one of them.
 
 use nahook_core::StoreError;
-use nahook_core::id::{DeliveryId, MessageId};
+use nahook_core::id::{DeliveryId, MessageId, WorkspaceId};
 use nahook_queue::{
     DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus, StatsQuery,
 };
@@ -51,6 +51,10 @@ const DELIVERING: i16 = 5;
 
 #[async_trait::async_trait]
 impl DeliverySearch for PostgresStore {
+    async fn stored_len(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        Ok(self.measure_stored(workspace).await?)
+    }
+
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         Ok(self.found(query).await?)
     }

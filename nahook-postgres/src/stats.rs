@@ -1,6 +1,6 @@
 //! Counts of deliveries by status: from the indexes of the lists, up to a bound.
 
-use nahook_core::id::EndpointId;
+use nahook_core::id::{EndpointId, WorkspaceId};
 use nahook_queue::{DeliveryStats, DeliveryStatus, StatsQuery};
 
 use crate::error::PgError;
@@ -47,9 +47,43 @@ const STATS: &str = concat!(
     FROM unnest($3::smallint[]) AS s (shown)"
 );
 
+/// Bytes of the payloads of the workspace $1. Where more than $2 events are kept, they are estimated from one of each of so many
+/// pieces of the log.
+const STORED_LEN: &str = "
+WITH ends AS MATERIALIZED (
+    SELECT (SELECT e.seq FROM event e ORDER BY e.seq LIMIT 1) AS first,
+        (SELECT e.seq FROM event e ORDER BY e.seq DESC LIMIT 1) - (SELECT e.seq FROM event e ORDER BY e.seq LIMIT 1) + 1 AS len,
+        (SELECT w.row FROM workspace w WHERE w.id = $1) AS workspace
+)
+SELECT coalesce(CASE WHEN n.len <= $2 THEN (
+    SELECT sum(octet_length(e.payload)) FROM event e
+    WHERE e.seq BETWEEN n.first AND n.first + n.len AND e.workspace = n.workspace
+) ELSE (
+    SELECT sum(octet_length(e.payload)) * (n.len / $2)
+    FROM (
+        SELECT n.first + floor((i + random()) * n.len / $2)::bigint AS seq FROM generate_series(0, $2 - 1) AS i
+    ) AS piece JOIN event e ON e.seq = piece.seq
+    WHERE e.workspace = n.workspace
+) END, 0)::bigint
+FROM ends n";
+
+/// Number of events of a sample.
+const SAMPLE: i64 = 4_096;
+
 impl PostgresStore {
+    pub(crate) async fn measure_stored(&self, workspace: &WorkspaceId) -> Result<u64, PgError> {
+        let lender = &self.shared().lender;
+        let rows = lender
+            .query(STORED_LEN, &[&workspace.as_str(), &SAMPLE])
+            .await?;
+        let len = rows.first().map_or(Ok(0), |row| value_at::<i64>(row, 0))?;
+        Ok(len.unsigned_abs())
+    }
+
     pub(crate) async fn counted(&self, query: &StatsQuery) -> Result<DeliveryStats, PgError> {
-        let shown = DeliveryStatus::ALL.map(|status| (status, shown(status)));
+        let counted = DeliveryStatus::ALL.into_iter();
+        let counted = counted.filter(|status| query.counts(*status));
+        let shown: Vec<_> = counted.map(|status| (status, shown(status))).collect();
         let codes: Vec<i16> = shown.iter().map(|(_, code)| *code).collect();
         let max = i64::try_from(query.count_max).unwrap_or(i64::MAX);
         let endpoint = query.endpoint.as_ref().map(EndpointId::as_str);

@@ -33,6 +33,19 @@ pub struct StatsQuery {
     pub endpoint: Option<EndpointId>,
     /// Number up to which those of one status are counted.
     pub count_max: u64,
+    /// True if only those that are not settled are counted: pending, delivering and scheduled for a retry.
+    pub is_unsettled_only: bool,
+}
+
+impl StatsQuery {
+    /// Returns true if deliveries of that status are counted.
+    pub fn counts(&self, status: DeliveryStatus) -> bool {
+        let is_settled = matches!(
+            status,
+            DeliveryStatus::DeadLetter | DeliveryStatus::Delivered | DeliveryStatus::Failed
+        );
+        !(self.is_unsettled_only && is_settled)
+    }
 }
 
 /// Number of deliveries by status, and since when the first is due.
@@ -102,4 +115,10 @@ pub trait DeliverySearch: Send + Sync {
     /// * Answered from an index: a few steps for each of the endpoints, and one for each delivery counted.
     /// * A snapshot: what changes meanwhile may be counted under either status.
     async fn stats(&self, query: &StatsQuery) -> Result<DeliveryStats, StoreError>;
+
+    /// Number of bytes of the workspace's payloads that are kept.
+    ///
+    /// Exact where a few thousand events are kept in all, else an estimate from a sample of as many: within some percent for a
+    /// workspace that has much of what is kept.
+    async fn stored_len(&self, workspace: &WorkspaceId) -> Result<u64, StoreError>;
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::SqliteStore;
 use crate::readers::catalog_version;
-use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at};
+use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at, plan_columns};
 
 #[async_trait::async_trait]
 impl KeyStore for SqliteStore {
@@ -50,13 +50,12 @@ impl KeyStore for SqliteStore {
 fn api_key(connection: &Connection, hash: &KeyHash) -> rusqlite::Result<Option<KeyEntry<Caller>>> {
     let found = connection
         .prepare_cached(
-            "SELECT api_key.state, api_key.id, workspace.id, environment.id, endpoint.id,
-                 payload_len_max, workspace_rate_interval, workspace_rate_burst,
-                 key_rate_interval, key_rate_burst
+            concat!("SELECT api_key.state, api_key.id, workspace.id, environment.id, endpoint.id, ",
+                 plan_columns!(), "
              FROM nahook_api_key AS api_key JOIN nahook_workspace AS workspace ON workspace.row = api_key.workspace
              LEFT JOIN nahook_environment AS environment ON environment.row = api_key.environment
              LEFT JOIN nahook_endpoint AS endpoint ON endpoint.row = api_key.endpoint
-             WHERE api_key.hash = ?1",
+             WHERE api_key.hash = ?1"),
         )?
         .query_row([hash.as_bytes().as_slice()], |row| {
             let caller = Caller {

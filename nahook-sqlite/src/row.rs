@@ -142,14 +142,32 @@ pub(crate) fn key_state_code(state: KeyState) -> i64 {
     }
 }
 
-/// A plan in the columns from `first` on: the payload's cap, then interval and burst of the workspace's and the key's
-/// rate.
+/// Columns of a plan, in the order that [`plan_at`] reads.
+macro_rules! plan_columns {
+    () => {
+        "payload_len_max, workspace_rate_interval, workspace_rate_burst, key_rate_interval, key_rate_burst,
+         delivery_rate_interval, delivery_rate_burst, pending_max, stored_len_max, endpoints_max"
+    };
+}
+pub(crate) use plan_columns;
+
+/// A plan in the columns from `first` on. What is absent is from before there was such a limit: its default holds.
 pub(crate) fn plan_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Plan> {
     let payload_len_max: i64 = row.get(first)?;
     Ok(Plan {
         payload_len_max: usize::try_from(payload_len_max.cast_unsigned()).unwrap_or(usize::MAX),
         workspace_rate: rate_at(row, first + 1)?,
         key_rate: rate_at(row, first + 3)?,
+        delivery_rate: rate_at(row, first + 5)?,
+        pending_max: row
+            .get::<_, Option<u32>>(first + 7)?
+            .unwrap_or(Plan::PENDING_MAX_DEFAULT),
+        stored_len_max: row
+            .get::<_, Option<i64>>(first + 8)?
+            .map_or(Plan::STORED_LEN_MAX_DEFAULT, i64::cast_unsigned),
+        endpoints_max: row
+            .get::<_, Option<u32>>(first + 9)?
+            .unwrap_or(Plan::ENDPOINTS_MAX_DEFAULT),
     })
 }
 

@@ -13,10 +13,11 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/3_patterns.sql"),
     include_str!("schema/4_prefix.sql"),
     include_str!("schema/5_submission.sql"),
-    include_str!("schema/payload_len_max.sql"),
+    include_str!("schema/6_payload_len_max.sql"),
     // Secrets may be sealed, and go when nobody needs them any more.
-    include_str!("schema/secrets.sql"),
-    include_str!("schema/page_sessions.sql"),
+    include_str!("schema/7_secrets.sql"),
+    include_str!("schema/8_page_sessions.sql"),
+    include_str!("schema/9_plans.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in
@@ -265,6 +266,10 @@ mod tests {
         let named = "SELECT is_named FROM nahook_subscription";
         let named: bool = connection.query_row(named, [], |row| row.get(0)).unwrap();
         assert!(named);
+        // What was there before is counted as well.
+        let counted = "SELECT group_concat(kind || rows, ' ') FROM nahook_row_count ORDER BY kind";
+        let counted: String = connection.query_row(counted, [], |row| row.get(0)).unwrap();
+        assert_eq!(counted, "endpoint1 event_type1 subscription1");
     }
 
     #[test]

@@ -34,6 +34,10 @@ const LOOKED_AT: i64 = 4_096;
 
 #[async_trait::async_trait]
 impl DeliverySearch for SqliteStore {
+    async fn stored_len(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.measure_stored(*workspace).await
+    }
+
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         let shared = self.shared();
         let (asked, now) = (query.clone(), shared.now());

@@ -1,16 +1,24 @@
 //! Counts of deliveries: from the memory of the queue and from the indexes, up to a bound.
 
 use foldhash::HashMap;
+use nahook_core::id::WorkspaceId;
 use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{Backlog, DeliveryStats, DeliveryStatus, StatsQuery};
 use rusqlite::{Connection, OptionalExtension as _, Rows, params};
 
+use crate::catalog::workspace_row;
 use crate::queue::{EndpointBacklog, Leased};
 use crate::row::{instant_at, maybe_instant_at, nanos, split_key, status_codes};
 use crate::search::endpoint_ever;
 use crate::{Role, SqliteStore};
 
 impl SqliteStore {
+    pub(crate) async fn measure_stored(&self, workspace: WorkspaceId) -> Result<u64, StoreError> {
+        let readers = self.shared().readers();
+        let read = readers.read(move |connection| stored_len(connection, workspace));
+        read.await
+    }
+
     pub(crate) async fn measure_backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
         let shared = self.shared();
         shared.leaser()?;
@@ -30,7 +38,7 @@ impl SqliteStore {
         let backlogs = serves.then(|| shared.queue().state().backlogs(Some(&endpoints), now));
         let read = readers.read(move |connection| {
             let backlogs = backlogs.map_or_else(|| unleased(connection, &endpoints), Ok)?;
-            stats(connection, &backlogs, now, query.count_max)
+            stats(connection, &backlogs, now, &query)
         });
         read.await
     }
@@ -125,6 +133,39 @@ fn due(
     Ok(due)
 }
 
+/// Number of events of a sample.
+const SAMPLE: i64 = 4_096;
+
+/// Number of bytes of the workspace's payloads, from a sample of one event of each of so many pieces of the log.
+fn stored_len(connection: &Connection, workspace: WorkspaceId) -> rusqlite::Result<u64> {
+    let ends = "SELECT coalesce(min(seq), 0), coalesce(max(seq), -1) FROM nahook_event";
+    let (first, last): (i64, i64) = connection
+        .prepare_cached(ends)?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some(owner) = workspace_row(connection, workspace)? else {
+        return Ok(0);
+    };
+    let len = last - first + 1;
+    let found: i64 = if len <= SAMPLE {
+        connection
+            .prepare_cached(
+                "SELECT coalesce(sum(length(payload)), 0) FROM nahook_event WHERE workspace = ?1",
+            )?
+            .query_row([owner], |row| row.get(0))?
+    } else {
+        connection
+            .prepare_cached(
+                "WITH RECURSIVE piece (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM piece WHERE i < ?4 - 1)
+                 SELECT coalesce(sum(length(event.payload)), 0) FROM piece
+                 CROSS JOIN nahook_event AS event ON event.seq = ?2 + (i * ?3 + abs(random() % ?3)) / ?4
+                 WHERE event.workspace = ?1",
+            )?
+            .query_row(params![owner, first, len, SAMPLE], |row| row.get(0))?
+    };
+    let pieces = (len / SAMPLE).max(1);
+    Ok(found.saturating_mul(pieces).unsigned_abs())
+}
+
 fn accepted_at(connection: &Connection, key: i64) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .prepare_cached("SELECT accepted_at FROM nahook_event WHERE seq = ?1")?
@@ -137,10 +178,12 @@ fn stats(
     connection: &Connection,
     backlogs: &[EndpointBacklog],
     now: Timestamp,
-    count_max: u64,
+    query: &StatsQuery,
 ) -> rusqlite::Result<DeliveryStats> {
+    let count_max = query.count_max;
     let mut stats = DeliveryStats::default();
-    for status in DeliveryStatus::ALL {
+    let counted = DeliveryStatus::ALL.into_iter();
+    for status in counted.filter(|status| query.counts(*status)) {
         let count = stats.count_mut(status);
         for backlog in backlogs {
             // The file has a leased delivery in the state that it had before.

@@ -159,6 +159,8 @@ macro_rules! management_conformance {
             applications_are_paged,
             subscribers_are_counted,
             other_workspaces_are_not_read,
+            rows_are_counted,
+            endpoints_of_a_workspace_are_limited,
             a_change_is_whole_or_nothing,
             a_name_that_cannot_be_is_refused,
             the_plan_sees_what_it_reads,

@@ -11,8 +11,8 @@ mod workspace;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::SecretText;
-use nahook_core::id::EventTypeId;
+use crate::{RowKind, SecretText};
+use nahook_core::id::{ApplicationId, EventTypeId};
 use nahook_core::{IdSource, Timestamp};
 use thiserror::Error;
 
@@ -53,6 +53,10 @@ pub struct Snapshot {
     pub applications: Vec<ApplicationRecord>,
     /// Number of endpoints subscribed to each event type that has any; only where a selection asked for it.
     pub subscriber_counts: HashMap<EventTypeId, u64>,
+    /// Number of rows of each kind; only where a selection asked for it.
+    pub row_counts: HashMap<RowKind, u64>,
+    /// Number of endpoints of each application; only where a selection asked for it.
+    pub endpoint_counts: HashMap<ApplicationId, u64>,
 }
 
 /// One row to write or remove.

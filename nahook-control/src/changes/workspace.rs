@@ -24,7 +24,14 @@ impl Planner<'_> {
         let payload_len_max = payload_len_max.map(|len| u32::try_from(len).unwrap_or(u32::MAX));
         let checked = workspace::NAME
             .check(&spec.name)
-            .and_then(|()| plan::PAYLOAD_LEN_MAX.check(payload_len_max));
+            .and_then(|()| plan::PAYLOAD_LEN_MAX.check(payload_len_max))
+            .and_then(|()| plan::PENDING_MAX.check(spec.plan.and_then(|plan| plan.pending_max)))
+            .and_then(|()| {
+                plan::STORED_MIB_MAX.check(spec.plan.and_then(|plan| plan.stored_mib_max))
+            })
+            .and_then(|()| {
+                plan::ENDPOINTS_MAX.check(spec.plan.and_then(|plan| plan.endpoints_max))
+            });
         checked.map_err(ManifestError::broken(what, &spec.name))?;
         let found = self.state.workspaces.iter().position(|row| match spec.id {
             Some(id) => row.id == id,
@@ -198,5 +205,11 @@ fn plan_of(spec: PlanSpec) -> Option<Plan> {
             .unwrap_or(Plan::PAYLOAD_LEN_MAX_DEFAULT),
         workspace_rate: rate(spec.workspace_rate)?,
         key_rate: rate(spec.key_rate)?,
+        delivery_rate: rate(spec.delivery_rate)?,
+        pending_max: spec.pending_max.unwrap_or(Plan::PENDING_MAX_DEFAULT),
+        stored_len_max: spec
+            .stored_mib_max
+            .map_or(Plan::STORED_LEN_MAX_DEFAULT, |mib| u64::from(mib) << 20),
+        endpoints_max: spec.endpoints_max.unwrap_or(Plan::ENDPOINTS_MAX_DEFAULT),
     })
 }

@@ -105,7 +105,7 @@ impl<S: ManagementStore> Management<S> {
                 created_at: draft.now,
                 updated_at: draft.now,
             };
-            draft.create(Record::Application(row.clone()));
+            draft.create(Record::Application(row.clone()))?;
             Ok(row)
         })
         .await

@@ -101,7 +101,7 @@ impl<S: ManagementStore> Management<S> {
     ) -> Result<EndpointRecord, ManagementError> {
         let mut reads = vec![Select::Environments];
         if let Some(id) = new.application {
-            reads.extend([Select::Application(id), Select::EndpointsOf(id)]);
+            reads.extend([Select::Application(id), Select::EndpointCountOf(id)]);
         }
         self.change(workspace, actor, reads, move |draft| create(draft, &new))
             .await
@@ -166,7 +166,7 @@ fn create(draft: &mut Draft<'_>, new: &NewEndpoint) -> Result<EndpointRecord, Ma
     if let Some(id) = new.application {
         let application = draft.application(id)?;
         if let Some(max) = application.max_endpoints
-            && draft.rows.endpoints.len() >= max as usize
+            && draft.rows.endpoint_counts.get(&id).copied().unwrap_or(0) >= u64::from(max)
         {
             return Err(ManagementError::EndpointLimit { max });
         }
@@ -198,7 +198,7 @@ fn create(draft: &mut Draft<'_>, new: &NewEndpoint) -> Result<EndpointRecord, Ma
         created_at: draft.now,
         updated_at: draft.now,
     };
-    draft.create(Record::Endpoint(row.clone()));
+    draft.create(Record::Endpoint(row.clone()))?;
     Ok(row)
 }
 

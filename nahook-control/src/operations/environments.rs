@@ -82,7 +82,7 @@ impl<S: ManagementStore> Management<S> {
                 created_at: draft.now,
                 updated_at: draft.now,
             };
-            draft.create(Record::Environment(row.clone()));
+            draft.create(Record::Environment(row.clone()))?;
             Ok(row)
         })
         .await
@@ -118,14 +118,14 @@ impl<S: ManagementStore> Management<S> {
         actor: &Actor,
         id: EnvironmentId,
     ) -> Result<(), ManagementError> {
-        let reads = vec![Select::Environments, Select::Endpoints];
+        let reads = vec![Select::Environments, Select::AnyEndpointIn(id)];
         self.change(workspace, actor, reads, move |draft| {
             let row = draft.environment(id)?.clone();
             if row.is_default {
                 let rule = "the default environment cannot be deleted";
                 return Err(ManagementError::conflict(rule));
             }
-            if draft.rows.endpoints.iter().any(|row| row.environment == id) {
+            if !draft.rows.endpoints.is_empty() {
                 let rule = "the environment still has endpoints: delete them first";
                 return Err(ManagementError::conflict(rule));
             }
@@ -176,7 +176,7 @@ impl<S: ManagementStore> Management<S> {
         let reads = vec![
             Select::Environments,
             Select::EventTypesWith(vec![event_type]),
-            Select::PublicationsIn(id),
+            Select::Publication(id, event_type),
         ];
         self.change(workspace, actor, reads, move |draft| {
             let environment = draft.environment(id)?;
@@ -192,7 +192,7 @@ impl<S: ManagementStore> Management<S> {
             };
             let is_there = environment.is_default || draft.rows.publications.contains(&row);
             match (is_there, published) {
-                (false, true) => draft.create(Record::Publication(row)),
+                (false, true) => draft.create(Record::Publication(row))?,
                 (true, false) => draft.remove(Record::Publication(row)),
                 _ => {}
             }

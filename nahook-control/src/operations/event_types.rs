@@ -1,7 +1,5 @@
 //! Event types.
 
-use std::collections::HashSet;
-
 use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
@@ -48,8 +46,8 @@ impl<S: ManagementStore> Management<S> {
         name: EventTypeName,
         description: Option<String>,
     ) -> Result<EventTypeView, ManagementError> {
-        let reads = vec![Select::Workspace, Select::Patterns];
-        self.change(workspace, actor, reads, move |draft| {
+        let reads = vec![Select::Workspace];
+        let made = self.change(workspace, actor, reads, move |draft| {
             event_type::DESCRIPTION.check(description.as_deref())?;
             let event_type = EventTypeRecord {
                 id: EventTypeId::from_bits(draft.draw()),
@@ -58,21 +56,15 @@ impl<S: ManagementStore> Management<S> {
                 description: description.clone(),
                 created_at: draft.now,
             };
-            draft.create(Record::EventType(event_type.clone()));
-            let patterns = draft.rows.patterns.iter();
-            let matching = patterns.filter(|row| row.pattern.matches(&name));
-            let subscribers: HashSet<_> = matching.map(|row| row.endpoint).collect();
-            Ok(EventTypeView {
-                event_type,
-                subscriber_count: subscribers.len() as u64,
-            })
-        })
-        .await
+            draft.create(Record::EventType(event_type.clone()))?;
+            Ok(event_type)
+        });
         // Its id has just been drawn: only the name can be taken.
-        .map_err(|error| match error {
+        let event_type = made.await.map_err(|error| match error {
             ManagementError::Conflict(_) => ManagementError::conflict("the name is taken"),
             other => other,
-        })
+        })?;
+        self.counted(workspace, event_type).await
     }
 
     /// Changes the event type's description; `None` keeps it, `Some(None)` removes it.
@@ -83,7 +75,8 @@ impl<S: ManagementStore> Management<S> {
         id: EventTypeId,
         description: Option<Option<String>>,
     ) -> Result<EventTypeView, ManagementError> {
-        self.change(workspace, actor, with_count(id).to_vec(), move |draft| {
+        let reads = vec![Select::EventTypesWith(vec![id])];
+        let changed = self.change(workspace, actor, reads, move |draft| {
             let mut event_type = draft.event_type(id)?.clone();
             if let Some(description) = description.as_ref()
                 && *description != event_type.description
@@ -92,12 +85,24 @@ impl<S: ManagementStore> Management<S> {
                 event_type.description.clone_from(description);
                 draft.update(Record::EventType(event_type.clone()), &["description"]);
             }
-            Ok(EventTypeView {
-                subscriber_count: count(draft.rows, id),
-                event_type,
-            })
+            Ok(event_type)
+        });
+        let event_type = changed.await?;
+        self.counted(workspace, event_type).await
+    }
+
+    /// Counts the event type's subscribers, beside the change: nobody who writes waits for that.
+    async fn counted(
+        &self,
+        workspace: &WorkspaceId,
+        event_type: EventTypeRecord,
+    ) -> Result<EventTypeView, ManagementError> {
+        let selection = [Select::SubscriberCounts(Some(vec![event_type.id]))];
+        let rows = self.read(workspace, &selection).await?;
+        Ok(EventTypeView {
+            subscriber_count: count(&rows, event_type.id),
+            event_type,
         })
-        .await
     }
 
     /// Removes an event type with its subscriptions and publications. What was queued of it is delivered all the same.

@@ -53,11 +53,12 @@ impl<S: ManagementStore> Management<S> {
         actor: &Actor,
         new: NewApiKey,
     ) -> Result<(ApiKeyRecord, SecretText), ManagementError> {
-        let mut reads = vec![Select::Environments, Select::ApiKeys];
+        // Before anything is read: not every store can look for any text.
+        api_key::NAME.check(&new.name)?;
+        let mut reads = vec![Select::Environments, Select::ApiKeyCalled(new.name.clone())];
         reads.extend(new.endpoint.map(Select::Endpoint));
         self.change(workspace, actor, reads, move |draft| {
-            api_key::NAME.check(&new.name)?;
-            if draft.rows.api_keys.iter().any(|row| row.name == new.name) {
+            if !draft.rows.api_keys.is_empty() {
                 return Err(ManagementError::conflict("the name is taken"));
             }
             new.environment
@@ -75,7 +76,7 @@ impl<S: ManagementStore> Management<S> {
                 state: KeyState::Active,
                 created_at: draft.now,
             };
-            draft.create(Record::ApiKey(row.clone()));
+            draft.create(Record::ApiKey(row.clone()))?;
             Ok((row, secret))
         })
         .await
@@ -89,9 +90,9 @@ impl<S: ManagementStore> Management<S> {
         id: ApiKeyId,
         state: KeyState,
     ) -> Result<ApiKeyRecord, ManagementError> {
-        self.change(workspace, actor, vec![Select::ApiKeys], move |draft| {
+        self.change(workspace, actor, vec![Select::ApiKey(id)], move |draft| {
             let mut rows = draft.rows.api_keys.iter();
-            let found = rows.find(|row| row.id == id && row.state != KeyState::Revoked);
+            let found = rows.find(|row| row.state != KeyState::Revoked);
             let mut row = found.ok_or(ManagementError::NotFound("API key"))?.clone();
             if row.state != state {
                 row.state = state;
@@ -119,11 +120,12 @@ impl<S: ManagementStore> Management<S> {
         actor: &Actor,
         new: impl Into<NewManagementToken>,
     ) -> Result<(ManagementTokenRecord, SecretText), ManagementError> {
-        let (new, reads) = (new.into(), vec![Select::ManagementTokens]);
+        let new = new.into();
+        // Before anything is read: not every store can look for any text.
+        management_token::NAME.check(&new.name)?;
+        let reads = vec![Select::ManagementTokenCalled(new.name.clone())];
         self.change(workspace, actor, reads, move |draft| {
-            management_token::NAME.check(&new.name)?;
-            let mut rows = draft.rows.management_tokens.iter();
-            if rows.any(|row| row.name == new.name) {
+            if !draft.rows.management_tokens.is_empty() {
                 return Err(ManagementError::conflict("the name is taken"));
             }
             let secret = new_management_token(draft.ids);
@@ -136,7 +138,7 @@ impl<S: ManagementStore> Management<S> {
                 state: KeyState::Active,
                 created_at: draft.now,
             };
-            draft.create(Record::ManagementToken(row.clone()));
+            draft.create(Record::ManagementToken(row.clone()))?;
             Ok((row, secret))
         })
         .await
@@ -150,10 +152,10 @@ impl<S: ManagementStore> Management<S> {
         id: ManagementTokenId,
         state: KeyState,
     ) -> Result<ManagementTokenRecord, ManagementError> {
-        let reads = vec![Select::ManagementTokens];
+        let reads = vec![Select::ManagementToken(id)];
         self.change(workspace, actor, reads, move |draft| {
             let mut rows = draft.rows.management_tokens.iter();
-            let found = rows.find(|row| row.id == id && row.state != KeyState::Revoked);
+            let found = rows.find(|row| row.state != KeyState::Revoked);
             let found = found.ok_or(ManagementError::NotFound("management token"))?;
             let mut row = found.clone();
             if row.state != state {

@@ -108,12 +108,19 @@ impl<S: ManagementStore> Management<S> {
         &self,
         workspace: &WorkspaceId,
         actor: &Actor,
-        reads: Vec<Select>,
+        mut reads: Vec<Select>,
         decide: impl Fn(&mut Draft<'_>) -> Result<T, ManagementError> + Send + Sync + 'static,
     ) -> Result<T, ManagementError>
     where
         T: Send + 'static,
     {
+        // For the limits of what is made.
+        if !reads.is_empty() {
+            reads.push(Select::RowCounts);
+            if !reads.contains(&Select::Workspace) {
+                reads.push(Select::Workspace);
+            }
+        }
         let decision = Arc::new(Decision {
             workspace: *workspace,
             actor: actor.clone(),

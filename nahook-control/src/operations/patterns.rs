@@ -13,7 +13,8 @@ impl<S: ManagementStore> Management<S> {
         workspace: &WorkspaceId,
         endpoint: EndpointId,
     ) -> Result<Vec<PatternRecord>, ManagementError> {
-        let rows = self.read(workspace, &selection(endpoint)).await?;
+        let selection = [Select::Endpoint(endpoint), Select::PatternsOf(endpoint)];
+        let rows = self.read(workspace, &selection).await?;
         if rows.endpoints.is_empty() {
             return Err(ManagementError::NotFound("endpoint"));
         }
@@ -29,11 +30,13 @@ impl<S: ManagementStore> Management<S> {
         endpoint: EndpointId,
         pattern: EventTypePattern,
     ) -> Result<PatternRecord, ManagementError> {
-        let reads = selection(endpoint).to_vec();
+        let reads = vec![
+            Select::Endpoint(endpoint),
+            Select::PatternCalled(endpoint, pattern.clone()),
+        ];
         self.change(workspace, actor, reads, move |draft| {
             draft.endpoint(endpoint)?;
-            let mut rows = draft.rows.patterns.iter();
-            if let Some(row) = rows.find(|row| row.pattern == pattern) {
+            if let Some(row) = draft.rows.patterns.first() {
                 return Ok(row.clone());
             }
             let row = PatternRecord {
@@ -43,7 +46,7 @@ impl<S: ManagementStore> Management<S> {
                 pattern: pattern.clone(),
                 created_at: draft.now,
             };
-            draft.create(Record::Pattern(row.clone()));
+            draft.create(Record::Pattern(row.clone()))?;
             Ok(row)
         })
         .await
@@ -58,20 +61,17 @@ impl<S: ManagementStore> Management<S> {
         endpoint: EndpointId,
         pattern: PatternId,
     ) -> Result<(), ManagementError> {
-        let reads = selection(endpoint).to_vec();
+        let reads = vec![
+            Select::Endpoint(endpoint),
+            Select::Pattern(endpoint, pattern),
+        ];
         self.change(workspace, actor, reads, move |draft| {
             draft.endpoint(endpoint)?;
             let mut rows = draft.rows.patterns.iter();
-            let row = rows
-                .find(|row| row.id == pattern)
-                .ok_or(ManagementError::NotFound("pattern"))?;
+            let row = rows.next().ok_or(ManagementError::NotFound("pattern"))?;
             draft.remove(Record::Pattern(row.clone()));
             Ok(())
         })
         .await
     }
-}
-
-fn selection(endpoint: EndpointId) -> [Select; 2] {
-    [Select::Endpoint(endpoint), Select::PatternsOf(endpoint)]
 }

@@ -66,7 +66,7 @@ impl<S: ManagementStore> Management<S> {
                 expires_at: draft.now.saturating_add(lasts),
                 created_at: draft.now,
             };
-            draft.create(Record::PortalSession(session.clone()));
+            draft.create(Record::PortalSession(session.clone()))?;
             Ok(PortalSession { code, session })
         })
         .await

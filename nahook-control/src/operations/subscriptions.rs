@@ -63,7 +63,7 @@ impl<S: ManagementStore> Management<S> {
     ) -> Result<usize, ManagementError> {
         let reads = vec![
             Select::Endpoint(endpoint),
-            Select::SubscriptionsOf(endpoint),
+            Select::Subscriptions(endpoint, event_types.clone()),
             Select::EventTypesWith(event_types.clone()),
         ];
         self.change(workspace, actor, reads, move |draft| {
@@ -85,7 +85,7 @@ impl<S: ManagementStore> Management<S> {
                         event_type: *event_type,
                         created_at: draft.now,
                     };
-                    draft.create(Record::Subscription(row));
+                    draft.create(Record::Subscription(row))?;
                 }
             }
             Ok(wanted.len())
@@ -103,7 +103,7 @@ impl<S: ManagementStore> Management<S> {
     ) -> Result<(), ManagementError> {
         let reads = vec![
             Select::Endpoint(endpoint),
-            Select::SubscriptionsOf(endpoint),
+            Select::Subscriptions(endpoint, vec![event_type]),
         ];
         self.change(workspace, actor, reads, move |draft| {
             draft.endpoint(endpoint)?;

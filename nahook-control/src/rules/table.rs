@@ -46,6 +46,10 @@ rows! {
         PAYLOAD_LEN_MAX "payload_len_max" Rule::Whole { min: 2, max: 64 * 1024 * 1024 };
         WORKSPACE_RATE "workspace_rate" Rule::Free("a rate");
         KEY_RATE "key_rate" Rule::Free("a rate");
+        DELIVERY_RATE "delivery_rate" Rule::Free("a rate");
+        PENDING_MAX "pending_max" Rule::Whole { min: 1, max: u32::MAX };
+        STORED_MIB_MAX "stored_mib_max" Rule::Whole { min: 1, max: u32::MAX };
+        ENDPOINTS_MAX "endpoints_max" Rule::Whole { min: 0, max: u32::MAX };
     }
     /// Rates.
     rate, "workspace_rate", [] => {

@@ -31,11 +31,25 @@ pub struct Plan {
     pub workspace_rate: Option<Rate>,
     /// Rate of each key; unlimited when absent.
     pub key_rate: Option<Rate>,
+    /// Rate of the workspace's deliveries; what the front end grants when absent.
+    pub delivery_rate: Option<Rate>,
+    /// Largest number of deliveries that are queued and not settled.
+    pub pending_max: u32,
+    /// Largest number of bytes of the payloads that are kept.
+    pub stored_len_max: u64,
+    /// Largest number of endpoints.
+    pub endpoints_max: u32,
 }
 
 impl Plan {
     /// The payload cap where a plan sets none: 256 KiB.
     pub const PAYLOAD_LEN_MAX_DEFAULT: usize = 256 * 1024;
+    /// Deliveries that may be pending where a plan sets no maximum.
+    pub const PENDING_MAX_DEFAULT: u32 = 10_000_000;
+    /// Bytes that may be kept where a plan sets no maximum: 1 TiB.
+    pub const STORED_LEN_MAX_DEFAULT: u64 = 1 << 40;
+    /// Endpoints that there may be where a plan sets no maximum.
+    pub const ENDPOINTS_MAX_DEFAULT: u32 = 100_000;
 }
 
 impl Default for Plan {
@@ -44,6 +58,10 @@ impl Default for Plan {
             payload_len_max: Self::PAYLOAD_LEN_MAX_DEFAULT,
             workspace_rate: None,
             key_rate: None,
+            delivery_rate: None,
+            pending_max: Self::PENDING_MAX_DEFAULT,
+            stored_len_max: Self::STORED_LEN_MAX_DEFAULT,
+            endpoints_max: Self::ENDPOINTS_MAX_DEFAULT,
         }
     }
 }

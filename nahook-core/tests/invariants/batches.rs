@@ -66,7 +66,7 @@ fn limited(tokens: u32) -> Caller {
         plan: Plan {
             payload_len_max: LEN_MAX,
             key_rate: Rate::new(NonZeroU32::MIN, Duration::from_hours(1), burst),
-            workspace_rate: None,
+            ..Plan::default()
         },
         ..caller("ws_shop", "key")
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use nahook_core::admission::Rate;
+use nahook_core::admission::{Plan, Rate};
 
+use super::delivery_rate;
 use super::kind::{BudgetKind, KINDS};
 
 /// Time for which a workspace's plan is remembered.
@@ -15,13 +16,85 @@ pub(super) struct Account {
     held: [u64; KINDS],
     /// Time at which what was spent will have been paid off, since the budgets were made.
     paid_off: [Duration; KINDS],
-    /// The plan's rate of deliveries, and until when it is remembered at least.
-    delivery_rate: Option<(Rate, Duration)>,
+    /// Amounts that the store keeps.
+    kept: [Level; KINDS],
+    /// The plan, and until when it is remembered at least.
+    plan: Option<(Plan, Duration)>,
 }
 
+/// An amount that the store keeps, as it was measured last, and what was added since.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    measured: Option<u64>,
+    added: u64,
+    /// Time before which it is not measured again.
+    measure_at: Duration,
+}
+
+/// The result of adding to what the store keeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Added {
+    /// There is room.
+    Fits,
+    /// There is none, and it is not measured before that time has passed.
+    Full(Duration),
+    /// The caller is to measure, of which so much was added before, and to ask again.
+    Measure(u64),
+}
+
+/// Time for which others wait for one who measures.
+const MEASURED_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two measurements, at least.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The same, as a multiple of what the last measurement took.
+const PAUSE_FACTOR: u32 = 20;
+
 impl Account {
-    pub(super) fn set_delivery_rate(&mut self, rate: Rate, now: Duration) {
-        self.delivery_rate = Some((rate, now.saturating_add(PLAN_LASTS)));
+    pub(super) fn set_plan(&mut self, plan: Plan, now: Duration) {
+        self.plan = Some((plan, now.saturating_add(PLAN_LASTS)));
+    }
+
+    /// Adds to what the store keeps, `otherwise` at most if the plan is not known.
+    pub(super) fn add(
+        &mut self,
+        kind: BudgetKind,
+        otherwise: u64,
+        amount: u64,
+        now: Duration,
+    ) -> Added {
+        let max = match (kind, self.plan) {
+            (BudgetKind::PendingDeliveries, Some((plan, _))) => plan.pending_max.into(),
+            (BudgetKind::StoredBytes, Some((plan, _))) => plan.stored_len_max,
+            _ => otherwise,
+        };
+        let level = &mut self.kept[kind as usize];
+        let kept = level.measured.unwrap_or(0).saturating_add(level.added);
+        // What was there before this process or since the account was forgotten is not known.
+        let is_unknown = level.measured.is_none() && level.added > max / 100;
+        if (kept >= max || is_unknown) && now >= level.measure_at {
+            level.measure_at = now.saturating_add(MEASURED_WITHIN);
+            return Added::Measure(level.added);
+        }
+        if kept >= max {
+            return Added::Full(level.measure_at.saturating_sub(now).max(PAUSE));
+        }
+        level.added = level.added.saturating_add(amount);
+        Added::Fits
+    }
+
+    /// Notes what was measured, which has what was added before.
+    pub(super) fn set_kept(
+        &mut self,
+        kind: BudgetKind,
+        (kept, before): (u64, u64),
+        took: Duration,
+        now: Duration,
+    ) {
+        let level = &mut self.kept[kind as usize];
+        level.measured = Some(kept);
+        level.added = level.added.saturating_sub(before);
+        let pause = took.saturating_mul(PAUSE_FACTOR).max(PAUSE);
+        level.measure_at = now.saturating_add(pause);
     }
 
     /// Takes the amount, or answers false if there is no room for it.
@@ -66,18 +139,17 @@ impl Account {
 
     /// Returns true if the workspace holds nothing and owes nothing.
     pub(super) fn is_idle(&self, now: Duration) -> bool {
-        let is_forgotten = |(_, until): (Rate, Duration)| until <= now;
+        let is_forgotten = |(_, until): (Plan, Duration)| until <= now;
         self.held.iter().all(|held| *held == 0)
             && self.paid_off.iter().all(|time| *time <= now)
-            && self.delivery_rate.is_none_or(is_forgotten)
+            && self.plan.is_none_or(is_forgotten)
     }
 
     fn rate(&self, kind: BudgetKind, otherwise: (Duration, u32)) -> (Duration, u32) {
-        match self.delivery_rate {
-            Some((rate, _)) if kind == BudgetKind::Deliveries => {
-                (rate.interval(), rate.burst().get())
-            }
-            _ => otherwise,
-        }
+        let plan = self.plan.filter(|_| kind == BudgetKind::Deliveries);
+        let rate = plan.and_then(|(plan, _)| delivery_rate(&plan));
+        rate.map_or(otherwise, |rate: Rate| {
+            (rate.interval(), rate.burst().get())
+        })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nahook_core::admission::Plan;
+
 /// Upper bound on what is drawn of one kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Bound {
@@ -11,6 +13,12 @@ pub enum Bound {
         workspace: u64,
         /// Largest amount of all workspaces together.
         all: u64,
+    },
+    /// An amount that the store keeps. It is measured now and then, with what is added counted in between. It may be exceeded by
+    /// one call: a large amount is let in as long as there is room for one unit.
+    Kept {
+        /// Largest amount of a workspace, unless its plan has another.
+        workspace: u64,
     },
     /// A rate at which a workspace spends. It may be overdrawn: a large amount is let in while a token is left, and the next one
     /// waits until that is paid off.
@@ -68,6 +76,10 @@ kinds! {
     ListReads = "list_reads", "The workspace has as many lists under way as it may";
     /// Calls of the Management API.
     ManagementCalls = "management_calls", "The workspace's rate of management calls is exceeded";
+    /// Deliveries that are queued and not settled.
+    PendingDeliveries = "pending_deliveries", "The workspace has as many pending deliveries as it may";
+    /// Bytes of payloads that are kept.
+    StoredBytes = "stored_bytes", "The workspace keeps as many bytes of payloads as it may";
     /// Retries and test events that are under way.
     OperatorActions = "operator_actions", "The workspace has as many retries and test events under way as it may";
 }
@@ -111,6 +123,12 @@ impl Default for BudgetSettings {
                 BudgetKind::ListBytes => held(16 * MIB, 64 * MIB),
                 BudgetKind::ListReads => held(1, 4),
                 BudgetKind::ManagementCalls => spent(200, 2_000),
+                BudgetKind::PendingDeliveries => Bound::Kept {
+                    workspace: Plan::PENDING_MAX_DEFAULT.into(),
+                },
+                BudgetKind::StoredBytes => Bound::Kept {
+                    workspace: Plan::STORED_LEN_MAX_DEFAULT,
+                },
                 BudgetKind::OperatorActions => held(4, 16),
             };
         }

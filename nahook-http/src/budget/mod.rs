@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use nahook_core::admission::{Plan, Rate};
 use nahook_core::id::WorkspaceId;
+use nahook_core::{Causes, StoreError};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use self::account::Account;
+use self::account::{Account, Added};
 use self::kind::KINDS;
 pub use self::kind::{Bound, BudgetKind, BudgetSettings};
 pub use self::metered::Metered;
@@ -167,11 +168,54 @@ impl Budgets {
         }
     }
 
-    /// Sets the rate at which the workspace's deliveries are spent.
-    pub fn set_delivery_rate(&self, workspace: WorkspaceId, rate: Rate) {
-        self.with_account(workspace, |account, now| {
-            account.set_delivery_rate(rate, now);
-        });
+    /// Adds to what the store [keeps](Bound::Kept) of the workspace, or refuses. `measure` says how much that is; it is asked when
+    /// that is not known, or when there seems to be no room, and not again for a second and for twenty times as long as it took.
+    pub async fn admit<F>(
+        &self,
+        workspace: WorkspaceId,
+        kind: BudgetKind,
+        amount: u64,
+        measure: impl Fn() -> F + Send,
+    ) -> Result<(), Refused>
+    where
+        F: Future<Output = Result<u64, StoreError>> + Send,
+    {
+        let Bound::Kept { workspace: max } = self.0.settings.bound(kind) else {
+            return Ok(());
+        };
+        loop {
+            let add = |account: &mut Account, now| account.add(kind, max, amount, now);
+            match self.with_account(workspace, add) {
+                Added::Fits => return Ok(()),
+                Added::Full(retry_after) => {
+                    let refused = Refused {
+                        kind,
+                        is_own_share: true,
+                        retry_after,
+                    };
+                    metric::count_budget_refusal(&refused);
+                    return Err(refused);
+                }
+                Added::Measure(before) => {
+                    let began = Instant::now();
+                    match measure().await {
+                        Ok(kept) => self.with_account(workspace, |account, now| {
+                            account.set_kept(kind, (kept, before), began.elapsed(), now);
+                        }),
+                        // Until the next attempt what is known counts.
+                        Err(error) => {
+                            let error = Causes(&error).to_string();
+                            tracing::warn!(error, "what a workspace keeps could not be measured");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sets the plan by which the workspace spends and keeps.
+    pub fn set_plan(&self, workspace: WorkspaceId, plan: &Plan) {
+        self.with_account(workspace, |account, now| account.set_plan(*plan, now));
     }
 
     fn draw(
@@ -253,6 +297,9 @@ const DELIVERIES_PER_CALL: u32 = 1_000;
 
 /// Returns the plan's rate of deliveries; the budgets' own if `None`.
 pub(crate) fn delivery_rate(plan: &Plan) -> Option<Rate> {
+    if plan.delivery_rate.is_some() {
+        return plan.delivery_rate;
+    }
     let calls = plan.workspace_rate?;
     let count = NonZeroU32::MIN.saturating_mul(NonZeroU32::new(DELIVERIES_PER_CALL)?);
     Rate::new(count, calls.interval(), calls.burst().saturating_mul(count))

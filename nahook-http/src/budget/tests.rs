@@ -6,14 +6,22 @@ fn workspaces<const N: usize>() -> [WorkspaceId; N] {
     std::array::from_fn(|n| WorkspaceId::from_bits(n as u128 + 1))
 }
 
-/// Draws one unit of that kind, whichever way it is drawn.
-fn draw(
+/// Draws one unit of that kind, whichever way it is drawn, where so many are there.
+async fn draw(
     budgets: &Budgets,
     workspace: WorkspaceId,
     kind: BudgetKind,
+    there: u64,
 ) -> Result<Option<Permit>, Refused> {
     match budgets.0.settings.bound(kind) {
         Bound::Held { .. } => budgets.try_take(workspace, kind, 1).map(Some),
+        Bound::Kept { .. } => {
+            let measure = || std::future::ready(Ok(there));
+            budgets
+                .admit(workspace, kind, 1, measure)
+                .await
+                .map(|()| None)
+        }
         Bound::Spent { .. } => budgets.spend(workspace, kind, 1).map(|()| None),
     }
 }
@@ -28,6 +36,7 @@ fn small() -> Budgets {
                 workspace: 3,
                 all: 5,
             },
+            Bound::Kept { .. } => Bound::Kept { workspace: 3 },
             Bound::Spent { .. } => Bound::Spent {
                 interval: NOW,
                 burst: 3,
@@ -43,19 +52,22 @@ async fn every_kind_is_bounded_for_a_workspace_and_not_by_another_kind() {
     let [greedy, modest] = workspaces();
     let mut held = Vec::new();
     for kind in BudgetKind::ALL {
-        let first = [0; 3].map(|_| draw(&budgets, greedy, *kind).unwrap());
-        let refused = draw(&budgets, greedy, *kind).unwrap_err();
+        let mut first = Vec::new();
+        for there in 0..3 {
+            first.push(draw(&budgets, greedy, *kind, there).await.unwrap());
+        }
+        let refused = draw(&budgets, greedy, *kind, 3).await.unwrap_err();
         assert_eq!((refused.kind, refused.is_own_share), (*kind, true));
         assert!(refused.retry_after > Duration::ZERO, "{kind:?}");
         assert!(!kind.refusal().is_empty() && !kind.name().is_empty());
-        held.push((first, draw(&budgets, modest, *kind).unwrap()));
+        held.push((first, draw(&budgets, modest, *kind, 0).await.unwrap()));
     }
     // What is held is there again once it is given back, and what is spent after its time.
     drop(held);
     tokio::time::advance(3 * NOW).await;
     for kind in BudgetKind::ALL {
-        for _ in 0..3 {
-            draw(&budgets, greedy, *kind).unwrap();
+        for there in 0..3 {
+            draw(&budgets, greedy, *kind, there).await.unwrap();
         }
         assert_eq!(budgets.0.held[*kind as usize].load(Ordering::Relaxed), 0);
     }
@@ -88,6 +100,7 @@ fn every_kind_has_a_finite_bound_unless_said_otherwise() {
             Bound::Held { workspace, all } => {
                 assert!(workspace > 0 && workspace <= all / 4, "{kind:?}");
             }
+            Bound::Kept { workspace } => assert!(workspace < u64::MAX, "{kind:?}"),
             Bound::Spent { interval, burst } => {
                 assert!(!interval.is_zero() && burst > 0, "{kind:?}");
             }
@@ -131,7 +144,11 @@ async fn plans_rate_of_deliveries_counts() {
     let budgets = small();
     let [slow] = workspaces();
     let ten = NonZeroU32::new(10).unwrap();
-    budgets.set_delivery_rate(slow, Rate::new(NonZeroU32::MIN, 60 * NOW, ten).unwrap());
+    let plan = Plan {
+        delivery_rate: Rate::new(NonZeroU32::MIN, 60 * NOW, ten),
+        ..Plan::default()
+    };
+    budgets.set_plan(slow, &plan);
     budgets.spend(slow, BudgetKind::Deliveries, 10).unwrap();
     let refused = budgets.spend(slow, BudgetKind::Deliveries, 1).unwrap_err();
     assert_eq!(refused.retry_after, 60 * NOW);
@@ -148,6 +165,11 @@ fn plan_without_a_rate_of_deliveries_has_a_thousand_for_each_call() {
     assert_eq!(rate.interval(), Duration::from_micros(200));
     assert_eq!(rate.burst().get(), 5_000);
     assert_eq!(delivery_rate(&Plan::default()), None);
+    let plan = Plan {
+        delivery_rate: calls,
+        ..plan
+    };
+    assert_eq!(delivery_rate(&plan), calls);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,11 +195,35 @@ async fn accounts_that_hold_and_owe_nothing_are_forgotten() {
     let budgets = small();
     for bits in 0..100_000 {
         let workspace = WorkspaceId::from_bits(bits);
-        draw(&budgets, workspace, BudgetKind::BodyBytes).unwrap();
+        draw(&budgets, workspace, BudgetKind::BodyBytes, 0)
+            .await
+            .unwrap();
     }
     let shards = budgets.0.shards.iter();
     let known: usize = shards
         .map(|shard| shard.lock().unwrap().accounts.len())
         .sum();
     assert!(known <= 2 * SHARDS * SWEEP_MIN, "{known}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_measured_where_there_seems_to_be_no_room() {
+    let budgets = small();
+    let [busy] = workspaces();
+    let kind = BudgetKind::PendingDeliveries;
+    let plan = Plan {
+        pending_max: 1_000,
+        ..Plan::default()
+    };
+    budgets.set_plan(busy, &plan);
+    let add =
+        |amount, kept: u64| budgets.admit(busy, kind, amount, move || std::future::ready(Ok(kept)));
+    // One that is wider than the room is let in.
+    add(5_000, 0).await.unwrap();
+    // The store still has all of it, and is not asked again for a second.
+    let refused = add(1, 5_000).await.unwrap_err();
+    assert_eq!((refused.kind, refused.retry_after), (kind, NOW));
+    assert!(add(1, 0).await.is_err());
+    tokio::time::advance(NOW).await;
+    add(1, 0).await.unwrap();
 }

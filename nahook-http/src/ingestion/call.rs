@@ -12,9 +12,8 @@ use super::Ingestion;
 use super::authenticate::authenticate;
 use super::body::{Charged, ReadError, Unread};
 use super::report::Report;
-use crate::budget::delivery_rate;
 use crate::metric::Route;
-use crate::{ApiError, Permit, RequestContext};
+use crate::{ApiError, BudgetKind, Permit, RequestContext};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -57,11 +56,9 @@ impl<'a> Call<'a> {
             .await
             .unwrap_or_else(|_| Err(ApiError::ingest_timeout()))?;
         self.caller = Some(caller);
-        if let Some(rate) = delivery_rate(&caller.plan) {
-            let budgets = &self.ingestion.budgets;
-            budgets.set_delivery_rate(caller.workspace, rate);
-        }
-        self.report.caller(caller)?;
+        let budgets = &self.ingestion.budgets;
+        budgets.set_plan(caller.workspace, &caller.plan);
+        self.report.caller(&caller)?;
         // Strangers are not told how the server is doing.
         self.ingestion.pressure.check()?;
         Ok(caller)
@@ -87,6 +84,21 @@ impl<'a> Call<'a> {
             ReadError::TooLate => ApiError::request_timeout(),
             ReadError::TooLong => ApiError::body_too_large(len_max),
         })
+    }
+
+    /// Makes room for payloads of so many bytes in all, or refuses them.
+    pub(super) async fn keep(&mut self, caller: &Caller, len: usize) -> Result<(), ApiError> {
+        let Some(search) = &self.ingestion.search else {
+            return Ok(());
+        };
+        let (workspace, kind) = (caller.workspace, BudgetKind::StoredBytes);
+        let measure = || search.stored_len(&workspace);
+        let admitted = self
+            .ingestion
+            .budgets
+            .admit(workspace, kind, len as u64, measure);
+        let admitted = timeout_at(self.deadline, admitted).await;
+        Ok(admitted.map_err(|_| ApiError::ingest_timeout())??)
     }
 
     /// Answers what the steps have come to. Every answer to somebody who is known shows how they stand.

@@ -15,6 +15,7 @@ use axum::Router;
 use axum::routing::post;
 use nahook_control::KeyStore;
 use nahook_core::{Admission, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore};
+use nahook_queue::DeliverySearch;
 
 pub(crate) use self::authenticate::bearer;
 pub(crate) use self::body::{Charged, ReadError, Unread};
@@ -38,6 +39,7 @@ pub struct Ingestion {
     pressure: Pressure,
     settings: IngestionSettings,
     budgets: Budgets,
+    search: Option<Arc<dyn DeliverySearch>>,
 }
 
 /// The numbers of the ingestion routes.
@@ -70,7 +72,15 @@ impl Ingestion {
             pressure: Pressure::default(),
             settings: IngestionSettings::default(),
             budgets: Budgets::default(),
+            search: None,
         }
+    }
+
+    /// Holds workspaces to the bytes that their plans let them keep, which `search` measures.
+    #[must_use]
+    pub fn measuring(mut self, search: Arc<dyn DeliverySearch>) -> Self {
+        self.search = Some(search);
+        self
     }
 
     /// Draws on `budgets`, so that other routes draw on the same accounts. The engine is to look subscribers up through a

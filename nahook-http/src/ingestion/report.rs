@@ -70,8 +70,8 @@ impl Report {
     }
 
     /// Notes the caller, who is known from now on.
-    pub(super) fn caller(&mut self, caller: Caller) -> Result<(), ApiError> {
-        self.caller = Some(caller);
+    pub(super) fn caller(&mut self, caller: &Caller) -> Result<(), ApiError> {
+        self.caller = Some(*caller);
         self.context.authenticate(caller.workspace)
     }
 

@@ -63,6 +63,7 @@ impl Call<'_> {
             payload: body.payload,
             idempotency_key: body.idempotency_key,
         };
+        self.keep(&caller, asked.payload.len()).await?;
         let engine = &self.ingestion.engine;
         let sent = engine.send_by(self.deadline, asked, &caller).await;
         let sent = sent.map_err(|error| refused(&error))?;
@@ -93,6 +94,8 @@ impl Call<'_> {
                 Err(error) => items.refused(place, error.into()),
             }
         }
+        let len = sends.iter().map(|send| send.payload.len()).sum();
+        self.keep(&caller, len).await?;
         let engine = &self.ingestion.engine;
         let answers = engine.send_batch_by(self.deadline, sends, &caller).await;
         for (place, answer) in places.into_iter().zip(answers) {

@@ -65,6 +65,7 @@ impl Call<'_> {
             payload: trigger.payload,
             metadata: trigger.metadata,
         };
+        self.keep(&caller, event.payload.len()).await?;
         let engine = &self.ingestion.engine;
         let triggered = engine.trigger_by(self.deadline, event, &caller).await;
         let receipt = triggered.map_err(|error| refused(&error))?;
@@ -100,6 +101,8 @@ impl Call<'_> {
                 Err(error) => items.refused(place, error.into()),
             }
         }
+        let len = events.iter().map(|event| event.payload.len()).sum();
+        self.keep(&caller, len).await?;
         let engine = &self.ingestion.engine;
         let triggered = engine
             .trigger_batch_by(self.deadline, events, &caller)

@@ -120,6 +120,7 @@ impl ManagementApi {
     /// The subscriptions, looked up at the workspace's expense.
     fn metered_subscriptions(&self) -> MeteredSubscriptions {
         Metered::new(Arc::clone(&self.ports.subscriptions), self.budgets.clone())
+            .measuring(Arc::clone(&self.ports.search))
     }
 
     /// The operations on what is in a workspace.

@@ -21,7 +21,6 @@ use super::path::{PathArgs, PathId as _};
 use super::query::{self, QueryArgs};
 use super::refusal::missing;
 use super::report::Report;
-use crate::budget::delivery_rate;
 use crate::ingestion::{Charged, ReadError, Unread, bearer};
 use crate::{ApiError, BudgetKind, Permit, RequestContext};
 
@@ -58,9 +57,8 @@ impl ManagementApi {
             .store
             .read(workspace, &[Select::Workspace])
             .await?;
-        let rate = rows.workspaces.first();
-        if let Some(rate) = rate.and_then(|row| delivery_rate(&row.plan)) {
-            self.budgets.set_delivery_rate(*workspace, rate);
+        if let Some(row) = rows.workspaces.first() {
+            self.budgets.set_plan(*workspace, &row.plan);
         }
         Ok(permit)
     }
@@ -240,10 +238,10 @@ async fn actor(
 /// Returns the actor with the token's name.
 async fn named_actor(api: &ManagementApi, token: &TokenHolder) -> Result<Actor, ApiError> {
     let (id, store) = (token.token, &api.ports.store);
-    let selection = [Select::ManagementTokens];
+    let selection = [Select::ManagementToken(id)];
     let rows = store.read(&token.workspace, &selection).await?;
-    let mut tokens = rows.management_tokens.into_iter();
-    let name = tokens.find(|row| row.id == id).map(|row| row.name);
+    let found = rows.management_tokens.into_iter().next();
+    let name = found.map(|row| row.name);
     Ok(Actor::token(id, name.unwrap_or_default()))
 }
 

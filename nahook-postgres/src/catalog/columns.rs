@@ -122,8 +122,9 @@ macro_rules! subscriptions {
 macro_rules! workspaces {
     ($($rest:tt)+) => {
         concat!(
-            "SELECT w.id, w.name, w.created_at, w.payload_len_max, w.workspace_rate_interval, w.workspace_rate_burst,
-                w.key_rate_interval, w.key_rate_burst FROM workspace w ",
+            "SELECT w.id, w.name, w.created_at, ",
+            $crate::catalog::row::plan_columns!(),
+            " FROM workspace w ",
             $($rest)+
         )
     };

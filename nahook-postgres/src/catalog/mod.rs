@@ -10,14 +10,15 @@ use std::collections::BTreeSet;
 
 use nahook_control::{
     Actor, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord, ManagementError,
-    Manifest, Record, Verb, WorkspaceRecord,
+    Manifest, Record, RowKind, Verb, WorkspaceRecord,
 };
+use nahook_core::admission::Plan;
 use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use crate::error::PgError;
 use crate::lender::Lent;
-use crate::row::value_at;
+use crate::row::{maybe_parsed_at, value_at};
 use crate::schema::LOCK_CLASS;
 use crate::secrets::unsealable;
 use crate::statement::Opening;
@@ -111,6 +112,17 @@ impl Catalog for PostgresStore {
         Ok(made?)
     }
 }
+
+/// A row if the workspace exists, with the event type's id if that does.
+const FIND_EVENT_TYPE: &str = "
+SELECT t.id FROM workspace w
+LEFT JOIN event_type t ON t.workspace = w.row AND t.name = $2 AND t.deleted_at IS NULL
+WHERE w.id = $1";
+
+/// Number of the workspace's event types.
+const EVENT_TYPE_COUNT: &str = "
+SELECT coalesce(sum(c.rows), 0)::bigint FROM row_count c
+WHERE c.kind = 'event_type' AND c.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1)";
 
 impl PostgresStore {
     pub(crate) async fn begin(&self) -> Result<Lent, Failure> {
@@ -234,21 +246,15 @@ impl PostgresStore {
         name: &EventTypeName,
         workspace: &WorkspaceId,
     ) -> Result<Option<EventTypeId>, CatalogError> {
-        const FIND: &str = "
-            SELECT t.id FROM workspace w
-            LEFT JOIN event_type t ON t.workspace = w.row AND t.name = $2 AND t.deleted_at IS NULL
-            WHERE w.id = $1";
         let lender = &self.shared().lender;
         let rows = lender
-            .query(FIND, &[&workspace.as_str(), &name.as_str()])
+            .query(FIND_EVENT_TYPE, &[&workspace.as_str(), &name.as_str()])
             .await
             .map_err(StoreError::from)?;
         let Some(row) = rows.first() else {
             return Err(CatalogError::NotFound("workspace"));
         };
-        let id: Option<&str> = value_at(row, 0).map_err(StoreError::from)?;
-        let id = id.map(str::parse).transpose();
-        id.map_err(|error| StoreError::internal(error).into())
+        Ok(maybe_parsed_at(row, 0).map_err(StoreError::from)?)
     }
 
     async fn make_event_type(
@@ -258,13 +264,20 @@ impl PostgresStore {
         workspace: &WorkspaceId,
     ) -> Result<EventTypeId, Failure> {
         self.lock(lent, &[], &[workspace.as_str()]).await?;
-        let snapshot = read::snapshot(lent, &[], &[workspace.as_str()]).await?;
-        if snapshot.workspaces.is_empty() {
-            return Err(CatalogError::NotFound("workspace").into());
-        }
         // Read under the lock: another may just have done the same.
-        if let Some(row) = snapshot.event_types.iter().find(|row| row.name == *name) {
-            return Ok(row.id);
+        let rows = lent
+            .query(FIND_EVENT_TYPE, &[&workspace.as_str(), &name.as_str()])
+            .await?;
+        let row = rows.first().ok_or(CatalogError::NotFound("workspace"))?;
+        if let Some(id) = maybe_parsed_at(row, 0)? {
+            return Ok(id);
+        }
+        let counted = lent.query(EVENT_TYPE_COUNT, &[&workspace.as_str()]).await?;
+        let count = counted
+            .first()
+            .map_or(Ok(0), |row| value_at::<i64>(row, 0))?;
+        if count.unsigned_abs() >= RowKind::EventType.max(&Plan::default()) {
+            return Err(CatalogError::NotFound("event type").into());
         }
         let now = self.shared().clock().now();
         let bits = MessageId::from_parts(now, self.shared().settings.ids.random()).as_bits();

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use nahook_control::{Select, Snapshot};
-use nahook_core::id::WorkspaceId;
+use nahook_control::{RowKind, Select, Snapshot};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use tokio_postgres::Row;
 
 use super::columns;
@@ -29,6 +29,13 @@ macro_rules! of_workspace {
     };
 }
 
+const ANY_ENDPOINT_IN: &str = of_workspace!(
+    endpoints,
+    "e.workspace",
+    "AND e.deleted_at IS NULL AND e.environment = (SELECT o.row FROM environment o WHERE o.id = $2) LIMIT 1"
+);
+const API_KEY: &str = of_workspace!(api_keys, "k.workspace", "AND k.id = $2");
+const API_KEY_CALLED: &str = of_workspace!(api_keys, "k.workspace", "AND k.name = $2");
 const API_KEYS: &str = of_workspace!(api_keys, "k.workspace", "ORDER BY k.row");
 const APPLICATIONS: &str = of_workspace!(
     applications,
@@ -50,6 +57,12 @@ const ENDPOINT: &str = of_workspace!(
     "e.workspace",
     "AND e.deleted_at IS NULL AND e.id = $2"
 );
+const ENDPOINT_COUNT_OF: &str = "
+SELECT $2::text, count(*) FROM (
+    SELECT FROM endpoint e
+    WHERE e.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1) AND e.deleted_at IS NULL
+        AND e.application = (SELECT o.row FROM application o WHERE o.id = $2)
+    LIMIT coalesce((SELECT o.max_endpoints FROM application o WHERE o.id = $2), 0)) counted";
 const ENDPOINTS: &str = of_workspace!(
     endpoints,
     "e.workspace",
@@ -75,17 +88,38 @@ const EVENT_TYPES_WITH: &str = of_workspace!(
     "t.workspace",
     "AND t.deleted_at IS NULL AND t.id = ANY($2::text[]) ORDER BY t.row"
 );
+const MANAGEMENT_TOKEN: &str = of_workspace!(management_tokens, "t.workspace", "AND t.id = $2");
+const MANAGEMENT_TOKEN_CALLED: &str =
+    of_workspace!(management_tokens, "t.workspace", "AND t.name = $2");
 const MANAGEMENT_TOKENS: &str = of_workspace!(management_tokens, "t.workspace", "ORDER BY t.row");
+const PATTERN: &str = of_workspace!(patterns, "p.workspace", "AND e.id = $2 AND p.id = $3");
+const PATTERN_CALLED: &str = of_workspace!(
+    patterns,
+    "p.workspace",
+    "AND p.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) AND p.pattern = $3"
+);
 const PATTERNS: &str = of_workspace!(patterns, "p.workspace", "ORDER BY p.row");
 const PATTERNS_OF: &str = of_workspace!(
     patterns,
     "p.workspace",
     "AND p.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY p.row"
 );
+const PUBLICATION: &str = of_workspace!(
+    publications,
+    "p.workspace",
+    "AND p.environment = (SELECT o.row FROM environment o WHERE o.id = $2)
+    AND p.event_type = (SELECT o.row FROM event_type o WHERE o.id = $3)"
+);
 const PUBLICATIONS_IN: &str = of_workspace!(
     publications,
     "p.workspace",
     "AND p.environment = (SELECT o.row FROM environment o WHERE o.id = $2) ORDER BY p.row"
+);
+const SUBSCRIPTIONS: &str = of_workspace!(
+    subscriptions,
+    "s.workspace",
+    "AND s.is_named AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2)
+    AND s.event_type = ANY(SELECT o.row FROM event_type o WHERE o.id = ANY($3::text[])) ORDER BY s.row"
 );
 const SUBSCRIPTIONS_OF: &str = of_workspace!(
     subscriptions,
@@ -97,6 +131,8 @@ const SUBSCRIBERS_TO: &str = of_workspace!(
     "s.workspace",
     "AND s.event_type = (SELECT o.row FROM event_type o WHERE o.id = $2) ORDER BY s.row"
 );
+const ROW_COUNTS: &str = "
+SELECT c.kind, c.rows FROM row_count c WHERE c.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1)";
 const SUBSCRIBER_COUNTS: &str = "
 SELECT t.id, c.subscribers
 FROM (SELECT s.event_type, count(*) AS subscribers FROM subscription s
@@ -133,10 +169,18 @@ impl Query {
 
     /// Reads the selected rows.
     pub(crate) fn of(workspace: &WorkspaceId, select: &Select) -> Self {
-        let text = |id: &str| Some(Box::new(id.to_owned()) as Box<dyn Parameter + Send>);
-        let texts = |ids: Vec<String>| Some(Box::new(ids) as Box<dyn Parameter + Send>);
-        let (statement, parameter, take): (_, _, Take) = match select {
-            Select::ApiKeys => (API_KEYS, None, take_api_keys),
+        let one = |id: &str| Box::new(id.to_owned()) as Box<dyn Parameter + Send>;
+        let text = |id: &str| vec![one(id)];
+        let pair = |id: &str, other: &str| vec![one(id), one(other)];
+        let texts = |ids: &[EventTypeId]| {
+            let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+            Box::new(ids) as Box<dyn Parameter + Send>
+        };
+        let (statement, further, take): (_, _, Take) = match select {
+            Select::AnyEndpointIn(id) => (ANY_ENDPOINT_IN, text(id.as_str()), take_endpoints),
+            Select::ApiKey(id) => (API_KEY, text(id.as_str()), take_api_keys),
+            Select::ApiKeyCalled(name) => (API_KEY_CALLED, text(name), take_api_keys),
+            Select::ApiKeys => (API_KEYS, vec![], take_api_keys),
             Select::Applications { offset, limit } => {
                 return Self {
                     statement: APPLICATIONS,
@@ -151,33 +195,54 @@ impl Query {
             Select::Application(id) => (APPLICATION, text(id.as_str()), take_applications),
             Select::ApplicationCalled(name) => (APPLICATION_CALLED, text(name), take_applications),
             Select::Endpoint(id) => (ENDPOINT, text(id.as_str()), take_endpoints),
-            Select::Endpoints => (ENDPOINTS, None, take_endpoints),
+            Select::EndpointCountOf(id) => {
+                (ENDPOINT_COUNT_OF, text(id.as_str()), take_endpoint_counts)
+            }
+            Select::Endpoints => (ENDPOINTS, vec![], take_endpoints),
             Select::EndpointsOf(id) => (ENDPOINTS_OF, text(id.as_str()), take_endpoints),
-            Select::Environments => (ENVIRONMENTS, None, take_environments),
-            Select::EventTypes => (EVENT_TYPES, None, take_event_types),
-            Select::EventTypesWith(ids) => (
-                EVENT_TYPES_WITH,
-                texts(ids.iter().map(ToString::to_string).collect()),
-                take_event_types,
-            ),
-            Select::ManagementTokens => (MANAGEMENT_TOKENS, None, take_management_tokens),
-            Select::Patterns => (PATTERNS, None, take_patterns),
+            Select::Environments => (ENVIRONMENTS, vec![], take_environments),
+            Select::EventTypes => (EVENT_TYPES, vec![], take_event_types),
+            Select::EventTypesWith(ids) => (EVENT_TYPES_WITH, vec![texts(ids)], take_event_types),
+            Select::ManagementToken(id) => {
+                (MANAGEMENT_TOKEN, text(id.as_str()), take_management_tokens)
+            }
+            Select::ManagementTokenCalled(name) => {
+                (MANAGEMENT_TOKEN_CALLED, text(name), take_management_tokens)
+            }
+            Select::ManagementTokens => (MANAGEMENT_TOKENS, vec![], take_management_tokens),
+            Select::Pattern(endpoint, id) => {
+                (PATTERN, pair(endpoint.as_str(), id.as_str()), take_patterns)
+            }
+            Select::PatternCalled(endpoint, pattern) => {
+                let pair = pair(endpoint.as_str(), pattern.as_str());
+                (PATTERN_CALLED, pair, take_patterns)
+            }
+            Select::Patterns => (PATTERNS, vec![], take_patterns),
             Select::PatternsOf(id) => (PATTERNS_OF, text(id.as_str()), take_patterns),
+            Select::Publication(environment, event_type) => {
+                let pair = pair(environment.as_str(), event_type.as_str());
+                (PUBLICATION, pair, take_publications)
+            }
             Select::PublicationsIn(id) => (PUBLICATIONS_IN, text(id.as_str()), take_publications),
-            Select::SubscriberCounts(None) => (SUBSCRIBER_COUNTS, None, take_subscriber_counts),
+            Select::RowCounts => (ROW_COUNTS, vec![], take_row_counts),
+            Select::SubscriberCounts(None) => (SUBSCRIBER_COUNTS, vec![], take_subscriber_counts),
             Select::SubscriberCounts(Some(ids)) => (
                 SUBSCRIBER_COUNTS_OF,
-                texts(ids.iter().map(ToString::to_string).collect()),
+                vec![texts(ids)],
                 take_subscriber_counts,
             ),
             Select::SubscribersTo(id) => (SUBSCRIBERS_TO, text(id.as_str()), take_subscribers),
+            Select::Subscriptions(endpoint, ids) => {
+                let further = vec![one(endpoint.as_str()), texts(ids)];
+                (SUBSCRIPTIONS, further, take_subscriptions)
+            }
             Select::SubscriptionsOf(id) => {
                 (SUBSCRIPTIONS_OF, text(id.as_str()), take_subscriptions)
             }
-            Select::Workspace => (WORKSPACE, None, take_workspaces),
+            Select::Workspace => (WORKSPACE, vec![], take_workspaces),
         };
         let mut parameters = vec![Box::new(workspace.as_str().to_owned()) as _];
-        parameters.extend(parameter);
+        parameters.extend(further);
         Self {
             statement,
             parameters,
@@ -225,6 +290,24 @@ fn take_subscriber_counts(rows: &[Row], snapshot: &mut Snapshot) -> Result<(), P
         snapshot
             .subscriber_counts
             .insert(parsed_at(row, 0)?, subscribers);
+    }
+    Ok(())
+}
+
+fn take_row_counts(rows: &[Row], snapshot: &mut Snapshot) -> Result<(), PgError> {
+    for row in rows {
+        let count = u64::try_from(value_at::<i64>(row, 1)?).unwrap_or(0);
+        let kind = RowKind::named(value_at(row, 0)?);
+        snapshot.row_counts.extend(kind.map(|kind| (kind, count)));
+    }
+    Ok(())
+}
+
+fn take_endpoint_counts(rows: &[Row], snapshot: &mut Snapshot) -> Result<(), PgError> {
+    for row in rows {
+        let endpoints = u64::try_from(value_at::<i64>(row, 1)?).unwrap_or(0);
+        let application = parsed_at(row, 0)?;
+        snapshot.endpoint_counts.insert(application, endpoints);
     }
     Ok(())
 }

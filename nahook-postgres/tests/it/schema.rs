@@ -19,7 +19,7 @@ async fn several_processes_may_make_the_schema_at_once() {
     let versions = "SELECT version FROM nahook.migration";
     assert_eq!(
         client(&url).await.query(versions, &[]).await.unwrap().len(),
-        4
+        5
     );
 }
 
@@ -35,6 +35,13 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     let client = client(&url).await;
     let back = "
         DELETE FROM nahook.migration WHERE version >= 2;
+        DROP FUNCTION nahook.count_inserted_rows, nahook.count_deleted_rows, nahook.count_inserted_kept_rows,
+            nahook.count_deleted_kept_rows, nahook.count_updated_kept_rows CASCADE;
+        DROP TABLE nahook.row_count;
+        DROP INDEX nahook.endpoint_by_environment, nahook.publication_by_event_type, nahook.api_key_by_environment,
+            nahook.api_key_by_endpoint;
+        ALTER TABLE nahook.workspace DROP COLUMN delivery_rate_interval, DROP COLUMN delivery_rate_burst,
+            DROP COLUMN pending_max, DROP COLUMN stored_len_max, DROP COLUMN endpoints_max;
         DROP TABLE nahook.pattern;
         ALTER TABLE nahook.subscription DROP COLUMN is_named;
         CREATE TABLE nahook.sealing_key (is_drawn boolean PRIMARY KEY, key bytea NOT NULL);
@@ -49,6 +56,9 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     assert_eq!((row.get(0), row.get(1)), (17_i64, true));
     let trigger = "SELECT FROM nahook.trigger('ws_shop', 'order.paid', '{}')";
     assert_eq!(client.query(trigger, &[]).await.unwrap().len(), 1);
+    let counted = "SELECT rows FROM nahook.row_count WHERE kind = 'endpoint'";
+    let counted: i64 = client.query_one(counted, &[]).await.unwrap().get(0);
+    assert_eq!(counted, 1);
     // What was subscribed to before is subscribed to by name.
     let unchanged = store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
     assert_eq!(unchanged, []);

@@ -63,6 +63,9 @@ impl ManagementStore for SqliteStore {
     }
 }
 
+#[cfg(test)]
+mod cost;
+
 fn change(
     session: &mut Session,
     secrets: &SecretBox,

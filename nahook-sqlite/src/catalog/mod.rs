@@ -14,6 +14,7 @@ use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 pub(crate) use self::read::event_type_id;
+pub(crate) use self::select::workspace_row;
 pub(crate) use self::write::create_event_type;
 use self::write::{Refusal, Undone};
 use crate::SqliteStore;
@@ -86,11 +87,12 @@ impl Catalog for SqliteStore {
         }
         let drawn = self.new_event_type(name, workspace);
         let ids = self.shared().shared_ids();
-        self.shared()
+        let ensured = self
+            .shared()
             .writer()
             .run(move |session| write::ensure_event_type(session, &drawn, &ids))
-            .await?
-            .ok_or(CatalogError::NotFound("workspace"))
+            .await?;
+        Ok(ensured?)
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn snapshot(connection: &Connection, manifest: &Manifest) -> rusqlite
         };
         let found = connection
             .prepare_cached(&format!("{WORKSPACE} WHERE {column} = ?1"))?
-            .query_row([value], |row| Ok((workspace_at(row)?, row.get(8)?)))
+            .query_row([value], |row| Ok((workspace_at(row)?, row.get(0)?)))
             .optional()?;
         let Some((workspace, row)) = found else {
             continue;

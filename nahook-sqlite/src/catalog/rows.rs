@@ -14,19 +14,21 @@ use serde_json::{Map, Value};
 use crate::endpoints::auth_at;
 use crate::row::{
     endpoint_kind_at, instant_at, json_at, key_state_at, maybe_instant_at, maybe_parsed_at,
-    parsed_at, plan_at,
+    parsed_at, plan_at, plan_columns,
 };
 
-pub(super) const WORKSPACE: &str = "SELECT id, name, created_at, payload_len_max,
-    workspace_rate_interval, workspace_rate_burst, key_rate_interval, key_rate_burst, row
-    FROM nahook_workspace";
+pub(super) const WORKSPACE: &str = concat!(
+    "SELECT row, id, name, created_at, ",
+    plan_columns!(),
+    " FROM nahook_workspace"
+);
 
 pub(super) fn workspace_at(row: &Row<'_>) -> rusqlite::Result<WorkspaceRecord> {
     Ok(WorkspaceRecord {
-        id: parsed_at(row, 0)?,
-        name: row.get(1)?,
-        plan: plan_at(row, 3)?,
-        created_at: instant_at(row, 2)?,
+        id: parsed_at(row, 1)?,
+        name: row.get(2)?,
+        plan: plan_at(row, 4)?,
+        created_at: instant_at(row, 3)?,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use nahook_control::{Select, Snapshot};
+use nahook_control::{RowKind, Select, Snapshot};
 use nahook_core::id::{EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -34,6 +34,7 @@ pub(super) fn selected(
 pub(super) type Owner = (i64, WorkspaceId);
 
 /// Adds the selected rows that are not there yet.
+#[expect(clippy::too_many_lines, reason = "an arm for each selection")]
 pub(super) fn add(
     rows: &mut Snapshot,
     connection: &Connection,
@@ -47,6 +48,18 @@ pub(super) fn add(
     };
     let row = owner.0;
     match select {
+        Select::AnyEndpointIn(id) => {
+            let found = reading.all(params![row, id.as_str()], endpoint_at)?;
+            merge(&mut rows.endpoints, found, |row| row.id);
+        }
+        Select::ApiKey(id) => {
+            let found = reading.all(params![row, id.as_str()], api_key_at)?;
+            merge(&mut rows.api_keys, found, |row| row.id);
+        }
+        Select::ApiKeyCalled(name) => {
+            let found = reading.all(params![row, name], api_key_at)?;
+            merge(&mut rows.api_keys, found, |row| row.id);
+        }
         Select::ApiKeys => {
             let found = reading.all(params![row], api_key_at)?;
             merge(&mut rows.api_keys, found, |row| row.id);
@@ -67,6 +80,11 @@ pub(super) fn add(
         Select::Endpoint(id) => {
             let found = reading.all(params![row, id.as_str()], endpoint_at)?;
             merge(&mut rows.endpoints, found, |row| row.id);
+        }
+        Select::EndpointCountOf(id) => {
+            let found = reading.all(params![row, id.as_str()], |row, _| count_at(row, 0))?;
+            let count = found.into_iter().next().unwrap_or(0);
+            rows.endpoint_counts.insert(*id, count);
         }
         Select::Endpoints => {
             let found = reading.all(params![row], endpoint_at)?;
@@ -95,9 +113,27 @@ pub(super) fn add(
             let found = reading.all(params![row], event_type_at)?;
             merge(&mut rows.event_types, found, |row| row.id);
         }
+        Select::ManagementToken(id) => {
+            let found = reading.all(params![row, id.as_str()], management_token_at)?;
+            merge(&mut rows.management_tokens, found, |row| row.id);
+        }
+        Select::ManagementTokenCalled(name) => {
+            let found = reading.all(params![row, name], management_token_at)?;
+            merge(&mut rows.management_tokens, found, |row| row.id);
+        }
         Select::ManagementTokens => {
             let found = reading.all(params![row], management_token_at)?;
             merge(&mut rows.management_tokens, found, |row| row.id);
+        }
+        Select::Pattern(endpoint, id) => {
+            let params = params![row, endpoint.as_str(), id.as_str()];
+            let found = reading.all(params, pattern_at)?;
+            merge(&mut rows.patterns, found, |row| row.id);
+        }
+        Select::PatternCalled(endpoint, pattern) => {
+            let params = params![row, endpoint.as_str(), pattern.as_str()];
+            let found = reading.all(params, pattern_at)?;
+            merge(&mut rows.patterns, found, |row| row.id);
         }
         Select::Patterns => {
             let found = reading.all(params![row], pattern_at)?;
@@ -107,10 +143,23 @@ pub(super) fn add(
             let found = reading.all(params![row, id.as_str()], pattern_at)?;
             merge(&mut rows.patterns, found, |row| row.id);
         }
+        Select::Publication(environment, event_type) => {
+            let params = params![row, environment.as_str(), event_type.as_str()];
+            let found = reading.all(params, publication_at)?;
+            let key = |row: &nahook_control::PublicationRecord| (row.environment, row.event_type);
+            merge(&mut rows.publications, found, key);
+        }
         Select::PublicationsIn(id) => {
             let found = reading.all(params![row, id.as_str()], publication_at)?;
             let key = |row: &nahook_control::PublicationRecord| (row.environment, row.event_type);
             merge(&mut rows.publications, found, key);
+        }
+        Select::RowCounts => {
+            let found = reading.all(params![row], |row, _| {
+                Ok((row.get::<_, String>(0)?, count_at(row, 1)?))
+            })?;
+            let known = |(name, count): (String, u64)| Some((RowKind::named(&name)?, count));
+            rows.row_counts.extend(found.into_iter().filter_map(known));
         }
         Select::SubscriberCounts(None) => {
             let found = reading.all(params![row], subscribers_at)?;
@@ -129,6 +178,13 @@ pub(super) fn add(
             let key = |row: &nahook_control::SubscriberRecord| (row.event_type, row.endpoint);
             merge(&mut rows.subscribers, found, key);
         }
+        Select::Subscriptions(endpoint, ids) => {
+            for id in ids {
+                let params = params![row, endpoint.as_str(), id.as_str()];
+                let found = reading.all(params, subscription_at)?;
+                merge(&mut rows.subscriptions, found, |row| row.id);
+            }
+        }
         Select::SubscriptionsOf(id) => {
             let found = reading.all(params![row, id.as_str()], subscription_at)?;
             merge(&mut rows.subscriptions, found, |row| row.id);
@@ -145,8 +201,20 @@ pub(super) fn add(
 /// id.
 ///
 /// A plus sign keeps SQLite from the index of a column where another's finds fewer rows.
+#[expect(clippy::too_many_lines, reason = "an arm for each selection")]
 fn statement(select: &Select) -> String {
     match select {
+        Select::AnyEndpointIn(_) => format!(
+            "{ENDPOINT} WHERE +endpoint.workspace = ?1 AND endpoint.deleted_at IS NULL
+             AND endpoint.environment = (SELECT row FROM nahook_environment WHERE id = ?2)
+             LIMIT 1"
+        ),
+        Select::ApiKey(_) => {
+            format!("{API_KEY} WHERE api_key.id = ?2 AND +api_key.workspace = ?1")
+        }
+        Select::ApiKeyCalled(_) => {
+            format!("{API_KEY} WHERE api_key.workspace = ?1 AND api_key.name = ?2")
+        }
         Select::ApiKeys => format!("{API_KEY} WHERE api_key.workspace = ?1 ORDER BY api_key.row"),
         Select::Applications { .. } => format!(
             "{APPLICATION} WHERE workspace = ?1 AND deleted_at IS NULL
@@ -162,6 +230,11 @@ fn statement(select: &Select) -> String {
             "{ENDPOINT} WHERE endpoint.id = ?2 AND +endpoint.workspace = ?1
              AND endpoint.deleted_at IS NULL"
         ),
+        Select::EndpointCountOf(_) => "SELECT count(*) FROM (SELECT 1 FROM nahook_endpoint
+             WHERE application = (SELECT row FROM nahook_application WHERE id = ?2)
+                 AND +workspace = ?1 AND deleted_at IS NULL
+             LIMIT coalesce((SELECT max_endpoints FROM nahook_application WHERE id = ?2), 0))"
+            .to_owned(),
         Select::Endpoints => format!(
             "{ENDPOINT} WHERE endpoint.workspace = ?1 AND endpoint.deleted_at IS NULL
              ORDER BY endpoint.row"
@@ -180,9 +253,22 @@ fn statement(select: &Select) -> String {
         Select::EventTypes => {
             format!("{EVENT_TYPE} WHERE workspace = ?1 AND deleted_at IS NULL ORDER BY row")
         }
+        Select::ManagementToken(_) => {
+            format!("{MANAGEMENT_TOKEN} WHERE id = ?2 AND +workspace = ?1")
+        }
+        Select::ManagementTokenCalled(_) => {
+            format!("{MANAGEMENT_TOKEN} WHERE workspace = ?1 AND name = ?2")
+        }
         Select::ManagementTokens => {
             format!("{MANAGEMENT_TOKEN} WHERE workspace = ?1 ORDER BY row")
         }
+        Select::Pattern(..) => format!(
+            "{PATTERN} WHERE pattern.id = ?3 AND +pattern.workspace = ?1 AND +endpoint.id = ?2"
+        ),
+        Select::PatternCalled(..) => format!(
+            "{PATTERN} WHERE +pattern.workspace = ?1 AND pattern.pattern = ?3 AND pattern.endpoint =
+                 (SELECT row FROM nahook_endpoint WHERE id = ?2)"
+        ),
         Select::Patterns => {
             format!("{PATTERN} WHERE pattern.workspace = ?1 ORDER BY pattern.row")
         }
@@ -191,11 +277,19 @@ fn statement(select: &Select) -> String {
                  (SELECT row FROM nahook_endpoint WHERE id = ?2)
              ORDER BY pattern.row"
         ),
+        Select::Publication(..) => format!(
+            "{PUBLICATION} WHERE +publication.workspace = ?1
+             AND publication.environment = (SELECT row FROM nahook_environment WHERE id = ?2)
+             AND publication.event_type = (SELECT row FROM nahook_event_type WHERE id = ?3)"
+        ),
         Select::PublicationsIn(_) => format!(
             "{PUBLICATION} WHERE +publication.workspace = ?1 AND publication.environment =
                  (SELECT row FROM nahook_environment WHERE id = ?2)
              ORDER BY publication.row"
         ),
+        Select::RowCounts => {
+            "SELECT kind, rows FROM nahook_row_count WHERE workspace = ?1".to_owned()
+        }
         Select::SubscriberCounts(ids) => {
             let which = if ids.is_some() {
                 "id = ?2 AND +workspace = ?1"
@@ -207,6 +301,11 @@ fn statement(select: &Select) -> String {
                  FROM nahook_event_type AS event_type WHERE {which} AND deleted_at IS NULL"
             )
         }
+        Select::Subscriptions(..) => format!(
+            "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.is_named
+             AND subscription.endpoint = (SELECT row FROM nahook_endpoint WHERE id = ?2)
+             AND subscription.event_type = (SELECT row FROM nahook_event_type WHERE id = ?3)"
+        ),
         Select::SubscriptionsOf(_) => format!(
             "{SUBSCRIPTION} WHERE +subscription.workspace = ?1 AND subscription.is_named
              AND subscription.endpoint = (SELECT row FROM nahook_endpoint WHERE id = ?2)
@@ -254,7 +353,7 @@ fn bounded(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-pub(super) fn workspace_row(
+pub(crate) fn workspace_row(
     connection: &Connection,
     id: WorkspaceId,
 ) -> rusqlite::Result<Option<i64>> {

@@ -216,6 +216,7 @@ disturb! {
     }
     #[async_trait::async_trait]
     DeliverySearch {
+        fn stored_len(workspace: &WorkspaceId) -> Result<u64, StoreError>;
         fn deliveries(query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
         fn stats(query: &StatsQuery) -> Result<DeliveryStats, StoreError>;
     }

@@ -63,6 +63,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
         payload_len_max,
         workspace_rate,
         key_rate,
+        ..Plan::default()
     })
 }
 

@@ -78,7 +78,7 @@ pub async fn a_key_identifies_its_caller<H: KeyHarness>() {
         expect_caller(
             &harness,
             secret,
-            caller(workspace, key),
+            &caller(workspace, key),
             "a key bound to nothing",
         )
         .await;
@@ -118,7 +118,7 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
     expect_caller(
         &harness,
         "nhk_us_env_0000000000000000000000000",
-        to_environment,
+        &to_environment,
         "bound to an environment",
     )
     .await;
@@ -129,7 +129,7 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
     expect_caller(
         &harness,
         "nhk_us_ep_00000000000000000000000000",
-        to_endpoint,
+        &to_endpoint,
         "bound to an endpoint",
     )
     .await;
@@ -141,7 +141,7 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
     expect_caller(
         &harness,
         "nhk_us_both_000000000000000000000000",
-        to_both,
+        &to_both,
         "bound to both",
     )
     .await;
@@ -166,7 +166,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     expect_caller(
         &harness,
         "nhk_us_one_0000000000000000000000000",
-        expected(Plan::default()),
+        &expected(Plan::default()),
         "no plan was declared",
     )
     .await;
@@ -182,17 +182,29 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
             period_secs: None,
             burst: None,
         }),
+        delivery_rate: Some(RateSpec {
+            count: nonzero(11),
+            period_secs: None,
+            burst: Some(nonzero(500)),
+        }),
+        pending_max: Some(13),
+        stored_mib_max: Some(17),
+        endpoints_max: Some(19),
     };
     let plan = Plan {
         payload_len_max: 1_000,
         workspace_rate: Rate::new(nonzero(7), Duration::from_mins(1), nonzero(3)),
         key_rate: Rate::per_second(nonzero(5)),
+        delivery_rate: Rate::new(nonzero(11), Duration::from_secs(1), nonzero(500)),
+        pending_max: 13,
+        stored_len_max: 17 << 20,
+        endpoints_max: 19,
     };
     harness.apply(&shop(Some(declared)).manifest()).await;
     expect_caller(
         &harness,
         "nhk_us_one_0000000000000000000000000",
-        expected(plan),
+        &expected(plan),
         "the plan was changed",
     )
     .await;
@@ -200,7 +212,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     expect_caller(
         &harness,
         "nhk_us_one_0000000000000000000000000",
-        expected(plan),
+        &expected(plan),
         "no plan is declared, so the plan stays",
     )
     .await;
@@ -210,7 +222,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     expect_caller(
         &harness,
         "nhk_us_one_0000000000000000000000000",
-        expected(Plan::default()),
+        &expected(Plan::default()),
         "an empty plan is the default one",
     )
     .await;
@@ -420,9 +432,9 @@ async fn token<H: KeyHarness>(harness: &H, secret: &str) -> Option<KeyEntry<Toke
     found.expect("the store can be asked")
 }
 
-async fn expect_caller<H: KeyHarness>(harness: &H, secret: &str, identity: Caller, why: &str) {
+async fn expect_caller<H: KeyHarness>(harness: &H, secret: &str, identity: &Caller, why: &str) {
     let expected = KeyEntry {
-        identity,
+        identity: *identity,
         disabled: false,
     };
     assert_eq!(

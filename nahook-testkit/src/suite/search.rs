@@ -197,6 +197,7 @@ async fn stats<H: SearchHarness>(
         workspace: workspace_id("ws_shop"),
         endpoint: endpoint.map(nth_endpoint_id),
         count_max,
+        is_unsettled_only: false,
     };
     let stats = shop.harness.search().stats(&query).await;
     stats.expect("the log can be asked")
@@ -254,6 +255,7 @@ pub async fn an_endpoint_is_counted_alone<H: SearchHarness>() {
         workspace: workspace_id("ws_other"),
         endpoint: Some(nth_endpoint_id(0)),
         count_max: 100,
+        is_unsettled_only: false,
     };
     let found = shop.harness.search().stats(&other).await;
     let found = found.expect("the log can be asked");

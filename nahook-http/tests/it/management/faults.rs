@@ -81,7 +81,7 @@ async fn key_store_that_is_down_is_503() {
 async fn silence_is_503_at_the_deadline_and_says_if_a_change_may_have_been_made() {
     let silent_keys = Bench::with(|ports| ports.keys = Arc::new(Fault::Silence)).await;
     let (silent_read, _) = silent(|of| of == [Select::Endpoints]).await;
-    let (silent_actor, _) = silent(|of| of == [Select::ManagementTokens]).await;
+    let (silent_actor, _) = silent(|of| matches!(of, [Select::ManagementToken(_)])).await;
     let (silent_change, _) = silent(|_| false).await;
     for (bench, method, may_be_made) in [
         (&silent_keys, Method::POST, false),
@@ -133,6 +133,10 @@ struct Searching(Arc<AtomicUsize>);
 
 #[async_trait::async_trait]
 impl DeliverySearch for Searching {
+    async fn stored_len(&self, _: &WorkspaceId) -> Result<u64, StoreError> {
+        pending().await
+    }
+
     async fn deliveries(&self, _: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         pending().await

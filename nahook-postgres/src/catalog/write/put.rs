@@ -29,14 +29,18 @@ pub(super) fn statement(verb: Verb, record: &Record) -> Write {
 fn workspace(verb: Verb, row: &WorkspaceRecord) -> Write {
     let (workspace_interval, workspace_burst) = rate_columns(row.plan.workspace_rate);
     let (key_interval, key_burst) = rate_columns(row.plan.key_rate);
+    let (delivery_interval, delivery_burst) = rate_columns(row.plan.delivery_rate);
     write_of!(
         if verb == Verb::Create {
             "INSERT INTO workspace (id, name, payload_len_max, workspace_rate_interval,
-                 workspace_rate_burst, key_rate_interval, key_rate_burst, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+                 workspace_rate_burst, key_rate_interval, key_rate_burst, created_at,
+                 delivery_rate_interval, delivery_rate_burst, pending_max, stored_len_max, endpoints_max)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
         } else {
             "UPDATE workspace SET name = $2, payload_len_max = $3, workspace_rate_interval = $4,
-                 workspace_rate_burst = $5, key_rate_interval = $6, key_rate_burst = $7, created_at = $8
+                 workspace_rate_burst = $5, key_rate_interval = $6, key_rate_burst = $7, created_at = $8,
+                 delivery_rate_interval = $9, delivery_rate_burst = $10, pending_max = $11,
+                 stored_len_max = $12, endpoints_max = $13
              WHERE id = $1"
         },
         row.id.as_str().to_owned(),
@@ -47,6 +51,11 @@ fn workspace(verb: Verb, row: &WorkspaceRecord) -> Write {
         key_interval,
         key_burst,
         nanos(row.created_at),
+        delivery_interval,
+        delivery_burst,
+        i64::from(row.plan.pending_max),
+        i64::try_from(row.plan.stored_len_max).unwrap_or(i64::MAX),
+        i64::from(row.plan.endpoints_max),
     )
 }
 

@@ -1,7 +1,7 @@
 //! Subscriptions by name and by pattern. The table `subscription` has a row for each endpoint that an event type fans out to; those
 //! that patterns alone gave are not named.
 
-use nahook_control::{EventTypeRecord, PatternRecord, SubscriptionRecord, Verb};
+use nahook_control::{EventTypeRecord, PatternRecord, SubscriptionRecord, Verb, pattern_prefixes};
 
 use super::{Write, write_of};
 use crate::row::nanos;
@@ -14,6 +14,8 @@ macro_rules! matches {
     };
 }
 
+/// The names below a prefix are a range of the index of names, whose characters all sort before `~`.
+///
 /// Subscriptions that patterns alone give. Nobody sees their ids; both numbers make them unique.
 macro_rules! subscribe {
     ($from:literal, $created_at:literal) => {
@@ -40,7 +42,7 @@ const NEW_EVENT_TYPE: &str = concat!(
          RETURNING t.row, t.workspace, t.name
      ), matching AS (",
     subscribe!(
-        "FROM made t JOIN pattern p ON p.workspace = t.workspace",
+        "FROM made t JOIN pattern p ON p.workspace = t.workspace AND p.prefix = ANY($6::text[])",
         "$5::bigint"
     ),
     ") SELECT row FROM made"
@@ -56,7 +58,8 @@ const NEW_PATTERN: &str = concat!(
          RETURNING p.row, p.workspace, p.endpoint, p.prefix, p.is_deep
      ), matching AS (",
     subscribe!(
-        "FROM made p JOIN event_type t ON t.workspace = p.workspace AND t.deleted_at IS NULL",
+        "FROM made p JOIN event_type t ON t.workspace = p.workspace AND t.deleted_at IS NULL
+             AND t.name >= p.prefix AND t.name < p.prefix || '~'",
         "$7::bigint"
     ),
     ") SELECT row FROM made"
@@ -66,10 +69,12 @@ const NEW_PATTERN: &str = concat!(
 const PATTERN_GOES: &str = concat!(
     "WITH gone AS (
          DELETE FROM pattern p USING workspace w
-         WHERE p.id = $1 AND w.id = $2 AND p.workspace = w.row RETURNING p.row, p.endpoint
+         WHERE p.id = $1 AND w.id = $2 AND p.workspace = w.row RETURNING p.row, p.workspace, p.endpoint, p.prefix
      ), ended AS (
          DELETE FROM subscription s USING gone g, event_type t
          WHERE s.endpoint = g.endpoint AND NOT s.is_named AND t.row = s.event_type
+             AND t.workspace = g.workspace AND t.deleted_at IS NULL
+             AND t.name >= g.prefix AND t.name < g.prefix || '~'
              AND NOT EXISTS (SELECT FROM pattern p
                  WHERE p.endpoint = g.endpoint AND p.row <> g.row AND ",
     matches!(),
@@ -100,6 +105,10 @@ pub(super) fn new_event_type(row: &EventTypeRecord) -> Write {
         row.name.as_str().to_owned(),
         row.description.clone(),
         nanos(row.created_at),
+        pattern_prefixes(&row.name)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>(),
     )
 }
 

@@ -275,6 +275,7 @@ async fn lists(tour: &mut Tour<'_>, store: &PostgresStore) {
         workspace: all.workspace,
         endpoint: Some(all.endpoint),
         count_max: 10,
+        is_unsettled_only: false,
     };
     let title = "An endpoint's deliveries counted, up to ten of each status";
     let stats = tour.stop(title, (60, 12), store.stats(&counted)).await;

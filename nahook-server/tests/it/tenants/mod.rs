@@ -1,5 +1,6 @@
 //! What strangers and other tenants do to a tenant.
 
+mod budgets;
 mod encryption;
 mod pressure;
 mod slots;

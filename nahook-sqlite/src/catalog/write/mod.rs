@@ -7,9 +7,10 @@ mod subscription;
 mod tenant;
 
 use nahook_control::{
-    Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, ManifestError, Planned, Record,
-    SecretBox, Verb,
+    Actor, ApplyMode, AuditEntry, Change, EventTypeRecord, ManifestError, Planned, Record, RowKind,
+    SecretBox, Select, Verb,
 };
+use nahook_core::admission::Plan;
 use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{IdSource, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -105,21 +106,26 @@ pub(super) fn write_all(
     Ok(Ok(()))
 }
 
-/// The event type's id: `drawn`, unless it exists already. `None` if the workspace does not.
+/// The event type's id: `drawn`, unless it exists already.
 pub(super) fn ensure_event_type(
     session: &mut Session,
     drawn: &EventTypeRecord,
     ids: &dyn IdSource,
-) -> rusqlite::Result<Option<EventTypeId>> {
+) -> rusqlite::Result<Result<EventTypeId, Refusal>> {
     let known = read::event_type_id(session.connection(), &drawn.name, drawn.workspace)?;
-    if known.is_some() {
-        return Ok(known);
+    if let Some(known) = known {
+        return Ok(Ok(known));
+    }
+    let rows = select::selected(session.connection(), drawn.workspace, &[Select::RowCounts])?;
+    let kind = RowKind::EventType;
+    if rows.row_counts.get(&kind).copied().unwrap_or(0) >= kind.max(&Plan::default()) {
+        return Ok(Err(Refusal::Missing("event type")));
     }
     if !create_event_type(session.connection(), drawn, ids)? {
-        return Ok(None);
+        return Ok(Err(Refusal::Missing("workspace")));
     }
     session.touch_catalog()?;
-    Ok(Some(drawn.id))
+    Ok(Ok(drawn.id))
 }
 
 /// Makes the event type, which does not exist; false if its workspace does not. The caller raises the version of the catalog.

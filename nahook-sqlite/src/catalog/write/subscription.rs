@@ -1,10 +1,10 @@
 //! Subscriptions by name and by pattern. The table `subscription` has a row for each endpoint that an event type fans out to; those
 //! that patterns alone gave are not named.
 
-use nahook_control::{PatternRecord, SubscriptionRecord, Verb};
+use nahook_control::{EventTypeRecord, PatternRecord, SubscriptionRecord, Verb, pattern_prefixes};
 use rusqlite::{Connection, Params, params};
 
-use super::{Written, endpoint_row, event_type_row, one, workspace_row};
+use super::{Written, endpoint_row, event_type_row, json, one, workspace_row};
 use crate::row::nanos;
 
 /// True if the pattern `p` matches the event type `t`: `EventTypePattern::matches`.
@@ -12,6 +12,14 @@ macro_rules! matches {
     () => {
         "substr(t.name, 1, length(p.prefix)) = p.prefix
          AND (p.is_deep OR instr(substr(t.name, length(p.prefix) + 1), '.') = 0)"
+    };
+}
+
+/// True if the name of the event type `t` begins with the prefix of the pattern `p`, as an index of the names finds: all of their
+/// characters sort before `~`.
+macro_rules! is_below {
+    () => {
+        "t.name >= p.prefix AND t.name < p.prefix || '~'"
     };
 }
 
@@ -35,6 +43,8 @@ macro_rules! subscribe {
              SELECT 'sub_' || p.endpoint || '_' || t.row, p.workspace, p.endpoint, t.row, ?2, 0
              FROM nahook_pattern AS p JOIN nahook_event_type AS t
                  ON t.workspace = p.workspace AND t.deleted_at IS NULL AND ",
+            is_below!(),
+            " AND ",
             matches!(),
             " WHERE ",
             $condition,
@@ -96,10 +106,16 @@ pub(super) fn pattern(connection: &Connection, verb: Verb, row: &PatternRecord) 
             params![id, workspace, endpoint],
         )?;
         let ended = concat!(
-            "DELETE FROM nahook_subscription AS s WHERE s.endpoint = ?1 AND NOT s.is_named AND NOT ",
+            "DELETE FROM nahook_subscription AS s WHERE s.endpoint = ?1 AND NOT s.is_named
+             AND s.event_type IN (
+                 SELECT t.row FROM (SELECT ?3 AS prefix) AS p JOIN nahook_event_type AS t
+                     ON t.workspace = ?2 AND t.deleted_at IS NULL AND ",
+            is_below!(),
+            ") AND NOT ",
             is_matched!()
         );
-        execute(connection, ended, [endpoint])?;
+        let params = params![endpoint, workspace, row.pattern.prefix()];
+        execute(connection, ended, params)?;
         return Ok(());
     }
     let created_at = nanos(row.created_at);
@@ -123,9 +139,12 @@ pub(super) fn pattern(connection: &Connection, verb: Verb, row: &PatternRecord) 
 }
 
 /// Subscribes the endpoints whose patterns match the event type, which is new.
-pub(super) fn matching(connection: &Connection, event_type: &str, created_at: i64) -> Written {
-    let statement = subscribe!("t.id = ?1");
-    execute(connection, statement, params![event_type, created_at])?;
+pub(super) fn matching(connection: &Connection, event_type: &EventTypeRecord) -> Written {
+    let statement = subscribe!("t.id = ?1 AND p.prefix IN (SELECT value FROM json_each(?3))");
+    let prefixes = json(&pattern_prefixes(&event_type.name))?;
+    let created_at = nanos(event_type.created_at);
+    let params = params![event_type.id.as_str(), created_at, prefixes];
+    execute(connection, statement, params)?;
     Ok(())
 }
 

@@ -16,18 +16,21 @@ pub(super) fn workspace(connection: &Connection, verb: Verb, row: &WorkspaceReco
     let statement = match verb {
         Verb::Create => {
             "INSERT INTO nahook_workspace (id, name, created_at, payload_len_max,
-                 workspace_rate_interval, workspace_rate_burst, key_rate_interval, key_rate_burst)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+                 workspace_rate_interval, workspace_rate_burst, key_rate_interval, key_rate_burst,
+                 delivery_rate_interval, delivery_rate_burst, pending_max, stored_len_max, endpoints_max)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
         }
         Verb::Remove | Verb::Update => {
             "UPDATE nahook_workspace SET name = ?2, created_at = ?3, payload_len_max = ?4,
                  workspace_rate_interval = ?5, workspace_rate_burst = ?6,
-                 key_rate_interval = ?7, key_rate_burst = ?8
+                 key_rate_interval = ?7, key_rate_burst = ?8, delivery_rate_interval = ?9,
+                 delivery_rate_burst = ?10, pending_max = ?11, stored_len_max = ?12, endpoints_max = ?13
              WHERE id = ?1"
         }
     };
     let of_workspace = rate_parts(row.plan.workspace_rate);
     let of_key = rate_parts(row.plan.key_rate);
+    let of_deliveries = rate_parts(row.plan.delivery_rate);
     let payload_len_max = (row.plan.payload_len_max as u64).cast_signed();
     one(
         connection,
@@ -42,6 +45,11 @@ pub(super) fn workspace(connection: &Connection, verb: Verb, row: &WorkspaceReco
             of_workspace.1,
             of_key.0,
             of_key.1,
+            of_deliveries.0,
+            of_deliveries.1,
+            row.plan.pending_max,
+            row.plan.stored_len_max.cast_signed(),
+            row.plan.endpoints_max,
         ],
     )
 }
@@ -120,7 +128,7 @@ pub(super) fn event_type(
         ],
     )?;
     if verb == Verb::Create {
-        subscription::matching(connection, row.id.as_str(), nanos(row.created_at))?;
+        subscription::matching(connection, row)?;
     }
     Ok(())
 }

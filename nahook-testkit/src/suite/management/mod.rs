@@ -4,6 +4,7 @@ mod auditing;
 mod changing;
 mod declaring;
 mod keys;
+mod limits;
 mod patterns;
 mod reading;
 mod removing;
@@ -25,6 +26,7 @@ pub use self::declaring::{
 pub use self::keys::{
     a_key_is_disabled_and_enabled, keys_are_listed_oldest_first, revoking_is_final,
 };
+pub use self::limits::{endpoints_of_a_workspace_are_limited, rows_are_counted};
 pub use self::patterns::{a_pattern_is_managed, what_is_removed_takes_its_patterns_along};
 pub use self::reading::{
     applications_are_paged, each_selection_reads_its_rows, other_workspaces_are_not_read,

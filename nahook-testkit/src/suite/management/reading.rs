@@ -303,6 +303,10 @@ pub async fn other_workspaces_are_not_read<H: ManagementHarness>() {
             Select::Patterns,
             Select::PatternsOf(endpoint.id),
             Select::SubscribersTo(event_type),
+            Select::AnyEndpointIn(environment.id),
+            Select::EndpointCountOf(application.id),
+            Select::Publication(environment.id, event_type),
+            Select::Subscriptions(endpoint.id, vec![event_type]),
         ])
         .await;
     assert!(
@@ -315,7 +319,8 @@ pub async fn other_workspaces_are_not_read<H: ManagementHarness>() {
             && rows.publications.is_empty()
             && rows.api_keys.is_empty()
             && rows.management_tokens.is_empty()
-            && rows.subscriber_counts.is_empty(),
+            && rows.subscriber_counts.is_empty()
+            && rows.endpoint_counts.values().all(|count| *count == 0),
         "nothing of ws_shop is ws_other's: {rows:?}"
     );
     let own: Vec<_> = rows.environments.iter().map(|row| row.id).collect();

@@ -230,6 +230,7 @@ mod management {
         revives_keys in With<{ RevivesKeys as usize }> => revoking_is_final;
         lists_other_keys in With<{ ListsOtherKeys as usize }> => keys_are_listed_oldest_first;
         disabled_is_active in With<{ DisabledIsActive as usize }> => a_key_is_disabled_and_enabled;
+        counts_no_rows in With<{ CountsNoRows as usize }> => rows_are_counted;
         counts_nobody in With<{ CountsNobody as usize }> =>
             subscribers_are_counted, a_pattern_is_managed;
         reads_no_patterns in With<{ ReadsNoPatterns as usize }> => a_pattern_is_managed;

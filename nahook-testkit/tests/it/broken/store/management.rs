@@ -68,6 +68,7 @@ impl ManagementStore for Broken {
         match self.bug {
             ReadsNewestFirst => rows.endpoints.reverse(),
             ReadsNoPatterns => rows.patterns.clear(),
+            CountsNoRows => rows.row_counts.clear(),
             CountsNobody => rows.subscriber_counts.clear(),
             ForgetsThePreviousSecret => {
                 for row in &mut rows.endpoints {
@@ -166,6 +167,10 @@ impl ManagementStore for Broken {
 
 #[async_trait::async_trait]
 impl DeliverySearch for Broken {
+    async fn stored_len(&self, workspace: &WorkspaceId) -> Result<u64, StoreError> {
+        self.inner.stored_len(workspace).await
+    }
+
     async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError> {
         let mut query = query.clone();
         match self.bug {

@@ -97,6 +97,7 @@ bugs! {
     ReEnsures
     RevivesKeys
     ListsOtherKeys
+    CountsNoRows
     InventsPayloads
     DrawsGivenIdsAnew
     CountsRepeats
