@@ -2,8 +2,6 @@
 
 use nahook_core::admission::Plan;
 
-use crate::Record;
-
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $plural:literal, $max:expr;)*) => {
         /// A kind of row that a store counts, so that no limit is checked by reading rows.
@@ -59,24 +57,6 @@ kinds! {
 }
 
 impl RowKind {
-    /// Returns the kind of the row, if rows of its kind are counted. Environments have a limit of their own, publications have
-    /// theirs by those and event types, and portal sessions end within the hour.
-    pub fn of(record: &Record) -> Option<Self> {
-        match record {
-            Record::ApiKey(_) => Some(Self::ApiKey),
-            Record::Application(_) => Some(Self::Application),
-            Record::Endpoint(_) => Some(Self::Endpoint),
-            Record::EventType(_) => Some(Self::EventType),
-            Record::ManagementToken(_) => Some(Self::ManagementToken),
-            Record::Pattern(_) => Some(Self::Pattern),
-            Record::Subscription(_) => Some(Self::Subscription),
-            Record::Environment(_)
-            | Record::PortalSession(_)
-            | Record::Publication(_)
-            | Record::Workspace(_) => None,
-        }
-    }
-
     /// Returns the kind of that name in a store.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == name)

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::budget::{BudgetKind, Refused};
 use crate::shortage::Shortage;
 use crate::tally::Tally;
 use metrics::{Label, histogram};
@@ -228,18 +227,14 @@ pub(crate) fn accept_failed() {
     counter!(ACCEPT_FAILURES).increment(1);
 }
 
-pub(crate) fn count_budget_refusal(refused: &Refused) {
-    let share = if refused.is_own_share {
-        "workspace"
-    } else {
-        "all"
-    };
-    counter!(BUDGET_REFUSALS, "kind" => refused.kind.name(), "share" => share).increment(1);
+pub(crate) fn count_budget_refusal(kind: &'static str, is_own_share: bool) {
+    let share = if is_own_share { "workspace" } else { "all" };
+    counter!(BUDGET_REFUSALS, "kind" => kind, "share" => share).increment(1);
 }
 
-pub(crate) fn set_budget_held(kind: BudgetKind, held: u64) {
+pub(crate) fn set_budget_held(kind: &'static str, held: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    gauge!(BUDGET_HELD, "kind" => kind.name()).set(held as f64);
+    gauge!(BUDGET_HELD, "kind" => kind).set(held as f64);
 }
 
 pub(crate) fn count_evicted(crowding: Crowding, connections: usize) {

@@ -8,7 +8,7 @@ use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use super::MemoryStore;
-use super::management::row_count;
+use super::state::row_count;
 use super::subscribers::{resubscribe, subscribe_matching};
 
 #[async_trait::async_trait]

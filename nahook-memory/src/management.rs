@@ -9,7 +9,7 @@ use nahook_core::id::WorkspaceId;
 
 use super::MemoryStore;
 use super::catalog::write;
-use super::state::State;
+use super::state::{State, row_count};
 
 #[async_trait::async_trait]
 impl ManagementStore for MemoryStore {
@@ -92,29 +92,6 @@ impl State {
 
 fn saturating(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-/// Number of rows of the workspace.
-pub(super) fn row_count(catalog: &Snapshot, workspace: WorkspaceId, kind: RowKind) -> u64 {
-    macro_rules! count {
-        ($rows:ident) => {
-            catalog
-                .$rows
-                .iter()
-                .filter(|row| row.workspace == workspace)
-                .count()
-        };
-    }
-    let count = match kind {
-        RowKind::ApiKey => count!(api_keys),
-        RowKind::Application => count!(applications),
-        RowKind::Endpoint => count!(endpoints),
-        RowKind::EventType => count!(event_types),
-        RowKind::ManagementToken => count!(management_tokens),
-        RowKind::Pattern => count!(patterns),
-        RowKind::Subscription => count!(subscribers),
-    };
-    count as u64
 }
 
 #[expect(clippy::too_many_lines, reason = "an arm for each selection")]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use nahook_control::{AuditEntry, KeyHash, PageSession, PortalSessionRecord, Snapshot};
+use nahook_control::{AuditEntry, KeyHash, PageSession, PortalSessionRecord, RowKind, Snapshot};
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{Event, EventTypeName, Scope, Subscribers, Timestamp};
 use nahook_queue::{Attempt, DeliveryState, LeaseToken, Turns, WorkerId};
@@ -191,4 +191,27 @@ impl State {
             self.deliveries.remove(&oldest);
         }
     }
+}
+
+/// Number of rows of the workspace.
+pub(super) fn row_count(catalog: &Snapshot, workspace: WorkspaceId, kind: RowKind) -> u64 {
+    macro_rules! count {
+        ($rows:ident) => {
+            catalog
+                .$rows
+                .iter()
+                .filter(|row| row.workspace == workspace)
+                .count()
+        };
+    }
+    let count = match kind {
+        RowKind::ApiKey => count!(api_keys),
+        RowKind::Application => count!(applications),
+        RowKind::Endpoint => count!(endpoints),
+        RowKind::EventType => count!(event_types),
+        RowKind::ManagementToken => count!(management_tokens),
+        RowKind::Pattern => count!(patterns),
+        RowKind::Subscription => count!(subscribers),
+    };
+    count as u64
 }

@@ -143,13 +143,7 @@ impl Server {
         pressure::watch(&backend, &settings.pressure, &pressure, &supervisor, &stop);
         let operations = operations(&backend, &supervisor, &pressure);
         let browsed = settings.pages.base(address, settings.tls.is_some());
-        let router = router(
-            &settings,
-            &browsed,
-            &backend,
-            &pressure,
-            operations.clone(),
-        );
+        let router = router(&settings, &browsed, &backend, &pressure, operations.clone());
         let operations = match metrics.clone() {
             Some(metrics) => operations.with_metrics(move || metrics.render()),
             None => operations,

@@ -113,6 +113,26 @@ pub enum Record {
     Workspace(WorkspaceRecord),
 }
 
+impl Record {
+    /// Returns the kind of the row, if rows of its kind are counted. Environments have a limit of their own, publications have
+    /// theirs by those and event types, and portal sessions end within the hour.
+    pub(crate) fn kind(&self) -> Option<RowKind> {
+        match self {
+            Self::ApiKey(_) => Some(RowKind::ApiKey),
+            Self::Application(_) => Some(RowKind::Application),
+            Self::Endpoint(_) => Some(RowKind::Endpoint),
+            Self::EventType(_) => Some(RowKind::EventType),
+            Self::ManagementToken(_) => Some(RowKind::ManagementToken),
+            Self::Pattern(_) => Some(RowKind::Pattern),
+            Self::Subscription(_) => Some(RowKind::Subscription),
+            Self::Environment(_)
+            | Self::PortalSession(_)
+            | Self::Publication(_)
+            | Self::Workspace(_) => None,
+        }
+    }
+}
+
 /// Reasons for which a manifest cannot be put into effect.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]

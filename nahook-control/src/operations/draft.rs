@@ -2,7 +2,7 @@
 
 use crate::{
     Actor, ApplicationRecord, AuditEntry, Change, EndpointRecord, EnvironmentRecord,
-    EventTypeRecord, ManagementError, Planned, Record, RowKind, Snapshot, Verb,
+    EventTypeRecord, ManagementError, Planned, Record, Snapshot, Verb,
 };
 use nahook_core::id::{
     ApplicationId, EndpointId, EnvironmentId, EventTypeId, MessageId, WorkspaceId,
@@ -48,12 +48,12 @@ impl<'a> Draft<'a> {
 
     /// Makes a row, unless the workspace has as many of its kind as it may have.
     pub(super) fn create(&mut self, record: Record) -> Result<(), ManagementError> {
-        if let Some(kind) = RowKind::of(&record) {
+        if let Some(kind) = record.kind() {
             let plan = self.rows.workspaces.first().map(|row| row.plan);
             let max = kind.max(&plan.unwrap_or_default());
             let there = self.rows.row_counts.get(&kind).copied().unwrap_or(0);
             let made = self.planned.changes.iter();
-            let made = made.filter(|change| RowKind::of(&change.record) == Some(kind));
+            let made = made.filter(|change| change.record.kind() == Some(kind));
             if there.saturating_add(made.count() as u64) >= max {
                 let rule = format!("a workspace has at most {max} {}", kind.plural());
                 return Err(ManagementError::conflict(rule));

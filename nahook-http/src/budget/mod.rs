@@ -80,6 +80,12 @@ pub struct Permit {
     amount: u64,
 }
 
+impl Refused {
+    fn count(&self) {
+        metric::count_budget_refusal(self.kind.name(), self.is_own_share);
+    }
+}
+
 impl Budgets {
     /// Makes accounts of which nothing is drawn.
     pub fn new(settings: BudgetSettings) -> Self {
@@ -101,7 +107,7 @@ impl Budgets {
         amount: u64,
     ) -> Result<Permit, Refused> {
         let permit = self.draw(workspace, kind, amount);
-        permit.inspect_err(metric::count_budget_refusal)
+        permit.inspect_err(Refused::count)
     }
 
     /// Takes an amount of something that is [held](Bound::Held), waiting for room until the deadline at most.
@@ -123,7 +129,7 @@ impl Budgets {
                 Err(refused) => refused,
             };
             if timeout_at(deadline, given_back).await.is_err() {
-                metric::count_budget_refusal(&refused);
+                refused.count();
                 return Err(refused);
             }
         }
@@ -155,7 +161,7 @@ impl Budgets {
             is_own_share: true,
             retry_after: wait,
         };
-        metric::count_budget_refusal(&refused);
+        refused.count();
         Err(refused)
     }
 
@@ -193,7 +199,7 @@ impl Budgets {
                         is_own_share: true,
                         retry_after,
                     };
-                    metric::count_budget_refusal(&refused);
+                    refused.count();
                     return Err(refused);
                 }
                 Added::Measure(before) => {
@@ -256,14 +262,14 @@ impl Budgets {
             self.with_account(workspace, |account, _| account.give_back(kind, amount));
             return Err(refused(false));
         };
-        metric::set_budget_held(kind, before.saturating_add(amount));
+        metric::set_budget_held(kind.name(), before.saturating_add(amount));
         Ok(permit(amount))
     }
 
     fn give_back(&self, workspace: WorkspaceId, kind: BudgetKind, amount: u64) {
         self.with_account(workspace, |account, _| account.give_back(kind, amount));
         let before = self.0.held[kind as usize].fetch_sub(amount, Ordering::Relaxed);
-        metric::set_budget_held(kind, before.saturating_sub(amount));
+        metric::set_budget_held(kind.name(), before.saturating_sub(amount));
         self.0.given_back[kind as usize].notify_waiters();
     }
 
