@@ -38,6 +38,8 @@ pub(crate) struct Visitor {
 pub(crate) enum Reach {
     /// All of it.
     Workspace,
+    /// All of it, but no secret, and without a change.
+    WorkspaceToRead,
     /// One application, in a role.
     Application(Box<ApplicationRecord>, PortalRole),
 }
@@ -56,14 +58,14 @@ impl Visitor {
         match (&self.reach, right) {
             (Reach::Workspace | Reach::Application(_, PortalRole::Admin), _) => true,
             (Reach::Application(_, PortalRole::Editor), right) => right == Right::Change,
-            (Reach::Application(_, PortalRole::Viewer), _) => false,
+            (Reach::WorkspaceToRead | Reach::Application(_, PortalRole::Viewer), _) => false,
         }
     }
 
     /// The only application that the visitor reaches, if it is a customer.
     pub(crate) fn application(&self) -> Option<&ApplicationRecord> {
         match &self.reach {
-            Reach::Workspace => None,
+            Reach::Workspace | Reach::WorkspaceToRead => None,
             Reach::Application(application, _) => Some(application),
         }
     }

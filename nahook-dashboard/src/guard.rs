@@ -112,6 +112,12 @@ async fn view(
     } else {
         Fields::default()
     };
+    // Forms change something, but for the one that ends the session.
+    let is_allowed =
+        !matches!(visitor.reach, Reach::WorkspaceToRead) || head.uri.path() == "/sign-out";
+    if is_form && !is_allowed {
+        return Err(refused(PageError::forbidden()));
+    }
     let view = View {
         site: Arc::clone(site),
         base: Arc::clone(base),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::http::{HeaderMap, header};
 use nahook_control::{
     Actor, KeyEntry, KeyHash, KeyStore as _, ManagementError, ManagementStore as _, PageSession,
-    Select, SessionHolder, SessionStore,
+    Select, SessionHolder, SessionStore, TokenHolder,
 };
-use nahook_core::id::{ManagementTokenId, WorkspaceId};
+use nahook_core::id::WorkspaceId;
 use nahook_core::{IdSource as _, RandomIds, StoreError, Timestamp};
 
 use crate::access::{Reach, Visitor, customer};
@@ -93,7 +93,7 @@ impl Site {
         token: &str,
     ) -> Result<Option<String>, StoreError> {
         let hash = KeyHash::of(token);
-        let Some((_, workspace)) = self.token(&hash).await? else {
+        let Some(TokenHolder { workspace, .. }) = self.token(&hash).await? else {
             return Ok(None);
         };
         let until = self.now().saturating_add(LASTS);
@@ -203,18 +203,23 @@ impl Site {
         session: &PageSession,
         hash: &KeyHash,
     ) -> Result<Option<(Actor, Reach)>, StoreError> {
-        let Some((token, workspace)) = self.token(hash).await? else {
+        let Some(holder) = self.token(hash).await? else {
             return Ok(None);
         };
-        if workspace != session.workspace {
+        if holder.workspace != session.workspace {
             return Ok(None);
         }
         let store = &self.ports.api.ports().store;
-        let rows = store.read(&workspace, &[Select::ManagementTokens]).await?;
-        let mut tokens = rows.management_tokens.into_iter();
-        let name = tokens.find(|row| row.id == token).map(|row| row.name);
-        let actor = Actor::token(token, name.unwrap_or_default());
-        Ok(Some((actor, Reach::Workspace)))
+        let selection = [Select::ManagementToken(holder.token)];
+        let rows = store.read(&holder.workspace, &selection).await?;
+        let name = rows.management_tokens.into_iter().next();
+        let actor = Actor::token(holder.token, name.map(|row| row.name).unwrap_or_default());
+        let reach = if holder.is_read_only {
+            Reach::WorkspaceToRead
+        } else {
+            Reach::Workspace
+        };
+        Ok(Some((actor, reach)))
     }
 
     async fn customer(&self, session: &PageSession) -> Result<Option<(Actor, Reach)>, StoreError> {
@@ -234,10 +239,7 @@ impl Site {
     }
 
     /// The management token with that hash, if it can be used.
-    async fn token(
-        &self,
-        hash: &KeyHash,
-    ) -> Result<Option<(ManagementTokenId, WorkspaceId)>, StoreError> {
+    async fn token(&self, hash: &KeyHash) -> Result<Option<TokenHolder>, StoreError> {
         let found = self.ports.api.ports().keys.management_token(hash).await?;
         let usable = found.filter(|entry| !entry.disabled);
         Ok(usable.map(|KeyEntry { identity, .. }| identity))

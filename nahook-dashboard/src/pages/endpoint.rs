@@ -261,17 +261,10 @@ fn facts(view: &View, endpoint: &EndpointRecord) -> Markup {
 pub(super) async fn secret(view: View, Path(id): Path<String>) -> Answer {
     let endpoint = view.endpoint(&id).await?;
     view.require(Right::Administer)?;
-    let resource = ("endpoint", endpoint.id.to_string());
     let management = view.management();
     let actor = &view.visitor.actor;
     management
-        .record(
-            view.workspace(),
-            actor,
-            resource,
-            "secret_shown",
-            Vec::new(),
-        )
+        .record_secret_read(view.workspace(), actor, endpoint.id)
         .await?;
     let now = view.site.now();
     let back = view.url(format_args!("/endpoints/{}", endpoint.id));

@@ -56,7 +56,7 @@ impl ManagementStore for Counting {
         let mut session = self.session.lock().unwrap();
         let now = Timestamp::from_millis(1_000);
         session
-            .attempt(|session| change(session, *workspace, &**plan, now))
+            .attempt(|session| change(session, &SecretBox::default(), *workspace, &**plan, now))
             .unwrap()
     }
 
