@@ -35,6 +35,7 @@ const LISTS: &[&str] = &[
 struct Counting {
     session: Arc<Mutex<Session>>,
     instructions: Arc<AtomicU64>,
+    secrets: SecretBox,
 }
 
 #[async_trait::async_trait]
@@ -45,7 +46,9 @@ impl ManagementStore for Counting {
         selection: &[Select],
     ) -> Result<Snapshot, StoreError> {
         let session = self.session.lock().unwrap();
-        Ok(selected(session.connection(), *workspace, selection).unwrap())
+        let mut rows = selected(session.connection(), *workspace, selection).unwrap();
+        self.secrets.open_snapshot(&mut rows).unwrap();
+        Ok(rows)
     }
 
     async fn change(
@@ -56,7 +59,7 @@ impl ManagementStore for Counting {
         let mut session = self.session.lock().unwrap();
         let now = Timestamp::from_millis(1_000);
         session
-            .attempt(|session| change(session, &SecretBox::default(), *workspace, &**plan, now))
+            .attempt(|session| change(session, &self.secrets, *workspace, &**plan, now))
             .unwrap()
     }
 
@@ -107,6 +110,7 @@ async fn workspace_with(rows: usize) -> (Counting, tempfile::TempDir) {
         .apply(&manifest, nahook_control::ApplyMode::Commit)
         .await
         .unwrap();
+    let secrets = store.secrets().clone();
     drop(store);
     let mut connection = rusqlite::Connection::open(&path).unwrap();
     let instructions = Arc::<AtomicU64>::default();
@@ -125,6 +129,7 @@ async fn workspace_with(rows: usize) -> (Counting, tempfile::TempDir) {
         Counting {
             session,
             instructions,
+            secrets,
         },
         place,
     )
@@ -195,6 +200,7 @@ async fn costs(rows: usize) -> BTreeMap<&'static str, u64> {
             ..EndpointPatch::default()
         }
     ));
+    cost!(record_secret_read(actor, endpoint));
     cost!(rotate_secret(actor, endpoint));
     let name = "fresh.thing".parse().unwrap();
     let fresh = cost!(create_event_type(actor, name, None)).event_type.id;
