@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::ApiError;
-use crate::serve::Client;
+use crate::room::Client;
 
 /// Header that carries a request's id.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

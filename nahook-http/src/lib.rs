@@ -12,7 +12,7 @@ mod openapi;
 mod operations;
 mod pressure;
 mod problem;
-mod refusals;
+mod room;
 mod serve;
 mod shortage;
 mod tally;

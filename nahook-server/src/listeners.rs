@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::ServerError;
-use crate::serve::{stopped, stopped_by};
 use crate::settings::{OperationsListen, Settings};
+use crate::stop::{stopped, stopped_by};
 use crate::tls::Tls;
 
 /// Connections that the system keeps until they are accepted; its own limit may be lower. A wave of them must not make it drop

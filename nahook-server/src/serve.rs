@@ -28,6 +28,7 @@ use crate::inbox::{Arrival, Inbox};
 use crate::listeners::Listeners;
 use crate::settings::{Settings, SettingsArgs};
 use crate::signals::Signals;
+use crate::stop::stopped_by;
 use crate::{output, pages, pressure, readiness, telemetry};
 
 /// Upper bound on a stop, after which the process ends all the same: the worker's own bounds and then some.
@@ -333,15 +334,6 @@ fn log_arrival(arrival: &Arrival) -> StatusCode {
     let body = String::from_utf8_lossy(&arrival.body);
     tracing::info!(path = arrival.path, signature, %body, "sample endpoint received a webhook");
     StatusCode::NO_CONTENT
-}
-
-pub(crate) async fn stopped_by(mut stop: watch::Receiver<bool>) {
-    // An error means that the server is gone, which is a stop too.
-    let _ = stop.wait_for(|stopped| *stopped).await;
-}
-
-pub(crate) fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
-    stopped_by(stop.subscribe())
 }
 
 /// Prints where the server listens, and what a first start has to show.

@@ -17,9 +17,9 @@ use super::connection::{Connections, linger};
 use super::forwarded::is_trusted;
 use super::refusal::last_answer;
 use super::stream::Listener;
-use super::table::Table;
 use crate::ApiError;
 use crate::metric::{self, Crowding};
+use crate::room::Room;
 
 /// Pause before the next accept when the system has no resources for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -33,7 +33,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Acceptor {
     listener: Listener,
     connections: Connections,
-    table: Arc<Table>,
+    room: Arc<Room>,
     /// Held until a connection is closed: the table forgets one as soon as it has to close.
     permits: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -61,13 +61,13 @@ impl Acceptor {
         connections: Connections,
         connections_max: usize,
     ) -> Self {
-        let table = Table::new(connections_max, connections.settings());
+        let share = connections.settings().connections_per_address_max;
         let closing = connections_max / 8 + 1;
         let permits = connections_max.saturating_add(closing);
         Self {
             listener,
             connections,
-            table: Arc::new(table),
+            room: Arc::new(Room::new(connections_max, share)),
             permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(closing.min(REFUSALS_MAX))),
         }
@@ -111,9 +111,11 @@ impl Acceptor {
         let settings = self.connections.settings();
         let shares = !is_trusted(&settings.trusted_proxies, peer);
         let handshake = self.listener.handshake.clone();
-        if let Some(place) = self.table.admit(shares.then_some(peer)) {
+        if let Some(place) = self.room.table.admit(shares.then_some(peer)) {
             let has_displaced = place.has_displaced;
-            let serving = self.connections.serve(stream, peer, handshake, place);
+            let serving = self
+                .connections
+                .serve(stream, peer, handshake, &self.room, place);
             tokio::spawn(async move {
                 serving.await;
                 drop(permit);

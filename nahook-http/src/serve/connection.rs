@@ -24,14 +24,13 @@ use tower::Service as _;
 
 use super::forwarded::{forwarded_for, is_trusted};
 use super::host::is_host_valid;
-use super::pace::{Client, Pace};
 use super::paced::Paced;
 use super::refusal::{last_answer, refusal};
 use super::stream::{Handshake, Stream};
-use super::table::{Place, Table};
 use super::{Phase, ServeSettings};
 use crate::edge::X_REQUEST_ID;
 use crate::metric::{self, Route};
+use crate::room::{Client, Pace, Place, Room};
 use crate::{ApiError, RequestContext};
 
 /// Bytes of bodies and answers that a connection buffers.
@@ -87,6 +86,7 @@ impl Connections {
         stream: TcpStream,
         peer: IpAddr,
         handshake: Option<Arc<dyn Handshake>>,
+        room: &Arc<Room>,
         place: Place,
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut phase = self.phase();
@@ -95,7 +95,7 @@ impl Connections {
             address: peer,
             is_proxy: is_trusted(&self.settings.trusted_proxies, peer),
             pace: Arc::clone(&place.pace),
-            table: Arc::clone(place.table()),
+            room: Arc::clone(room),
             settings: Arc::clone(&self.settings),
         };
         let (http, router, exchange_phase) = (self.http.clone(), self.router.clone(), self.phase());
@@ -177,7 +177,7 @@ struct Peer {
     address: IpAddr,
     is_proxy: bool,
     pace: Arc<Pace>,
-    table: Arc<Table>,
+    room: Arc<Room>,
     settings: Arc<ServeSettings>,
 }
 
@@ -189,7 +189,7 @@ impl Peer {
             peer: self.address,
             forwarded: forwarded.flatten(),
             pace: Arc::clone(&self.pace),
-            table: Arc::clone(&self.table),
+            room: Arc::clone(&self.room),
         }
     }
 }

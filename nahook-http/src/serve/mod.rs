@@ -6,12 +6,10 @@ mod accept;
 mod connection;
 mod forwarded;
 mod host;
-mod pace;
 mod paced;
 mod refusal;
 mod settings;
 mod stream;
-mod table;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,10 +22,9 @@ use tokio::time::timeout;
 
 use self::accept::Acceptor;
 use self::connection::Connections;
-pub(crate) use self::pace::Client;
 pub use self::settings::ServeSettings;
 pub use self::stream::{Handshake, Listener, Secured, Securing};
-pub(crate) use self::table::network;
+use crate::room::Client;
 
 /// Phase of the server's life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

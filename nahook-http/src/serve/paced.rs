@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ServeSettings;
-use super::pace::{Pace, Phase};
 use super::refusal::bare_len;
 use super::stream::Stream;
+use crate::room::{Pace, Phase};
 
 /// A stream that fails with [`TimedOut`](io::ErrorKind::TimedOut) when its client is idle for too long, dawdles over a
 /// request's head, or takes less of its answer than it has to.

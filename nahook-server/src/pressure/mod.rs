@@ -1,6 +1,5 @@
 //! Back-pressure: watches how far deliveries are behind and what memory the server takes, and holds ingestion back.
 
-mod machine;
 mod monitor;
 
 use std::time::Duration;
@@ -13,32 +12,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::monitor::{Measured, Monitor};
+use crate::machine;
+use crate::settings::PressureSettings;
 use crate::telemetry::metric;
 
 /// Interval between two looks.
 const INTERVAL: Duration = Duration::from_millis(250);
-
-/// Marks above which ingestion is held back.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PressureSettings {
-    /// Lag of deliveries at which they get at least half of the machine.
-    pub share_at: Duration,
-    /// Lag of deliveries at which new events are refused.
-    pub refuse_at: Duration,
-    /// Memory of the process in bytes at which new events are refused; `None` for no bound.
-    pub memory_max: Option<u64>,
-}
-
-impl Default for PressureSettings {
-    /// A second, an hour, and four fifths of the memory that the process may take.
-    fn default() -> Self {
-        Self {
-            share_at: Duration::from_secs(1),
-            refuse_at: Duration::from_hours(1),
-            memory_max: machine::memory_allowed().map(|bytes| bytes / 5 * 4),
-        }
-    }
-}
 
 /// The signal for the routes of `backend`.
 pub(crate) fn signal(backend: &Backend) -> Pressure {

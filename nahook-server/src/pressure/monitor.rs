@@ -6,7 +6,7 @@ use nahook_delivery::LagReport;
 use nahook_http::Shortage;
 use tokio::time::Instant;
 
-use super::PressureSettings;
+use crate::settings::PressureSettings;
 
 /// Time for which the latest lag holds while no delivery tells of another.
 const LAG_HELD_FOR: Duration = Duration::from_secs(10);

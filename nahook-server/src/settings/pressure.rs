@@ -6,11 +6,32 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::wrong;
-use crate::ServerError;
-use crate::pressure::PressureSettings;
+use crate::{ServerError, machine};
 
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;
+
+/// Marks above which ingestion is held back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PressureSettings {
+    /// Lag of deliveries at which they get at least half of the machine.
+    pub share_at: Duration,
+    /// Lag of deliveries at which new events are refused.
+    pub refuse_at: Duration,
+    /// Memory of the process in bytes at which new events are refused; `None` for no bound.
+    pub memory_max: Option<u64>,
+}
+
+impl Default for PressureSettings {
+    /// A second, an hour, and four fifths of the memory that the process may take.
+    fn default() -> Self {
+        Self {
+            share_at: Duration::from_secs(1),
+            refuse_at: Duration::from_hours(1),
+            memory_max: machine::memory_allowed().map(|bytes| bytes / 5 * 4),
+        }
+    }
+}
 
 /// The settings of back-pressure as given by flag or environment, or by the table `pressure` of a file; each may be absent.
 #[derive(Args, Clone, Copy, Debug, Default, Deserialize)]

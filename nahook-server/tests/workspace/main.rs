@@ -34,7 +34,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         LIBRARIES,
         &[TESTKIT, "nahook-testserver"],
     ),
-    ("nahook-sqlite", LIBRARIES, &[TESTKIT, MEMORY]),
+    (
+        "nahook-sqlite",
+        LIBRARIES,
+        &[TESTKIT, MEMORY, "nahook-testserver"],
+    ),
     (TESTKIT, PORTS, &[MEMORY]),
     ("nahook-testserver", &[], &[]),
 ];

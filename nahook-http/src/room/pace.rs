@@ -1,16 +1,11 @@
 //! State of a connection between and within its requests.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nahook_core::id::WorkspaceId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::table::{Table, UnderWay};
-use crate::metric::Crowding;
-use crate::refusals::Source;
+use super::requests::UnderWay;
 
 /// State of one connection: it decides how long the server waits, and which connection makes room for another.
 pub(crate) struct Pace {
@@ -31,7 +26,7 @@ struct State {
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Connected then, and has sent nothing.
     Fresh(Instant),
     /// A request's head has been arriving since then; the first one since the connection was made.
@@ -44,7 +39,7 @@ pub(super) enum Phase {
 
 /// Order in which connections are closed to make room: the least class first, and in it the one that has been at it for longest.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Class {
+pub(crate) enum Class {
     /// Without a request under way; no key or token has been shown on it.
     Stranger,
     /// With a request under way that has shown no key or token yet, or none that is valid.
@@ -54,7 +49,7 @@ pub(super) enum Class {
 }
 
 impl Pace {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new(State {
                 phase: Phase::Fresh(Instant::now()),
@@ -68,7 +63,7 @@ impl Pace {
     }
 
     /// Begins a request. Returns false if the connection is being closed, so that nothing of it may be begun.
-    pub(super) fn begin_request(&self, has_body: bool) -> bool {
+    pub(crate) fn begin_request(&self, has_body: bool) -> bool {
         let mut state = self.state();
         state.phase = Phase::Busy(Instant::now());
         state.is_unread = has_body;
@@ -77,18 +72,18 @@ impl Pace {
 
     /// Keeps the request under way from being closed for the sake of others: its caller is known. Returns false if it is
     /// too late for that.
-    fn authenticate(&self, under_way: UnderWay) -> bool {
+    pub(super) fn authenticate(&self, under_way: UnderWay) -> bool {
         let mut state = self.state();
         state.under_way = Some(under_way);
         state.is_known = true;
         !state.is_evicted
     }
 
-    pub(super) fn end_body(&self) {
+    pub(crate) fn end_body(&self) {
         self.state().is_unread = false;
     }
 
-    pub(super) fn end_answer(&self) {
+    pub(crate) fn end_answer(&self) {
         let mut state = self.state();
         state.phase = Phase::Idle(Instant::now());
         let under_way = state.under_way.take();
@@ -96,13 +91,13 @@ impl Pace {
     }
 
     /// Makes the connection the first to be closed: all that is left is to let its client read the last answer.
-    pub(super) fn begin_linger(&self) {
+    pub(crate) fn begin_linger(&self) {
         let mut state = self.state();
         state.phase = Phase::Idle(Instant::now());
         state.is_known = false;
     }
 
-    pub(super) fn add_bytes(&self) {
+    pub(crate) fn add_bytes(&self) {
         let mut state = self.state();
         match state.phase {
             Phase::Fresh(since) => state.phase = Phase::Head(since),
@@ -111,26 +106,26 @@ impl Pace {
         }
     }
 
-    pub(super) fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         self.state().is_unread
     }
 
     /// Returns true if a head has begun to arrive and has not ended.
-    pub(super) fn is_in_head(&self) -> bool {
+    pub(crate) fn is_in_head(&self) -> bool {
         matches!(self.phase(), Phase::Head(_))
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.state().phase
     }
 
     /// Returns the class and the instant by which the connection is closed to make room, unless it may not be.
-    pub(super) fn rank(&self) -> Option<(Class, Instant)> {
+    pub(crate) fn rank(&self) -> Option<(Class, Instant)> {
         self.state().rank()
     }
 
     /// Has the connection closed if its rank is still `rank`. Returns true if it is.
-    pub(super) fn evict(&self, rank: (Class, Instant)) -> bool {
+    pub(crate) fn evict(&self, rank: (Class, Instant)) -> bool {
         let mut state = self.state();
         let is_due = state.rank() == Some(rank);
         if is_due {
@@ -141,7 +136,7 @@ impl Pace {
     }
 
     /// Waits until the connection has to close to make room.
-    pub(super) async fn evicted(&self) {
+    pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
@@ -161,47 +156,5 @@ impl State {
             }
         };
         Some((if self.is_known { Class::Known } else { class }, since))
-    }
-}
-
-/// The connection of a request, and the address of its client.
-#[derive(Clone)]
-pub(crate) struct Client {
-    /// The other end of the connection.
-    pub(super) peer: IpAddr,
-    /// The client's address by the word of a trusted proxy.
-    pub(super) forwarded: Option<IpAddr>,
-    pub(super) pace: Arc<Pace>,
-    pub(super) table: Arc<Table>,
-}
-
-impl Client {
-    pub(crate) fn address(&self) -> IpAddr {
-        self.forwarded.unwrap_or(self.peer)
-    }
-
-    /// Decides about a line in the log that says that the request was refused. Returns the number of such lines of the caller
-    /// that were left out before it, or `None` if this one is left out as well.
-    pub(crate) fn log_refusal(&self, workspace: Option<WorkspaceId>) -> Option<u64> {
-        let source = Source::of(workspace, self.address());
-        self.table.refusals.log(source)
-    }
-
-    /// Tells the server that the request's caller is known. From now on the connection is not closed to make room.
-    ///
-    /// # Errors
-    /// Too many such requests are under way, or the connection is already being closed: nothing of the request may be begun.
-    pub(crate) fn authenticate(&self, workspace: WorkspaceId) -> Result<(), Crowding> {
-        let under_way = self.table.begin(workspace, self.forwarded)?;
-        let is_in_time = self.pace.authenticate(under_way);
-        is_in_time.then_some(()).ok_or(Crowding::Connections)
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("address", &self.address())
-            .finish_non_exhaustive()
     }
 }

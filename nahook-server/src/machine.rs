@@ -3,12 +3,12 @@
 use std::fs;
 
 /// Bytes of memory that this process takes now.
-pub(super) fn memory() -> Option<u64> {
+pub(crate) fn memory() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
 /// Bytes of memory that this process may take: the container's limit, or all of the machine's.
-pub(super) fn memory_allowed() -> Option<u64> {
+pub(crate) fn memory_allowed() -> Option<u64> {
     let machine = kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")?;
     let of_container = fs::read_to_string("/sys/fs/cgroup/memory.max");
     let container: Option<u64> = of_container.ok().and_then(|max| max.trim().parse().ok());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nahook_core::id::WorkspaceId;
 use tokio::time::Instant;
 
+use super::network;
 use crate::metric;
-use crate::serve::network;
 
 /// Time for which one line stands for all that follow from the same source.
 const INTERVAL: Duration = Duration::from_mins(1);
