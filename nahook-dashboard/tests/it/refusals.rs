@@ -199,6 +199,28 @@ async fn viewer_only_looks_and_editor_neither_sees_secrets_nor_deletes() {
 }
 
 #[tokio::test]
+async fn token_that_reads_only_changes_nothing_and_sees_no_secret() {
+    let shop = Shop::open().await;
+    let reader = shop.reader(&shop.ours).await;
+    let before = contents(&shop).await;
+    let (forms, pages): (Vec<_>, Vec<_>) = dashboard_pages()
+        .into_iter()
+        .partition(|page| page.0 == "POST");
+    for page in pages {
+        let answer = ask(&shop, Some(&reader), "/dashboard", page).await;
+        assert!(!answer.body.contains("whsec_"), "{page:?}");
+    }
+    for page in forms.iter().filter(|page| page.1 != "/sign-out") {
+        let answer = ask(&shop, Some(&reader), "/dashboard", *page).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{page:?}");
+        assert!(!answer.body.contains("whsec_"), "{page:?}");
+    }
+    assert_eq!(contents(&shop).await, before);
+    let signed_out = shop.post(Some(&reader), "/dashboard/sign-out", &[]).await;
+    assert_eq!(signed_out.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn form_of_another_page_or_site_changes_nothing() {
     let shop = Shop::open().await;
     let operator = shop.operator(&shop.ours).await;

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use nahook_control::{
     Actor, ApplyMode, Catalog as _, EventTypeSpec, Management, ManagementStore, Manifest,
-    NewApiKey, NewApplication, NewEndpoint, NewEnvironment, NewPortalSession, PortalRole,
-    WorkspaceSpec,
+    NewApiKey, NewApplication, NewEndpoint, NewEnvironment, NewManagementToken, NewPortalSession,
+    PortalRole, WorkspaceSpec,
 };
 use nahook_core::id::{
     ApiKeyId, ApplicationId, DeliveryId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId,
@@ -158,6 +158,22 @@ impl Shop {
             .post(None, "/dashboard/sign-in", &[("token", &tenant.token)])
             .await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+        self.browser(&answer, "/dashboard").await
+    }
+
+    /// Signs in with a new token that reads only.
+    pub(crate) async fn reader(&self, tenant: &Tenant) -> Browser {
+        let new = NewManagementToken {
+            name: "reader".to_owned(),
+            is_read_only: true,
+        };
+        let management = self.management();
+        let actor = Actor::operator();
+        let made = management.create_management_token(&tenant.workspace, &actor, new);
+        let (_, token) = made.await.unwrap();
+        let answer = self
+            .post(None, "/dashboard/sign-in", &[("token", token.expose())])
+            .await;
         self.browser(&answer, "/dashboard").await
     }
 
