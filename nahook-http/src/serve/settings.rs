@@ -10,8 +10,9 @@ use nahook_supervision::Loop;
 pub struct ServeSettings {
     /// Upper bound on open connections. Beyond it a new one takes the place of another: of the one that has been without a
     /// request for longest, those first on which nobody has shown a valid key or token. Three quarters of it at most
-    /// have a request under way that has shown one; further ones are answered 503 with `Retry-After`. A third of the process's limit of open files may lower it: half of that
-    /// limit is for connections to receivers, the rest for the store and the queue.
+    /// have a request under way that has shown one; further ones are answered 503 with `Retry-After`. A third of the process's
+    /// limit of open files may lower it: half of that limit is for connections to receivers, the rest for the store and the
+    /// queue.
     pub connections_max: usize,
     /// Upper bound on the connections of one client address: one IPv4 address, or 64 bits of an IPv6 one. A quarter of all if
     /// absent. Proxies that are trusted have no such bound, but their clients' requests under way do.
