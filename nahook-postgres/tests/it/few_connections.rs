@@ -9,7 +9,7 @@ use nahook_postgres::{ConnectError, PostgresSettings, PostgresStore};
 use nahook_testkit::declare::{event_type_name, metadata, payload, workspace_id};
 use nahook_testserver::PostgresServer;
 
-use crate::support::{connect, database, leasable, limited_role, shop, until};
+use crate::support::{client, connect, database, leasable, limited_role, shop, until};
 
 /// Triggers from many callers at once, all of which have to be queued.
 async fn all_is_queued(store: &PostgresStore) {
@@ -106,16 +106,21 @@ async fn a_look_up_waits_for_a_connection_of_a_full_server() {
     let url = limited_role(server, &server.create_database(), -1);
     let mut settings = PostgresSettings::default();
     settings.connect_timeout = Duration::from_mins(1);
+    settings.statement_timeout = Duration::from_mins(1);
+    settings.lock_timeout = Duration::from_mins(1);
     let store = connect(&url, settings).await;
     let limit = |limit: i32| {
         let role = format!("ALTER ROLE {} CONNECTION LIMIT {limit}", database(&url));
         server.execute("postgres", &role);
     };
+    // The connection that is open already is kept busy: the second look-up needs another.
+    let holder = client(&url).await;
+    let lock = "BEGIN; LOCK TABLE nahook.api_key";
+    holder.batch_execute(lock).await.unwrap();
     limit(0);
-    let asking = tokio::spawn(async move {
-        store
-            .api_key(&KeyHash::of("nhk_none_000000000000000000000000000"))
-            .await
+    let asking = ["one", "two"].map(|key| {
+        let store = store.clone();
+        tokio::spawn(async move { store.api_key(&KeyHash::of(key)).await })
     });
     let refused = format!("too many connections for role \"{}\"", database(&url));
     until("it was refused", || async {
@@ -123,5 +128,8 @@ async fn a_look_up_waits_for_a_connection_of_a_full_server() {
     })
     .await;
     limit(-1);
-    assert_eq!(asking.await.unwrap().unwrap(), None);
+    holder.batch_execute("COMMIT").await.unwrap();
+    for asked in asking {
+        assert_eq!(asked.await.unwrap().unwrap(), None);
+    }
 }
