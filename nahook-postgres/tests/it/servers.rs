@@ -204,7 +204,6 @@ async fn a_server_without_a_connection_left_is_unavailable_and_definite() {
     let store = connect(&url, settings(1)).await;
     store.apply(&shop(2), ApplyMode::Commit).await.unwrap();
     drop(store);
-    // Its connections are made when they are needed, which is too late.
     let store = connect(&url, settings(1)).await;
     let limit = async |limit: i32| {
         server.execute(
@@ -213,6 +212,12 @@ async fn a_server_without_a_connection_left_is_unavailable_and_definite() {
         );
     };
     limit(0).await;
+    // Its other connections are made when they are needed, which is too late.
+    let open = format!("FROM pg_stat_activity WHERE usename = '{name}'");
+    server.execute(
+        "postgres",
+        &format!("SELECT pg_terminate_backend(pid) {open}"),
+    );
     assert_eq!(
         outcomes(&publish(&store, 1, 2).await),
         ["queue_unavailable"; 2]
