@@ -1,5 +1,6 @@
 //! A Postgres server.
 
+use std::cell::Cell;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +18,10 @@ use crate::programs::Programs;
 use crate::supervisor::Supervisor;
 
 /// Time limit for the start of a server.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Line of the log of a server that ends because its port is taken.
+const PORT_TAKEN: &str = "could not create any TCP/IP sockets";
 
 /// Runs the server until its own standard input ends, which it does when the test's process ends, however that ends. Then
 /// stops it, waits, and removes the folder.
@@ -199,10 +203,21 @@ impl PostgresServer {
     /// Starts it again, on the same port and folder, after [`crash`](Self::crash), [`kill`](Self::kill) or
     /// [`stop`](Self::stop).
     pub fn start_again(&self) {
+        // While it was down, another program's connection may have got its port for a while.
+        let refusals = || self.log().matches(PORT_TAKEN).count();
+        let seen = Cell::new(refusals());
         self.supervisor().order("start");
+        let retry = || {
+            if refusals() > seen.get() {
+                seen.set(refusals());
+                self.supervisor().order("start");
+            }
+            true
+        };
         assert!(
-            is_ready_in_time(&self.programs, self.port, || true),
-            "the server starts again"
+            is_ready_in_time(&self.programs, self.port, retry),
+            "the server starts again: {}",
+            self.log()
         );
     }
 
@@ -238,7 +253,7 @@ fn start(
     let lives = || {
         let has_begun = lock.exists() || started.elapsed() < Duration::from_secs(2);
         let log = fs::read_to_string(&log).unwrap_or_default();
-        has_begun && !log.contains("could not create any TCP/IP sockets")
+        has_begun && !log.contains(PORT_TAKEN)
     };
     is_ready_in_time(programs, port, lives).then_some(supervisor)
 }
