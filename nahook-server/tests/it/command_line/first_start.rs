@@ -71,7 +71,8 @@ async fn inbox_stays_where_it_is_when_a_tenant_moves_a_sample_endpoint() {
     let victim = Receiver::start().await;
     let mut server = Server::start(tempfile::tempdir().unwrap(), &[]).await;
     server.process.line("curl ").await;
-    let text = server.process.stdout.text();
+    let file = server.dir().join("nahook-data/first-start.env");
+    let text = std::fs::read_to_string(&file).unwrap();
     let (key, token, workspace) = (word(&text, "nhk_"), word(&text, "nhm_"), word(&text, "ws_"));
     let path = format!("management/v1/workspaces/{workspace}/endpoints/ep_sample_1");
     let url = victim.url("/");
