@@ -11,16 +11,16 @@ use crate::metric::Crowding;
 
 /// Requests of known callers that are under way, and their bounds.
 pub(crate) struct Requests {
-    requests_max: usize,
+    len_max: usize,
     /// Upper bound on those of one client address that come through a proxy.
     share: usize,
     counts: Mutex<Counts>,
 }
 
 impl Requests {
-    pub(super) fn new(requests_max: usize, share: usize) -> Self {
+    pub(super) fn new(len_max: usize, share: usize) -> Self {
         Self {
-            requests_max,
+            len_max,
             share,
             counts: Mutex::default(),
         }
@@ -34,11 +34,11 @@ impl Requests {
         proxied: Option<IpAddr>,
     ) -> Result<UnderWay, Crowding> {
         let mut counts = lock(&self.counts);
-        if counts.under_way >= self.requests_max {
+        if counts.under_way >= self.len_max {
             return Err(Crowding::Requests);
         }
         let of_workspace = Holder::Workspace(workspace);
-        if counts.of(of_workspace) >= self.requests_max.div_ceil(2) {
+        if counts.of(of_workspace) >= self.len_max.div_ceil(2) {
             return Err(Crowding::Workspace);
         }
         let of_address = proxied.map(|address| Holder::Address(network(address)));
