@@ -92,7 +92,10 @@ impl Routes {
         let request = Request::builder()
             .method(method)
             .uri(format!("/management/v1/workspaces/ws{path}"))
-            .header("authorization", "Bearer nhm_t_000000000000000000000000000000")
+            .header(
+                "authorization",
+                "Bearer nhm_t_000000000000000000000000000000",
+            )
             .body(Body::from(body.to_vec()))
             .unwrap();
         let answering = async {
