@@ -21,7 +21,7 @@ impl PageError {
         }
     }
 
-    /// What the visitor may not see is not told from what is not there.
+    /// A thing that is not there, or that the visitor may not see: the answer does not tell which.
     pub(crate) fn missing() -> Self {
         Self::new(StatusCode::NOT_FOUND, "There is no such page")
     }

@@ -81,7 +81,7 @@ pub(crate) async fn admit(State(site): State<Arc<Site>>, request: Request, next:
     }
 }
 
-/// What the handler needs, and a cookie to be set.
+/// Makes the view for the handler, and a cookie if one is to be set.
 async fn view(
     site: &Arc<Site>,
     head: &Parts,

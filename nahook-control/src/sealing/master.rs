@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::key::{KEY_LEN, SealingKey};
 
-/// What a wrapped data key is bound to.
+/// Binding of a wrapped data key, so that it opens as nothing else.
 const WRAPPED_DATA_KEY: &str = "nahook data key";
 
 /// Keys of the operator, which wrap a store's data key.

@@ -74,7 +74,7 @@ pub struct SecretColumns {
     pub previous: Option<SecretText>,
 }
 
-/// How a store opens, given what it has and what the operator gave.
+/// Way in which a store opens, by its own key and by those of the operator.
 #[derive(Clone, Debug)]
 pub enum Opening {
     /// With this box.

@@ -12,7 +12,7 @@ use crate::page::{badge, confirm, field, page, redirect, table, text_field, toke
 use crate::text::{time, visible};
 use crate::view::View;
 
-/// What a row of either kind shows.
+/// Columns of a row of either kind.
 struct Row {
     path: String,
     name: String,
