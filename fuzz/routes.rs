@@ -1,13 +1,17 @@
 //! The management routes over a workspace in memory, asked without a network.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use nahook_control::{ApplyMode, Catalog as _};
 use nahook_core::{Delivery, DeliveryPublisher, Event, Payload};
-use nahook_http::{ManagementApi, ManagementPorts, management_router, with_fallbacks};
+use nahook_http::{
+    Bound, BudgetKind, BudgetSettings, Budgets, ManagementApi, ManagementPorts, management_router,
+    with_fallbacks,
+};
 use nahook_memory::MemoryStore;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -75,6 +79,13 @@ impl Routes {
             subscriptions: store.clone(),
             store,
         });
+        // A fuzzer calls more often than a workspace may.
+        let unmetered = Bound::Spent {
+            interval: Duration::from_nanos(1),
+            burst: u32::MAX,
+        };
+        let budgets = BudgetSettings::default().with_bound(BudgetKind::ManagementCalls, unmetered);
+        let api = api.with_budgets(Budgets::new(budgets));
         Self {
             runtime,
             router: with_fallbacks(management_router(api)),
