@@ -1,6 +1,5 @@
 //! A Postgres server.
 
-use std::cell::Cell;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,35 +16,40 @@ use crate::account::{Account, give, run_as};
 use crate::programs::Programs;
 use crate::supervisor::Supervisor;
 
-/// Time limit for the start of a server.
-const START_TIMEOUT: Duration = Duration::from_mins(2);
-
-/// Line of the log of a server that ends because its port is taken.
-const PORT_TAKEN: &str = "could not create any TCP/IP sockets";
+/// Upper bound on a start. After a kill it syncs every file of the folder, for as long as the disk is busy.
+const START_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Runs the server until its own standard input ends, which it does when the test's process ends, however that ends. Then
 /// stops it, waits, and removes the folder.
 const SUPERVISOR: &str = r#"
-"$1" -D "$2" -p "$3" >"$2/log" 2>&1 </dev/null &
-server=$!
-while read -r order; do
+state() { cut -d " " -f 3 "/proc/$1/stat" 2>/dev/null; }
+# A process that ends gives up its memory before its sockets, and both before it is a zombie.
+ended() { case $(state "$1") in "" | Z) ;; *) false ;; esac; }
+while read -r order port; do
     case $order in
         crash) kill -QUIT "$server"; wait "$server"; echo stopped ;;
         kill)
             # Stopped first, so that it has no more children than it is seen to have.
             kill -STOP "$server"
+            until [ "$(state "$server")" = T ] || ended "$server"; do sleep 0.01; done
             children=$(cat "/proc/$server/task/$server/children")
             kill -KILL "$server" $children
             wait "$server"
-            for child in $children; do while [ -e "/proc/$child/exe" ]; do sleep 0.01; done; done
+            for child in $children; do until ended "$child"; do sleep 0.01; done; done
             echo stopped ;;
         stop) kill -INT "$server"; wait "$server"; echo stopped ;;
-        start) "$1" -D "$2" -p "$3" >>"$2/log" 2>&1 </dev/null & server=$! ; echo started ;;
+        start) "$1" -D "$2" -p "$port" >>"$2/log" 2>&1 </dev/null & server=$!; echo started ;;
+        ask)
+            # Its file names the process, and says in the last line how far that is.
+            lock=$(sed -n "1p;8p" "$2/postmaster.pid" 2>/dev/null | tr -d "\n ")
+            if ended "$server"; then echo ended
+            elif [ "$lock" = "${server}ready" ] || [ "$lock" = "${server}standby" ]; then echo ready
+            else echo starting; fi ;;
     esac
 done
 # What is removed needs no last checkpoint.
-kill -QUIT "$server" 2>/dev/null
-wait "$server"
+kill -QUIT $server 2>/dev/null
+wait $server
 rm -rf "$2"
 rmdir "${2%/*}"
 "#;
@@ -127,10 +131,14 @@ impl PostgresServer {
         give(account, folder.path());
         let data = folder.path().join("data");
         fill(&programs, account, &data);
+        let mut command = Supervisor::script(SUPERVISOR);
+        command.arg(programs.of_server("postgres")).arg(&data);
+        let mut supervisor = Supervisor::spawn(run_as(account, &mut command));
         // Somebody else may take the port in between; then another is tried.
+        let begun = Instant::now();
         for _ in 0..10 {
             let port = free_port();
-            if let Some(supervisor) = start(&programs, account, &data, port) {
+            if starts(&mut supervisor, port, begun) {
                 return Self {
                     programs,
                     port,
@@ -172,16 +180,26 @@ impl PostgresServer {
 
     /// Runs a query in the database at `url`, and answers its rows as lines and their columns with `|` between them.
     pub fn query(&self, url: &str, query: &str) -> String {
+        let answer = self.try_query(url, query);
+        answer.unwrap_or_else(|problems| panic!("{query}: {problems}"))
+    }
+
+    /// Runs a query that may fail.
+    ///
+    /// # Errors
+    /// The text of what went wrong.
+    pub fn try_query(&self, url: &str, query: &str) -> Result<String, String> {
         let output = Command::new(self.programs.of_client("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .args(["-c", query, url])
             .output()
             .expect("psql can be run");
-        let problems = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{query}: {problems}");
-        String::from_utf8_lossy(&output.stdout)
-            .trim_end()
-            .to_owned()
+        let text = |bytes| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
     }
 
     /// Ends the server at once, with whatever it was doing, as a crash does.
@@ -203,22 +221,13 @@ impl PostgresServer {
     /// Starts it again, on the same port and folder, after [`crash`](Self::crash), [`kill`](Self::kill) or
     /// [`stop`](Self::stop).
     pub fn start_again(&self) {
-        // While it was down, another program's connection may have got its port for a while.
-        let refusals = || self.log().matches(PORT_TAKEN).count();
-        let seen = Cell::new(refusals());
-        self.supervisor().order("start");
-        let retry = || {
-            if refusals() > seen.get() {
-                seen.set(refusals());
-                self.supervisor().order("start");
-            }
-            true
-        };
-        assert!(
-            is_ready_in_time(&self.programs, self.port, retry),
-            "the server starts again: {}",
-            self.log()
-        );
+        let begun = Instant::now();
+        while !starts(&mut self.supervisor(), self.port, begun) {
+            // While it was down, another program's connection may have got its port for a while.
+            let is_late = begun.elapsed() >= START_TIMEOUT;
+            assert!(!is_late, "the server does not start again: {}", self.log());
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Everything that the server has logged so far.
@@ -234,28 +243,19 @@ impl PostgresServer {
     }
 }
 
-/// Starts a server; `None` if it ends at once, because its port is taken.
-fn start(
-    programs: &Programs,
-    account: Option<Account>,
-    data: &Path,
-    port: u16,
-) -> Option<Supervisor> {
-    let mut command = Supervisor::script(SUPERVISOR);
-    command
-        .arg(programs.of_server("postgres"))
-        .arg(data)
-        .arg(port.to_string());
-    let supervisor = Supervisor::spawn(run_as(account, &mut command));
-    // The server writes the file while it runs, and removes it when it gives up.
-    let (lock, log) = (data.join("postmaster.pid"), data.join("log"));
-    let started = Instant::now();
-    let lives = || {
-        let has_begun = lock.exists() || started.elapsed() < Duration::from_secs(2);
-        let log = fs::read_to_string(&log).unwrap_or_default();
-        has_begun && !log.contains(PORT_TAKEN)
-    };
-    is_ready_in_time(programs, port, lives).then_some(supervisor)
+/// Starts the server, and waits until it accepts connections. Returns false if it has ended, as it does when its port is taken,
+/// or is not ready within the time limit from `begun`.
+fn starts(supervisor: &mut Supervisor, port: u16, begun: Instant) -> bool {
+    supervisor.order(&format!("start {port}"));
+    loop {
+        match supervisor.order("ask").as_str() {
+            "ready" => return true,
+            "starting" if begun.elapsed() < START_TIMEOUT => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            _ => return false,
+        }
+    }
 }
 
 fn init(programs: &Programs, account: Option<Account>, data: &Path, further_settings: &str) {
@@ -303,18 +303,4 @@ fn run(account: Option<Account>, command: &mut Command) {
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     listener.local_addr().expect("it has an address").port()
-}
-
-fn is_ready_in_time(programs: &Programs, port: u16, lives: impl Fn() -> bool) -> bool {
-    let started = Instant::now();
-    while started.elapsed() < START_TIMEOUT && lives() {
-        let ready = Command::new(programs.of_client("pg_isready"))
-            .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
-            .status();
-        if ready.is_ok_and(|status| status.success()) {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    false
 }
