@@ -10,10 +10,12 @@ use nahook_nats::NatsSettings;
 use nahook_server::serve::Server;
 use nahook_server::settings::{OperationsListen, Pages, PressureSettings, Role, Settings};
 use nahook_server::telemetry::LogWriter;
+use nahook_server::tls::TlsFiles;
 use nahook_supervision::{Loop, Supervisor};
 use nahook_testserver::{NatsServer, PostgresServer};
 use tempfile::TempDir;
 
+use crate::certificate::Certificate;
 use crate::support::api::Api;
 use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 use crate::support::receiver::Receiver;
@@ -34,6 +36,8 @@ pub(crate) struct Running {
     pub(crate) supervisor: Supervisor,
     pub(crate) receiver: Receiver,
     pub(crate) log: LogWriter,
+    /// Certificate of a server that speaks TLS.
+    pub(crate) certificate: Option<Certificate>,
     _dir: TempDir,
     _nats: Option<Arc<NatsServer>>,
 }
@@ -54,14 +58,20 @@ impl Composition {
             Some("sqlite") => matches!(self, Self::Sqlite | Self::SqliteNats),
             Some("postgres") => matches!(self, Self::Postgres | Self::PostgresNats),
             Some("nats") => on_nats,
-            // The composition speaks plain HTTP.
-            Some("tls") => false,
+            Some("tls") => self.speaks_tls(),
             _ => on_nats || which != Loop::AcceptedRecorder,
         }
     }
 
+    /// Returns true if clients reach it over TLS: one is enough, since no back end has a part in that.
+    fn speaks_tls(self) -> bool {
+        matches!(self, Self::Memory)
+    }
+
     pub(crate) async fn start(self) -> Running {
         let dir = tempfile::tempdir().unwrap();
+        let certificate = self.speaks_tls().then(|| Certificate::make_in(dir.path()));
+        let tls = certificate.as_ref().map(Certificate::files);
         let store = match self {
             Self::Memory => StoreUrl::Memory,
             Self::Sqlite | Self::SqliteNats => StoreUrl::default_in(dir.path()),
@@ -77,7 +87,7 @@ impl Composition {
         });
         let supervisor = Supervisor::new();
         let log = LogWriter::start(std::io::sink(), &supervisor).unwrap();
-        let settings = settings(store, queue);
+        let settings = settings(store, queue, tls);
         let server = Server::start(settings, supervisor.clone()).await.unwrap();
         let receiver = Receiver::start().await;
         let manifest = shop(vec![endpoint("ep_1", &receiver.url("/1"))]);
@@ -89,13 +99,14 @@ impl Composition {
             supervisor,
             receiver,
             log,
+            certificate,
             _dir: dir,
             _nats: nats,
         }
     }
 }
 
-fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
+fn settings(store: StoreUrl, queue: QueueUrl, tls: Option<TlsFiles>) -> Settings {
     let mut nats = NatsSettings::default();
     nats.log = true;
     Settings {
@@ -103,7 +114,7 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
         secret_keys: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         operations_listen: OperationsListen::At("127.0.0.1:0".parse().unwrap()),
-        tls: None,
+        tls,
         client_connections: 64,
         trusted_proxies: Vec::new(),
         store,
@@ -128,7 +139,11 @@ fn settings(store: StoreUrl, queue: QueueUrl) -> Settings {
 
 impl Running {
     pub(crate) fn api(&self) -> Api {
-        Api::new(self.server.address(), KEY)
+        let address = self.server.address();
+        match &self.certificate {
+            Some(certificate) => Api::secured(address, KEY, certificate.trusting()),
+            None => Api::new(address, KEY),
+        }
     }
 
     /// Triggers an event. Returns the delivery that the answer promises, if it promises one; an event that might have been

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certificate;
 mod composition;
 mod dying;
 mod promises;

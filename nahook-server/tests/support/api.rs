@@ -1,14 +1,18 @@
 //! A plain client of the Ingestion API that shows everything it gets.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 /// Longer than any answer may take.
@@ -19,7 +23,8 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 pub(crate) struct Api {
     pub(crate) address: SocketAddr,
     key: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    scheme: &'static str,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 /// An answer, whole.
@@ -32,12 +37,28 @@ pub(crate) struct Answer {
 }
 
 impl Api {
+    /// A client that speaks plain HTTP.
     pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(RootCertStore::empty());
+        Self::over("http", address, key, config.with_no_client_auth())
+    }
+
+    /// A client that speaks TLS alone.
+    pub(crate) fn secured(address: SocketAddr, key: &str, tls: ClientConfig) -> Self {
+        Self::over("https", address, key, tls)
+    }
+
+    fn over(scheme: &'static str, address: SocketAddr, key: &str, tls: ClientConfig) -> Self {
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls);
+        let connector = connector.https_or_http().enable_http1().build();
         Self {
             address,
             key: key.to_owned(),
-            client,
+            scheme,
+            client: Client::builder(TokioExecutor::new()).build(connector),
         }
     }
 
@@ -76,7 +97,7 @@ impl Api {
     ) -> Result<Answer, String> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("http://{}{path}", self.address))
+            .uri(format!("{}://{}{path}", self.scheme, self.address))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body.into()))
