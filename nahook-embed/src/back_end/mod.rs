@@ -84,7 +84,7 @@ pub struct Backend {
     pub sessions: Arc<dyn SessionStore>,
     /// Subscriptions.
     pub subscriptions: Arc<dyn DynSubscriptionStore>,
-    /// Latest calls of the publisher and of each queue.
+    /// Latest calls of the publisher, of each queue and of look-ups.
     pub latest_calls: Vec<LatestCalls>,
     /// Time that deliveries wait for the workers of this process.
     pub lag: DeliveryLag,
@@ -186,6 +186,7 @@ impl Backend {
             self = self.with_nats(servers, settings).await?;
         }
         self.watch_publisher();
+        self.watch_look_ups();
         Ok(self)
     }
 
@@ -216,6 +217,20 @@ impl Backend {
                 latest_calls,
             },
             gate: self.gate.clone(),
+        });
+    }
+
+    /// The same for what each request looks up.
+    fn watch_look_ups(&mut self) {
+        let latest_calls = LatestCalls::default();
+        self.latest_calls.push(latest_calls.clone());
+        self.keys = Arc::new(Watched {
+            inner: Arc::clone(&self.keys),
+            latest_calls: latest_calls.clone(),
+        });
+        self.subscriptions = Arc::new(Watched {
+            inner: Arc::clone(&self.subscriptions),
+            latest_calls,
         });
     }
 

@@ -1,8 +1,14 @@
-//! Publisher and queue, with an eye on what calls come to.
+//! Publisher, queue and look-ups, with an eye on what calls come to.
 
 use std::time::Duration;
 
-use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome, StoreError};
+use nahook_control::{KeyEntry, KeyHash, KeyStore, TokenHolder};
+use nahook_core::admission::Caller;
+use nahook_core::id::EndpointId;
+use nahook_core::{
+    Delivery, DeliveryPublisher, EndpointState, Event, EventTypeName, FailureKind, Outcome, Scope,
+    StoreError, Subscribers, SubscriptionStore,
+};
 use nahook_queue::{Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, Settled, Settlement};
 
 use super::latest_call::LatestCall;
@@ -11,6 +17,10 @@ use super::latest_call::LatestCall;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct LatestCalls {
+    /// Of looking keys and tokens up.
+    pub keys: LatestCall,
+    /// Of looking up where events go.
+    pub subscriptions: LatestCall,
     /// Of publishing.
     pub publish: LatestCall,
     /// Of leasing.
@@ -80,6 +90,40 @@ impl<Q: DeliveryQueue> DeliveryQueue for Watched<Q> {
     }
 }
 
+#[async_trait::async_trait]
+impl<K: KeyStore> KeyStore for Watched<K> {
+    async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
+        noted(&self.latest_calls.keys, self.inner.api_key(hash)).await
+    }
+
+    async fn management_token(
+        &self,
+        hash: &KeyHash,
+    ) -> Result<Option<KeyEntry<TokenHolder>>, StoreError> {
+        noted(&self.latest_calls.keys, self.inner.management_token(hash)).await
+    }
+}
+
+impl<S: SubscriptionStore> SubscriptionStore for Watched<S> {
+    async fn subscribers(
+        &self,
+        event_type: &EventTypeName,
+        scope: &Scope,
+    ) -> Result<Option<Subscribers>, StoreError> {
+        let looking_up = self.inner.subscribers(event_type, scope);
+        noted(&self.latest_calls.subscriptions, looking_up).await
+    }
+
+    async fn endpoint_states(
+        &self,
+        ids: &[EndpointId],
+        scope: &Scope,
+    ) -> Result<Vec<EndpointState>, StoreError> {
+        let looking_up = self.inner.endpoint_states(ids, scope);
+        noted(&self.latest_calls.subscriptions, looking_up).await
+    }
+}
+
 async fn noted<T>(
     latest: &LatestCall,
     call: impl Future<Output = Result<T, StoreError>>,
@@ -93,7 +137,7 @@ async fn noted<T>(
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::id::DeliveryId;
+    use nahook_core::id::{DeliveryId, WorkspaceId};
     use nahook_queue::WorkerId;
 
     use super::*;
@@ -151,6 +195,61 @@ mod tests {
 
         async fn backlog(&self, _: u64) -> Result<Backlog, StoreError> {
             down()
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl KeyStore for Down {
+        async fn api_key(&self, _: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
+            down()
+        }
+
+        async fn management_token(
+            &self,
+            _: &KeyHash,
+        ) -> Result<Option<KeyEntry<TokenHolder>>, StoreError> {
+            down()
+        }
+    }
+
+    impl SubscriptionStore for Down {
+        async fn subscribers(
+            &self,
+            _: &EventTypeName,
+            _: &Scope,
+        ) -> Result<Option<Subscribers>, StoreError> {
+            down()
+        }
+
+        async fn endpoint_states(
+            &self,
+            _: &[EndpointId],
+            _: &Scope,
+        ) -> Result<Vec<EndpointState>, StoreError> {
+            down()
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_of_look_ups_are_noted_by_kind() {
+        let hash = KeyHash::of("nhk_x");
+        let scope = Scope::from(WorkspaceId::new("ws").unwrap());
+        let name = EventTypeName::new("order.paid").unwrap();
+        for call in 0..4 {
+            let store = Watched {
+                inner: Down,
+                latest_calls: LatestCalls::default(),
+            };
+            let failed = match call {
+                0 => store.api_key(&hash).await.is_err(),
+                1 => store.management_token(&hash).await.is_err(),
+                2 => store.subscribers(&name, &scope).await.is_err(),
+                _ => store.endpoint_states(&[], &scope).await.is_err(),
+            };
+            assert!(failed);
+            let calls = &store.latest_calls;
+            assert_eq!(calls.keys.check().is_err(), call < 2);
+            assert_eq!(calls.subscriptions.check().is_err(), call >= 2);
         }
     }
 

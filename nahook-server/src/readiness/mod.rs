@@ -1,4 +1,4 @@
-//! Checks of `/readyz`: every loop lives, the store and the queue answer and have space, and the latest calls of the queue went well.
+//! Checks of `/readyz`: every loop lives, the store and the queue answer and have space, and the latest calls went well.
 
 mod cached;
 
@@ -53,6 +53,8 @@ pub(crate) fn probes(
         queue,
         of_space(backend),
         of_pressure(pressure),
+        latest("keys", |calls| &calls.keys),
+        latest("subscriptions", |calls| &calls.subscriptions),
         latest("publish", |calls| &calls.publish),
         latest("lease", |calls| &calls.lease),
         latest("extend", |calls| &calls.extend),

@@ -18,6 +18,7 @@ mod http_edges;
 mod nats_queue;
 mod pooler;
 mod published_client;
+mod readiness;
 mod roles;
 mod tenants;
 mod test_event;
