@@ -211,14 +211,22 @@ fn error_schema() -> Value {
         "description": "What every error looks like. Programs read the code, people the message.",
         "required": ["error"],
         "additionalProperties": false,
-        "properties": { "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "additionalProperties": false,
-            "properties": {
-                "code": { "type": "string" },
-                "message": { "type": "string" },
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "message"],
+                "additionalProperties": false,
+                "properties": {
+                    "code": { "type": "string" },
+                    "message": { "type": "string" },
+                },
             },
-        } },
+            "deliveryIds": {
+                "type": "array",
+                "maxItems": 0,
+                "description": "Of an event that is turned away because the machine is short of something: nothing was queued.",
+                "items": { "type": "string" },
+            },
+        },
     })
 }

@@ -15,7 +15,8 @@ use crate::problem::Problem;
 use crate::shortage::Shortage;
 use crate::wire::BodyError;
 
-/// An answer that says no: `{"error":{"code","message"}}` with its status and headers.
+/// An answer that says no: `{"error":{"code","message"}}` with its status and headers. An event that is turned away for a
+/// [`Shortage`](crate::Shortage) has `"deliveryIds":[]` besides.
 ///
 /// The message is for people and names nothing of the inside; programs read the code.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,6 +24,8 @@ pub struct ApiError {
     problem: Problem,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
+    /// True if the body has an empty list of deliveries.
+    lists_none: bool,
 }
 
 impl ApiError {
@@ -170,6 +173,8 @@ impl ApiError {
     pub(crate) fn short_of(shortage: Shortage, retry_after: Duration) -> Self {
         Self {
             retry_after: Some(retry_after),
+            // For programs that read the list and not the status.
+            lists_none: true,
             ..Self::new(Problem::Unavailable, shortage.message())
         }
     }
@@ -207,6 +212,7 @@ impl ApiError {
             problem,
             message: message.into(),
             retry_after: problem.retry_after(),
+            lists_none: false,
         }
     }
 
@@ -215,6 +221,8 @@ impl ApiError {
         #[derive(Serialize)]
         struct Envelope<'a> {
             error: Fields<'a>,
+            #[serde(rename = "deliveryIds", skip_serializing_if = "Option::is_none")]
+            delivery_ids: Option<[&'a str; 0]>,
         }
         #[derive(Serialize)]
         struct Fields<'a> {
@@ -226,8 +234,9 @@ impl ApiError {
                 code: self.code(),
                 message: &self.message,
             },
+            delivery_ids: self.lists_none.then_some([]),
         };
-        // Two strings always serialize.
+        // Strings always serialize.
         serde_json::to_vec(&envelope).unwrap_or_default()
     }
 }
@@ -355,5 +364,13 @@ mod tests {
             error.to_json(),
             br#"{"error":{"code":"validation_error","message":"a \"quoted\"\nword"}}"#
         );
+    }
+
+    #[test]
+    fn event_that_is_turned_away_lists_no_delivery() {
+        let error = ApiError::short_of(Shortage::Disk, Duration::from_secs(30));
+        let json: serde_json::Value = serde_json::from_slice(&error.to_json()).unwrap();
+        assert_eq!(json["deliveryIds"], serde_json::json!([]));
+        assert_eq!(json["error"]["code"], "unavailable");
     }
 }

@@ -28,7 +28,11 @@ fn manifest(url: &str) -> Value {
 
 /// Returns the seconds to wait that a refusal names.
 fn turned_away(answer: &Answer) -> u64 {
-    answer.assert_error(503, "unavailable");
+    let json = answer.json();
+    let message = json["error"]["message"].as_str().unwrap();
+    let error = json!({ "code": "unavailable", "message": message });
+    assert_eq!(answer.status, 503, "{json}");
+    assert_eq!(json, json!({ "error": error, "deliveryIds": [] }));
     let seconds = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=3_600).contains(&seconds), "{seconds}");
     seconds
