@@ -194,11 +194,14 @@ impl Server {
         if tokio::time::timeout(LOG_TIMEOUT, self.log).await.is_err() {
             tracing::warn!("the delivery log is behind; the next start goes on with it");
         }
-        match tokio::time::timeout(CLOSE_TIMEOUT, self.backend.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
+        // In a task of its own, which is left behind if the disk stalls: dropping a store waits for the thread that writes.
+        let closing = tokio::spawn(self.backend.close());
+        match tokio::time::timeout(CLOSE_TIMEOUT, closing).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => {
                 tracing::error!(error = %Causes(&error), "the store did not close cleanly");
             }
+            Ok(Err(error)) => tracing::error!(%error, "the store did not close cleanly"),
             Err(_) => tracing::error!("the store did not close in time"),
         }
     }
@@ -403,8 +406,10 @@ async fn serve(settings: Settings, supervisor: Supervisor) -> Result<ExitCode, S
     ));
     signals.stop().await;
     tracing::info!("stopping");
+    // In a task, so that a second signal does not wait for what drops with it.
+    let stopping = tokio::spawn(server.stop());
     tokio::select! {
-        () = server.stop() => Ok(ExitCode::SUCCESS),
+        _ = stopping => Ok(ExitCode::SUCCESS),
         () = signals.stop() => Ok(ExitCode::FAILURE),
     }
 }

@@ -20,6 +20,7 @@ mod pooler;
 mod published_client;
 mod readiness;
 mod roles;
+mod stalls;
 mod tenants;
 mod test_event;
 mod trigger_page;

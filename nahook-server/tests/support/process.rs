@@ -157,6 +157,11 @@ impl Nahook {
         until(limit, &what, || self.child.try_wait().unwrap()).await
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns true if it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
