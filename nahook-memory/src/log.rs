@@ -60,7 +60,7 @@ impl State {
             status: row
                 .state
                 .status()
-                .while_leased(self.leases.contains_key(&id)),
+                .while_leased(self.scheduler.is_leased(id)),
             attempts: row.attempts_made(),
             first_attempt_at: row
                 .attempts

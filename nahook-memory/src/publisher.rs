@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
+use nahook_core::id::{EndpointId, WorkspaceId};
 use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind};
 
 use super::MemoryStore;
@@ -27,7 +27,9 @@ impl DeliveryPublisher for MemoryStore {
                 let (endpoint, id) = (delivery.endpoint(), delivery.id());
                 state.keys.claim(endpoint, key.clone(), id, now);
             }
-            state.publish(Arc::clone(&event), delivery.id(), delivery.endpoint());
+            let row = Row::fresh(Arc::clone(&event), delivery.endpoint());
+            state.deliveries.insert(delivery.id(), row);
+            state.enqueue(delivery.id(), event.accepted_at, now);
             delivery.mark_published();
         }
         drop(state);
@@ -44,12 +46,5 @@ impl State {
             Arc::new(its.map(|row| row.id).collect())
         });
         Arc::clone(known)
-    }
-
-    /// Puts a fresh delivery on the queue.
-    pub(super) fn publish(&mut self, event: Arc<Event>, id: DeliveryId, endpoint: EndpointId) {
-        let accepted_at = event.accepted_at;
-        self.deliveries.insert(id, Row::fresh(event, endpoint));
-        self.enqueue(id, accepted_at);
     }
 }

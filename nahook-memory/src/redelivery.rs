@@ -57,7 +57,7 @@ impl State {
             return false;
         };
         (row.state, row.recorded, row.updated_at) = (state, None, now);
-        self.enqueue(id, now);
+        self.enqueue(id, now, now);
         true
     }
 }

@@ -7,11 +7,11 @@ mod queue;
 mod recorder;
 mod recording;
 mod redelivery;
+mod scheduler;
 mod search;
 mod slots;
 mod state;
 mod submission;
-mod turns;
 
 pub use self::batch_room::BatchRoom;
 pub use self::events::{EventPage, EventQuery, EventRecord, EventSearch, LOOKED_AT_MAX};
@@ -23,8 +23,8 @@ pub use self::queue::{
 pub use self::recorder::{DeliveryRecorder, LogEntry};
 pub use self::recording::{LoggedPublisher, RecorderBuffer, RecorderBufferSettings};
 pub use self::redelivery::{Redelivered, Redelivery, RedeliveryRequest};
+pub use self::scheduler::{Held, Leases, Place, Scheduler};
 pub use self::search::{DeliveryQuery, DeliverySearch, DeliveryStats, StatsQuery};
 pub use self::slots::{SlotSettings, Slots};
 pub use self::state::{DeliveryState, DeliveryStatus, Next};
 pub use self::submission::{Reply, Submission};
-pub use self::turns::Turns;

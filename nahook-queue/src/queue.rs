@@ -18,7 +18,7 @@ pub struct WorkerId(pub u64);
 pub struct LeaseToken(pub u64);
 
 /// A worker's claim on a delivery.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Lease {
     /// The delivery.
     pub delivery: DeliveryId,

@@ -128,24 +128,22 @@ impl Hub {
             let is_full = state.slots.len() * 10 >= self.settings.window_len_max * 9
                 || state.records.len() * 10 >= self.settings.window_records_max * 9
                 || state.bytes * 10 >= self.settings.window_bytes_max * 9;
-            let most = state
-                .backlogs
-                .iter()
-                .max_by_key(|(_, backlog)| backlog.len());
-            let Some((_, backlog)) = most.filter(|_| is_full) else {
+            let longest = state.scheduler.longest().filter(|_| is_full);
+            let Some((endpoint, len)) = longest else {
                 return;
             };
-            let len = backlog.len();
             if len * 4 < state.slots.len() {
                 return;
             }
-            let ids = backlog.last((len / 2).min(SENT_AWAY_MAX));
+            let put_off = (len / 2).min(SENT_AWAY_MAX);
+            let ids = state.scheduler.last_of(endpoint, put_off);
             let turns = u32::try_from(1 + len / AWAY_FOR_EACH).unwrap_or(u32::MAX);
             let until = now.saturating_add((AWAY * turns).min(AWAY_MAX));
+            let never = now.saturating_add(Duration::MAX);
             ids.into_iter()
                 .filter_map(|id| {
-                    let lease = state.seize(id, NOBODY, now)?;
-                    let slot = state.begin_settling(lease)?;
+                    let lease = state.scheduler.seize(id, NOBODY, never)?;
+                    let (slot, _) = state.begin_settling(lease)?;
                     Some(Plan::of(
                         lease,
                         slot,
@@ -179,10 +177,9 @@ struct Away<'a> {
 
 impl Drop for Away<'_> {
     fn drop(&mut self) {
-        let now = self.hub.now();
         let mut state = self.hub.state();
         for lease in &self.leases {
-            state.release(*lease, now);
+            state.scheduler.release(*lease);
         }
     }
 }

@@ -1,8 +1,6 @@
-mod backlog;
 mod hub;
 mod intake;
 mod keeper;
-mod leases;
 mod left_over;
 mod notes;
 mod plan;
@@ -154,9 +152,10 @@ impl DeliveryQueue for NatsQueue {
         let generation = self.hub.generation();
         let now = self.hub.now();
         let mut state = self.hub.state();
-        state.reclaim_expired(now);
-        let deliveries = state.lease(request, now);
-        let next_due = state.next_due(now);
+        state.scheduler.reclaim_expired(now);
+        let leases = state.scheduler.lease(request, now).into_iter();
+        let deliveries = leases.filter_map(|lease| state.leased(lease)).collect();
+        let next_due = state.scheduler.next_due(now);
         Ok(LeaseBatch {
             deliveries,
             next_due,
@@ -167,11 +166,11 @@ impl DeliveryQueue for NatsQueue {
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
         let now = self.hub.now();
         let mut state = self.hub.state();
-        state.reclaim_expired(now);
+        state.scheduler.reclaim_expired(now);
         let expires_at = now.saturating_add(duration);
         Ok(leases
             .iter()
-            .map(|lease| state.extend(*lease, expires_at))
+            .map(|lease| state.scheduler.extend(*lease, expires_at))
             .collect())
     }
 
@@ -196,11 +195,9 @@ impl DeliveryQueue for NatsQueue {
         }
         let now = self.hub.now();
         let mut state = self.hub.state();
-        state.reclaim_expired(now);
-        for waiting in state.backlogs.values() {
-            let (due, oldest_due_at) = waiting.due(now);
-            backlog.add(due, oldest_due_at);
-        }
+        state.scheduler.reclaim_expired(now);
+        let held = state.scheduler.backlog(now);
+        backlog.add(held.due, held.oldest_due_at);
         backlog.due = backlog.due.min(count_max);
         Ok(backlog)
     }

@@ -29,14 +29,12 @@ impl Hub {
             let mut state = self.state();
             let is_crowded = state.slots.len() > self.settings.window_len_max / 2;
             for (n, settlement) in settlements.iter().enumerate() {
-                let id = settlement.lease.delivery;
-                let Some(slot) = state.begin_settling(settlement.lease) else {
+                let Some((slot, due_at)) = state.begin_settling(settlement.lease) else {
                     continue;
                 };
                 let next = settlement.next.state();
                 if next.is_none() && settlement.attempt.is_none() {
-                    state.end_lease(id);
-                    state.enqueue(id, now);
+                    state.scheduler.release(settlement.lease);
                     answers[n] = Settled::Done;
                     has_released = true;
                     continue;
@@ -45,7 +43,7 @@ impl Hub {
                     let retry_at = next.retry_at();
                     retry_at.is_some_and(|at| self.is_soon(at, now, is_crowded))
                 });
-                let next = next.unwrap_or(DeliveryState::Retry(slot.due_at));
+                let next = next.unwrap_or(DeliveryState::Retry(due_at));
                 let attempt = settlement.attempt.clone();
                 plans.push(Plan::of(settlement.lease, slot, attempt, next, stays));
                 nth.push(n);
@@ -102,7 +100,7 @@ impl Hub {
             for (plan, done) in guard.plans.iter().zip(&done) {
                 let id = plan.lease.delivery;
                 if !done {
-                    state.stop_settling(plan.lease);
+                    state.scheduler.stop_settling(plan.lease);
                 } else if let Some(kept) = plan.kept() {
                     state.keep(id, kept, now);
                 } else {
@@ -193,7 +191,7 @@ impl Drop for Guard<'_> {
         }
         let mut state = self.hub.state();
         for plan in &self.plans {
-            state.stop_settling(plan.lease);
+            state.scheduler.stop_settling(plan.lease);
         }
     }
 }

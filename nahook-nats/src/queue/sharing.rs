@@ -50,7 +50,7 @@ pub(super) async fn run(hub: Arc<Hub>) -> Exit {
                 None => return Exit::failed("the subscription of the other workers' subject has ended"),
             },
             _ = ticks.tick() => {
-                let waiting = hub.state().unleased();
+                let waiting = hub.state().scheduler.waiting_len();
                 hub.release_surplus(surplus(waiting, &current(&mut others))).await;
                 let told = serde_json::to_vec(&Load { process, waiting }).unwrap_or_default();
                 if hub.connection.is_up() {

@@ -1,15 +1,14 @@
 //! Records that this process holds, their deliveries, and their leases.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_nats::Subject;
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Event, Timestamp};
-use nahook_queue::{LeaseToken, Turns, WorkerId};
+use nahook_queue::{Lease, LeasedDelivery, Place, Scheduler};
 use tokio::time::Instant;
 
-use super::backlog::Backlog;
 use super::progress::{Index, Kept, Progress, RecordKey};
 use crate::layout::Source;
 use crate::record::Entry;
@@ -22,17 +21,11 @@ pub(super) struct State {
     pub(super) consumers: [i128; 2],
     pub(super) records: HashMap<RecordKey, Held>,
     pub(super) slots: HashMap<DeliveryId, Slot>,
-    pub(super) backlogs: BTreeMap<EndpointId, Backlog>,
+    pub(super) scheduler: Scheduler,
     pub(super) index: Index,
     /// Places of deliveries that came twice, to be noted as settled: those in the record with the older state.
     pub(super) superseded: Vec<(RecordKey, u32)>,
     pub(super) bytes: usize,
-    /// Deliveries of the backlogs that were not due when they entered them.
-    pub(super) future: BTreeSet<(Timestamp, DeliveryId)>,
-    pub(super) expiries: BTreeSet<(Timestamp, DeliveryId)>,
-    pub(super) leased: HashMap<(WorkerId, EndpointId), usize>,
-    pub(super) turns: Turns,
-    pub(super) tokens: u64,
 }
 
 /// A record that the stream has given to this process.
@@ -56,16 +49,17 @@ pub(super) struct Slot {
     pub(super) event: Arc<Event>,
     pub(super) endpoint: EndpointId,
     pub(super) attempts: u32,
-    pub(super) due_at: Timestamp,
-    pub(super) lease: Option<Leased>,
 }
 
-pub(super) struct Leased {
-    pub(super) token: LeaseToken,
-    pub(super) worker: WorkerId,
-    pub(super) expires_at: Timestamp,
-    /// True while it is being settled. Its lease does not expire meanwhile.
-    pub(super) is_settling: bool,
+impl Slot {
+    fn place_at(&self, due_at: Timestamp) -> Place {
+        Place {
+            workspace: self.event.workspace,
+            endpoint: self.endpoint,
+            due_at,
+            is_retry: self.attempts > 0,
+        }
+    }
 }
 
 /// Result of taking a record in.
@@ -119,13 +113,10 @@ impl State {
                     event: Arc::clone(&entry.event),
                     endpoint: item.endpoint,
                     attempts: kept.map_or(item.attempts, |kept| kept.attempts),
-                    due_at: kept
-                        .map(|kept| kept.due_at)
-                        .or(item.due_at)
-                        .unwrap_or(entry.event.accepted_at),
-                    lease: None,
                 };
-                fresh.push((item.delivery, slot));
+                let due_at = kept.map(|kept| kept.due_at).or(item.due_at);
+                let due_at = due_at.unwrap_or(entry.event.accepted_at);
+                fresh.push((item.delivery, slot, due_at));
             }
         }
         let held = Held {
@@ -138,14 +129,14 @@ impl State {
         };
         self.records.insert(key, held);
         self.bytes += len;
-        for (id, slot) in fresh {
-            self.take_in(id, slot, now);
+        for (id, slot, due_at) in fresh {
+            self.take_in(id, slot, due_at, now);
         }
         Admission::Admitted
     }
 
     /// Takes a delivery in. Of two copies the one with more attempts stays.
-    fn take_in(&mut self, id: DeliveryId, slot: Slot, now: Timestamp) {
+    fn take_in(&mut self, id: DeliveryId, slot: Slot, due_at: Timestamp, now: Timestamp) {
         if let Some(known) = self.slots.get(&id) {
             if known.attempts >= slot.attempts {
                 self.superseded.push((slot.record, slot.place));
@@ -155,61 +146,50 @@ impl State {
                 self.superseded.push((known.record, known.place));
             }
         }
+        self.scheduler.put(id, slot.place_at(due_at), now);
         self.slots.insert(id, slot);
-        self.enqueue(id, now);
-    }
-
-    /// Puts a delivery into its backlog.
-    pub(super) fn enqueue(&mut self, id: DeliveryId, now: Timestamp) {
-        let Some(slot) = self.slots.get(&id) else {
-            return;
-        };
-        let (due_at, is_retry) = (slot.due_at, slot.attempts > 0);
-        let workspace = slot.event.workspace;
-        let backlog = self.backlogs.entry(slot.endpoint);
-        let backlog = backlog.or_insert_with(|| Backlog::of(workspace));
-        backlog.insert(due_at, id, is_retry);
-        if due_at > now {
-            self.future.insert((due_at, id));
-        }
     }
 
     /// Removes a delivery with its lease.
     pub(super) fn remove_slot(&mut self, id: DeliveryId) -> Option<Slot> {
-        self.end_lease(id);
-        let slot = self.slots.remove(&id)?;
-        self.future.remove(&(slot.due_at, id));
-        if let Some(backlog) = self.backlogs.get_mut(&slot.endpoint) {
-            backlog.remove(slot.due_at, id, slot.attempts > 0);
-            if backlog.is_empty() {
-                self.backlogs.remove(&slot.endpoint);
-            }
-        }
-        Some(slot)
+        self.scheduler.remove(id);
+        self.slots.remove(&id)
     }
 
-    /// Returns the delivery to the backlog of its endpoint, to be attempted again.
+    /// Ends the delivery's lease and lets it wait, to be attempted again.
     pub(super) fn keep(&mut self, id: DeliveryId, kept: Kept, now: Timestamp) {
-        self.remove_from_backlog(id);
-        self.end_lease(id);
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.attempts = kept.attempts;
-            slot.due_at = kept.due_at;
             if let Some(held) = self.records.get_mut(&slot.record) {
                 held.progress.keep(slot.place, kept);
             }
+            self.scheduler.put(id, slot.place_at(kept.due_at), now);
         }
-        self.enqueue(id, now);
     }
 
-    pub(super) fn remove_from_backlog(&mut self, id: DeliveryId) {
-        if let Some(slot) = self.slots.get(&id)
-            && slot.lease.is_none()
-            && let Some(backlog) = self.backlogs.get_mut(&slot.endpoint)
-        {
-            backlog.remove(slot.due_at, id, slot.attempts > 0);
-            self.future.remove(&(slot.due_at, id));
+    /// The delivery of a lease that was just granted.
+    pub(super) fn leased(&self, lease: Lease) -> Option<LeasedDelivery> {
+        let slot = self.slots.get(&lease.delivery)?;
+        Some(LeasedDelivery {
+            lease,
+            message: slot.event.id,
+            workspace: slot.event.workspace,
+            endpoint: slot.endpoint,
+            event_type: slot.event.event_type.as_ref().map(|of| of.name.clone()),
+            payload: slot.event.payload.clone(),
+            attempts: slot.attempts,
+            accepted_at: slot.event.accepted_at,
+        })
+    }
+
+    /// Begins to settle a lease; returns its delivery and the time at which that was due. `None` if the lease is not held, or is
+    /// being settled already.
+    pub(super) fn begin_settling(&mut self, lease: Lease) -> Option<(&Slot, Timestamp)> {
+        if !self.scheduler.begin_settling(lease) {
+            return None;
         }
+        let place = self.scheduler.place(lease.delivery)?;
+        Some((self.slots.get(&lease.delivery)?, place.due_at))
     }
 
     /// Settles a delivery. Returns the subject of its record's acknowledgement if that was the last of it.
@@ -251,7 +231,7 @@ impl State {
                 continue;
             };
             // The task that is settling it will end that itself.
-            if slot.lease.as_ref().is_some_and(|lease| lease.is_settling) {
+            if self.scheduler.is_settling(*id) {
                 continue;
             }
             if noted.is_settled(place) {
@@ -281,17 +261,10 @@ impl State {
         }
     }
 
-    /// Number of deliveries that nobody has leased.
-    pub(super) fn unleased(&self) -> usize {
-        self.slots.len() - self.leased.values().sum::<usize>()
-    }
-
     /// Records of which nothing is leased or settled, the newest first, with `deliveries` deliveries together at most.
     pub(super) fn untouched(&self, deliveries: usize) -> Vec<RecordKey> {
-        let is_leased = |id| {
-            let slot = self.slots.get(id);
-            slot.is_none_or(|slot| slot.lease.is_some())
-        };
+        let is_leased =
+            |id: &DeliveryId| !self.slots.contains_key(id) || self.scheduler.is_leased(*id);
         let untouched = self.records.iter().filter(|(_, held)| {
             held.progress.is_untouched() && !held.deliveries.iter().any(is_leased)
         });

@@ -53,9 +53,8 @@ fn lease(state: &mut State, max: usize, now: Timestamp) -> Vec<Lease> {
         per_endpoint_max: 10,
         ..LeaseRequest::new(WorkerId(1), max, LEASE)
     };
-    state.reclaim_expired(now);
-    let leased = state.lease(&request, now).into_iter();
-    leased.map(|leased| leased.lease).collect()
+    state.scheduler.reclaim_expired(now);
+    state.scheduler.lease(&request, now)
 }
 
 fn noted(len: u32, settled: &[u32], kept: &[(u32, u32)]) -> Progress {
@@ -152,9 +151,9 @@ fn lease_is_released_only_by_its_holder() {
         token: LeaseToken(held.token.0 + 1),
         ..held
     };
-    state.release(other, NOW);
+    state.scheduler.release(other);
     assert_eq!(lease(&mut state, 1, NOW), []);
-    state.release(held, NOW);
+    state.scheduler.release(held);
     assert_eq!(lease(&mut state, 1, NOW).len(), 1);
 }
 
@@ -254,9 +253,9 @@ fn lease_that_is_extended_while_being_settled_lasts_if_that_fails() {
     let held = lease(&mut state, 1, NOW)[0];
     assert!(state.begin_settling(held).is_some());
     let later = NOW.saturating_add(2 * LEASE);
-    assert!(state.extend(held, later));
+    assert!(state.scheduler.extend(held, later));
     assert_eq!(lease(&mut state, 1, later), [], "it is being settled");
-    state.stop_settling(held);
+    state.scheduler.stop_settling(held);
     let before = Timestamp::from_nanos(later.as_nanos() - 1);
     assert_eq!(lease(&mut state, 1, before), []);
     assert_eq!(lease(&mut state, 1, later).len(), 1);
@@ -269,14 +268,17 @@ fn nothing_is_left_of_a_retry_that_is_settled() {
     for attempts in 1..3 {
         let due_at = NOW.saturating_add(LEASE * attempts);
         state.keep(id(0), Kept { attempts, due_at }, NOW);
-        assert_eq!(state.next_due(NOW), Some(due_at));
+        assert_eq!(state.scheduler.next_due(NOW), Some(due_at));
         assert_eq!(lease(&mut state, 1, due_at).len(), 1);
-        assert_eq!(state.next_due(due_at), Some(due_at.saturating_add(LEASE)));
+        assert_eq!(
+            state.scheduler.next_due(due_at),
+            Some(due_at.saturating_add(LEASE))
+        );
     }
     // Another process may settle it while it waits here.
     let (attempts, due_at) = (3, NOW.saturating_add(9 * LEASE));
     state.keep(id(0), Kept { attempts, due_at }, NOW);
     assert_eq!(state.close(id(0)), Some(Subject::from("ack.1")));
-    assert!(state.future.is_empty() && state.expiries.is_empty());
-    assert!(state.backlogs.is_empty() && state.leased.is_empty());
+    assert_eq!(state.scheduler.next_due(NOW), None);
+    assert_eq!(state.scheduler.longest(), None);
 }

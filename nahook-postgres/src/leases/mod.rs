@@ -4,12 +4,12 @@
 mod events;
 mod progress;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nahook_core::Timestamp;
-use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_queue::{BatchRoom, Lease, LeaseRequest, LeaseToken, WorkerId};
+use nahook_core::id::EndpointId;
+use nahook_queue::{BatchRoom, Held, Lease, LeaseRequest, LeaseToken, Leases};
 
 pub(crate) use self::events::EventFields;
 use self::events::Events;
@@ -27,27 +27,17 @@ pub(crate) struct LeaseLedger {
 
 #[derive(Debug, Default)]
 struct State {
-    leases: HashMap<(DeliveryId, LeaseToken), Held>,
-    expiries: BTreeSet<(Timestamp, DeliveryId, LeaseToken)>,
+    /// With each delivery's row.
+    leases: Leases<EndpointId, i64>,
     /// Number of leases that share a token and have not ended …
     together: HashMap<LeaseToken, usize>,
     /// … and tokens of which all have.
     over: Vec<LeaseToken>,
-    by_worker: HashMap<WorkerId, HashMap<EndpointId, usize>>,
     /// The row of the endpoint served last.
     served_last: i64,
     cursors: Cursors,
     /// Endpoints whose latest lease was of a fresh delivery while a retry was waiting.
     retry_first: HashSet<i64>,
-}
-
-/// A lease.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    pub(crate) key: i64,
-    pub(crate) worker: WorkerId,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) expires_at: Timestamp,
 }
 
 /// Bounds on the leases of a worker.
@@ -69,10 +59,10 @@ impl LeaseLedger {
         state.expire(now);
         let listed = request.exceptions.iter();
         let mut rooms: HashMap<_, _> = listed.map(|(id, room)| (*id, (*room, true))).collect();
-        for (endpoint, held) in state.by_worker.get(&request.worker).into_iter().flatten() {
+        for (endpoint, held) in state.leases.endpoints_of(request.worker) {
             let usual = (request.per_endpoint_max, false);
-            let (left, _) = rooms.entry(*endpoint).or_insert(usual);
-            *left = left.saturating_sub(*held);
+            let (left, _) = rooms.entry(endpoint).or_insert(usual);
+            *left = left.saturating_sub(held);
         }
         let as_number = |room| i64::try_from(room).unwrap_or(i64::MAX);
         let rooms = rooms.into_iter();
@@ -106,8 +96,8 @@ impl LeaseLedger {
         }
     }
 
-    pub(crate) fn hold(&self, lease: Lease, held: Held) {
-        self.state().hold(lease, held);
+    pub(crate) fn hold(&self, lease: Lease, held: Held<EndpointId, i64>) {
+        self.state().leases.grant(lease, held);
     }
 
     /// All leases with the token are held here: so many.
@@ -121,23 +111,18 @@ impl LeaseLedger {
     }
 
     /// The row of a lease that was made here and has not been ended.
-    pub(crate) fn key(&self, lease: &Lease) -> Option<i64> {
-        let state = self.state();
-        let held = state.leases.get(&(lease.delivery, lease.token));
-        held.map(|held| held.key)
+    pub(crate) fn key(&self, lease: Lease) -> Option<i64> {
+        self.state().leases.get(lease).map(|held| held.kept)
     }
 
-    pub(crate) fn extend(&self, lease: &Lease, expires_at: Timestamp) {
-        let mut state = self.state();
-        if let Some(held) = state.end(lease.delivery, lease.token) {
-            state.hold(*lease, Held { expires_at, ..held });
-        }
+    pub(crate) fn extend(&self, lease: Lease, expires_at: Timestamp) {
+        self.state().leases.extend(lease, expires_at);
     }
 
     /// The database has said that it is settled, or nobody's.
-    pub(crate) fn end(&self, lease: &Lease) {
+    pub(crate) fn end(&self, lease: Lease) {
         let mut state = self.state();
-        if state.end(lease.delivery, lease.token).is_some() {
+        if state.leases.end(lease).is_some() {
             state.ended(lease.token);
         }
     }
@@ -148,31 +133,6 @@ impl LeaseLedger {
 }
 
 impl State {
-    fn hold(&mut self, lease: Lease, held: Held) {
-        let Lease { delivery, token } = lease;
-        self.expiries.insert((held.expires_at, delivery, token));
-        let of_worker = self.by_worker.entry(held.worker).or_default();
-        *of_worker.entry(held.endpoint).or_default() += 1;
-        self.leases.insert((delivery, token), held);
-    }
-
-    fn end(&mut self, delivery: DeliveryId, token: LeaseToken) -> Option<Held> {
-        let held = self.leases.remove(&(delivery, token))?;
-        self.expiries.remove(&(held.expires_at, delivery, token));
-        if let Some(of_worker) = self.by_worker.get_mut(&held.worker) {
-            if let Some(count) = of_worker.get_mut(&held.endpoint) {
-                *count -= 1;
-                if *count == 0 {
-                    of_worker.remove(&held.endpoint);
-                }
-            }
-            if of_worker.is_empty() {
-                self.by_worker.remove(&held.worker);
-            }
-        }
-        Some(held)
-    }
-
     fn ended(&mut self, token: LeaseToken) {
         if let Some(count) = self.together.get_mut(&token) {
             *count -= 1;
@@ -184,12 +144,9 @@ impl State {
     }
 
     fn expire(&mut self, now: Timestamp) {
-        while let Some((at, delivery, token)) = self.expiries.first().copied()
-            && at <= now
-        {
-            self.end(delivery, token);
+        while let Some((lease, _)) = self.leases.end_expired(now) {
             // The database may take it for a lease still.
-            self.together.remove(&token);
+            self.together.remove(&lease.token);
         }
     }
 }
@@ -198,7 +155,8 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use nahook_core::id::MessageId;
+    use nahook_core::id::{DeliveryId, MessageId};
+    use nahook_queue::WorkerId;
     use nahook_testkit::declare::endpoint_id;
 
     use super::*;
@@ -210,19 +168,13 @@ mod tests {
         let message = MessageId::from_parts(now, 0);
         for key in 0..2 {
             let delivery = DeliveryId::nth(message, key);
-            let held = Held {
-                key: key.into(),
-                worker: WorkerId(1),
-                endpoint: endpoint_id("ep_1"),
-                expires_at: now,
-            };
+            let held = Held::new(WorkerId(1), endpoint_id("ep_1"), now, key.into());
             ledger.hold(Lease { delivery, token }, held);
         }
         ledger.hold_together(token, 2);
         let request = LeaseRequest::new(WorkerId(1), 1, Duration::from_secs(1));
         ledger.room(&request, now);
         let state = ledger.state();
-        assert!(state.leases.is_empty() && state.expiries.is_empty());
-        assert!(state.together.is_empty() && state.by_worker.is_empty());
+        assert!(state.leases.is_empty() && state.together.is_empty());
     }
 }

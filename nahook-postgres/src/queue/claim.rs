@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use nahook_core::Timestamp;
 use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_queue::{BatchRoom, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
+use nahook_queue::{BatchRoom, Held, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 
 use super::settle::stored;
 use crate::error::PgError;
-use crate::leases::{EventFields, Held, Progress, Room};
+use crate::leases::{EventFields, Progress, Room};
 use crate::lender::{Asked, Frame, Lent};
 use crate::parameter::Parameter;
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key, value_at};
@@ -394,12 +394,7 @@ impl PostgresStore {
                 continue;
             };
             let delivery = leased(&claim, event, ordinal);
-            let held = Held {
-                key: claim.key,
-                worker: request.worker,
-                endpoint: claim.endpoint,
-                expires_at,
-            };
+            let held = Held::new(request.worker, claim.endpoint, expires_at, claim.key);
             ledger.hold(delivery.lease, held);
             deliveries.push(delivery);
         }

@@ -90,7 +90,7 @@ impl PostgresStore {
         let mut is_news = false;
         let mut settled = Vec::with_capacity(settlements.len());
         for (settlement, key) in settlements.iter().zip(keys) {
-            shared.ledger.end(&settlement.lease);
+            shared.ledger.end(settlement.lease);
             // Each row once: of two settlements of one lease the second has lost it.
             let is_done = key.is_some_and(|key| done.remove(&key));
             is_news |= is_done
@@ -144,7 +144,7 @@ impl PostgresStore {
             .map(|(lease, key)| {
                 let is_held = key.is_some_and(|key| extended.contains(&key));
                 if is_held {
-                    shared.ledger.extend(lease, expires_at);
+                    shared.ledger.extend(*lease, expires_at);
                 }
                 is_held
             })
@@ -154,7 +154,7 @@ impl PostgresStore {
     /// The leases' rows, as far as there are any.
     async fn keys(&self, lent: &mut Lent, leases: &[Lease]) -> Result<Vec<Option<i64>>, PgError> {
         let ledger = &self.shared().ledger;
-        let mut keys: Vec<_> = leases.iter().map(|lease| ledger.key(lease)).collect();
+        let mut keys: Vec<_> = leases.iter().map(|lease| ledger.key(*lease)).collect();
         let unknown: Vec<_> = (0..leases.len()).filter(|at| keys[*at].is_none()).collect();
         if unknown.is_empty() {
             return Ok(keys);

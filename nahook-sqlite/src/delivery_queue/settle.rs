@@ -1,12 +1,12 @@
 //! Settling: the attempt and the delivery's new status, in one transaction.
 
 use nahook_core::Timestamp;
-use nahook_queue::{DeliveryState, Settled, Settlement};
+use nahook_queue::{DeliveryState, Held, Settled, Settlement};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
 use crate::error::WriteError;
-use crate::queue::{Held, QueueState};
+use crate::queue::{LeasedRow, QueueState};
 use crate::row::nanos;
 use crate::writer::{Job, Session, Urgency};
 
@@ -14,7 +14,7 @@ use crate::writer::{Job, Session, Urgency};
 pub(super) struct SettleJob {
     settlements: Vec<Settlement>,
     /// The leases, where they were still held when the writer began with this.
-    held: Vec<Option<Held>>,
+    held: Vec<Option<Held<i64, LeasedRow>>>,
     now: Timestamp,
     answer: oneshot::Sender<Result<Vec<Settled>, WriteError>>,
 }
@@ -34,7 +34,7 @@ impl SettleJob {
         (job, receiver)
     }
 
-    fn held(&self) -> impl Iterator<Item = (&Settlement, &Held)> {
+    fn held(&self) -> impl Iterator<Item = (&Settlement, &Held<i64, LeasedRow>)> {
         self.settlements
             .iter()
             .zip(&self.held)
@@ -65,7 +65,7 @@ impl Job for SettleJob {
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
         for (settlement, held) in self.held() {
-            record(session.connection(), settlement, held, self.now)?;
+            record(session.connection(), settlement, &held.kept, self.now)?;
         }
         Ok(())
     }
@@ -73,16 +73,16 @@ impl Job for SettleJob {
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
         for (settlement, held) in self.held() {
             if !is_committed {
-                queue.give_up_settling(held.key);
+                queue.stop_settling(settlement.lease);
                 continue;
             }
             let state = settlement.next.state();
             // As it was before it was leased.
             if state.is_none() && settlement.attempt.is_none() {
-                queue.put_back(held.key);
+                queue.put_back(settlement.lease);
                 continue;
             }
-            queue.end(held.key);
+            queue.end(settlement.lease);
             match state.map(DeliveryState::retry_at) {
                 None => queue.note_work_again(held.endpoint),
                 Some(Some(at)) => queue.note_work_at(held.endpoint, at),
@@ -93,7 +93,7 @@ impl Job for SettleJob {
 
     fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
         let settled = outcome.map(|()| {
-            let of = |held: &Option<Held>| match held {
+            let of = |held: &Option<_>| match held {
                 Some(_) => Settled::Done,
                 None => Settled::LeaseLost,
             };
@@ -106,7 +106,7 @@ impl Job for SettleJob {
 fn record(
     connection: &Connection,
     settlement: &Settlement,
-    held: &Held,
+    row: &LeasedRow,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let attempt = settlement.attempt.as_ref();
@@ -115,7 +115,7 @@ fn record(
     if attempt.is_none() && state.is_none() {
         return Ok(());
     }
-    let attempts = settlement.attempts_after(held.attempts);
+    let attempts = settlement.attempts_after(row.attempts);
     let now = nanos(now);
     connection
         .prepare_cached(
@@ -126,7 +126,7 @@ fn record(
              WHERE key = ?1",
         )?
         .execute(params![
-            held.key,
+            row.key,
             state.map(DeliveryState::code),
             state.and_then(DeliveryState::retry_at).map(nanos),
             attempts,
@@ -143,7 +143,7 @@ fn record(
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
-                held.key,
+                row.key,
                 attempts,
                 nanos(attempt.started_at),
                 i64::try_from(attempt.duration.as_nanos()).unwrap_or(i64::MAX),

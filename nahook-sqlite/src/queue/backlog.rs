@@ -39,15 +39,15 @@ impl QueueState {
         self.reclaim_expired(now);
         let wanted: HashSet<i64> = endpoints.into_iter().flatten().copied().collect();
         let mut leased: HashMap<i64, HashMap<i64, Leased>> = HashMap::default();
-        for held in self.ledger.all() {
+        for held in self.ledger.leases.all() {
             if endpoints.is_none() || wanted.contains(&held.endpoint) {
-                let state = match (held.is_fresh, held.attempts) {
+                let state = match (held.kept.is_fresh, held.kept.attempts) {
                     (true, _) => Leased::Fresh,
                     (false, 0) => Leased::Pending,
                     (false, _) => Leased::Retry,
                 };
                 let of_endpoint = leased.entry(held.endpoint).or_default();
-                of_endpoint.insert(held.key, state);
+                of_endpoint.insert(held.kept.key, state);
             }
         }
         let mut backlog = |endpoint: i64| {

@@ -11,14 +11,14 @@ use std::time::Duration;
 use foldhash::HashMap;
 use nahook_core::id::DeliveryId;
 use nahook_core::{Causes, Clock, StoreError, Timestamp};
-use nahook_queue::{BatchRoom, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
+use nahook_queue::{BatchRoom, Held, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
 use rusqlite::{Connection, Row, params};
 
 use self::names::{Names, workspace_of};
 use self::waiting::{find_waiting, first_retry};
 use super::Queue;
 use super::events::Events;
-use super::ledger::Claim;
+use super::ledger::LeasedRow;
 use super::pending::Due;
 use super::state::Candidate;
 use crate::connection::open_reader;
@@ -263,9 +263,9 @@ impl Leaser {
         if has_more_retries || found.is_err() {
             state.note_retry(endpoint);
         }
-        for ((claim, mut delivery), due) in found?.into_iter().zip(&chosen.rows) {
+        for ((held, mut delivery), due) in found?.into_iter().zip(&chosen.rows) {
             state.pending(endpoint).leased(*due);
-            delivery.lease.token = state.claim(claim);
+            delivery.lease.token = state.claim(delivery.lease.delivery, held);
             batch.push((candidate.leased, delivery));
             candidate.leased += 1;
             candidate.room -= 1;
@@ -340,7 +340,7 @@ impl Leaser {
         rows: &[Due],
         request: &LeaseRequest,
         now: Timestamp,
-    ) -> rusqlite::Result<Vec<(Claim, LeasedDelivery)>> {
+    ) -> rusqlite::Result<Vec<(Held<i64, LeasedRow>, LeasedDelivery)>> {
         let expires_at = now.saturating_add(request.duration);
         let endpoint_id = self.names.id_of(&self.connection, endpoint)?;
         let fresh: Vec<_> = {
@@ -359,15 +359,12 @@ impl Leaser {
                 None => self.events.get(&self.connection, seq)?,
             };
             let id = DeliveryId::nth(event.message, ordinal);
-            let claim = Claim {
+            let row = LeasedRow {
                 key: due.key,
-                endpoint,
-                id,
                 attempts: due.attempts,
                 is_fresh: due.is_fresh,
-                worker: request.worker,
-                expires_at,
             };
+            let held = Held::new(request.worker, endpoint, expires_at, row);
             let delivery = LeasedDelivery {
                 lease: Lease {
                     delivery: id,
@@ -381,7 +378,7 @@ impl Leaser {
                 attempts: due.attempts,
                 accepted_at: event.accepted_at,
             };
-            found.push((claim, delivery));
+            found.push((held, delivery));
         }
         Ok(found)
     }

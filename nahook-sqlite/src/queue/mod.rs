@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::backlog::{EndpointBacklog, Leased};
 pub(crate) use self::leaser::Leaser;
-pub(crate) use self::ledger::Held;
+pub(crate) use self::ledger::LeasedRow;
 pub(crate) use self::state::QueueState;
 
 /// The part of the queue that is in memory.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
+use nahook_core::id::DeliveryId;
 use nahook_core::{Event, Timestamp};
-use nahook_queue::{BatchRoom, Lease, LeaseToken, WorkerId};
+use nahook_queue::{BatchRoom, Held, Lease, LeaseToken, WorkerId};
 
 use super::events::EventFields;
 use super::fresh::FreshEvents;
-use super::ledger::{Claim, Held, LeaseLedger};
+use super::ledger::{LeaseLedger, LeasedRow};
 use super::pending::{Due, Mark, PendingDeliveries};
 use super::rings::{Offer, Rings};
 
@@ -174,16 +175,21 @@ impl QueueState {
 
     /// Returns true if the delivery is leased now.
     pub(crate) fn is_leased(&self, key: i64, now: Timestamp) -> bool {
-        self.ledger.held(key).is_some_and(|held| held.is_kept(now))
+        self.ledger.held(key).is_some_and(|held| held.is_valid(now))
     }
 
     /// Returns the deliveries of the endpoint that are leased now.
     pub(crate) fn leased_of(&self, endpoint: i64, now: Timestamp) -> HashSet<i64> {
-        let leases = self.ledger.of(endpoint);
+        let leases = self.leases_of(endpoint);
         leases
-            .filter(|held| held.is_kept(now))
-            .map(|held| held.key)
+            .filter(|held| held.is_valid(now))
+            .map(|held| held.kept.key)
             .collect()
+    }
+
+    fn leases_of(&self, endpoint: i64) -> impl Iterator<Item = &Held<i64, LeasedRow>> {
+        let leases = self.ledger.leases.all();
+        leases.filter(move |held| held.endpoint == endpoint)
     }
 
     /// The highest keys of the endpoint's fresh deliveries in a range, leased or not: at most so many, and whether there are others.
@@ -193,9 +199,10 @@ impl QueueState {
         range: &Range<i64>,
         max: usize,
     ) -> (Vec<i64>, bool) {
-        let leased = self.ledger.of(endpoint).filter(|held| held.is_fresh);
+        let leased = self.leases_of(endpoint);
         let mut keys: Vec<_> = leased
-            .map(|held| held.key)
+            .filter(|held| held.kept.is_fresh)
+            .map(|held| held.kept.key)
             .filter(|key| range.contains(key))
             .collect();
         let mut is_cut = false;
@@ -216,7 +223,7 @@ impl QueueState {
 
     /// Takes back what was leased until now or before, and rings the alarms.
     pub(crate) fn reclaim_expired(&mut self, now: Timestamp) {
-        while let Some(held) = self.ledger.pop_expired(now) {
+        while let Some(held) = self.ledger.end_expired(now) {
             self.give_back(&held);
         }
         while let Some((at, endpoint)) = self.alarms.first().copied()
@@ -232,47 +239,50 @@ impl QueueState {
     }
 
     pub(crate) fn extend(&mut self, lease: Lease, expires_at: Timestamp) -> bool {
-        self.ledger.extend(lease, expires_at)
+        self.ledger.leases.extend(lease, expires_at)
     }
 
     /// Begins to settle a lease, which then no longer expires. `None` if it is not held any more.
-    pub(crate) fn begin_settling(&mut self, lease: Lease) -> Option<Held> {
-        self.ledger.begin_settling(lease)
+    pub(crate) fn begin_settling(&mut self, lease: Lease) -> Option<Held<i64, LeasedRow>> {
+        self.ledger.leases.begin_settling(lease).copied()
     }
 
     /// The lease is as if nobody had tried to settle it.
-    pub(crate) fn give_up_settling(&mut self, key: i64) {
-        self.ledger.give_up_settling(key);
+    pub(crate) fn stop_settling(&mut self, lease: Lease) {
+        self.ledger.leases.stop_settling(lease);
     }
 
     /// Ends a lease of something of which something has become.
-    pub(crate) fn end(&mut self, key: i64) {
-        if self.ledger.end(key).is_some_and(|held| held.is_fresh) {
+    pub(crate) fn end(&mut self, lease: Lease) {
+        let Some(held) = self.ledger.end(lease) else {
+            return;
+        };
+        if held.kept.is_fresh {
             self.fresh_len = self.fresh_len.saturating_sub(1);
         }
         if let Some(settled) = &mut self.settled_meanwhile {
-            settled.insert(key);
+            settled.insert(held.kept.key);
         }
     }
 
-    /// Ends a lease as if it had never been, if it is still held.
+    /// Ends a lease as if it had never been, unless it is being settled.
     pub(super) fn release(&mut self, lease: Lease) {
-        if let Some(held) = self.ledger.begin_settling(lease) {
-            self.put_back(held.key);
+        if self.ledger.leases.begin_settling(lease).is_some() {
+            self.put_back(lease);
         }
     }
 
     /// Ends a lease as if it had never been.
-    pub(crate) fn put_back(&mut self, key: i64) {
-        if let Some(held) = self.ledger.end(key) {
+    pub(crate) fn put_back(&mut self, lease: Lease) {
+        if let Some(held) = self.ledger.end(lease) {
             self.give_back(&held);
         }
     }
 
     /// Notes that what was leased may be leased again.
-    fn give_back(&mut self, held: &Held) {
-        if held.is_fresh {
-            self.pending(held.endpoint).add_fresh(held.key);
+    fn give_back(&mut self, held: &Held<i64, LeasedRow>) {
+        if held.kept.is_fresh {
+            self.pending(held.endpoint).add_fresh(held.kept.key);
             self.enter(held.endpoint);
         } else {
             self.note_work(held.endpoint);
@@ -282,7 +292,10 @@ impl QueueState {
     /// Returns the next instant at which the passing of time alone makes something leasable.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
-        alarm.into_iter().chain(self.ledger.first_expiry()).min()
+        alarm
+            .into_iter()
+            .chain(self.ledger.leases.first_expiry())
+            .min()
     }
 }
 
@@ -310,7 +323,7 @@ impl QueueState {
         // Each of them is to get one at least.
         let mut room = room.clone();
         let mut candidates = Vec::new();
-        let (ledger, endpoints) = (&self.ledger, &mut self.endpoints);
+        let (leases, endpoints) = (&self.ledger.leases, &mut self.endpoints);
         self.rings.go_round(max, |workspace, endpoint| {
             let is_listed = room.is_listed(&endpoint);
             let left = room.left(workspace, is_listed);
@@ -323,7 +336,7 @@ impl QueueState {
                 };
             }
             let bound = room.bound(&endpoint);
-            let of_endpoint = bound.saturating_sub(ledger.held_by(worker, endpoint));
+            let of_endpoint = bound.saturating_sub(leases.held_by(worker, endpoint));
             if of_endpoint == 0 {
                 return Offer::Passes;
             }
@@ -345,7 +358,7 @@ impl QueueState {
 
     /// Returns the number of leases of the endpoint: as many due rows may have to be skipped.
     pub(super) fn leased(&self, endpoint: i64) -> usize {
-        self.ledger.leased(endpoint)
+        self.ledger.leases.of_endpoint(endpoint)
     }
 
     /// Returns true if a row that was just read may be leased.
@@ -355,8 +368,8 @@ impl QueueState {
     }
 
     /// Leases a delivery that is free.
-    pub(super) fn claim(&mut self, claim: Claim) -> LeaseToken {
-        self.ledger.claim(claim)
+    pub(super) fn claim(&mut self, id: DeliveryId, held: Held<i64, LeasedRow>) -> LeaseToken {
+        self.ledger.claim(id, held)
     }
 
     /// Returns the endpoint's pending deliveries.
@@ -416,7 +429,14 @@ mod tests {
         state.begin_reading();
         assert_eq!(turn(&mut state), [7]);
         // Settled and due again: what was read of it before must not be leased.
-        state.end(1);
+        let row = LeasedRow {
+            key: 1,
+            attempts: 0,
+            is_fresh: false,
+        };
+        let delivery = DeliveryId::from_bits(1);
+        let token = state.claim(delivery, Held::new(WorkerId(1), 7, at(9), row));
+        state.end(Lease { delivery, token });
         state.note_work_again(7);
         assert!(!state.is_free(1));
         assert_eq!(turn(&mut state), [7]);

@@ -1,4 +1,4 @@
-use nahook_core::id::EndpointId;
+use nahook_core::id::{EndpointId, MessageId};
 use nahook_queue::WorkerId;
 use nahook_testkit::ManualClock;
 
@@ -202,8 +202,17 @@ fn retries_behind_what_is_settled_meanwhile_are_leased_by_the_next() {
         let mut state = leaser.queue.state();
         state.reclaim_expired(clock.now());
         state.begin_reading();
-        state.end(1 << 20);
-        state.end((1 << 20) + 1);
+        for ordinal in 0..2 {
+            let row = LeasedRow {
+                key: (1 << 20) + i64::from(ordinal),
+                attempts: 1,
+                is_fresh: false,
+            };
+            let delivery = DeliveryId::nth(MessageId::from_bits(7), ordinal);
+            let held = Held::new(WorkerId(1), 1, Timestamp::from_nanos(u64::MAX), row);
+            let token = state.claim(delivery, held);
+            state.end(Lease { delivery, token });
+        }
         candidate(&mut state)
     };
     let mut batch = Batch::new();

@@ -6,7 +6,7 @@ use nahook_core::id::{EndpointId, WorkspaceId};
 
 /// Serves workspaces in turn, and within each its endpoints, beginning behind the ones that were served last.
 #[derive(Clone, Debug, Default)]
-pub struct Turns {
+pub(super) struct Turns {
     workspace: Option<WorkspaceId>,
     /// By workspace, the endpoint served last.
     endpoints: BTreeMap<WorkspaceId, EndpointId>,
@@ -15,7 +15,7 @@ pub struct Turns {
 impl Turns {
     /// Offers each of these endpoints, one after the other and around, to `serve`, which returns true if it has served the
     /// endpoint and false if there is nothing more to be done for it. Ends when all are done or so many were served.
-    pub fn go_round(
+    pub(super) fn go_round(
         &mut self,
         waiting: impl IntoIterator<Item = (WorkspaceId, EndpointId)>,
         max: usize,
