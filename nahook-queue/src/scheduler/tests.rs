@@ -52,6 +52,20 @@ fn endpoints_take_turns_and_so_do_retries() {
 }
 
 #[test]
+fn worker_holds_no_more_of_an_endpoint_than_it_asks_for() {
+    let mut scheduler = Scheduler::default();
+    for ordinal in 0..3 {
+        scheduler.put(id(ordinal), place(1, at(0), false), at(0));
+    }
+    let mut request = request(1, 9);
+    request.per_endpoint_max = 2;
+    assert_eq!(scheduler.lease(&request, at(0)).len(), 2);
+    assert_eq!(scheduler.lease(&request, at(0)).len(), 0);
+    request.worker = WorkerId(2);
+    assert_eq!(scheduler.lease(&request, at(0)).len(), 1);
+}
+
+#[test]
 fn the_latest_fresh_deliveries_can_wait_longest_and_retries_least() {
     let mut scheduler = Scheduler::default();
     for (ordinal, is_retry) in [(1, true), (2, true), (3, false), (4, false)] {
@@ -143,6 +157,7 @@ impl Model {
                 let end = self.now + LEASE.as_secs();
                 let leased = leased.into_iter();
                 self.leases.extend(leased.map(|lease| (worker, lease, end)));
+                assert_eq!(self.scheduler.next_due(now), self.next_due().map(at));
             }
             Step::Settle(worker, end) => {
                 let of_worker = self
@@ -176,6 +191,18 @@ impl Model {
         true
     }
 
+    /// When time alone makes something leasable.
+    fn next_due(&self) -> Option<u64> {
+        let ends = self.leases.iter().map(|(.., end)| *end);
+        let is_held = |id: &DeliveryId| {
+            let mut leases = self.leases.iter();
+            leases.any(|(_, lease, end)| lease.delivery == *id && *end > self.now)
+        };
+        let waiting = self.open.iter().filter(|(id, _)| !is_held(id));
+        let due = waiting.map(|(_, due_at)| *due_at);
+        ends.chain(due).filter(|at| *at > self.now).min()
+    }
+
     fn end(&mut self, lease: Lease, end: End, worker: u64, expires_at: u64) {
         let id = lease.delivery;
         match end {
@@ -206,6 +233,12 @@ impl Model {
     fn finish(mut self) {
         self.now += 100;
         self.scheduler.reclaim_expired(at(self.now));
+        assert_eq!(self.scheduler.waiting_len(), self.open.len());
+        let mut forgotten = self.scheduler.clone();
+        for id in self.open.keys() {
+            forgotten.remove(*id);
+        }
+        assert!(forgotten.deliveries.is_empty() && forgotten.waiting.is_empty());
         let mut rest = ids(&self.scheduler.lease(&request(9, 9), at(self.now)));
         rest.sort_unstable();
         assert!(rest.iter().eq(self.open.keys()), "{rest:?}");
