@@ -235,6 +235,7 @@ macro_rules! queue_conformance {
             changed_wakes_a_waiting_worker,
             changed_never_misses,
             changed_wakes_for_a_retry_that_is_due,
+            changed_wakes_for_room_under_a_bound,
             changed_may_be_waited_for_by_many,
             next_due_is_told,
             one_endpoint_holds_no_other_back,

@@ -45,6 +45,28 @@ pub async fn changed_wakes_for_a_retry_that_is_due<H: QueueHarness>() {
     }
 }
 
+/// A worker that holds as many leases for an endpoint as it may is woken by a settlement of one: the next may be leased.
+pub async fn changed_wakes_for_room_under_a_bound<H: QueueHarness>() {
+    let shop = Shop::<H>::with_endpoints(1).await;
+    let mut one_each = request(1, 10);
+    one_each.per_endpoint_max = 1;
+    shop.publish_one().await;
+    for _ in 0..5 {
+        shop.publish_one().await;
+        let [held] = shop
+            .lease(&one_each)
+            .await
+            .deliveries
+            .try_into()
+            .expect("one may be held");
+        let batch = shop.lease(&one_each).await;
+        assert_eq!(batch.deliveries, [], "one is held");
+        let waiting = begin_waiting(&shop, batch.generation).await;
+        shop.settle(held.lease, Next::Delivered).await;
+        expect_woken(waiting, "there is room for another").await;
+    }
+}
+
 /// A change that has happened between the batch and the waiting is not missed, nor one at the same time.
 pub async fn changed_never_misses<H: QueueHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
@@ -124,9 +146,15 @@ async fn wait<H: QueueHarness>(
 ) -> tokio::task::JoinHandle<Result<(), tokio::time::error::Elapsed>> {
     let batch = shop.lease(&request(worker, 10)).await;
     assert_eq!(batch.deliveries, [], "nothing is there yet");
+    begin_waiting(shop, batch.generation).await
+}
+
+async fn begin_waiting<H: QueueHarness>(
+    shop: &Shop<H>,
+    generation: u64,
+) -> tokio::task::JoinHandle<Result<(), tokio::time::error::Elapsed>> {
     let queue = shop.harness.queue();
-    let waiting =
-        tokio::spawn(async move { timeout(PATIENCE, queue.changed(batch.generation)).await });
+    let waiting = tokio::spawn(async move { timeout(PATIENCE, queue.changed(generation)).await });
     // Lets the waiting begin; that it may not have is another clause.
     tokio::task::yield_now().await;
     waiting

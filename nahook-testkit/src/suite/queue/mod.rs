@@ -18,7 +18,7 @@ pub use self::bounds::{
 };
 pub use self::changes::{
     changed_may_be_waited_for_by_many, changed_never_misses, changed_wakes_a_waiting_worker,
-    changed_wakes_for_a_retry_that_is_due, next_due_is_told,
+    changed_wakes_for_a_retry_that_is_due, changed_wakes_for_room_under_a_bound, next_due_is_told,
 };
 pub use self::fairness::{
     endpoints_are_served_in_turn, old_retries_and_fresh_deliveries_share,

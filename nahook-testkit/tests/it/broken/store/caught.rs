@@ -75,6 +75,8 @@ mod queue {
             changed_wakes_a_waiting_worker, changed_never_misses, changed_may_be_waited_for_by_many;
         wakes_for_no_retry in With<{ WakesForNoRetry as usize }> =>
             changed_wakes_for_a_retry_that_is_due;
+        wakes_for_no_room in With<{ WakesForNoRoom as usize }> =>
+            changed_wakes_for_room_under_a_bound;
         extends_by_a_lease in With<{ ExtendsByALease as usize }> =>
             an_extension_lasts_for_its_duration;
         tells_no_due_time in With<{ TellsNoDueTime as usize }> => next_due_is_told;

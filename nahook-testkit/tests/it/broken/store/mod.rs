@@ -67,6 +67,7 @@ bugs! {
     ForgetsTheMost
     NeverWakes
     WakesForNoRetry
+    WakesForNoRoom
     ExtendsByALease
     TellsNoDueTime
     ForgetsAttempts

@@ -95,7 +95,10 @@ impl DeliveryQueue for Broken {
             settled.fill(Settled::Done);
         }
         let is_retry = |settlement: &Settlement| matches!(settlement.next, Next::Retry(_));
-        if self.has(WakesForNoRetry) && settlements.iter().any(is_retry) {
+        let is_end = |settlement: &Settlement| settlement.next == Next::Delivered;
+        if self.has(WakesForNoRetry) && settlements.iter().any(is_retry)
+            || self.has(WakesForNoRoom) && settlements.iter().any(is_end)
+        {
             let nothing = LeaseRequest::new(WorkerId(9), 0, Duration::ZERO);
             let silent = self.inner.lease(&nothing).await?.generation;
             self.memory.lock().unwrap().silent = Some(silent);
