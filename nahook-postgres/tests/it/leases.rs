@@ -318,3 +318,21 @@ async fn no_lease_lasts_without_its_row() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(leases(&store, 1_000).await.len(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settlement_wakes_who_waits_for_room_before_it_is_answered() {
+    let (_, _, [store, _]) = two(1).await;
+    for number in 1..=20 {
+        publish(&store, number, 1).await;
+        let batch = store.lease(&request(1)).await.unwrap();
+        let [held] = batch.deliveries.try_into().unwrap();
+        let generation = store.lease(&request(0)).await.unwrap().generation;
+        assert_eq!(
+            settle(&store, held.lease, Next::Delivered).await,
+            Settled::Done
+        );
+        // Not by one of the looks that follow each other by a second or more: those come some time.
+        let woken = store.changed(generation).now_or_never();
+        assert!(woken.is_some(), "round {number}");
+    }
+}
