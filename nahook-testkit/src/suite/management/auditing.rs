@@ -7,7 +7,7 @@ use nahook_control::{
     HealthReport, HealthState, KeyState, NewApiKey, NewEndpoint,
 };
 
-use super::shop::Shop;
+use super::shop::{Shop, act, made};
 use crate::ManagementHarness;
 use crate::declare::{Workspace, workspace_id};
 
@@ -51,14 +51,9 @@ pub async fn every_change_is_audited<H: ManagementHarness>() {
     shop.subscribe(a.id, &[paid]).await;
     shop.subscribe(a.id, &[paid]).await;
     clock.advance(Duration::from_secs(1));
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
-    shop.made(shop.management.rotate_secret(workspace, actor, a.id).await);
+    made!(shop.rotate_secret(a.id));
     clock.advance(Duration::from_secs(1));
-    shop.made(
-        shop.management
-            .delete_endpoint(workspace, actor, a.id)
-            .await,
-    );
+    made!(shop.delete_endpoint(a.id));
     let page = told(&shop, &all()).await;
     assert_eq!(
         page.total,
@@ -227,11 +222,7 @@ pub async fn disabling_is_audited<H: ManagementHarness>() {
         name: "key".to_owned(),
         ..NewApiKey::default()
     };
-    let made = shop
-        .management
-        .create_api_key(&shop.workspace, &shop.actor, key)
-        .await;
-    let (key, _) = shop.made(made);
+    let (key, _) = made!(shop.create_api_key(key));
     let set = shop
         .management
         .set_api_key_state(
@@ -275,19 +266,12 @@ pub async fn a_refused_change_is_not_audited<H: ManagementHarness>() {
     shop.event_type("order.paid").await;
     let before = told(&shop, &all()).await;
     let name = crate::declare::event_type_name("order.paid");
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
-    let taken = shop
-        .management
-        .create_event_type(workspace, actor, name, None)
-        .await;
+    let taken = act!(shop.create_event_type(name, None));
     let invalid = NewEndpoint {
         url: Some("ftp://a".to_owned()),
         ..NewEndpoint::default()
     };
-    let invalid = shop
-        .management
-        .create_endpoint(workspace, actor, invalid)
-        .await;
+    let invalid = act!(shop.create_endpoint(invalid));
     assert!(taken.is_err() && invalid.is_err(), "neither can be made");
     assert_eq!(
         told(&shop, &all()).await,

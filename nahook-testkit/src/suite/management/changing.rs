@@ -10,7 +10,7 @@ use nahook_control::{
 };
 use nahook_core::id::{EventTypeId, WorkspaceId};
 
-use super::shop::Shop;
+use super::shop::{Shop, act, made};
 use crate::declare::{event_type_name, workspace_id};
 use crate::{ManagementHarness, SeededIds};
 
@@ -68,10 +68,7 @@ pub async fn a_name_that_cannot_be_is_refused<H: ManagementHarness>() {
                 max_endpoints: None,
                 show_event_types: true,
             };
-            let refused = shop
-                .management
-                .create_application(&shop.workspace, &shop.actor, new)
-                .await;
+            let refused = act!(shop.create_application(new));
             assert!(
                 matches!(refused, Err(ManagementError::Invalid(_))),
                 "{name:?} with {external_id:?} is not allowed: {refused:?}"
@@ -197,11 +194,7 @@ pub async fn taken_names_are_conflicts<H: ManagementHarness>() {
         name: "key".to_owned(),
         ..NewApiKey::default()
     };
-    let made = shop
-        .management
-        .create_api_key(&shop.workspace, &shop.actor, key())
-        .await;
-    shop.made(made);
+    made!(shop.create_api_key(key()));
     let (management, workspace, actor) = (&shop.management, &shop.workspace, &shop.actor);
     let name = event_type_name("order.paid");
     let environment = NewEnvironment {
@@ -298,11 +291,7 @@ pub async fn what_was_changed_survives_a_restart<H: ManagementHarness>() {
         is_active: Some(false),
         ..EndpointPatch::default()
     };
-    let changed = shop
-        .management
-        .update_endpoint(&shop.workspace, &shop.actor, endpoint.id, patch)
-        .await;
-    let changed = shop.made(changed);
+    let changed = made!(shop.update_endpoint(endpoint.id, patch));
     let query = nahook_control::AuditQuery {
         limit: 100,
         ..nahook_control::AuditQuery::default()

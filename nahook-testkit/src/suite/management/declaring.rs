@@ -8,7 +8,7 @@ use nahook_control::{
 };
 use nahook_core::Metadata;
 
-use super::shop::Shop;
+use super::shop::{Shop, made};
 use crate::ManagementHarness;
 use crate::declare::{Workspace, endpoint, metadata};
 
@@ -86,11 +86,7 @@ pub async fn declaring_again_keeps_what_is_managed<H: ManagementHarness>() {
         show_event_types: Some(false),
         ..ApplicationPatch::default()
     };
-    let patched = shop
-        .management
-        .update_application(&shop.workspace, &shop.actor, before.id, patch)
-        .await;
-    let patched = shop.made(patched);
+    let patched = made!(shop.update_application(before.id, patch));
     assert_eq!(
         apply(&shop, &declared("ACME", None, None)).await,
         [],

@@ -4,7 +4,7 @@ use nahook_control::{
     KeyState, ManagementError, NewApiKey, NewEndpoint, PlanSpec, RowKind, Select,
 };
 
-use super::shop::Shop;
+use super::shop::{Shop, act, made};
 use crate::ManagementHarness;
 use crate::declare::{Workspace, manifest};
 use crate::suite::catalog::apply;
@@ -18,54 +18,33 @@ pub async fn rows_are_counted<H: ManagementHarness>() {
     let paid = shop.event_type("order.paid").await;
     shop.event_type("order.sent").await;
     shop.subscribe(endpoint.id, &[paid]).await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     for id in [endpoint.id, other.id] {
         let pattern = "order.*".parse().expect("a pattern");
-        let subscribed = shop
-            .management
-            .subscribe_to_pattern(workspace, actor, id, pattern);
-        shop.made(subscribed.await);
+        made!(shop.subscribe_to_pattern(id, pattern));
     }
     let new = NewApiKey {
         name: "key".to_owned(),
         ..NewApiKey::default()
     };
-    let key = shop.made(shop.management.create_api_key(workspace, actor, new).await);
+    let key = made!(shop.create_api_key(new));
     let revoked = KeyState::Revoked;
-    let revoking = shop
-        .management
-        .set_api_key_state(workspace, actor, key.0.id, revoked);
-    shop.made(revoking.await);
-    let token = shop
-        .management
-        .create_management_token(workspace, actor, "token".to_owned());
-    shop.made(token.await);
+    made!(shop.set_api_key_state(key.0.id, revoked));
+    made!(shop.create_management_token("token".to_owned()));
     assert_eq!(counts(&shop).await, [1, 1, 2, 2, 1, 2, 4], "all were made");
 
-    shop.made(
-        shop.management
-            .delete_event_type(workspace, actor, paid)
-            .await,
-    );
+    made!(shop.delete_event_type(paid));
     assert_eq!(
         counts(&shop).await,
         [1, 1, 2, 1, 1, 2, 2],
         "an event type and what it had"
     );
-    shop.made(
-        shop.management
-            .delete_endpoint(workspace, actor, other.id)
-            .await,
-    );
+    made!(shop.delete_endpoint(other.id));
     assert_eq!(
         counts(&shop).await,
         [1, 1, 1, 1, 1, 1, 1],
         "an endpoint and what it had"
     );
-    let gone = shop
-        .management
-        .delete_application(workspace, actor, application.id);
-    shop.made(gone.await);
+    made!(shop.delete_application(application.id));
     let declared = manifest([Workspace::new("ws_shop").event_type("order.paid")]);
     apply(&shop.harness, &declared).await;
     assert_eq!(
@@ -92,14 +71,12 @@ pub async fn endpoints_of_a_workspace_are_limited<H: ManagementHarness>() {
         url: Some("https://hooks.example/c".to_owned()),
         ..NewEndpoint::default()
     };
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
-    let refused = shop.management.create_endpoint(workspace, actor, new).await;
+    let refused = act!(shop.create_endpoint(new));
     assert!(
         matches!(refused, Err(ManagementError::Conflict(_))),
         "two are there, which are all: {refused:?}"
     );
-    let gone = shop.management.delete_endpoint(workspace, actor, first.id);
-    shop.made(gone.await);
+    made!(shop.delete_endpoint(first.id));
     shop.endpoint("c").await;
 }
 

@@ -3,7 +3,7 @@
 use nahook_control::{ManagementError, Select};
 use nahook_core::id::EndpointId;
 
-use super::shop::Shop;
+use super::shop::{Shop, made};
 use crate::ManagementHarness;
 use crate::declare::{event_type_name, pattern};
 
@@ -61,8 +61,7 @@ pub async fn a_pattern_is_managed<H: ManagementHarness>() {
     let named = shop.made(management.subscriptions(workspace, a.id).await);
     assert_eq!(named.len(), 1, "by its name as well");
     for id in [order.id, all.id] {
-        let ended = management.unsubscribe_from_pattern(workspace, actor, a.id, id);
-        shop.made(ended.await);
+        made!(shop.unsubscribe_from_pattern(a.id, id));
     }
     assert_eq!(
         shop.subscribers("order.paid").await,
@@ -107,12 +106,10 @@ pub async fn what_is_removed_takes_its_patterns_along<H: ManagementHarness>() {
     let of_application = shop.made(management.create_endpoint(workspace, actor, new).await);
     let (a, b) = (shop.endpoint("a").await, shop.endpoint("b").await);
     for endpoint in [a.id, of_application.id, b.id] {
-        let subscribed = management.subscribe_to_pattern(workspace, actor, endpoint, pattern("*"));
-        shop.made(subscribed.await);
+        made!(shop.subscribe_to_pattern(endpoint, pattern("*")));
     }
     shop.made(management.delete_endpoint(workspace, actor, a.id).await);
-    let removed = management.delete_application(workspace, actor, application.id);
-    shop.made(removed.await);
+    made!(shop.delete_application(application.id));
     let rows = shop.read(&[Select::Patterns]).await;
     let left: Vec<_> = rows.patterns.iter().map(|row| row.endpoint).collect();
     assert_eq!(left, [b.id], "the patterns that are left");

@@ -6,7 +6,7 @@ use nahook_control::{ApplicationPatch, EndpointKind, NewApiKey, NewEndpoint, Sec
 use nahook_core::id::EnvironmentId;
 use serde_json::json;
 
-use super::shop::Shop;
+use super::shop::{Shop, act, made};
 use crate::ManagementHarness;
 
 /// Everything is read as it was made, field by field, also after a change.
@@ -15,25 +15,17 @@ pub async fn what_was_made_is_read_whole<H: ManagementHarness>() {
     let environment = shop.environment("staging").await;
     let mut application = shop.application(Some("cust-1"), Some(7)).await;
     let config = json!({"a": [1, {"b": null}], "webhookUrl": "https://hooks.example/slack"});
-    let made = shop
-        .management
-        .create_endpoint(
-            &shop.workspace,
-            &shop.actor,
-            NewEndpoint {
-                kind: EndpointKind::Slack,
-                description: Some("für \u{1f980}".to_owned()),
-                metadata: BTreeMap::from([("ключ".to_owned(), "\"1\"".to_owned())]),
-                config: config.as_object().expect("an object").clone(),
-                auth_username: Some("user".to_owned()),
-                auth_password: Some(SecretText::new("pass:word")),
-                environment: Some(environment.id),
-                application: Some(application.id),
-                ..NewEndpoint::default()
-            },
-        )
-        .await;
-    let endpoint = shop.made(made);
+    let endpoint = made!(shop.create_endpoint(NewEndpoint {
+        kind: EndpointKind::Slack,
+        description: Some("für \u{1f980}".to_owned()),
+        metadata: BTreeMap::from([("ключ".to_owned(), "\"1\"".to_owned())]),
+        config: config.as_object().expect("an object").clone(),
+        auth_username: Some("user".to_owned()),
+        auth_password: Some(SecretText::new("pass:word")),
+        environment: Some(environment.id),
+        application: Some(application.id),
+        ..NewEndpoint::default()
+    }));
     let event_type = shop.event_type("order.paid").await;
     shop.subscribe(endpoint.id, &[event_type]).await;
 
@@ -61,17 +53,10 @@ pub async fn what_was_made_is_read_whole<H: ManagementHarness>() {
         show_event_types: Some(false),
         ..ApplicationPatch::default()
     };
-    let changed = shop
-        .management
-        .update_application(&shop.workspace, &shop.actor, application.id, patch)
-        .await;
+    let changed = act!(shop.update_application(application.id, patch));
     (application.max_endpoints, application.show_event_types) = (None, false);
     assert_eq!(shop.made(changed), application, "changed as asked");
-    let rotated = shop
-        .management
-        .rotate_secret(&shop.workspace, &shop.actor, endpoint.id)
-        .await;
-    let rotated = shop.made(rotated);
+    let rotated = made!(shop.rotate_secret(endpoint.id));
     let rows = shop
         .read(&[
             Select::Application(application.id),
@@ -100,11 +85,7 @@ pub async fn each_selection_reads_its_rows<H: ManagementHarness>() {
         application: Some(application.id),
         ..NewEndpoint::default()
     };
-    let made = shop
-        .management
-        .create_endpoint(&shop.workspace, &shop.actor, of_application)
-        .await;
-    let c = shop.made(made);
+    let c = made!(shop.create_endpoint(of_application));
     let (paid, lost) = (
         shop.event_type("order.paid").await,
         shop.event_type("order.lost").await,
@@ -115,15 +96,10 @@ pub async fn each_selection_reads_its_rows<H: ManagementHarness>() {
         name: "key".to_owned(),
         ..NewApiKey::default()
     };
-    let key = shop
-        .management
-        .create_api_key(&shop.workspace, &shop.actor, key)
-        .await;
-    let token = shop
-        .management
-        .create_management_token(&shop.workspace, &shop.actor, "token".to_owned())
-        .await;
-    let (key, token) = (shop.made(key).0, shop.made(token).0);
+    let (key, token) = (
+        made!(shop.create_api_key(key)).0,
+        made!(shop.create_management_token("token".to_owned())).0,
+    );
 
     let ids = |rows: &[nahook_control::EndpointRecord]| -> Vec<_> {
         rows.iter().map(|row| row.id).collect()
@@ -245,11 +221,7 @@ pub async fn subscribers_are_counted<H: ManagementHarness>() {
     );
     let one = shop.made(shop.management.event_type(&shop.workspace, paid).await);
     assert_eq!(one.subscriber_count, 2, "also of one alone");
-    let deleted = shop
-        .management
-        .delete_endpoint(&shop.workspace, &shop.actor, b.id)
-        .await;
-    shop.made(deleted);
+    made!(shop.delete_endpoint(b.id));
     let all = shop.management.event_types(&shop.workspace).await;
     let all = all.expect("the store can be asked");
     assert_eq!(
@@ -267,17 +239,7 @@ pub async fn other_workspaces_are_not_read<H: ManagementHarness>() {
     let event_type = shop.event_type("order.paid").await;
     shop.subscribe(endpoint.id, &[event_type]).await;
     let environment = shop.environment("staging").await;
-    let published = shop
-        .management
-        .set_visibility(
-            &shop.workspace,
-            &shop.actor,
-            environment.id,
-            event_type,
-            true,
-        )
-        .await;
-    shop.made(published);
+    made!(shop.set_visibility(environment.id, event_type, true));
     let foreign: Vec<EnvironmentId> = vec![environment.id];
     shop.workspace = crate::declare::workspace_id("ws_other");
     let rows = shop

@@ -6,7 +6,7 @@ use nahook_control::{
 };
 use nahook_core::SubscriptionStore;
 
-use super::shop::Shop;
+use super::shop::{Shop, act, made};
 use crate::ManagementHarness;
 use crate::declare::{
     Workspace, endpoint_id, environment_id, event_type_id, event_type_name, scope,
@@ -25,27 +25,17 @@ pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
         endpoint: Some(endpoint),
         ..NewApiKey::default()
     };
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
-    let to_a = shop
-        .management
-        .create_api_key(workspace, actor, bound(a.id, "a"))
-        .await;
-    let to_b = shop
-        .management
-        .create_api_key(workspace, actor, bound(b.id, "b"))
-        .await;
-    let (to_a, to_b) = (shop.made(to_a).1, shop.made(to_b).1);
+    let (to_a, to_b) = (
+        made!(shop.create_api_key(bound(a.id, "a"))).1,
+        made!(shop.create_api_key(bound(b.id, "b"))).1,
+    );
     assert_eq!(
         shop.subscribers("order.paid").await,
         Some(vec![a.id, b.id]),
         "both hear of it"
     );
 
-    shop.made(
-        shop.management
-            .delete_endpoint(workspace, actor, a.id)
-            .await,
-    );
+    made!(shop.delete_endpoint(a.id));
     let rows = shop
         .read(&[
             Select::Endpoints,
@@ -68,10 +58,7 @@ pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
         "a key that is bound to it is revoked"
     );
     assert!(is_let_in(&shop, &to_b).await, "another one is not");
-    let again = shop
-        .management
-        .delete_endpoint(workspace, actor, a.id)
-        .await;
+    let again = act!(shop.delete_endpoint(a.id));
     assert!(
         matches!(again, Err(nahook_control::ManagementError::NotFound(_))),
         "it is gone already: {again:?}"
@@ -88,19 +75,10 @@ pub async fn a_removed_event_type_is_gone<H: ManagementHarness>() {
     );
     shop.subscribe(a.id, &[paid, lost]).await;
     let staging = shop.environment("staging").await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     for event_type in [paid, lost] {
-        let published = shop
-            .management
-            .set_visibility(workspace, actor, staging.id, event_type, true)
-            .await;
-        shop.made(published);
+        made!(shop.set_visibility(staging.id, event_type, true));
     }
-    shop.made(
-        shop.management
-            .delete_event_type(workspace, actor, paid)
-            .await,
-    );
+    made!(shop.delete_event_type(paid));
     assert_eq!(shop.subscribers("order.paid").await, None, "it is unknown");
     assert_eq!(
         shop.subscribers("order.lost").await,
@@ -132,23 +110,14 @@ pub async fn a_removed_event_type_is_gone<H: ManagementHarness>() {
 pub async fn a_removed_environment_is_gone<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let staging = shop.environment("staging").await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let bound = NewApiKey {
         name: "staging".to_owned(),
         environment: Some(staging.id),
         ..NewApiKey::default()
     };
-    let (_, secret) = shop.made(
-        shop.management
-            .create_api_key(workspace, actor, bound)
-            .await,
-    );
+    let (_, secret) = made!(shop.create_api_key(bound));
     assert!(is_let_in(&shop, &secret).await, "its key is let in");
-    shop.made(
-        shop.management
-            .delete_environment(workspace, actor, staging.id)
-            .await,
-    );
+    made!(shop.delete_environment(staging.id));
     let rows = shop.read(&[Select::Environments]).await;
     let slugs: Vec<_> = rows
         .environments
@@ -164,27 +133,18 @@ pub async fn a_removed_application_takes_its_endpoints<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let other = shop.endpoint("other").await;
     let application = shop.application(Some("cust-1"), None).await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let new = NewEndpoint {
         url: Some("https://hooks.example/own".to_owned()),
         application: Some(application.id),
         ..NewEndpoint::default()
     };
-    let own = shop.made(shop.management.create_endpoint(workspace, actor, new).await);
+    let own = made!(shop.create_endpoint(new));
     let session = NewPortalSession::default();
-    let session = shop
-        .management
-        .create_portal_session(workspace, actor, application.id, session)
-        .await;
-    shop.made(session);
+    made!(shop.create_portal_session(application.id, session));
     let paid = shop.event_type("order.paid").await;
     shop.subscribe(own.id, &[paid]).await;
     shop.subscribe(other.id, &[paid]).await;
-    shop.made(
-        shop.management
-            .delete_application(workspace, actor, application.id)
-            .await,
-    );
+    made!(shop.delete_application(application.id));
     let rows = shop
         .read(&[
             Select::Application(application.id),
@@ -208,7 +168,6 @@ pub async fn a_removed_application_takes_its_endpoints<H: ManagementHarness>() {
 /// The name of a removed row may be used again, for another row.
 pub async fn a_name_may_be_used_again<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let mut seen = std::collections::HashSet::new();
     for round in 0..3 {
         let paid = shop.event_type("order.paid").await;
@@ -221,28 +180,15 @@ pub async fn a_name_may_be_used_again<H: ManagementHarness>() {
             Some(Vec::new()),
             "nobody subscribed yet"
         );
-        shop.made(
-            shop.management
-                .delete_event_type(workspace, actor, paid)
-                .await,
-        );
-        shop.made(
-            shop.management
-                .delete_environment(workspace, actor, staging.id)
-                .await,
-        );
-        shop.made(
-            shop.management
-                .delete_application(workspace, actor, application.id)
-                .await,
-        );
+        made!(shop.delete_event_type(paid));
+        made!(shop.delete_environment(staging.id));
+        made!(shop.delete_application(application.id));
     }
 }
 
 /// The id of a removed row may be declared again by its own workspace, and not by another while that has it.
 pub async fn a_removed_id_may_be_declared_again<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let declared = Workspace::new("ws_shop")
         .event_type("order.paid")
         .environment("staging", &["order.paid"])
@@ -280,22 +226,10 @@ pub async fn a_removed_id_may_be_declared_again<H: ManagementHarness>() {
             secrets.clone().count() == 1 && secrets.clone().all(|secret| !secret.is_empty()),
             "with a secret of its own"
         );
-        shop.made(
-            shop.management
-                .delete_endpoint(workspace, actor, endpoint)
-                .await,
-        );
+        made!(shop.delete_endpoint(endpoint));
         assert_eq!(shop.target(endpoint).await, None, "it is gone");
-        shop.made(
-            shop.management
-                .delete_event_type(workspace, actor, paid)
-                .await,
-        );
-        shop.made(
-            shop.management
-                .delete_environment(workspace, actor, staging)
-                .await,
-        );
+        made!(shop.delete_event_type(paid));
+        made!(shop.delete_environment(staging));
     }
     let applied = apply(declared).await;
     applied.expect("it can be declared once more");

@@ -9,7 +9,7 @@ use nahook_control::{
 use nahook_core::admission::Caller;
 
 use super::removing::is_let_in;
-use super::shop::Shop;
+use super::shop::{Shop, act, made};
 use crate::ManagementHarness;
 use crate::declare::caller;
 
@@ -41,11 +41,7 @@ pub async fn a_changed_endpoint_fans_out_at_once<H: ManagementHarness>() {
             url: Some(format!("https://hooks.example/{is_active}")),
             ..EndpointPatch::default()
         };
-        let changed = shop
-            .management
-            .update_endpoint(&shop.workspace, &shop.actor, a.id, patch)
-            .await;
-        let changed = shop.made(changed);
+        let changed = made!(shop.update_endpoint(a.id, patch));
         let expected = if is_active { vec![a.id] } else { vec![] };
         assert_eq!(
             shop.subscribers("order.paid").await,
@@ -59,11 +55,7 @@ pub async fn a_changed_endpoint_fans_out_at_once<H: ManagementHarness>() {
             "as a worker sees it"
         );
     }
-    let ended = shop
-        .management
-        .unsubscribe(&shop.workspace, &shop.actor, a.id, paid)
-        .await;
-    shop.made(ended);
+    made!(shop.unsubscribe(a.id, paid));
     assert_eq!(
         shop.subscribers("order.paid").await,
         Some(vec![]),
@@ -80,11 +72,7 @@ pub async fn visibility_gates_the_fan_out<H: ManagementHarness>() {
         environment: Some(staging.id),
         ..nahook_control::NewEndpoint::default()
     };
-    let made = shop
-        .management
-        .create_endpoint(&shop.workspace, &shop.actor, new)
-        .await;
-    let a = shop.made(made);
+    let a = made!(shop.create_endpoint(new));
     let paid = shop.event_type("order.paid").await;
     shop.subscribe(a.id, &[paid]).await;
     let within = Caller {
@@ -99,11 +87,11 @@ pub async fn visibility_gates_the_fan_out<H: ManagementHarness>() {
     );
     for published in [true, false, true] {
         for _ in 0..2 {
-            let set = shop
-                .management
-                .set_visibility(&shop.workspace, &shop.actor, staging.id, paid, published)
-                .await;
-            assert_eq!(shop.made(set).published, published, "as asked, also twice");
+            assert_eq!(
+                made!(shop.set_visibility(staging.id, paid, published)).published,
+                published,
+                "as asked, also twice"
+            );
         }
         let expected = if published { vec![a.id] } else { vec![] };
         assert_eq!(
@@ -118,11 +106,7 @@ pub async fn visibility_gates_the_fan_out<H: ManagementHarness>() {
 pub async fn a_rotated_secret_signs_beside_the_new_one<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let before = shop.endpoint("a").await;
-    let rotated = shop
-        .management
-        .rotate_secret(&shop.workspace, &shop.actor, before.id)
-        .await;
-    let after = shop.made(rotated);
+    let after = made!(shop.rotate_secret(before.id));
     assert_ne!(after.secret, before.secret, "a new one was drawn");
     let signing = async || {
         let target = shop.target(before.id).await.expect("it is there");
@@ -169,11 +153,7 @@ pub async fn an_endpoint_enabled_by_hand_starts_afresh<H: ManagementHarness>() {
         is_active: Some(true),
         ..EndpointPatch::default()
     };
-    let enabled = shop
-        .management
-        .update_endpoint(&shop.workspace, &shop.actor, a.id, patch)
-        .await;
-    shop.made(enabled);
+    made!(shop.update_endpoint(a.id, patch));
     let target = shop.target(a.id).await.expect("it is there");
     assert_eq!(
         (target.is_active, target.failing_since),
@@ -185,17 +165,12 @@ pub async fn an_endpoint_enabled_by_hand_starts_afresh<H: ManagementHarness>() {
 /// A new key is let in at once, not while it is disabled, and never again once it is revoked; a token likewise.
 pub async fn a_created_key_is_let_in_until_revoked<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let new = NewApiKey {
         name: "key".to_owned(),
         ..NewApiKey::default()
     };
-    let (key, secret) = shop.made(shop.management.create_api_key(workspace, actor, new).await);
-    let token = shop
-        .management
-        .create_management_token(workspace, actor, "token".to_owned())
-        .await;
-    let (token, token_secret) = shop.made(token);
+    let (key, secret) = made!(shop.create_api_key(new));
+    let (token, token_secret) = made!(shop.create_management_token("token".to_owned()));
     assert!(is_let_in(&shop, &secret).await, "it was just made");
     assert_eq!(
         token_state(&shop, &token_secret).await,
@@ -207,17 +182,17 @@ pub async fn a_created_key_is_let_in_until_revoked<H: ManagementHarness>() {
         (KeyState::Active, true),
         (KeyState::Revoked, false),
     ] {
-        let set = shop
-            .management
-            .set_api_key_state(workspace, actor, key.id, state)
-            .await;
-        assert_eq!(shop.made(set).state, state, "as asked");
+        assert_eq!(
+            made!(shop.set_api_key_state(key.id, state)).state,
+            state,
+            "as asked"
+        );
         assert_eq!(is_let_in(&shop, &secret).await, is_in, "{state:?}");
-        let set = shop
-            .management
-            .set_management_token_state(workspace, actor, token.id, state)
-            .await;
-        assert_eq!(shop.made(set).state, state, "as asked");
+        assert_eq!(
+            made!(shop.set_management_token_state(token.id, state)).state,
+            state,
+            "as asked"
+        );
         let expected = (state != KeyState::Revoked).then_some(!is_in);
         assert_eq!(
             token_state(&shop, &token_secret).await,
@@ -225,10 +200,7 @@ pub async fn a_created_key_is_let_in_until_revoked<H: ManagementHarness>() {
             "{state:?}"
         );
     }
-    let revived = shop
-        .management
-        .set_api_key_state(workspace, actor, key.id, KeyState::Active)
-        .await;
+    let revived = act!(shop.set_api_key_state(key.id, KeyState::Active));
     assert!(
         matches!(revived, Err(nahook_control::ManagementError::NotFound(_))),
         "revoking is final: {revived:?}"

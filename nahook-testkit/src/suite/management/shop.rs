@@ -13,6 +13,23 @@ use nahook_core::{Scope, SubscriptionStore};
 use crate::declare::{Workspace, caller, event_type_name, workspace_id};
 use crate::{ManagementHarness, SeededIds};
 
+/// Awaits an operation on the shop's workspace: `act!(shop.rotate_secret(id))`.
+macro_rules! act {
+    ($shop:ident.$operation:ident($($argument:expr),* $(,)?)) => {{
+        let (management, workspace, actor) = (&$shop.management, &$shop.workspace, &$shop.actor);
+        management.$operation(workspace, actor $(, $argument)*).await
+    }};
+}
+
+/// Awaits an operation that has to succeed.
+macro_rules! made {
+    ($shop:ident.$operation:ident($($argument:expr),* $(,)?)) => {
+        $shop.made($crate::suite::management::shop::act!($shop.$operation($($argument),*)))
+    };
+}
+
+pub(super) use {act, made};
+
 /// A started store with an empty workspace, `ws_shop`.
 pub(super) struct Shop<H: ManagementHarness> {
     pub(super) harness: H,
