@@ -15,24 +15,23 @@ use crate::declare::{
     Workspace, api_key_id, caller, endpoint_id, environment_id, manifest, workspace_id,
 };
 
+// Secrets of keys, and of tokens.
+const OFF: &str = "nhk_us_off_0000000000000000000000000";
+const OF_BOTH: &str = "nhk_us_both_000000000000000000000000";
+const OF_ENDPOINT: &str = "nhk_us_ep_00000000000000000000000000";
+const OF_ENVIRONMENT: &str = "nhk_us_env_0000000000000000000000000";
+const ONE: &str = "nhk_us_one_0000000000000000000000000";
+const OTHER: &str = "nhk_us_other_00000000000000000000000";
+const TWO: &str = "nhk_us_two_0000000000000000000000000";
+const TOKEN_ONE: &str = "nhm_one_0000000000000000000000000000";
+const TOKEN_TWO: &str = "nhm_two_0000000000000000000000000000";
+
 /// A secret that was never made is not there, however much it resembles one that was.
 pub async fn an_unknown_key_is_none<H: KeyHarness>() {
     let harness = H::start().await;
-    assert_eq!(
-        api_key(&harness, "nhk_us_one_0000000000000000000000000").await,
-        None,
-        "nothing exists yet"
-    );
-    assert_eq!(
-        token(&harness, "nhm_one_0000000000000000000000000000").await,
-        None,
-        "nothing exists yet"
-    );
-    let shop = with_key(
-        Workspace::new("ws_shop"),
-        "key_one",
-        "nhk_us_one_0000000000000000000000000",
-    );
+    assert_eq!(api_key(&harness, ONE).await, None, "nothing exists yet");
+    assert_eq!(token(&harness, TOKEN_ONE).await, None, "nothing exists yet");
+    let shop = with_key(Workspace::new("ws_shop"), "key_one", ONE);
     harness.apply(&shop.manifest()).await;
     for other in [
         "",
@@ -54,26 +53,14 @@ pub async fn an_unknown_key_is_none<H: KeyHarness>() {
 /// A key identifies itself and its workspace; one that is bound to nothing reaches everything, on the default plan.
 pub async fn a_key_identifies_its_caller<H: KeyHarness>() {
     let harness = H::start().await;
-    let one = with_key(
-        Workspace::new("ws_shop"),
-        "key_one",
-        "nhk_us_one_0000000000000000000000000",
-    );
-    let shop = with_key(one, "key_two", "nhk_us_two_0000000000000000000000000");
-    let other = with_key(
-        Workspace::new("ws_other"),
-        "key_other",
-        "nhk_us_other_00000000000000000000000",
-    );
+    let one = with_key(Workspace::new("ws_shop"), "key_one", ONE);
+    let shop = with_key(one, "key_two", TWO);
+    let other = with_key(Workspace::new("ws_other"), "key_other", OTHER);
     harness.apply(&manifest([shop, other])).await;
     for (secret, workspace, key) in [
-        ("nhk_us_one_0000000000000000000000000", "ws_shop", "key_one"),
-        ("nhk_us_two_0000000000000000000000000", "ws_shop", "key_two"),
-        (
-            "nhk_us_other_00000000000000000000000",
-            "ws_other",
-            "key_other",
-        ),
+        (ONE, "ws_shop", "key_one"),
+        (TWO, "ws_shop", "key_two"),
+        (OTHER, "ws_other", "key_other"),
     ] {
         expect_caller(
             &harness,
@@ -94,16 +81,16 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
         .with(|spec| {
             spec.api_keys.push(ApiKeySpec {
                 environment: Some("staging".to_owned()),
-                ..key("key_env", "nhk_us_env_0000000000000000000000000")
+                ..key("key_env", OF_ENVIRONMENT)
             });
             spec.api_keys.push(ApiKeySpec {
                 endpoint: Some(endpoint_id("ep_one")),
-                ..key("key_ep", "nhk_us_ep_00000000000000000000000000")
+                ..key("key_ep", OF_ENDPOINT)
             });
             spec.api_keys.push(ApiKeySpec {
                 environment: Some("staging".to_owned()),
                 endpoint: Some(endpoint_id("ep_one")),
-                ..key("key_both", "nhk_us_both_000000000000000000000000")
+                ..key("key_both", OF_BOTH)
             });
         });
     harness.apply(&shop.manifest()).await;
@@ -117,7 +104,7 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
     };
     expect_caller(
         &harness,
-        "nhk_us_env_0000000000000000000000000",
+        OF_ENVIRONMENT,
         &to_environment,
         "bound to an environment",
     )
@@ -126,38 +113,20 @@ pub async fn a_caller_carries_what_its_key_is_bound_to<H: KeyHarness>() {
         endpoint,
         ..caller("ws_shop", "key_ep")
     };
-    expect_caller(
-        &harness,
-        "nhk_us_ep_00000000000000000000000000",
-        &to_endpoint,
-        "bound to an endpoint",
-    )
-    .await;
+    expect_caller(&harness, OF_ENDPOINT, &to_endpoint, "bound to an endpoint").await;
     let to_both = Caller {
         environment,
         endpoint,
         ..caller("ws_shop", "key_both")
     };
-    expect_caller(
-        &harness,
-        "nhk_us_both_000000000000000000000000",
-        &to_both,
-        "bound to both",
-    )
-    .await;
+    expect_caller(&harness, OF_BOTH, &to_both, "bound to both").await;
 }
 
 /// A caller carries its workspace's plan; a change of the plan is seen by the next look-up.
 pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     let harness = H::start().await;
-    let shop = |plan| {
-        with_key(
-            Workspace::new("ws_shop"),
-            "key_one",
-            "nhk_us_one_0000000000000000000000000",
-        )
-        .with(|spec| spec.plan = plan)
-    };
+    let shop =
+        |plan| with_key(Workspace::new("ws_shop"), "key_one", ONE).with(|spec| spec.plan = plan);
     let expected = |plan| Caller {
         plan,
         ..caller("ws_shop", "key_one")
@@ -165,7 +134,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
     harness.apply(&shop(None).manifest()).await;
     expect_caller(
         &harness,
-        "nhk_us_one_0000000000000000000000000",
+        ONE,
         &expected(Plan::default()),
         "no plan was declared",
     )
@@ -201,17 +170,11 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
         endpoints_max: 19,
     };
     harness.apply(&shop(Some(declared)).manifest()).await;
-    expect_caller(
-        &harness,
-        "nhk_us_one_0000000000000000000000000",
-        &expected(plan),
-        "the plan was changed",
-    )
-    .await;
+    expect_caller(&harness, ONE, &expected(plan), "the plan was changed").await;
     harness.apply(&shop(None).manifest()).await;
     expect_caller(
         &harness,
-        "nhk_us_one_0000000000000000000000000",
+        ONE,
         &expected(plan),
         "no plan is declared, so the plan stays",
     )
@@ -221,7 +184,7 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
         .await;
     expect_caller(
         &harness,
-        "nhk_us_one_0000000000000000000000000",
+        ONE,
         &expected(Plan::default()),
         "an empty plan is the default one",
     )
@@ -231,32 +194,15 @@ pub async fn a_caller_carries_the_plan<H: KeyHarness>() {
 /// A disabled key is there and says so, until it is enabled again.
 pub async fn a_disabled_key_says_so<H: KeyHarness>() {
     let harness = H::start().await;
-    let shop = with_key(
-        Workspace::new("ws_shop"),
-        "key_one",
-        "nhk_us_one_0000000000000000000000000",
-    )
-    .with(|spec| {
+    let shop = with_key(Workspace::new("ws_shop"), "key_one", ONE).with(|spec| {
         spec.api_keys.push(ApiKeySpec {
             disabled: Some(true),
-            ..key("key_off", "nhk_us_off_0000000000000000000000000")
+            ..key("key_off", OFF)
         });
     });
     harness.apply(&shop.manifest()).await;
-    expect_disabled(
-        &harness,
-        "nhk_us_off_0000000000000000000000000",
-        Some(true),
-        "it was declared disabled",
-    )
-    .await;
-    expect_disabled(
-        &harness,
-        "nhk_us_one_0000000000000000000000000",
-        Some(false),
-        "it is active",
-    )
-    .await;
+    expect_disabled(&harness, OFF, Some(true), "it was declared disabled").await;
+    expect_disabled(&harness, ONE, Some(false), "it is active").await;
     for (state, disabled) in [
         (KeyState::Disabled, true),
         (KeyState::Disabled, true),
@@ -266,17 +212,11 @@ pub async fn a_disabled_key_says_so<H: KeyHarness>() {
             .set_api_key_state(&workspace_id("ws_shop"), api_key_id("key_one"), state)
             .await;
         let why = format!("its state was set to {state:?}");
-        expect_disabled(
-            &harness,
-            "nhk_us_one_0000000000000000000000000",
-            Some(disabled),
-            &why,
-        )
-        .await;
+        expect_disabled(&harness, ONE, Some(disabled), &why).await;
     }
     expect_disabled(
         &harness,
-        "nhk_us_off_0000000000000000000000000",
+        OFF,
         Some(true),
         "the other key's state has changed, not this one's",
     )
@@ -286,20 +226,10 @@ pub async fn a_disabled_key_says_so<H: KeyHarness>() {
 /// A revoked key is not there any more; its sisters are.
 pub async fn a_revoked_key_is_none<H: KeyHarness>() {
     let harness = H::start().await;
-    let one = with_key(
-        Workspace::new("ws_shop"),
-        "key_one",
-        "nhk_us_one_0000000000000000000000000",
-    );
-    let shop = with_key(one, "key_two", "nhk_us_two_0000000000000000000000000");
+    let one = with_key(Workspace::new("ws_shop"), "key_one", ONE);
+    let shop = with_key(one, "key_two", TWO);
     harness.apply(&shop.manifest()).await;
-    expect_disabled(
-        &harness,
-        "nhk_us_one_0000000000000000000000000",
-        Some(false),
-        "it is active",
-    )
-    .await;
+    expect_disabled(&harness, ONE, Some(false), "it is active").await;
     harness
         .set_api_key_state(
             &workspace_id("ws_shop"),
@@ -307,20 +237,8 @@ pub async fn a_revoked_key_is_none<H: KeyHarness>() {
             KeyState::Revoked,
         )
         .await;
-    expect_disabled(
-        &harness,
-        "nhk_us_one_0000000000000000000000000",
-        None,
-        "it was revoked",
-    )
-    .await;
-    expect_disabled(
-        &harness,
-        "nhk_us_two_0000000000000000000000000",
-        Some(false),
-        "the other was revoked",
-    )
-    .await;
+    expect_disabled(&harness, ONE, None, "it was revoked").await;
+    expect_disabled(&harness, TWO, Some(false), "the other was revoked").await;
 }
 
 /// A management token identifies itself and its workspace, and says whether it is disabled.
@@ -331,11 +249,11 @@ pub async fn a_token_identifies_its_workspace<H: KeyHarness>() {
             .with(|spec| {
                 spec.management_tokens.push(ManagementTokenSpec {
                     disabled: Some(disabled),
-                    ..management_token("tok_one", "nhm_one_0000000000000000000000000000")
+                    ..management_token("tok_one", TOKEN_ONE)
                 });
                 spec.management_tokens.push(ManagementTokenSpec {
                     read_only: Some(true),
-                    ..management_token("tok_two", "nhm_two_0000000000000000000000000000")
+                    ..management_token("tok_two", TOKEN_TWO)
                 });
             })
             .manifest()
@@ -351,12 +269,12 @@ pub async fn a_token_identifies_its_workspace<H: KeyHarness>() {
             disabled,
         };
         assert_eq!(
-            token(&harness, "nhm_one_0000000000000000000000000000").await,
+            token(&harness, TOKEN_ONE).await,
             Some(expected),
             "declared with disabled = {disabled}"
         );
     }
-    let second = token(&harness, "nhm_two_0000000000000000000000000000").await;
+    let second = token(&harness, TOKEN_TWO).await;
     let second = second.map(|entry| (entry.identity.token, entry.identity.is_read_only));
     assert_eq!(
         second,
@@ -368,25 +286,14 @@ pub async fn a_token_identifies_its_workspace<H: KeyHarness>() {
 /// A key is no token and a token no key.
 pub async fn keys_and_tokens_are_not_interchangeable<H: KeyHarness>() {
     let harness = H::start().await;
-    let shop = with_key(
-        Workspace::new("ws_shop"),
-        "key_one",
-        "nhk_us_one_0000000000000000000000000",
-    )
-    .with(|spec| {
-        spec.management_tokens.push(management_token(
-            "tok_one",
-            "nhm_one_0000000000000000000000000000",
-        ));
+    let shop = with_key(Workspace::new("ws_shop"), "key_one", ONE).with(|spec| {
+        spec.management_tokens
+            .push(management_token("tok_one", TOKEN_ONE));
     });
     harness.apply(&shop.manifest()).await;
+    assert_eq!(token(&harness, ONE).await, None, "a key is no token");
     assert_eq!(
-        token(&harness, "nhk_us_one_0000000000000000000000000").await,
-        None,
-        "a key is no token"
-    );
-    assert_eq!(
-        api_key(&harness, "nhm_one_0000000000000000000000000000").await,
+        api_key(&harness, TOKEN_ONE).await,
         None,
         "a token is no key"
     );
