@@ -15,51 +15,69 @@ use crate::RedeliveryHarness;
 use crate::declare::{deliveries, nth_endpoint_id, workspace_id};
 
 async fn redeliver<H: RedeliveryHarness>(shop: &Shop<H>, id: DeliveryId) -> Redelivered {
-    let redelivered = shop
-        .harness
-        .redelivery()
-        .redeliver(id, &workspace_id("ws_shop"))
-        .await;
+    let redelivery = shop.harness.redelivery();
+    let redelivered = redelivery.redeliver(id, &workspace_id("ws_shop")).await;
     redelivered.expect("the queue can be asked")
 }
 
-async fn redeliver_since<H: RedeliveryHarness>(
+/// Queues a delivery again that was given up.
+async fn queue_again<H: RedeliveryHarness>(shop: &Shop<H>, id: DeliveryId) {
+    let redelivered = redeliver(shop, id).await;
+    assert_eq!(redelivered, Redelivered::Queued, "it was given up");
+}
+
+/// Asks for a delivery that was not given up, and so keeps this status.
+async fn expect_stays<H: RedeliveryHarness>(shop: &Shop<H>, id: DeliveryId, is: DeliveryStatus) {
+    let redelivered = redeliver(shop, id).await;
+    assert_eq!(redelivered, Redelivered::NotGivenUp(is), "not given up");
+}
+
+/// Expects so many to be queued again of the first endpoint's since then, of at most `limit`.
+async fn expect_since<H: RedeliveryHarness>(
     shop: &Shop<H>,
-    endpoint: usize,
     since: Timestamp,
     limit: usize,
-) -> usize {
+    expected: usize,
+    why: &str,
+) {
     let request = RedeliveryRequest {
         workspace: workspace_id("ws_shop"),
-        endpoint: nth_endpoint_id(endpoint),
+        endpoint: nth_endpoint_id(0),
         since,
         limit,
     };
     let redelivered = shop.harness.redelivery().redeliver_since(&request).await;
-    redelivered.expect("the queue can be asked")
+    assert_eq!(
+        redelivered.expect("the queue can be asked"),
+        expected,
+        "{why}"
+    );
 }
 
-async fn status<H: RedeliveryHarness>(shop: &Shop<H>, id: DeliveryId) -> DeliveryStatus {
+async fn expect_status<H: RedeliveryHarness>(
+    shop: &Shop<H>,
+    id: DeliveryId,
+    expected: DeliveryStatus,
+    why: &str,
+) {
     let record = shop
         .harness
         .log()
         .delivery(id, &workspace_id("ws_shop"))
         .await;
-    record
-        .expect("the log can be asked")
-        .expect("the delivery is there")
-        .status
+    let record = record.expect("the log can be asked");
+    assert_eq!(
+        record.expect("the delivery is there").status,
+        expected,
+        "{why}"
+    );
 }
 
 /// Publishes one delivery and ends it like that.
 async fn ended<H: RedeliveryHarness>(shop: &Shop<H>, endpoint: usize, next: Next) -> DeliveryId {
     let id = shop.publish(&[endpoint]).await[0];
     let lease = shop.lease_one(1).await.lease;
-    assert_eq!(
-        shop.settle(lease, next).await,
-        Settled::Done,
-        "the lease is held"
-    );
+    shop.settle_held(lease, next).await;
     id
 }
 
@@ -71,12 +89,8 @@ pub async fn what_was_given_up_is_due_at_once<H: RedeliveryHarness>() {
         let id = ended(&shop, 0, next).await;
         shop.advance(Duration::from_mins(1));
         for attempts in 1..4 {
-            assert_eq!(redeliver(&shop, id).await, Redelivered::Queued, "{next:?}");
-            assert_eq!(
-                status(&shop, id).await,
-                DeliveryStatus::ScheduledRetry,
-                "it waits"
-            );
+            queue_again(&shop, id).await;
+            expect_status(&shop, id, DeliveryStatus::ScheduledRetry, "it waits").await;
             let leased = shop.lease_one(1).await;
             assert_eq!(
                 (leased.lease.delivery, leased.attempts),
@@ -84,17 +98,9 @@ pub async fn what_was_given_up_is_due_at_once<H: RedeliveryHarness>() {
                 "the same delivery, with the attempts it had"
             );
             let last = if attempts == 3 { Next::Delivered } else { next };
-            assert_eq!(
-                shop.settle(leased.lease, last).await,
-                Settled::Done,
-                "the lease is held"
-            );
+            shop.settle_held(leased.lease, last).await;
         }
-        assert_eq!(
-            status(&shop, id).await,
-            DeliveryStatus::Delivered,
-            "it ended well"
-        );
+        expect_status(&shop, id, DeliveryStatus::Delivered, "it ended well").await;
         assert_eq!(shop.lease_ids(1).await, [], "and does not come back");
     }
 }
@@ -113,16 +119,14 @@ pub async fn what_was_never_attempted_is_pending_again<H: RedeliveryHarness>() {
         [Settled::Done],
         "the lease is held"
     );
-    assert_eq!(
-        redeliver(&shop, id).await,
-        Redelivered::Queued,
-        "it was given up"
-    );
-    assert_eq!(
-        status(&shop, id).await,
+    queue_again(&shop, id).await;
+    expect_status(
+        &shop,
+        id,
         DeliveryStatus::Pending,
-        "nobody has attempted it"
-    );
+        "nobody has attempted it",
+    )
+    .await;
     assert_eq!(
         shop.lease_one(1).await.attempts,
         0,
@@ -134,45 +138,17 @@ pub async fn what_was_never_attempted_is_pending_again<H: RedeliveryHarness>() {
 pub async fn what_was_not_given_up_stays<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = shop.publish_one().await;
-    let stays = DeliveryStatus::Pending;
-    assert_eq!(
-        redeliver(&shop, id).await,
-        Redelivered::NotGivenUp(stays),
-        "it waits"
-    );
+    expect_stays(&shop, id, DeliveryStatus::Pending).await;
     let lease = shop.lease_one(1).await.lease;
-    let stays = DeliveryStatus::Delivering;
-    assert_eq!(
-        redeliver(&shop, id).await,
-        Redelivered::NotGivenUp(stays),
-        "it is attempted"
-    );
+    expect_stays(&shop, id, DeliveryStatus::Delivering).await;
     let at = shop.now().saturating_add(Duration::from_secs(5));
-    assert_eq!(
-        shop.settle(lease, Next::Retry(at)).await,
-        Settled::Done,
-        "the lease is held"
-    );
-    let stays = DeliveryStatus::ScheduledRetry;
-    assert_eq!(
-        redeliver(&shop, id).await,
-        Redelivered::NotGivenUp(stays),
-        "it is scheduled"
-    );
+    shop.settle_held(lease, Next::Retry(at)).await;
+    expect_stays(&shop, id, DeliveryStatus::ScheduledRetry).await;
     assert_eq!(shop.lease_ids(1).await, [], "and not due before its time");
     shop.advance(Duration::from_secs(5));
     let lease = shop.lease_one(1).await.lease;
-    assert_eq!(
-        shop.settle(lease, Next::Delivered).await,
-        Settled::Done,
-        "the lease is held"
-    );
-    let stays = DeliveryStatus::Delivered;
-    assert_eq!(
-        redeliver(&shop, id).await,
-        Redelivered::NotGivenUp(stays),
-        "it was delivered"
-    );
+    shop.settle_held(lease, Next::Delivered).await;
+    expect_stays(&shop, id, DeliveryStatus::Delivered).await;
     assert_eq!(shop.lease_ids(1).await, [], "and does not come back");
 }
 
@@ -189,11 +165,8 @@ pub async fn other_workspaces_queue_nothing<H: RedeliveryHarness>() {
         "ws_shop's"
     );
     let nowhere = DeliveryId::nth(shop.event().id, 7);
-    assert_eq!(
-        redeliver(&shop, nowhere).await,
-        Redelivered::NotFound,
-        "it does not exist"
-    );
+    let redelivered = redeliver(&shop, nowhere).await;
+    assert_eq!(redelivered, Redelivered::NotFound, "it does not exist");
     let request = RedeliveryRequest {
         workspace: other,
         endpoint: nth_endpoint_id(0),
@@ -221,12 +194,8 @@ pub async fn a_backlog_is_queued_again_in_steps<H: RedeliveryHarness>() {
         ended(&shop, 0, Next::Delivered).await;
         ended(&shop, 1, next).await;
     }
-    assert_eq!(
-        redeliver_since(&shop, 0, since, 0).await,
-        0,
-        "none were asked for"
-    );
-    assert_eq!(redeliver_since(&shop, 0, since, 2).await, 2, "two of three");
+    expect_since(&shop, since, 0, 0, "none were asked for").await;
+    expect_since(&shop, since, 2, 2, "two of three").await;
     let mut leased = shop.lease_all(1).await;
     leased.sort_by_key(|leased| leased.lease.delivery);
     let ids: Vec<_> = leased.iter().map(|leased| leased.lease.delivery).collect();
@@ -238,17 +207,13 @@ pub async fn a_backlog_is_queued_again_in_steps<H: RedeliveryHarness>() {
     for leased in leased {
         shop.settle(leased.lease, Next::Delivered).await;
     }
-    assert_eq!(redeliver_since(&shop, 0, since, 2).await, 1, "the third");
+    expect_since(&shop, since, 2, 1, "the third").await;
     assert_eq!(
         shop.lease_one(1).await.lease.delivery,
         given_up[2],
         "the third"
     );
-    assert_eq!(
-        redeliver_since(&shop, 0, since, 2).await,
-        0,
-        "there are no more"
-    );
+    expect_since(&shop, since, 2, 0, "there are no more").await;
 }
 
 /// Queueing again wakes a worker that waits.
@@ -259,11 +224,7 @@ pub async fn a_waiting_worker_is_woken<H: RedeliveryHarness>() {
     assert_eq!(batch.deliveries, [], "nothing is due");
     let queue = shop.harness.queue();
     let waiting = tokio::spawn(async move { queue.changed(batch.generation).await });
-    assert_eq!(
-        redeliver(&shop, id).await,
-        Redelivered::Queued,
-        "it was given up"
-    );
+    queue_again(&shop, id).await;
     let woken = tokio::time::timeout(Duration::from_mins(2), waiting).await;
     assert!(woken.is_ok(), "the worker has been woken");
     assert_eq!(shop.lease_ids(1).await, [id], "and finds the delivery");
@@ -273,11 +234,7 @@ pub async fn a_waiting_worker_is_woken<H: RedeliveryHarness>() {
 pub async fn what_was_queued_again_survives_a_restart<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = ended(&shop, 0, Next::DeadLetter).await;
-    assert_eq!(
-        redeliver(&shop, id).await,
-        Redelivered::Queued,
-        "it was given up"
-    );
+    queue_again(&shop, id).await;
     if let Some(shop) = shop.restarted().await {
         assert_eq!(shop.lease_ids(1).await, [id], "it is due after the restart");
     }
@@ -314,29 +271,26 @@ pub async fn what_was_given_up_elsewhere_is_taken_over<H: RedeliveryHarness>() {
         .iter()
         .zip([DeliveryStatus::ScheduledRetry, DeliveryStatus::Delivered])
     {
-        assert_eq!(
-            redeliver(&shop, entry.delivery).await,
-            Redelivered::NotGivenUp(stays),
-            "it was not given up"
-        );
+        expect_stays(&shop, entry.delivery, stays).await;
     }
-    assert_eq!(
-        redeliver(&shop, entries[0].delivery).await,
-        Redelivered::Queued,
-        "it was given up there"
-    );
-    assert_eq!(
-        redeliver_since(&shop, 0, Timestamp::default(), 10).await,
+    queue_again(&shop, entries[0].delivery).await;
+    expect_since(
+        &shop,
+        Timestamp::default(),
+        10,
         1,
-        "the other one that was given up there"
-    );
+        "the other one that was given up there",
+    )
+    .await;
     record(&entries).await;
     for entry in &entries[..2] {
-        assert_eq!(
-            status(&shop, entry.delivery).await,
+        expect_status(
+            &shop,
+            entry.delivery,
             DeliveryStatus::ScheduledRetry,
-            "what is recorded later is left out"
-        );
+            "what is recorded later is left out",
+        )
+        .await;
     }
     let mut leased = shop.lease_all(1).await;
     leased.sort_by_key(|leased| leased.lease.delivery);
@@ -352,15 +306,7 @@ pub async fn what_was_given_up_elsewhere_is_taken_over<H: RedeliveryHarness>() {
             "with the payload that was recorded"
         );
         let id = leased.lease.delivery;
-        assert_eq!(
-            shop.settle(leased.lease, Next::Delivered).await,
-            Settled::Done,
-            "the lease is held"
-        );
-        assert_eq!(
-            status(&shop, id).await,
-            DeliveryStatus::Delivered,
-            "it ended well"
-        );
+        shop.settle_held(leased.lease, Next::Delivered).await;
+        expect_status(&shop, id, DeliveryStatus::Delivered, "it ended well").await;
     }
 }

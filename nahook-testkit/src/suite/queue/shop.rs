@@ -127,6 +127,12 @@ impl<H: QueueHarness> Shop<H> {
         self.settle_all(&[settlement]).await[0]
     }
 
+    /// Settles a lease that has to be held.
+    pub(crate) async fn settle_held(&self, lease: Lease, next: Next) {
+        let settled = self.settle(lease, next).await;
+        assert_eq!(settled, Settled::Done, "the lease is held");
+    }
+
     pub(crate) async fn settle_all(&self, settlements: &[Settlement]) -> Vec<Settled> {
         let settled = self.harness.queue().settle(settlements).await;
         let settled = settled.expect("the queue can be asked");
