@@ -21,10 +21,7 @@ fn named(name: &str, external_id: Option<&str>, max_endpoints: Option<u32>) -> N
 }
 
 async fn create(shop: &Shop, new: NewApplication) -> Result<ApplicationId, ManagementError> {
-    let made = shop
-        .management
-        .create_application(&shop.workspace, &shop.actor, new)
-        .await;
+    let made = act!(shop.create_application(new));
     made.map(|row| row.id)
 }
 
@@ -74,10 +71,7 @@ async fn the_cap_counts_inactive_endpoints_and_is_raised_lowered_and_lifted() {
         is_active: Some(false),
         ..EndpointPatch::default()
     };
-    let updated = shop
-        .management
-        .update_endpoint(&shop.workspace, &shop.actor, first.id, inactive);
-    updated.await.unwrap();
+    act!(shop.update_endpoint(first.id, inactive)).unwrap();
     over(shop.create(of(application)).await, 1);
     assert_eq!(
         update(ApplicationPatch::default()).await.max_endpoints,
@@ -106,10 +100,12 @@ async fn application_shows_when_it_was_changed_last() {
         name: Some("b".to_owned()),
         ..ApplicationPatch::default()
     };
-    let updating =
-        shop.management
-            .update_application(&shop.workspace, &shop.actor, application, patch);
-    assert_eq!(updating.await.unwrap().updated_at, shop.clock.now());
+    assert_eq!(
+        act!(shop.update_application(application, patch))
+            .unwrap()
+            .updated_at,
+        shop.clock.now()
+    );
 }
 
 #[tokio::test]
@@ -127,7 +123,7 @@ async fn none_may_have_endpoints_at_a_cap_of_none() {
 async fn what_does_not_exist_is_not_found() {
     let shop = Shop::empty().await;
     let nowhere = ApplicationId::new("app_nowhere").unwrap();
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let workspace = &shop.workspace;
     expect_not_found(
         shop.management.application(workspace, nowhere).await,
         "application",
@@ -136,16 +132,10 @@ async fn what_does_not_exist_is_not_found() {
         shop.management.endpoints_of(workspace, nowhere).await,
         "application",
     );
-    let deleted = shop
-        .management
-        .delete_application(workspace, actor, nowhere)
-        .await;
+    let deleted = act!(shop.delete_application(nowhere));
     expect_not_found(deleted, "application");
     let patch = ApplicationPatch::default();
-    let updated = shop
-        .management
-        .update_application(workspace, actor, nowhere, patch)
-        .await;
+    let updated = act!(shop.update_application(nowhere, patch));
     expect_not_found(updated, "application");
 }
 

@@ -91,13 +91,7 @@ async fn an_updated_endpoint_is_told_with_the_fields_that_differ() {
     ];
     for (field, patch) in patches {
         for _ in 0..2 {
-            let made = shop.management.update_endpoint(
-                &shop.workspace,
-                &shop.actor,
-                row.id,
-                patch.clone(),
-            );
-            made.await.unwrap();
+            act!(shop.update_endpoint(row.id, patch.clone())).unwrap();
         }
         assert_eq!(shop.told().await, updated("endpoint", field));
     }
@@ -118,16 +112,8 @@ async fn an_updated_application_is_told_with_the_fields_that_differ() {
         max_endpoints: None,
         show_event_types: false,
     };
-    let made = shop
-        .management
-        .create_application(&shop.workspace, &shop.actor, new);
-    let id = made.await.unwrap().id;
-    let update = async |patch: ApplicationPatch| {
-        let updating = shop
-            .management
-            .update_application(&shop.workspace, &shop.actor, id, patch);
-        updating.await
-    };
+    let id = act!(shop.create_application(new)).unwrap().id;
+    let update = async |patch: ApplicationPatch| act!(shop.update_application(id, patch));
     let none = ApplicationPatch::default;
     let labels: BTreeMap<_, _> = [("k".to_owned(), "v".to_owned())].into();
     for (field, patch) in [
@@ -196,19 +182,17 @@ async fn change_to_what_is_there_already_is_not_told() {
     let active = KeyState::Active;
     let same = management.set_api_key_state(workspace, actor, key, active);
     same.await.unwrap();
-    let same = management.set_management_token_state(workspace, actor, token, active);
-    same.await.unwrap();
+    act!(shop.set_management_token_state(token, active)).unwrap();
     assert_eq!(shop.log().await.len(), before);
 }
 
 #[tokio::test]
 async fn created_rows_are_told_with_the_names_and_ids_that_tell_them_apart() {
     let shop = Shop::empty().await;
-    let (management, workspace, actor) = (&shop.management, &shop.workspace, &shop.actor);
+    let (management, workspace) = (&shop.management, &shop.workspace);
     let endpoint = shop.endpoint().await;
     let event_type = shop.event_type("order.paid").await;
-    let subscribed = management.subscribe(workspace, actor, endpoint.id, vec![event_type]);
-    subscribed.await.unwrap();
+    act!(shop.subscribe(endpoint.id, vec![event_type])).unwrap();
     let query = AuditQuery {
         limit: 3,
         ..AuditQuery::default()
@@ -236,16 +220,7 @@ async fn what_changes_no_row_is_told_with_its_details() {
     let shop = Shop::empty().await;
     let details = vec![("count", "3".to_owned())];
     let resource = ("endpoint", "ep_1".to_owned());
-    shop.management
-        .record(
-            &shop.workspace,
-            &shop.actor,
-            resource,
-            "redelivered",
-            details,
-        )
-        .await
-        .unwrap();
+    act!(shop.record(resource, "redelivered", details)).unwrap();
     let query = AuditQuery {
         limit: 100,
         ..AuditQuery::default()

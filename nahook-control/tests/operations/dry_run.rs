@@ -14,18 +14,13 @@ use crate::{Shop, expect_not_found, webhook};
 #[tokio::test]
 async fn every_endpoint_is_told_with_the_reason_and_the_queued_are_the_subscribers() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let workspace = &shop.workspace;
     let paid = shop.event_type("order.paid").await;
     let new = NewEnvironment {
         name: "Staging".to_owned(),
         slug: "staging".to_owned(),
     };
-    let staging = shop
-        .management
-        .create_environment(workspace, actor, new)
-        .await
-        .unwrap()
-        .id;
+    let staging = act!(shop.create_environment(new)).unwrap().id;
     let (a, inactive, unsubscribed) = (
         shop.endpoint().await.id,
         shop.endpoint().await.id,
@@ -37,19 +32,13 @@ async fn every_endpoint_is_told_with_the_reason_and_the_queued_are_the_subscribe
     };
     let elsewhere = shop.create(new).await.unwrap().id;
     for endpoint in [elsewhere, a, inactive] {
-        let subscribed = shop
-            .management
-            .subscribe(workspace, actor, endpoint, vec![paid]);
-        subscribed.await.unwrap();
+        act!(shop.subscribe(endpoint, vec![paid])).unwrap();
     }
     let patch = EndpointPatch {
         is_active: Some(false),
         ..EndpointPatch::default()
     };
-    let updated = shop
-        .management
-        .update_endpoint(workspace, actor, inactive, patch);
-    updated.await.unwrap();
+    act!(shop.update_endpoint(inactive, patch)).unwrap();
     let production = shop.management.environments(workspace).await.unwrap()[0].id;
 
     let told = async |environment: Option<EnvironmentId>| {
@@ -99,18 +88,12 @@ async fn every_endpoint_is_told_with_the_reason_and_the_queued_are_the_subscribe
             is_active: Some(is_active),
             ..EndpointPatch::default()
         };
-        let updating = shop
-            .management
-            .update_endpoint(workspace, actor, elsewhere, patch);
-        updating.await.unwrap()
+        act!(shop.update_endpoint(elsewhere, patch)).unwrap()
     };
     active(false).await;
     assert_eq!(told(Some(staging)).await, in_staging);
     active(true).await;
-    let published = shop
-        .management
-        .set_visibility(workspace, actor, staging, paid, true);
-    published.await.unwrap();
+    act!(shop.set_visibility(staging, paid, true)).unwrap();
     let in_staging = expected(Queued, OtherEnvironment, OtherEnvironment);
     assert_eq!(told(Some(staging)).await, in_staging);
 }

@@ -23,9 +23,7 @@ async fn patched(
     row: &EndpointRecord,
     patch: EndpointPatch,
 ) -> Result<EndpointRecord, ManagementError> {
-    shop.management
-        .update_endpoint(&shop.workspace, &shop.actor, row.id, patch)
-        .await
+    act!(shop.update_endpoint(row.id, patch))
 }
 
 #[tokio::test]
@@ -214,12 +212,7 @@ async fn authentication_is_changed_in_parts_and_removed_whole() {
 async fn a_secret_is_rotated_as_often_as_asked() {
     let shop = Shop::empty().await;
     let first = shop.endpoint().await;
-    let rotate = async || {
-        let rotated = shop
-            .management
-            .rotate_secret(&shop.workspace, &shop.actor, first.id);
-        rotated.await.unwrap()
-    };
+    let rotate = async || act!(shop.rotate_secret(first.id)).unwrap();
     let second = rotate().await;
     shop.clock.advance(std::time::Duration::from_secs(1));
     let third = rotate().await;
@@ -232,10 +225,7 @@ async fn a_secret_is_rotated_as_often_as_asked() {
 async fn old_secret_signs_for_24_hours_beside_the_new_one() {
     let shop = Shop::empty().await;
     let old = shop.endpoint().await;
-    let rotating = shop
-        .management
-        .rotate_secret(&shop.workspace, &shop.actor, old.id);
-    let row = rotating.await.unwrap();
+    let row = act!(shop.rotate_secret(old.id)).unwrap();
     let secrets_after = |seconds: u64| {
         let after = std::time::Duration::from_secs(seconds);
         row.signing_secrets(shop.clock.now().saturating_add(after))

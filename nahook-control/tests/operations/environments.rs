@@ -16,11 +16,7 @@ fn named(name: &str, slug: &str) -> NewEnvironment {
 #[tokio::test]
 async fn names_and_slugs_keep_their_rules() {
     let shop = Shop::empty().await;
-    let create = async |name: &str, slug: &str| {
-        shop.management
-            .create_environment(&shop.workspace, &shop.actor, named(name, slug))
-            .await
-    };
+    let create = async |name: &str, slug: &str| act!(shop.create_environment(named(name, slug)));
     expect_invalid(create("", "ok").await, "name");
     expect_invalid(create("name", "A").await, "slug");
     let made = create(&"ä".repeat(50), &"a-1".repeat(16)).await.unwrap();
@@ -36,10 +32,10 @@ async fn environment_shows_when_it_was_renamed() {
     let id = environments.unwrap()[0].id;
     shop.clock.advance(std::time::Duration::from_secs(1));
     let name = Some("renamed".to_owned());
-    let renaming = shop
-        .management
-        .update_environment(&shop.workspace, &shop.actor, id, name);
-    assert_eq!(renaming.await.unwrap().updated_at, shop.clock.now());
+    assert_eq!(
+        act!(shop.update_environment(id, name)).unwrap().updated_at,
+        shop.clock.now()
+    );
 }
 
 #[tokio::test]
@@ -47,80 +43,45 @@ async fn a_workspace_has_at_most_ten_environments() {
     let shop = Shop::empty().await;
     for n in 1..10 {
         let new = named("name", &format!("env-{n}"));
-        let made = shop
-            .management
-            .create_environment(&shop.workspace, &shop.actor, new);
-        made.await.unwrap();
+        act!(shop.create_environment(new)).unwrap();
     }
     let new = named("name", "env-10");
-    let refused = shop
-        .management
-        .create_environment(&shop.workspace, &shop.actor, new)
-        .await;
+    let refused = act!(shop.create_environment(new));
     expect_conflict(refused);
 }
 
 #[tokio::test]
 async fn only_an_empty_environment_that_is_not_the_default_one_is_deleted() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let workspace = &shop.workspace;
     let production = shop.management.environments(workspace).await.unwrap()[0].id;
-    expect_conflict(
-        shop.management
-            .delete_environment(workspace, actor, production)
-            .await,
-    );
-    let staging = shop
-        .management
-        .create_environment(workspace, actor, named("Staging", "staging"))
-        .await
-        .unwrap();
+    expect_conflict(act!(shop.delete_environment(production)));
+    let staging = act!(shop.create_environment(named("Staging", "staging"))).unwrap();
     let new = NewEndpoint {
         environment: Some(staging.id),
         ..webhook()
     };
     let endpoint = shop.create(new).await.unwrap();
-    expect_conflict(
-        shop.management
-            .delete_environment(workspace, actor, staging.id)
-            .await,
-    );
-    shop.management
-        .delete_endpoint(workspace, actor, endpoint.id)
-        .await
-        .unwrap();
+    expect_conflict(act!(shop.delete_environment(staging.id)));
+    act!(shop.delete_endpoint(endpoint.id)).unwrap();
     let key = NewApiKey {
         name: "staging".to_owned(),
         environment: Some(staging.id),
         ..NewApiKey::default()
     };
-    shop.management
-        .create_api_key(workspace, actor, key)
-        .await
-        .unwrap();
-    shop.management
-        .delete_environment(workspace, actor, staging.id)
-        .await
-        .unwrap();
-    expect_not_found(
-        shop.management
-            .delete_environment(workspace, actor, staging.id)
-            .await,
-        "environment",
-    );
+    act!(shop.create_api_key(key)).unwrap();
+    act!(shop.delete_environment(staging.id)).unwrap();
+    expect_not_found(act!(shop.delete_environment(staging.id)), "environment");
 }
 
 #[tokio::test]
 async fn a_name_is_changed_and_a_slug_is_not() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let workspace = &shop.workspace;
     let production = shop.management.environments(workspace).await.unwrap()[0].clone();
     let update = async |name: Option<&str>| {
         let name = name.map(str::to_owned);
-        let updated = shop
-            .management
-            .update_environment(workspace, actor, production.id, name);
-        updated.await
+        act!(shop.update_environment(production.id, name))
     };
     assert_eq!(update(None).await.unwrap(), production);
     expect_invalid(update(Some("")).await, "name");
@@ -130,10 +91,7 @@ async fn a_name_is_changed_and_a_slug_is_not() {
         ("Live", "production")
     );
     let nowhere = EnvironmentId::new("env_nowhere").unwrap();
-    let missing = shop
-        .management
-        .update_environment(workspace, actor, nowhere, None)
-        .await;
+    let missing = act!(shop.update_environment(nowhere, None));
     expect_not_found(missing, "environment");
 }
 
@@ -146,10 +104,7 @@ async fn the_default_environment_publishes_everything_and_others_what_they_are_t
         shop.event_type("order.lost").await,
     );
     let production = shop.management.environments(workspace).await.unwrap()[0].id;
-    let staging = shop
-        .management
-        .create_environment(workspace, actor, named("Staging", "staging"))
-        .await
+    let staging = act!(shop.create_environment(named("Staging", "staging")))
         .unwrap()
         .id;
     let shown = async |id| {

@@ -14,8 +14,7 @@ async fn a_key_is_disabled_enabled_and_revoked_for_good() {
             name: name.to_owned(),
             ..NewApiKey::default()
         };
-        let made = shop.management.create_api_key(workspace, actor, new);
-        made.await.unwrap().0
+        act!(shop.create_api_key(new)).unwrap().0
     };
     let (first, second) = (create("a").await, create("b").await);
     let set = async |id: ApiKeyId, state| {
@@ -39,20 +38,14 @@ async fn a_key_is_disabled_enabled_and_revoked_for_good() {
 #[tokio::test]
 async fn a_tokens_state_is_its_own() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let workspace = &shop.workspace;
     let create = async |name: &str| {
         let name = name.to_owned();
-        let made = shop
-            .management
-            .create_management_token(workspace, actor, name);
-        made.await.unwrap().0
+        act!(shop.create_management_token(name)).unwrap().0
     };
     let (first, second) = (create("a").await, create("b").await);
     let disabled = KeyState::Disabled;
-    let set = shop
-        .management
-        .set_management_token_state(workspace, actor, second.id, disabled);
-    set.await.unwrap();
+    act!(shop.set_management_token_state(second.id, disabled)).unwrap();
     let listed = shop.management.management_tokens(workspace).await.unwrap();
     let states: Vec<_> = listed.iter().map(|row| (row.id, row.state)).collect();
     let expected = [(first.id, KeyState::Active), (second.id, disabled)];

@@ -8,33 +8,20 @@ use crate::{Shop, expect_conflict, expect_invalid, expect_not_found};
 #[tokio::test]
 async fn a_key_is_drawn_in_the_documented_form_and_kept_as_a_hash() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let workspace = &shop.workspace;
     let key = |name: &str| NewApiKey {
         name: name.to_owned(),
         ..NewApiKey::default()
     };
-    let (row, secret) = shop
-        .management
-        .create_api_key(workspace, actor, key("a"))
-        .await
-        .unwrap();
+    let (row, secret) = act!(shop.create_api_key(key("a"))).unwrap();
     let hex = secret.expose().strip_prefix("nhk_us_").unwrap();
     assert!(
         hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()),
         "64 hex digits"
     );
     assert_eq!(row.hash, KeyHash::of(secret.expose()));
-    expect_conflict(
-        shop.management
-            .create_api_key(workspace, actor, key("a"))
-            .await,
-    );
-    expect_invalid(
-        shop.management
-            .create_api_key(workspace, actor, key(" "))
-            .await,
-        "name",
-    );
+    expect_conflict(act!(shop.create_api_key(key("a"))));
+    expect_invalid(act!(shop.create_api_key(key(" "))), "name");
     let listed = shop.management.api_keys(workspace).await.unwrap();
     assert_eq!(listed, [row]);
 }
@@ -42,26 +29,19 @@ async fn a_key_is_drawn_in_the_documented_form_and_kept_as_a_hash() {
 #[tokio::test]
 async fn what_a_key_is_bound_to_must_exist() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let environment = NewApiKey {
         name: "a".to_owned(),
         environment: EnvironmentId::new("env_nowhere").ok(),
         ..NewApiKey::default()
     };
-    let refused = shop
-        .management
-        .create_api_key(workspace, actor, environment)
-        .await;
+    let refused = act!(shop.create_api_key(environment));
     expect_not_found(refused, "environment");
     let endpoint = NewApiKey {
         name: "a".to_owned(),
         endpoint: EndpointId::new("ep_nowhere").ok(),
         ..NewApiKey::default()
     };
-    let refused = shop
-        .management
-        .create_api_key(workspace, actor, endpoint)
-        .await;
+    let refused = act!(shop.create_api_key(endpoint));
     expect_not_found(refused, "endpoint");
 }
 
@@ -69,12 +49,7 @@ async fn what_a_key_is_bound_to_must_exist() {
 async fn a_token_is_disabled_enabled_and_revoked_for_good() {
     let shop = Shop::empty().await;
     let (workspace, actor) = (&shop.workspace, &shop.actor);
-    let create = async |name: &str| {
-        let created = shop
-            .management
-            .create_management_token(workspace, actor, name.to_owned());
-        created.await
-    };
+    let create = async |name: &str| act!(shop.create_management_token(name.to_owned()));
     let (row, secret) = create("tooling").await.unwrap();
     let hex = secret.expose().strip_prefix("nhm_").unwrap();
     assert_eq!(hex.len(), 64);

@@ -6,6 +6,14 @@
     reason = "test code outside of the test functions, which hands its results over"
 )]
 
+/// Awaits an operation on the shop's workspace: `act!(shop.rotate_secret(id))`.
+macro_rules! act {
+    ($shop:ident.$operation:ident($($argument:expr),* $(,)?)) => {{
+        let (management, workspace, actor) = (&$shop.management, &$shop.workspace, &$shop.actor);
+        management.$operation(workspace, actor $(, $argument)*).await
+    }};
+}
+
 mod applications;
 mod audit;
 mod dry_run;
@@ -55,9 +63,7 @@ impl Shop {
     }
 
     async fn create(&self, new: NewEndpoint) -> Result<EndpointRecord, ManagementError> {
-        self.management
-            .create_endpoint(&self.workspace, &self.actor, new)
-            .await
+        act!(self.create_endpoint(new))
     }
 
     async fn endpoint(&self) -> EndpointRecord {
@@ -65,10 +71,7 @@ impl Shop {
     }
 
     async fn event_type(&self, name: &str) -> EventTypeId {
-        let made = self
-            .management
-            .create_event_type(&self.workspace, &self.actor, event_type_name(name), None)
-            .await;
+        let made = act!(self.create_event_type(event_type_name(name), None));
         made.unwrap().event_type.id
     }
 }

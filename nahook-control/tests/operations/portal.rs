@@ -11,7 +11,6 @@ use crate::{Shop, expect_invalid, expect_not_found};
 #[tokio::test]
 async fn a_session_has_a_code_of_five_minutes_and_an_end_of_its_own() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let new = NewApplication {
         name: "customer".to_owned(),
         external_id: None,
@@ -19,12 +18,7 @@ async fn a_session_has_a_code_of_five_minutes_and_an_end_of_its_own() {
         max_endpoints: None,
         show_event_types: true,
     };
-    let application = shop
-        .management
-        .create_application(workspace, actor, new)
-        .await
-        .unwrap()
-        .id;
+    let application = act!(shop.create_application(new)).unwrap().id;
     let create = async |id: ApplicationId, minutes: Option<u32>, labels: usize| {
         let new = NewPortalSession {
             role: PortalRole::Viewer,
@@ -33,9 +27,7 @@ async fn a_session_has_a_code_of_five_minutes_and_an_end_of_its_own() {
                 .map(|n| (n.to_string(), String::new()))
                 .collect(),
         };
-        shop.management
-            .create_portal_session(workspace, actor, id, new)
-            .await
+        act!(shop.create_portal_session(id, new))
     };
     let made = create(application, None, 10).await.unwrap();
     let minutes = |until: nahook_core::Timestamp| until.saturating_since(made.session.created_at);

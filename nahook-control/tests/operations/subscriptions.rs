@@ -8,18 +8,14 @@ use crate::{Shop, expect_conflict, expect_invalid, expect_not_found};
 #[tokio::test]
 async fn a_list_is_subscribed_to_whole_or_not_at_all() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
+    let workspace = &shop.workspace;
     let endpoint = shop.endpoint().await.id;
     let (paid, lost) = (
         shop.event_type("order.paid").await,
         shop.event_type("order.lost").await,
     );
     let nowhere = EventTypeId::new("evt_nowhere").unwrap();
-    let subscribe = async |list: &[EventTypeId]| {
-        shop.management
-            .subscribe(workspace, actor, endpoint, list.to_vec())
-            .await
-    };
+    let subscribe = async |list: &[EventTypeId]| act!(shop.subscribe(endpoint, list.to_vec()));
     let names = async || {
         let views = shop
             .management
@@ -49,34 +45,22 @@ async fn a_list_is_subscribed_to_whole_or_not_at_all() {
         ["order.lost", "order.paid"],
         "the oldest first"
     );
-    shop.management
-        .unsubscribe(workspace, actor, endpoint, lost)
-        .await
-        .unwrap();
+    act!(shop.unsubscribe(endpoint, lost)).unwrap();
     assert_eq!(names().await, ["order.paid"]);
-    let again = shop
-        .management
-        .unsubscribe(workspace, actor, endpoint, lost)
-        .await;
+    let again = act!(shop.unsubscribe(endpoint, lost));
     expect_not_found(again, "subscription");
 }
 
 #[tokio::test]
 async fn an_event_type_changes_its_description_alone() {
     let shop = Shop::empty().await;
-    let (workspace, actor) = (&shop.workspace, &shop.actor);
     let paid = shop.event_type("order.paid").await;
     let name = event_type_name("order.paid");
-    let taken = shop
-        .management
-        .create_event_type(workspace, actor, name, None)
-        .await;
+    let taken = act!(shop.create_event_type(name, None));
     expect_conflict(taken);
     let describe = async |text: Option<Option<&str>>| {
         let text = text.map(|text| text.map(str::to_owned));
-        shop.management
-            .update_event_type(workspace, actor, paid, text)
-            .await
+        act!(shop.update_event_type(paid, text))
     };
     let text = |view: nahook_control::EventTypeView| view.event_type.description;
     assert_eq!(
