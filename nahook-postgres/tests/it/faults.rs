@@ -12,8 +12,8 @@ use nahook_testkit::publish_each;
 
 use crate::support::proxy::Proxy;
 use crate::support::{
-    client, connect, leasable, order, outcomes, publish, rows, settings, shop_store, until,
-    until_locked,
+    client, connect, execute, leasable, order, outcomes, publish, rows, settings, shop_store,
+    until, until_locked,
 };
 
 /// Makes writing a delivery for `ep_1` do this.
@@ -106,15 +106,13 @@ async fn every_listed_sqlstate_leaves_nothing_and_spares_the_siblings() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_key_that_somebody_added_is_an_endpoint_gone() {
     let (url, store) = shop_store(3).await;
-    client(&url)
-        .await
-        .batch_execute(
-            "CREATE TABLE nahook.allowed (endpoint bigint PRIMARY KEY);
+    execute(
+        &client(&url).await,
+        "CREATE TABLE nahook.allowed (endpoint bigint PRIMARY KEY);
              INSERT INTO nahook.allowed SELECT row FROM nahook.endpoint WHERE id <> 'ep_2';
              ALTER TABLE nahook.delivery ADD FOREIGN KEY (endpoint) REFERENCES nahook.allowed",
-        )
-        .await
-        .unwrap();
+    )
+    .await;
     let deliveries = publish(&store, 1, 3).await;
     assert_eq!(
         outcomes(&deliveries),
@@ -179,9 +177,7 @@ async fn a_lock_time_out_is_definite() {
     let store = connect(&url, settings).await;
     let mut holder = client(&url).await;
     let lock = holder.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE nahook.event IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
+    execute(&lock, "LOCK TABLE nahook.event IN ACCESS EXCLUSIVE MODE").await;
     let deliveries = publish(&store, 1, 2).await;
     assert_eq!(outcomes(&deliveries), ["queue_unavailable"; 2]);
     lock.rollback().await.unwrap();
@@ -284,10 +280,7 @@ async fn a_server_that_goes_silent_is_unconfirmed_and_its_connection_given_up() 
 async fn tries(code: &str, lock_timeout: u64, statement_timeout: u64, keyed: bool) -> i64 {
     let (url, _) = shop_store(2).await;
     let client = client(&url).await;
-    client
-        .batch_execute("CREATE SEQUENCE nahook.tries")
-        .await
-        .unwrap();
+    execute(&client, "CREATE SEQUENCE nahook.tries").await;
     let fail = format!(
         "PERFORM nextval('nahook.tries'); RAISE EXCEPTION 'staged' USING ERRCODE = '{code}';"
     );
@@ -339,9 +332,7 @@ async fn a_full_pool_is_unavailable_in_time() {
     assert!(store.api_key(&hash).await.unwrap().is_none());
     let mut holder = client(&url).await;
     let lock = holder.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE nahook.attempt IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
+    execute(&lock, "LOCK TABLE nahook.attempt IN ACCESS EXCLUSIVE MODE").await;
     let published = publish(&store, 1, 1).await;
     assert_eq!(outcomes(&published), ["published"]);
     let id = published[0].id();
@@ -367,9 +358,7 @@ async fn a_dropped_call_leaves_nothing_running_and_no_connection_poisoned() {
     let published = publish(&store, 1, 1).await;
     let mut holder = client(&url).await;
     let lock = holder.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE nahook.attempt IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
+    execute(&lock, "LOCK TABLE nahook.attempt IN ACCESS EXCLUSIVE MODE").await;
     let workspace = workspace_id("ws_shop");
     let dropped = store.attempts(published[0].id(), &workspace);
     assert!(

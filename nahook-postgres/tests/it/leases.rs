@@ -13,9 +13,10 @@ use nahook_queue::{
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::workspace_id;
 use nahook_testserver::PostgresServer;
-use tokio_postgres::Client;
 
-use crate::support::{client, connect, publish, request, settings, shop, shop_store, until_locked};
+use crate::support::{
+    client, connect, count, publish, request, settings, shop, shop_store, until_locked,
+};
 
 /// Two stores on one database, with a clock that they share.
 async fn two(endpoints: usize) -> (String, ManualClock, [PostgresStore; 2]) {
@@ -45,11 +46,6 @@ async fn settle(store: &PostgresStore, lease: Lease, next: Next) -> Settled {
         next,
     };
     store.settle(&[settlement]).await.unwrap()[0]
-}
-
-async fn count(client: &Client, what: &str) -> i64 {
-    let query = format!("SELECT count(*) FROM nahook.{what}");
-    client.query_one(&query, &[]).await.unwrap().get(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

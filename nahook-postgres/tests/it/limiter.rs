@@ -10,7 +10,9 @@ use nahook_testkit::ManualClock;
 use nahook_testkit::declare::caller;
 use nahook_testserver::PostgresServer;
 
-use crate::support::{client, connect, settings};
+use crate::support::{client, connect, execute, settings};
+
+const LOCK: &str = "LOCK TABLE nahook.limiter_arrival IN ACCESS EXCLUSIVE MODE";
 
 async fn two() -> (String, [PostgresStore; 2], ManualClock) {
     let url = PostgresServer::shared().create_database();
@@ -107,9 +109,7 @@ async fn a_block_is_spent_without_asking_the_database() {
     assert_eq!(admitted(&one.limiter(), &caller, 1).await, 1);
     let mut holder = client(&url).await;
     let lock = holder.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE nahook.limiter_arrival IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
+    execute(&lock, LOCK).await;
     // A sixteenth of the burst.
     assert_eq!(admitted(&one.limiter(), &caller, 999).await, 999);
     let asking = one.limiter().check(&caller).await;
@@ -132,9 +132,7 @@ async fn a_refusal_is_repeated_without_asking_the_database() {
     assert_eq!(admitted(&one.limiter(), &caller, 2).await, 1);
     let mut holder = client(&url).await;
     let lock = holder.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE nahook.limiter_arrival IN ACCESS EXCLUSIVE MODE")
-        .await
-        .unwrap();
+    execute(&lock, LOCK).await;
     assert_eq!(
         one.limiter().check(&caller).await.unwrap(),
         refused(Duration::from_secs(1))
@@ -192,16 +190,15 @@ async fn a_block_ends_with_its_rate() {
 async fn many_tokens_are_leased_at_once() {
     let (url, [one, _], _) = two().await;
     let client = client(&url).await;
-    client
-        .batch_execute(
-            "CREATE SEQUENCE updates;
+    execute(
+        &client,
+        "CREATE SEQUENCE updates;
              CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                  PERFORM nextval('public.updates'); RETURN NEW; END $$;
              CREATE TRIGGER counted BEFORE UPDATE ON nahook.limiter_arrival FOR EACH ROW
                  EXECUTE FUNCTION counted()",
-        )
-        .await
-        .unwrap();
+    )
+    .await;
     let caller = limited("key", None, Some(1_600));
     let granted = one.limiter().check_many(&caller, 1_000).await.unwrap();
     assert_eq!(granted.admitted, 1_000);

@@ -13,9 +13,8 @@ use nahook_queue::{
 use nahook_testkit::declare::{deliveries, endpoint_id, event, single_send};
 use nahook_testkit::{ManualClock, publish_each};
 use nahook_testserver::PostgresServer;
-use tokio_postgres::Client;
 
-use crate::support::{self, client, connect, leasable, request, settings, shop, until};
+use crate::support::{self, client, connect, count, leasable, request, settings, shop, until};
 
 const WEEK: Duration = Duration::from_hours(7 * 24);
 
@@ -37,11 +36,6 @@ async fn forgetful_with(
     let declared = store.apply(&shop(endpoints), ApplyMode::Commit).await;
     declared.unwrap();
     (url, clock, store)
-}
-
-async fn count(client: &Client, table: &str) -> i64 {
-    let query = format!("SELECT count(*) FROM nahook.{table}");
-    client.query_one(&query, &[]).await.unwrap().get(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

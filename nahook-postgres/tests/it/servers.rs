@@ -11,8 +11,8 @@ use nahook_testkit::declare::{caller, event_type_name, scope};
 use nahook_testserver::PostgresServer;
 
 use crate::support::{
-    self, chain, client, connect, leasable, outcomes, publish, request, rows, settings, shop,
-    shop_store, until,
+    self, chain, client, connect, execute, leasable, outcomes, publish, request, rows, settings,
+    shop, shop_store, until,
 };
 
 /// Returns the number of subscribed endpoints.
@@ -77,13 +77,11 @@ async fn a_server_that_only_reads_queues_nothing_and_answers_look_ups() {
         .next()
         .unwrap()
         .to_owned();
-    client(&url)
-        .await
-        .batch_execute(&format!(
-            "ALTER DATABASE {database} SET default_transaction_read_only = on"
-        ))
-        .await
-        .unwrap();
+    execute(
+        &client(&url).await,
+        &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"),
+    )
+    .await;
     let store = connect(&url, settings(2)).await;
     assert_eq!(
         outcomes(&publish(&store, 1, 2).await),

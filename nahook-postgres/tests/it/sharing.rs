@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::support::proxy::Proxy;
 use crate::support::{
-    self, connect, leasable, publish, request, rows, settings, shop, shop_store, until,
+    self, connect, execute, leasable, publish, request, rows, settings, shop, shop_store, until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -237,17 +237,16 @@ async fn a_backlog_of_one_endpoint_holds_no_other_back() {
     let (url, store) = shop_store(3).await;
     // 100,000 deliveries wait for the first endpoint, older than everything else.
     let client = support::client(&url).await;
-    client
-        .batch_execute(
-            "SET search_path = nahook;
+    execute(
+        &client,
+        "SET search_path = nahook;
              INSERT INTO event (seq, id, workspace, event_type, accepted_at, payload)
                  SELECT nextval('event_seq'), '00000000-0000-0000-0000-000000000001', 1, 1, 0, '{}';
              INSERT INTO delivery (key, endpoint, due_at, attempts, status)
                  SELECT (e.seq << 20) | n, (SELECT row FROM endpoint WHERE id = 'ep_0'), 0, 0, 0
                  FROM event e, generate_series(0, 99999) n",
-        )
-        .await
-        .unwrap();
+    )
+    .await;
     let fresh = publish(&store, 1, 3).await;
     let request = LeaseRequest {
         per_endpoint_max: 4,
@@ -275,18 +274,16 @@ async fn a_backlog_of_one_endpoint_holds_no_other_back() {
 /// Puts so many deliveries for `ep_0` into the queue that have been due for long.
 async fn backlog(url: &str, status: i16, count: u32) {
     let client = support::client(url).await;
-    client
-        .batch_execute(&format!(
-            "SET search_path = nahook;
+    let due = format!(
+        "SET search_path = nahook;
              INSERT INTO event (seq, id, workspace, event_type, accepted_at, payload)
                  SELECT nextval('event_seq'), '00000000-0000-0000-0000-000000000001', 1, 1, 0, '{{}}';
              INSERT INTO delivery (key, endpoint, due_at, attempts, status)
                  SELECT (e.seq << 20) | n, (SELECT row FROM endpoint WHERE id = 'ep_0'), n, {status}, {status}
                  FROM event e, generate_series(0, {count} - 1) n
                  WHERE e.id = '00000000-0000-0000-0000-000000000001'"
-        ))
-        .await
-        .unwrap();
+    );
+    execute(&client, &due).await;
 }
 
 /// In how many leases of ten, each settled as delivered, these are found.

@@ -3,9 +3,10 @@
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::id::WorkspaceId;
 use nahook_core::{NewEvent, Receipt, TriggerError};
+use nahook_postgres::{CallersTransaction, PostgresStore};
 use nahook_testkit::declare::{Workspace, event_type_name, metadata, payload, workspace_id};
 
-use crate::support::{self, client, leasable, shop_store};
+use crate::support::{self, client, count, execute, leasable, shop_store};
 
 fn order_paid(number: u32) -> NewEvent {
     NewEvent {
@@ -13,6 +14,17 @@ fn order_paid(number: u32) -> NewEvent {
         payload: payload(&format!("{{\"b\": {number}.0, \"a\":1}}")),
         metadata: metadata(&[("origin", "test")]),
     }
+}
+
+/// Triggers the event with this number in the transaction.
+async fn trigger(
+    store: &PostgresStore,
+    transaction: &mut impl CallersTransaction,
+    number: u32,
+) -> Receipt {
+    let event = order_paid(number);
+    let triggered = store.trigger_in(transaction, &event, me());
+    triggered.await.unwrap()
 }
 
 fn me() -> WorkspaceId {
@@ -27,19 +39,10 @@ fn queued(receipt: &Receipt) -> Vec<nahook_core::id::DeliveryId> {
 async fn a_commit_leaves_everything_and_wakes_a_worker() {
     let (url, store) = shop_store(2).await;
     let mut client = client(&url).await;
-    client
-        .batch_execute("CREATE TABLE orders (id int)")
-        .await
-        .unwrap();
+    execute(&client, "CREATE TABLE orders (id int)").await;
     let mut transaction = client.transaction().await.unwrap();
-    transaction
-        .batch_execute("INSERT INTO orders VALUES (1)")
-        .await
-        .unwrap();
-    let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    execute(&transaction, "INSERT INTO orders VALUES (1)").await;
+    let receipt = trigger(&store, &mut transaction, 1).await;
     assert_eq!(queued(&receipt).len(), 2);
     let batch = nahook_queue::DeliveryQueue::lease(&store, &support::request(10))
         .await
@@ -65,17 +68,11 @@ async fn a_roll_back_leaves_nothing() {
     let (url, store) = shop_store(2).await;
     let mut client = client(&url).await;
     let mut transaction = client.transaction().await.unwrap();
-    store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    trigger(&store, &mut transaction, 1).await;
     transaction.rollback().await.unwrap();
     assert_eq!(leasable(&store).await, []);
-    let rows = client
-        .query_one("SELECT count(*) FROM nahook.event", &[])
-        .await
-        .unwrap();
-    assert_eq!(rows.get::<_, i64>(0), 0);
+    let events = count(&client, "event").await;
+    assert_eq!(events, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,15 +80,9 @@ async fn a_savepoint_rolled_back_leaves_what_was_before_it() {
     let (url, store) = shop_store(1).await;
     let mut client = client(&url).await;
     let mut transaction = client.transaction().await.unwrap();
-    let kept = store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    let kept = trigger(&store, &mut transaction, 1).await;
     let mut savepoint = transaction.savepoint("nahook_trigger").await.unwrap();
-    store
-        .trigger_in(&mut savepoint, &order_paid(2), me())
-        .await
-        .unwrap();
+    trigger(&store, &mut savepoint, 2).await;
     savepoint.rollback().await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(leasable(&store).await, queued(&kept));
@@ -101,40 +92,24 @@ async fn a_savepoint_rolled_back_leaves_what_was_before_it() {
 async fn a_failing_statement_does_not_poison_the_transaction() {
     let (url, store) = shop_store(3).await;
     let mut client = client(&url).await;
-    client
-        .batch_execute(
-            "CREATE TABLE orders (id int);
-             CREATE FUNCTION staged() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF NEW.endpoint = 2 THEN RAISE EXCEPTION 'staged' USING ERRCODE = '23503'; END IF;
-                 RETURN NEW; END $$;
-             CREATE TRIGGER staged BEFORE INSERT ON nahook.delivery FOR EACH ROW EXECUTE FUNCTION staged()",
-        )
-        .await
-        .unwrap();
+    let staged = "CREATE TABLE orders (id int);
+        CREATE FUNCTION staged() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.endpoint = 2 THEN RAISE EXCEPTION 'staged' USING ERRCODE = '23503'; END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER staged BEFORE INSERT ON nahook.delivery FOR EACH ROW EXECUTE FUNCTION staged()";
+    execute(&client, staged).await;
     let mut transaction = client.transaction().await.unwrap();
-    transaction
-        .batch_execute("INSERT INTO orders VALUES (1)")
-        .await
-        .unwrap();
-    let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    execute(&transaction, "INSERT INTO orders VALUES (1)").await;
+    let receipt = trigger(&store, &mut transaction, 1).await;
     assert_eq!(
         support::outcomes(receipt.deliveries()),
         ["published", "endpoint_gone", "published"]
     );
-    transaction
-        .batch_execute("INSERT INTO orders VALUES (2)")
-        .await
-        .unwrap();
+    execute(&transaction, "INSERT INTO orders VALUES (2)").await;
     transaction.commit().await.unwrap();
     assert_eq!(leasable(&store).await, queued(&receipt));
-    let orders = client
-        .query_one("SELECT count(*) FROM orders", &[])
-        .await
-        .unwrap();
-    assert_eq!(orders.get::<_, i64>(0), 2);
+    let orders = client.query("SELECT FROM orders", &[]).await.unwrap();
+    assert_eq!(orders.len(), 2);
 }
 
 /// The store's look-up does not see what only this transaction has changed.
@@ -148,10 +123,7 @@ async fn an_endpoint_that_goes_in_the_transaction_is_gone() {
     let change = "UPDATE nahook.endpoint SET deleted_at = 1 WHERE id = 'ep_0';
         UPDATE nahook.endpoint SET workspace = 2 WHERE id = 'ep_1'";
     transaction.batch_execute(change).await.unwrap();
-    let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    let receipt = trigger(&store, &mut transaction, 1).await;
     assert_eq!(
         support::outcomes(receipt.deliveries()),
         ["endpoint_gone", "endpoint_gone", "published"]
@@ -163,21 +135,14 @@ async fn an_endpoint_that_goes_in_the_transaction_is_gone() {
 async fn a_transaction_that_is_lost_in_the_middle_queues_nothing() {
     let (url, store) = shop_store(4).await;
     let mut client = client(&url).await;
-    client
-        .batch_execute(
-            "CREATE FUNCTION staged() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF NEW.endpoint = 2 THEN RAISE EXCEPTION 'staged'; END IF;
-                 IF NEW.endpoint = 3 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
-                 RETURN NEW; END $$;
-             CREATE TRIGGER staged BEFORE INSERT ON nahook.delivery FOR EACH ROW EXECUTE FUNCTION staged()",
-        )
-        .await
-        .unwrap();
+    let staged = "CREATE FUNCTION staged() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.endpoint = 2 THEN RAISE EXCEPTION 'staged'; END IF;
+            IF NEW.endpoint = 3 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER staged BEFORE INSERT ON nahook.delivery FOR EACH ROW EXECUTE FUNCTION staged()";
+    execute(&client, staged).await;
     let mut transaction = client.transaction().await.unwrap();
-    let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    let receipt = trigger(&store, &mut transaction, 1).await;
     assert_eq!(
         support::outcomes(receipt.deliveries()),
         ["queue_unavailable"; 4]
@@ -192,10 +157,7 @@ async fn a_transaction_that_has_failed_before_queues_nothing() {
     let mut client = client(&url).await;
     let mut transaction = client.transaction().await.unwrap();
     assert!(transaction.batch_execute("SELECT 1/0").await.is_err());
-    let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    let receipt = trigger(&store, &mut transaction, 1).await;
     assert_eq!(
         support::outcomes(receipt.deliveries()),
         ["queue_unavailable"; 2]
@@ -215,7 +177,7 @@ async fn a_refused_trigger_leaves_the_transaction_as_it_was() {
     };
     let refused = store.trigger_in(&mut transaction, &unknown, me()).await;
     assert!(matches!(refused, Err(TriggerError::UnknownEventType)));
-    transaction.batch_execute("SELECT 1").await.unwrap();
+    execute(&transaction, "SELECT 1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -228,10 +190,7 @@ async fn a_pooled_transaction_is_joined_too() {
         .unwrap();
     let mut client = pool.get().await.unwrap();
     let mut transaction = client.transaction().await.unwrap();
-    let receipt = store
-        .trigger_in(&mut transaction, &order_paid(1), me())
-        .await
-        .unwrap();
+    let receipt = trigger(&store, &mut transaction, 1).await;
     transaction.commit().await.unwrap();
     assert_eq!(leasable(&store).await, queued(&receipt));
 }
@@ -242,13 +201,13 @@ async fn plain_sql_fans_out_in_its_own_transaction() {
     let client = client(&url).await;
     let trigger = r#"SELECT message_id, event_type_id, delivery_id, endpoint_id
         FROM nahook.trigger('ws_shop', 'order.paid', '{"b": 1.0, "a":1}', '{"origin": "sql"}')"#;
-    client.batch_execute("BEGIN").await.unwrap();
+    execute(&client, "BEGIN").await;
     client.query(trigger, &[]).await.unwrap();
-    client.batch_execute("ROLLBACK").await.unwrap();
+    execute(&client, "ROLLBACK").await;
     assert_eq!(leasable(&store).await, []);
-    client.batch_execute("BEGIN").await.unwrap();
+    execute(&client, "BEGIN").await;
     let rows = client.query(trigger, &[]).await.unwrap();
-    client.batch_execute("COMMIT").await.unwrap();
+    execute(&client, "COMMIT").await;
     let batch = nahook_queue::DeliveryQueue::lease(&store, &support::request(10))
         .await
         .unwrap();
@@ -365,10 +324,7 @@ mod by_sqlx {
             .execute(&mut *tx)
             .await
             .unwrap();
-        store
-            .trigger_in(&mut tx, &order_paid(1), me())
-            .await
-            .unwrap();
+        trigger(&store, &mut tx, 1).await;
         tx.rollback().await.unwrap();
         assert_eq!(leasable(&store).await, []);
         let mut tx = pool.begin().await.unwrap();
@@ -376,10 +332,7 @@ mod by_sqlx {
             .execute(&mut *tx)
             .await
             .unwrap();
-        let receipt = store
-            .trigger_in(&mut tx, &order_paid(1), me())
-            .await
-            .unwrap();
+        let receipt = trigger(&store, &mut tx, 1).await;
         assert_eq!(leasable(&store).await, []);
         tx.commit().await.unwrap();
         assert_eq!(leasable(&store).await, queued(&receipt));
@@ -390,15 +343,9 @@ mod by_sqlx {
         let (url, store) = shop_store(1).await;
         let pool = pool(&url).await;
         let mut tx = pool.begin().await.unwrap();
-        let kept = store
-            .trigger_in(&mut tx, &order_paid(1), me())
-            .await
-            .unwrap();
+        let kept = trigger(&store, &mut tx, 1).await;
         let mut inner = tx.begin().await.unwrap();
-        store
-            .trigger_in(&mut inner, &order_paid(2), me())
-            .await
-            .unwrap();
+        trigger(&store, &mut inner, 2).await;
         inner.rollback().await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(leasable(&store).await, queued(&kept));
@@ -414,10 +361,7 @@ mod by_sqlx {
             .execute(&mut *tx)
             .await
             .unwrap();
-        let receipt = store
-            .trigger_in(&mut tx, &order_paid(1), me())
-            .await
-            .unwrap();
+        let receipt = trigger(&store, &mut tx, 1).await;
         assert_eq!(
             support::outcomes(receipt.deliveries()),
             ["queue_unavailable"; 2]
@@ -426,10 +370,7 @@ mod by_sqlx {
             .execute(&mut *tx)
             .await
             .unwrap();
-        let receipt = store
-            .trigger_in(&mut *tx, &order_paid(2), me())
-            .await
-            .unwrap();
+        let receipt = trigger(&store, &mut *tx, 2).await;
         tx.commit().await.unwrap();
         assert_eq!(leasable(&store).await, queued(&receipt));
     }
@@ -443,10 +384,7 @@ mod by_sqlx {
             .fetch_one(&mut *tx)
             .await
             .unwrap();
-        store
-            .trigger_in(&mut tx, &order_paid(1), me())
-            .await
-            .unwrap();
+        trigger(&store, &mut tx, 1).await;
         let killer = client(&url).await;
         killer
             .execute("SELECT pg_terminate_backend($1)", &[&pid])
@@ -459,10 +397,7 @@ mod by_sqlx {
             rows.unwrap().is_empty()
         })
         .await;
-        let receipt = store
-            .trigger_in(&mut tx, &order_paid(2), me())
-            .await
-            .unwrap();
+        let receipt = trigger(&store, &mut tx, 2).await;
         assert_eq!(
             support::outcomes(receipt.deliveries()),
             ["queue_unavailable"]

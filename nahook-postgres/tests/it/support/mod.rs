@@ -14,7 +14,7 @@ use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, event};
 use nahook_testkit::secrets::{MASTER_KEYS, master_keys};
 use nahook_testkit::{LimiterHarness, ManualClock, StoreHarness};
 use nahook_testserver::{PgBouncer, PostgresServer};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, GenericClient, NoTls};
 
 /// A store with so many connections in its pool, and so many writers, on a database of its own.
 ///
@@ -237,12 +237,18 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
 
 /// Counts the deliveries, in whatever state.
 pub(crate) async fn rows(url: &str) -> i64 {
-    let client = client(url).await;
-    let row = client
-        .query_one("SELECT count(*) FROM nahook.delivery", &[])
-        .await
-        .unwrap();
-    row.get(0)
+    count(&client(url).await, "delivery").await
+}
+
+/// Counts the rows of one of the store's tables, of which a `WHERE` may follow.
+pub(crate) async fn count(client: &Client, table: &str) -> i64 {
+    let query = format!("SELECT count(*) FROM nahook.{table}");
+    client.query_one(&query, &[]).await.unwrap().get(0)
+}
+
+/// Runs statements that have to succeed.
+pub(crate) async fn execute(client: &(impl GenericClient + Sync), statements: &str) {
+    client.batch_execute(statements).await.unwrap();
 }
 
 /// An error and its causes.
