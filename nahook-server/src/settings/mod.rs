@@ -23,7 +23,7 @@ use nahook_postgres::PostgresSettings;
 use serde::Deserialize;
 
 pub use self::nats::{NatsArgs, StorageChoice};
-pub use self::pages::{PageArgs, Pages};
+pub use self::pages::Pages;
 pub use self::postgres::PostgresArgs;
 pub use self::pressure::{PressureArgs, PressureSettings};
 pub use self::role::Role;
@@ -33,11 +33,13 @@ use crate::tls::TlsFiles;
 use crate::{ServerError, text_file};
 use nahook_embed::{QueueUrl, StoreUrl};
 
-/// The settings as given by flag or environment; each may be absent.
-#[derive(Args, Clone, Debug, Default)]
+/// The settings as given by flag or environment, or by a file; each may be absent.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SettingsArgs {
     /// A TOML file with any of these settings, named as the flags are, with underscores.
     #[arg(long, env = "NAHOOK_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
     pub config: Option<PathBuf>,
     /// The address to listen on [default: 127.0.0.1:3001].
     #[arg(long, env = "NAHOOK_LISTEN", value_name = "ADDRESS")]
@@ -48,6 +50,7 @@ pub struct SettingsArgs {
     pub operations_listen: Option<String>,
     /// Settings of TLS.
     #[command(flatten)]
+    #[serde(default)]
     pub tls: TlsArgs,
     /// Upper bound on open connections of clients; a third of the limit of open files may lower it [default: 4096].
     #[arg(long, env = "NAHOOK_CLIENT_CONNECTIONS", value_name = "NUMBER")]
@@ -122,57 +125,42 @@ pub struct SettingsArgs {
     /// Make sample endpoints that print what arrives, on a first start on an empty store [default: true].
     #[arg(long, env = "NAHOOK_SAMPLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub sample: Option<bool>,
-    /// Settings of the dashboard and the portal.
-    #[command(flatten)]
-    pub pages: PageArgs,
+    /// URL that browsers reach this server by, as behind a proxy, such as `https://hooks.example.com`. With https, cookies are sent by
+    /// https alone [default: the address that is listened on].
+    #[arg(long, env = "NAHOOK_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Serve the dashboard and the portal [default: true].
+    #[arg(long, env = "NAHOOK_DASHBOARD", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub dashboard: Option<bool>,
+    /// Name at the top of the portal [default: nahook].
+    #[arg(long, env = "NAHOOK_PORTAL_NAME", value_name = "TEXT")]
+    pub portal_name: Option<String>,
+    /// One to three characters before that name.
+    #[arg(long, env = "NAHOOK_PORTAL_LOGO", value_name = "TEXT")]
+    pub portal_logo: Option<String>,
+    /// Colour of the portal, such as #2f6feb.
+    #[arg(long, env = "NAHOOK_PORTAL_ACCENT", value_name = "COLOUR")]
+    pub portal_accent: Option<String>,
+    /// Origins whose pages may frame the portal, comma-separated, such as `https://app.example.com`. It takes a public URL with https.
+    #[arg(
+        long,
+        env = "NAHOOK_PORTAL_FRAME_ANCESTORS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub portal_frame_ancestors: Option<Vec<String>>,
     /// The settings of back-pressure.
     #[command(flatten)]
+    #[serde(default)]
     pub pressure: PressureArgs,
     /// The settings of a store on Postgres.
     #[command(flatten)]
+    #[serde(default)]
     pub postgres: PostgresArgs,
     /// Settings of a queue on NATS.
     #[command(flatten)]
+    #[serde(default)]
     pub nats: NatsArgs,
-}
-
-/// The settings in a file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SettingsFile {
-    listen: Option<String>,
-    operations_listen: Option<String>,
-    #[serde(default)]
-    tls: TlsArgs,
-    client_connections: Option<usize>,
-    trusted_proxies: Option<Vec<String>>,
-    data_dir: Option<PathBuf>,
-    store: Option<String>,
-    secret_key_file: Option<PathBuf>,
-    secret_key: Option<String>,
-    queue: Option<String>,
-    role: Option<Role>,
-    hold_deliveries: Option<bool>,
-    allow_endpoint_ranges: Option<Vec<String>>,
-    allow_endpoint_ports: Option<Vec<u16>>,
-    create_unknown_event_types: Option<bool>,
-    limiter_down: Option<LimiterDownChoice>,
-    retention_days: Option<u32>,
-    portal_url: Option<String>,
-    log_format: Option<LogFormat>,
-    sample: Option<bool>,
-    #[serde(default)]
-    pressure: PressureArgs,
-    #[serde(default)]
-    postgres: PostgresArgs,
-    #[serde(default)]
-    nats: NatsArgs,
-    public_url: Option<String>,
-    dashboard: Option<bool>,
-    portal_name: Option<String>,
-    portal_logo: Option<String>,
-    portal_accent: Option<String>,
-    portal_frame_ancestors: Option<Vec<String>>,
 }
 
 /// Answer to a trigger when the rate limiter does not answer.
@@ -265,100 +253,88 @@ pub struct Settings {
     pub pages: Pages,
 }
 
+/// Fills what is absent of the arguments from those of a file.
+macro_rules! or {
+    ($given:ident, $file:ident: $($field:ident),+ $(,)?) => {
+        Self { $($field: $given.$field.or($file.$field)),+ }
+    };
+}
+use or;
+
 impl SettingsArgs {
+    /// Fills what is absent from the file.
+    fn or(self, file: Self) -> Self {
+        or!(self, file: config, listen, operations_listen, tls, client_connections, trusted_proxies, data_dir, store, secret_key_file, secret_key, queue, role, hold_deliveries, allow_endpoint_ranges, allow_endpoint_ports, create_unknown_event_types, limiter_down, retention_days, portal_url, log_format, sample, public_url, dashboard, portal_name, portal_logo, portal_accent, portal_frame_ancestors, pressure, postgres, nats)
+    }
+
     /// Fills what is absent from the file and the defaults, and checks everything.
     ///
     /// # Errors
     /// Names the setting or the file that cannot be used.
     pub fn resolve(self) -> Result<Settings, ServerError> {
-        let file = self
-            .config
-            .as_deref()
-            .map(text_file::read_toml::<SettingsFile>)
-            .transpose()?
-            .unwrap_or_default();
-        let pages = PageArgs {
-            public_url: file.public_url,
-            dashboard: file.dashboard,
-            portal_name: file.portal_name,
-            portal_logo: file.portal_logo,
-            portal_accent: file.portal_accent,
-            portal_frame_ancestors: file.portal_frame_ancestors,
+        let given = match self.config.as_deref() {
+            Some(path) => {
+                let file = text_file::read_toml(path)?;
+                self.or(file)
+            }
+            None => self,
         };
-        let listen = self
-            .listen
-            .or(file.listen)
-            .unwrap_or_else(|| "127.0.0.1:3001".to_owned());
-        let operations_listen = match self.operations_listen.or(file.operations_listen) {
+        let pages = Pages::of(&given)?;
+        let listen = given.listen.unwrap_or_else(|| "127.0.0.1:3001".to_owned());
+        let operations_listen = match given.operations_listen {
             None => OperationsListen::IfFree,
             Some(text) if text == "off" => OperationsListen::Off,
             Some(text) => OperationsListen::At(address("--operations-listen", &text)?),
         };
-        let data_dir = self
+        let data_dir = given
             .data_dir
-            .or(file.data_dir)
             .unwrap_or_else(|| PathBuf::from("./nahook-data"));
-        let store = match self.store.or(file.store) {
+        let store = match given.store {
             Some(url) => StoreUrl::parse(&url).map_err(|reason| wrong("--store", reason))?,
             None => StoreUrl::default_in(&data_dir),
         };
-        let queue = match self.queue.or(file.queue) {
+        let queue = match given.queue {
             Some(url) => QueueUrl::parse(&url).map_err(|reason| wrong("--queue", reason))?,
             None => QueueUrl::Store,
         };
-        let role = self.role.or(file.role).unwrap_or_default();
+        let role = given.role.unwrap_or_default();
         role.check(&store)
             .map_err(|reason| wrong("--role", reason))?;
-        let allow_endpoint_ranges = self.allow_endpoint_ranges.or(file.allow_endpoint_ranges);
-        let trusted_proxies = self.trusted_proxies.or(file.trusted_proxies);
-        let client_connections = self.client_connections.or(file.client_connections);
-        let limiter_down = match self.limiter_down.or(file.limiter_down) {
+        let limiter_down = match given.limiter_down {
             Some(LimiterDownChoice::Refuse) => LimiterDown::Refuse,
             Some(LimiterDownChoice::Admit) | None => LimiterDown::Admit,
         };
         // Several servers may share a database, and the sample endpoints point into one of them.
-        let (pressure, disk_free_min) = self.pressure.or(file.pressure).resolve()?;
+        let (pressure, disk_free_min) = given.pressure.resolve()?;
         let can_have_sample = !matches!(store, StoreUrl::Postgres(_));
         Ok(Settings {
             listen: address("--listen", &listen)?,
             operations_listen,
-            tls: self.tls.or(file.tls).resolve()?,
-            client_connections: match client_connections {
+            tls: given.tls.resolve()?,
+            client_connections: match given.client_connections {
                 Some(0) => return Err(wrong("--client-connections", "0 lets nobody in")),
-                given => given.unwrap_or(CLIENT_CONNECTIONS_DEFAULT),
+                most => most.unwrap_or(CLIENT_CONNECTIONS_DEFAULT),
             },
-            trusted_proxies: ranges("--trusted-proxy", trusted_proxies)?,
+            trusted_proxies: ranges("--trusted-proxy", given.trusted_proxies)?,
             store,
             data_dir,
-            secret_keys: secret_keys(
-                self.secret_key.or(file.secret_key).as_deref(),
-                self.secret_key_file.or(file.secret_key_file),
-            )?,
+            secret_keys: secret_keys(given.secret_key.as_deref(), given.secret_key_file)?,
             queue,
             role,
-            hold_deliveries: self
-                .hold_deliveries
-                .or(file.hold_deliveries)
-                .unwrap_or(false),
-            allow_endpoint_ranges: ranges("--allow-endpoint-range", allow_endpoint_ranges)?,
-            allow_endpoint_ports: self
-                .allow_endpoint_ports
-                .or(file.allow_endpoint_ports)
-                .unwrap_or_default(),
-            create_unknown_event_types: self
-                .create_unknown_event_types
-                .or(file.create_unknown_event_types)
-                .unwrap_or(false),
+            hold_deliveries: given.hold_deliveries.unwrap_or(false),
+            allow_endpoint_ranges: ranges("--allow-endpoint-range", given.allow_endpoint_ranges)?,
+            allow_endpoint_ports: given.allow_endpoint_ports.unwrap_or_default(),
+            create_unknown_event_types: given.create_unknown_event_types.unwrap_or(false),
             limiter_down,
-            retention: retention(self.retention_days.or(file.retention_days))?,
-            portal_url: portal_url(self.portal_url.or(file.portal_url))?,
-            log_format: self.log_format.or(file.log_format),
-            sample: can_have_sample && self.sample.or(file.sample).unwrap_or(true),
+            retention: retention(given.retention_days)?,
+            portal_url: portal_url(given.portal_url)?,
+            log_format: given.log_format,
+            sample: can_have_sample && given.sample.unwrap_or(true),
             pressure,
             disk_free_min,
-            postgres: self.postgres.or(file.postgres).resolve()?,
-            nats: self.nats.or(file.nats).resolve()?,
-            pages: self.pages.or(pages).resolve()?,
+            postgres: given.postgres.resolve()?,
+            nats: given.nats.resolve()?,
+            pages,
         })
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use nahook_nats::{Credentials, NatsSettings, Storage, Tls};
 use serde::Deserialize;
 
-use super::wrong;
+use super::{or, wrong};
 use crate::{ServerError, text_file};
 
 /// The settings of a queue on NATS as given by flag or environment, or by the table `nats` of a file; each may be absent.
@@ -155,24 +155,7 @@ pub enum StorageChoice {
 impl NatsArgs {
     /// Fills what is absent from the file.
     pub(super) fn or(self, file: Self) -> Self {
-        Self {
-            prefix: self.prefix.or(file.prefix),
-            replicas: self.replicas.or(file.replicas),
-            storage: self.storage.or(file.storage),
-            bytes_max: self.bytes_max.or(file.bytes_max),
-            accept_unsigned_until: self.accept_unsigned_until.or(file.accept_unsigned_until),
-            user: self.user.or(file.user),
-            password: self.password.or(file.password),
-            password_file: self.password_file.or(file.password_file),
-            token: self.token.or(file.token),
-            token_file: self.token_file.or(file.token_file),
-            nkey_file: self.nkey_file.or(file.nkey_file),
-            credentials_file: self.credentials_file.or(file.credentials_file),
-            tls: self.tls.or(file.tls),
-            tls_ca: self.tls_ca.or(file.tls_ca),
-            tls_cert: self.tls_cert.or(file.tls_cert),
-            tls_key: self.tls_key.or(file.tls_key),
-        }
+        or!(self, file: prefix, replicas, storage, bytes_max, accept_unsigned_until, user, password, password_file, token, token_file, nkey_file, credentials_file, tls, tls_ca, tls_cert, tls_key)
     }
 
     /// Checks them.
@@ -277,9 +260,9 @@ fn given_or_read(
 mod tests {
     use super::*;
 
-    #[expect(clippy::unnecessary_wraps, reason = "what every caller needs")]
-    fn text(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    fn resolved(file: &str) -> Result<NatsSettings, String> {
+        let given: NatsArgs = toml::from_str(file).unwrap();
+        given.resolve().map_err(|error| error.report())
     }
 
     #[test]
@@ -287,86 +270,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let seed = dir.path().join("seed");
         std::fs::write(&seed, "SUAX\n").unwrap();
-        let none = NatsArgs::default;
-        for (args, expected) in [
-            (none(), Credentials::None),
+        let seed = format!("nkey_file = '{}'", seed.display());
+        let user = Credentials::User("u".to_owned(), "p".to_owned());
+        for (file, expected) in [
+            ("", Credentials::None),
+            ("user = 'u'\npassword = 'p'", user),
+            ("token = 't'", Credentials::Token("t".to_owned())),
+            (&seed, Credentials::NkeySeed("SUAX".to_owned())),
             (
-                NatsArgs {
-                    user: text("u"),
-                    password: text("p"),
-                    ..none()
-                },
-                Credentials::User("u".to_owned(), "p".to_owned()),
-            ),
-            (
-                NatsArgs {
-                    token: text("t"),
-                    ..none()
-                },
-                Credentials::Token("t".to_owned()),
-            ),
-            (
-                NatsArgs {
-                    nkey_file: Some(seed.clone()),
-                    ..none()
-                },
-                Credentials::NkeySeed("SUAX".to_owned()),
-            ),
-            (
-                NatsArgs {
-                    credentials_file: Some("x.creds".into()),
-                    ..none()
-                },
+                "credentials_file = 'x.creds'",
                 Credentials::File("x.creds".into()),
             ),
         ] {
-            let settings = args.resolve().unwrap();
+            let settings = resolved(file).unwrap();
             assert!(settings.credentials == expected, "{settings:?}");
         }
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let none = NatsArgs::default;
-        for (args, named) in [
-            (
-                NatsArgs {
-                    user: text("u"),
-                    token: text("hunter2"),
-                    ..none()
-                },
-                "--nats-credentials-file",
-            ),
-            (
-                NatsArgs {
-                    password: text("hunter2"),
-                    ..none()
-                },
-                "--nats-password",
-            ),
-            (
-                NatsArgs {
-                    replicas: Some(2),
-                    ..none()
-                },
-                "--nats-replicas",
-            ),
-            (
-                NatsArgs {
-                    tls_key: Some("x".into()),
-                    ..none()
-                },
-                "--nats-tls-cert",
-            ),
-            (
-                NatsArgs {
-                    nkey_file: Some("/does/not/exist".into()),
-                    ..none()
-                },
-                "/does/not/exist",
-            ),
+        for (file, named) in [
+            ("user = 'u'\ntoken = 'hunter2'", "--nats-credentials-file"),
+            ("password = 'hunter2'", "--nats-password"),
+            ("replicas = 2", "--nats-replicas"),
+            ("tls_key = 'x'", "--nats-tls-cert"),
+            ("nkey_file = '/does/not/exist'", "/does/not/exist"),
         ] {
-            let said = args.resolve().unwrap_err().report();
+            let said = resolved(file).unwrap_err();
             assert!(said.contains(named) && !said.contains("hunter2"), "{said}");
         }
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use nahook_postgres::PostgresSettings;
 use serde::Deserialize;
 
-use super::wrong;
+use super::{or, wrong};
 use crate::ServerError;
 use nahook_embed::StoreUrl;
 
@@ -39,10 +39,7 @@ pub struct PostgresArgs {
 impl PostgresArgs {
     /// Fills what is absent from the file.
     pub(super) fn or(self, file: Self) -> Self {
-        Self {
-            direct_url: self.direct_url.or(file.direct_url),
-            connections: self.connections.or(file.connections),
-        }
+        or!(self, file: direct_url, connections)
     }
 
     /// Checks them.
@@ -99,26 +96,20 @@ mod tests {
 
     #[test]
     fn wrong_setting_is_named_and_no_secret_shown() {
-        let none = PostgresArgs::default;
-        let url = |url: &str| PostgresArgs {
-            direct_url: Some(url.to_owned()),
-            ..none()
-        };
-        for (args, named) in [
-            (url("hunter2"), "--postgres-direct-url"),
+        let few = format!("direct_url = '{URL}'\nconnections = 2");
+        for (file, named) in [
+            ("direct_url = 'hunter2'", "--postgres-direct-url"),
             (
-                url("host=db user=nahook password=hunter2"),
+                "direct_url = 'host=db user=nahook password=hunter2'",
                 "--postgres-direct-url",
             ),
-            (url("mysql://root:hunter2@db/x"), "--postgres-direct-url"),
             (
-                PostgresArgs {
-                    connections: Some(2),
-                    ..url(URL)
-                },
-                "--postgres-connections: 2 are too few",
+                "direct_url = 'mysql://root:hunter2@db/x'",
+                "--postgres-direct-url",
             ),
+            (&few, "--postgres-connections: 2 are too few"),
         ] {
+            let args: PostgresArgs = toml::from_str(file).unwrap();
             let said = args.resolve().unwrap_err().report();
             assert!(said.contains(named) && !said.contains("hunter2"), "{said}");
         }

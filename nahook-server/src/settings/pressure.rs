@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use super::wrong;
+use super::{or, wrong};
 use crate::{ServerError, machine};
 
 /// Bytes of a MiB.
@@ -78,12 +78,7 @@ pub struct PressureArgs {
 impl PressureArgs {
     /// Fills what is absent from the file.
     pub(super) fn or(self, file: Self) -> Self {
-        Self {
-            share_at: self.share_at.or(file.share_at),
-            refuse_at: self.refuse_at.or(file.refuse_at),
-            disk_free: self.disk_free.or(file.disk_free),
-            memory: self.memory.or(file.memory),
-        }
+        or!(self, file: share_at, refuse_at, disk_free, memory)
     }
 
     /// Checks them. Returns the marks, and the bytes of the disk that have to be free.
@@ -136,16 +131,8 @@ mod tests {
 
     #[test]
     fn mark_of_zero_is_refused() {
-        for args in [
-            PressureArgs {
-                share_at: Some(0),
-                ..PressureArgs::default()
-            },
-            PressureArgs {
-                refuse_at: Some(0),
-                ..PressureArgs::default()
-            },
-        ] {
+        for file in ["share_at = 0", "refuse_at = 0"] {
+            let args: PressureArgs = toml::from_str(file).unwrap();
             let said = args.resolve().unwrap_err().report();
             assert!(said.contains("--pressure-"), "{said}");
         }

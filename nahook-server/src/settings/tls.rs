@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::wrong;
+use super::{or, wrong};
 use crate::ServerError;
 use crate::tls::TlsFiles;
 
@@ -34,10 +34,7 @@ pub struct TlsArgs {
 impl TlsArgs {
     /// Fills what is absent from `file`.
     pub(super) fn or(self, file: Self) -> Self {
-        Self {
-            cert: self.cert.or(file.cert),
-            key: self.key.or(file.key),
-        }
+        or!(self, file: cert, key)
     }
 
     /// Returns the files, or `None` for plain HTTP.
