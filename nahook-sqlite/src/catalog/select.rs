@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use nahook_control::{RowKind, Select, Snapshot};
-use nahook_core::id::{EventTypeId, WorkspaceId};
+use nahook_control::{PublicationRecord, RowKind, Select, Snapshot, SubscriberRecord};
+use nahook_core::id::{EnvironmentId, EventTypeId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::rows::{
@@ -47,57 +47,40 @@ pub(super) fn add(
         statement: statement(select),
     };
     let row = owner.0;
+    // Reads the rows with these parameters, and adds them to those of their kind.
+    macro_rules! take {
+        ($kind:ident, $read:expr, [$($parameter:expr),*], $key:expr) => {{
+            let found = reading.all(params![row $(, $parameter)*], $read)?;
+            merge(&mut rows.$kind, found, $key);
+        }};
+        ($kind:ident, $read:expr $(, $parameter:expr)*) => {
+            take!($kind, $read, [$($parameter),*], |row| row.id)
+        };
+    }
     match select {
-        Select::AnyEndpointIn(id) => {
-            let found = reading.all(params![row, id.as_str()], endpoint_at)?;
-            merge(&mut rows.endpoints, found, |row| row.id);
-        }
-        Select::ApiKey(id) => {
-            let found = reading.all(params![row, id.as_str()], api_key_at)?;
-            merge(&mut rows.api_keys, found, |row| row.id);
-        }
-        Select::ApiKeyCalled(name) => {
-            let found = reading.all(params![row, name], api_key_at)?;
-            merge(&mut rows.api_keys, found, |row| row.id);
-        }
-        Select::ApiKeys => {
-            let found = reading.all(params![row], api_key_at)?;
-            merge(&mut rows.api_keys, found, |row| row.id);
-        }
+        Select::AnyEndpointIn(id) => take!(endpoints, endpoint_at, id.as_str()),
+        Select::ApiKey(id) => take!(api_keys, api_key_at, id.as_str()),
+        Select::ApiKeyCalled(name) => take!(api_keys, api_key_at, name),
+        Select::ApiKeys => take!(api_keys, api_key_at),
         Select::Applications { offset, limit } => {
-            let params = params![row, bounded(*limit), bounded(*offset)];
-            let found = reading.all(params, application_at)?;
-            merge(&mut rows.applications, found, |row| row.id);
+            take!(
+                applications,
+                application_at,
+                bounded(*limit),
+                bounded(*offset)
+            );
         }
-        Select::Application(id) => {
-            let found = reading.all(params![row, id.as_str()], application_at)?;
-            merge(&mut rows.applications, found, |row| row.id);
-        }
-        Select::ApplicationCalled(name) => {
-            let found = reading.all(params![row, name], application_at)?;
-            merge(&mut rows.applications, found, |row| row.id);
-        }
-        Select::Endpoint(id) => {
-            let found = reading.all(params![row, id.as_str()], endpoint_at)?;
-            merge(&mut rows.endpoints, found, |row| row.id);
-        }
+        Select::Application(id) => take!(applications, application_at, id.as_str()),
+        Select::ApplicationCalled(name) => take!(applications, application_at, name),
+        Select::Endpoint(id) => take!(endpoints, endpoint_at, id.as_str()),
         Select::EndpointCountOf(id) => {
             let found = reading.all(params![row, id.as_str()], |row, _| count_at(row, 0))?;
             let count = found.into_iter().next().unwrap_or(0);
             rows.endpoint_counts.insert(*id, count);
         }
-        Select::Endpoints => {
-            let found = reading.all(params![row], endpoint_at)?;
-            merge(&mut rows.endpoints, found, |row| row.id);
-        }
-        Select::EndpointsOf(id) => {
-            let found = reading.all(params![row, id.as_str()], endpoint_at)?;
-            merge(&mut rows.endpoints, found, |row| row.id);
-        }
-        Select::Environments => {
-            let found = reading.all(params![row], environment_at)?;
-            merge(&mut rows.environments, found, |row| row.id);
-        }
+        Select::Endpoints => take!(endpoints, endpoint_at),
+        Select::EndpointsOf(id) => take!(endpoints, endpoint_at, id.as_str()),
+        Select::Environments => take!(environments, environment_at),
         Select::EventTypesWith(ids) => {
             let mut found = Vec::with_capacity(ids.len());
             for id in ids {
@@ -109,50 +92,29 @@ pub(super) fn add(
             let found = found.into_iter().map(|(_, row)| row).collect();
             merge(&mut rows.event_types, found, |row| row.id);
         }
-        Select::EventTypes => {
-            let found = reading.all(params![row], event_type_at)?;
-            merge(&mut rows.event_types, found, |row| row.id);
-        }
-        Select::ManagementToken(id) => {
-            let found = reading.all(params![row, id.as_str()], management_token_at)?;
-            merge(&mut rows.management_tokens, found, |row| row.id);
-        }
-        Select::ManagementTokenCalled(name) => {
-            let found = reading.all(params![row, name], management_token_at)?;
-            merge(&mut rows.management_tokens, found, |row| row.id);
-        }
-        Select::ManagementTokens => {
-            let found = reading.all(params![row], management_token_at)?;
-            merge(&mut rows.management_tokens, found, |row| row.id);
-        }
+        Select::EventTypes => take!(event_types, event_type_at),
+        Select::ManagementToken(id) => take!(management_tokens, management_token_at, id.as_str()),
+        Select::ManagementTokenCalled(name) => take!(management_tokens, management_token_at, name),
+        Select::ManagementTokens => take!(management_tokens, management_token_at),
         Select::Pattern(endpoint, id) => {
-            let params = params![row, endpoint.as_str(), id.as_str()];
-            let found = reading.all(params, pattern_at)?;
-            merge(&mut rows.patterns, found, |row| row.id);
+            take!(patterns, pattern_at, endpoint.as_str(), id.as_str());
         }
         Select::PatternCalled(endpoint, pattern) => {
-            let params = params![row, endpoint.as_str(), pattern.as_str()];
-            let found = reading.all(params, pattern_at)?;
-            merge(&mut rows.patterns, found, |row| row.id);
+            take!(patterns, pattern_at, endpoint.as_str(), pattern.as_str());
         }
-        Select::Patterns => {
-            let found = reading.all(params![row], pattern_at)?;
-            merge(&mut rows.patterns, found, |row| row.id);
-        }
-        Select::PatternsOf(id) => {
-            let found = reading.all(params![row, id.as_str()], pattern_at)?;
-            merge(&mut rows.patterns, found, |row| row.id);
-        }
+        Select::Patterns => take!(patterns, pattern_at),
+        Select::PatternsOf(id) => take!(patterns, pattern_at, id.as_str()),
         Select::Publication(environment, event_type) => {
-            let params = params![row, environment.as_str(), event_type.as_str()];
-            let found = reading.all(params, publication_at)?;
-            let key = |row: &nahook_control::PublicationRecord| (row.environment, row.event_type);
-            merge(&mut rows.publications, found, key);
+            let ids = [environment.as_str(), event_type.as_str()];
+            take!(
+                publications,
+                publication_at,
+                [ids[0], ids[1]],
+                publication_key
+            );
         }
         Select::PublicationsIn(id) => {
-            let found = reading.all(params![row, id.as_str()], publication_at)?;
-            let key = |row: &nahook_control::PublicationRecord| (row.environment, row.event_type);
-            merge(&mut rows.publications, found, key);
+            take!(publications, publication_at, [id.as_str()], publication_key);
         }
         Select::RowCounts => {
             let found = reading.all(params![row], |row, _| {
@@ -174,27 +136,27 @@ pub(super) fn add(
             }
         }
         Select::SubscribersTo(id) => {
-            let found = reading.all(params![row, id.as_str()], subscriber_at)?;
-            let key = |row: &nahook_control::SubscriberRecord| (row.event_type, row.endpoint);
-            merge(&mut rows.subscribers, found, key);
+            let key = |row: &SubscriberRecord| (row.event_type, row.endpoint);
+            take!(subscribers, subscriber_at, [id.as_str()], key);
         }
         Select::Subscriptions(endpoint, ids) => {
             for id in ids {
-                let params = params![row, endpoint.as_str(), id.as_str()];
-                let found = reading.all(params, subscription_at)?;
-                merge(&mut rows.subscriptions, found, |row| row.id);
+                take!(
+                    subscriptions,
+                    subscription_at,
+                    endpoint.as_str(),
+                    id.as_str()
+                );
             }
         }
-        Select::SubscriptionsOf(id) => {
-            let found = reading.all(params![row, id.as_str()], subscription_at)?;
-            merge(&mut rows.subscriptions, found, |row| row.id);
-        }
-        Select::Workspace => {
-            let found = reading.all(params![row], |row, _| workspace_at(row))?;
-            merge(&mut rows.workspaces, found, |row| row.id);
-        }
+        Select::SubscriptionsOf(id) => take!(subscriptions, subscription_at, id.as_str()),
+        Select::Workspace => take!(workspaces, |row, _| workspace_at(row)),
     }
     Ok(())
+}
+
+fn publication_key(row: &PublicationRecord) -> (EnvironmentId, EventTypeId) {
+    (row.environment, row.event_type)
 }
 
 /// Builds the query of the selected rows, or of one of the selected ids; `?1` is the workspace's number and `?2` the
@@ -365,7 +327,7 @@ pub(crate) fn workspace_row(
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::id::{ApplicationId, EndpointId, EnvironmentId};
+    use nahook_core::id::{ApplicationId, EndpointId};
 
     use super::*;
     use crate::schema::{empty, plan_of};
