@@ -16,7 +16,7 @@ use nahook_queue::{
 };
 use nahook_sqlite::{SqliteSettings, SqliteStore};
 use nahook_testkit::declare::{Workspace, endpoint_id, nth_endpoint_id};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::support::{EVENT_TYPE, Place, WORKSPACE, all_failed, lease, publish, request, server};
 
@@ -41,6 +41,40 @@ async fn shop(place: &Place, endpoints: usize) -> (SqliteStore, Connection) {
         .await
         .unwrap();
     (store, app)
+}
+
+fn begin(app: &mut Connection) -> Transaction<'_> {
+    let begun = app.transaction_with_behavior(TransactionBehavior::Immediate);
+    begun.unwrap()
+}
+
+/// Triggers the usual event.
+fn trigger(store: &SqliteStore, connection: &Connection) -> Receipt {
+    store.trigger_in(connection, &paid(), scope()).unwrap()
+}
+
+/// Opens the store of the shop again, with other settings.
+async fn reopened(
+    place: &Place,
+    store: SqliteStore,
+    change: impl FnOnce(&mut SqliteSettings),
+) -> SqliteStore {
+    store.close().await.unwrap();
+    drop(store);
+    let mut settings = sharing();
+    change(&mut settings);
+    SqliteStore::open(place.file(), settings).unwrap()
+}
+
+/// Leases until so many have come, none of them twice.
+async fn found(store: &SqliteStore, count: usize) -> BTreeSet<DeliveryId> {
+    let mut found = BTreeSet::new();
+    while found.len() < count {
+        for leased in next(store).await {
+            assert!(found.insert(leased.lease.delivery), "leased twice");
+        }
+    }
+    found
 }
 
 fn paid() -> NewEvent {
@@ -90,7 +124,7 @@ async fn a_deferred_transaction_waits_for_who_writes() {
     };
     app.busy_handler(Some(ends)).unwrap();
     let transaction = app.transaction().unwrap();
-    let receipt = store.trigger_in(&transaction, &paid(), scope()).unwrap();
+    let receipt = trigger(&store, &transaction);
     transaction.commit().unwrap();
     assert!(WRITER.lock().unwrap().is_none());
     assert_eq!(ids(&receipt).len(), 1);
@@ -102,11 +136,9 @@ async fn order_and_its_webhooks_are_committed_or_neither() {
     let (store, mut app) = shop(&place, 2).await;
     let mut committed = BTreeSet::new();
     for is_committed in [false, true, false] {
-        let tx = app
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .unwrap();
+        let tx = begin(&mut app);
         tx.execute("INSERT INTO event VALUES ('book')", []).unwrap();
-        let receipt = store.trigger_in(&tx, &paid(), scope()).unwrap();
+        let receipt = trigger(&store, &tx);
         let endpoints: Vec<_> = receipt
             .deliveries()
             .iter()
@@ -141,10 +173,8 @@ async fn order_and_its_webhooks_are_committed_or_neither() {
 async fn nothing_is_leased_before_the_commit() {
     let place = Place::new();
     let (store, mut app) = shop(&place, 1).await;
-    let tx = app
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .unwrap();
-    store.trigger_in(&tx, &paid(), scope()).unwrap();
+    let tx = begin(&mut app);
+    trigger(&store, &tx);
     assert!(lease(&store, 10).await.is_empty());
     tx.commit().unwrap();
     assert_eq!(next(&store).await.len(), 1);
@@ -154,18 +184,13 @@ async fn nothing_is_leased_before_the_commit() {
 async fn commit_wakes_whoever_waits_for_deliveries() {
     let place = Place::new();
     let (store, mut app) = shop(&place, 1).await;
-    store.close().await.unwrap();
-    drop(store);
     // So seldom that a delivery can only be noticed because the trigger has said so.
-    let mut settings = sharing();
-    settings.watch_interval = Duration::from_hours(24);
-    let store = SqliteStore::open(place.file(), settings).unwrap();
+    let seldom = Duration::from_hours(24);
+    let store = reopened(&place, store, |settings| settings.watch_interval = seldom).await;
     for _ in 0..20 {
         let batch = store.lease(&request(1)).await.unwrap();
-        let tx = app
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .unwrap();
-        let receipt = store.trigger_in(&tx, &paid(), scope()).unwrap();
+        let tx = begin(&mut app);
+        let receipt = trigger(&store, &tx);
         tx.commit().unwrap();
         store.changed(batch.generation).await;
         let leased = next(&store).await;
@@ -179,7 +204,7 @@ async fn delivery_is_adopted_once_and_settled_like_any_other() {
     let (store, app) = shop(&place, 1).await;
     for round in 0..20 {
         // Without a transaction, the statement is one.
-        let receipt = store.trigger_in(&app, &paid(), scope()).unwrap();
+        let receipt = trigger(&store, &app);
         let own = publish(&store, round, 1).await;
         let mut expected = ids(&receipt);
         expected.insert(own[0].id());
@@ -219,19 +244,13 @@ async fn what_was_committed_before_a_start_is_found_by_it() {
     let own = publish(&store, 1, 1).await;
     store.close().await.unwrap();
     // As after a kill between the commit and the adoption.
-    let receipt = store.trigger_in(&app, &paid(), scope()).unwrap();
+    let receipt = trigger(&store, &app);
     drop(store);
     let mut expected = ids(&receipt);
     expected.insert(own[0].id());
     for _ in 0..3 {
         let store = SqliteStore::open(place.file(), sharing()).unwrap();
-        let mut found = BTreeSet::new();
-        while found.len() < expected.len() {
-            for leased in next(&store).await {
-                assert!(found.insert(leased.lease.delivery), "leased twice");
-            }
-        }
-        assert_eq!(found, expected);
+        assert_eq!(found(&store, expected.len()).await, expected);
         adopted(&store).await;
         assert!(lease(&store, 10).await.is_empty());
     }
@@ -337,9 +356,7 @@ async fn receipt_is_that_of_a_trigger_in_every_scope() {
 async fn refusal_leaves_the_transaction_as_it_was() {
     let place = Place::new();
     let (store, mut app) = shop(&place, 1).await;
-    let tx = app
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .unwrap();
+    let tx = begin(&mut app);
     tx.execute("INSERT INTO event VALUES ('book')", []).unwrap();
     let mut unknown = paid();
     unknown.event_type = EventTypeName::new("order.lost").unwrap();
@@ -374,9 +391,7 @@ async fn event_type_made_in_the_transaction_reaches_those_whose_pattern_matches_
     event.event_type = EventTypeName::new("order.refunded").unwrap();
     let mut committed = BTreeSet::new();
     for is_committed in [false, true] {
-        let tx = app
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .unwrap();
+        let tx = begin(&mut app);
         store
             .ensure_event_type_in(&tx, &event.event_type, scope().workspace)
             .unwrap();
@@ -391,9 +406,7 @@ async fn event_type_made_in_the_transaction_reaches_those_whose_pattern_matches_
             tx.rollback().unwrap();
         }
     }
-    let leased = next(&store).await;
-    let found: BTreeSet<_> = leased.iter().map(|it| it.lease.delivery).collect();
-    assert_eq!(found, committed);
+    assert_eq!(found(&store, committed.len()).await, committed);
     let subscribed = store.subscribers(&event.event_type, &scope()).await;
     assert_eq!(subscribed.unwrap().unwrap().endpoints.len(), 2);
 }
@@ -402,7 +415,7 @@ async fn event_type_made_in_the_transaction_reaches_those_whose_pattern_matches_
 async fn log_and_lists_have_what_an_app_has_queued() {
     let place = Place::new();
     let (store, app) = shop(&place, 1).await;
-    let receipt = store.trigger_in(&app, &paid(), scope()).unwrap();
+    let receipt = trigger(&store, &app);
     let id = receipt.delivery_ids().next().unwrap();
     let workspace = scope().workspace;
     // By its id from the commit on, in the lists once it is adopted.
@@ -425,15 +438,10 @@ async fn log_and_lists_have_what_an_app_has_queued() {
 async fn long_transaction_of_the_app_costs_a_bounded_wait() {
     let place = Place::new();
     let (store, mut app) = shop(&place, 1).await;
-    store.close().await.unwrap();
-    drop(store);
-    let mut settings = sharing();
-    settings.busy_timeout = Duration::from_millis(20);
-    let store = SqliteStore::open(place.file(), settings).unwrap();
-    let tx = app
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .unwrap();
-    let receipt = store.trigger_in(&tx, &paid(), scope()).unwrap();
+    let brief = Duration::from_millis(20);
+    let store = reopened(&place, store, |settings| settings.busy_timeout = brief).await;
+    let tx = begin(&mut app);
+    let receipt = trigger(&store, &tx);
     // Refused, and not merely late: nothing of it will be queued.
     let slots = publish(&store, 1, 1).await;
     assert!(all_failed(&slots, FailureKind::QueueUnavailable));
@@ -448,26 +456,14 @@ async fn long_transaction_of_the_app_costs_a_bounded_wait() {
 async fn adoption_beyond_the_room_for_fresh_deliveries_is_delivered_in_its_turn() {
     let place = Place::new();
     let (store, mut app) = shop(&place, 1).await;
-    store.close().await.unwrap();
-    drop(store);
-    let mut settings = sharing();
-    settings.fresh_max = 2;
-    let store = SqliteStore::open(place.file(), settings).unwrap();
+    let store = reopened(&place, store, |settings| settings.fresh_max = 2).await;
     let mut expected = BTreeSet::new();
     for _ in 0..3 {
-        let tx = app
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .unwrap();
+        let tx = begin(&mut app);
         for _ in 0..700 {
-            expected.extend(ids(&store.trigger_in(&tx, &paid(), scope()).unwrap()));
+            expected.extend(ids(&trigger(&store, &tx)));
         }
         tx.commit().unwrap();
     }
-    let mut found = BTreeSet::new();
-    while found.len() < expected.len() {
-        for leased in next(&store).await {
-            assert!(found.insert(leased.lease.delivery), "leased twice");
-        }
-    }
-    assert_eq!(found, expected);
+    assert_eq!(found(&store, expected.len()).await, expected);
 }
