@@ -55,9 +55,9 @@ use crate::transport::Transport;
 ///   own loop fail, it starts again, and what it held is given back.
 /// * **What this machine lacks** to make an attempt (descriptors, memory, ports, a network, a name server) is no failure of
 ///   the endpoint: the delivery goes back to the queue, and the worker or the endpoint pauses.
-pub struct Worker<Q, D, T> {
-    queue: Q,
-    directory: D,
+pub struct Worker<T> {
+    queue: Arc<dyn DeliveryQueue>,
+    directory: Arc<dyn EndpointDirectory>,
     transport: T,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -88,17 +88,16 @@ pub struct WorkerReport {
     pub unsettled: u64,
 }
 
-impl<Q, D, T> Worker<Q, D, T>
-where
-    Q: DeliveryQueue + 'static,
-    D: EndpointDirectory + 'static,
-    T: Transport + 'static,
-{
+impl<T: Transport + 'static> Worker<T> {
     /// A worker over these, with the system's clock and the default settings.
-    pub fn new(queue: Q, directory: D, transport: T) -> Self {
+    pub fn new(
+        queue: impl DeliveryQueue + 'static,
+        directory: impl EndpointDirectory + 'static,
+        transport: T,
+    ) -> Self {
         Self {
-            queue,
-            directory,
+            queue: Arc::new(queue),
+            directory: Arc::new(directory),
             transport,
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
@@ -208,7 +207,7 @@ where
 /// Time that a failed worker waits before it starts again.
 const RESTART_AFTER: Duration = Duration::from_millis(100);
 
-impl<Q, D, T> std::fmt::Debug for Worker<Q, D, T> {
+impl<T> std::fmt::Debug for Worker<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker")
             .field("settings", &self.settings)

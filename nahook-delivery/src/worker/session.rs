@@ -41,14 +41,9 @@ const GATHERING: Duration = Duration::from_millis(2);
 /// While fewer are held than this, nothing waits to be settled with others.
 const FEW: usize = 16;
 
-pub(super) struct Session<Q, D, T>
-where
-    Q: DeliveryQueue + 'static,
-    D: EndpointDirectory + 'static,
-    T: Transport + 'static,
-{
+pub(super) struct Session<T: Transport + 'static> {
     pub(super) id: WorkerId,
-    pub(super) worker: Arc<Worker<Q, D, T>>,
+    pub(super) worker: Arc<Worker<T>>,
     pub(super) jobs: JoinSet<Done>,
     pub(super) ledger: Ledger,
     pub(super) slots: Slots,
@@ -96,14 +91,9 @@ pub(super) enum Stage {
     Closing(Instant),
 }
 
-impl<Q, D, T> Session<Q, D, T>
-where
-    Q: DeliveryQueue + 'static,
-    D: EndpointDirectory + 'static,
-    T: Transport + 'static,
-{
+impl<T: Transport + 'static> Session<T> {
     /// A session under an id of its own.
-    pub(super) fn new(worker: Arc<Worker<Q, D, T>>) -> Self {
+    pub(super) fn new(worker: Arc<Worker<T>>) -> Self {
         let now = Instant::now();
         #[expect(clippy::cast_possible_truncation, reason = "64 random bits are enough")]
         let id = WorkerId(worker.ids.random() as u64);
@@ -469,12 +459,7 @@ where
 pub(super) struct JobPanicked;
 
 /// Leaves nothing to the end of its leases that can be settled now.
-impl<Q, D, T> Drop for Session<Q, D, T>
-where
-    Q: DeliveryQueue + 'static,
-    D: EndpointDirectory + 'static,
-    T: Transport + 'static,
-{
+impl<T: Transport + 'static> Drop for Session<T> {
     fn drop(&mut self) {
         if self.is_done {
             return;

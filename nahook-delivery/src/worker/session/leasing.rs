@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_control::{EndpointDirectory, EndpointTarget};
+use nahook_control::EndpointTarget;
 use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{DeliveryQueue, LeaseBatch, LeaseRequest, Next};
 use tokio::task::AbortHandle;
@@ -104,12 +104,7 @@ impl Leasing {
     }
 }
 
-impl<Q, D, T> Session<Q, D, T>
-where
-    Q: DeliveryQueue + 'static,
-    D: EndpointDirectory + 'static,
-    T: Transport + 'static,
-{
+impl<T: Transport + 'static> Session<T> {
     pub(super) fn start_leasing(&mut self, now: Instant) {
         let free = self.free();
         let leasing = &mut self.leasing;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use nahook_control::EndpointDirectory;
-use nahook_queue::{Attempt, DeliveryQueue, Next, Settled, Settlement};
+use nahook_queue::{Attempt, Next, Settled, Settlement};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -15,19 +14,14 @@ use crate::worker::ledger::{Hold, Ledger};
 use crate::worker::observe;
 use crate::worker::settling::{Pending, settle};
 
-pub(super) struct Remains<Q, D, T> {
-    pub(super) worker: Arc<Worker<Q, D, T>>,
+pub(super) struct Remains<T> {
+    pub(super) worker: Arc<Worker<T>>,
     pub(super) jobs: JoinSet<Done>,
     pub(super) ledger: Ledger,
     pub(super) pending: Vec<Pending>,
 }
 
-impl<Q, D, T> Remains<Q, D, T>
-where
-    Q: DeliveryQueue + 'static,
-    D: EndpointDirectory + 'static,
-    T: Transport + 'static,
-{
+impl<T: Transport + 'static> Remains<T> {
     /// Settles attempts that have ended as they went, and gives back everything else. Best effort: what cannot be settled
     /// now is offered again when its lease ends.
     pub(super) async fn wind_up(mut self) {
