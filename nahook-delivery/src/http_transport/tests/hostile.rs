@@ -31,6 +31,19 @@ where
     (receiver, end)
 }
 
+/// Waits until serving the connection has ended.
+async fn ended(end: oneshot::Receiver<()>) {
+    let ended = timeout(PATIENCE, end).await;
+    ended.expect("the connection is closed").unwrap();
+}
+
+/// Fails unless the request ends because no answer comes in time.
+async fn assert_too_late(request: OutboundRequest) {
+    let transport = transport(loopback(), &hasty(), Names::default());
+    let expected = TransportError::Timeout(TimeoutPhase::Answer);
+    assert_eq!(transport.post(request).await, Err(expected));
+}
+
 #[tokio::test]
 async fn an_endless_body_costs_no_more_than_its_bound() {
     let (receiver, end) = once(|mut stream| async move {
@@ -43,10 +56,7 @@ async fn an_endless_body_costs_no_more_than_its_bound() {
     })
     .await;
     assert_eq!(open().post(at(receiver.socket)).await, Ok(status(200)));
-    timeout(PATIENCE, end)
-        .await
-        .expect("the connection is dropped")
-        .unwrap();
+    ended(end).await;
 }
 
 #[tokio::test]
@@ -58,10 +68,7 @@ async fn a_body_of_ten_gigabytes_is_not_begun() {
     })
     .await;
     assert_eq!(open().post(at(receiver.socket)).await, Ok(status(201)));
-    timeout(PATIENCE, end)
-        .await
-        .expect("the connection is dropped")
-        .unwrap();
+    ended(end).await;
 }
 
 #[tokio::test]
@@ -86,13 +93,8 @@ async fn a_body_that_breaks_off_or_is_malformed_does_not_change_the_status() {
 #[tokio::test]
 async fn a_silent_endpoint_is_a_time_out_and_the_connection_is_closed() {
     let (receiver, end) = once(|mut stream| async move { closed(&mut stream).await }).await;
-    let transport = transport(loopback(), &hasty(), Names::default());
-    let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(at(receiver.socket)).await, Err(expected));
-    timeout(PATIENCE, end)
-        .await
-        .expect("the connection is closed")
-        .unwrap();
+    assert_too_late(at(receiver.socket)).await;
+    ended(end).await;
 }
 
 #[tokio::test]
@@ -104,13 +106,8 @@ async fn a_trickling_head_is_a_time_out() {
         }
     })
     .await;
-    let transport = transport(loopback(), &hasty(), Names::default());
-    let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(at(receiver.socket)).await, Err(expected));
-    timeout(PATIENCE, end)
-        .await
-        .expect("the connection is closed")
-        .unwrap();
+    assert_too_late(at(receiver.socket)).await;
+    ended(end).await;
 }
 
 #[tokio::test]
@@ -128,10 +125,7 @@ async fn interim_answers_without_end_are_given_up() {
     let transport = transport(loopback(), &settings, Names::default());
     let expected = TransportError::Closed;
     assert_eq!(transport.post(at(receiver.socket)).await, Err(expected));
-    timeout(PATIENCE, end)
-        .await
-        .expect("the connection is closed")
-        .unwrap();
+    ended(end).await;
 }
 
 #[tokio::test]
@@ -143,9 +137,7 @@ async fn an_endpoint_that_never_reads_is_a_time_out() {
     .await;
     let mut large = at(receiver.socket);
     large.body = Bytes::from(vec![b' '; 32 << 20]);
-    let transport = transport(loopback(), &hasty(), Names::default());
-    let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(large.clone()).await, Err(expected));
+    assert_too_late(large).await;
 }
 
 #[tokio::test]
@@ -182,10 +174,7 @@ async fn endless_head_costs_no_more_than_its_bound_and_its_status_counts() {
     })
     .await;
     assert_eq!(open().post(at(receiver.socket)).await, Ok(status(200)));
-    timeout(PATIENCE, end)
-        .await
-        .expect("the connection is closed")
-        .unwrap();
+    ended(end).await;
 }
 
 #[tokio::test]
@@ -197,10 +186,7 @@ async fn a_dropped_attempt_closes_its_connection() {
     timeout(Duration::from_millis(200), attempt)
         .await
         .expect_err("still waiting");
-    timeout(PATIENCE, end)
-        .await
-        .expect("the connection is closed")
-        .unwrap();
+    ended(end).await;
 }
 
 #[tokio::test]
