@@ -46,7 +46,7 @@ async fn a_settlement_that_fails_many_times_sends_nothing_again() {
         let mut calls = 0;
         let queue = Faulty::new(&rig.store).settle(move |_| {
             calls += 1;
-            if calls <= 12 { fault } else { Fault::None }
+            fault.when(calls <= 12)
         });
         let settings = WorkerSettings {
             bookkeeping_timeout: Duration::from_secs(2),
@@ -78,7 +78,7 @@ async fn a_poisoned_settlement_spoils_nothing_for_the_others() {
             let is_poison = batch
                 .iter()
                 .any(|settlement| settlement.lease.delivery == poisoned);
-            if is_poison { fault } else { Fault::None }
+            fault.when(is_poison)
         });
         let worker = rig.start_over(queue, rig.store.clone(), short_leases());
         sleep(Duration::from_secs(10)).await;
@@ -116,11 +116,7 @@ async fn many_poisoned_settlements_do_not_bring_the_worker_to_a_halt() {
         let is_poison = batch
             .iter()
             .any(|settlement| poisoned.contains(&settlement.lease.delivery));
-        if is_poison {
-            Fault::Internal
-        } else {
-            Fault::None
-        }
+        Fault::Internal.when(is_poison)
     });
     let settings = WorkerSettings {
         in_flight_max: 20,
@@ -144,11 +140,7 @@ async fn settlements_that_are_never_answered_leave_their_room_to_others() {
     let stuck = unanswered.clone();
     let queue = Faulty::new(&rig.store).settle(move |batch| {
         let mut deliveries = batch.iter().map(|it| it.lease.delivery);
-        if deliveries.any(|delivery| stuck.contains(&delivery)) {
-            Fault::Hang
-        } else {
-            Fault::None
-        }
+        Fault::Hang.when(deliveries.any(|delivery| stuck.contains(&delivery)))
     });
     let settings = WorkerSettings {
         in_flight_max: 20,
@@ -265,7 +257,7 @@ async fn a_lease_that_ends_while_being_settled_is_settled_anew() {
         .settle(move |_| {
             calls += 1;
             let late = Fault::TakeLate(Duration::from_secs(5));
-            if calls == 1 { late } else { Fault::None }
+            late.when(calls == 1)
         });
     let worker = rig.start_over(queue, rig.store.clone(), short_leases());
     let ids = rig.publish(&["ep_a"]).await;
@@ -290,11 +282,7 @@ async fn an_attempt_that_somebody_else_has_overtaken_is_cut_off_before_the_next_
         .extend(|_| Fault::Unavailable)
         .lease(move |_| {
             let passed = clock.now().saturating_since(begun).as_secs();
-            if (2..6).contains(&passed) {
-                Fault::Unavailable
-            } else {
-                Fault::None
-            }
+            Fault::Unavailable.when((2..6).contains(&passed))
         });
     let overtaken = rig.start_over(queue, rig.store.clone(), short_leases());
     let ids = rig.publish(&["ep_a"]).await;
@@ -336,11 +324,7 @@ async fn while_the_directory_is_down_nothing_is_sent_and_afterwards_everything()
         let directory = Faulty::new(&rig.store).targets(move |_| {
             calls += 1;
             assert!(calls < 400, "it is asked too often");
-            if clock.now() < up_from {
-                fault
-            } else {
-                Fault::None
-            }
+            fault.when(clock.now() < up_from)
         });
         let settings = WorkerSettings {
             bookkeeping_timeout: Duration::from_secs(2),
@@ -367,11 +351,7 @@ async fn an_endpoint_that_the_directory_cannot_read_holds_up_no_other() {
     let directory = Faulty::new(&rig.store).targets(move |ids| {
         calls += 1;
         assert!(calls < 600, "it is asked too often");
-        if ids.contains(&unreadable) {
-            Fault::Internal
-        } else {
-            Fault::None
-        }
+        Fault::Internal.when(ids.contains(&unreadable))
     });
     let worker = rig.start_over(rig.store.clone(), directory, WorkerSettings::default());
     for _ in 0..60 {
@@ -399,11 +379,7 @@ async fn a_queue_that_cannot_lease_is_asked_again_with_growing_pauses() {
         let queue = Faulty::new(&rig.store).lease(move |_| {
             calls += 1;
             assert!(calls < 200, "it is asked too often");
-            if clock.now() < up_from {
-                fault
-            } else {
-                Fault::None
-            }
+            fault.when(clock.now() < up_from)
         });
         let worker = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
         let ids = rig.publish(&["ep_a"]).await;
@@ -424,11 +400,7 @@ async fn a_report_that_fails_is_made_again() {
     let mut calls = 0;
     let directory = Faulty::new(&rig.store).report(move |_| {
         calls += 1;
-        if calls < 4 {
-            Fault::Unavailable
-        } else {
-            Fault::None
-        }
+        Fault::Unavailable.when(calls < 4)
     });
     let worker = rig.start_over(rig.store.clone(), directory, WorkerSettings::default());
     let ids = rig.publish(&["ep_a"]).await;

@@ -25,6 +25,13 @@ pub(crate) enum Fault {
     Hang,
 }
 
+impl Fault {
+    /// This fault if the condition holds, and none otherwise.
+    pub(crate) fn when(self, is_so: bool) -> Self {
+        if is_so { self } else { Self::None }
+    }
+}
+
 type Script<A> = Arc<Mutex<dyn FnMut(&A) -> Fault + Send>>;
 
 /// The in-memory back end with faults before it; clones share them.

@@ -246,11 +246,8 @@ async fn settlements_that_wait_are_tried_once_more_when_attempts_are_cut_off() {
     let up_from = Arc::new(AtomicUsize::new(usize::MAX));
     let (counted, from) = (Arc::clone(&calls), Arc::clone(&up_from));
     let queue = Faulty::new(&rig.store).settle(move |_| {
-        if counted.fetch_add(1, Ordering::Relaxed) < from.load(Ordering::Relaxed) {
-            Fault::Unavailable
-        } else {
-            Fault::None
-        }
+        Fault::Unavailable
+            .when(counted.fetch_add(1, Ordering::Relaxed) < from.load(Ordering::Relaxed))
     });
     let settings = WorkerSettings {
         stop_timeout: Duration::from_secs(6),
@@ -356,7 +353,7 @@ async fn what_a_dropped_worker_had_delivered_is_not_sent_again() {
         let mut calls = 0;
         let queue = Faulty::new(&rig.store).settle(move |_| {
             calls += 1;
-            if calls == 1 { fault } else { Fault::None }
+            fault.when(calls == 1)
         });
         let dropped = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
         while rig.arrivals().is_empty() {
