@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use nahook::types::TriggerOptions;
+use nahook::error::ApiError;
+use nahook::types::{TriggerOptions, TriggerResult};
 use nahook::{NahookClient, NahookError};
 use nahook_control::{ApplyMode, Catalog as _, Manifest};
 use nahook_core::id::EndpointId;
@@ -20,7 +21,7 @@ use nahook_queue::{DeliveryQueue as _, LeaseRequest, WorkerId};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::api::Api;
+use crate::support::api::{Answer, Api};
 use crate::support::manifest::{EVENT_TYPE, KEY, endpoint, shop};
 
 /// Long enough for a memory store on a busy machine, short for a test that waits it out.
@@ -178,6 +179,25 @@ impl Staged {
             .unwrap()
     }
 
+    /// Triggers by the published client, which has to succeed.
+    async fn triggered(&self, retries: u32) -> TriggerResult {
+        let client = self.client(retries);
+        client.trigger(EVENT_TYPE, options()).await.unwrap()
+    }
+
+    /// Triggers by the published client without retries, and returns the error.
+    async fn refused(&self) -> ApiError {
+        match self.client(0).trigger(EVENT_TYPE, options()).await {
+            Err(NahookError::Api(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The whole answer, of which the published client shows a part.
+    async fn answer(&self) -> Answer {
+        Api::new(self.address, KEY).trigger(EVENT_TYPE, "{}").await
+    }
+
     /// The ids of everything that waits in the queue.
     async fn queued(&self) -> Vec<String> {
         let request = LeaseRequest::new(WorkerId(1), 1_000, Duration::from_mins(10));
@@ -203,18 +223,12 @@ fn options() -> TriggerOptions {
 async fn a_partial_failure_lists_what_was_queued_and_what_was_not() {
     let staged = Staged::start(Fault::Refuses, 0, false).await;
 
-    let result = staged
-        .client(0)
-        .trigger(EVENT_TYPE, options())
-        .await
-        .unwrap();
+    let result = staged.triggered(0).await;
 
     assert_eq!(result.status, "accepted");
     assert_eq!(staged.queued().await, result.delivery_ids);
     // This version of the client does not show the failures; the answer has them.
-    let answer = Api::new(staged.address, KEY)
-        .trigger(EVENT_TYPE, "{}")
-        .await;
+    let answer = staged.answer().await;
     assert_eq!(answer.delivery_ids().len(), 2);
     let json = answer.json();
     assert_eq!(json["status"], "accepted");
@@ -233,20 +247,13 @@ async fn a_queue_that_falls_silent_costs_the_deadline_and_only_what_it_did_not_c
     let staged = Staged::start(Fault::Silent, 0, false).await;
 
     let began = Instant::now();
-    let result = staged
-        .client(3)
-        .trigger(EVENT_TYPE, options())
-        .await
-        .unwrap();
+    let result = staged.triggered(3).await;
 
     // Accepted at the deadline, at the first try: had the client retried, it would have taken it twice.
     assert!(began.elapsed() >= TIMEOUT);
     assert_eq!(result.delivery_ids.len(), 1);
     assert_eq!(staged.queued().await, result.delivery_ids);
-    let json = Api::new(staged.address, KEY)
-        .trigger(EVENT_TYPE, "{}")
-        .await
-        .json();
+    let json = staged.answer().await.json();
     let failures = json["failures"].as_array().unwrap();
     let ends: Vec<_> = failures
         .iter()
@@ -266,17 +273,10 @@ async fn a_queue_that_falls_silent_costs_the_deadline_and_only_what_it_did_not_c
 async fn a_queue_that_is_down_is_an_accepted_trigger_that_reached_nobody() {
     let staged = Staged::start(Fault::Broken, 0, false).await;
 
-    let result = staged
-        .client(0)
-        .trigger(EVENT_TYPE, options())
-        .await
-        .unwrap();
+    let result = staged.triggered(0).await;
 
     assert!(result.delivery_ids.is_empty());
-    let json = Api::new(staged.address, KEY)
-        .trigger(EVENT_TYPE, "{}")
-        .await
-        .json();
+    let json = staged.answer().await.json();
     let failures = json["failures"].as_array().unwrap();
     assert_eq!(failures.len(), 3);
     assert!(
@@ -293,10 +293,7 @@ async fn a_deadline_with_nothing_queued_is_a_504_that_may_be_retried() {
     for (publisher, silent_calls) in [(Fault::RollsBack, 0), (Fault::Healthy, usize::MAX)] {
         let staged = Staged::start(publisher, silent_calls, false).await;
         let began = Instant::now();
-        let error = match staged.client(0).trigger(EVENT_TYPE, options()).await {
-            Err(NahookError::Api(error)) => error,
-            other => panic!("{other:?}"),
-        };
+        let error = staged.refused().await;
         assert!(began.elapsed() >= TIMEOUT);
         assert_eq!(
             (error.status, error.code.as_str()),
@@ -312,11 +309,7 @@ async fn a_deadline_with_nothing_queued_is_a_504_that_may_be_retried() {
 async fn the_clients_own_retry_after_a_504_delivers_once() {
     let staged = Staged::start(Fault::Healthy, 1, false).await;
 
-    let result = staged
-        .client(1)
-        .trigger(EVENT_TYPE, options())
-        .await
-        .unwrap();
+    let result = staged.triggered(1).await;
 
     assert_eq!(result.delivery_ids.len(), 3);
     assert_eq!(staged.queued().await, result.delivery_ids);
@@ -326,10 +319,7 @@ async fn the_clients_own_retry_after_a_504_delivers_once() {
 async fn a_store_that_is_down_is_a_503_with_retry_after_and_no_word_of_the_inside() {
     let staged = Staged::start(Fault::Healthy, 0, true).await;
 
-    let error = match staged.client(0).trigger(EVENT_TYPE, options()).await {
-        Err(NahookError::Api(error)) => error,
-        other => panic!("{other:?}"),
-    };
+    let error = staged.refused().await;
 
     assert_eq!(
         (error.status, error.code.as_str()),

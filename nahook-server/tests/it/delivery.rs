@@ -37,11 +37,7 @@ async fn a_failed_delivery_is_attempted_again_after_five_seconds_as_the_same_mes
     }
     let server = server_with(&receiver, &["status", "closed", "fine"]).await;
 
-    let ids = server
-        .api()
-        .trigger(EVENT_TYPE, PAYLOAD)
-        .await
-        .delivery_ids();
+    let ids = server.trigger(PAYLOAD).await;
 
     for (id, (path, _)) in ids.iter().zip(&failures) {
         let path = format!("/{path}");
@@ -78,11 +74,7 @@ async fn a_receivers_retry_after_is_honoured() {
     }
     let server = server_with(&receiver, &["busy", "down"]).await;
 
-    server
-        .api()
-        .trigger(EVENT_TYPE, PAYLOAD)
-        .await
-        .delivery_ids();
+    server.trigger(PAYLOAD).await;
 
     for path in ["/busy", "/down"] {
         let attempts = receiver.wait_at(path, 2).await;
@@ -130,11 +122,7 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
     }
     let server = server_with(&receiver, &["found", "moved"]).await;
 
-    server
-        .api()
-        .trigger(EVENT_TYPE, PAYLOAD)
-        .await
-        .delivery_ids();
+    server.trigger(PAYLOAD).await;
 
     // A second attempt is what shows that the first one has failed.
     for path in ["/found", "/moved"] {
@@ -203,11 +191,7 @@ async fn private_addresses_are_refused_unless_allowed() {
     });
     let server = Server::with_settings(&shop(endpoints.collect()), &[]).await;
 
-    let ids = server
-        .api()
-        .trigger(EVENT_TYPE, PAYLOAD)
-        .await
-        .delivery_ids();
+    let ids = server.trigger(PAYLOAD).await;
 
     assert_eq!(
         ids.len(),

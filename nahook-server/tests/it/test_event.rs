@@ -6,7 +6,7 @@ use nahook_testserver::{NatsServer, PostgresServer};
 use serde_json::{Value, json};
 
 use crate::support::SOON;
-use crate::support::manifest::{EVENT_TYPE, SECRET, endpoint, shop};
+use crate::support::manifest::{SECRET, endpoint, shop};
 use crate::support::receiver::Receiver;
 use crate::support::server::{ALLOW_LOOPBACK, Server};
 
@@ -27,7 +27,7 @@ fn manifest(receiver: &Receiver) -> Value {
 async fn arrives(server: &Server, receiver: &Receiver) {
     let api = server.api_with(TOKEN);
     let path = format!("{BASE}/endpoints/ep_1/test");
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     receiver.wait_for(2).await;
 
     let answer = api.post(&path, format!("{{\"payload\":{PAYLOAD}}}")).await;

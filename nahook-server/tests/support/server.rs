@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::api::Api;
-use super::manifest::KEY;
+use super::manifest::{EVENT_TYPE, KEY};
 use super::process::{Ended, Lines, Nahook};
 use super::{SOON, until};
 
@@ -100,6 +100,12 @@ impl Server {
     pub(crate) async fn metrics(&self) -> String {
         let answer = Api::new(self.operations().await, "").get("/metrics").await;
         String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
+    /// Triggers an event of the usual type, which has to be accepted, and returns its deliveries.
+    pub(crate) async fn trigger(&self, payload: &str) -> Vec<String> {
+        let answer = self.api().trigger(EVENT_TYPE, payload).await;
+        answer.delivery_ids()
     }
 
     /// Applies `manifest` while the server runs.

@@ -238,23 +238,8 @@ async fn a_dry_run_beside_a_server_changes_nothing() {
         "{}",
         planned.stdout
     );
-    assert!(
-        server
-            .api()
-            .trigger(EVENT_TYPE, "{}")
-            .await
-            .delivery_ids()
-            .is_empty()
-    );
+    assert!(server.trigger("{}").await.is_empty());
     let applied = apply(server.dir(), &manifest).await;
     assert_eq!(last_line(&applied), "2 created, 0 updated, 0 removed");
-    assert_eq!(
-        server
-            .api()
-            .trigger(EVENT_TYPE, "{}")
-            .await
-            .delivery_ids()
-            .len(),
-        1
-    );
+    assert_eq!(server.trigger("{}").await.len(), 1);
 }

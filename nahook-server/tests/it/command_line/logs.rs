@@ -81,7 +81,7 @@ fn sorted(mut lines: Vec<Value>) -> Vec<Value> {
 async fn metrics_count_what_happens() {
     let receiver = Receiver::start().await;
     let server = Server::with(&shop(vec![endpoint("ep_1", &receiver.url("/1"))])).await;
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     receiver.exactly(1).await;
     let url = format!("http://{}/metrics", server.operations().await);
     let (status, text) = crate::support::shell::shell(server.dir(), &format!("curl {url}")).await;
@@ -97,7 +97,7 @@ async fn metrics_count_what_happens() {
 async fn logs_for_people_are_not_json() {
     let arguments = [&ALLOW_LOOPBACK[..], &["--log-format", "human"]].concat();
     let server = Server::with_settings(&shop(vec![]), &arguments).await;
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     let logged = server.process.stderr.clone();
     let line = until(SOON, "the trigger is logged", || logged.find(EVENT_TYPE)).await;
     assert!(serde_json::from_str::<Value>(&line).is_err(), "{line}");

@@ -51,7 +51,7 @@ async fn a_delivery_in_flight_is_finished_and_not_repeated() {
     let receiver = Receiver::start().await;
     receiver.reply("/slow", [Reply::Late(Duration::from_millis(1_500), 200)]);
     let mut server = Server::with(&shop(vec![endpoint("ep_slow", &receiver.url("/slow"))])).await;
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     receiver.wait_for(1).await;
 
     let began = Instant::now();
@@ -72,7 +72,7 @@ async fn idle_connections_and_hanging_endpoints_do_not_hold_a_stop_up_for_long()
     let receiver = Receiver::start().await;
     receiver.reply("/hangs", [Reply::Hang]);
     let mut server = Server::with(&shop(vec![endpoint("ep_hangs", &receiver.url("/hangs"))])).await;
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     receiver.wait_for(1).await;
     let _idle = TcpStream::connect(server.address).await.unwrap();
 
@@ -95,7 +95,7 @@ async fn a_second_signal_ends_it_at_once() {
     let receiver = Receiver::start().await;
     receiver.reply("/hangs", [Reply::Hang]);
     let mut server = Server::with(&shop(vec![endpoint("ep_hangs", &receiver.url("/hangs"))])).await;
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     receiver.wait_for(1).await;
 
     server.process.terminate();
@@ -118,7 +118,7 @@ async fn deliveries_that_are_held_are_made_by_the_next_start_without() {
     until(SOON, "it is said", || logged.find("deliveries are held")).await;
     let mut told = Vec::new();
     for _ in 0..3 {
-        told.extend(server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids());
+        told.extend(server.trigger("{}").await);
     }
     assert_eq!(server.api().get("/readyz").await.status, 200);
     receiver.exactly(0).await;

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::wire::{Wire, request};
 use crate::support::SOON;
-use crate::support::manifest::{EVENT_TYPE, endpoint, shop};
+use crate::support::manifest::{endpoint, shop};
 use crate::support::receiver::Receiver;
 use crate::support::server::Server;
 use crate::support::shell::shell;
@@ -57,7 +57,7 @@ async fn pour(server: &Server, head: String, chunked: bool) {
 async fn a_hundred_megabytes_are_refused_without_being_held() {
     let receiver = Receiver::start().await;
     let server = server(&receiver).await;
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     let before = server.process.memory_kib();
 
     let announced = request("POST", PATH, &[], "").replace(
@@ -129,7 +129,7 @@ async fn a_slow_body_is_given_up_after_five_seconds_while_others_are_served() {
         for wire in &mut slow {
             wire.send(piece).await;
         }
-        server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+        server.trigger("{}").await;
         accepted += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -159,6 +159,6 @@ async fn a_client_that_goes_away_in_the_middle_leaves_nothing_behind() {
     wire.send("this is not HTTP\r\n\r\n").await;
     assert!(wire.answer().await.status_line.contains(" 400 "));
     assert!(wire.is_closed_within(Duration::from_mins(1)).await);
-    server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    server.trigger("{}").await;
     receiver.exactly(1).await;
 }

@@ -102,11 +102,7 @@ async fn a_restart_goes_on_where_it_was() {
     let receiver = Receiver::start().await;
     receiver.reply("/ep_late", [Reply::Status(503)]);
     let mut server = server(&nats.url(), &receiver, &["ep_late"]).await;
-    let id = server
-        .api()
-        .trigger(EVENT_TYPE, PAYLOAD)
-        .await
-        .delivery_ids();
+    let id = server.trigger(PAYLOAD).await;
     logged(server.dir(), &id[0], DeliveryStatus::ScheduledRetry).await;
     server.process.terminate();
     assert!(server.process.exit(SOON).await.success());
@@ -124,11 +120,7 @@ async fn what_waits_in_the_store_is_delivered_beside_it() {
     receiver.reply("/ep_1", [Reply::Status(503), Reply::Status(200)]);
     let manifest = shop(vec![endpoint("ep_1", &receiver.url("/ep_1"))]);
     let mut before = Server::with(&manifest).await;
-    let id = before
-        .api()
-        .trigger(EVENT_TYPE, PAYLOAD)
-        .await
-        .delivery_ids();
+    let id = before.trigger(PAYLOAD).await;
     logged(before.dir(), &id[0], DeliveryStatus::ScheduledRetry).await;
     before.process.terminate();
     assert!(before.process.exit(SOON).await.success());

@@ -102,15 +102,7 @@ async fn a_queue_that_is_gone_is_said_by_the_probe_and_by_every_trigger() {
         // What was definitely not queued does not come; what was unconfirmed does, since the stream got it.
         let before = if is_frozen { 2 } else { 0 };
         receiver.exactly(before).await;
-        assert_eq!(
-            server
-                .api()
-                .trigger(EVENT_TYPE, "{}")
-                .await
-                .delivery_ids()
-                .len(),
-            2
-        );
+        assert_eq!(server.trigger("{}").await.len(), 2);
         receiver.exactly(before + 2).await;
         // The failed trigger no longer counts, since one has succeeded.
         wait_for_readiness(&server, 200).await;

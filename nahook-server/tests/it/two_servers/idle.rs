@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nahook_testserver::PostgresServer;
 
-use crate::support::manifest::{EVENT_TYPE, endpoint, shop};
+use crate::support::manifest::{endpoint, shop};
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::server::Server;
 
@@ -31,7 +31,7 @@ async fn idle_servers_ask_seldom_and_new_work_is_claimed_without_being_asked_for
         endpoint("ep_now", &receiver.url("/now")),
     ]);
     let [one, other]: [Server; 2] = Server::sharing(&database.create_database(), &manifest).await;
-    one.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    one.trigger("{}").await;
     receiver.wait_for(2).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
 
@@ -49,7 +49,7 @@ async fn idle_servers_ask_seldom_and_new_work_is_claimed_without_being_asked_for
     let began = Instant::now();
     for number in 0..10 {
         let server = if number % 2 == 0 { &one } else { &other };
-        server.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+        server.trigger("{}").await;
         receiver.wait_at("/now", number + 2).await;
     }
     let looks = began.elapsed().as_secs() / LOOK_EVERY;

@@ -85,7 +85,7 @@ async fn a_failed_delivery_is_attempted_again_by_whichever_is_there() {
     receiver.reply("/ep_1", [Reply::Status(500), Reply::Status(200)]);
     let manifest = shop(vec![endpoint("ep_1", &receiver.url("/ep_1"))]);
     let [one, mut other] = two(&manifest).await;
-    let ids = one.api().trigger(EVENT_TYPE, "{}").await.delivery_ids();
+    let ids = one.trigger("{}").await;
     receiver.wait_for(1).await;
     // Whoever made the attempt has settled it a moment later; the one that is left makes the next.
     let attempted = |server: &Server| server.process.stderr.count(&["attempt", &ids[0]]) > 0;
