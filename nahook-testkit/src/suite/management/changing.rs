@@ -98,11 +98,8 @@ pub async fn a_change_is_whole_or_nothing<H: ManagementHarness>() {
     );
     let rows = shop.read(&[Select::EventTypes]).await;
     assert_eq!(rows.event_types.len(), 1, "the first was not made either");
-    assert_eq!(
-        shop.subscribers("order.new").await,
-        None,
-        "nor is it seen elsewhere"
-    );
+    shop.expect_subscribers("order.new", None, "nor is it seen elsewhere")
+        .await;
 }
 
 /// A plan decides by the rows it asked for, as they are.

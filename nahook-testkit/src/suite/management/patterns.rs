@@ -48,11 +48,8 @@ pub async fn a_pattern_is_managed<H: ManagementHarness>() {
     let counted = shop.made(counted);
     let counts: Vec<_> = counted.iter().map(|view| view.subscriber_count).collect();
     assert_eq!(counts, [2, 2], "counted with what patterns give");
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![a.id, b.id]),
-        "of patterns"
-    );
+    shop.expect_subscribers("order.paid", Some(&[a.id, b.id]), "of patterns")
+        .await;
     let rows = shop.read(&[Select::SubscribersTo(paid)]).await;
     let to_paid: Vec<_> = rows.subscribers.iter().map(|row| row.endpoint).collect();
     assert_eq!(to_paid, [a.id, b.id], "in the order of subscribing");
@@ -63,16 +60,10 @@ pub async fn a_pattern_is_managed<H: ManagementHarness>() {
     for id in [order.id, all.id] {
         made!(shop.unsubscribe_from_pattern(a.id, id));
     }
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![a.id, b.id]),
-        "by its name"
-    );
-    assert_eq!(
-        shop.subscribers("order.lost").await,
-        Some(vec![b.id]),
-        "no more"
-    );
+    shop.expect_subscribers("order.paid", Some(&[a.id, b.id]), "by its name")
+        .await;
+    shop.expect_subscribers("order.lost", Some(&[b.id]), "no more")
+        .await;
     let again = management.unsubscribe_from_pattern(workspace, actor, a.id, order.id);
     let again = again.await;
     assert!(
@@ -86,11 +77,8 @@ pub async fn a_pattern_is_managed<H: ManagementHarness>() {
         "it is ep_b's: {others:?}"
     );
     shop.made(management.unsubscribe(workspace, actor, a.id, paid).await);
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![b.id]),
-        "in no way"
-    );
+    shop.expect_subscribers("order.paid", Some(&[b.id]), "in no way")
+        .await;
 }
 
 /// An endpoint that is removed, by itself or with its application, takes its patterns along.
@@ -114,9 +102,6 @@ pub async fn what_is_removed_takes_its_patterns_along<H: ManagementHarness>() {
     let left: Vec<_> = rows.patterns.iter().map(|row| row.endpoint).collect();
     assert_eq!(left, [b.id], "the patterns that are left");
     shop.event_type("order.paid").await;
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![b.id]),
-        "a later event type"
-    );
+    shop.expect_subscribers("order.paid", Some(&[b.id]), "a later event type")
+        .await;
 }

@@ -29,11 +29,8 @@ pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
         made!(shop.create_api_key(bound(a.id, "a"))).1,
         made!(shop.create_api_key(bound(b.id, "b"))).1,
     );
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![a.id, b.id]),
-        "both hear of it"
-    );
+    shop.expect_subscribers("order.paid", Some(&[a.id, b.id]), "both hear of it")
+        .await;
 
     made!(shop.delete_endpoint(a.id));
     let rows = shop
@@ -46,11 +43,8 @@ pub async fn a_removed_endpoint_is_gone_everywhere<H: ManagementHarness>() {
     assert!(rows.endpoints.iter().eq([&b]), "the other one is read");
     let subscribed: Vec<_> = rows.subscribers.iter().map(|row| row.endpoint).collect();
     assert_eq!(subscribed, [b.id], "its subscriptions went with it");
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![b.id]),
-        "it hears no more"
-    );
+    shop.expect_subscribers("order.paid", Some(&[b.id]), "it hears no more")
+        .await;
     assert_eq!(shop.target(a.id).await, None, "it is no target");
     assert!(shop.target(b.id).await.is_some(), "the other one is");
     assert!(
@@ -79,12 +73,10 @@ pub async fn a_removed_event_type_is_gone<H: ManagementHarness>() {
         made!(shop.set_visibility(staging.id, event_type, true));
     }
     made!(shop.delete_event_type(paid));
-    assert_eq!(shop.subscribers("order.paid").await, None, "it is unknown");
-    assert_eq!(
-        shop.subscribers("order.lost").await,
-        Some(vec![a.id]),
-        "the other one is not"
-    );
+    shop.expect_subscribers("order.paid", None, "it is unknown")
+        .await;
+    shop.expect_subscribers("order.lost", Some(&[a.id]), "the other one is not")
+        .await;
     let rows = shop
         .read(&[
             Select::EventTypes,
@@ -157,11 +149,8 @@ pub async fn a_removed_application_takes_its_endpoints<H: ManagementHarness>() {
         rows.endpoints.iter().eq([&other]),
         "and its endpoint with it"
     );
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![other.id]),
-        "which hears no more"
-    );
+    shop.expect_subscribers("order.paid", Some(&[other.id]), "which hears no more")
+        .await;
     assert_eq!(shop.target(own.id).await, None, "and is no target");
 }
 
@@ -175,11 +164,8 @@ pub async fn a_name_may_be_used_again<H: ManagementHarness>() {
         let application = shop.application(Some("cust-1"), None).await;
         let ids = (paid, staging.id, application.id);
         assert!(seen.insert(ids), "new ids in round {round}");
-        assert_eq!(
-            shop.subscribers("order.paid").await,
-            Some(Vec::new()),
-            "nobody subscribed yet"
-        );
+        shop.expect_subscribers("order.paid", Some(&[]), "nobody subscribed yet")
+            .await;
         made!(shop.delete_event_type(paid));
         made!(shop.delete_environment(staging.id));
         made!(shop.delete_application(application.id));

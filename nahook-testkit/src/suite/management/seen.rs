@@ -18,23 +18,14 @@ use crate::declare::caller;
 pub async fn a_changed_endpoint_fans_out_at_once<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;
     let paid = shop.event_type("order.paid").await;
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![]),
-        "nobody yet"
-    );
+    shop.expect_subscribers("order.paid", Some(&[]), "nobody yet")
+        .await;
     let a = shop.endpoint("a").await;
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![]),
-        "it is not subscribed"
-    );
+    shop.expect_subscribers("order.paid", Some(&[]), "it is not subscribed")
+        .await;
     shop.subscribe(a.id, &[paid]).await;
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![a.id]),
-        "it is subscribed"
-    );
+    shop.expect_subscribers("order.paid", Some(&[a.id]), "it is subscribed")
+        .await;
     for is_active in [false, true] {
         let patch = EndpointPatch {
             is_active: Some(is_active),
@@ -43,11 +34,12 @@ pub async fn a_changed_endpoint_fans_out_at_once<H: ManagementHarness>() {
         };
         let changed = made!(shop.update_endpoint(a.id, patch));
         let expected = if is_active { vec![a.id] } else { vec![] };
-        assert_eq!(
-            shop.subscribers("order.paid").await,
-            Some(expected),
-            "active: {is_active}"
-        );
+        shop.expect_subscribers(
+            "order.paid",
+            Some(&expected),
+            &format!("active: {is_active}"),
+        )
+        .await;
         let target = shop.target(a.id).await.expect("it is there all the time");
         assert_eq!(
             (target.is_active, &target.url),
@@ -56,11 +48,8 @@ pub async fn a_changed_endpoint_fans_out_at_once<H: ManagementHarness>() {
         );
     }
     made!(shop.unsubscribe(a.id, paid));
-    assert_eq!(
-        shop.subscribers("order.paid").await,
-        Some(vec![]),
-        "it is not subscribed any more"
-    );
+    shop.expect_subscribers("order.paid", Some(&[]), "it is not subscribed any more")
+        .await;
 }
 
 /// In an environment other than the default one, only what is published there fans out; each change is seen at once.

@@ -143,6 +143,17 @@ impl<H: ManagementHarness> Shop<H> {
         self.subscribers_within(name, &scope).await
     }
 
+    /// Expects these endpoints to get events of that type; `None` if there is no such event type.
+    pub(super) async fn expect_subscribers(
+        &self,
+        name: &str,
+        expected: Option<&[EndpointId]>,
+        why: &str,
+    ) {
+        let found = self.subscribers(name).await;
+        assert_eq!(found.as_deref(), expected, "subscribers to {name}: {why}");
+    }
+
     pub(super) async fn subscribers_within(
         &self,
         name: &str,
