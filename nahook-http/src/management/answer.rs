@@ -21,32 +21,40 @@ pub(super) trait Answer: Send {
     fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error>;
 }
 
-/// 200 with what was asked for.
-pub(super) struct Found<T>(pub(super) T);
+/// Makes answers of one row, each with its status.
+macro_rules! of_one_row {
+    ($($(#[$doc:meta])* $name:ident $status:ident;)+) => {$(
+        $(#[$doc])*
+        pub(super) struct $name<T>(pub(super) T);
+
+        impl<T: Serialize + ToSchema + Send> Answer for $name<T> {
+            const STATUS: StatusCode = StatusCode::$status;
+
+            fn schema(components: &mut Components) -> Option<Value> {
+                Some(components.reference::<T>())
+            }
+
+            fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+                serde_json::to_vec(&self.0).map(Some)
+            }
+        }
+    )+};
+}
+
+of_one_row! {
+    /// 200 with what was asked for.
+    Found OK;
+    /// 201 with what was made.
+    Made CREATED;
+    /// 202 with what will be done.
+    Accepted ACCEPTED;
+}
 
 /// 200 with a bare list.
 pub(super) struct Listed<T>(pub(super) Vec<T>);
 
-/// 201 with what was made.
-pub(super) struct Made<T>(pub(super) T);
-
-/// 202 with what will be done.
-pub(super) struct Accepted<T>(pub(super) T);
-
 /// 204, nothing to say.
 pub(super) struct Gone;
-
-impl<T: Serialize + ToSchema + Send> Answer for Found<T> {
-    const STATUS: StatusCode = StatusCode::OK;
-
-    fn schema(components: &mut Components) -> Option<Value> {
-        Some(components.reference::<T>())
-    }
-
-    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
-        serde_json::to_vec(&self.0).map(Some)
-    }
-}
 
 impl<T: Serialize + ToSchema + Send> Answer for Listed<T> {
     const STATUS: StatusCode = StatusCode::OK;
@@ -67,30 +75,6 @@ impl<T: Serialize + ToSchema + Send> Answer for Listed<T> {
         }
         json.push(b']');
         Ok(Some(json))
-    }
-}
-
-impl<T: Serialize + ToSchema + Send> Answer for Made<T> {
-    const STATUS: StatusCode = StatusCode::CREATED;
-
-    fn schema(components: &mut Components) -> Option<Value> {
-        Some(components.reference::<T>())
-    }
-
-    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
-        serde_json::to_vec(&self.0).map(Some)
-    }
-}
-
-impl<T: Serialize + ToSchema + Send> Answer for Accepted<T> {
-    const STATUS: StatusCode = StatusCode::ACCEPTED;
-
-    fn schema(components: &mut Components) -> Option<Value> {
-        Some(components.reference::<T>())
-    }
-
-    fn into_json(self) -> Result<Option<Vec<u8>>, serde_json::Error> {
-        serde_json::to_vec(&self.0).map(Some)
     }
 }
 
