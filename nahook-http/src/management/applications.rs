@@ -29,33 +29,23 @@ const LIMIT_DEFAULT: u64 = 100;
 /// Upper bound on the applications on a page.
 const LIMIT_MAX: u64 = 1_000;
 
+const ONE: &str = "/applications/{applicationId}";
+
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/applications", "listApplications", "List applications");
     routes.add(&about.describe("The oldest first, page by page."), list);
     let about = About::post("/applications", "createApplication", "Make an application");
     routes.add(&about.refuses(&[Problem::Conflict]), create);
-    let about = About::get(
-        "/applications/{applicationId}",
-        "getApplication",
-        "Get an application",
-    );
+    let about = About::get(ONE, "getApplication", "Get an application");
     routes.add(&about, get);
-    let about = About::patch(
-        "/applications/{applicationId}",
-        "updateApplication",
-        "Change an application",
-    );
+    let about = About::patch(ONE, "updateApplication", "Change an application");
     routes.add(
         &about.describe(
             "What is absent stays. A cap below the number of its endpoints takes none away.",
         ),
         update,
     );
-    let about = About::delete(
-        "/applications/{applicationId}",
-        "deleteApplication",
-        "Remove an application",
-    );
+    let about = About::delete(ONE, "deleteApplication", "Remove an application");
     routes.add(
         &about.describe("With its endpoints and portal sessions."),
         delete,

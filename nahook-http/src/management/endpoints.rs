@@ -11,6 +11,8 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::problem::Problem;
 
+const ONE: &str = "/endpoints/{endpointId}";
+
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/endpoints", "listEndpoints", "List endpoints");
     routes.add(
@@ -22,18 +24,14 @@ pub(super) fn add(routes: &mut Routes) {
         &about.describe("It is active and has a secret of its own. No host name is resolved."),
         create,
     );
-    let about = About::get("/endpoints/{endpointId}", "getEndpoint", "Get an endpoint");
+    let about = About::get(ONE, "getEndpoint", "Get an endpoint");
     routes.add(
         &about.describe(
             "With its secret, which the audit log tells of, unless the token reads only.",
         ),
         get,
     );
-    let about = About::patch(
-        "/endpoints/{endpointId}",
-        "updateEndpoint",
-        "Change an endpoint",
-    );
+    let about = About::patch(ONE, "updateEndpoint", "Change an endpoint");
     routes.add(
         &about
             .describe(
@@ -42,11 +40,7 @@ pub(super) fn add(routes: &mut Routes) {
             .refuses(&[Problem::Conflict]),
         update,
     );
-    let about = About::delete(
-        "/endpoints/{endpointId}",
-        "deleteEndpoint",
-        "Remove an endpoint",
-    );
+    let about = About::delete(ONE, "deleteEndpoint", "Remove an endpoint");
     routes.add(
         &about.describe("What was queued for it ends as failed; its history stays readable."),
         delete,

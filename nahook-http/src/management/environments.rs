@@ -14,29 +14,19 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::problem::Problem;
 
+const ONE: &str = "/environments/{environmentId}";
+
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/environments", "listEnvironments", "List environments");
     routes.add(&about.describe("The oldest first."), list);
     let about = About::post("/environments", "createEnvironment", "Make an environment");
     let about = about.describe("Nothing is published in it yet. A workspace has at most ten.");
     routes.add(&about.refuses(&[Problem::Conflict]), create);
-    let about = About::get(
-        "/environments/{environmentId}",
-        "getEnvironment",
-        "Get an environment",
-    );
+    let about = About::get(ONE, "getEnvironment", "Get an environment");
     routes.add(&about, get);
-    let about = About::patch(
-        "/environments/{environmentId}",
-        "updateEnvironment",
-        "Change an environment's name",
-    );
+    let about = About::patch(ONE, "updateEnvironment", "Change an environment's name");
     routes.add(&about, update);
-    let about = About::delete(
-        "/environments/{environmentId}",
-        "deleteEnvironment",
-        "Remove an environment",
-    );
+    let about = About::delete(ONE, "deleteEnvironment", "Remove an environment");
     let about = about
         .describe("Not the default one, and not one that has endpoints. Its keys are revoked.");
     routes.add(&about.refuses(&[Problem::Conflict]), delete);

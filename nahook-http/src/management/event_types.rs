@@ -19,29 +19,19 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::problem::Problem;
 
+const ONE: &str = "/event-types/{eventTypeId}";
+
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/event-types", "listEventTypes", "List event types");
     routes.add(&about.describe("The oldest first."), list);
     let about = About::post("/event-types", "createEventType", "Make an event type");
     let about = about.describe("In the default environment it is published from the start.");
     routes.add(&about.refuses(&[Problem::Conflict]), create);
-    let about = About::get(
-        "/event-types/{eventTypeId}",
-        "getEventType",
-        "Get an event type",
-    );
+    let about = About::get(ONE, "getEventType", "Get an event type");
     routes.add(&about, get);
-    let about = About::patch(
-        "/event-types/{eventTypeId}",
-        "updateEventType",
-        "Change an event type",
-    );
+    let about = About::patch(ONE, "updateEventType", "Change an event type");
     routes.add(&about, update);
-    let about = About::delete(
-        "/event-types/{eventTypeId}",
-        "deleteEventType",
-        "Remove an event type",
-    );
+    let about = About::delete(ONE, "deleteEventType", "Remove an event type");
     routes.add(
         &about.describe("With its subscriptions. What was queued of it is delivered all the same."),
         delete,

@@ -16,6 +16,8 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::problem::Problem;
 
+const ONE: &str = "/api-keys/{keyId}";
+
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get("/api-keys", "listApiKeys", "List ingestion keys");
     let about = about.describe("The oldest first, revoked ones included, without their secrets.");
@@ -23,17 +25,9 @@ pub(super) fn add(routes: &mut Routes) {
     let about = About::post("/api-keys", "createApiKey", "Make an ingestion key");
     let about = about.describe("The key itself is in the answer, and never again anywhere.");
     routes.add(&about.refuses(&[Problem::Conflict]).for_operators(), create);
-    let about = About::patch(
-        "/api-keys/{keyId}",
-        "updateApiKey",
-        "Switch an ingestion key off or on",
-    );
+    let about = About::patch(ONE, "updateApiKey", "Switch an ingestion key off or on");
     routes.add(&about.for_operators(), update);
-    let about = About::delete(
-        "/api-keys/{keyId}",
-        "revokeApiKey",
-        "End an ingestion key for good",
-    );
+    let about = About::delete(ONE, "revokeApiKey", "End an ingestion key for good");
     routes.add(&about.for_operators(), revoke);
 }
 

@@ -15,6 +15,8 @@ use super::routes::{About, Routes};
 use crate::ApiError;
 use crate::problem::Problem;
 
+const ONE: &str = "/management-tokens/{tokenId}";
+
 pub(super) fn add(routes: &mut Routes) {
     let about = About::get(
         "/management-tokens",
@@ -31,13 +33,13 @@ pub(super) fn add(routes: &mut Routes) {
     let about = about.describe("The token itself is in the answer, and never again anywhere.");
     routes.add(&about.refuses(&[Problem::Conflict]).for_operators(), create);
     let about = About::patch(
-        "/management-tokens/{tokenId}",
+        ONE,
         "updateManagementToken",
         "Switch a management token off or on",
     );
     routes.add(&about.for_operators(), update);
     let about = About::delete(
-        "/management-tokens/{tokenId}",
+        ONE,
         "revokeManagementToken",
         "End a management token for good",
     );
