@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nahook_core::{Clock as _, Delivery, DeliveryPublisher as _, SystemClock};
+use nahook_core::Delivery;
 use nahook_nats::{Nats, NatsSettings};
 use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::run;
 use nahook_testserver::{NatsCluster, NatsOptions};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::support::{connected, ids, order, outcomes, request, rounds, settle};
+use crate::support::{
+    connected, ids, outcomes, publish_until_taken, publish_within, request, rounds, settle,
+};
 
 /// Whichever node is lost while triggers run, the leader included: what was acknowledged is delivered, what was reported as not
 /// queued is not, and no trigger takes longer than its deadline.
@@ -131,27 +133,6 @@ async fn publish_around(nats: &Nats, round: usize, happen: impl FnOnce()) -> Vec
         slots.extend(task.await.unwrap());
     }
     slots
-}
-
-async fn publish_within(nats: &Nats, number: u64, deadline: Duration) -> Vec<Delivery> {
-    let (event, mut slots) = order(number, 5, SystemClock.now());
-    let _ = timeout(deadline, nats.publisher.publish(&event, &mut slots)).await;
-    slots
-}
-
-async fn publish_until_taken(nats: &Nats, first: u64) -> Vec<Delivery> {
-    let mut all = Vec::new();
-    for number in first..first + 50 {
-        let slots = publish_within(nats, number, Duration::from_secs(3)).await;
-        let is_taken = outcomes(&slots)
-            .iter()
-            .all(|outcome| *outcome == "published");
-        all.extend(slots);
-        if is_taken {
-            return all;
-        }
-    }
-    panic!("nothing is published any more: {:?}", outcomes(&all));
 }
 
 fn slots_that_are(slots: &[Delivery], kind: &str) -> Vec<nahook_core::id::DeliveryId> {

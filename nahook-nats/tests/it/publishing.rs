@@ -4,14 +4,16 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use nahook_core::{Clock as _, Delivery, DeliveryPublisher as _, SystemClock};
-use nahook_nats::{Nats, NatsSettings};
+use nahook_nats::NatsSettings;
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::support::proxy::Proxy;
-use crate::support::{connected, order, outcomes, publish, reader, rounds};
+use crate::support::{
+    connected, order, outcomes, publish, publish_until_taken, publish_within, reader, rounds,
+};
 
 #[test]
 fn a_full_stream_refuses_and_holds_what_it_took() {
@@ -276,30 +278,6 @@ fn shared_records_are_bounded_and_have_ids() {
         }
         assert_eq!(ids.len(), records.len());
     });
-}
-
-/// Publishes an event for five endpoints as the engine does: dropped at the deadline, the slots kept.
-async fn publish_within(nats: &Nats, number: u64, deadline: Duration) -> Vec<Delivery> {
-    let (event, mut slots) = order(number, 5, SystemClock.now());
-    let publishing = nats.publisher.publish(&event, &mut slots);
-    let _ = timeout(deadline, publishing).await;
-    slots
-}
-
-/// Publishes until a whole event is acknowledged, so that whatever was in a pipeline before has come out.
-async fn publish_until_taken(nats: &Nats, first: u64) -> Vec<Delivery> {
-    let mut all = Vec::new();
-    for number in first..first + 50 {
-        let slots = publish_within(nats, number, Duration::from_secs(2)).await;
-        let is_taken = outcomes(&slots)
-            .iter()
-            .all(|outcome| *outcome == "published");
-        all.extend(slots);
-        if is_taken {
-            return all;
-        }
-    }
-    panic!("nothing is published any more: {:?}", outcomes(&all));
 }
 
 async fn expect_truth(server: &NatsServer, slots: &[Delivery]) {

@@ -40,9 +40,17 @@ fn settings() -> NatsSettings {
 }
 
 async fn connected(server: &NatsServer) -> Nats {
-    connect(&server.url_with("shop:shop"), settings())
-        .await
-        .unwrap()
+    connected_with(server, settings()).await
+}
+
+async fn connected_with(server: &NatsServer, settings: NatsSettings) -> Nats {
+    let connected = connect(&server.url_with("shop:shop"), settings).await;
+    connected.unwrap()
+}
+
+/// Takes the rights to publish these from the user from now on, and no others.
+fn deny(server: &NatsServer, publish: &[&str]) {
+    tokio::task::block_in_place(|| server.reload(&denying(publish, &[])));
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
@@ -111,18 +119,16 @@ fn process_needs_the_rights_of_its_role_only() {
             "$JS.API.CONSUMER.MSG.NEXT.>",
             "$JS.ACK.>",
         ];
-        tokio::task::block_in_place(|| server.reload(&denying(&of_workers, &[])));
+        deny(&server, &of_workers);
         let mut publishing = settings();
         publishing.delivers = false;
-        let nats = connect(&server.url_with("shop:shop"), publishing).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, publishing).await;
         assert_eq!(nats.check_publishable().await, Ok(()));
         assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
-        tokio::task::block_in_place(|| server.reload(&denying(&[DELIVERIES], &[])));
+        deny(&server, &[DELIVERIES]);
         let mut delivering = settings();
         delivering.publishes = false;
-        let nats = connect(&server.url_with("shop:shop"), delivering).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, delivering).await;
         assert_eq!(nats.check_publishable().await, Ok(()));
         assert_eq!(lease_some(&nats.queue, 1, PATIENCE).await.len(), 1);
     });
@@ -207,8 +213,7 @@ fn withdrawn_right_to_publish_is_told_at_once() {
         let nats = connected(&server).await;
         assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
         assert_eq!(nats.check_publishable().await, Ok(()));
-        let denied = denying(&[DELIVERIES], &[]);
-        tokio::task::block_in_place(|| server.reload(&denied));
+        deny(&server, &[DELIVERIES]);
         for number in 10..13 {
             let began = Instant::now();
             let slots = publish(&nats, number, 600).await;
@@ -218,8 +223,7 @@ fn withdrawn_right_to_publish_is_told_at_once() {
             let ready = nats.check_publishable().await;
             assert_eq!(ready, Err(NotPublishable::Forbidden));
         }
-        let granted = denying(&[], &[]);
-        tokio::task::block_in_place(|| server.reload(&granted));
+        deny(&server, &[]);
         assert_eq!(outcomes(&publish(&nats, 20, 1).await), ["published"]);
         assert_eq!(nats.check_publishable().await, Ok(()));
         assert_eq!(server.messages("NAHOOK_DELIVERIES"), Some(2));
@@ -254,8 +258,7 @@ fn records_under_way_when_the_right_is_withdrawn_are_told_truly() {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let denied = denying(&[DELIVERIES], &[]);
-        tokio::task::block_in_place(|| server.reload(&denied));
+        deny(&server, &[DELIVERIES]);
         let mut slots = Vec::new();
         for task in publishing {
             slots.extend(task.await.unwrap());
@@ -280,8 +283,7 @@ fn withdrawn_right_to_the_inbox_stops_publishing_until_it_is_granted() {
         let mut settings = settings();
         // A record waits that long for the right.
         settings.publish_patience = Duration::from_secs(2);
-        let nats = connect(&server.url_with("shop:shop"), settings).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, settings).await;
         assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
         let denied = denying(&[], &["_INBOX.>"]);
         tokio::task::block_in_place(|| server.reload(&denied));
@@ -292,8 +294,7 @@ fn withdrawn_right_to_the_inbox_stops_publishing_until_it_is_granted() {
         let before = server.messages("NAHOOK_DELIVERIES");
         assert_eq!(outcomes(&publish(&nats, 2, 1).await), ["queue_unavailable"]);
         assert_eq!(server.messages("NAHOOK_DELIVERIES"), before);
-        let granted = denying(&[], &[]);
-        tokio::task::block_in_place(|| server.reload(&granted));
+        deny(&server, &[]);
         until("it recovers", || async {
             nats.check_publishable().await == Ok(())
         })
@@ -317,8 +318,7 @@ fn withdrawn_right_to_pull_is_reported_until_it_is_granted() {
         publish(&nats, 1, 1).await;
         assert_eq!(lease_some(&nats.queue, 1, PATIENCE).await.len(), 1);
         let pull = "$JS.API.CONSUMER.MSG.NEXT.NAHOOK_DELIVERIES.workers";
-        let denied = denying(&[pull], &[]);
-        tokio::task::block_in_place(|| server.reload(&denied));
+        deny(&server, &[pull]);
         // A request is under way that was made with the right: what it brings makes the next.
         let mut number = 2;
         until("it is reported", || {
@@ -331,8 +331,7 @@ fn withdrawn_right_to_pull_is_reported_until_it_is_granted() {
             }
         })
         .await;
-        let granted = denying(&[], &[]);
-        tokio::task::block_in_place(|| server.reload(&granted));
+        deny(&server, &[]);
         until("it is up", || async { supervisor.down().is_empty() }).await;
         let slots = publish(&nats, 1_000, 3).await;
         let end = Instant::now() + PATIENCE;
@@ -354,14 +353,12 @@ fn settling_without_the_right_to_note_fails_at_once() {
         let nats = connected(&server).await;
         publish(&nats, 1, 1).await;
         let leased = lease_some(&nats.queue, 1, PATIENCE).await;
-        let denied = denying(&["nahook.progress"], &[]);
-        tokio::task::block_in_place(|| server.reload(&denied));
+        deny(&server, &["nahook.progress"]);
         let began = Instant::now();
         let settlements = [settlement(&leased[0], Next::Delivered)];
         assert!(nats.queue.settle(&settlements).await.is_err());
         assert!(began.elapsed() < PATIENCE, "at once");
-        let granted = denying(&[], &[]);
-        tokio::task::block_in_place(|| server.reload(&granted));
+        deny(&server, &[]);
         support::settle(&nats.queue, &leased, Next::Delivered).await;
         let left =
             support::reader::records(&server.url_with("admin:admin"), "NAHOOK_DELIVERIES").await;
@@ -380,8 +377,10 @@ fn retry_and_dead_letter_that_are_not_stored_are_not_settled() {
         let nats = connect(&url, settings.clone()).await.unwrap();
         publish(&nats, 1, 3).await;
         let leased = lease_some(&nats.queue, 3, PATIENCE).await;
-        let denied = denying(&["nahook.retries.scheduled.*", "nahook.dead_letters"], &[]);
-        tokio::task::block_in_place(|| server.reload(&denied));
+        deny(
+            &server,
+            &["nahook.retries.scheduled.*", "nahook.dead_letters"],
+        );
         let due_at = SystemClock.now().saturating_add(Duration::from_secs(1));
         let nexts = [Next::Delivered, Next::Retry(due_at), Next::DeadLetter];
         for (leased, next) in leased.iter().zip(nexts).skip(1) {
@@ -392,7 +391,7 @@ fn retry_and_dead_letter_that_are_not_stored_are_not_settled() {
         let settlements: Vec<_> = settlements.map(|(of, next)| settlement(of, next)).collect();
         assert!(nats.queue.settle(&settlements).await.is_err());
         drop(nats);
-        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        deny(&server, &[]);
         let other = connect(&url, settings).await.unwrap();
         let again = lease_some(&other.queue, 2, PATIENCE).await;
         assert_eq!(support::ids(&again), support::ids(&leased[1..]));
@@ -406,15 +405,14 @@ fn retry_that_is_settled_beside_a_repeated_one_is_stored() {
         let server = denying(&[], &[]).start();
         let mut settings = settings();
         settings.keep_retries_for = Duration::ZERO;
-        let nats = connect(&server.url_with("shop:shop"), settings).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, settings).await;
         publish(&nats, 1, 3).await;
         let leased = lease_some(&nats.queue, 3, PATIENCE).await;
         let due_at = SystemClock.now().saturating_add(Duration::from_secs(2));
         let retry = |nth: usize| settlement(&leased[nth], Next::Retry(due_at));
-        tokio::task::block_in_place(|| server.reload(&denying(&["nahook.progress"], &[])));
+        deny(&server, &["nahook.progress"]);
         assert!(nats.queue.settle(&[retry(0), retry(1)]).await.is_err());
-        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        deny(&server, &[]);
         support::settle(&nats.queue, &leased[1..2], Next::Delivered).await;
         let others = [retry(0), retry(2)];
         until("they are settled", || async {
@@ -442,15 +440,14 @@ fn unreadable_record_stays_while_it_cannot_be_set_aside() {
     run(async {
         let server = denying(&[], &[]).start();
         let nats = connected(&server).await;
-        let denied = denying(&["nahook.dead_letters"], &[]);
-        tokio::task::block_in_place(|| server.reload(&denied));
+        deny(&server, &["nahook.dead_letters"]);
         let broken = r#"{"format":1,"events":7}"#;
         support::reader::send(&server.url_with("admin:admin"), DELIVERIES, broken).await;
         // The next record comes after the broken one was taken.
         publish(&nats, 1, 1).await;
         let leased = lease_some(&nats.queue, 1, PATIENCE).await;
         support::settle(&nats.queue, &leased, Next::Delivered).await;
-        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        deny(&server, &[]);
         until("it is a dead letter", || async {
             server.messages("NAHOOK_DEAD_LETTERS") == Some(1)
         })
@@ -469,13 +466,12 @@ fn what_cannot_be_put_off_is_delivered_all_the_same() {
         let server = denying(&[], &[]).start();
         let mut settings = settings();
         settings.window_len_max = 100;
-        let nats = connect(&server.url_with("shop:shop"), settings).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, settings).await;
         for number in 0..100 {
             publish(&nats, number, 1).await;
         }
         let scheduled = "nahook.retries.scheduled.*";
-        tokio::task::block_in_place(|| server.reload(&denying(&[scheduled], &[])));
+        deny(&server, &[scheduled]);
         nats.queue.caught_up().await.unwrap();
         until("it is tried", || async {
             server.log().contains("nahook.retries.scheduled.retry-")
@@ -492,10 +488,9 @@ fn stream_that_may_not_be_made_again_refuses_in_the_end() {
         let server = denying(&[], &[]).start();
         let mut settings = settings();
         settings.publish_patience = Duration::from_secs(2);
-        let nats = connect(&server.url_with("shop:shop"), settings).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, settings).await;
         let create = "$JS.API.STREAM.CREATE.NAHOOK_DELIVERIES";
-        tokio::task::block_in_place(|| server.reload(&denying(&[create], &[])));
+        deny(&server, &[create]);
         let admin = support::reader::client(&server.url_with("admin:admin")).await;
         let jetstream = async_nats::jetstream::new(admin);
         jetstream.delete_stream("NAHOOK_DELIVERIES").await.unwrap();
@@ -514,7 +509,7 @@ fn left_over_retry_that_cannot_be_scheduled_is_kept() {
         let record = support::reader::records(&admin, "NAHOOK_DELIVERIES").await;
         support::reader::send(&admin, "nahook.retries.at.1", record[0].body.clone()).await;
         let scheduled = "nahook.retries.scheduled.*";
-        tokio::task::block_in_place(|| server.reload(&denying(&[scheduled], &[])));
+        deny(&server, &[scheduled]);
         let leased = lease_some(&nats.queue, 1, PATIENCE).await;
         support::settle(&nats.queue, &leased, Next::Delivered).await;
         until("it is tried", || async {
@@ -522,7 +517,7 @@ fn left_over_retry_that_cannot_be_scheduled_is_kept() {
         })
         .await;
         nats.close().await;
-        tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+        deny(&server, &[]);
         let other = connected(&server).await;
         let again = lease_some(&other.queue, 1, PATIENCE).await;
         assert_eq!(support::ids(&again), published(&slots));
@@ -536,8 +531,7 @@ fn loop_without_its_right_is_down() {
         let server = denying(&[], &[]).start();
         let settings = settings();
         let supervisor = settings.supervisor.clone();
-        let nats = connect(&server.url_with("shop:shop"), settings).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, settings).await;
         publish(&nats, 1, 1).await;
         // While it is held, signs of life are sent.
         assert_eq!(lease_some(&nats.queue, 1, PATIENCE).await.len(), 1);
@@ -545,9 +539,9 @@ fn loop_without_its_right_is_down() {
             ("nahook.workers", "nats_sharing"),
             ("$JS.ACK.NAHOOK_DELIVERIES.>", "nats_intake"),
         ] {
-            tokio::task::block_in_place(|| server.reload(&denying(&[right], &[])));
+            deny(&server, &[right]);
             until(down, || async { supervisor.down().contains(&down) }).await;
-            tokio::task::block_in_place(|| server.reload(&denying(&[], &[])));
+            deny(&server, &[]);
             until("it is up", || async { supervisor.down().is_empty() }).await;
         }
     });
@@ -566,13 +560,12 @@ fn unreadable_notes_delay_records_once() {
         let leased = lease_some(&noting.queue, 1, PATIENCE).await;
         support::settle(&noting.queue, &leased, Next::Delivered).await;
         noting.close().await;
-        let nats = connect(&server.url_with("shop:shop"), settings).await;
-        let nats = nats.unwrap();
+        let nats = connected_with(&server, settings).await;
         for number in 0..RECORDS {
             publish(&nats, 10 + number, 1).await;
         }
         let read_notes = "$JS.API.CONSUMER.CREATE.NAHOOK_PROGRESS.>";
-        tokio::task::block_in_place(|| server.reload(&denying(&[read_notes], &[])));
+        deny(&server, &[read_notes]);
         let began = Instant::now();
         let leased = lease_some(&nats.queue, 40, PATIENCE).await;
         assert_eq!(leased.len(), 40);

@@ -18,7 +18,7 @@ use nahook_queue::{
 };
 use nahook_testkit::declare::{deliveries, event, nth_endpoint_id};
 use nahook_testkit::{HeldDelivery, ManualClock, PublisherHarness, QueueHarness};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::proxy::Proxy;
 use self::servers::{BackEnd, Servers};
@@ -218,6 +218,30 @@ pub(crate) async fn publish(nats: &Nats, number: u64, endpoints: usize) -> Vec<D
     let (event, mut slots) = order(number, endpoints, SystemClock.now());
     nats.publisher.publish(&event, &mut slots).await;
     slots
+}
+
+/// Publishes an event for five endpoints as the engine does: dropped at the deadline, the slots kept.
+pub(crate) async fn publish_within(nats: &Nats, number: u64, deadline: Duration) -> Vec<Delivery> {
+    let (event, mut slots) = order(number, 5, SystemClock.now());
+    let publishing = nats.publisher.publish(&event, &mut slots);
+    let _ = timeout(deadline, publishing).await;
+    slots
+}
+
+/// Publishes until a whole event is acknowledged, so that whatever was in a pipeline before has come out.
+pub(crate) async fn publish_until_taken(nats: &Nats, first: u64) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    for number in first..first + 50 {
+        let slots = publish_within(nats, number, Duration::from_secs(3)).await;
+        let is_taken = outcomes(&slots)
+            .iter()
+            .all(|outcome| *outcome == "published");
+        all.extend(slots);
+        if is_taken {
+            return all;
+        }
+    }
+    panic!("nothing is published any more: {:?}", outcomes(&all));
 }
 
 /// Outcomes of the slots, in short.
