@@ -14,46 +14,31 @@ use crate::error::PgError;
 use crate::lender::{Lender, Lent};
 use crate::row::{instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
 
-const ENVIRONMENTS: &str = columns::environments!(
-    "w.id",
-    "JOIN workspace w ON w.row = n.workspace
-    WHERE w.id = ANY($1) AND n.deleted_at IS NULL ORDER BY n.row"
-);
-const EVENT_TYPES: &str = columns::event_types!(
-    "w.id",
-    "JOIN workspace w ON w.row = t.workspace
-    WHERE w.id = ANY($1) AND t.deleted_at IS NULL ORDER BY t.row"
-);
-const APPLICATIONS: &str = columns::applications!(
-    "w.id",
-    "JOIN workspace w ON w.row = a.workspace
-    WHERE w.id = ANY($1) AND a.deleted_at IS NULL ORDER BY a.row"
-);
-const ENDPOINTS: &str = columns::endpoints!(
-    "w.id",
-    "JOIN workspace w ON w.row = e.workspace
-    WHERE w.id = ANY($1) AND e.deleted_at IS NULL ORDER BY e.row"
-);
-const SUBSCRIPTIONS: &str = columns::subscriptions!(
-    "w.id",
-    "JOIN workspace w ON w.row = s.workspace WHERE w.id = ANY($1) AND s.is_named ORDER BY s.row"
-);
-const PATTERNS: &str = columns::patterns!(
-    "w.id",
-    "JOIN workspace w ON w.row = p.workspace WHERE w.id = ANY($1) ORDER BY p.row"
-);
-const PUBLICATIONS: &str = columns::publications!(
-    "w.id",
-    "JOIN workspace w ON w.row = p.workspace WHERE w.id = ANY($1) ORDER BY p.row"
-);
-const API_KEYS: &str = columns::api_keys!(
-    "w.id",
-    "JOIN workspace w ON w.row = k.workspace WHERE w.id = ANY($1) ORDER BY k.row"
-);
-const MANAGEMENT_TOKENS: &str = columns::management_tokens!(
-    "w.id",
-    "JOIN workspace w ON w.row = t.workspace WHERE w.id = ANY($1) ORDER BY t.row"
-);
+/// The rows of the workspaces $1 of one kind, by its table's alias, of which the rest is true, the oldest first.
+macro_rules! of_workspaces {
+    ($kind:ident, $alias:literal, $rest:literal) => {
+        columns::$kind!(
+            "w.id",
+            "JOIN workspace w ON w.row = ",
+            $alias,
+            ".workspace WHERE w.id = ANY($1) ",
+            $rest,
+            " ORDER BY ",
+            $alias,
+            ".row"
+        )
+    };
+}
+
+const ENVIRONMENTS: &str = of_workspaces!(environments, "n", "AND n.deleted_at IS NULL");
+const EVENT_TYPES: &str = of_workspaces!(event_types, "t", "AND t.deleted_at IS NULL");
+const APPLICATIONS: &str = of_workspaces!(applications, "a", "AND a.deleted_at IS NULL");
+const ENDPOINTS: &str = of_workspaces!(endpoints, "e", "AND e.deleted_at IS NULL");
+const SUBSCRIPTIONS: &str = of_workspaces!(subscriptions, "s", "AND s.is_named");
+const PATTERNS: &str = of_workspaces!(patterns, "p", "");
+const PUBLICATIONS: &str = of_workspaces!(publications, "p", "");
+const API_KEYS: &str = of_workspaces!(api_keys, "k", "");
+const MANAGEMENT_TOKENS: &str = of_workspaces!(management_tokens, "t", "");
 
 pub(super) async fn workspaces(lender: &Lender) -> Result<Vec<WorkspaceRecord>, PgError> {
     let rows = lender

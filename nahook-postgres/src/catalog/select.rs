@@ -16,121 +16,59 @@ use crate::error::PgError;
 use crate::parameter::Parameter;
 use crate::row::{parsed_at, value_at};
 
-/// The rows of the workspace $1 of one kind, by its table's alias, of which the rest is true.
-macro_rules! of_workspace {
-    ($kind:ident, $workspace:literal, $rest:literal) => {
-        columns::$kind!(
+/// Selects the rows of the workspace $1 of one kind, by its table's alias, of which the rest is true.
+macro_rules! selections {
+    ($($name:ident $kind:ident $alias:literal $rest:literal;)+) => {$(
+        const $name: &str = columns::$kind!(
             "$1::text",
             "WHERE ",
-            $workspace,
-            " = (SELECT w.row FROM workspace w WHERE w.id = $1) ",
+            $alias,
+            ".workspace = (SELECT w.row FROM workspace w WHERE w.id = $1) ",
             $rest
-        )
-    };
+        );
+    )+};
 }
 
-const ANY_ENDPOINT_IN: &str = of_workspace!(
-    endpoints,
-    "e.workspace",
-    "AND e.deleted_at IS NULL AND e.environment = (SELECT o.row FROM environment o WHERE o.id = $2) LIMIT 1"
-);
-const API_KEY: &str = of_workspace!(api_keys, "k.workspace", "AND k.id = $2");
-const API_KEY_CALLED: &str = of_workspace!(api_keys, "k.workspace", "AND k.name = $2");
-const API_KEYS: &str = of_workspace!(api_keys, "k.workspace", "ORDER BY k.row");
-const APPLICATIONS: &str = of_workspace!(
-    applications,
-    "a.workspace",
-    "AND a.deleted_at IS NULL ORDER BY a.row OFFSET $2 LIMIT $3"
-);
-const APPLICATION: &str = of_workspace!(
-    applications,
-    "a.workspace",
-    "AND a.deleted_at IS NULL AND a.id = $2"
-);
-const APPLICATION_CALLED: &str = of_workspace!(
-    applications,
-    "a.workspace",
-    "AND a.deleted_at IS NULL AND a.external_id = $2"
-);
-const ENDPOINT: &str = of_workspace!(
-    endpoints,
-    "e.workspace",
-    "AND e.deleted_at IS NULL AND e.id = $2"
-);
+selections! {
+    ANY_ENDPOINT_IN endpoints "e"
+        "AND e.deleted_at IS NULL AND e.environment = (SELECT o.row FROM environment o WHERE o.id = $2) LIMIT 1";
+    API_KEY api_keys "k" "AND k.id = $2";
+    API_KEY_CALLED api_keys "k" "AND k.name = $2";
+    API_KEYS api_keys "k" "ORDER BY k.row";
+    APPLICATIONS applications "a" "AND a.deleted_at IS NULL ORDER BY a.row OFFSET $2 LIMIT $3";
+    APPLICATION applications "a" "AND a.deleted_at IS NULL AND a.id = $2";
+    APPLICATION_CALLED applications "a" "AND a.deleted_at IS NULL AND a.external_id = $2";
+    ENDPOINT endpoints "e" "AND e.deleted_at IS NULL AND e.id = $2";
+    ENDPOINTS endpoints "e" "AND e.deleted_at IS NULL ORDER BY e.row";
+    ENDPOINTS_OF endpoints "e"
+        "AND e.deleted_at IS NULL AND e.application = (SELECT o.row FROM application o WHERE o.id = $2) ORDER BY e.row";
+    ENVIRONMENTS environments "n" "AND n.deleted_at IS NULL ORDER BY n.row";
+    EVENT_TYPES event_types "t" "AND t.deleted_at IS NULL ORDER BY t.row";
+    EVENT_TYPES_WITH event_types "t" "AND t.deleted_at IS NULL AND t.id = ANY($2::text[]) ORDER BY t.row";
+    MANAGEMENT_TOKEN management_tokens "t" "AND t.id = $2";
+    MANAGEMENT_TOKEN_CALLED management_tokens "t" "AND t.name = $2";
+    MANAGEMENT_TOKENS management_tokens "t" "ORDER BY t.row";
+    PATTERN patterns "p" "AND e.id = $2 AND p.id = $3";
+    PATTERN_CALLED patterns "p" "AND p.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) AND p.pattern = $3";
+    PATTERNS patterns "p" "ORDER BY p.row";
+    PATTERNS_OF patterns "p" "AND p.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY p.row";
+    PUBLICATION publications "p" "AND p.environment = (SELECT o.row FROM environment o WHERE o.id = $2)
+        AND p.event_type = (SELECT o.row FROM event_type o WHERE o.id = $3)";
+    PUBLICATIONS_IN publications "p"
+        "AND p.environment = (SELECT o.row FROM environment o WHERE o.id = $2) ORDER BY p.row";
+    SUBSCRIPTIONS subscriptions "s" "AND s.is_named AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2)
+        AND s.event_type = ANY(SELECT o.row FROM event_type o WHERE o.id = ANY($3::text[])) ORDER BY s.row";
+    SUBSCRIPTIONS_OF subscriptions "s"
+        "AND s.is_named AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY s.row";
+    SUBSCRIBERS_TO subscribers "s" "AND s.event_type = (SELECT o.row FROM event_type o WHERE o.id = $2) ORDER BY s.row";
+}
+
 const ENDPOINT_COUNT_OF: &str = "
 SELECT $2::text, count(*) FROM (
     SELECT FROM endpoint e
     WHERE e.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1) AND e.deleted_at IS NULL
         AND e.application = (SELECT o.row FROM application o WHERE o.id = $2)
     LIMIT coalesce((SELECT o.max_endpoints FROM application o WHERE o.id = $2), 0)) counted";
-const ENDPOINTS: &str = of_workspace!(
-    endpoints,
-    "e.workspace",
-    "AND e.deleted_at IS NULL ORDER BY e.row"
-);
-const ENDPOINTS_OF: &str = of_workspace!(
-    endpoints,
-    "e.workspace",
-    "AND e.deleted_at IS NULL AND e.application = (SELECT o.row FROM application o WHERE o.id = $2) ORDER BY e.row"
-);
-const ENVIRONMENTS: &str = of_workspace!(
-    environments,
-    "n.workspace",
-    "AND n.deleted_at IS NULL ORDER BY n.row"
-);
-const EVENT_TYPES: &str = of_workspace!(
-    event_types,
-    "t.workspace",
-    "AND t.deleted_at IS NULL ORDER BY t.row"
-);
-const EVENT_TYPES_WITH: &str = of_workspace!(
-    event_types,
-    "t.workspace",
-    "AND t.deleted_at IS NULL AND t.id = ANY($2::text[]) ORDER BY t.row"
-);
-const MANAGEMENT_TOKEN: &str = of_workspace!(management_tokens, "t.workspace", "AND t.id = $2");
-const MANAGEMENT_TOKEN_CALLED: &str =
-    of_workspace!(management_tokens, "t.workspace", "AND t.name = $2");
-const MANAGEMENT_TOKENS: &str = of_workspace!(management_tokens, "t.workspace", "ORDER BY t.row");
-const PATTERN: &str = of_workspace!(patterns, "p.workspace", "AND e.id = $2 AND p.id = $3");
-const PATTERN_CALLED: &str = of_workspace!(
-    patterns,
-    "p.workspace",
-    "AND p.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) AND p.pattern = $3"
-);
-const PATTERNS: &str = of_workspace!(patterns, "p.workspace", "ORDER BY p.row");
-const PATTERNS_OF: &str = of_workspace!(
-    patterns,
-    "p.workspace",
-    "AND p.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY p.row"
-);
-const PUBLICATION: &str = of_workspace!(
-    publications,
-    "p.workspace",
-    "AND p.environment = (SELECT o.row FROM environment o WHERE o.id = $2)
-    AND p.event_type = (SELECT o.row FROM event_type o WHERE o.id = $3)"
-);
-const PUBLICATIONS_IN: &str = of_workspace!(
-    publications,
-    "p.workspace",
-    "AND p.environment = (SELECT o.row FROM environment o WHERE o.id = $2) ORDER BY p.row"
-);
-const SUBSCRIPTIONS: &str = of_workspace!(
-    subscriptions,
-    "s.workspace",
-    "AND s.is_named AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2)
-    AND s.event_type = ANY(SELECT o.row FROM event_type o WHERE o.id = ANY($3::text[])) ORDER BY s.row"
-);
-const SUBSCRIPTIONS_OF: &str = of_workspace!(
-    subscriptions,
-    "s.workspace",
-    "AND s.is_named AND s.endpoint = (SELECT o.row FROM endpoint o WHERE o.id = $2) ORDER BY s.row"
-);
-const SUBSCRIBERS_TO: &str = of_workspace!(
-    subscribers,
-    "s.workspace",
-    "AND s.event_type = (SELECT o.row FROM event_type o WHERE o.id = $2) ORDER BY s.row"
-);
 const ROW_COUNTS: &str = "
 SELECT c.kind, c.rows FROM row_count c WHERE c.workspace = (SELECT w.row FROM workspace w WHERE w.id = $1)";
 const SUBSCRIBER_COUNTS: &str = "
