@@ -1,9 +1,9 @@
 //! Which IP addresses may be dialled.
 //!
 //! A tenant writes the URL, so without this rule an endpoint is a probe into the operator's own
-//! network (server-side request forgery). The rule is applied to the address about to be dialled,
+//! network (server-side request forgery, SSRF). The rule is applied to the address about to be dialled,
 //! after resolution, and never to the host's spelling: a name may resolve to anything, and to
-//! something else the next time.
+//! something else the next time (DNS rebinding).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

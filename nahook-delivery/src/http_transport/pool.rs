@@ -1,4 +1,4 @@
-//! The connections that are kept for the next attempt.
+//! The connections that are kept alive for the next attempt.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Schedule of retries after a failed attempt (contract, section 3).
+//! Schedule of retries after a failed attempt (contract, section 3): backoff and its jitter.
 
 use std::time::Duration;
 
