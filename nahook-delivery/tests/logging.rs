@@ -1,11 +1,7 @@
 //! An attempt is logged in one line. In a process of its own: a line that another test's thread reaches first, without a
 //! subscriber, may be off for good.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![cfg(test)]
 
 #[path = "worker/support.rs"]
 #[expect(dead_code, reason = "the tests of the worker use more of it")]

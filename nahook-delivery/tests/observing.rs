@@ -1,10 +1,6 @@
 //! A log that cannot be written changes nothing of what is delivered. In a process of its own, as the tests of what is logged.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![cfg(test)]
 
 #[path = "worker/faulty.rs"]
 #[expect(dead_code, reason = "the tests of the worker use more of it")]

@@ -1,6 +1,6 @@
 //! Memory that the server holds for bodies that it refuses. Alone in its process, so that no other test's memory counts.
 
-#![expect(clippy::unwrap_used, reason = "what a test calls may fail like a test")]
+#![cfg(test)]
 
 use std::sync::Arc;
 

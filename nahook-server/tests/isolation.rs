@@ -1,10 +1,6 @@
 //! Endpoints that hang, fail, break off or drown the sender do not delay the others. In a process of its own, which runs alone:
 //! the load of other tests would count as delay.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
+#![cfg(test)]
 
 mod support;
 

@@ -2,12 +2,7 @@
 //!
 //! `NAHOOK_SCHEMATHESIS_EXAMPLES` says how many cases each operation gets, and has every phase run;
 //! `NAHOOK_SCHEMATHESIS_SEED` says which.
-#![expect(clippy::print_stdout, reason = "a run says how often it did what")]
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
+#![cfg(test)]
 
 mod support;
 

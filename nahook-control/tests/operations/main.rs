@@ -1,8 +1,7 @@
 //! Every rule of the Management API (contract, section 2), decided over the store in memory.
+#![cfg(test)]
 #![expect(
     clippy::needless_pass_by_value,
-    clippy::panic,
-    clippy::unwrap_used,
     reason = "test code outside of the test functions, which hands its results over"
 )]
 

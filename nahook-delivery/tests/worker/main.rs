@@ -1,10 +1,6 @@
 //! The worker over the in-memory back end: in paused time with scripted endpoints, and in real time with real sockets.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![cfg(test)]
 
 mod bookkeeping;
 mod changes;

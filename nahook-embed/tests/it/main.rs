@@ -1,8 +1,5 @@
 //! The handle, from opening to delivered webhooks.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
+#![cfg(test)]
 
 mod audit;
 #[cfg(feature = "sqlite")]

@@ -1,10 +1,6 @@
 //! The publisher and the queue on real servers. One binary for all of it, because linking takes longer than most of these
 //! tests.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
+#![cfg(test)]
 
 mod authentication;
 mod certificates;

@@ -1,10 +1,6 @@
 //! The store on real servers. One binary for all of it, because linking takes longer than most of these tests; they share a
 //! server, and each has a database of its own.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
+#![cfg(test)]
 
 mod caches;
 mod conformance;

@@ -1,9 +1,5 @@
 //! The crate as its users see it, with nahook's own sender on the other side. One binary, which links faster than many.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its support functions too"
-)]
+#![cfg(test)]
 
 mod duplicates;
 #[cfg(feature = "axum")]

@@ -1,10 +1,6 @@
 //! The documents of the repository: their links lead somewhere, their commands and settings exist, the pages of the
 //! reference are what the code says, and doc comments open with a noun or a verb.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
+#![cfg(test)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,11 +1,6 @@
 //! The real program from the outside, each test with servers of its own. What has to be alone with the machine, or is asked
 //! for by its name, is beside this.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
+#![cfg(test)]
 
 #[path = "../support/mod.rs"]
 mod support;

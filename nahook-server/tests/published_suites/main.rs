@@ -2,11 +2,7 @@
 //!
 //! Without their settings the suites skip and are content; that they did run is read off what they print and off what the
 //! server was asked.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "what a test calls fails like a test"
-)]
+#![cfg(test)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,8 +1,5 @@
 //! The store on a file. One binary for all of it, because linking takes longer than most of these tests.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange what it needs has failed"
-)]
+#![cfg(test)]
 
 mod caches;
 mod changes;
