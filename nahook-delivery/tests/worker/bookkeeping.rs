@@ -436,13 +436,7 @@ async fn while_all_is_well_nothing_is_reported() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_transport_is_a_failed_attempt() {
     let rig = Rig::new(&["ep_a"]).await;
-    rig.script("ep_a", |nth| {
-        if nth == 0 {
-            Act::Panic
-        } else {
-            Act::Answer(200)
-        }
-    });
+    rig.at_first("ep_a", Act::Panic);
     let worker = rig.start(WorkerSettings::default());
     let ids = rig.publish(&["ep_a"]).await;
     rig.until(&ids, DeliveryStatus::Delivered).await;
@@ -459,13 +453,7 @@ async fn a_panic_in_the_transport_is_a_failed_attempt() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_the_transport_never_ends_is_given_up() {
     let rig = Rig::new(&["ep_a"]).await;
-    rig.script("ep_a", |nth| {
-        if nth == 0 {
-            Act::HangForEver
-        } else {
-            Act::Answer(200)
-        }
-    });
+    rig.at_first("ep_a", Act::HangForEver);
     let worker = rig.start(WorkerSettings::default());
     let ids = rig.publish(&["ep_a"]).await;
     rig.until(&ids, DeliveryStatus::Delivered).await;

@@ -40,10 +40,7 @@ fn supervise(
 async fn worker_that_dies_is_replaced_and_its_leases_do_not_wait() {
     for death in Death::ALL {
         let rig = Rig::new(&["ep_a", "ep_b"]).await;
-        rig.script("ep_a", |nth| match nth {
-            0 => Act::Hang,
-            _ => Act::Answer(200),
-        });
+        rig.at_first("ep_a", Act::Hang);
         let supervisor = Supervisor::new();
         let (stop, running) = supervise(&rig, &supervisor, rig.clock);
         let ids = rig.publish(&["ep_a"]).await;

@@ -51,13 +51,7 @@ async fn an_idle_worker_stops_at_once() {
 #[tokio::test(start_paused = true)]
 async fn what_outlasts_the_stop_is_given_back_at_once() {
     let rig = Rig::new(&["ep_a"]).await;
-    rig.script("ep_a", |nth| {
-        if nth == 0 {
-            Act::HangForEver
-        } else {
-            Act::Answer(200)
-        }
-    });
+    rig.at_first("ep_a", Act::HangForEver);
     let ids = rig.publish(&["ep_a"]).await;
     let settings = WorkerSettings {
         stop_timeout: Duration::from_secs(5),
@@ -301,13 +295,7 @@ async fn two_workers_share_a_queue_and_each_delivery_is_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn what_a_crashed_worker_held_is_attempted_by_another_once_its_lease_ends() {
     let rig = Rig::new(&["ep_a"]).await;
-    rig.script("ep_a", |nth| {
-        if nth == 0 {
-            Act::Hang
-        } else {
-            Act::Answer(200)
-        }
-    });
+    rig.at_first("ep_a", Act::Hang);
     let ids = rig.publish(&["ep_a"]).await;
     // As in a process that was killed, which gives nothing back.
     let queue = Faulty::new(&rig.store).settle(|_| Fault::Hang);
@@ -325,10 +313,7 @@ async fn what_a_crashed_worker_held_is_attempted_by_another_once_its_lease_ends(
 #[tokio::test(start_paused = true)]
 async fn what_a_worker_held_that_was_dropped_is_given_back() {
     let rig = Rig::new(&["ep_a"]).await;
-    rig.script("ep_a", |nth| match nth {
-        0 => Act::Hang,
-        _ => Act::Answer(200),
-    });
+    rig.at_first("ep_a", Act::Hang);
     let ids = rig.publish(&["ep_a"]).await;
     let dropped = rig.start(WorkerSettings::default());
     sleep(Duration::from_secs(1)).await;

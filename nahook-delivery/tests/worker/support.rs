@@ -239,6 +239,14 @@ impl Rig {
         self.script(endpoint, move |_| act);
     }
 
+    /// Makes an endpoint act so the first time, and take what comes later.
+    pub(crate) fn at_first(&self, endpoint: &str, act: Act) {
+        self.script(endpoint, move |nth| match nth {
+            0 => act,
+            _ => Act::Answer(200),
+        });
+    }
+
     /// Queues one event for these endpoints.
     pub(crate) async fn publish(&self, endpoints: &[&str]) -> Vec<DeliveryId> {
         let now = self.clock.now();
