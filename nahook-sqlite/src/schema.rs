@@ -18,6 +18,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/7_secrets.sql"),
     include_str!("schema/8_page_sessions.sql"),
     include_str!("schema/9_plans.sql"),
+    include_str!("schema/10_labels.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in

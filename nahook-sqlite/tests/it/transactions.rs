@@ -289,6 +289,36 @@ async fn any_connection_queues_by_plain_sql() {
     }
 }
 
+/// By the table of which the Management API and manifests are made.
+#[tokio::test]
+async fn plain_sql_follows_the_rules_for_events() {
+    use nahook_control::rules::event;
+    let place = Place::new();
+    let (store, app) = shop(&place, 1).await;
+    let insert = "INSERT INTO nahook_trigger (workspace, event_type, payload, metadata) VALUES (?1, ?2, '{}', ?3)";
+    let mut allowed = 0;
+    for sample in event::METADATA.rule.samples() {
+        let metadata = sample.value.to_string();
+        let inserted = app.execute(insert, params![WORKSPACE, EVENT_TYPE, metadata]);
+        assert_eq!(inserted.is_ok(), sample.is_allowed, "{metadata}");
+        allowed += usize::from(sample.is_allowed);
+    }
+    adopted(&store).await;
+    let workspace = scope().workspace;
+    for leased in lease(&store, 10).await {
+        // What is in the file can be read.
+        let shown = store.delivery(leased.lease.delivery, &workspace).await;
+        assert!(!shown.unwrap().unwrap().metadata.is_empty());
+        allowed -= 1;
+    }
+    assert_eq!(allowed, 0, "each of them is queued");
+    for sample in event::TYPE.rule.samples() {
+        let name = sample.value.as_str().unwrap();
+        let refused = app.execute(insert, params![WORKSPACE, name, None::<String>]);
+        assert!(sample.is_allowed || refused.is_err(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn payload_over_the_workspaces_limit_is_refused_to_plain_sql() {
     let place = Place::new();
