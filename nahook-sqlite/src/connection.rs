@@ -90,6 +90,11 @@ pub(crate) fn set_up_writer(
     Ok(())
 }
 
+/// Leaves checkpoints to the thread that makes them.
+pub(crate) fn leave_checkpoints(writer: &Connection) -> rusqlite::Result<()> {
+    writer.pragma_update(None, "wal_autocheckpoint", 0)
+}
+
 /// Opens a connection that reads and never blocks the writer.
 pub(crate) fn open_reader(path: &Path, settings: &SqliteSettings) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

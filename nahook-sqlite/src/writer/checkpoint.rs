@@ -16,7 +16,7 @@ use nahook_core::Causes;
 use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::Connection;
 
-use crate::connection::open_checkpointer;
+use crate::connection::{leave_checkpoints, open_checkpointer};
 use crate::error::is_flush_failure;
 use crate::threads::PULSE_EVERY;
 use crate::{OpenError, SqliteSettings};
@@ -91,7 +91,7 @@ impl Checkpointer {
     pub(crate) fn start(
         path: &Path,
         settings: &SqliteSettings,
-        writer: &mut Connection,
+        writer: &Connection,
         lengths: Lengths,
     ) -> Result<Self, OpenError> {
         let connection = open_checkpointer(path, settings)?;
@@ -109,19 +109,8 @@ impl Checkpointer {
             orders: Some(orders),
             thread: Some(thread),
         };
-        started.watch(writer)?;
+        leave_checkpoints(writer)?;
         Ok(started)
-    }
-
-    /// Counts the pages of the WAL by a hook of the connection that writes.
-    pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
-        let counted = Arc::clone(&self.log);
-        // Replaces SQLite's own hook, which would checkpoint.
-        writer.wal_hook(Some(move |_: &mut _, pages| {
-            let pages = u32::try_from(pages).unwrap_or(0);
-            counted.pages.store(pages, Ordering::Relaxed);
-            Ok(())
-        }))
     }
 
     /// Wakes the thread to checkpoint now.
@@ -134,7 +123,14 @@ impl Checkpointer {
 
     /// Checkpoints if the WAL has grown enough. The writer calls this after each commit.
     pub(super) fn committed(&self, writer: &Connection) {
-        let pages = self.log.pages.load(Ordering::Relaxed);
+        // One that cannot be read now is read after the next commit.
+        if let Ok(pages) = wal_pages(writer) {
+            self.grown_to(pages, writer);
+        }
+    }
+
+    fn grown_to(&self, pages: u32, writer: &Connection) {
+        self.log.pages.store(pages, Ordering::Relaxed);
         let mut done = self.log.done.load(Ordering::Relaxed);
         if pages < done {
             // The WAL has started over.
@@ -187,6 +183,13 @@ fn work(connection: &Connection, orders: &Receiver<()>, log: &Log, pulse: &Pulse
             log.done.store(done, Ordering::Relaxed);
         }
     }
+}
+
+/// Number of pages of the WAL, by a checkpoint that does nothing.
+fn wal_pages(connection: &Connection) -> rusqlite::Result<u32> {
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
+        .query_row([], |row| row.get(1))
 }
 
 /// Checkpoints the pages of the WAL that no reader needs. Returns the number of pages done; `None` if another connection is

@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::time::Instant;
 
 use super::{Checkpointer, Lengths};
-use crate::connection::{reopen_writer, set_up_writer};
+use crate::connection::{leave_checkpoints, reopen_writer, set_up_writer};
 use crate::error::{WriteEffect, WriteError, is_full, is_of_connection};
 use crate::file::OpenFile;
 use crate::row::nanos;
@@ -156,7 +156,7 @@ impl Session {
         settings: &SqliteSettings,
     ) -> Result<(), OpenError> {
         let lengths = Lengths::default();
-        let started = Checkpointer::start(path, settings, &mut self.connection, lengths)?;
+        let started = Checkpointer::start(path, settings, &self.connection, lengths)?;
         self.checkpointer = Some(started);
         Ok(())
     }
@@ -272,11 +272,10 @@ impl Session {
             return Ok(());
         };
         file.check()?;
-        let mut connection = reopen_writer(file.path(), settings)?;
-        // First: it sets SQLite's own hook, which the checkpointer's has to replace.
+        let connection = reopen_writer(file.path(), settings)?;
         set_up_writer(&connection, settings)?;
-        if let Some(checkpointer) = &self.checkpointer {
-            checkpointer.watch(&mut connection)?;
+        if self.checkpointer.is_some() {
+            leave_checkpoints(&connection)?;
         }
         self.connection = connection;
         self.data_version = None;

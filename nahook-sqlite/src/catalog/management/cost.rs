@@ -112,7 +112,7 @@ async fn workspace_with(rows: usize) -> (Counting, tempfile::TempDir) {
         .unwrap();
     let secrets = store.secrets().clone();
     drop(store);
-    let mut connection = rusqlite::Connection::open(&path).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
     let instructions = Arc::<AtomicU64>::default();
     let counted = Arc::clone(&instructions);
     connection

@@ -24,10 +24,10 @@ fn write(connection: &Connection, checkpointer: &Checkpointer) {
 fn opened_with(directory: &Path, lengths: Lengths) -> (Connection, Checkpointer) {
     let path = directory.join("db");
     let settings = SqliteSettings::server();
-    let mut writer = open_writer(&path, &settings).unwrap();
+    let writer = open_writer(&path, &settings).unwrap();
     set_up_writer(&writer, &settings).unwrap();
     writer.execute_batch("CREATE TABLE word (word)").unwrap();
-    let checkpointer = Checkpointer::start(&path, &settings, &mut writer, lengths).unwrap();
+    let checkpointer = Checkpointer::start(&path, &settings, &writer, lengths).unwrap();
     (writer, checkpointer)
 }
 
@@ -129,9 +129,8 @@ fn thread_is_told_once_so_many_pages_are_new() {
         (19, 50, false),
         (20, 50, true),
     ] {
-        log.pages.store(pages, Ordering::Relaxed);
         log.done.store(done, Ordering::Relaxed);
-        checkpointer.committed(&writer);
+        checkpointer.grown_to(pages, &writer);
         assert_eq!(orders.try_recv().is_ok(), is_told, "{pages} and {done}");
         let expected = if pages < done { 0 } else { done };
         assert_eq!(log.done.load(Ordering::Relaxed), expected);
@@ -154,9 +153,8 @@ fn writer_tries_again_after_a_step_or_when_the_log_has_begun_anew() {
         (10, false),
         (200, true),
     ] {
-        log.pages.store(pages, Ordering::Relaxed);
         log.done.store(untouched, Ordering::Relaxed);
-        checkpointer.committed(&writer);
+        checkpointer.grown_to(pages, &writer);
         let done = log.done.load(Ordering::Relaxed);
         let expected = if pages < untouched { 0 } else { untouched };
         assert_eq!(done != expected, is_done, "{pages} {done}");
