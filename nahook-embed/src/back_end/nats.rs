@@ -12,7 +12,8 @@ use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::watch;
 
 use super::by_key::ByKey;
-use super::{Backend, BackendSettings, stopped_by};
+use super::delivering::stopped_by;
+use super::{Backend, BackendSettings};
 use crate::{OpenError, metric};
 
 /// Interval at which the metrics are updated with the state of the delivery log.
