@@ -1,6 +1,6 @@
 //! Triggering within a transaction of the app's own.
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", all(feature = "sqlite", feature = "sqlx")))]
 use std::pin::Pin;
 
 use nahook_core::{EventTypeName, NewEvent, Payload};
@@ -15,7 +15,8 @@ use crate::HooksError;
 /// A transaction that webhooks can be queued in.
 ///
 /// - With the feature `sqlite`, `rusqlite::Transaction`, `rusqlite::Savepoint` and `rusqlite::Connection`. The answer is there when the
-///   call returns, as with any statement of `rusqlite`.
+///   call returns, as with any statement of `rusqlite`. With `sqlx` also `sqlx::SqliteTransaction` and `sqlx::SqliteConnection`,
+///   whose answer is a future.
 /// - With the feature `postgres`, `tokio_postgres::Transaction`, `deadpool_postgres::Transaction`, and with `sqlx` also
 ///   `sqlx::PgTransaction` and `sqlx::PgConnection`. The answer is a future.
 ///
@@ -27,6 +28,10 @@ impl<Store, T: sealed::Trigger<Store>> AppTransaction<Store> for T {}
 /// Outcome of a trigger in a transaction.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 type Answer = Result<Receipt, HooksError>;
+
+/// The same, still to come.
+#[cfg(any(feature = "postgres", all(feature = "sqlite", feature = "sqlx")))]
+type FutureAnswer<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 /// Types that only this crate can name, and so implement.
 pub(crate) mod sealed {
@@ -64,7 +69,7 @@ impl Hooks {
     /// Queues the deliveries of the payload within the app's own transaction: once it commits, and not if it does not. The
     /// transaction has to be on the store's database or file.
     ///
-    /// On a file the answer is there at once, on Postgres it is a future. What is queued is sent within milliseconds after the
+    /// With `rusqlite` the answer is there at once, otherwise it is a future. What is queued is sent within milliseconds after the
     /// commit, by whichever process runs; after a crash by the next.
     ///
     /// An event type that is [made for it](crate::HooksBuilder::create_event_types) is part of the transaction on a file; on Postgres
@@ -127,6 +132,26 @@ impl Hooks {
         Ok(answer?)
     }
 
+    #[cfg(all(feature = "sqlite", feature = "sqlx"))]
+    async fn trigger_by_sqlx(
+        &self,
+        connection: &mut sqlx::SqliteConnection,
+        event: Result<NewEvent, HooksError>,
+    ) -> Answer {
+        let (event, scope) = (event?, self.scope());
+        let store = self.shared.backend.sqlite();
+        let store = store.ok_or(HooksError::NotOnSqlite)?;
+        let answer = store.trigger_in_sqlx(connection, &event, scope).await;
+        if self.shared.creates_event_types && matches!(answer, Err(TriggerError::UnknownEventType))
+        {
+            store
+                .ensure_event_type_in_sqlx(connection, &event.event_type, self.workspace)
+                .await?;
+            return Ok(store.trigger_in_sqlx(connection, &event, scope).await?);
+        }
+        Ok(answer?)
+    }
+
     #[cfg(feature = "postgres")]
     async fn trigger_on_postgres<T: nahook_postgres::CallersTransaction>(
         &self,
@@ -149,7 +174,7 @@ impl Hooks {
 #[cfg(feature = "postgres")]
 impl<T: nahook_postgres::CallersTransaction> sealed::Trigger<sealed::Postgres> for T {
     type Answer<'a>
-        = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>
+        = FutureAnswer<'a>
     where
         T: 'a;
 
@@ -189,3 +214,27 @@ on_sqlite!(
     rusqlite::Savepoint<'_>,
     rusqlite::Transaction<'_>
 );
+
+/// The types of `sqlx` that lead to a connection.
+#[cfg(all(feature = "sqlite", feature = "sqlx"))]
+macro_rules! by_sqlx {
+    ($($transaction:ty),*) => {$(
+        impl sealed::Trigger<sealed::Sqlite> for $transaction {
+            type Answer<'a>
+                = FutureAnswer<'a>
+            where
+                Self: 'a;
+
+            fn trigger<'a>(
+                &'a mut self,
+                hooks: &'a Hooks,
+                event: Result<NewEvent, HooksError>,
+            ) -> FutureAnswer<'a> {
+                Box::pin(hooks.trigger_by_sqlx(self, event))
+            }
+        }
+    )*};
+}
+
+#[cfg(all(feature = "sqlite", feature = "sqlx"))]
+by_sqlx!(sqlx::SqliteConnection, sqlx::SqliteTransaction<'_>);

@@ -6,16 +6,17 @@ use rusqlite::{Connection, Row, params};
 
 use crate::row::{count_at, instant_at, json_at, nanos, parsed_at, unreadable};
 
+pub(crate) const INSERT: &str =
+    "INSERT INTO nahook_audit_entry (id, workspace, actor_kind, actor_id, actor_label, action,
+         resource_type, resource_id, metadata, created_at)
+     VALUES (?1, (SELECT row FROM nahook_workspace WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
 /// Adds the entries. One of a workspace that does not exist fails.
 pub(crate) fn insert(connection: &Connection, entries: &[AuditEntry]) -> rusqlite::Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO nahook_audit_entry (id, workspace, actor_kind, actor_id, actor_label, action,
-             resource_type, resource_id, metadata, created_at)
-         VALUES (?1, (SELECT row FROM nahook_workspace WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
+    let mut insert = connection.prepare_cached(INSERT)?;
     for entry in entries {
         let metadata = serde_json::to_string(&entry.metadata)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;

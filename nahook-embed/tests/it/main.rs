@@ -18,6 +18,8 @@ mod parts;
 #[cfg(all(feature = "nats", feature = "sqlite"))]
 mod queue;
 mod receiver;
+#[cfg(all(feature = "sqlite", feature = "sqlx"))]
+mod sqlx_transaction;
 mod testing;
 #[cfg(feature = "postgres")]
 mod transaction;

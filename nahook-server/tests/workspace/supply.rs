@@ -38,7 +38,6 @@ const REPEATED: &[&str] = &[
     // `sqlx` and `rusqlite`.
     "fallible-iterator",
     "hashbrown",
-    "hashlink",
     // Macros.
     "syn",
 ];

@@ -13,8 +13,12 @@ use nahook_control::{
 use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
+#[cfg(feature = "sqlx")]
+pub(crate) use self::read::EVENT_TYPE_ID;
 pub(crate) use self::read::event_type_id;
 pub(crate) use self::select::workspace_row;
+#[cfg(feature = "sqlx")]
+pub(crate) use self::write::SUBSCRIBE_MATCHING;
 pub(crate) use self::write::create_event_type;
 use self::write::{Refusal, Undone};
 use crate::SqliteStore;

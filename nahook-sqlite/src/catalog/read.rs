@@ -32,17 +32,18 @@ pub(super) fn workspaces(connection: &Connection) -> rusqlite::Result<Vec<Worksp
         .collect()
 }
 
+/// The id of a workspace's event type of this name.
+pub(crate) const EVENT_TYPE_ID: &str = "SELECT event_type.id
+     FROM nahook_event_type AS event_type JOIN nahook_workspace AS workspace ON workspace.row = event_type.workspace
+     WHERE workspace.id = ?1 AND event_type.name = ?2 AND event_type.deleted_at IS NULL";
+
 pub(crate) fn event_type_id(
     connection: &Connection,
     name: &EventTypeName,
     workspace: WorkspaceId,
 ) -> rusqlite::Result<Option<EventTypeId>> {
     connection
-        .prepare_cached(
-            "SELECT event_type.id
-             FROM nahook_event_type AS event_type JOIN nahook_workspace AS workspace ON workspace.row = event_type.workspace
-             WHERE workspace.id = ?1 AND event_type.name = ?2 AND event_type.deleted_at IS NULL",
-        )?
+        .prepare_cached(EVENT_TYPE_ID)?
         .query_row(params![workspace.as_str(), name.as_str()], |row| {
             parsed_at(row, 0)
         })

@@ -14,6 +14,8 @@ mod queue;
 mod readiness;
 mod retention;
 mod secrets;
+#[cfg(feature = "sqlx")]
+mod sqlx_transactions;
 mod support;
 mod transactions;
 mod writing;

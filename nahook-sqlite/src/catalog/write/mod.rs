@@ -15,6 +15,8 @@ use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{IdSource, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
+#[cfg(feature = "sqlx")]
+pub(crate) use self::subscription::SUBSCRIBE_MATCHING;
 use super::{read, select};
 use crate::audit;
 use crate::error::is_taken;

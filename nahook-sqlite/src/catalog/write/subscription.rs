@@ -138,13 +138,16 @@ pub(super) fn pattern(connection: &Connection, verb: Verb, row: &PatternRecord) 
     Ok(())
 }
 
+/// Subscribes the endpoints whose patterns match the event type ?1, which is new, by what its name can begin with.
+pub(crate) const SUBSCRIBE_MATCHING: &str =
+    subscribe!("t.id = ?1 AND p.prefix IN (SELECT value FROM json_each(?3))");
+
 /// Subscribes the endpoints whose patterns match the event type, which is new.
 pub(super) fn matching(connection: &Connection, event_type: &EventTypeRecord) -> Written {
-    let statement = subscribe!("t.id = ?1 AND p.prefix IN (SELECT value FROM json_each(?3))");
     let prefixes = json(&pattern_prefixes(&event_type.name))?;
     let created_at = nanos(event_type.created_at);
     let params = params![event_type.id.as_str(), created_at, prefixes];
-    execute(connection, statement, params)?;
+    execute(connection, SUBSCRIBE_MATCHING, params)?;
     Ok(())
 }
 

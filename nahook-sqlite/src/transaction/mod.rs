@@ -1,8 +1,12 @@
 //! Queueing inside a transaction of the app's own on the same file: its data and the deliveries, or neither.
 
-use nahook_core::id::{EnvironmentId, MessageId, WorkspaceId};
+#[cfg(feature = "sqlx")]
+mod sqlx;
+
+use nahook_core::id::{EndpointId, EnvironmentId, MessageId, WorkspaceId};
 use nahook_core::{Delivery, EventTypeName, NewEvent, Receipt, Scope, StoreError, TriggerError};
 use rusqlite::{Connection, params};
+use tracing::Span;
 
 use crate::catalog::{create_event_type, event_type_id};
 use crate::error::store_error;
@@ -14,6 +18,17 @@ use crate::{Role, SqliteStore};
 /// Changes nothing and takes the file's lock. A deferred transaction that begins by reading is refused at once, and does not
 /// wait for its busy timeout, if somebody else writes before it does.
 const BEGIN_WRITING: &str = "DELETE FROM nahook_submission WHERE FALSE";
+
+const TRIGGER: &str =
+    "INSERT INTO nahook_trigger (workspace, event_type, payload, metadata, environment, id, accepted_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+/// The deliveries that were just queued, in the order of subscribing.
+const DELIVERIES: &str = "SELECT delivery.key, endpoint.id
+     FROM nahook_event AS event
+     JOIN nahook_delivery AS delivery ON delivery.key >= event.seq << 20 AND delivery.key < (event.seq + 1) << 20
+     JOIN nahook_endpoint AS endpoint ON endpoint.row = delivery.endpoint
+     WHERE event.id = ?1 ORDER BY delivery.key";
 
 impl SqliteStore {
     /// Queues `event` for every subscribed endpoint within the transaction that `connection` has open: once that commits, and
@@ -35,13 +50,9 @@ impl SqliteStore {
         scope: impl Into<Scope>,
     ) -> Result<Receipt, TriggerError> {
         let scope = scope.into();
-        // As the engine names it for every other trigger.
-        let span = tracing::debug_span!(
-            target: "nahook", "nahook.trigger",
-            workspace_id = %scope.workspace, event_type = %event.event_type, events = 1
-        );
+        let span = span(event, scope);
         let _entered = span.enter();
-        self.check_file(connection)
+        self.check_file(connection.path().unwrap_or_default())
             .map_err(TriggerError::StoreUnavailable)?;
         let now = self.shared().now();
         let message = MessageId::from_parts(now, self.shared().ids().random());
@@ -51,20 +62,15 @@ impl SqliteStore {
             else {
                 return Ok(None);
             };
-            connection
-                .prepare_cached(
-                    "INSERT INTO nahook_trigger (workspace, event_type, payload, metadata, environment, id, accepted_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                )?
-                .execute(params![
-                    scope.workspace.as_str(),
-                    event.event_type.as_str(),
-                    event.payload.as_bytes().as_ref(),
-                    metadata_json(&event.metadata)?,
-                    scope.environment.as_ref().map(EnvironmentId::as_str),
-                    message.as_bits().to_be_bytes().as_slice(),
-                    nanos(now),
-                ])?;
+            connection.prepare_cached(TRIGGER)?.execute(params![
+                scope.workspace.as_str(),
+                event.event_type.as_str(),
+                event.payload.as_bytes().as_ref(),
+                metadata_json(&event.metadata)?,
+                scope.environment.as_ref().map(EnvironmentId::as_str),
+                message.as_bits().to_be_bytes().as_slice(),
+                nanos(now),
+            ])?;
             let deliveries = deliveries(connection, message)?;
             Ok(Some(Receipt::new(message, event_type, deliveries)))
         };
@@ -86,7 +92,7 @@ impl SqliteStore {
         name: &EventTypeName,
         workspace: WorkspaceId,
     ) -> Result<(), StoreError> {
-        self.check_file(connection)?;
+        self.check_file(connection.path().unwrap_or_default())?;
         let made = || -> rusqlite::Result<()> {
             connection.execute_batch(BEGIN_WRITING)?;
             if event_type_id(connection, name, workspace)?.is_some() {
@@ -116,8 +122,7 @@ impl SqliteStore {
         }
     }
 
-    fn check_file(&self, connection: &Connection) -> Result<(), StoreError> {
-        let path = connection.path().unwrap_or_default();
+    fn check_file(&self, path: &str) -> Result<(), StoreError> {
         if self.shared().is_file(path.as_ref()) {
             return Ok(());
         }
@@ -130,22 +135,26 @@ impl SqliteStore {
 #[error("the transaction is on another file than the store's")]
 struct OtherFile;
 
-/// The deliveries that were just queued, in the order of subscribing.
+/// As the engine names it for every other trigger.
+fn span(event: &NewEvent, scope: Scope) -> Span {
+    tracing::debug_span!(
+        target: "nahook", "nahook.trigger",
+        workspace_id = %scope.workspace, event_type = %event.event_type, events = 1
+    )
+}
+
 fn deliveries(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<Delivery>> {
     let id = message.as_bits().to_be_bytes();
     connection
-        .prepare_cached(
-            "SELECT delivery.key, endpoint.id
-             FROM nahook_event AS event
-             JOIN nahook_delivery AS delivery ON delivery.key >= event.seq << 20 AND delivery.key < (event.seq + 1) << 20
-             JOIN nahook_endpoint AS endpoint ON endpoint.row = delivery.endpoint
-             WHERE event.id = ?1 ORDER BY delivery.key",
-        )?
+        .prepare_cached(DELIVERIES)?
         .query_map([id.as_slice()], |row| {
-            let (_, ordinal) = split_key(row.get(0)?);
-            let mut delivery = Delivery::new(message, ordinal, parsed_at(row, 1)?);
-            delivery.mark_published();
-            Ok(delivery)
+            Ok(queued(message, row.get(0)?, parsed_at(row, 1)?))
         })?
         .collect()
+}
+
+fn queued(message: MessageId, key: i64, endpoint: EndpointId) -> Delivery {
+    let mut delivery = Delivery::new(message, split_key(key).1, endpoint);
+    delivery.mark_published();
+    delivery
 }
