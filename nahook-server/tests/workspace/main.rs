@@ -300,8 +300,11 @@ fn published_crates_consist_of_few() {
 
 #[test]
 fn published_crates_tell_a_registry_what_it_shows() {
+    let front = include_str!("../../../README.md");
     for package in published() {
         let name = package["name"].as_str().unwrap();
+        let rust = package["rust_version"].as_str().unwrap();
+        assert!(front.contains(&format!("Rust {rust} and newer")), "{name}");
         for field in [
             "description",
             "license",
