@@ -3,8 +3,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+const WARM_UP: Duration = Duration::from_millis(300);
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -43,7 +48,6 @@ pub async fn run<L: Library>(arguments: &[String]) -> Result<(), Failure> {
     match (what.as_str(), rest) {
         ("queue", [callers, seconds]) => {
             let (callers, seconds) = (callers.parse()?, seconds.parse()?);
-            queue(&library, endpoints, callers, Duration::from_millis(300)).await?;
             let rate = queue(&library, endpoints, callers, Duration::from_secs(seconds)).await?;
             println!("{rate}");
         }
@@ -60,37 +64,42 @@ pub async fn run<L: Library>(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lets so many callers fan out, each one event after the other. Answers the events a second.
+/// Lets so many callers fan out, each one event after the other. Answers the events a second that were queued once they were under
+/// way, at least one of them.
 async fn queue<L: Library>(
     library: &Arc<L>,
     endpoints: usize,
     callers: usize,
     time: Duration,
 ) -> Result<f64, Failure> {
-    let (count, is_over) = (
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicBool::new(false)),
-    );
-    let began = Instant::now();
-    let mut calling = Vec::new();
+    let count = Arc::new(AtomicU64::new(0));
+    let mut calling = JoinSet::new();
     for _ in 0..callers {
-        let (library, count, is_over) = (library.clone(), count.clone(), is_over.clone());
-        calling.push(tokio::spawn(async move {
-            while !is_over.load(Ordering::Relaxed) {
+        let (library, count) = (library.clone(), count.clone());
+        calling.spawn(async move {
+            loop {
                 let queued = library.fan_out().await?;
                 if queued != endpoints {
-                    return Err(format!("queued for {queued} of {endpoints}").into());
+                    return Err(Failure::from(format!("{queued} of {endpoints}")));
                 }
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            Ok::<(), Failure>(())
-        }));
+        });
     }
-    tokio::time::sleep(time).await;
-    is_over.store(true, Ordering::Relaxed);
-    for caller in calling {
-        caller.await??;
+    let measured = async {
+        sleep(WARM_UP).await;
+        let (before, began) = (count.load(Ordering::Relaxed), Instant::now());
+        sleep(time).await;
+        loop {
+            let queued = count.load(Ordering::Relaxed) - before;
+            if queued > 0 {
+                return queued as f64 / began.elapsed().as_secs_f64();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        rate = measured => Ok(rate),
+        Some(ended) = calling.join_next() => ended?,
     }
-    // With those that were under way when the time was over.
-    Ok(count.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64())
 }
