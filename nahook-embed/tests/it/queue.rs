@@ -42,8 +42,8 @@ fn queue_of_the_store_is_worked_off_beside_the_one_on_nats() {
         let opening = Backend::open_server(&StoreUrl::Memory, &queue, &settings);
         let backend = opening.await.unwrap();
         assert_eq!(backend.queues().len(), 2);
-        // Of each queue and of the publisher.
-        assert_eq!(backend.latest_calls.len(), 3);
+        // Of each queue, of the publisher and of look-ups.
+        assert_eq!(backend.latest_calls.len(), 4);
         backend.close().await.unwrap();
     });
 }
