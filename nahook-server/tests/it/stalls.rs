@@ -60,12 +60,17 @@ fn has_thread(process: &Nahook, name: &str) -> bool {
 /// Ends the server by SIGTERM, which has to be enough.
 async fn ends(server: &mut Server, stall: Stall) {
     server.process.terminate();
+    is_gone(server).await;
+    drop(stall);
+    assert!(server.process.exit(SOON).await.success());
+}
+
+/// Waits until the process has ended, but for a thread that is stalled.
+async fn is_gone(server: &Server) {
     // The tracer keeps the thread that it has stalled from ending with the others.
     let stat = format!("/proc/{}/stat", server.process.id());
     let has_ended = || fs::read_to_string(&stat).unwrap().contains(") Z ");
     until(SOON, "it ends", || has_ended().then_some(())).await;
-    drop(stall);
-    assert!(server.process.exit(SOON).await.success());
 }
 
 /// A server with an endpoint whose address is known, and one whose name has to be looked up.
@@ -204,4 +209,21 @@ async fn stalled_disk_fails_what_needs_it_until_it_goes_on() {
     for calls in DISK_CALLS {
         stalled_disk(calls).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_signal_ends_a_stop_that_a_disk_holds_up() {
+    let receiver = Receiver::start().await;
+    let mut server = Server::with(&shop(vec![endpoint("ep_1", &receiver.url("/1"))])).await;
+    let files = files(&server.dir().join("nahook-data"));
+    let stall = Stall::begin(&server.process, DISK_CALLS[0], &files);
+    let answer = server.api().trigger(EVENT_TYPE, "{}").await;
+    assert!(promises_nothing(&answer), "{answer:?}");
+    server.process.terminate();
+    let stopping = || server.process.stderr.find("\"stopping\"");
+    until(SOON, "it begins to stop", stopping).await;
+    server.process.terminate();
+    is_gone(&server).await;
+    drop(stall);
+    server.process.exit(SOON).await;
 }
