@@ -12,7 +12,7 @@ pub struct WorkerSettings {
     /// Slots: upper bound on the deliveries held at a time, each being attempted or settled, with a connection each. Default
     /// 768.
     ///
-    /// A workspace holds at most three quarters of the slots that others leave, its endpoints that lately took longer than
+    /// A workspace holds at most 11/16 of the slots that others leave, its endpoints that lately took longer than
     /// `slow_after` three eighths, and those without a success a quarter.
     pub in_flight_max: usize,
     /// Upper bound for one endpoint that keeps up. Default 64; half of those of one that answers at once are

@@ -13,6 +13,9 @@ const TURN: Duration = Duration::from_millis(50);
 /// Upper bound on the proven endpoints without deliveries in flight that a request lists.
 const LISTED_MAX: usize = 2_048;
 
+/// Part of all slots that a workspace may take in one batch while it holds none.
+const FIRST: usize = 32;
+
 /// Endpoints of one workspace that share bounded room: each with its deliveries in flight and its own bound.
 type Sharing = Vec<(EndpointId, usize, usize)>;
 
@@ -37,10 +40,11 @@ impl Slots {
         now: Instant,
     ) -> (LeaseRequest, Option<Instant>) {
         self.forget_idle(now);
+        let alone = self.offer(free);
         let mut request = LeaseRequest {
             per_endpoint_max: self.settings.per_endpoint_initial,
-            // A first share of which several have room: the next request will know more.
-            per_workspace_max: (free / 8).max(1),
+            // A first share that is small, since any number may come at a time: the next request will know them.
+            per_workspace_max: self.first_share(free),
             ..LeaseRequest::new(worker, (3 * free).div_ceil(4), duration)
         };
         let mut wider_at: Option<Instant> = None;
@@ -62,7 +66,6 @@ impl Slots {
             }
         }
         let mut scarce = HashMap::new();
-        let alone = self.offer(free);
         let growing = self.workspaces.values();
         let growing = growing.filter(|it| it.is_growing(alone));
         let mut growing: Vec<_> = growing.map(|it| it.held).collect();
@@ -77,19 +80,28 @@ impl Slots {
                     - usize::from(workspace.is_growing(alone)),
                 ..alone
             };
-            let (bounds, has_turns) = workspace.deal(id, kinds, offer, &mut request);
+            let (mut bounds, has_turns) = workspace.deal(id, kinds, offer, &mut request);
             if has_turns {
                 note_wider(now + TURN);
             }
-            if workspace.held > 0 {
-                if workspace.is_scarce(&bounds, free) {
-                    scarce.insert(id, 0_usize);
-                }
-                request.workspaces.push(bounds);
+            if workspace.is_scarce(&bounds, free) {
+                scarce.insert(id, 0_usize);
             }
+            if workspace.held == 0 {
+                bounds.max = bounds.max.min(request.per_workspace_max);
+                bounds.unlisted_max = bounds.unlisted_max.min(bounds.max);
+            }
+            request.workspaces.push(bounds);
         }
         self.list_proven(scarce, &mut request);
         (request, wider_at)
+    }
+
+    /// Returns how many slots a workspace may take in one batch while it holds none.
+    fn first_share(&self, free: usize) -> usize {
+        let share = self.settings.slots / FIRST;
+        let least = self.settings.per_endpoint_initial;
+        share.max(least).min(free / 8).max(1)
     }
 
     /// Lists endpoints with a success where those that are not listed are short of room.
@@ -158,7 +170,7 @@ impl Workspace {
     /// succeeded lately; but a sixteenth of what is available stays with those that have.
     fn unlisted(&self, room: usize, free: usize) -> usize {
         let widened = room * (self.good + self.bad + 1) / (self.bad + 1);
-        let max = (self.available(free) * 11 / 16).saturating_sub(self.slow + self.unproven);
+        let max = (self.available(free) * 5 / 8).saturating_sub(self.slow + self.unproven);
         widened.min(max.max(room))
     }
 }

@@ -5,14 +5,18 @@
 //!
 //! | of what other workspaces leave | at most |
 //! | --- | --- |
-//! | a workspace | 3/4 |
+//! | a workspace | 11/16 |
 //! | its slow endpoints | 3/8 |
 //! | its endpoints without a success, so far or lately | 1/4 |
-//! | those of either kind | 7/16 |
 //! | those of both kinds | 1/8 |
 //!
-//! So some slots are always free for a workspace that comes later, and the last few are for those that hold none. Room that nobody uses is lent, and taken back as attempts
-//! end. There is no I/O, no clock and no task here: time is a parameter.
+//! Endpoints of either kind may keep their slots for long. Those of all workspaces together are lent as many slots as are free, and
+//! a workspace 7/8 of what the others' leave of that. Where others' hold too many, it still has a part of its own for them, by the
+//! number of workspaces that hold slots: 3/4 of an equal part, for those without a success 1/4.
+//!
+//! So some slots are always free for a workspace that comes later, and the last few are for those that hold none, or less than half
+//! of an equal part. Room that nobody uses is lent, and taken back as attempts end. There is no I/O, no clock and no task here: time is
+//! a parameter.
 
 mod deal;
 mod proven;
@@ -51,7 +55,7 @@ pub struct SlotSettings {
 }
 
 impl SlotSettings {
-    /// Returns the number of slots that are kept for workspaces that hold none.
+    /// Returns the number of slots that are kept for workspaces that hold none; twice as many are for those that hold little.
     fn kept(&self) -> usize {
         self.slots / 64
     }
@@ -63,9 +67,15 @@ type Share = (usize, usize);
 /// Slots that workspaces share.
 #[derive(Clone, Copy, Debug)]
 struct Offer {
+    /// All that there are.
+    slots: usize,
     free: usize,
-    /// Those of them that are for workspaces that hold none.
+    /// Those of them that are for workspaces that hold none; as many again are for those that hold little.
     kept: usize,
+    /// Number that endpoints hold which are slow or without a success, of all workspaces.
+    risky: usize,
+    /// Number of workspaces that hold slots.
+    active: usize,
     /// Number of other workspaces that hold no more, and will take slots as well.
     others: usize,
 }
@@ -251,11 +261,15 @@ impl Slots {
         may_have_more
     }
 
-    /// What a workspace is offered if no other takes any.
+    /// What a workspace that holds slots is offered if no other takes any.
     fn offer(&self, free: usize) -> Offer {
+        let workspaces = self.workspaces.values();
         Offer {
+            slots: self.settings.slots,
             free,
             kept: self.settings.kept(),
+            risky: workspaces.clone().map(Workspace::risky).sum(),
+            active: workspaces.filter(|it| it.held > 0).count(),
             others: 0,
         }
     }
@@ -320,6 +334,13 @@ impl Endpoint {
     }
 }
 
+/// Returns how much of `available` may be taken by whoever uses `used` of it to have a share, while so many others take as much:
+/// what all of them leave is shared then.
+fn part_of((part, of): Share, available: usize, least: usize, used: usize, others: usize) -> usize {
+    let max = (part * available).div_ceil(of).max(least);
+    (max.saturating_sub(used) * of).div_ceil(of + part * others)
+}
+
 impl Workspace {
     fn count(&mut self, endpoint: &Endpoint, change: impl Fn(&mut usize, usize)) {
         let held = endpoint.in_flight;
@@ -354,35 +375,59 @@ impl Workspace {
 
     /// Returns how many more slots it may take to use `share` of what others leave, where it uses `used`.
     fn more(&self, share: Share, used: usize, least: usize, offer: Offer) -> usize {
-        let (part, of) = share;
-        let max = (part * self.available(offer.free)).div_ceil(of).max(least);
-        // Others take as much meanwhile: what all of them leave is shared then.
-        (max.saturating_sub(used) * of).div_ceil(of + part * offer.others)
+        let available = self.available(offer.free);
+        part_of(share, available, least, used, offer.others)
+    }
+
+    /// Returns how many slots its slow endpoints may hold even where other workspaces' hold too many: three quarters of an equal
+    /// part.
+    fn guaranteed(&self, offer: Offer) -> usize {
+        let active = offer.active + usize::from(self.held == 0);
+        3 * offer.slots / (4 * active.max(2))
     }
 
     /// Returns the number of slots that it may take now.
     fn room(&self, offer: Offer) -> usize {
-        let kept = if self.held > 0 { offer.kept } else { 0 };
-        self.more((3, 4), self.held, 1, offer)
+        let kept = match self.held {
+            0 => 0,
+            // Less than half of an equal part.
+            held if 2 * offer.active * held < offer.slots => offer.kept,
+            _ => 2 * offer.kept,
+        };
+        self.more((11, 16), self.held, 1, offer)
             .min(offer.free.saturating_sub(kept))
     }
 
     /// Returns how many of those endpoints may take that are slow or without a success: they may keep them for long.
     fn risky_room(&self, offer: Offer) -> usize {
-        let used = self.slow + self.unproven - self.slow_unproven;
-        self.more((7, 16), used, 2, offer).min(self.room(offer))
+        let guaranteed = self.guaranteed(offer).max(1).saturating_sub(self.risky());
+        self.lent(offer).max(guaranteed).min(self.room(offer))
+    }
+
+    /// Returns how many slots such endpoints may take of those that all workspaces have for them, which are no more than
+    /// the others.
+    fn lent(&self, offer: Offer) -> usize {
+        let left = offer.free.saturating_sub(offer.risky) / 2;
+        part_of((7, 8), left + self.risky(), 0, self.risky(), offer.others)
     }
 
     /// Returns how many its slow endpoints may take.
     fn slow_room(&self, offer: Offer) -> usize {
+        let guaranteed = self.guaranteed(offer).saturating_sub(self.slow);
         self.more((3, 8), self.slow, 1, offer)
+            .max(guaranteed)
             .min(self.risky_room(offer))
     }
 
     /// Returns how many endpoints without a success may take.
     fn unproven_room(&self, offer: Offer) -> usize {
+        let guaranteed = self.guaranteed(offer).div_ceil(3);
+        let room = self
+            .lent(offer)
+            .max(guaranteed.saturating_sub(self.unproven));
         // At least two, so that slow ones, which have at most half of it, leave one.
         self.more((1, 4), self.unproven, 2, offer)
+            .min(room)
             .min(self.risky_room(offer))
     }
 
@@ -391,6 +436,11 @@ impl Workspace {
         self.more((1, 8), self.slow_unproven, 1, offer)
             .min(self.unproven_room(offer))
             .min(self.slow_room(offer))
+    }
+
+    /// Returns how many slots those endpoints hold that are slow or without a success.
+    fn risky(&self) -> usize {
+        self.slow + self.unproven - self.slow_unproven
     }
 
     /// Returns true if it would take more slots, and may.

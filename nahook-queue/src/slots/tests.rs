@@ -11,7 +11,7 @@ const LONG: Duration = Duration::from_secs(15);
 const LEASE: Duration = Duration::from_mins(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-/// Forty slots: of all, a workspace may have 30, its slow endpoints 15, those without a success 10, both 17, slow ones without a
+/// Forty slots: of all, a workspace may have 28, its slow endpoints 15, those without a success 10, both 17, slow ones without a
 /// success 5.
 const SETTINGS: SlotSettings = SlotSettings {
     slots: 40,
@@ -95,14 +95,17 @@ fn listed(request: &LeaseRequest, nth: usize) -> Option<usize> {
 }
 
 #[test]
-fn unknown_workspace_gets_an_eighth_and_a_request_leaves_a_quarter() {
+fn unknown_workspace_gets_little_and_a_request_leaves_a_quarter() {
     let (request, wider_at) = Rig::new().asked(40);
     let expected = LeaseRequest {
         per_endpoint_max: 4,
-        per_workspace_max: 5,
+        per_workspace_max: 4,
         ..LeaseRequest::new(WorkerId(1), 30, LEASE)
     };
     assert_eq!((request, wider_at), (expected, None));
+    let mut rig = Rig::new();
+    rig.slots.settings.slots = 768;
+    assert_eq!(rig.request(768).per_workspace_max, 24);
     for free in 1..8 {
         let request = Rig::new().request(free);
         assert!(request.max >= 1 && request.max <= free && request.per_workspace_max == 1);
@@ -110,12 +113,12 @@ fn unknown_workspace_gets_an_eighth_and_a_request_leaves_a_quarter() {
 }
 
 #[test]
-fn workspace_may_hold_three_quarters_of_what_others_leave() {
+fn workspace_may_hold_eleven_sixteenths_of_what_others_leave() {
     let mut rig = Rig::new();
     for (nth, held, free, room) in [
-        (0, 1, 39, 29),
+        (0, 1, 39, 27),
         (1, 30, 10, 0),
-        (2, 10, 20, 13),
+        (2, 10, 20, 11),
         (3, 1, 1, 1),
     ] {
         rig.enter(nth, nth, held);
@@ -158,7 +161,49 @@ fn endpoints_without_a_success_share_a_quarter() {
     let request = rig.request(30);
     assert_eq!(request.bounds_of(workspace(0)).unlisted_max, 0);
     assert!((0..10).all(|nth| listed(&request, nth) == Some(0)));
-    assert_eq!(request.bounds_of(workspace(0)).max, 20);
+    assert_eq!(request.bounds_of(workspace(0)).max, 18);
+}
+
+#[test]
+fn endpoints_that_may_keep_slots_for_long_have_half_of_all_and_a_part_beyond() {
+    let mut rig = Rig::new();
+    rig.slots.settings.slots = 768;
+    let mut free = 768;
+    let mut take_all = |rig: &mut Rig, nth| {
+        for _ in 0..200 {
+            let bounds = rig.request(free).bounds_of(workspace(nth));
+            let more = bounds.max.min(bounds.unlisted_max);
+            rig.enter(nth, nth, more);
+            free -= more;
+        }
+        rig.slots.workspaces[&workspace(nth)].held
+    };
+    let held = [0, 1, 2, 3, 4, 5].map(|nth| take_all(&mut rig, nth));
+    // A quarter of what others leave, then of what is lent or of an equal part, whichever is more.
+    assert_eq!(held[0], 192);
+    assert!(held.is_sorted_by(|more, less| more >= less), "{held:?}");
+    assert!(
+        held[1] <= 144 && held[2] <= 768 / 12 && held[5] <= 768 / 24,
+        "{held:?}"
+    );
+    assert!(held[5] >= 768 / 24 - 1, "{held:?}");
+}
+
+#[test]
+fn last_slots_are_for_workspaces_that_hold_little() {
+    let mut rig = Rig::new();
+    rig.slots.settings.slots = 768;
+    rig.enter(0, 0, 20);
+    for nth in 1..24 {
+        rig.enter(nth, nth, 10);
+    }
+    // Half of an equal part are sixteen.
+    for (free, of_much, of_little) in [(30, 6, 18), (20, 0, 8), (12, 0, 0)] {
+        let request = rig.request(free);
+        let rooms = [0, 1].map(|nth| request.bounds_of(workspace(nth)).max);
+        assert_eq!(rooms, [of_much, of_little], "{free} free");
+        assert_eq!(request.bounds_of(workspace(24)).max, free / 8);
+    }
 }
 
 #[test]
@@ -167,9 +212,9 @@ fn success_of_unknown_endpoints_widens_the_room_of_others() {
     for nth in 0..10 {
         rig.ended(nth, 1, true, QUICK);
     }
-    // Eleven sixteenths of forty; the rest stays with endpoints that have succeeded.
+    // All that the workspace may take would be more than five eighths of forty.
     let bounds = rig.request(30).bounds_of(workspace(0));
-    assert_eq!((bounds.max, bounds.unlisted_max), (20, 20));
+    assert_eq!((bounds.max, bounds.unlisted_max), (18, 18));
     for nth in 10..30 {
         rig.enter(0, nth, 1);
     }
@@ -233,7 +278,7 @@ fn bound_that_cut_a_batch_is_a_reason_to_ask_again() {
     let batch = [workspace(0); 5];
     rig.enter(0, 0, 5);
     assert!(rig.slots.leased(&request, &batch, 35));
-    assert!(!rig.slots.leased(&request, &batch[..4], 35));
+    assert!(!rig.slots.leased(&request, &batch[..3], 35));
     assert!(!rig.slots.leased(&request, &[], 35));
     // Without room there is no reason.
     rig.enter(0, 0, 25);

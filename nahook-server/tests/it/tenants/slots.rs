@@ -16,7 +16,7 @@ const OTHER_KEY: &str = "nhk_us_000000000000000000000000000000000000000000000000
 const ENDPOINTS: usize = 600;
 const EVENTS: usize = 40;
 /// Slots that a workspace may hold of the 768 that there are, and endpoints of it without a success.
-const SHARE: usize = 576;
+const SHARE: usize = 528;
 const UNPROVEN: usize = 192;
 
 /// A workspace whose endpoints all go to one receiver.
