@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{Method, Request};
 use http_body_util::Full;
@@ -95,6 +96,9 @@ const TRANSPORT_HEADERS: [HeaderName; 8] = [
     header::TRAILER,
     header::EXPECT,
 ];
+
+/// Time for which the attempt waits for the start of the body that explains a refusal and comes behind the head.
+const BODY_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Time for a body to end, after which its connection is closed instead of used again.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -193,11 +197,19 @@ impl<R: Resolver> Transport for HttpTransport<R> {
         let (connection, answer) = timeout_at(deadline, asking)
             .await
             .unwrap_or(Err(TransportError::Timeout(TimeoutPhase::Answer)))?;
+        let mut response = answer.response;
         match answer.body {
-            Some(body) => self.set_aside(&url, connection, body),
+            Some(body) => {
+                let wait = if (200..300).contains(&response.status) {
+                    Duration::ZERO
+                } else {
+                    BODY_PATIENCE
+                };
+                response.body = self.set_aside(&url, connection, body, wait).await;
+            }
             None => connection.close(),
         }
-        Ok(answer.response)
+        Ok(response)
     }
 }
 
@@ -235,16 +247,32 @@ impl<R: Resolver> HttpTransport<R> {
         }
     }
 
-    /// Reads the body to its end, within bounds, so that the connection can be used again. The head has decided: nobody waits
-    /// for this, and whatever comes of it changes nothing.
-    fn set_aside(&self, url: &OutboundUrl, connection: Box<Connection>, body: Incoming) {
+    /// Reads the body to its end, within bounds, so that the connection can be used again. The head has decided: whatever comes
+    /// of this changes nothing. Returns the start of the body, as far as it comes within `wait`.
+    async fn set_aside(
+        &self,
+        url: &OutboundUrl,
+        connection: Box<Connection>,
+        body: Incoming,
+        wait: Duration,
+    ) -> Bytes {
         let mut draining = Draining {
             connection,
             body,
             len_left: self.response_len_max,
+            kept: Vec::new(),
         };
         // Mostly it has come with the head.
-        match draining.poll(&mut Context::from_waker(Waker::noop())) {
+        let mut drained = draining.poll(&mut Context::from_waker(Waker::noop()));
+        if drained.is_pending() && !draining.has_start() && !wait.is_zero() {
+            let start = poll_fn(|cx| match draining.poll(cx) {
+                Poll::Pending if draining.has_start() => Poll::Ready(Poll::Pending),
+                drained => drained.map(Poll::Ready),
+            });
+            drained = timeout(wait, start).await.unwrap_or(Poll::Pending);
+        }
+        let start = Bytes::from(std::mem::take(&mut draining.kept));
+        match drained {
             Poll::Ready(true) => self.pool.put(url.origin(), draining.connection),
             Poll::Ready(false) => draining.connection.close(),
             Poll::Pending if self.pool.is_full() => draining.connection.close(),
@@ -260,6 +288,7 @@ impl<R: Resolver> HttpTransport<R> {
                 });
             }
         }
+        start
     }
 
     async fn connect(&self, url: &OutboundUrl) -> Result<Box<Connection>, TransportError> {

@@ -142,12 +142,14 @@ impl std::fmt::Debug for OutboundRequest {
 }
 
 /// Answer of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundResponse {
     /// The HTTP status, 100–999 and not necessarily a registered one.
     pub status: u16,
     /// The `Retry-After` header, if there was one and it was well formed.
     pub retry_after: Option<RetryAfter>,
+    /// Start of the body, as far as the transport has it; empty if it has none. Nothing is decided by it.
+    pub body: Bytes,
 }
 
 /// A receiver's wish for when to try again (RFC 9110, section 10.2.3).

@@ -237,6 +237,7 @@ impl TestHooks {
                 duration: Duration::ZERO,
                 status_code: Some(status),
                 error: (!is_taken).then(|| format!("the endpoint answered {status}")),
+                response_body: None,
             }),
             next,
         }

@@ -49,7 +49,7 @@ const DELIVERY: &str = of_delivery!(
 
 /// One row an attempt; one without an attempt if there is none; none if there is no such delivery.
 const ATTEMPTS: &str = of_delivery!(
-    "o.id, a.number, a.started_at, a.duration, a.status_code, a.error",
+    "o.id, a.number, a.started_at, a.duration, a.status_code, a.error, a.response_body",
     "LEFT JOIN attempt a ON a.delivery = d.key ORDER BY a.number"
 );
 
@@ -182,6 +182,7 @@ fn attempt_at(row: &Row) -> Result<Option<AttemptRecord>, PgError> {
             duration: Duration::from_nanos(u64::try_from(duration).unwrap_or(0)),
             status_code: status_code.and_then(|code| u16::try_from(code).ok()),
             error: value_at(row, 5)?,
+            response_body: value_at(row, 6)?,
         },
     }))
 }

@@ -12,7 +12,7 @@ use crate::row::{Bits, delivery_key, nanos};
 use crate::store::PostgresStore;
 
 const RECORD: &str = "
-SELECT record_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+SELECT record_entries($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
 
 #[async_trait::async_trait]
 impl DeliveryRecorder for PostgresStore {
@@ -56,6 +56,7 @@ struct Batch<'a> {
     durations: Vec<Option<i64>>,
     status_codes: Vec<Option<i32>>,
     errors: Vec<Option<&'a str>>,
+    bodies: Vec<Option<&'a str>>,
 }
 
 impl<'a> Batch<'a> {
@@ -88,6 +89,8 @@ impl<'a> Batch<'a> {
             .push(attempt.and_then(|attempt| attempt.status_code.map(i32::from)));
         self.errors
             .push(attempt.and_then(|attempt| attempt.error.as_deref()));
+        self.bodies
+            .push(attempt.and_then(|attempt| attempt.response_body.as_deref()));
         Ok(())
     }
 
@@ -118,7 +121,7 @@ impl<'a> Batch<'a> {
         Ok(number)
     }
 
-    fn parameters(&self) -> [&dyn Parameter; 20] {
+    fn parameters(&self) -> [&dyn Parameter; 21] {
         [
             &self.messages,
             &self.workspaces,
@@ -140,6 +143,7 @@ impl<'a> Batch<'a> {
             &self.durations,
             &self.status_codes,
             &self.errors,
+            &self.bodies,
         ]
     }
 }

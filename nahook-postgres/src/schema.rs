@@ -40,6 +40,10 @@ const MIGRATIONS: &[&[&str]] = &[
         // Plans limit work, and what a workspace has is counted.
         include_str!("schema/9_plans.sql"),
     ],
+    &[
+        // The start of a receiver's answer is kept.
+        include_str!("schema/10_response_body.sql"),
+    ],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -222,7 +226,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 7),
+            ((5, 128, 1_024), 8),
             "append a migration that makes `trigger` again"
         );
     }

@@ -127,12 +127,28 @@ pub struct Attempt {
     /// Reason of its failure, for people; shown to the tenant, so it names nothing of the inside. Begins with
     /// [`NOT_MADE`](Self::NOT_MADE) if no request was made.
     pub error: Option<String>,
+    /// Start of the answer's body as [`body_text`](Self::body_text) makes it, as far as it came with the head or soon after. It is
+    /// the receiver's own text: escape it wherever it is shown.
+    pub response_body: Option<String>,
 }
 
 impl Attempt {
     /// Beginning of the error of an entry of the log that only says why no request was made. The stores keep such an entry
     /// like any attempt; it sets no first attempt.
     pub const NOT_MADE: &'static str = "not attempted: ";
+
+    /// Bytes of an answer's body that are kept.
+    pub const RESPONSE_BODY_LEN_MAX: usize = 4 * 1024;
+
+    /// Makes the text that is kept of an answer's body: its first bytes, with U+FFFD for what is not UTF-8 and for NUL, which
+    /// Postgres stores in no text. `None` if the body is empty.
+    pub fn body_text(body: &[u8]) -> Option<String> {
+        let len = body.len().min(Self::RESPONSE_BODY_LEN_MAX);
+        let mut text = String::from_utf8_lossy(body.get(..len)?).replace('\0', "\u{fffd}");
+        // The replacement is longer than what it stands for.
+        text.truncate(text.floor_char_boundary(Self::RESPONSE_BODY_LEN_MAX));
+        (!text.is_empty()).then_some(text)
+    }
 
     /// Returns false for an entry of the log that only says why no request was made.
     pub fn was_made(&self) -> bool {

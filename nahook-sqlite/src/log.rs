@@ -160,7 +160,7 @@ pub(crate) fn metadata_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Meta
 fn attempts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<AttemptRecord>> {
     connection
         .prepare_cached(
-            "SELECT number, started_at, duration, status_code, error FROM nahook_attempt
+            "SELECT number, started_at, duration, status_code, error, response_body FROM nahook_attempt
              WHERE delivery = ?1 ORDER BY number",
         )?
         .query_map(params![key], |row| {
@@ -168,8 +168,7 @@ fn attempts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<AttemptRe
                 started_at: instant(row.get(1)?),
                 duration: duration_at(row, 2)?,
                 status_code: row.get(3)?,
-                error: row.get(4)?,
-            };
+                error: row.get(4)?, response_body: row.get(5)?, };
             Ok(AttemptRecord {
                 number: row.get(0)?,
                 attempt,

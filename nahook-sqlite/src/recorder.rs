@@ -132,11 +132,12 @@ fn record_attempt(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO nahook_attempt AS known (delivery, number, started_at, duration, status_code, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO nahook_attempt AS known (delivery, number, started_at, duration, status_code, error, response_body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (delivery, number) DO UPDATE SET
                  started_at = excluded.started_at, duration = excluded.duration,
-                 status_code = excluded.status_code, error = excluded.error
+                 status_code = excluded.status_code, error = excluded.error,
+                 response_body = excluded.response_body
              WHERE excluded.started_at < known.started_at",
         )?
         .execute(params![
@@ -146,6 +147,7 @@ fn record_attempt(
             i64::try_from(attempt.duration.as_nanos()).unwrap_or(i64::MAX),
             attempt.status_code,
             attempt.error,
+ attempt.response_body,
         ])?;
     Ok(())
 }

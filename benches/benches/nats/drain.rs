@@ -109,6 +109,7 @@ async fn drain(nats: &Nats, deliveries: usize) -> Duration {
                         duration: Duration::from_millis(1),
                         status_code: Some(200),
                         error: None,
+                        response_body: None,
                     }),
                     next: Next::Delivered,
                 })

@@ -206,6 +206,7 @@ fn delivered(leased: &LeasedDelivery) -> Settlement {
             duration: Duration::from_millis(20),
             status_code: Some(200),
             error: None,
+            response_body: None,
         }),
         next: Next::Delivered,
     }

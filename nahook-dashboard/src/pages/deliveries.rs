@@ -8,7 +8,7 @@ use nahook_control::{EndpointKind, EndpointRecord};
 use nahook_core::id::DeliveryId;
 use nahook_core::{Payload, Timestamp};
 use nahook_delivery::Signer;
-use nahook_queue::{AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryStatus};
+use nahook_queue::{Attempt, AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 
 use super::Answer;
 use super::endpoint::{event_type_names, event_type_text, reason};
@@ -147,6 +147,13 @@ fn attempt(
             " " (time(attempt.started_at)) ", took " (attempt.duration.as_millis()) " ms"
         }
         p { (reason(record)) }
+        @if view.visitor.can(Right::Change) && let Some(body) = &attempt.response_body {
+            details {
+                summary { "The answer" }
+                pre tabindex="0" aria-label={ "Answer to attempt " (record.number) } { (visible(body)) }
+                @if body.len() + 3 >= Attempt::RESPONSE_BODY_LEN_MAX { p.quiet { "Only the start is kept." } }
+            }
+        }
         @if attempt.was_made() && let Some(endpoint) = endpoint {
             details {
                 summary { "The request" }

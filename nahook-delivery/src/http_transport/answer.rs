@@ -4,7 +4,7 @@
 //! as strict as it is, and decides which connections are used again: that of a refused head is always closed, so that no
 //! disagreement about where an answer ends can reach the next one.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 
 use crate::transport::{OutboundResponse, RetryAfter};
@@ -13,7 +13,7 @@ use crate::transport::{OutboundResponse, RetryAfter};
 pub(super) const HEAD_LEN_MAX: usize = 256 * 1024;
 
 /// Progress of reading a head.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Progress {
     /// It goes on.
     Partial,
@@ -86,6 +86,7 @@ impl HeadReader {
         Progress::Complete(OutboundResponse {
             status,
             retry_after: self.retry_after,
+            body: Bytes::new(),
         })
     }
 }
@@ -140,6 +141,7 @@ mod tests {
         Progress::Complete(OutboundResponse {
             status,
             retry_after: None,
+            body: Bytes::new(),
         })
     }
 
@@ -185,6 +187,7 @@ mod tests {
         let expected = OutboundResponse {
             status: 503,
             retry_after,
+            body: Bytes::new(),
         };
         assert_eq!(read(head), Progress::Complete(expected));
     }

@@ -15,6 +15,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
+use nahook_queue::Attempt;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -188,6 +189,7 @@ impl Answer {
             response: OutboundResponse {
                 status: response.status().as_u16(),
                 retry_after: retry_after.and_then(RetryAfter::parse),
+                body: Bytes::new(),
             },
             body: Some(response.into_body()),
         }
@@ -200,17 +202,31 @@ pub(super) struct Draining {
     pub(super) body: Incoming,
     /// Number of bytes that may still come.
     pub(super) len_left: usize,
+    /// Start of the body.
+    pub(super) kept: Vec<u8>,
 }
 
 impl Draining {
+    /// Returns true if no more of the body is kept than is there.
+    pub(super) fn has_start(&self) -> bool {
+        self.kept.len() == Attempt::RESPONSE_BODY_LEN_MAX
+    }
+
+    fn keep(&mut self, data: &Bytes) -> usize {
+        let room = Attempt::RESPONSE_BODY_LEN_MAX - self.kept.len();
+        let some = data.get(..room.min(data.len())).unwrap_or_default();
+        self.kept.extend_from_slice(some);
+        data.len()
+    }
+
     /// Reads what is there. Resolves to true once another message can be sent on the connection, to false if that will never
     /// be: the body proves too long, or breaks off.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        // A body that announces its excess is not begun.
-        if self.body.size_hint().lower() > u64::try_from(self.len_left).unwrap_or(u64::MAX) {
-            return Poll::Ready(false);
-        }
         while !self.body.is_end_stream() {
+            // Of a body that announces its excess only the start is read.
+            if self.has_start() && self.body.size_hint().lower() > self.len_left as u64 {
+                return Poll::Ready(false);
+            }
             let mut frame = Pin::new(&mut self.body).poll_frame(context);
             if frame.is_pending() {
                 self.connection.driver.drive(context);
@@ -220,7 +236,7 @@ impl Draining {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => break,
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
-                Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
+                Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| self.keep(data)),
             };
             match self.len_left.checked_sub(len) {
                 Some(left) => self.len_left = left,

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answers;
+mod bodies;
 mod connecting;
 mod heads;
 mod hostile;
@@ -12,8 +13,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
-
-use bytes::Bytes;
 
 use super::*;
 use crate::transport::{LocalCause, RetryAfter, TlsFault};
@@ -78,9 +77,25 @@ fn at(socket: SocketAddr) -> OutboundRequest {
     request(format!("http://{socket}/hook"))
 }
 
+/// Posts and leaves the answer's body out, which decides nothing.
+trait PostHead {
+    async fn head(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError>;
+}
+
+impl<T: Transport> PostHead for T {
+    async fn head(&self, request: OutboundRequest) -> Result<OutboundResponse, TransportError> {
+        let answer = self.post(request).await;
+        answer.map(|answer| OutboundResponse {
+            body: Bytes::new(),
+            ..answer
+        })
+    }
+}
+
 fn status(status: u16) -> OutboundResponse {
     OutboundResponse {
         status,
         retry_after: None,
+        body: Bytes::new(),
     }
 }

@@ -72,10 +72,14 @@ pub(super) async fn attempt<T: Transport>(
     let duration = begun.elapsed();
     let ended_at = means.clock.now();
     let outcome = observe::outcome(&answer);
-    let judgement = judge(answer, ended_at);
+    let response_body = answer
+        .as_ref()
+        .map_or(None, |answer| Attempt::body_text(&answer.body));
+    let judgement = judge(&answer, ended_at);
     let next = next(means, number, &judgement, target, ended_at);
     let health = health(means.settings, &judgement, target, started_at, ended_at);
     let mut attempt = record(judgement, started_at, duration);
+    attempt.response_body = response_body;
     if let (Some(error), Some(end)) = (&mut attempt.error, end(attempt.status_code, next, health)) {
         error.push_str(end);
     }
@@ -121,6 +125,7 @@ pub(super) fn not_attempted(now: Timestamp, reason: &str) -> Attempt {
         duration: Duration::ZERO,
         status_code: None,
         error: Some(reason.to_owned()),
+        response_body: None,
     }
 }
 
@@ -197,6 +202,7 @@ fn record(judgement: Judgement, started_at: Timestamp, duration: Duration) -> At
         duration,
         status_code,
         error,
+        response_body: None,
     }
 }
 

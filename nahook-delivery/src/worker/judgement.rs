@@ -41,10 +41,10 @@ pub(super) enum Judgement {
 /// Judges an answer, or the lack of one, that came at `now`.
 ///
 /// Any 2xx is success. `Retry-After` counts on 429 and 503 only: elsewhere it means something else, or nothing.
-pub(super) fn judge(answer: Result<OutboundResponse, NoAnswer>, now: Timestamp) -> Judgement {
+pub(super) fn judge(answer: &Result<OutboundResponse, NoAnswer>, now: Timestamp) -> Judgement {
     match answer {
-        Ok(OutboundResponse { status, .. }) if (200..300).contains(&status) => {
-            Judgement::Accepted { status }
+        Ok(OutboundResponse { status, .. }) if (200..300).contains(status) => {
+            Judgement::Accepted { status: *status }
         }
         Ok(OutboundResponse {
             status: GONE_STATUS,
@@ -53,11 +53,12 @@ pub(super) fn judge(answer: Result<OutboundResponse, NoAnswer>, now: Timestamp) 
         Ok(OutboundResponse {
             status,
             retry_after,
+            ..
         }) => {
             let wall_clock = UNIX_EPOCH + Duration::from_nanos(now.as_nanos());
             Judgement::Failed {
-                status: Some(status),
-                error: describe(status),
+                status: Some(*status),
+                error: describe(*status),
                 retry_after: retry_after
                     .filter(|_| matches!(status, 429 | 503))
                     .map(|wish| wish.delay(wall_clock)),
@@ -85,6 +86,8 @@ fn describe(status: u16) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::transport::RetryAfter;
 
@@ -93,8 +96,9 @@ mod tests {
         let answer = OutboundResponse {
             status,
             retry_after,
+            body: Bytes::new(),
         };
-        judge(Ok(answer), Timestamp::default())
+        judge(&Ok(answer), Timestamp::default())
     }
 
     #[test]
@@ -124,11 +128,13 @@ mod tests {
         let answer = OutboundResponse {
             status: 503,
             retry_after: Some(RetryAfter::At(UNIX_EPOCH + Duration::from_secs(1_000))),
+            body: Bytes::new(),
         };
-        let wait_at = |secs: u64| match judge(Ok(answer), Timestamp::from_millis(secs * 1_000)) {
-            Judgement::Failed { retry_after, .. } => retry_after,
-            other => panic!("{other:?}"),
-        };
+        let wait_at =
+            |secs: u64| match judge(&Ok(answer.clone()), Timestamp::from_millis(secs * 1_000)) {
+                Judgement::Failed { retry_after, .. } => retry_after,
+                other => panic!("{other:?}"),
+            };
         assert_eq!(wait_at(940), Some(Duration::from_mins(1)));
         assert_eq!(wait_at(2_000), Some(Duration::ZERO));
     }

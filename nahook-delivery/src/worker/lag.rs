@@ -116,6 +116,7 @@ mod tests {
             duration: Duration::from_millis(took),
             status_code: Some(204),
             error: None,
+            response_body: None,
         };
         let settlement = Settlement {
             lease,

@@ -117,6 +117,7 @@ impl Transport for Scripted {
         let answer = |status| OutboundResponse {
             status,
             retry_after: None,
+            body: Bytes::new(),
         };
         match act {
             Act::Answer(status) => Ok(answer(status)),
@@ -133,6 +134,7 @@ impl Transport for Scripted {
             Act::AskToRetry(status, wish) => Ok(OutboundResponse {
                 status,
                 retry_after: Some(wish),
+                body: Bytes::new(),
             }),
             Act::Break(error) => Err(error),
             Act::Hang => {

@@ -34,6 +34,7 @@ pub(super) fn add(routes: &mut Routes) {
     "responseStatusCode": 502,
     "responseTimeMs": 87,
     "errorMessage": "the receiver answered 502",
+    "responseBody": "<html>Bad gateway</html>",
     "createdAt": "2026-11-26T08:00:00.010Z",
 }))]
 struct AttemptView {
@@ -52,6 +53,10 @@ struct AttemptView {
     /// Why it failed.
     #[schema(required)]
     error_message: Option<String>,
+    /// Start of the answer's body as text, at most 4 KiB of it: the receiver's own words, not to be trusted. Absent where nothing
+    /// of it arrived with the head or soon after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_body: Option<String>,
     /// Instant at which it began.
     #[schema(format = DateTime)]
     created_at: String,
@@ -90,6 +95,7 @@ impl AttemptView {
             response_status_code: attempt.status_code,
             response_time_ms: attempt.status_code.map(|_| millis),
             error_message: attempt.error,
+            response_body: attempt.response_body,
             created_at: show(attempt.started_at),
         }
     }
@@ -129,6 +135,7 @@ mod tests {
                 duration: Duration::MAX,
                 status_code,
                 error: error.map(str::to_owned),
+                response_body: None,
             };
             let row = AttemptRecord { number: 1, attempt };
             let view = AttemptView::of(DeliveryId::from_bits(1), row);

@@ -35,6 +35,7 @@ fn entries(number: u64) -> Vec<LogEntry> {
         duration: Duration::from_millis(7),
         status_code: Some(500),
         error: Some("the receiver answered \"500\"\n".to_owned()),
+        response_body: Some("<p>no\u{1}</p>".to_owned()),
     };
     let silent = Attempt {
         status_code: None,

@@ -32,6 +32,8 @@ struct Told {
     status_code: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response_body: Option<String>,
 }
 
 /// Writes entries of one event as a part of a record.
@@ -63,6 +65,7 @@ fn row(entry: &LogEntry) -> Row {
         duration: u64::try_from(attempt.duration.as_nanos()).unwrap_or(u64::MAX),
         status_code: attempt.status_code,
         error: attempt.error.clone(),
+        response_body: attempt.response_body.clone(),
     });
     Row {
         at: entry.at.as_nanos(),
@@ -117,6 +120,7 @@ fn attempt(told: Told) -> Attempt {
         duration: Duration::from_nanos(told.duration),
         status_code: told.status_code,
         error: told.error,
+        response_body: told.response_body,
     }
 }
 

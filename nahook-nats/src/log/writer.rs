@@ -82,7 +82,7 @@ impl LogWriter {
                         pieces.extend([back, front]);
                         continue;
                     }
-                    part = part_without_errors(piece).unwrap_or(part);
+                    part = part_without_texts(piece).unwrap_or(part);
                 }
                 if len + part.len_max() > MESSAGE_LEN_MAX.min(room) && !batch.is_empty() {
                     messages.push(std::mem::take(&mut batch));
@@ -141,14 +141,14 @@ impl SentEntries {
     }
 }
 
-/// The entries without the texts of their errors, the only members without a bound.
-fn part_without_errors(entries: &[&LogEntry]) -> Option<Part> {
+/// The entries without the texts of their errors and answers, the only long members.
+fn part_without_texts(entries: &[&LogEntry]) -> Option<Part> {
     let entries: Vec<_> = entries
         .iter()
         .map(|entry| {
             let mut entry = LogEntry::clone(entry);
             if let Some(attempt) = &mut entry.attempt {
-                attempt.error = None;
+                (attempt.error, attempt.response_body) = (None, None);
             }
             entry
         })

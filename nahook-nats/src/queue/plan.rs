@@ -172,6 +172,7 @@ mod tests {
                 duration: Duration::from_millis(3),
                 status_code: None,
                 error: None,
+                response_body: None,
             });
             assert_eq!(told(&plan), Some(state), "{state:?}");
             assert_eq!(plan.kept().is_some(), stays, "{state:?}");

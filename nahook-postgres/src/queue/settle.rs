@@ -16,8 +16,8 @@ use crate::store::PostgresStore;
 const SETTLE: &str = "
 WITH s AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[],
-        $5::bigint[], $6::bigint[], $7::integer[], $8::text[])
-        AS s (key, token, next, retry_at, started_at, duration, status_code, error)
+        $5::bigint[], $6::bigint[], $7::integer[], $8::text[], $10::text[])
+        AS s (key, token, next, retry_at, started_at, duration, status_code, error, response_body)
 ), done AS (
     UPDATE delivery d SET
         status = CASE s.next WHEN 0 THEN d.status ELSE s.next END,
@@ -31,10 +31,10 @@ WITH s AS MATERIALIZED (
         updated_at = CASE WHEN s.next = 0 AND s.started_at IS NULL THEN d.updated_at ELSE $9::bigint END
     FROM s
     WHERE d.key = s.key AND d.lease_token = s.token AND d.due_at IS NOT NULL
-    RETURNING d.key, d.attempts, s.started_at, s.duration, s.status_code, s.error
+    RETURNING d.key, d.attempts, s.started_at, s.duration, s.status_code, s.error, s.response_body
 ), attempted AS (
-    INSERT INTO attempt (delivery, number, started_at, duration, status_code, error)
-    SELECT d.key, d.attempts, d.started_at, d.duration, d.status_code, d.error
+    INSERT INTO attempt (delivery, number, started_at, duration, status_code, error, response_body)
+    SELECT d.key, d.attempts, d.started_at, d.duration, d.status_code, d.error, d.response_body
     FROM done d WHERE d.started_at IS NOT NULL
 )
 SELECT d.key FROM done d";
@@ -199,6 +199,7 @@ struct Batch<'a> {
     durations: Vec<Option<i64>>,
     status_codes: Vec<Option<i32>>,
     errors: Vec<Option<&'a str>>,
+    bodies: Vec<Option<&'a str>>,
 }
 
 impl<'a> Batch<'a> {
@@ -224,9 +225,11 @@ impl<'a> Batch<'a> {
             .push(attempt.and_then(|attempt| attempt.status_code.map(i32::from)));
         self.errors
             .push(attempt.and_then(|attempt| attempt.error.as_deref()));
+        self.bodies
+            .push(attempt.and_then(|attempt| attempt.response_body.as_deref()));
     }
 
-    fn parameters<'b>(&'b self, now: &'b i64) -> [&'b dyn Parameter; 9] {
+    fn parameters<'b>(&'b self, now: &'b i64) -> [&'b dyn Parameter; 10] {
         [
             &self.keys,
             &self.tokens,
@@ -237,6 +240,7 @@ impl<'a> Batch<'a> {
             &self.status_codes,
             &self.errors,
             now,
+            &self.bodies,
         ]
     }
 }

@@ -55,6 +55,7 @@ async fn what_is_attempted_again_is_not_delivered_yet() {
             duration: Duration::from_millis(1),
             status_code: None,
             error: None,
+            response_body: None,
         }),
         ..entry(&event, 0, "ep_0", state)
     };

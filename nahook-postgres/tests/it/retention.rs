@@ -61,6 +61,7 @@ async fn what_is_old_and_settled_is_forgotten() {
                 duration: Duration::from_millis(1),
                 status_code: Some(200),
                 error: None,
+                response_body: None,
             }),
             next: Next::Delivered,
         })

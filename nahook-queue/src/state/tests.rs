@@ -97,6 +97,7 @@ fn settlement() -> impl Strategy<Value = Settlement> {
             duration: std::time::Duration::ZERO,
             status_code: None,
             error: None,
+            response_body: None,
         }),
         next,
     })
@@ -104,4 +105,22 @@ fn settlement() -> impl Strategy<Value = Settlement> {
 
 fn instant() -> impl Strategy<Value = Timestamp> {
     (1_u64..1_000).prop_map(Timestamp::from_millis)
+}
+
+#[test]
+fn body_is_kept_as_text_that_every_store_takes() {
+    let max = Attempt::RESPONSE_BODY_LEN_MAX;
+    assert_eq!(Attempt::body_text(b""), None);
+    assert_eq!(
+        Attempt::body_text(b"a\0\xff").as_deref(),
+        Some("a\u{fffd}\u{fffd}")
+    );
+    for body in [
+        vec![b'x'; 1 << 20],
+        vec![0xff; 1 << 20],
+        "é".repeat(max).into_bytes(),
+    ] {
+        let text = Attempt::body_text(&body).unwrap();
+        assert!((max - 3..=max).contains(&text.len()), "{}", text.len());
+    }
 }

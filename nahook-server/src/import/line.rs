@@ -43,6 +43,7 @@ struct AttemptLine {
     response_status_code: Option<u16>,
     response_time_ms: Option<u64>,
     error_message: Option<String>,
+    response_body: Option<String>,
     created_at: String,
 }
 
@@ -142,6 +143,9 @@ impl AttemptLine {
             duration: Duration::from_millis(self.response_time_ms.unwrap_or(0)),
             status_code: self.response_status_code,
             error: self.error_message,
+            response_body: self
+                .response_body
+                .and_then(|body| Attempt::body_text(body.as_bytes())),
         })
     }
 }
@@ -154,6 +158,7 @@ fn under_way(now: Timestamp) -> Attempt {
         duration: Duration::ZERO,
         status_code: None,
         error: Some(UNDER_WAY.to_owned()),
+        response_body: None,
     }
 }
 

@@ -139,8 +139,8 @@ fn record(
     if let Some(attempt) = attempt {
         connection
             .prepare_cached(
-                "INSERT INTO nahook_attempt (delivery, number, started_at, duration, status_code, error)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO nahook_attempt (delivery, number, started_at, duration, status_code, error, response_body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 row.key,
@@ -149,6 +149,7 @@ fn record(
                 i64::try_from(attempt.duration.as_nanos()).unwrap_or(i64::MAX),
                 attempt.status_code,
                 attempt.error,
+ attempt.response_body,
             ])?;
     }
     Ok(())

@@ -72,6 +72,7 @@ fn delivered(leased: &LeasedDelivery) -> Settlement {
             duration: Duration::from_secs(1),
             status_code: Some(204),
             error: None,
+            response_body: None,
         }),
         next: Next::Delivered,
     }

@@ -48,6 +48,7 @@ async fn settle_all(store: &SqliteStore) -> usize {
                 duration: Duration::from_secs(1),
                 status_code: Some(500),
                 error: Some("the endpoint answered with status 500".to_owned()),
+                response_body: None,
             }),
             next: Next::Retry(NOW.saturating_add(Duration::from_secs(5))),
         };

@@ -36,6 +36,7 @@ fn failed_attempt(error: &str) -> Attempt {
         duration: Duration::from_millis(3),
         status_code: Some(500),
         error: Some(error.to_owned()),
+        response_body: None,
     }
 }
 

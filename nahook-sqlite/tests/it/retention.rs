@@ -72,6 +72,7 @@ impl Shop {
                 duration: Duration::from_millis(1),
                 status_code: Some(200),
                 error: None,
+                response_body: None,
             }),
             next,
         };

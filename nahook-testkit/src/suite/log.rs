@@ -141,20 +141,26 @@ pub async fn every_end_has_its_status<H: LogHarness>() {
 pub async fn attempts_are_oldest_first<H: LogHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = shop.publish_one().await;
-    let outcomes: [(Option<u16>, Option<&str>); 4] = [
-        (None, Some("the connection was refused")),
-        (Some(500), Some("the receiver answered 500")),
-        (Some(429), None),
-        (Some(204), None),
+    let longest = "é".repeat(Attempt::RESPONSE_BODY_LEN_MAX / 2);
+    let outcomes: [(Option<u16>, Option<&str>, Option<&str>); 4] = [
+        (None, Some("the connection was refused"), None),
+        (Some(500), Some("the receiver answered 500"), Some(&longest)),
+        (
+            Some(429),
+            None,
+            Some("'); \u{1}\u{202e}<script>\\\r\n\u{fffd}"),
+        ),
+        (Some(204), None, None),
     ];
     let mut expected = Vec::new();
-    for (number, (status_code, error)) in (1..).zip(outcomes) {
+    for (number, (status_code, error, body)) in (1..).zip(outcomes) {
         let leased = shop.lease_one(1).await;
         let attempt = Attempt {
             started_at: shop.now(),
             duration: Duration::from_millis(7 * u64::from(number)),
             status_code,
             error: error.map(str::to_owned),
+            response_body: body.map(str::to_owned),
         };
         expected.push(AttemptRecord {
             number,

@@ -38,7 +38,7 @@ async fn loopback_is_refused_by_default_in_every_spelling() {
         .chain(["[::1]", "0.0.0.0", "0", "[::]"])
     {
         let result = guarded
-            .post(request(format!("http://{host}:{port}/")))
+            .head(request(format!("http://{host}:{port}/")))
             .await;
         assert_eq!(result, Err(TransportError::RefusedAddress), "{host}");
     }
@@ -46,7 +46,7 @@ async fn loopback_is_refused_by_default_in_every_spelling() {
 
     // And they are refused for the address alone: opened, each arrives.
     for host in LOOPBACK_SPELLINGS {
-        let result = open().post(request(format!("http://{host}:{port}/"))).await;
+        let result = open().head(request(format!("http://{host}:{port}/"))).await;
         assert_eq!(result, Ok(status(200)), "{host}");
     }
 }
@@ -58,12 +58,12 @@ async fn the_systems_own_names_are_judged_like_any_other() {
     let local = request(format!("http://localhost:{}/", receiver.socket.port()));
     let guarded = HttpTransport::new(AddressPolicy::new(), &settings).unwrap();
     assert_eq!(
-        guarded.post(local.clone()).await,
+        guarded.head(local.clone()).await,
         Err(TransportError::RefusedAddress)
     );
     assert_eq!(receiver.accepted(), 0);
     let opened = HttpTransport::new(loopback(), &settings).unwrap();
-    assert_eq!(opened.post(local.clone()).await, Ok(status(200)));
+    assert_eq!(opened.head(local.clone()).await, Ok(status(200)));
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn of_a_mixed_name_only_the_permitted_addresses_are_dialled() {
         let names = Names::of("mixed.test", &[&answer]);
         let transport = transport(policy.clone(), &TransportSettings::default(), names);
         let url = format!("http://mixed.test:{}/", permitted.socket.port());
-        assert_eq!(transport.post(request(url)).await, Ok(status(200)));
+        assert_eq!(transport.head(request(url)).await, Ok(status(200)));
     }
     assert_eq!((permitted.accepted(), refused.accepted()), (2, 0));
 }
@@ -87,7 +87,7 @@ async fn a_refused_address_is_not_fallen_back_to_when_the_permitted_one_fails() 
     let names = Names::of("mixed.test", &[&["127.0.0.1", "127.0.0.2"]]);
     let transport = transport(policy, &TransportSettings::default(), names);
     let result = transport
-        .post(request(format!("http://mixed.test:{port}/")))
+        .head(request(format!("http://mixed.test:{port}/")))
         .await;
     assert_eq!(result, Err(TransportError::Connect));
     assert_eq!(refused.accepted(), 0);
@@ -103,9 +103,9 @@ async fn a_name_that_is_rebound_to_a_refused_address_is_refused() {
     };
     let transport = transport(policy, &settings, names);
     let rebound = request(format!("http://rebound.test:{}/", permitted.socket.port()));
-    assert_eq!(transport.post(rebound.clone()).await, Ok(status(200)));
+    assert_eq!(transport.head(rebound.clone()).await, Ok(status(200)));
     assert_eq!(
-        transport.post(rebound.clone()).await,
+        transport.head(rebound.clone()).await,
         Err(TransportError::RefusedAddress)
     );
     assert_eq!((permitted.accepted(), refused.accepted()), (1, 0));
@@ -122,7 +122,7 @@ async fn a_name_with_a_mapped_address_is_judged_as_its_v4() {
         let names = Names::of("mapped.test", &[&[ip]]);
         let transport = transport(policy.clone(), &TransportSettings::default(), names);
         let result = transport
-            .post(request(format!("http://mapped.test:{port}/")))
+            .head(request(format!("http://mapped.test:{port}/")))
             .await;
         assert_eq!(result, expected, "{ip}");
     }

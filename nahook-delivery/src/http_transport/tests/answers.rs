@@ -33,7 +33,7 @@ async fn a_request_arrives_verbatim_and_its_status_comes_back() {
     sent.body = Bytes::from_static("{\"name\": \"café\" }".as_bytes());
     sent.headers
         .insert("webhook-id", HeaderValue::from_static("msg_1"));
-    assert_eq!(open().post(sent.clone()).await, Ok(status(204)));
+    assert_eq!(open().head(sent.clone()).await, Ok(status(204)));
 
     let request = arrived.recv().await.unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
@@ -74,7 +74,7 @@ async fn headers_that_frame_the_message_are_the_transports_own() {
     ] {
         sent.headers.insert(name, HeaderValue::from_static(value));
     }
-    assert_eq!(open().post(sent.clone()).await, Ok(status(200)));
+    assert_eq!(open().head(sent.clone()).await, Ok(status(200)));
     let request = arrived.recv().await.unwrap();
     assert_eq!(
         request,
@@ -88,7 +88,7 @@ async fn headers_that_frame_the_message_are_the_transports_own() {
 #[tokio::test]
 async fn an_error_status_is_an_answer() {
     let receiver = Receiver::answering("HTTP/1.1 500 Oh no\r\ncontent-length: 4\r\n\r\noops").await;
-    assert_eq!(open().post(at(receiver.socket)).await, Ok(status(500)));
+    assert_eq!(open().head(at(receiver.socket)).await, Ok(status(500)));
 }
 
 #[tokio::test]
@@ -96,13 +96,14 @@ async fn retry_after_comes_along() {
     let receiver =
         Receiver::answering("HTTP/1.1 503 Later\r\nretry-after: 120\r\ncontent-length: 0\r\n\r\n")
             .await;
-    let answer = open().post(at(receiver.socket)).await.unwrap();
+    let answer = open().head(at(receiver.socket)).await.unwrap();
     let expected = RetryAfter::Delay(Duration::from_mins(2));
     assert_eq!(
         answer,
         OutboundResponse {
             status: 503,
-            retry_after: Some(expected)
+            retry_after: Some(expected),
+            body: Bytes::new(),
         }
     );
 }
@@ -116,7 +117,7 @@ async fn a_redirect_is_not_followed() {
             format!("HTTP/1.1 {code} Go\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
         let receiver = Receiver::answering(answer.leak()).await;
         assert_eq!(
-            open().post(at(receiver.socket)).await,
+            open().head(at(receiver.socket)).await,
             Ok(status(code.parse().unwrap()))
         );
     }
@@ -128,7 +129,7 @@ async fn a_connection_is_used_again() {
     let receiver = Receiver::answering(OK).await;
     let transport = open();
     for _ in 0..5 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
     }
     assert_eq!(receiver.accepted(), 1);
 }
@@ -142,7 +143,7 @@ async fn no_connection_is_kept_when_none_shall_be() {
     };
     let transport = transport(loopback(), &settings, Names::default());
     for _ in 0..3 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
     }
     assert_eq!(receiver.accepted(), 3);
 }
@@ -157,7 +158,7 @@ async fn an_idle_connection_that_the_endpoint_closed_is_no_failed_attempt() {
     .await;
     let transport = open();
     for _ in 0..20 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
         // The endpoint's close reaches this side before the next attempt begins.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -179,7 +180,7 @@ async fn attempts_at_once_do_not_wait_for_each_other() {
     let transport = Arc::new(open());
     let attempts = (0..20).map(|_| {
         let (transport, request) = (Arc::clone(&transport), at(receiver.socket));
-        tokio::spawn(async move { transport.post(request.clone()).await })
+        tokio::spawn(async move { transport.head(request.clone()).await })
     });
     for attempt in attempts.collect::<Vec<_>>() {
         assert_eq!(attempt.await.unwrap(), Ok(status(200)));
@@ -211,7 +212,7 @@ async fn a_close_that_went_unnoticed_until_the_next_attempt_is_no_failed_attempt
     });
     let transport = open();
     for _ in 0..20 {
-        assert_eq!(transport.post(at(socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(socket)).await, Ok(status(200)));
         closes.recv_timeout(Duration::from_mins(1)).unwrap();
     }
 }
@@ -230,7 +231,7 @@ async fn what_an_endpoint_says_unasked_is_not_taken_for_an_answer() {
     .await;
     let transport = open();
     for _ in 0..3 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     assert_eq!(receiver.accepted(), 3);
@@ -242,7 +243,7 @@ async fn an_answer_together_with_the_next_one_is_one_answer() {
     let receiver = Receiver::answering(twice.leak()).await;
     let transport = open();
     for _ in 0..3 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
     }
     assert_eq!(receiver.accepted(), 3);
 }
@@ -264,7 +265,7 @@ async fn an_idle_connection_is_used_within_its_time_and_closed_after_it() {
     };
     let transport = transport(loopback(), &settings, Names::default());
     for _ in 0..2 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(receiver.accepted(), 1);
@@ -272,7 +273,7 @@ async fn an_idle_connection_is_used_within_its_time_and_closed_after_it() {
     let closed = tokio::time::timeout(Duration::from_mins(1), end.recv()).await;
     closed.expect("the connection is closed").unwrap();
     // And what is thrown away once is thrown away again.
-    assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+    assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
     let closed = tokio::time::timeout(Duration::from_mins(1), end.recv()).await;
     closed.expect("the connection is closed").unwrap();
     assert_eq!(receiver.accepted(), 2);
@@ -294,7 +295,7 @@ async fn a_connection_is_not_used_for_another_host_or_port() {
             format!("http://one.test:{port}/"),
             format!("http://{}/", other.socket),
         ] {
-            assert_eq!(transport.post(request(url)).await, Ok(status(200)));
+            assert_eq!(transport.head(request(url)).await, Ok(status(200)));
         }
     }
     assert_eq!((one.accepted(), other.accepted()), (2, 1));
@@ -316,7 +317,7 @@ async fn an_answer_that_does_not_wait_for_the_whole_request_counts() {
     let mut large = at(receiver.socket);
     large.body = Bytes::from(vec![b' '; 32 << 20]);
     for _ in 0..2 {
-        assert_eq!(transport.post(large.clone()).await, Ok(status(413)));
+        assert_eq!(transport.head(large.clone()).await, Ok(status(413)));
     }
     assert_eq!(receiver.accepted(), 2);
 }

@@ -30,7 +30,7 @@ async fn a_host_that_does_not_answer_the_connection_is_a_time_out() {
     settings.total_timeout = Duration::from_mins(2);
     let transport = transport(loopback(), &settings, Names::default());
     let started = Instant::now();
-    assert_eq!(transport.post(at(socket)).await, TIMED_OUT);
+    assert_eq!(transport.head(at(socket)).await, TIMED_OUT);
     let elapsed = started.elapsed();
     assert!(
         elapsed >= settings.connect_timeout && elapsed < settings.total_timeout,
@@ -46,7 +46,7 @@ async fn a_silent_address_leaves_time_for_the_next() {
     let names = Names::of("half.test", &[&["127.0.0.2", "127.0.0.1"]]);
     let transport = transport(loopback(), &hasty(), names);
     let result = transport
-        .post(request(format!("http://half.test:{port}/")))
+        .head(request(format!("http://half.test:{port}/")))
         .await;
     assert_eq!(result, Ok(status(200)));
 }
@@ -57,7 +57,7 @@ async fn a_refusing_address_is_passed_over_for_the_next() {
     let names = Names::of("half.test", &[&["127.0.0.3", "127.0.0.1"]]);
     let transport = transport(loopback(), &TransportSettings::default(), names);
     let url = format!("http://half.test:{}/", receiver.socket.port());
-    assert_eq!(transport.post(request(url)).await, Ok(status(200)));
+    assert_eq!(transport.head(request(url)).await, Ok(status(200)));
 }
 
 /// No connection can be made to a broadcast address: the kernel says that the network is unreachable.
@@ -75,7 +75,7 @@ async fn address_out_of_reach_is_passed_over_and_an_endpoint_that_fails_tells_mo
         let names = Names::of("half.test", &[addresses]);
         let transport = transport(loopback(), &TransportSettings::default(), names);
         let url = format!("http://half.test:{}/", receiver.socket.port());
-        let outcome = transport.post(request(url)).await;
+        let outcome = transport.head(request(url)).await;
         assert_eq!(outcome, expected, "{addresses:?}");
     }
 }
@@ -84,7 +84,7 @@ async fn address_out_of_reach_is_passed_over_and_an_endpoint_that_fails_tells_mo
 async fn a_closed_port_is_a_failed_connection() {
     let socket = Receiver::answering(OK).await.socket;
     tokio::task::yield_now().await;
-    assert_eq!(open().post(at(socket)).await, Err(TransportError::Connect));
+    assert_eq!(open().head(at(socket)).await, Err(TransportError::Connect));
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn a_name_without_addresses_or_unknown_is_not_resolved() {
     let names = Names::of("empty.test", &[&[]]);
     let transport = transport(loopback(), &TransportSettings::default(), names);
     for url in ["http://empty.test/", "http://unknown.test/"] {
-        let result = transport.post(request(url)).await;
+        let result = transport.head(request(url)).await;
         assert_eq!(result, Err(TransportError::Resolve), "{url}");
     }
 }
@@ -109,7 +109,7 @@ impl Resolver for Silent {
 async fn silent_name_server_is_a_lack_of_this_machine_while_nothing_else_resolves() {
     let transport = HttpTransport::with_resolver(loopback(), &hasty(), Silent).unwrap();
     let lack = Err(TransportError::Local(LocalCause::Resolver));
-    let post = || transport.post(request("http://slow.test/"));
+    let post = || transport.head(request("http://slow.test/"));
     assert_eq!(post().await, lack);
     transport.reach.resolved(&[[203, 0, 113, 1].into()]);
     let timed_out = Err(TransportError::Timeout(TimeoutPhase::Resolve));
@@ -139,13 +139,13 @@ async fn look_ups_that_fail_for_a_lack_of_this_machine_are_no_failure_of_the_end
         (unknown, Err(TransportError::Resolve)),
     ] {
         let transport = HttpTransport::with_resolver(loopback(), &hasty(), Failing(error)).unwrap();
-        let outcome = transport.post(request("http://some.test/")).await;
+        let outcome = transport.head(request("http://some.test/")).await;
         assert_eq!(outcome, expected);
     }
     // An answer that there is no such name comes from a name server: the next one's silence is the endpoint's.
     let transport = HttpTransport::with_resolver(loopback(), &hasty(), Failing(no_server)).unwrap();
     transport.reach.resolved(&[]);
-    let outcome = transport.post(request("http://some.test/")).await;
+    let outcome = transport.head(request("http://some.test/")).await;
     assert_eq!(outcome, Err(TransportError::Resolve));
 }
 
@@ -163,7 +163,7 @@ async fn connections_are_limited_and_idle_ones_make_room() {
     let transport = Arc::new(transport(loopback(), &settings, Names::default()));
     for _ in 0..2 {
         for receiver in &receivers {
-            assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+            assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
         }
     }
     let silent = Receiver::start(|mut stream| async move {
@@ -172,16 +172,16 @@ async fn connections_are_limited_and_idle_ones_make_room() {
     .await;
     let holding = tokio::spawn({
         let (transport, request) = (Arc::clone(&transport), at(silent.socket));
-        async move { transport.post(request).await }
+        async move { transport.head(request).await }
     });
     while silent.accepted() == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let outcome = transport.post(at(receivers[0].socket)).await;
+    let outcome = transport.head(at(receivers[0].socket)).await;
     assert_eq!(outcome, Err(TransportError::Local(LocalCause::Connections)));
     assert!(holding.await.unwrap().is_err());
     assert_eq!(
-        transport.post(at(receivers[0].socket)).await,
+        transport.head(at(receivers[0].socket)).await,
         Ok(status(200))
     );
 }
@@ -194,7 +194,7 @@ async fn a_silent_tls_handshake_is_a_time_out_while_connecting() {
     .await;
     let transport = transport(loopback(), &hasty(), Names::default());
     let url = format!("https://{}/", receiver.socket);
-    assert_eq!(transport.post(request(url)).await, TIMED_OUT);
+    assert_eq!(transport.head(request(url)).await, TIMED_OUT);
 }
 
 #[tokio::test]
@@ -208,8 +208,8 @@ async fn at_most_sixteen_addresses_of_a_name_are_dialled() {
     let url = format!("http://many.test:{}/", receiver.socket.port());
     let names = Names::of("many.test", &[&answer]);
     let all = transport(loopback(), &TransportSettings::default(), names);
-    assert_eq!(all.post(request(&url)).await, Err(TransportError::Connect));
+    assert_eq!(all.head(request(&url)).await, Err(TransportError::Connect));
     let names = Names::of("many.test", &[&answer[1..]]);
     let fewer = transport(loopback(), &TransportSettings::default(), names);
-    assert_eq!(fewer.post(request(&url)).await, Ok(status(200)));
+    assert_eq!(fewer.head(request(&url)).await, Ok(status(200)));
 }

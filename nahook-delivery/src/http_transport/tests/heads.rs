@@ -28,7 +28,7 @@ async fn answer_of(pieces: &[&str]) -> Result<OutboundResponse, TransportError> 
         }
     })
     .await;
-    timeout(PATIENCE, open().post(at(receiver.socket)))
+    timeout(PATIENCE, open().head(at(receiver.socket)))
         .await
         .expect("the head is the answer")
 }
@@ -72,7 +72,7 @@ async fn body_that_stays_open_is_dropped_soon() {
     })
     .await;
     let transport = open();
-    assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+    assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
     timeout(PATIENCE, ended.recv())
         .await
         .expect("the connection is closed");
@@ -92,7 +92,7 @@ async fn connection_whose_body_ends_a_little_later_is_used_again() {
     let transport = open();
     let origin = at(receiver.socket).url.origin().clone();
     for _ in 0..3 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
         while !transport.pool.has_idle(&origin) {
             sleep(Duration::from_millis(1)).await;
         }
@@ -111,7 +111,7 @@ async fn connection_reset_behind_the_head_does_not_change_the_answer() {
         stream.set_zero_linger().unwrap();
     })
     .await;
-    assert_eq!(open().post(at(receiver.socket)).await, Ok(status(200)));
+    assert_eq!(open().head(at(receiver.socket)).await, Ok(status(200)));
 }
 
 #[tokio::test]
@@ -141,14 +141,19 @@ async fn odd_heads_are_answers() {
             let expected = OutboundResponse {
                 status: code,
                 retry_after: Some(RetryAfter::Delay(Duration::from_secs(7))),
+                body: Bytes::new(),
             };
             let shown = &head[..head.len().min(80)];
-            assert_eq!(answer_of(&[&head]).await, Ok(expected), "{shown:?}");
+            assert_eq!(answer_of(&[&head]).await, Ok(expected.clone()), "{shown:?}");
             let bare = head.replace("\r\n", "\n");
-            assert_eq!(answer_of(&[&bare]).await, Ok(expected), "{shown:?}");
+            assert_eq!(answer_of(&[&bare]).await, Ok(expected.clone()), "{shown:?}");
             // What hyper refuses need not have come at once.
             let (start, end) = head.split_at(head.len() - 6);
-            assert_eq!(answer_of(&[start, end]).await, Ok(expected), "{shown:?}");
+            assert_eq!(
+                answer_of(&[start, end]).await,
+                Ok(expected.clone()),
+                "{shown:?}"
+            );
         }
     }
     for line in [
@@ -168,7 +173,7 @@ async fn connection_with_an_odd_head_is_not_used_again() {
     let receiver = Receiver::start(move |stream| answer_all(stream, odd)).await;
     let transport = open();
     for _ in 0..3 {
-        assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+        assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
     }
     assert_eq!(receiver.accepted(), 3);
 }
@@ -187,7 +192,7 @@ async fn odd_head_on_a_connection_used_before_is_an_answer_of_its_own() {
     .await;
     let transport = open();
     for expected in [200, 500] {
-        let answer = transport.post(at(receiver.socket)).await;
+        let answer = transport.head(at(receiver.socket)).await;
         assert_eq!(answer, Ok(status(expected)));
     }
     assert_eq!(receiver.accepted(), 1);
@@ -204,7 +209,7 @@ async fn head_that_breaks_off_is_no_answer() {
             stream.write_all(head.as_bytes()).await.unwrap();
         })
         .await;
-        let answer = open().post(at(receiver.socket)).await;
+        let answer = open().head(at(receiver.socket)).await;
         assert_eq!(answer, Err(TransportError::Closed), "{head}");
     }
 }

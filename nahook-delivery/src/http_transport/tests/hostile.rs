@@ -41,7 +41,7 @@ async fn ended(end: oneshot::Receiver<()>) {
 async fn assert_too_late(request: OutboundRequest) {
     let transport = transport(loopback(), &hasty(), Names::default());
     let expected = TransportError::Timeout(TimeoutPhase::Answer);
-    assert_eq!(transport.post(request).await, Err(expected));
+    assert_eq!(transport.head(request).await, Err(expected));
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn an_endless_body_costs_no_more_than_its_bound() {
         while stream.write_all(chunk.as_bytes()).await.is_ok() {}
     })
     .await;
-    assert_eq!(open().post(at(receiver.socket)).await, Ok(status(200)));
+    assert_eq!(open().head(at(receiver.socket)).await, Ok(status(200)));
     ended(end).await;
 }
 
@@ -67,7 +67,7 @@ async fn a_body_of_ten_gigabytes_is_not_begun() {
         closed(&mut stream).await;
     })
     .await;
-    assert_eq!(open().post(at(receiver.socket)).await, Ok(status(201)));
+    assert_eq!(open().head(at(receiver.socket)).await, Ok(status(201)));
     ended(end).await;
 }
 
@@ -83,7 +83,7 @@ async fn a_body_that_breaks_off_or_is_malformed_does_not_change_the_status() {
         })
         .await;
         assert_eq!(
-            open().post(at(receiver.socket)).await,
+            open().head(at(receiver.socket)).await,
             Ok(status(200)),
             "{answer}"
         );
@@ -124,7 +124,7 @@ async fn interim_answers_without_end_are_given_up() {
     let settings = TransportSettings::default();
     let transport = transport(loopback(), &settings, Names::default());
     let expected = TransportError::Closed;
-    assert_eq!(transport.post(at(receiver.socket)).await, Err(expected));
+    assert_eq!(transport.head(at(receiver.socket)).await, Err(expected));
     ended(end).await;
 }
 
@@ -144,7 +144,7 @@ async fn an_endpoint_that_never_reads_is_a_time_out() {
 async fn a_connection_closed_without_an_answer_is_closed() {
     let (receiver, _end) = once(|stream| async move { drop(stream) }).await;
     assert_eq!(
-        open().post(at(receiver.socket)).await,
+        open().head(at(receiver.socket)).await,
         Err(TransportError::Closed)
     );
 }
@@ -161,7 +161,7 @@ async fn what_is_not_http_is_a_protocol_error() {
             closed(&mut stream).await;
         })
         .await;
-        let result = open().post(at(receiver.socket)).await;
+        let result = open().head(at(receiver.socket)).await;
         assert_eq!(result, Err(TransportError::Protocol), "{answer}");
     }
 }
@@ -173,7 +173,7 @@ async fn endless_head_costs_no_more_than_its_bound_and_its_status_counts() {
         while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
     })
     .await;
-    assert_eq!(open().post(at(receiver.socket)).await, Ok(status(200)));
+    assert_eq!(open().head(at(receiver.socket)).await, Ok(status(200)));
     ended(end).await;
 }
 
@@ -182,7 +182,7 @@ async fn a_dropped_attempt_closes_its_connection() {
     let (receiver, end) = once(|mut stream| async move { closed(&mut stream).await }).await;
     let transport = open();
     let request = at(receiver.socket);
-    let attempt = transport.post(request.clone());
+    let attempt = transport.head(request.clone());
     timeout(Duration::from_millis(200), attempt)
         .await
         .expect_err("still waiting");
@@ -203,7 +203,7 @@ async fn a_body_of_the_bound_is_read_to_its_end_and_a_longer_one_is_not() {
             let receiver = Receiver::answering(answer.leak()).await;
             let transport = open();
             for _ in 0..2 {
-                assert_eq!(transport.post(at(receiver.socket)).await, Ok(status(200)));
+                assert_eq!(transport.head(at(receiver.socket)).await, Ok(status(200)));
             }
             assert_eq!(receiver.accepted(), connections, "{len}");
         }

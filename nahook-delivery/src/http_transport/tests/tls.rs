@@ -86,8 +86,8 @@ async fn a_trusted_certificate_is_accepted_and_the_connection_used_again() {
     let (receiver, root) = receiver().await;
     let transport = trusting(NAME, vec![root]);
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
-    assert_eq!(transport.post(hook.clone()).await, Ok(status(200)));
-    assert_eq!(transport.post(hook.clone()).await, Ok(status(200)));
+    assert_eq!(transport.head(hook.clone()).await, Ok(status(200)));
+    assert_eq!(transport.head(hook.clone()).await, Ok(status(200)));
     assert_eq!(receiver.accepted(), 1);
 }
 
@@ -101,7 +101,7 @@ async fn a_connection_that_is_not_needed_any_more_is_ended_and_not_cut_off() {
     };
     let transport = transport(loopback(), &settings, Names::of(NAME, &[&["127.0.0.1"]]));
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
-    assert_eq!(transport.post(hook).await, Ok(status(200)));
+    assert_eq!(transport.head(hook).await, Ok(status(200)));
     let end = tokio::time::timeout(Duration::from_mins(1), ends.recv()).await;
     assert_eq!(end.expect("it ends"), Some(true));
 }
@@ -113,7 +113,7 @@ async fn outcome(
     roots: Vec<CertificateDer<'static>>,
 ) -> Result<OutboundResponse, TransportError> {
     let hook = request(format!("https://{host}:{}/", receiver.socket.port()));
-    trusting(host, roots).post(hook).await
+    trusting(host, roots).head(hook).await
 }
 
 #[tokio::test]
@@ -212,11 +212,11 @@ async fn connection_in_plain_text_is_not_used_for_tls_and_the_other_way_round() 
     let transport = trusting(NAME, vec![]);
     let port = receiver.socket.port();
     let plain = request(format!("http://{NAME}:{port}/"));
-    assert_eq!(transport.post(plain).await, Ok(status(200)));
+    assert_eq!(transport.head(plain).await, Ok(status(200)));
     assert_eq!(first_bytes.recv().await, Some(b'P'));
     let secret = request(format!("https://{NAME}:{port}/"));
     // Its handshake is no request that the receiver would understand.
-    let outcome = timeout(Duration::from_secs(1), transport.post(secret)).await;
+    let outcome = timeout(Duration::from_secs(1), transport.head(secret)).await;
     assert_ne!(outcome, Ok(Ok(status(200))));
     assert_eq!(first_bytes.recv().await, Some(0x16), "a handshake");
 }
@@ -232,7 +232,7 @@ async fn refused_addresses_are_refused_before_tls() {
     let guarded = transport(AddressPolicy::new(), &settings, names);
     let hook = request(format!("https://{NAME}:{}/", receiver.socket.port()));
     assert_eq!(
-        guarded.post(hook.clone()).await,
+        guarded.head(hook.clone()).await,
         Err(TransportError::RefusedAddress)
     );
     assert_eq!(receiver.accepted(), 0);

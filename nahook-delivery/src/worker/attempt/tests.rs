@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use bytes::Bytes;
 use nahook_core::id::{DeliveryId, EndpointId, EnvironmentId, MessageId, WorkspaceId};
 use nahook_core::{Payload, RandomIds};
 use nahook_queue::{Lease, LeaseToken};
@@ -21,13 +22,14 @@ struct Scripted(Outcome);
 impl Transport for Scripted {
     async fn post(&self, _: OutboundRequest) -> Outcome {
         tokio::time::sleep(TAKES).await;
-        self.0
+        self.0.clone()
     }
 }
 
 const ERROR: Outcome = Ok(OutboundResponse {
     status: 500,
     retry_after: None,
+    body: Bytes::new(),
 });
 
 fn target(failing_since: Option<Timestamp>) -> EndpointTarget {
@@ -99,6 +101,25 @@ async fn retry_waits_from_the_end_of_the_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn start_of_the_answer_is_recorded_as_text() {
+    for (body, expected) in [
+        (&b""[..], None),
+        (b"<h1>no</h1>", Some("<h1>no</h1>")),
+        (b"\xff\0!", Some("\u{fffd}\u{fffd}!")),
+    ] {
+        for status in [200, 410, 500] {
+            let answer = OutboundResponse {
+                status,
+                retry_after: None,
+                body: Bytes::from_static(body),
+            };
+            let (attempted, _) = attempted(Ok(answer), target(None)).await;
+            assert_eq!(attempted.attempt.response_body.as_deref(), expected);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_after_that_is_a_date_is_that_instant() {
     let clock = TokioClock::default();
     let date = clock.now().saturating_add(Duration::from_mins(1));
@@ -107,6 +128,7 @@ async fn retry_after_that_is_a_date_is_that_instant() {
         retry_after: Some(RetryAfter::At(
             UNIX_EPOCH + Duration::from_nanos(date.as_nanos()),
         )),
+        body: Bytes::new(),
     });
     let (attempted, _) = attempted(outcome, target(None)).await;
     assert_eq!(attempted.next, Next::Retry(date));

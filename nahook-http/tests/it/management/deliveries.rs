@@ -43,6 +43,7 @@ impl Bench {
                 duration: Duration::from_millis(87),
                 status_code: Some(502),
                 error: Some("the receiver answered 502".to_owned()),
+                response_body: None,
             };
             let settlement = Settlement {
                 lease: leased.lease,

@@ -301,6 +301,7 @@ pub(crate) fn settlement(leased: &LeasedDelivery, next: Next) -> Settlement {
             duration: Duration::from_millis(3),
             status_code: Some(200),
             error: None,
+            response_body: None,
         }),
         next,
     }

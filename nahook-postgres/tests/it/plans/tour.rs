@@ -402,6 +402,7 @@ fn settlements(leases: &[Lease]) -> Vec<Settlement> {
             duration: Duration::from_millis(20),
             status_code: Some(200),
             error: None,
+            response_body: None,
         }),
         next: if number % 2 == 0 {
             Next::Delivered

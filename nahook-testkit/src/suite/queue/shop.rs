@@ -167,6 +167,7 @@ pub(crate) fn attempt(started_at: Timestamp) -> Attempt {
         duration: Duration::from_millis(120),
         status_code: Some(500),
         error: Some("the receiver answered 500".to_owned()),
+        response_body: Some("<p>not \u{202e}now\u{fffd}</p>\r\n".to_owned()),
     }
 }
 
