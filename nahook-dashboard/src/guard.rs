@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nahook_control::Actor;
+use nahook_http::RequestContext;
 
 use crate::access::{Reach, Visitor};
 use crate::error::PageError;
@@ -101,6 +102,13 @@ async fn view(
             Box::new(sign_in::ask(site, base, head))
         });
     };
+    // From here on its connection is a known caller's, which strangers do not make room by.
+    // A stream of news holds none of the workspace's requests.
+    if head.uri.path() != "/live" {
+        let context = RequestContext::of(&head.extensions);
+        let known = context.authenticate(visitor.workspace);
+        known.map_err(|error| refused(error.into()))?;
+    }
     let token = session::form_token(&secret);
     let form = if is_form {
         check_origin(&head.headers).map_err(refused)?;

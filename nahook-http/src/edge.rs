@@ -85,7 +85,7 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// The request's own, or a new one where no layer was in its way.
-    pub(crate) fn of(extensions: &Extensions) -> Self {
+    pub fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_else(|| Self {
             id: RequestId::drawn(RandomIds.random()),
             arrived: Instant::now(),
@@ -109,7 +109,7 @@ impl RequestContext {
     ///
     /// # Errors
     /// Too much is under way: nothing of the request may be begun.
-    pub(crate) fn authenticate(&self, workspace: WorkspaceId) -> Result<(), ApiError> {
+    pub fn authenticate(&self, workspace: WorkspaceId) -> Result<(), ApiError> {
         let client = self.client.as_ref();
         let authenticated = client.map_or(Ok(()), |client| client.authenticate(workspace));
         authenticated.map_err(ApiError::crowded)

@@ -5,6 +5,7 @@
 )]
 
 mod contents;
+mod crowds;
 mod refusals;
 mod sessions;
 mod shop;
