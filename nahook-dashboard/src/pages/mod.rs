@@ -22,6 +22,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::handler::Handler;
+use axum::http::HeaderMap;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -164,8 +165,12 @@ pub(crate) fn router(site: Site) -> Router {
         .with_state(site)
 }
 
-async fn asset(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Response {
-    site.assets.answer(&name)
+async fn asset(
+    State(site): State<Arc<Site>>,
+    Path(name): Path<String>,
+    asked: HeaderMap,
+) -> Response {
+    site.assets.answer(&name, &asked)
 }
 
 async fn nothing() -> Response {
