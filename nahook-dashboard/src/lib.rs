@@ -3,6 +3,7 @@
 mod access;
 mod assets;
 mod brand;
+mod chart;
 mod error;
 mod form;
 mod guard;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nahook_control::{EndpointDirectory, SessionStore};
 use nahook_http::{ManagementApi, Operations};
-use nahook_queue::EventSearch;
+use nahook_queue::{DeliveryCounts, EventSearch};
 
 use crate::access::Access;
 use crate::assets::Assets;
@@ -17,6 +17,8 @@ use crate::sign_ins::SignIns;
 pub struct PagePorts {
     /// Everything that the Management API can do: the pages do it by the same rules.
     pub api: ManagementApi,
+    /// Counts over time.
+    pub counts: Arc<dyn DeliveryCounts>,
     /// Health of endpoints.
     pub endpoints: Arc<dyn EndpointDirectory>,
     /// Lists of events.

@@ -53,8 +53,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// Shows an instant in UTC; the script shows it in the reader's zone.
 pub(crate) fn time(at: Timestamp) -> Markup {
     let exact = nahook_http::show_instant(at);
-    let shown = exact.get(..19).unwrap_or(&exact).replace('T', " ");
-    html! { time datetime=(exact) title={ (exact) " (UTC)" } { (shown) " UTC" } }
+    html! { time datetime=(exact) title={ (exact) " (UTC)" } { (utc(at)) } }
+}
+
+/// An instant in UTC, to the second.
+pub(crate) fn utc(at: Timestamp) -> String {
+    let exact = nahook_http::show_instant(at);
+    format!(
+        "{} UTC",
+        exact.get(..19).unwrap_or(&exact).replace('T', " ")
+    )
 }
 
 /// Shows an instant, or a dash.

@@ -13,6 +13,7 @@ impl Backend {
     pub fn page_ports(&self, settings: ManagementSettings) -> PagePorts {
         PagePorts {
             api: self.management_api(settings),
+            counts: Arc::clone(&self.counts),
             endpoints: Arc::clone(&self.endpoints),
             events: Arc::clone(&self.event_search),
             sessions: Arc::clone(&self.sessions),

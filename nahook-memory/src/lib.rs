@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod catalog;
+mod counts;
 mod endpoints;
 mod events;
 mod idempotency;

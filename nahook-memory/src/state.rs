@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nahook_control::{AuditEntry, KeyHash, PageSession, PortalSessionRecord, RowKind, Snapshot};
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{Event, EventTypeName, Scope, Subscribers, Timestamp};
-use nahook_queue::{Attempt, DeliveryState, Place, Scheduler};
+use nahook_queue::{Attempt, Counts, DeliveryState, Period, Place, Scheduler};
 
 use super::idempotency::Keys;
 
@@ -20,6 +20,7 @@ pub(super) struct State {
     pub(super) look_ups: HashMap<(Scope, EventTypeName), Option<Subscribers>>,
     /// The endpoints of workspaces in which something was published; likewise.
     pub(super) members: HashMap<WorkspaceId, Arc<HashSet<EndpointId>>>,
+    pub(super) counts: BTreeMap<(WorkspaceId, Option<EndpointId>, Period, Timestamp), Counts>,
     pub(super) failing_since: HashMap<EndpointId, Timestamp>,
     pub(super) deliveries: BTreeMap<DeliveryId, Row>,
     pub(super) keys: Keys,

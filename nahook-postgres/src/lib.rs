@@ -7,6 +7,7 @@ mod cache;
 mod catalog;
 mod config;
 mod connection;
+mod counts;
 mod endpoints;
 mod error;
 mod events;

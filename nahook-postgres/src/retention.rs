@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use nahook_control::SecretBox;
-use nahook_core::Causes;
+use nahook_core::{Causes, Timestamp};
 use nahook_supervision::{Exit, Loop};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -98,6 +98,18 @@ DELETE FROM idempotency_key i USING (
 WHERE i.endpoint = old.endpoint AND i.key = old.key
 RETURNING 1";
 
+macro_rules! forget_counts {
+    ($period:literal) => {
+        concat!(
+            "DELETE FROM counts c USING (
+                SELECT o.workspace, o.endpoint, o.period, o.start FROM counts o
+                WHERE o.period = ", $period, " AND o.start < $1 ORDER BY o.start LIMIT $2 FOR UPDATE SKIP LOCKED) old
+            WHERE c.workspace = old.workspace AND c.endpoint = old.endpoint AND c.period = old.period AND c.start = old.start
+            RETURNING 1"
+        )
+    };
+}
+
 /// Deletes audit entries from before that.
 const FORGET_ENTRIES: &str = "
 DELETE FROM audit_entry a USING (
@@ -105,6 +117,13 @@ DELETE FROM audit_entry a USING (
     WHERE e.created_at < $1 ORDER BY e.created_at LIMIT $2 FOR UPDATE SKIP LOCKED) old
 WHERE a.workspace = old.workspace AND a.created_at = old.created_at AND a.row = old.row
 RETURNING 1";
+
+/// Deletes counts of times that began before that.
+const FORGET_COUNTS_OF_HOURS: &str = forget_counts!(1);
+const FORGET_COUNTS_OF_MINUTES: &str = forget_counts!(0);
+
+/// Time for which the counts of minutes are kept.
+const MINUTES_KEPT: Duration = Duration::from_hours(24);
 
 /// Deletes portal sessions that ended then or before.
 const FORGET_SESSIONS: &str = "
@@ -183,10 +202,16 @@ impl Retention {
         self.forget_rows(FORGET_SESSIONS, nanos(now)).await?;
         self.forget_rows(FORGET_SECRETS, nanos(now)).await?;
         self.forget_rows(FORGET_PAGE_SESSIONS, nanos(now)).await?;
-        let retention = u64::try_from(self.settings.audit_retention.as_nanos()).unwrap_or(u64::MAX);
-        let before = now.as_nanos().saturating_sub(retention);
-        let before = nanos(nahook_core::Timestamp::from_nanos(before));
-        self.forget_rows(FORGET_ENTRIES, before).await
+        let before = |kept: Duration| {
+            let kept = u64::try_from(kept.as_nanos()).unwrap_or(u64::MAX);
+            nanos(Timestamp::from_nanos(now.as_nanos().saturating_sub(kept)))
+        };
+        let retention = before(self.settings.retention);
+        self.forget_rows(FORGET_COUNTS_OF_HOURS, retention).await?;
+        self.forget_rows(FORGET_COUNTS_OF_MINUTES, before(MINUTES_KEPT))
+            .await?;
+        self.forget_rows(FORGET_ENTRIES, before(self.settings.audit_retention))
+            .await
     }
 
     /// Seals what is from before there was a key. Returns true if it found anything.
@@ -221,7 +246,7 @@ impl Retention {
         };
         // Ids begin with milliseconds.
         let end = Bits(u128::from(before / 1_000_000 + 1) << 80);
-        let before = nanos(nahook_core::Timestamp::from_nanos(before));
+        let before = nanos(Timestamp::from_nanos(before));
         let drawn = self.forget_along(&DRAWN, Some(end), before).await?;
         let given = self.forget_along(&GIVEN, None, before).await?;
         counter!(metric::FORGOTTEN_EVENTS).increment(drawn + given);

@@ -44,6 +44,7 @@ const MIGRATIONS: &[&[&str]] = &[
         // The start of a receiver's answer is kept.
         include_str!("schema/10_response_body.sql"),
     ],
+    &[include_str!("schema/11_counts.sql")],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -226,7 +227,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 8),
+            ((5, 128, 1_024), 9),
             "append a migration that makes `trigger` again"
         );
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch_room;
+mod counts;
 mod events;
 mod log;
 mod queue;
@@ -12,8 +13,10 @@ mod search;
 mod slots;
 mod state;
 mod submission;
+mod tally;
 
 pub use self::batch_room::BatchRoom;
+pub use self::counts::{Counts, CountsQuery, DeliveryCounts, Period, RollUp};
 pub use self::events::{EventPage, EventQuery, EventRecord, EventSearch, LOOKED_AT_MAX};
 pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord};
 pub use self::queue::{
@@ -28,3 +31,4 @@ pub use self::search::{DeliveryQuery, DeliverySearch, DeliveryStats, StatsQuery}
 pub use self::slots::{SlotSettings, Slots};
 pub use self::state::{DeliveryState, DeliveryStatus, Next};
 pub use self::submission::{Reply, Submission};
+pub use self::tally::Tally;

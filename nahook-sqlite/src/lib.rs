@@ -6,6 +6,7 @@ mod cache;
 mod catalog;
 mod config;
 mod connection;
+mod counts;
 mod delivery_queue;
 mod endpoints;
 mod error;

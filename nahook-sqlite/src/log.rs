@@ -12,6 +12,28 @@ use crate::row::{
     parsed_at, split_key, status_at, unreadable,
 };
 
+/// The event with the greatest id below the given one: a delivery's, if it is the event's.
+const EVENT: &str =
+    "SELECT event.seq, event.id, workspace.id
+             FROM nahook_event AS event JOIN nahook_workspace AS workspace ON workspace.row = event.workspace
+             WHERE event.seq = (SELECT seq FROM nahook_event AS event WHERE id < ?1 ORDER BY id DESC LIMIT 1)";
+
+/// The delivery with a key as the log shows it.
+const RECORD: &str =
+    "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
+                 coalesce(delivery.status, 0), attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
+                 delivered_at, delivery.updated_at, event.payload IS NOT NULL,
+                 event.idempotency_key
+             FROM nahook_delivery AS delivery JOIN nahook_event AS event ON event.seq = delivery.key >> 20
+             JOIN nahook_endpoint AS endpoint ON endpoint.row = delivery.endpoint
+             LEFT JOIN nahook_event_type AS event_type ON event_type.row = event.event_type
+             WHERE delivery.key = ?1";
+
+/// The attempts of the delivery with a key.
+const ATTEMPTS: &str =
+    "SELECT number, started_at, duration, status_code, error, response_body FROM nahook_attempt
+             WHERE delivery = ?1 ORDER BY number";
+
 #[async_trait::async_trait]
 impl DeliveryLog for SqliteStore {
     async fn delivery(
@@ -73,11 +95,7 @@ pub(crate) fn find(
     workspace: WorkspaceId,
 ) -> rusqlite::Result<Option<i64>> {
     let event = connection
-        .prepare_cached(
-            "SELECT event.seq, event.id, workspace.id
-             FROM nahook_event AS event JOIN nahook_workspace AS workspace ON workspace.row = event.workspace
-             WHERE event.seq = (SELECT seq FROM nahook_event AS event WHERE id < ?1 ORDER BY id DESC LIMIT 1)",
-        )?
+        .prepare_cached(EVENT)?
         .query_row([id.as_bits().to_be_bytes().as_slice()], |row| {
             let owner: WorkspaceId = parsed_at(row, 2)?;
             Ok((row.get(0)?, message_at(row, 1)?, owner))
@@ -104,16 +122,7 @@ pub(crate) fn record(
     key: i64,
 ) -> rusqlite::Result<Option<DeliveryRecord>> {
     connection
-        .prepare_cached(
-            "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
-                 coalesce(delivery.status, 0), attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
-                 delivered_at, delivery.updated_at, event.payload IS NOT NULL,
-                 event.idempotency_key
-             FROM nahook_delivery AS delivery JOIN nahook_event AS event ON event.seq = delivery.key >> 20
-             JOIN nahook_endpoint AS endpoint ON endpoint.row = delivery.endpoint
-             LEFT JOIN nahook_event_type AS event_type ON event_type.row = event.event_type
-             WHERE delivery.key = ?1",
-        )?
+        .prepare_cached(RECORD)?
         .query_row([key], |row| {
             let status = status_at(row, 5)?;
             let created_at = instant_at(row, 4)?;
@@ -159,16 +168,15 @@ pub(crate) fn metadata_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Meta
 
 fn attempts(connection: &Connection, key: i64) -> rusqlite::Result<Vec<AttemptRecord>> {
     connection
-        .prepare_cached(
-            "SELECT number, started_at, duration, status_code, error, response_body FROM nahook_attempt
-             WHERE delivery = ?1 ORDER BY number",
-        )?
+        .prepare_cached(ATTEMPTS)?
         .query_map(params![key], |row| {
             let attempt = Attempt {
                 started_at: instant(row.get(1)?),
                 duration: duration_at(row, 2)?,
                 status_code: row.get(3)?,
-                error: row.get(4)?, response_body: row.get(5)?, };
+                error: row.get(4)?,
+                response_body: row.get(5)?,
+            };
             Ok(AttemptRecord {
                 number: row.get(0)?,
                 attempt,
@@ -182,4 +190,24 @@ fn payload(connection: &Connection, key: i64) -> rusqlite::Result<Option<Payload
         .prepare_cached("SELECT payload FROM nahook_event WHERE seq = ?1 >> 20")?
         .query_row([key], |row| row.get(0))?;
     Ok(json.map(|json| Payload::from_stored(Bytes::from(json))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{empty, plan_of};
+
+    #[test]
+    fn every_statement_goes_by_an_index() {
+        let connection = empty();
+        for statement in [EVENT, RECORD, ATTEMPTS] {
+            let plan = plan_of(&connection, statement);
+            let goes_on = |step: &&String| step.contains("SCAN") || step.contains("TEMP B-TREE");
+            assert_eq!(plan.iter().find(goes_on), None, "{statement}: {plan:?}");
+            assert!(
+                plan.iter().any(|step| step.starts_with("SEARCH")),
+                "{plan:?}"
+            );
+        }
+    }
 }

@@ -33,6 +33,9 @@ const PAUSE: u32 = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
+/// Time for which the counts of minutes are kept.
+const MINUTES_KEPT: Duration = Duration::from_hours(24);
+
 /// The thread, ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Retention {
@@ -152,6 +155,8 @@ impl Forgetting {
         let now = self.clock.now();
         self.forget_events(before(now, self.retention))?;
         self.forget_rows(Aged::AuditEntries, before(now, self.audit_retention))?;
+        self.forget_rows(Aged::CountsOfHours, before(now, self.retention))?;
+        self.forget_rows(Aged::CountsOfMinutes, before(now, MINUTES_KEPT))?;
         self.forget_rows(Aged::PageSessions, now)?;
         self.forget_rows(Aged::PortalSessions, now)?;
         self.forget_rows(Aged::RetiredSecrets, now)

@@ -43,6 +43,8 @@ loops! {
     SampleInbox = "sample_inbox",
     /// Leases, attempts and settles deliveries.
     DeliveryWorker = "delivery_worker",
+    /// Writes the counts over time to the store.
+    CountsWriter = "counts_writer",
     /// Closes idle connections to receivers.
     ConnectionSweep = "connection_sweep",
     /// Writes accepted deliveries of a queue elsewhere to the delivery log.

@@ -309,6 +309,21 @@ macro_rules! redelivery_conformance {
     };
 }
 
+/// Runs every clause of [`suite::counts`](crate::suite::counts) for a [`CountsHarness`](crate::CountsHarness).
+#[macro_export]
+macro_rules! counts_conformance {
+    ($harness:ty) => {
+        $crate::__suite! { counts, $harness, [
+            counts_add_up,
+            the_oldest_count_is_first,
+            concurrent_counts_add_up,
+            counts_of_the_unknown_are_left_out,
+            other_workspaces_have_counts_of_their_own,
+            counts_survive_a_restart,
+        ] }
+    };
+}
+
 /// Runs every clause of [`suite::search`](crate::suite::search) for a [`SearchHarness`](crate::SearchHarness).
 #[macro_export]
 macro_rules! search_conformance {
@@ -363,6 +378,7 @@ macro_rules! subscription_conformance {
 macro_rules! store_conformance {
     ($harness:ty) => {
         $crate::catalog_conformance! { $harness }
+        $crate::counts_conformance! { $harness }
         $crate::send_conformance! { $harness }
         $crate::endpoint_conformance! { $harness }
         $crate::key_conformance! { $harness }

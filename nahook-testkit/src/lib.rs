@@ -19,9 +19,9 @@ pub use self::fault::{
     Answer, CallAnswer, CallFault, CallScript, Fault, FaultScript, Faulty, FaultyPublisher, Order,
 };
 pub use self::harness::{
-    CatalogHarness, EndpointHarness, KeyHarness, LimiterHarness, LogHarness, ManagementHarness,
-    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
-    Store, StoreHarness, SubscriptionHarness,
+    CatalogHarness, CountsHarness, EndpointHarness, KeyHarness, LimiterHarness, LogHarness,
+    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
+    SearchHarness, SendHarness, Store, StoreHarness, SubscriptionHarness,
 };
 pub use self::held::HeldDelivery;
 pub use self::run::run;

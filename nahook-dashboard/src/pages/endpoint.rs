@@ -6,7 +6,7 @@ use nahook_control::{EndpointKind, EndpointRecord};
 use nahook_core::EventTypeName;
 use nahook_core::id::{DeliveryId, EventTypeId};
 use nahook_queue::{
-    AttemptRecord, DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _,
+    AttemptRecord, Counts, DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _,
     DeliveryStatus,
 };
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use super::Answer;
 use super::endpoints::{failing, health};
 use crate::access::Right;
+use crate::chart::{Series, Span, latency, success};
 use crate::error::PageError;
 use crate::page::{button, confirm, page, redirect, status_badge, table};
 use crate::text::{cut, maybe_time, time, visible};
@@ -76,6 +77,7 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
     deliveries.truncate(PAGE);
     let trouble = trouble(&view, &query).await?;
     let names = event_type_names(&view).await?;
+    let series = Series::read(&view, Some(endpoint.id), Span::Day).await?;
     let path = format!("/endpoints/{}", endpoint.id);
     let live = view.url("/live");
     let title = cut(&endpoint.url, 80);
@@ -95,6 +97,9 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
             }
             (actions(&view, &endpoint, &path))
             (facts(&view, &endpoint))
+            h2 { "Health" }
+            (series.attempts())
+            (numbers(&series.sum()))
             h2 #deliveries { "Deliveries" }
             (tabs(&view, &path, status))
             div data-live=(live) {
@@ -149,6 +154,18 @@ async fn trouble(
         consequence = consequence.or(Some((delivery, last)));
     }
     Ok(consequence)
+}
+
+/// Numbers of the last day.
+fn numbers(sum: &Counts) -> Markup {
+    html! {
+        dl.tiles {
+            div { dt { "Attempts taken" } dd { (success(sum)) } }
+            div { dt { "Given up" } dd { (sum.abandoned) } }
+            div { dt { "Latency, half" } dd { (latency(sum, 0.5)) } }
+            div { dt { "Latency, 99 %" } dd { (latency(sum, 0.99)) } }
+        }
+    }
 }
 
 fn query_of(status: Option<DeliveryStatus>) -> &'static str {

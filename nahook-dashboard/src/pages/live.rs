@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse as _;
 use futures_util::stream;
-use nahook_queue::{EventQuery, EventSearch as _};
+use nahook_queue::{CountsQuery, DeliveryCounts as _, EventQuery, EventSearch as _, Period};
 use tokio::time::sleep;
 
 use super::Answer;
@@ -41,6 +41,17 @@ async fn state(view: &View) -> Result<u64, PageError> {
     for event in latest {
         let settled = u64::from(event.delivered + event.given_up);
         state = state.wrapping_mul(31).wrapping_add(settled);
+    }
+    let now = view.site.now();
+    let counts = CountsQuery {
+        workspace: *view.workspace(),
+        endpoint: None,
+        period: Period::Minute,
+        since: Period::Minute.start_of(now),
+    };
+    for minute in view.site.ports.counts.counts(&counts).await? {
+        let attempts = minute.counts.delivered + minute.counts.failed;
+        state = state.wrapping_mul(31).wrapping_add(attempts);
     }
     Ok(state)
 }

@@ -1,12 +1,14 @@
 //! The first page: what happens now, and what fails.
 
-use maud::html;
-use nahook_queue::{EventQuery, EventSearch as _};
+use maud::{Markup, html};
+use nahook_queue::{DeliverySearch as _, DeliveryStats, EventQuery, EventSearch as _, StatsQuery};
 
 use super::Answer;
 use super::endpoint::event_type_names;
 use super::endpoints::{self, failing};
 use super::events;
+use crate::chart::{Series, Span, latency, rate, success};
+use crate::error::PageError;
 use crate::page::page;
 use crate::view::View;
 
@@ -14,8 +16,23 @@ use crate::view::View;
 const EVENTS: usize = 10;
 /// Failing endpoints that the page shows.
 const FAILING: usize = 20;
-/// Events that the numbers are of.
-const COUNTED: usize = 200;
+/// Number up to which waiting deliveries of one kind are counted.
+const COUNTED: u64 = 10_000;
+
+async fn waiting(view: &View) -> Result<DeliveryStats, PageError> {
+    let query = StatsQuery {
+        workspace: *view.workspace(),
+        endpoint: None,
+        count_max: COUNTED,
+        is_unsettled_only: true,
+    };
+    let search = &view.site.ports.api.ports().search;
+    Ok(search.stats(&query).await?)
+}
+
+fn bounded(count: u64) -> Markup {
+    html! { (count) @if count >= COUNTED { " or more" } }
+}
 
 pub(super) async fn show(view: View) -> Answer {
     let all = view.endpoints().await?;
@@ -36,19 +53,16 @@ pub(super) async fn show(view: View) -> Answer {
         event_type: None,
         label: None,
         before: None,
-        limit: COUNTED,
+        limit: EVENTS,
     };
     let recent = view.site.ports.events.events(&query).await?.events;
-    let sum = |of: fn(&nahook_queue::EventRecord) -> u32| -> u64 {
-        recent.iter().map(|event| u64::from(of(event))).sum()
-    };
-    let (total, delivered, given_up) = (
-        sum(|event| event.deliveries),
-        sum(|event| event.delivered),
-        sum(|event| event.given_up),
-    );
     let names = event_type_names(&view).await?;
-    let rate = (delivered + given_up > 0).then(|| delivered * 100 / (delivered + given_up));
+    let span = Span::of(&view);
+    let series = Series::read(&view, None, span).await?;
+    let sum = series.sum();
+    let waiting = waiting(&view).await?;
+    let now = view.site.now();
+    let age = waiting.oldest_due_at.map(|at| now.saturating_since(at));
     let live = view.url("/live");
     Ok(page(
         &view,
@@ -60,11 +74,26 @@ pub(super) async fn show(view: View) -> Answer {
                     div { dt { "Endpoints" } dd { (all.len()) } }
                     div { dt { "Failing now" } dd { (failing_number) } }
                     div { dt { "Disabled" } dd { (disabled) } }
-                    div { dt { "Delivered, of those settled" } dd { @match rate { Some(rate) => { (rate) " %" }, None => "–" } } }
-                    div { dt { "Waiting" } dd { (total - delivered - given_up) } }
-                    div { dt { "Given up" } dd { (given_up) } }
+                    div { dt { "Waiting" } dd { (bounded(waiting.pending + waiting.delivering)) } }
+                    div { dt { "Due for" } dd { @match age { Some(age) => { (age.as_secs()) " s" }, None => "–" } } }
+                    div { dt { "Waiting for a retry" } dd { (bounded(waiting.scheduled_retry)) } }
                 }
-                p.quiet { "Deliveries are those of the latest " (recent.len()) " events." }
+                nav.tabs aria-label="Time" { ul {
+                    @for other in Span::ALL {
+                        @let url = view.url(format_args!("/?span={}", other.word()));
+                        li { a href=(url) aria-current=[(other == span).then_some("page")] { "Last " (other.word()) } }
+                    }
+                } }
+                dl.tiles {
+                    div { dt { "Events" } dd { (rate(sum.events, span)) } }
+                    div { dt { "Deliveries" } dd { (rate(sum.delivered, span)) } }
+                    div { dt { "Attempts taken" } dd { (success(&sum)) } }
+                    div { dt { "Given up" } dd { (sum.abandoned) } }
+                    div { dt { "Latency, half" } dd { (latency(&sum, 0.5)) } }
+                    div { dt { "Latency, 99 %" } dd { (latency(&sum, 0.99)) } }
+                }
+                (series.events())
+                (series.attempts())
                 @if !failing.is_empty() {
                     h2 { "Failing endpoints" }
                     (endpoints::rows(&view, &failing, &known))
@@ -77,7 +106,7 @@ pub(super) async fn show(view: View) -> Answer {
                         p { a.button.main href=(view.url("/trigger")) { "Trigger the first one" } }
                     }
                 } @else {
-                    (events::rows(&view, &recent[..recent.len().min(EVENTS)], &names))
+                    (events::rows(&view, &recent, &names))
                 }
             }
             div.actions {

@@ -1,10 +1,14 @@
 //! Contents of every page.
 
-use axum::http::{StatusCode, header};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use nahook_control::PortalRole;
+use nahook_core::Timestamp;
+use nahook_core::id::EndpointId;
 use nahook_dashboard::{dashboard_pages, portal_pages};
+use nahook_queue::{Counts, DeliveryCounts as _, Period, RollUp};
 
-use crate::shop::{Browser, HOSTILE, Shop};
+use crate::shop::{Browser, HOSTILE, Shop, Tenant};
 
 /// Every page that is looked at, with our ids in its path.
 fn pages(shop: &Shop, base: &str, list: Vec<(&str, &str)>) -> Vec<String> {
@@ -104,6 +108,113 @@ async fn every_page_is_whole_and_closed_to_scripts_of_others() {
             assert!(!page.body.contains(inline), "{path}: {inline}");
         }
         assert!(page.body.len() < 100_000, "{path}: {}", page.body.len());
+    }
+}
+
+#[tokio::test]
+async fn answer_of_a_receiver_is_text_for_who_may_change() {
+    let shop = Shop::open().await;
+    let ours = &shop.ours;
+    let body = format!("<h1>no</h1>{HOSTILE}\u{fffd}{}", "x".repeat(4_000));
+    shop.refuse_everything(&body).await;
+    let customer = &ours.customers[0];
+    let mut browsers = vec![(shop.operator(ours).await, "/dashboard", true)];
+    for (role, sees) in [
+        (PortalRole::Admin, true),
+        (PortalRole::Editor, true),
+        (PortalRole::Viewer, false),
+    ] {
+        let browser = shop.customer(ours, customer.application, role).await;
+        browsers.push((browser, "/portal", sees));
+    }
+    for (browser, base, sees) in browsers {
+        let path = format!("{base}/deliveries/{}", customer.delivery);
+        let page = shop.get(Some(&browser), &path).await;
+        assert_eq!(page.status, StatusCode::OK);
+        let is_shown = page.body.contains("&lt;h1&gt;no&lt;/h1&gt;&lt;script&gt;");
+        assert_eq!(is_shown, sees, "{path}");
+        for never in ["<h1>no", "<script>", "<img", "\u{202e}"] {
+            assert!(!page.body.contains(never), "{path}: {never}");
+        }
+    }
+}
+
+fn counted(tenant: &Tenant, endpoint: Option<EndpointId>, period: Period, first: u64) -> RollUp {
+    RollUp {
+        workspace: tenant.workspace,
+        endpoint,
+        period,
+        start: period.start_of(Timestamp::from_millis(1_795_680_000_000)),
+        counts: Counts::from_numbers(first..),
+    }
+}
+
+#[tokio::test]
+async fn counts_over_time_are_charts_with_a_table() {
+    let shop = Shop::open().await;
+    let (ours, theirs) = (&shop.ours, &shop.theirs);
+    let [one, other] = [0, 1].map(|nth| Some(ours.customers[nth].endpoint));
+    let counts = [
+        counted(ours, None, Period::Minute, 41_000),
+        counted(ours, None, Period::Hour, 52_000),
+        counted(ours, one, Period::Hour, 63_000),
+        counted(ours, other, Period::Hour, 74_000),
+        counted(theirs, None, Period::Minute, 85_000),
+        counted(theirs, None, Period::Hour, 85_000),
+    ];
+    shop.store.add_counts(&counts).await.unwrap();
+    let operator = shop.operator(ours).await;
+    let customer = ours.customers[0].application;
+    let customer = shop.customer(ours, customer, PortalRole::Viewer).await;
+    let id = ours.customers[0].endpoint;
+    let (dashboard, portal) = (
+        format!("/dashboard/endpoints/{id}"),
+        format!("/portal/endpoints/{id}"),
+    );
+    for (browser, path, shown) in [
+        (&operator, "/dashboard", "Taken: 41001, Not taken: 41002"),
+        (&operator, "/dashboard?span=hour", "Accepted: 41000"),
+        (
+            &operator,
+            "/dashboard?span=day",
+            "Taken: 52001, Not taken: 52002",
+        ),
+        (&operator, "/dashboard?span=week", "Accepted: 52000"),
+        (&operator, "/dashboard?span=%3Cscript%3E", "Accepted: 41000"),
+        (&operator, &dashboard, "Taken: 63001, Not taken: 63002"),
+        (&customer, &portal, "Taken: 63001, Not taken: 63002"),
+    ] {
+        let page = shop.get(Some(browser), path).await;
+        assert!(page.body.contains(shown), "{path}: {shown}");
+        for part in [
+            "role=\"img\"",
+            "<desc",
+            "<rect class=\"good\"",
+            "<details><summary>The numbers",
+        ] {
+            assert!(page.body.contains(part), "{path}: {part}");
+        }
+        for never in ["style=", "85000", "74001"] {
+            assert!(!page.body.contains(never), "{path}: {never}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn assets_are_sent_compressed() {
+    let shop = Shop::open().await;
+    let page = shop.get(None, "/dashboard/sign-in").await;
+    let links = page.body.split('"');
+    for asset in links.filter(|text| text.starts_with("/dashboard/assets/")) {
+        let request = Request::get(asset).header(header::ACCEPT_ENCODING, "br, gzip");
+        let sent = shop.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(sent.headers[header::CONTENT_ENCODING], "gzip", "{asset}");
+        let plain = shop.get(None, asset).await;
+        assert!(
+            !plain.headers.contains_key(header::CONTENT_ENCODING),
+            "{asset}"
+        );
+        assert_eq!(plain.headers[header::VARY], "accept-encoding", "{asset}");
     }
 }
 

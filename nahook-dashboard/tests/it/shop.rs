@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -22,6 +23,7 @@ use nahook_dashboard::{
 };
 use nahook_http::{ManagementApi, ManagementPorts, Operations};
 use nahook_memory::MemoryStore;
+use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
 use nahook_testkit::ManualClock;
 use tower::ServiceExt as _;
 
@@ -91,6 +93,7 @@ impl Shop {
         let api = ManagementApi::new(ports).with_clock(Arc::new(clock.clone()));
         let ports = PagePorts {
             api,
+            counts: Arc::clone(&store) as _,
             endpoints: Arc::clone(&store) as _,
             events: Arc::clone(&store) as _,
             sessions: Arc::clone(&store) as _,
@@ -112,6 +115,27 @@ impl Shop {
             ours,
             theirs,
         }
+    }
+
+    /// Has every delivery answered with 500 and this body.
+    pub(crate) async fn refuse_everything(&self, body: &str) {
+        let now = nahook_core::Clock::now(&self.clock);
+        let request = LeaseRequest::new(WorkerId(1), 100, Duration::from_mins(1));
+        let batch = self.store.lease(&request).await.unwrap();
+        let refused = batch.deliveries.into_iter().map(|leased| Settlement {
+            lease: leased.lease,
+            attempt: Some(Attempt {
+                started_at: now,
+                duration: Duration::from_millis(7),
+                status_code: Some(500),
+                error: Some("the endpoint answered with status 500".to_owned()),
+                response_body: Some(body.to_owned()),
+            }),
+            next: Next::Retry(now),
+        });
+        let refused: Vec<_> = refused.collect();
+        assert!(!refused.is_empty());
+        self.store.settle(&refused).await.unwrap();
     }
 
     pub(crate) fn management(&self) -> Management<Arc<dyn ManagementStore>> {

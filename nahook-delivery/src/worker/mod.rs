@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use nahook_control::EndpointDirectory;
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
-use nahook_queue::DeliveryQueue;
+use nahook_queue::{DeliveryQueue, Tally};
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -64,6 +64,7 @@ pub struct Worker<T> {
     settings: WorkerSettings,
     events: EventSender,
     lag: DeliveryLag,
+    tally: Tally,
 }
 
 /// Summary of a worker's work between its start and its end.
@@ -104,6 +105,7 @@ impl<T: Transport + 'static> Worker<T> {
             settings: WorkerSettings::default(),
             events: EventSender::default(),
             lag: DeliveryLag::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -139,6 +141,13 @@ impl<T: Transport + 'static> Worker<T> {
     #[must_use]
     pub fn with_lag(mut self, lag: DeliveryLag) -> Self {
         self.lag = lag;
+        self
+    }
+
+    /// Counts in `tally` what becomes of deliveries.
+    #[must_use]
+    pub fn with_tally(mut self, tally: Tally) -> Self {
+        self.tally = tally;
         self
     }
 

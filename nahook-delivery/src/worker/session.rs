@@ -352,9 +352,9 @@ impl<T: Transport + 'static> Session<T> {
             if answer == Some(Settled::Done) {
                 let events = &self.worker.events;
                 observe::settled(events, &entry.delivery, &pending.settlement);
-                self.worker
-                    .lag
-                    .settled(&entry.delivery, &pending.settlement);
+                let worker = &self.worker;
+                worker.lag.settled(&entry.delivery, &pending.settlement);
+                worker.tally.settled(&entry.delivery, &pending.settlement);
             }
             match answer {
                 None => {

@@ -35,6 +35,7 @@ impl Backend {
                 latest_calls,
             },
             gate: self.gate.clone(),
+            tally: self.tally.clone(),
         });
     }
 
@@ -87,6 +88,7 @@ impl Backend {
             let worker = worker.with_settings(settings.clone());
             let worker = worker.with_events(self.events.clone());
             let worker = worker.with_lag(self.lag.clone());
+            let worker = worker.with_tally(self.tally.clone());
             let stop = stop.subscribe();
             let stopping = move || stopped_by(stop.clone());
             workers.push(worker.supervise(supervisor, runtime, stopping));
@@ -99,9 +101,9 @@ impl Backend {
         })
     }
 
-    /// Brings what happens on a queue that is not the store's into the store's log, until `stop` says so; returns at once
-    /// where the queue is the store's. What this process has accepted it tells in any case; `delivers` says whether it also
-    /// brings there what workers tell, of whichever process.
+    /// Writes counts over time, and brings what happens on a queue that is not the store's into the store's log, until `stop`
+    /// says so. What this process has accepted it tells in any case; `delivers` says whether it also brings there what workers
+    /// tell, of whichever process.
     pub async fn keep_log(
         &self,
         delivers: bool,
@@ -122,14 +124,14 @@ impl Backend {
         supervisor: &Supervisor,
         stop: watch::Receiver<bool>,
     ) {
-        #[cfg(not(feature = "nats"))]
-        let _ = (supervisor, stop);
+        let counting = self.write_counts(supervisor, stop.clone());
         #[cfg(feature = "nats")]
         if let Some(queue) = &self.nats {
-            queue
-                .record_accepted(&self.recorder, supervisor, stop)
-                .await;
+            let accepted = queue.record_accepted(&self.recorder, supervisor, stop);
+            tokio::join!(counting, accepted);
+            return;
         }
+        counting.await;
     }
 
     /// The part of [`keep_log`](Self::keep_log) that goes with delivering: any number of calls at a time.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 use nahook_core::id::WorkspaceId;
 use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
+use nahook_queue::Tally;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
@@ -185,6 +186,7 @@ impl PublishGate {
 pub(crate) struct Gated<P> {
     pub(crate) inner: P,
     pub(crate) gate: PublishGate,
+    pub(crate) tally: Tally,
 }
 
 impl<P: DeliveryPublisher> DeliveryPublisher for Gated<P> {
@@ -192,7 +194,7 @@ impl<P: DeliveryPublisher> DeliveryPublisher for Gated<P> {
     async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
         if !self.gate.is_sharing() || self.gate.is_free(event.workspace, deliveries.len()) {
             self.inner.publish(event, deliveries).await;
-            return self.count(deliveries);
+            return self.count(event, deliveries);
         }
         mark_all(deliveries, FailureKind::QueueUnavailable);
         let weight = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
@@ -206,18 +208,19 @@ impl<P: DeliveryPublisher> DeliveryPublisher for Gated<P> {
         let _publishing = self.gate.opened().await;
         mark_all(deliveries, FailureKind::Unconfirmed);
         self.inner.publish(event, deliveries).await;
-        self.count(deliveries);
+        self.count(event, deliveries);
     }
 }
 
 impl<P> Gated<P> {
-    fn count(&self, deliveries: &[Delivery]) {
+    fn count(&self, event: &Event, deliveries: &[Delivery]) {
         let is_published = |slot: &&Delivery| slot.outcome() == Outcome::Published;
         let published = deliveries.iter().filter(is_published).count() as u64;
-        self.gate
-            .0
-            .published
-            .fetch_add(published, Ordering::Relaxed);
+        let all = &self.gate.0.published;
+        all.fetch_add(published, Ordering::Relaxed);
+        if published > 0 {
+            self.tally.accepted(event.workspace, event.accepted_at);
+        }
     }
 }
 
@@ -240,6 +243,7 @@ mod tests {
         Gated {
             inner: RecordingPublisher::default(),
             gate: PublishGate::default(),
+            tally: Tally::default(),
         }
     }
 

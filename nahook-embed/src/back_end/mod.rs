@@ -2,6 +2,7 @@
 
 #[cfg(feature = "nats")]
 mod by_key;
+mod counting;
 mod delivering;
 mod gate;
 mod health;
@@ -29,7 +30,8 @@ use nahook_control::{
 use nahook_core::{DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore};
 use nahook_delivery::{DeliveryEvents, DeliveryLag, EventSender};
 use nahook_queue::{
-    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, EventSearch, Redelivery,
+    DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, EventSearch,
+    Redelivery, Tally,
 };
 
 pub use self::gate::PublishGate;
@@ -50,6 +52,8 @@ pub use self::watched::LatestCalls;
 pub struct Backend {
     /// Workspaces and what is in them.
     pub catalog: Arc<dyn Catalog>,
+    /// Counts over time.
+    pub counts: Arc<dyn DeliveryCounts>,
     /// Endpoints as workers need them.
     pub endpoints: Arc<dyn EndpointDirectory>,
     /// Lists of events.
@@ -82,6 +86,8 @@ pub struct Backend {
     pub lag: DeliveryLag,
     /// Gate that publishing passes.
     pub gate: PublishGate,
+    /// Counts of this process that are not written yet.
+    tally: Tally,
     /// News of what the workers of this process deliver.
     pub(crate) events: EventSender,
     /// Accounts of the workspaces, which both APIs draw on.
@@ -104,6 +110,7 @@ impl Backend {
         let store = Arc::new(store);
         Self {
             catalog: Arc::<T>::clone(&store),
+            counts: Arc::<T>::clone(&store),
             endpoints: Arc::<T>::clone(&store),
             event_search: Arc::<T>::clone(&store),
             keys: Arc::<T>::clone(&store),
@@ -121,6 +128,7 @@ impl Backend {
             latest_calls: Vec::new(),
             lag: DeliveryLag::default(),
             gate: PublishGate::default(),
+            tally: Tally::default(),
             events: EventSender::default(),
             #[cfg(feature = "http")]
             budgets: nahook_http::Budgets::default(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use nahook_control::{Catalog, EndpointDirectory, KeyStore, ManagementStore, SessionStore};
 use nahook_core::{DynDeliveryPublisher, DynSubscriptionStore};
 use nahook_queue::{
-    DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, EventSearch, Redelivery,
+    DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, EventSearch,
+    Redelivery,
 };
 
 use super::Backend;
@@ -16,6 +17,7 @@ pub trait Store:
     + EndpointDirectory
     + EventSearch
     + KeyStore
+    + DeliveryCounts
     + DeliveryLog
     + DynDeliveryPublisher
     + DeliveryQueue
@@ -34,6 +36,7 @@ impl<T> Store for T where
         + EndpointDirectory
         + EventSearch
         + KeyStore
+        + DeliveryCounts
         + DeliveryLog
         + DynDeliveryPublisher
         + DeliveryQueue

@@ -188,6 +188,8 @@ fn remove_event(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Aged {
     AuditEntries,
+    CountsOfHours,
+    CountsOfMinutes,
     PageSessions,
     PortalSessions,
     /// Signing secrets that were rotated out and sign no more.
@@ -202,6 +204,8 @@ impl Aged {
                 "SELECT row FROM (SELECT row, created_at FROM nahook_audit_entry ORDER BY row LIMIT ?2)
                  WHERE created_at < ?1"
             }
+            Self::CountsOfHours => "SELECT row FROM nahook_counts WHERE period = 1 AND start < ?1 LIMIT ?2",
+            Self::CountsOfMinutes => "SELECT row FROM nahook_counts WHERE period = 0 AND start < ?1 LIMIT ?2",
             Self::PageSessions => "SELECT row FROM nahook_page_session WHERE expires_at < ?1 LIMIT ?2",
             Self::PortalSessions => "SELECT row FROM nahook_portal_session WHERE expires_at < ?1 LIMIT ?2",
             Self::RetiredSecrets => {
@@ -214,6 +218,7 @@ impl Aged {
     fn removal(self) -> &'static str {
         match self {
             Self::AuditEntries => "DELETE FROM nahook_audit_entry",
+            Self::CountsOfHours | Self::CountsOfMinutes => "DELETE FROM nahook_counts",
             Self::PageSessions => "DELETE FROM nahook_page_session",
             Self::PortalSessions => "DELETE FROM nahook_portal_session",
             Self::RetiredSecrets => {

@@ -16,9 +16,10 @@ use nahook_core::{
     Subscribers, SubscriptionStore,
 };
 use nahook_queue::{
-    AttemptRecord, Backlog, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliveryRecord,
-    DeliveryRecorder, DeliverySearch, DeliveryStats, Lease, LeaseBatch, LeaseRequest, LogEntry,
-    Redelivered, Redelivery, RedeliveryRequest, Settled, Settlement, StatsQuery,
+    AttemptRecord, Backlog, CountsQuery, DeliveryCounts, DeliveryLog, DeliveryQuery, DeliveryQueue,
+    DeliveryRecord, DeliveryRecorder, DeliverySearch, DeliveryStats, Lease, LeaseBatch,
+    LeaseRequest, LogEntry, Redelivered, Redelivery, RedeliveryRequest, RollUp, Settled,
+    Settlement, StatsQuery,
 };
 
 /// Fault of one call.
@@ -203,6 +204,11 @@ disturb! {
         fn apply_as(actor: &Actor, manifest: &Manifest, mode: ApplyMode) -> Result<Vec<Change>, CatalogError>;
         fn workspaces() -> Result<Vec<WorkspaceRecord>, StoreError>;
         fn ensure_event_type(name: &EventTypeName, workspace: &WorkspaceId) -> Result<EventTypeId, CatalogError>;
+    }
+    #[async_trait::async_trait]
+    DeliveryCounts {
+        fn add_counts(roll_ups: &[RollUp]) -> Result<(), StoreError>;
+        fn counts(query: &CountsQuery) -> Result<Vec<RollUp>, StoreError>;
     }
     #[async_trait::async_trait]
     DeliveryLog {

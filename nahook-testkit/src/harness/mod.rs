@@ -15,7 +15,7 @@ mod subscriptions;
 pub use self::limiter::LimiterHarness;
 pub use self::publisher::PublisherHarness;
 pub use self::queue::{
-    LogHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
+    CountsHarness, LogHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
 };
 pub use self::records::{CatalogHarness, EndpointHarness, KeyHarness, ManagementHarness};
 pub use self::send::SendHarness;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use nahook_control::Manifest;
 use nahook_core::{Delivery, Event, Timestamp};
-use nahook_queue::{DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery};
+use nahook_queue::{
+    DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery,
+};
 
 /// Starts a [`DeliveryQueue`] whose time stands still unless told to go on.
 pub trait QueueHarness: Sized + Send + Sync + 'static {
@@ -54,6 +56,15 @@ pub trait RecorderHarness: LogHarness {
 
     /// A handle to the adapter.
     fn recorder(&self) -> Self::Recorder;
+}
+
+/// Starts a [`DeliveryCounts`].
+pub trait CountsHarness: QueueHarness {
+    /// The adapter under test; clones are handles to the same counts.
+    type Counts: DeliveryCounts + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn counts(&self) -> Self::Counts;
 }
 
 /// Starts a [`DeliverySearch`] together with the queue whose deliveries it lists.

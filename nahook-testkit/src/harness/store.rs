@@ -9,13 +9,13 @@ use nahook_control::{
 use nahook_core::id::{ApiKeyId, DeliveryId, WorkspaceId};
 use nahook_core::{Delivery, DeliveryPublisher, Event, Metadata, SubscriptionStore, Timestamp};
 use nahook_queue::{
-    DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, LeaseRequest,
-    Next, Redelivery, Settlement, WorkerId,
+    DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch,
+    LeaseRequest, Next, Redelivery, Settlement, WorkerId,
 };
 
 use super::{
-    CatalogHarness, EndpointHarness, KeyHarness, LogHarness, ManagementHarness, PublisherHarness,
-    QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
+    CatalogHarness, CountsHarness, EndpointHarness, KeyHarness, LogHarness, ManagementHarness,
+    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
     SubscriptionHarness,
 };
 use crate::{HeldDelivery, ManualClock};
@@ -29,6 +29,7 @@ pub trait Store:
     + EndpointDirectory
     + DeliveryLog
     + DeliveryRecorder
+    + DeliveryCounts
     + DeliverySearch
     + Redelivery
     + Catalog
@@ -46,6 +47,7 @@ impl<T> Store for T where
         + EndpointDirectory
         + DeliveryLog
         + DeliveryRecorder
+        + DeliveryCounts
         + DeliverySearch
         + Redelivery
         + Catalog
@@ -177,6 +179,7 @@ harnesses! {
     EndpointHarness Endpoints endpoints [start apply]
     CatalogHarness Catalog catalog [start_catalog restart_catalog]
     ManagementHarness Management management [management_clock]
+    CountsHarness Counts counts []
     SearchHarness Search search []
     RedeliveryHarness Redelivery redelivery []
 }

@@ -10,6 +10,7 @@
 )]
 
 pub mod catalog;
+pub mod counts;
 pub mod endpoints;
 pub mod keys;
 pub mod limiter;

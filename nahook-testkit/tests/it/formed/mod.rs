@@ -11,12 +11,14 @@ use nahook_core::{
     RateLimiter, SubscriptionStore, Timestamp,
 };
 use nahook_queue::{
-    DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch, Redelivery,
+    DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch,
+    Redelivery,
 };
 use nahook_testkit::{
-    CatalogHarness, EndpointHarness, Faulty, FaultyPublisher, HeldDelivery, KeyHarness,
-    LimiterHarness, LogHarness, ManagementHarness, ManualClock, PublisherHarness, QueueHarness,
-    RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness, SubscriptionHarness,
+    CatalogHarness, CountsHarness, EndpointHarness, Faulty, FaultyPublisher, HeldDelivery,
+    KeyHarness, LimiterHarness, LogHarness, ManagementHarness, ManualClock, PublisherHarness,
+    QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
+    SubscriptionHarness,
 };
 
 /// The harness `H` with its adapter in the form `F`.
@@ -75,6 +77,7 @@ pub(crate) struct WithoutFaults;
 forms! {
     Catalog Catalog Faulty Catalog catalog
     DeliveryLog DeliveryLog Faulty Log log
+    DeliveryCounts DeliveryCounts Faulty Counts counts
     DeliverySearch DeliverySearch Faulty Search search
     DeliveryPublisher DynDeliveryPublisher FaultyPublisher Publisher publisher
     DeliveryQueue DeliveryQueue Faulty Queue queue
@@ -161,6 +164,7 @@ formed! {
     ManagementHarness Management management as Management management [] {
         fn management_clock() -> &ManualClock;
     }
+    CountsHarness Counts counts as Counts counts [] {}
     SearchHarness Search search as Search search [] {}
     RedeliveryHarness Redelivery redelivery as Redelivery redelivery [] {}
 }

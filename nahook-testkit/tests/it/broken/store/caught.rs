@@ -215,6 +215,22 @@ mod management {
     }
 }
 
+mod counts {
+    use super::*;
+    caught! { counts:
+        loses_repeated_counts LosesRepeatedCounts =>
+            counts_add_up, concurrent_counts_add_up;
+        shows_counts_of_others ShowsCountsOfOthers =>
+            other_workspaces_have_counts_of_their_own;
+        counts_the_workspace_alone CountsTheWorkspaceAlone => counts_add_up;
+        counts_from_the_start CountsFromTheStart => the_oldest_count_is_first;
+        counts_newest_first CountsNewestFirst => the_oldest_count_is_first;
+        refuses_counts_of_the_unknown RefusesCountsOfTheUnknown =>
+            counts_of_the_unknown_are_left_out;
+        forgets_at_a_restart ForgetsAtARestart => counts_survive_a_restart;
+    }
+}
+
 mod search {
     use super::*;
     caught! { search:

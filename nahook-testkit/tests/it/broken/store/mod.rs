@@ -2,6 +2,7 @@
 
 mod catalog;
 mod caught;
+mod counts;
 mod log;
 mod management;
 mod patterns;
@@ -152,6 +153,12 @@ bugs! {
     GoneUsesTheKeyUp
     AnswersRepeatsAsPublished
     HidesTheKey
+    LosesRepeatedCounts
+    ShowsCountsOfOthers
+    CountsTheWorkspaceAlone
+    CountsFromTheStart
+    CountsNewestFirst
+    RefusesCountsOfTheUnknown
 }
 
 use Bug::*;

@@ -1,0 +1,52 @@
+//! Writing the counts over time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::Causes;
+use nahook_queue::{DeliveryCounts, Tally};
+use nahook_supervision::{Exit, Loop, Supervisor};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Backend;
+use super::delivering::stopped_by;
+
+/// Time between two writes: a process that crashes loses the counts of so long.
+const WRITTEN_EVERY: Duration = Duration::from_secs(5);
+
+impl Backend {
+    /// Writes what this process counts every few seconds, until `stop` says so, and then once more.
+    pub(super) async fn write_counts(&self, supervisor: &Supervisor, stop: watch::Receiver<bool>) {
+        let (tally, counts) = (self.tally.clone(), Arc::clone(&self.counts));
+        let writing = supervisor.spawn(Loop::CountsWriter, move || {
+            let (tally, counts, stop) = (tally.clone(), Arc::clone(&counts), stop.clone());
+            async move {
+                tokio::select! {
+                    // It never ends.
+                    () = write_on(&tally, &counts) => return Exit::failed("nothing is counted any more"),
+                    () = stopped_by(stop) => {}
+                }
+                write(&tally, &counts).await;
+                Exit::Stopped
+            }
+        });
+        // It has been stopped.
+        let _ = writing.await;
+    }
+}
+
+async fn write_on(tally: &Tally, counts: &Arc<dyn DeliveryCounts>) {
+    let mut ticks = interval(WRITTEN_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        write(tally, counts).await;
+    }
+}
+
+async fn write(tally: &Tally, counts: &Arc<dyn DeliveryCounts>) {
+    if let Err(error) = tally.write(counts).await {
+        tracing::warn!(error = %Causes(&error), "counts could not be written; the next time will");
+    }
+}
