@@ -73,6 +73,10 @@ fn is_asked_for(query: &EventQuery, row: &Row) -> bool {
             .event_type
             .is_none_or(|id| event.event_type.as_ref().is_some_and(|it| it.id == id))
         && query
+            .idempotency_key
+            .as_ref()
+            .is_none_or(|key| event.idempotency_key.as_ref() == Some(key))
+        && query
             .label
             .as_ref()
             .is_none_or(|(key, value)| event.metadata.as_map().get(key) == Some(value))

@@ -15,10 +15,12 @@ use crate::store::PostgresStore;
 
 /// Events before the number $1, at most $2 of them; of these the ones of the workspace $3, of the type $4 and with the label $5: $6,
 /// at most $7. The time of the last one that was looked at comes with each row; a row without an id says only that.
-const EVENTS: &str = "
+macro_rules! events {
+    ($condition:literal) => {
+        concat!("
 WITH looked_at AS MATERIALIZED (
     SELECT e.seq, e.id, e.workspace, e.event_type, e.accepted_at, e.metadata FROM event e
-    WHERE e.seq < $1 ORDER BY e.seq DESC LIMIT $2
+    WHERE e.seq < $1", $condition, " ORDER BY e.seq DESC LIMIT $2
 ), ends AS MATERIALIZED (
     SELECT count(*) AS looked_at, min(l.accepted_at) AS oldest FROM looked_at l
 ), page AS MATERIALIZED (
@@ -35,7 +37,14 @@ LEFT JOIN LATERAL (
         count(*) FILTER (WHERE d.status IN (3, 4)) AS given_up
     FROM (SELECT o.status FROM delivery o WHERE o.key >= p.seq << 20 AND o.key < (p.seq + 1) << 20 LIMIT $8) d
 ) c ON true
-ORDER BY p.seq DESC";
+ORDER BY p.seq DESC")
+    };
+}
+
+const EVENTS: &str = events!("");
+
+/// The same of those that were sent with the key $9, however old they are.
+const EVENTS_BY_KEY: &str = events!(" AND e.idempotency_key = $9::bytea");
 
 /// The deliveries of the event $1 of the workspace $2, at most $3.
 const DELIVERIES: &str = concat!(
@@ -98,7 +107,27 @@ impl PostgresStore {
             &limit,
             &counted_max,
         ];
-        let rows = self.shared().lender.query(EVENTS, &parameters).await?;
+        let lender = &self.shared().lender;
+        let rows = match &query.idempotency_key {
+            None => lender.query(EVENTS, &parameters).await?,
+            Some(key) => {
+                let key = key.as_str().as_bytes();
+                let [
+                    before,
+                    max,
+                    workspace,
+                    event_type,
+                    label,
+                    value,
+                    limit,
+                    counted,
+                ] = parameters;
+                let parameters = [
+                    before, max, workspace, event_type, label, value, limit, counted, &key,
+                ];
+                lender.query(EVENTS_BY_KEY, &parameters).await?
+            }
+        };
         let mut page = EventPage::default();
         for row in &rows {
             page.events.extend(event_at(row)?);

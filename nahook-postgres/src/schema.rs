@@ -45,6 +45,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/10_response_body.sql"),
     ],
     &[include_str!("schema/11_counts.sql")],
+    &[include_str!("schema/12_event_by_key.sql")],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -227,7 +228,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 9),
+            ((5, 128, 1_024), 10),
             "append a migration that makes `trigger` again"
         );
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use auto_impl::auto_impl;
 use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
-use nahook_core::{Metadata, StoreError, Timestamp};
+use nahook_core::{IdempotencyKey, Metadata, StoreError, Timestamp};
 
 use crate::DeliveryRecord;
 
@@ -16,6 +16,8 @@ pub struct EventQuery {
     pub event_type: Option<EventTypeId>,
     /// Only events with this label.
     pub label: Option<(String, String)>,
+    /// Only those that were sent with this key, which are found however old they are.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// Only those that were queued before this one, or before what has a smaller id where this one is not there.
     pub before: Option<MessageId>,
     /// Largest number of them.

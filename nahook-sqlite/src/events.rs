@@ -16,6 +16,11 @@ const EVENTS: &str =
     "SELECT seq, id, workspace, event_type, accepted_at, metadata FROM nahook_event
      WHERE seq < ?1 AND width > 0 ORDER BY seq DESC LIMIT ?2";
 
+/// Those that were sent with a key, however old they are.
+const EVENTS_BY_KEY: &str =
+    "SELECT seq, id, workspace, event_type, accepted_at, metadata FROM nahook_event
+     WHERE seq < ?1 AND width > 0 AND idempotency_key = ?3 ORDER BY seq DESC LIMIT ?2";
+
 /// Counts an event's deliveries, up to a number of them.
 const COUNTS: &str = "SELECT count(*), count(*) FILTER (WHERE status IN (2, 7)),
          count(*) FILTER (WHERE status IN (3, 4, 8, 9))
@@ -73,8 +78,12 @@ fn page(connection: &Connection, query: &EventQuery) -> rusqlite::Result<EventPa
         Some(before) => place_of(connection, before)?,
         None => i64::MAX,
     };
-    let mut events = connection.prepare_cached(EVENTS)?;
-    let mut rows = events.query(params![before, LOOKED_AT_MAX])?;
+    let key = query.idempotency_key.as_ref();
+    let mut events = connection.prepare_cached(key.map_or(EVENTS, |_| EVENTS_BY_KEY))?;
+    let mut rows = match key {
+        Some(key) => events.query(params![before, LOOKED_AT_MAX, key.as_str().as_bytes()])?,
+        None => events.query(params![before, LOOKED_AT_MAX])?,
+    };
     let mut looked_at = 0;
     while let Some(row) = rows.next()? {
         if page.events.len() == query.limit {
@@ -188,4 +197,33 @@ fn event_type_id(
         .prepare_cached("SELECT id FROM nahook_event_type WHERE row = ?1")?
         .query_row([row], |row| parsed_at(row, 0))
         .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{empty, plan_of};
+
+    #[test]
+    fn every_statement_goes_by_an_index_in_the_order_asked_for() {
+        let connection = empty();
+        for (statement, index) in [
+            (
+                EVENTS,
+                "SEARCH nahook_event USING INTEGER PRIMARY KEY (rowid<?)",
+            ),
+            (
+                EVENTS_BY_KEY,
+                "SEARCH nahook_event USING INDEX nahook_event_by_key (idempotency_key=? AND rowid<?)",
+            ),
+            (
+                COUNTS,
+                "SEARCH nahook_delivery USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            ),
+        ] {
+            let plan = plan_of(&connection, statement).join("\n");
+            let is_sorted = !plan.contains("TEMP B-TREE");
+            assert!(plan.contains(index) && is_sorted, "{statement}\n{plan}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/10_labels.sql"),
     include_str!("schema/11_response_body.sql"),
     include_str!("schema/12_counts.sql"),
+    include_str!("schema/13_event_by_key.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in

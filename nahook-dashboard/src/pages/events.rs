@@ -6,7 +6,7 @@ use axum::extract::Path;
 use maud::{Markup, html};
 use nahook_control::EndpointRecord;
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId};
-use nahook_core::{EventTypeName, Timestamp};
+use nahook_core::{EventTypeName, IdempotencyKey, Timestamp};
 use nahook_queue::{DeliveryLog as _, EventQuery, EventRecord, EventSearch as _};
 
 use super::Answer;
@@ -76,16 +76,13 @@ pub(super) async fn list(view: View) -> Answer {
     if let Some(path) = page_of(&search) {
         return Ok(redirect(&view.url(path)));
     }
-    // What is not an id is a label, or the value of one.
-    let label = match search.split_once('=') {
-        Some((key, value)) => Some((key.trim().to_owned(), value.trim().to_owned())),
-        None if search.is_empty() => None,
-        None => {
-            return Err(PageError::invalid(
-                "Search for an id, or for a label as key=value",
-            ));
-        }
-    };
+    // What is not an id is a label, or else an idempotency key.
+    let label = search.split_once('=');
+    let label = label.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
+    let idempotency_key = (!search.is_empty() && label.is_none())
+        .then(|| IdempotencyKey::new(&search))
+        .transpose()
+        .map_err(|error| PageError::invalid(format!("The idempotency key: {error}")))?;
     let until = query.some("until");
     let until = until
         .map(|text| {
@@ -103,6 +100,7 @@ pub(super) async fn list(view: View) -> Answer {
         workspace: *view.workspace(),
         event_type,
         label,
+        idempotency_key,
         before,
         limit: PAGE,
     };
@@ -127,7 +125,7 @@ pub(super) async fn list(view: View) -> Answer {
             div.actions { a.button.main href=(view.url("/trigger")) { "Trigger an event" } }
             form.filter method="get" action=(view.url("/events")) role="search" {
                 div.field {
-                    label for="q" { "Id, or label as key=value" }
+                    label for="q" { "Id, idempotency key, or label as name=value" }
                     input #q type="search" name="q" value=(search);
                 }
                 div.field {

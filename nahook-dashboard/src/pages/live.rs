@@ -32,6 +32,7 @@ async fn state(view: &View) -> Result<u64, PageError> {
         workspace: *view.workspace(),
         event_type: None,
         label: None,
+        idempotency_key: None,
         before: None,
         limit: EVENTS,
     };

@@ -52,6 +52,7 @@ pub(super) async fn show(view: View) -> Answer {
         workspace: *view.workspace(),
         event_type: None,
         label: None,
+        idempotency_key: None,
         before: None,
         limit: EVENTS,
     };

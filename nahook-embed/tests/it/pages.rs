@@ -7,9 +7,13 @@ use nahook_control::{
     Actor, KeyHash, NewApplication, NewPortalSession, PageSession, PortalRole, SessionHolder,
 };
 use nahook_core::id::{ApplicationId, MessageId};
-use nahook_core::{Clock as _, EventTypeName, Metadata, NewEvent, Payload, SystemClock};
+use nahook_core::{
+    Clock as _, EventTypeName, IdempotencyKey, Metadata, NewEvent, Payload, SystemClock, Timestamp,
+};
 use nahook_embed::{Hooks, HooksBuilder};
-use nahook_queue::{EventQuery, EventRecord, EventSearch as _};
+use nahook_queue::{
+    CountsQuery, DeliveryCounts as _, EventQuery, EventRecord, EventSearch as _, Period,
+};
 use nahook_testkit::run;
 use nahook_testserver::PostgresServer;
 
@@ -119,6 +123,7 @@ fn events_are_listed_newest_first_with_the_fate_of_their_deliveries() {
             workspace,
             event_type: None,
             label: None,
+            idempotency_key: None,
             before: None,
             limit: 2,
         };
@@ -177,6 +182,81 @@ fn events_are_listed_newest_first_with_the_fate_of_their_deliveries() {
         let found = search.event_deliveries(triggered[0], &other, 9).await;
         assert_eq!(found.unwrap(), []);
     }));
+}
+
+#[test]
+fn what_was_sent_with_a_key_is_found_by_it() {
+    run(on_every_store(async |hooks: Hooks| {
+        let endpoint = hooks.create_endpoint("https://one.example/");
+        let endpoint = endpoint.on("order.paid").await.unwrap().id;
+        let mut sent = Vec::new();
+        for key in ["order-1", "order-2", "ORDER-1", "' OR 1=1 --"] {
+            let payload = serde_json::json!({});
+            let made = hooks.send_once(endpoint, key, &payload).await.unwrap();
+            sent.push((key, made.delivery));
+        }
+        trigger(&hooks, "order.paid", "order-1").await;
+        let search = &hooks.backend().event_search;
+        let asked = |key: &str, workspace| EventQuery {
+            workspace,
+            event_type: None,
+            label: None,
+            idempotency_key: Some(IdempotencyKey::new(key).unwrap()),
+            before: None,
+            limit: 9,
+        };
+        let workspace = hooks.workspace_id();
+        for (key, delivery) in &sent {
+            let found = search.events(&asked(key, workspace)).await.unwrap();
+            let [event] = &found.events[..] else {
+                panic!("{key}: {found:?}");
+            };
+            let deliveries = search.event_deliveries(event.id, &workspace, 9).await;
+            assert_eq!(deliveries.unwrap()[0].id, *delivery, "{key}");
+            assert_eq!(found.next, None);
+            let older = EventQuery {
+                before: Some(event.id),
+                ..asked(key, workspace)
+            };
+            assert_eq!(search.events(&older).await.unwrap().events, []);
+        }
+        let other = hooks.workspace("other").await.unwrap().workspace_id();
+        for (key, workspace) in [("order-3", workspace), ("order-1", other)] {
+            let found = search.events(&asked(key, workspace)).await.unwrap();
+            assert_eq!(found, nahook_queue::EventPage::default(), "{key}");
+        }
+    }));
+}
+
+/// What is accepted and delivered is counted in the store once the handle has closed.
+#[test]
+fn what_was_accepted_is_counted_when_the_handle_closes() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", directory.path().join("hooks.db").display());
+        let database = PostgresServer::shared().create_database();
+        for store in [&file, &database] {
+            let hooks = Hooks::open(store).await.unwrap();
+            let made = hooks.create_endpoint("https://one.example/");
+            made.on("order.paid").await.unwrap();
+            for _ in 0..3 {
+                trigger(&hooks, "order.paid", "1").await;
+            }
+            let workspace = hooks.workspace_id();
+            hooks.close().await.unwrap();
+            let hooks = Hooks::open(store).await.unwrap();
+            let query = CountsQuery {
+                workspace,
+                endpoint: None,
+                period: Period::Hour,
+                since: Timestamp::default(),
+            };
+            let found = hooks.backend().counts.counts(&query).await.unwrap();
+            let events: u64 = found.iter().map(|hour| hour.counts.events).sum();
+            assert_eq!(events, 3, "{store}");
+            hooks.close().await.unwrap();
+        }
+    });
 }
 
 async fn trigger(hooks: &Hooks, name: &str, label: &str) -> MessageId {

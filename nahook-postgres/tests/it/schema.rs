@@ -19,7 +19,7 @@ async fn several_processes_may_make_the_schema_at_once() {
     let versions = "SELECT version FROM nahook.migration";
     assert_eq!(
         client(&url).await.query(versions, &[]).await.unwrap().len(),
-        7
+        10
     );
 }
 
@@ -35,6 +35,10 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     let client = client(&url).await;
     let back = "
         DELETE FROM nahook.migration WHERE version >= 2;
+        DROP INDEX nahook.event_by_key;
+        DROP TABLE nahook.counts;
+        ALTER TABLE nahook.attempt DROP COLUMN response_body;
+        DROP FUNCTION nahook.record_entries;
         DROP FUNCTION nahook.count_inserted_rows, nahook.count_deleted_rows, nahook.count_inserted_kept_rows,
             nahook.count_deleted_kept_rows, nahook.count_updated_kept_rows CASCADE;
         DROP TABLE nahook.row_count, nahook.page_session, nahook.secret_key;
@@ -58,6 +62,10 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     assert_eq!((row.get(0), row.get(1)), (17_i64, true));
     let trigger = "SELECT FROM nahook.trigger('ws_shop', 'order.paid', '{}')";
     assert_eq!(client.query(trigger, &[]).await.unwrap().len(), 1);
+    let recorders =
+        "SELECT count(*) FROM pg_proc WHERE proname = 'record_entries' AND pronargs = 21";
+    let recorders: i64 = client.query_one(recorders, &[]).await.unwrap().get(0);
+    assert_eq!(recorders, 1);
     let counted = "SELECT rows FROM nahook.row_count WHERE kind = 'endpoint'";
     let counted: i64 = client.query_one(counted, &[]).await.unwrap().get(0);
     assert_eq!(counted, 1);

@@ -8,14 +8,14 @@ use nahook_control::{
 };
 use nahook_core::admission::{Caller, Plan, Rate};
 use nahook_core::{
-    Clock, Delivery, DeliveryPublisher, Event, NewEvent, Outcome, RateLimiter, SubscriptionStore,
-    SystemClock,
+    Clock, Delivery, DeliveryPublisher, Event, IdempotencyKey, NewEvent, Outcome, RateLimiter,
+    SubscriptionStore, SystemClock, Timestamp,
 };
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
-    Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStats,
-    DeliveryStatus, Lease, LeaseRequest, LeasedDelivery, Next, Redelivery, RedeliveryRequest,
-    Settlement, StatsQuery,
+    Attempt, Counts, CountsQuery, DeliveryCounts, DeliveryLog, DeliveryQuery, DeliveryQueue,
+    DeliverySearch, DeliveryStats, DeliveryStatus, EventQuery, EventSearch, Lease, LeaseRequest,
+    LeasedDelivery, Next, Period, Redelivery, RedeliveryRequest, RollUp, Settlement, StatsQuery,
 };
 use nahook_testkit::declare::{
     caller, deliveries, endpoint_id, event, event_type_name, metadata, payload, scope, workspace_id,
@@ -285,6 +285,38 @@ async fn lists(tour: &mut Tour<'_>, store: &PostgresStore) {
     let stats = tour.stop(title, (160, 24), store.stats(&counted)).await;
     assert!(total(&stats.unwrap()) >= 10);
     // A step for each endpoint that has something due: some thousand.
+    let keyed = EventQuery {
+        workspace: workspace_id("ws_shop"),
+        event_type: None,
+        label: None,
+        idempotency_key: Some(IdempotencyKey::new("order-1").unwrap()),
+        before: None,
+        limit: 50,
+    };
+    let title = "Events that were sent with a key";
+    let page = tour.stop(title, (1, 8), store.events(&keyed)).await;
+    page.unwrap();
+    let hours = (0..200).map(|hour| RollUp {
+        workspace: workspace_id("ws_shop"),
+        endpoint: (hour % 2 == 0).then(|| endpoint_id("ep_1")),
+        period: Period::Hour,
+        start: Timestamp::from_millis((500_000 + hour) * 3_600_000),
+        counts: Counts::from_numbers(1..),
+    });
+    let hours: Vec<_> = hours.collect();
+    let title = "Adding the counts of 200 hours";
+    // Of twenty numbers each.
+    let added = tour.stop(title, (4_000, 1), store.add_counts(&hours)).await;
+    added.unwrap();
+    let counted = CountsQuery {
+        workspace: workspace_id("ws_shop"),
+        endpoint: Some(endpoint_id("ep_1")),
+        period: Period::Hour,
+        since: hours[152].start,
+    };
+    let title = "The counts of 24 hours";
+    let counted = tour.stop(title, (24, 4), store.counts(&counted)).await;
+    assert_eq!(counted.unwrap().len(), 24);
     let title = "The backlog of all workspaces";
     let backlog = tour.stop(title, (1_000, 6), store.backlog(10)).await;
     assert!(backlog.unwrap().due > 0);
