@@ -23,6 +23,11 @@ async fn first_start_leads_to_the_first_delivery() {
     tell("first_start", facts).await;
 }
 
+/// An answer that says more than its status.
+fn gone() -> Reply {
+    Reply::Body(410, b"<h1>This shop has moved</h1>".to_vec())
+}
+
 /// An endpoint answers 410 until it is moved.
 async fn failing(server: &Server, receiver: &Receiver) {
     let api = server.api();
@@ -44,7 +49,7 @@ async fn failing(server: &Server, receiver: &Receiver) {
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_endpoint_is_understood_mended_and_replayed() {
     let receiver = Receiver::start().await;
-    receiver.reply("/broken", [Reply::Status(410)]);
+    receiver.reply("/broken", [gone()]);
     let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/broken"))])).await;
     failing(&server, &receiver).await;
 }
@@ -52,7 +57,7 @@ async fn failing_endpoint_is_understood_mended_and_replayed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_endpoint_is_understood_mended_and_replayed_on_postgres() {
     let receiver = Receiver::start().await;
-    receiver.reply("/broken", [Reply::Status(410)]);
+    receiver.reply("/broken", [gone()]);
     let url = PostgresServer::shared().create_database();
     let manifest = shop(vec![endpoint("ep_shop", &receiver.url("/broken"))]);
     let [server] = Server::sharing(&url, &manifest).await;
@@ -63,6 +68,10 @@ async fn failing_endpoint_is_understood_mended_and_replayed_on_postgres() {
 async fn operator_does_everything_by_hand() {
     let receiver = Receiver::start().await;
     let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+    let sent = json!({ "payload": {}, "idempotencyKey": "reminder of order 7" });
+    let api = server.api();
+    let sent = api.post("/api/ingest/ep_shop", sent.to_string()).await;
+    assert_eq!(sent.status, 202);
     let facts = json!({ "base": base(&server), "token": TOKEN, "url": receiver.url("/more") });
     tell("every_action", facts).await;
 }
@@ -99,6 +108,12 @@ async fn pages_are_for_everybody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_content_is_text() {
     let receiver = Receiver::start().await;
+    let mut answer = "</pre><script>alert(1)</script>\u{202e}<img src=x onerror=alert(1)>\0"
+        .as_bytes()
+        .to_vec();
+    answer.extend_from_slice(b"\xff\xfe");
+    answer.resize(1_000_000, b'x');
+    receiver.reply("/", [Reply::Body(500, answer)]);
     let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
     let line = "x".repeat(200_000);
     let payload = json!({ "payload": { "note": "<script>alert(1)</script>", "line": line } });

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,6 +25,8 @@ use super::{SOON, until};
 /// Reaction of a receiver to a request, once it has read it.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
+    /// Answers with this status and body.
+    Body(u16, Vec<u8>),
     /// Closes the connection without a word.
     Close,
     /// Answers 200 and a body of so many bytes.
@@ -205,6 +207,10 @@ async fn answer(
     let response = Response::builder();
     let empty = Empty::new().boxed();
     Ok(match reply {
+        Reply::Body(status, body) => {
+            let body = Full::new(Bytes::from(body)).boxed();
+            response.status(status).body(body).unwrap()
+        }
         Reply::Close => return Err(Closed),
         Reply::Endless(len) => response.body(Endless { left: len }.boxed()).unwrap(),
         Reply::Hang => std::future::pending().await,

@@ -17,6 +17,7 @@ export async function first_start({ facts, open, check, until, assert }) {
   await until(page, "Delivered");
   await page.getByRole("link", { name: "Overview" }).click();
   await until(page, "2 delivered");
+  await until(page, /Taken: 2, Not taken: 0/);
   await check(page);
   if (facts.picture) await page.screenshot({ path: facts.picture });
   // The link is used up.
@@ -27,7 +28,7 @@ export async function first_start({ facts, open, check, until, assert }) {
 }
 
 // Why an endpoint fails, in three clicks; then it is moved, enabled and gets what it has missed.
-export async function failing_endpoint({ facts, open, signIn, until }) {
+export async function failing_endpoint({ facts, open, check, signIn, until }) {
   const page = await open();
   await signIn(page);
   await page.getByRole("link", { name: "Endpoints", exact: true }).click();
@@ -38,6 +39,8 @@ export async function failing_endpoint({ facts, open, signIn, until }) {
   await page.getByText("The request").first().click();
   await page.getByText(`POST ${facts.broken}`).first().waitFor();
   await page.getByText(/webhook-signature: v1,[A-Za-z0-9+/]{43}=/).first().waitFor();
+  await page.getByText("The answer").first().click();
+  await page.getByText("<h1>This shop has moved</h1>").first().waitFor();
 
   await page.getByRole("link", { name: facts.broken }).click();
   await page.getByRole("link", { name: "Change", exact: true }).click();
@@ -57,6 +60,18 @@ export async function failing_endpoint({ facts, open, signIn, until }) {
   await page.getByText("Queued as a new delivery").waitFor();
   if (page.url().startsWith(first)) throw new Error("it is the same delivery");
   await until(page, "A receiver took it");
+  // Both are counted within seconds, for the endpoint and for all.
+  await page.getByRole("link", { name: facts.mended }).click();
+  await until(page, /Taken: [2-9], Not taken: [1-9]/);
+  await check(page);
+  await page.getByRole("link", { name: "Overview", exact: true }).click();
+  for (const span of ["Last hour", "Last day", "Last week"]) {
+    await page.getByRole("link", { name: span, exact: true }).click();
+    await page.getByText(/Accepted: [4-9]/).first().waitFor();
+    await page.getByText("The numbers of the chart: attempts").click();
+    await page.getByRole("region", { name: "Attempts over time" }).waitFor();
+    await check(page);
+  }
 }
 
 // Everything that an operator makes, changes and removes.
@@ -179,6 +194,14 @@ export async function every_action({ facts, open, signIn, until, assert }) {
   await go("/audit?action=endpoint.secret_rotated");
   await page.getByText("1 entries").waitFor();
   await go("/events?q=order%3D1");
+  await page.getByText("There is none here.").waitFor();
+  await go("/events");
+  await page.getByRole("searchbox").fill("reminder of order 7");
+  await press("Search");
+  await page.getByRole("link", { name: /^msg_/ }).click();
+  await page.getByRole("link", { name: /^Attempts/ }).click();
+  await page.getByText("reminder of order 7").waitFor();
+  await go("/events?q=reminder+of+order+8");
   await page.getByText("There is none here.").waitFor();
   await go("/keys");
   await press("Sign out everywhere");
@@ -337,6 +360,13 @@ export async function hostile({ facts, open, check, signIn, assert }) {
     await check(page);
     await page.goBack();
   }
+  // The receiver's answer, too.
+  await page.goto(`${facts.base}/dashboard/endpoints/ep_shop`);
+  await page.getByRole("link", { name: "see the attempt" }).click();
+  await page.getByText("The answer").first().click();
+  await page.getByText("</pre><script>alert(1)</script>").first().waitFor();
+  await page.getByText("Only the start is kept.").first().waitFor();
+  await check(page);
   await page.goto(`${facts.base}/dashboard/events?q=%3Cscript%3Ealert(1)%3C/script%3E%3D1`);
   await check(page);
   await page.goto(`${facts.base}/dashboard/endpoints?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E`);
