@@ -67,7 +67,7 @@ export async function failing_endpoint({ facts, open, check, signIn, until }) {
   await page.getByRole("link", { name: "Overview", exact: true }).click();
   for (const span of ["Last hour", "Last day", "Last week"]) {
     await page.getByRole("link", { name: span, exact: true }).click();
-    await page.getByText(/Accepted: [4-9]/).first().waitFor();
+    await until(page, /Accepted: [4-9]/);
     await page.getByText("The numbers of the chart: attempts").click();
     await page.getByRole("region", { name: "Attempts over time" }).waitFor();
     await check(page);
