@@ -3,6 +3,7 @@
 //! The server reports a missing right beside the answers, and only once the right is used: nobody settles before the first
 //! delivery. So each subject is used once in a way that changes nothing and is answered.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -30,18 +31,19 @@ pub(crate) async fn permitted<T>(
     mut violations: broadcast::Receiver<Violation>,
     work: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
-    let refused = async {
+    let mut refused = pin!(async {
         match violations.recv().await {
             Ok(violation) => ConnectError::Forbidden {
                 missing: violation.to_string(),
             },
             Err(_) => std::future::pending().await,
         }
-    };
+    });
     tokio::select! {
         biased;
-        refused = refused => Err(refused),
-        done = work => done,
+        refused = &mut refused => Err(refused),
+        // It may have ended by the very report, which has come since it was looked for.
+        done = work => refused.now_or_never().map_or(done, Err),
     }
 }
 
@@ -167,4 +169,22 @@ where
 
 fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> ConnectError {
     ConnectError::Unreachable(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn right_that_is_missed_by_the_last_answer_is_reported() {
+        let (reports, violations) = broadcast::channel(1);
+        // The report itself ends what waits for an answer.
+        let work = async {
+            let violation = Violation::Publish("nahook.deliveries".to_owned());
+            assert!(reports.send(violation).is_ok());
+            Ok(())
+        };
+        let permitted = permitted(violations, work).await;
+        assert!(matches!(permitted, Err(ConnectError::Forbidden { .. })));
+    }
 }
