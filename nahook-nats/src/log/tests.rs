@@ -40,6 +40,7 @@ fn entries(number: u64) -> Vec<LogEntry> {
     let silent = Attempt {
         status_code: None,
         error: None,
+        response_body: None,
         ..attempt.clone()
     };
     vec![
@@ -75,7 +76,7 @@ fn the_format_stays_as_it_is() {
         concat!(
             r#"[{"at":1712345678901234567,"status":"scheduled_retry","retry_at":1712345678901234567,"#,
             r#""attempt":{"started_at":1712345678901234567,"duration":7000000,"status_code":500,"#,
-            r#""error":"the receiver answered \"500\"\n"}},"#,
+            r#""error":"the receiver answered \"500\"\n","response_body":"<p>no\u0001</p>"}},"#,
             r#"{"at":1712345678901234567,"status":"delivered","#,
             r#""attempt":{"started_at":1712345678901234567,"duration":7000000}}]}]}"#
         )
