@@ -380,14 +380,14 @@ async fn retention(tour: &mut Tour<'_>, url: &str) {
     forgetting.retention_interval = Duration::from_millis(100);
     let store = connect(url, forgetting).await;
     let server = tour.server;
-    let is_forgetting = async || server.log().contains("WITH looked_at");
+    let is_forgetting = async || server.log().contains("DELETE FROM event e");
     let title = "Deleting what is old, up to 500 events with 5000 deliveries";
     let deleting = until("something is deleted", is_forgetting);
     // Each delivery is read to be judged, locked so that nobody queues it again meanwhile, and deleted with its attempts.
     tour.stop(title, (5_500, 12), deleting).await;
     store.close().await.unwrap();
     let stop = tour.stops.last_mut().unwrap();
-    let is_deletion = |explained: &Explained| explained.query().contains("WITH looked_at");
+    let is_deletion = |explained: &Explained| explained.query().contains("DELETE FROM event e");
     stop.explained.retain(is_deletion);
     stop.explained.truncate(1);
 }
