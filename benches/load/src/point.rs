@@ -50,6 +50,12 @@ pub(crate) struct Measured {
     pub(crate) http_limit: Limit,
     /// Webhooks a second that arrived, from the first request of the load until nothing more did.
     pub(crate) deliveries_per_second: f64,
+    /// Of these, the rate while `closed` was accepted …
+    #[serde(default)]
+    pub(crate) deliveries_while_accepting: f64,
+    /// … and that of the backlog which was left, once nothing more was accepted.
+    #[serde(default)]
+    pub(crate) deliveries_of_backlog: f64,
     /// Between the answer to a trigger alone and the arrival of its last webhook, in milliseconds.
     pub(crate) last_arrival_after_ms: f64,
     /// Processor time of each process during the load.
@@ -84,12 +90,24 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
     let (disk_before, cpu_before) = (running.disk_bytes(), running.cpu());
     let began = now_nanos();
     let closed = limits::generate(&load(&running, point, method, None))?;
+    let (accepted_until, while_accepting) = (now_nanos(), sink::stats(&running.sink_address)?);
     let (disk_after, cpu_after) = (running.disk_bytes(), running.cpu());
     let memory_peak = running.server.cost().memory_peak;
     running.settle(arrivals_before + closed.succeeded * width as u64, DRAIN_MAX)?;
     let stats = sink::stats(&running.sink_address)?;
-    let arrived = (stats.arrivals - arrivals_before) as f64;
-    let seconds = stats.last_at.saturating_sub(began) as f64 / 1e9;
+    let rate = |arrivals: u64, from: u64, until: u64| {
+        let seconds = until.saturating_sub(from) as f64 / 1e9;
+        if arrivals > 0 {
+            arrivals as f64 / seconds
+        } else {
+            0.0
+        }
+    };
+    let deliveries_per_second = rate(stats.arrivals - arrivals_before, began, stats.last_at);
+    let arrived = while_accepting.arrivals - arrivals_before;
+    let deliveries_while_accepting = rate(arrived, began, accepted_until);
+    let left = stats.arrivals - while_accepting.arrivals;
+    let deliveries_of_backlog = rate(left, accepted_until, stats.last_at);
     let accepted = (closed.succeeded as f64) * (width as f64);
     drop(running);
 
@@ -112,11 +130,9 @@ pub(crate) fn measure(point: Point, method: Method) -> Result<Measured, Failure>
         held_half,
         queue_limit,
         http_limit,
-        deliveries_per_second: if arrived > 0.0 {
-            arrived / seconds
-        } else {
-            0.0
-        },
+        deliveries_per_second,
+        deliveries_while_accepting,
+        deliveries_of_backlog,
         last_arrival_after_ms,
         cpu: cpu_after.since(cpu_before),
         memory_peak,

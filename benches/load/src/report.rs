@@ -44,9 +44,9 @@ pub(crate) fn heading(sink_limit: &Limit) -> String {
     format!(
         "{}: {:.0}/s at 64 connections\n\n\
          | composition | endpoints | connections | payload | triggers/s | the same, deliveries held | of the queue's limit | of bare HTTP | \
-         p50 / p99 / p99.9 ms | p50 / p99 / p99.9 ms at half the rate | the same, deliveries held | deliveries/s | last arrival ms | \
+         p50 / p99 / p99.9 ms | p50 / p99 / p99.9 ms at half the rate | the same, deliveries held | deliveries/s | … while accepting / of the backlog left | last arrival ms | \
          CPU s of server, database, broker, sink, generator | peak MB | disk B/delivery | syncs/s |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         sink_limit.what, sink_limit.per_second
     )
 }
@@ -71,7 +71,7 @@ pub(crate) fn row(measured: &Measured) -> String {
     let [closed, _, half, held_half] = loads;
     format!(
         "| {} | {} | {} | {} | {:.0}{failed} | {:.0} | {:.0} % of {:.0} | {:.0} % of {:.0} | {:.2} / {:.2} / {:.2} | \
-         {:.2} / {:.2} / {:.2} | {:.2} / {:.2} / {:.2} | {:.0} | {:.1} | {:.1}, {:.1}, {:.1}, {:.1}, {:.1} | {peak:.1} | {:.0} | {:.0} |",
+         {:.2} / {:.2} / {:.2} | {:.2} / {:.2} / {:.2} | {:.0} | {:.0} / {:.0} | {:.1} | {:.1}, {:.1}, {:.1}, {:.1}, {:.1} | {peak:.1} | {:.0} | {:.0} |",
         point.composition.name(),
         point.width,
         point.connections,
@@ -92,6 +92,8 @@ pub(crate) fn row(measured: &Measured) -> String {
         held_half.p99,
         held_half.p999,
         measured.deliveries_per_second,
+        measured.deliveries_while_accepting,
+        measured.deliveries_of_backlog,
         measured.last_arrival_after_ms,
         measured.cpu.server,
         measured.cpu.database,
