@@ -67,7 +67,8 @@ export async function failing_endpoint({ facts, open, check, signIn, until }) {
   await page.getByRole("link", { name: "Overview", exact: true }).click();
   for (const span of ["Last hour", "Last day", "Last week"]) {
     await page.getByRole("link", { name: span, exact: true }).click();
-    await until(page, /Accepted: [4-9]/);
+    // The first and the one that was sent again; the others may have found no endpoint that is enabled.
+    await until(page, /Accepted: [2-9]/);
     await page.getByText("The numbers of the chart: attempts").click();
     await page.getByRole("region", { name: "Attempts over time" }).waitFor();
     await check(page);
