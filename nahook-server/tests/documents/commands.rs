@@ -49,7 +49,7 @@ fn check_command(words: &[String], is_whole: bool) -> Result<(), String> {
 
 /// The commands of cargo that documents may name.
 const CARGO: &[&str] = &[
-    "bench", "build", "clippy", "doc", "fmt", "install", "run", "test",
+    "bench", "build", "clippy", "doc", "fmt", "install", "run", "test", "update",
 ];
 /// The flags of cargo that documents may use and that have no value.
 const FLAGS: &[&str] = &[
@@ -74,12 +74,13 @@ fn check_cargo(words: &[String]) -> Result<(), String> {
     let mut rest = words[1..].iter();
     let mut package = None;
     let mut targets = Vec::new();
+    let mut is_of_workspace = true;
     while let Some(word) = rest.next() {
         let mut value = || rest.next().ok_or(format!("{word} has no value"));
         match word.as_str() {
             "-p" | "--package" => package = Some(value()?),
             "--test" | "--example" | "--bench" | "--bin" => targets.push((word, value()?)),
-            "--features" | "--profile" => _ = value()?,
+            "--features" | "--precise" | "--profile" => _ = value()?,
             "--path" => {
                 let path = root().join(value()?).join("Cargo.toml");
                 path.exists()
@@ -89,6 +90,7 @@ fn check_cargo(words: &[String]) -> Result<(), String> {
             "--manifest-path" => {
                 let is_there = root().join(value()?).exists();
                 is_there.then_some(()).ok_or("there is no such manifest")?;
+                is_of_workspace = false;
             }
             "--" => break,
             flag if flag.starts_with('-') && !FLAGS.contains(&flag) => {
@@ -96,6 +98,9 @@ fn check_cargo(words: &[String]) -> Result<(), String> {
             }
             _ => {}
         }
+    }
+    if !is_of_workspace {
+        return Ok(());
     }
     let name = package.map_or("nahook-server", String::as_str);
     let found = packages().iter().find(|package| package["name"] == name);
