@@ -80,7 +80,7 @@ fn delivered(leased: &LeasedDelivery) -> Settlement {
 
 #[tokio::test]
 async fn full_disk_takes_settlements_and_a_revocation_and_nothing_new() {
-    let Some(disk) = SmallDisk::mount(4) else {
+    let Some(disk) = SmallDisk::mount(5) else {
         return;
     };
     let reserve = disk.path().join("nahook.db-reserve");
