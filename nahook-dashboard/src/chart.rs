@@ -52,7 +52,7 @@ impl Span {
         }
     }
 
-    /// How many bars there are, how long one is, and that in words.
+    /// Number of bars, the length of one, and that in words.
     const fn bars(self) -> (u32, Duration, &'static str) {
         match self {
             Self::Hour => (60, Duration::from_mins(1), "a minute"),

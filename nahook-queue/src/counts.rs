@@ -63,7 +63,7 @@ impl Counts {
         86_400_000,
     ];
 
-    /// How many numbers there are.
+    /// Number of numbers.
     pub const LEN: usize = 4 + Self::LATENCY_BOUNDS.len() + 1;
 
     /// Counts a delivery that took so long.

@@ -228,7 +228,7 @@ fn what_was_sent_with_a_key_is_found_by_it() {
     }));
 }
 
-/// What is accepted and delivered is counted in the store once the handle has closed.
+/// Events and deliveries are counted in the store once the handle has closed.
 #[test]
 fn what_was_accepted_is_counted_when_the_handle_closes() {
     run(async {

@@ -112,7 +112,7 @@ enum End {
     Abandon,
 }
 
-/// What has to be true of a scheduler, kept beside it.
+/// A scheduler, and the truth about it, kept beside it.
 #[derive(Clone, Default)]
 struct Model {
     scheduler: Scheduler,
@@ -191,7 +191,7 @@ impl Model {
         true
     }
 
-    /// When time alone makes something leasable.
+    /// The next instant at which time alone makes something leasable.
     fn next_due(&self) -> Option<u64> {
         let ends = self.leases.iter().map(|(.., end)| *end);
         let is_held = |id: &DeliveryId| {
