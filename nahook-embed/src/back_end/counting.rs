@@ -1,5 +1,6 @@
 //! Writing the counts over time.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,26 +23,24 @@ impl Backend {
         let writing = supervisor.spawn(Loop::CountsWriter, move || {
             let (tally, counts, stop) = (tally.clone(), Arc::clone(&counts), stop.clone());
             async move {
-                tokio::select! {
-                    // It never ends.
-                    () = write_on(&tally, &counts) => return Exit::failed("nothing is counted any more"),
-                    () = stopped_by(stop) => {}
+                let mut ticks = interval(WRITTEN_EVERY);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                let mut stopped = pin!(stopped_by(stop));
+                // A write that has begun is not dropped: what it has taken would be lost.
+                loop {
+                    let is_over = tokio::select! {
+                        _ = ticks.tick() => false,
+                        () = &mut stopped => true,
+                    };
+                    write(&tally, &counts).await;
+                    if is_over {
+                        return Exit::Stopped;
+                    }
                 }
-                write(&tally, &counts).await;
-                Exit::Stopped
             }
         });
         // It has been stopped.
         let _ = writing.await;
-    }
-}
-
-async fn write_on(tally: &Tally, counts: &Arc<dyn DeliveryCounts>) {
-    let mut ticks = interval(WRITTEN_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        write(tally, counts).await;
     }
 }
 
