@@ -22,7 +22,7 @@ pub struct Tally(Arc<Mutex<State>>);
 struct State {
     /// By minute, also of endpoints.
     counted: HashMap<Place, Counts>,
-    /// What the store did not take.
+    /// Refused by the store, for the next time.
     unwritten: HashMap<Place, Counts>,
 }
 
@@ -69,7 +69,7 @@ impl Tally {
     /// Adds to the store what was counted since the last time. What the store does not take is kept for the next time.
     ///
     /// # Cancellation
-    /// What was being written is not counted again.
+    /// Dropped, it forgets the counts that it was writing.
     pub async fn write(&self, store: &(impl DeliveryCounts + ?Sized)) -> Result<(), StoreError> {
         let roll_ups = self.take();
         let mut calls = roll_ups.chunks(PER_CALL);

@@ -63,7 +63,7 @@ fn what_is_told_is_read() {
     assert_eq!(read(&Bytes::from(body)).expect("a message"), told.concat());
 }
 
-/// The format is what other programs read: it changes only with its number.
+/// The format is what other programs read: members may be added, every other change has another number.
 #[test]
 fn the_format_stays_as_it_is() {
     let entries = entries(1);

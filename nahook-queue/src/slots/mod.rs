@@ -261,7 +261,7 @@ impl Slots {
         may_have_more
     }
 
-    /// What a workspace that holds slots is offered if no other takes any.
+    /// Returns the offer to a workspace that holds slots, if no other takes any.
     fn offer(&self, free: usize) -> Offer {
         let workspaces = self.workspaces.values();
         Offer {

@@ -85,7 +85,7 @@ pub async fn the_oldest_count_is_first<H: CountsHarness>() {
     }
 }
 
-/// What is added side by side is all counted.
+/// Nothing that is added side by side is lost.
 pub async fn concurrent_counts_add_up<H: CountsHarness>() {
     let shop = Shop::<H>::with_endpoints(8).await;
     let now = shop.now();
