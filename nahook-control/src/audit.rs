@@ -103,7 +103,7 @@ impl AuditEntry {
         };
         let resource = Resource::of(&change.record);
         Self::new(
-            resource.workspace,
+            change.record.workspace(),
             actor,
             (resource.kind, resource.id),
             done,
@@ -155,53 +155,45 @@ impl AuditEntry {
 struct Resource {
     kind: &'static str,
     id: String,
-    workspace: WorkspaceId,
     details: Vec<(&'static str, String)>,
 }
 
 impl Resource {
     fn of(record: &Record) -> Self {
-        let (kind, id, workspace, details) = match record {
+        let (kind, id, details) = match record {
             Record::ApiKey(row) => (
                 "api_key",
                 row.id.to_string(),
-                row.workspace,
                 vec![("name", row.name.clone())],
             ),
             Record::Application(row) => (
                 "application",
                 row.id.to_string(),
-                row.workspace,
                 vec![("name", row.name.clone())],
             ),
             Record::Endpoint(row) => (
                 "endpoint",
                 row.id.to_string(),
-                row.workspace,
                 vec![("environmentId", row.environment.to_string())],
             ),
             Record::Environment(row) => (
                 "environment",
                 row.id.to_string(),
-                row.workspace,
                 vec![("slug", row.slug.clone())],
             ),
             Record::EventType(row) => (
                 "event_type",
                 row.id.to_string(),
-                row.workspace,
                 vec![("name", row.name.to_string())],
             ),
             Record::ManagementToken(row) => (
                 "management_token",
                 row.id.to_string(),
-                row.workspace,
                 vec![("name", row.name.clone())],
             ),
             Record::Pattern(row) => (
                 "pattern",
                 row.id.to_string(),
-                row.workspace,
                 vec![
                     ("endpointId", row.endpoint.to_string()),
                     ("pattern", row.pattern.to_string()),
@@ -210,19 +202,16 @@ impl Resource {
             Record::PortalSession(row) => (
                 "portal_session",
                 row.application.to_string(),
-                row.workspace,
                 vec![("role", row.role.as_str().to_owned())],
             ),
             Record::Publication(row) => (
                 "publication",
                 row.event_type.to_string(),
-                row.workspace,
                 vec![("environmentId", row.environment.to_string())],
             ),
             Record::Subscription(row) => (
                 "subscription",
                 row.id.to_string(),
-                row.workspace,
                 vec![
                     ("endpointId", row.endpoint.to_string()),
                     ("eventTypeId", row.event_type.to_string()),
@@ -231,15 +220,9 @@ impl Resource {
             Record::Workspace(row) => (
                 "workspace",
                 row.id.to_string(),
-                row.id,
                 vec![("name", row.name.clone())],
             ),
         };
-        Self {
-            kind,
-            id,
-            workspace,
-            details,
-        }
+        Self { kind, id, details }
     }
 }

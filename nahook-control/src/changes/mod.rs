@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::{RowKind, SecretText};
-use nahook_core::id::{ApplicationId, EventTypeId};
+use nahook_core::id::{ApplicationId, EventTypeId, WorkspaceId};
 use nahook_core::{IdSource, Timestamp};
 use thiserror::Error;
 
@@ -114,6 +114,23 @@ pub enum Record {
 }
 
 impl Record {
+    /// Returns the workspace that the row is of.
+    pub fn workspace(&self) -> WorkspaceId {
+        match self {
+            Self::ApiKey(row) => row.workspace,
+            Self::Application(row) => row.workspace,
+            Self::Endpoint(row) => row.workspace,
+            Self::Environment(row) => row.workspace,
+            Self::EventType(row) => row.workspace,
+            Self::ManagementToken(row) => row.workspace,
+            Self::Pattern(row) => row.workspace,
+            Self::PortalSession(row) => row.workspace,
+            Self::Publication(row) => row.workspace,
+            Self::Subscription(row) => row.workspace,
+            Self::Workspace(row) => row.id,
+        }
+    }
+
     /// Returns the kind of the row, if rows of its kind are counted. Environments have a limit of their own, publications have
     /// theirs by those and event types, and portal sessions end within the hour.
     pub(crate) fn kind(&self) -> Option<RowKind> {
