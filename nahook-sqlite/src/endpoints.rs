@@ -1,7 +1,6 @@
 //! Endpoints as a worker sees them: targets to read, and changes of state to report.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use nahook_control::{
     Actor, AuditEntry, BasicAuth, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
@@ -27,13 +26,13 @@ impl EndpointDirectory for SqliteStore {
     ) -> Result<Vec<Option<Arc<EndpointTarget>>>, StoreError> {
         let shared = self.shared();
         let now = shared.now();
-        // Read before the catalog: a report that comes later raises it, and what is then read is kept for nobody.
-        let reports = shared.targets.reports.load(Ordering::Acquire);
+        let read_at = shared.targets.removals();
         let secrets = shared.secrets().clone();
-        let version = (shared.readers().catalog_version().await?, reports);
+        let catalog = shared.readers().look_at_catalog().await?;
+        let changed_in = |known: &CachedTarget| catalog.changed_in(&known.target.workspace);
         let mut targets: Vec<Option<CachedTarget>> = ids
             .iter()
-            .map(|id| shared.targets.known.get(&version, id))
+            .map(|id| shared.targets.get(id, changed_in))
             .map(|known| known.filter(|known| known.until.is_none_or(|until| until > now)))
             .collect();
         let missing: Vec<usize> = (0..ids.len()).filter(|at| targets[*at].is_none()).collect();
@@ -51,10 +50,9 @@ impl EndpointDirectory for SqliteStore {
                 .await?;
             for (at, known) in missing.into_iter().zip(found) {
                 if let Some(known) = &known {
-                    shared
-                        .targets
-                        .known
-                        .insert((version, reports), ids[at], known.clone(), 1);
+                    let known = known.clone();
+                    let targets = &shared.targets;
+                    targets.insert_unless_removed(read_at, version, ids[at], known);
                 }
                 targets[at] = known;
             }
@@ -71,12 +69,13 @@ impl EndpointDirectory for SqliteStore {
         }
         let shared = self.shared();
         let (reports, now, ids) = (reports.to_vec(), shared.now(), shared.shared_ids());
+        let reported: Vec<EndpointId> = reports.iter().map(|report| report.endpoint).collect();
         let outcome = shared
             .writer()
             .run(move |session| record(session, &reports, now, &ids))
             .await;
         // Whatever the outcome: it may have taken effect.
-        shared.targets.reports.fetch_add(1, Ordering::AcqRel);
+        shared.targets.remove(reported.iter());
         outcome
     }
 }
@@ -144,7 +143,7 @@ fn record(
     now: Timestamp,
     ids: &dyn IdSource,
 ) -> rusqlite::Result<()> {
-    let mut is_catalog_changed = false;
+    let mut changed = Vec::new();
     for HealthReport { endpoint, state } in reports {
         let id = endpoint.as_str();
         let connection = session.connection();
@@ -161,7 +160,7 @@ fn record(
                 let Some(workspace) = workspace else {
                     continue;
                 };
-                is_catalog_changed = true;
+                changed.push(workspace);
                 let (actor, resource) = (Actor::system(), ("endpoint", endpoint.to_string()));
                 let entry = AuditEntry::new(workspace, &actor, resource, "disabled", now, ids);
                 audit::insert(connection, &[entry])?;
@@ -185,8 +184,5 @@ fn record(
             }
         }
     }
-    if is_catalog_changed {
-        session.touch_catalog()?;
-    }
-    Ok(())
+    session.touch_catalog(changed)
 }

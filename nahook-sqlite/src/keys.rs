@@ -11,12 +11,13 @@ use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at, plan_columns
 
 #[async_trait::async_trait]
 impl KeyStore for SqliteStore {
-    /// Answers from memory as long as no process has changed the catalog. What this process has changed is seen by the next
+    /// Answers from memory as long as no process has changed the key's workspace. What this process has changed is seen by the next
     /// call, what another has within a millisecond.
     async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
         let shared = self.shared();
-        let version = shared.readers().catalog_version().await?;
-        if let Some(known) = shared.keys.get(&version, hash) {
+        let catalog = shared.readers().look_at_catalog().await?;
+        let changed_in = |known: &KeyEntry<Caller>| catalog.changed_in(&known.identity.workspace);
+        if let Some(known) = shared.keys.get(hash, changed_in) {
             return Ok(Some(known));
         }
         let presented = *hash;

@@ -4,6 +4,7 @@
 mod audit;
 mod cache;
 mod catalog;
+mod changes;
 mod config;
 mod connection;
 mod counts;

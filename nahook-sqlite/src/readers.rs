@@ -1,8 +1,8 @@
 //! Connections that read: they never block the writer, nor the writer them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nahook_core::StoreError;
@@ -10,6 +10,7 @@ use nahook_supervision::Loop;
 use rusqlite::{Connection, Transaction};
 use tokio::time::Instant;
 
+use crate::changes::{CatalogChanges, Found};
 use crate::connection::open_reader;
 use crate::error::store_error;
 use crate::threads::Threads;
@@ -27,16 +28,7 @@ pub(crate) struct Readers {
     versions: Threads<Connection>,
     /// Number of changes that this process has made to the catalog.
     changes: Arc<AtomicU64>,
-    seen: Mutex<Option<Seen>>,
-}
-
-/// A version that was read.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    version: i64,
-    at: Instant,
-    /// Number of changes that this process had made to the catalog before.
-    changes: u64,
+    catalog: CatalogChanges,
 }
 
 impl Readers {
@@ -60,38 +52,33 @@ impl Readers {
             threads: start("nahook-reader", count)?,
             versions: start("nahook-version", 1)?,
             changes,
-            seen: Mutex::new(None),
+            catalog: CatalogChanges::default(),
         })
     }
 
-    /// The version of the catalog at this moment, as far as this process has changed it; a change of another process is seen
-    /// within a millisecond.
-    pub(crate) async fn catalog_version(&self) -> Result<i64, StoreError> {
+    /// When each workspace changed last, as of this moment for what this process has changed; a change of another process is
+    /// seen within a millisecond.
+    pub(crate) async fn look_at_catalog(&self) -> Result<&CatalogChanges, StoreError> {
         let at = Instant::now();
         let changes = self.changes.load(Ordering::Acquire);
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seen) = seen
-            && seen.changes == changes
-            && at.saturating_duration_since(seen.at) < SEEN_FOR
-        {
-            return Ok(seen.version);
+        if self.catalog.is_seen(changes, at, SEEN_FOR) {
+            return Ok(&self.catalog);
         }
         // Read after both were taken: what changes from here on is not passed for older than it is.
-        let version = self
+        let known = self.catalog.known();
+        let found = self
             .versions
-            .ask(|connection| catalog_version(connection))
+            .ask(move |connection| {
+                let transaction = connection.transaction()?;
+                Found::since(&transaction, known)
+            })
             .await?
             .map_err(store_error)?;
-        let seen = Seen {
-            version,
-            at,
-            changes,
-        };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-        Ok(version)
+        self.catalog.add(found, changes, at);
+        Ok(&self.catalog)
     }
 
-    /// Makes the next call read the catalog's version: another process is known to have changed it.
+    /// Makes the next call look at the catalog again: another process is known to have changed something.
     pub(crate) fn forget_version(&self) {
         self.changes.fetch_add(1, Ordering::Release);
     }

@@ -22,6 +22,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/11_response_body.sql"),
     include_str!("schema/12_counts.sql"),
     include_str!("schema/13_event_by_key.sql"),
+    include_str!("schema/14_changed_in.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in

@@ -14,7 +14,7 @@ use crate::readers::catalog_version;
 use crate::row::parsed_at;
 
 impl SubscriptionStore for SqliteStore {
-    /// Answers from memory as long as no process has changed the catalog. What this process has changed and answered is
+    /// Answers from memory as long as no process has changed the workspace. What this process has changed and answered is
     /// seen by the next call, what another has within a millisecond.
     async fn subscribers(
         &self,
@@ -22,9 +22,10 @@ impl SubscriptionStore for SqliteStore {
         scope: &Scope,
     ) -> Result<Option<Subscribers>, StoreError> {
         let shared = self.shared();
-        let version = shared.readers().catalog_version().await?;
+        let catalog = shared.readers().look_at_catalog().await?;
         let key = (*scope, event_type.clone());
-        if let Some(known) = shared.subscribers.get(&version, &key) {
+        let changed_in = |_: &_| catalog.changed_in(&scope.workspace);
+        if let Some(known) = shared.subscribers.get(&key, changed_in) {
             return Ok(known);
         }
         let (name, scope) = (event_type.clone(), *scope);

@@ -12,7 +12,7 @@ use crate::catalog::{create_event_type, event_type_id};
 use crate::error::store_error;
 use crate::publisher::metadata_json;
 use crate::row::{nanos, parsed_at, split_key};
-use crate::writer::CATALOG_CHANGED;
+use crate::writer::{CATALOG_CHANGED, WORKSPACE_CHANGED};
 use crate::{Role, SqliteStore};
 
 /// Changes nothing and takes the file's lock. A deferred transaction that begins by reading is refused at once, and does not
@@ -101,6 +101,7 @@ impl SqliteStore {
             let drawn = self.new_event_type(name.clone(), workspace);
             connection.execute_batch("SAVEPOINT nahook_event_type")?;
             let made = create_event_type(connection, &drawn, self.shared().ids())
+                .and_then(|_| connection.execute(WORKSPACE_CHANGED, [workspace.as_str()]))
                 .and_then(|_| connection.execute_batch(CATALOG_CHANGED));
             if made.is_err() {
                 connection.execute_batch("ROLLBACK TO nahook_event_type")?;

@@ -16,7 +16,7 @@ use crate::catalog::{EVENT_TYPE_ID, SUBSCRIBE_MATCHING};
 use crate::error::store_error;
 use crate::publisher::metadata_json;
 use crate::row::nanos;
-use crate::writer::CATALOG_CHANGED;
+use crate::writer::{CATALOG_CHANGED, WORKSPACE_CHANGED};
 
 impl SqliteStore {
     /// Queues `event` as [`trigger_in`](Self::trigger_in) does, within the transaction that a connection of `sqlx` has open.
@@ -130,6 +130,11 @@ impl SqliteStore {
             .bind(entry.resource_id)
             .bind(json(&entry.metadata)?)
             .bind(nanos(entry.created_at))
+            .execute(&mut *connection)
+            .await
+            .map_err(refused)?;
+        query(WORKSPACE_CHANGED)
+            .bind(workspace.as_str())
             .execute(&mut *connection)
             .await
             .map_err(refused)?;

@@ -24,7 +24,7 @@ use self::group::{Group, Outcomes};
 use self::inbox::Inbox;
 use self::job::Task;
 pub(crate) use self::job::{Job, Urgency};
-pub(crate) use self::session::{CATALOG_CHANGED, Session};
+pub(crate) use self::session::{CATALOG_CHANGED, Session, WORKSPACE_CHANGED};
 use crate::error::{Closed, WriteError};
 use crate::queue::Queue;
 use crate::threads::PULSE_EVERY;

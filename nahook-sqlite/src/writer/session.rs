@@ -1,23 +1,26 @@
 //! The writer's connection and what it remembers of the catalog.
 
 mod room;
+mod rows;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::Event;
-use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
+use nahook_core::id::{EndpointId, WorkspaceId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::time::Instant;
 
+use self::rows::Rows;
 use super::{Checkpointer, Lengths};
+use crate::changes::CatalogState;
 use crate::connection::{leave_checkpoints, reopen_writer, set_up_writer};
 use crate::error::{WriteEffect, WriteError, is_full, is_of_connection};
 use crate::file::OpenFile;
@@ -25,15 +28,14 @@ use crate::row::nanos;
 use crate::space::Disk;
 use crate::{OpenError, Role, SqliteSettings};
 
-/// The statement that makes every cache read the catalog again.
-pub(crate) const CATALOG_CHANGED: &str = "UPDATE nahook_catalog_state SET version = version + 1";
+/// The statements that make every cache read a workspace again. The first has its id, and may be repeated for others.
+pub(crate) const WORKSPACE_CHANGED: &str = "UPDATE nahook_workspace SET changed_in = 1 + (SELECT version FROM nahook_catalog_state) WHERE id = ?1";
+pub(crate) const CATALOG_CHANGED: &str =
+    "UPDATE nahook_catalog_state SET version = version + 1, named = named + 1";
 
 /// Interval between attempts at the lock of the file: SQLite's own grow to a tenth of a second, and an app's transaction is
 /// seldom longer than this.
 const LOCK_RETRY: Duration = Duration::from_millis(1);
-
-/// Upper bound on remembered rows; beyond it all are forgotten.
-const ROWS_MAX: usize = 200_000;
 
 /// The connection that writes, used by the writer's thread alone.
 #[derive(Debug)]
@@ -50,23 +52,17 @@ pub(crate) struct Session {
     is_suspect: bool,
     /// Changes when another connection commits; differs from connection to connection.
     data_version: Option<i64>,
-    /// The version of the catalog that what is remembered belongs to.
-    version: Option<i64>,
+    /// State of the catalog that what is remembered belongs to.
+    state: Option<CatalogState>,
+    /// What is looked up may be undone without the transaction, and is not remembered.
+    is_attempting: bool,
     /// True if this transaction changes the catalog.
     is_catalog_touched: bool,
     /// Number of fresh deliveries, with those that this transaction queues.
     fresh: usize,
     /// Number of transactions of this process that did.
     catalog_changes: Arc<AtomicU64>,
-    workspaces: HashMap<WorkspaceId, i64>,
-    event_types: HashMap<EventTypeId, i64>,
-    endpoints: HashMap<EndpointId, EndpointRow>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct EndpointRow {
-    row: i64,
-    workspace: i64,
+    rows: Rows,
 }
 
 impl Session {
@@ -79,13 +75,12 @@ impl Session {
             is_suspect: false,
             data_version: None,
             checkpointer: None,
-            version: None,
+            state: None,
+            is_attempting: false,
             is_catalog_touched: false,
             fresh: 0,
             catalog_changes: Arc::default(),
-            workspaces: HashMap::new(),
-            event_types: HashMap::new(),
-            endpoints: HashMap::new(),
+            rows: Rows::default(),
         }
     }
 
@@ -187,22 +182,31 @@ impl Session {
 
     fn begin_and_compare(&mut self) -> rusqlite::Result<()> {
         self.lock()?;
-        let version = self
-            .connection
-            .prepare_cached("SELECT version FROM nahook_catalog_state")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
-        match version {
-            Ok(version) if self.version == Some(version) => Ok(()),
-            Ok(version) => {
-                self.forget();
-                self.version = Some(version);
-                Ok(())
-            }
-            Err(error) => {
-                self.roll_back();
-                Err(error)
-            }
+        let compared = self.forget_changed();
+        if compared.is_err() {
+            self.roll_back();
         }
+        compared
+    }
+
+    /// Forgets the rows of the workspaces that have changed since the transaction before.
+    fn forget_changed(&mut self) -> rusqlite::Result<()> {
+        let state = CatalogState::read(&self.connection)?;
+        let Some(known) = self.state.filter(|known| known.unnamed == state.unnamed) else {
+            self.forget();
+            self.state = Some(state);
+            return Ok(());
+        };
+        if known != state {
+            let mut changed = self
+                .connection
+                .prepare_cached("SELECT row FROM nahook_workspace WHERE changed_in > ?1")?;
+            for workspace in changed.query_map([known.version], |row| row.get(0))? {
+                self.rows.forget(workspace?);
+            }
+            self.state = Some(state);
+        }
+        Ok(())
     }
 
     /// Ends the transaction so that a power cut cannot undo it.
@@ -249,6 +253,7 @@ impl Session {
     /// Undoes the transaction. Answers whether that is certain.
     pub(super) fn roll_back(&mut self) -> bool {
         self.forget();
+        self.is_attempting = false;
         self.is_catalog_touched = false;
         if !self.connection.is_autocommit() {
             // It fails where SQLite has rolled back by itself.
@@ -314,9 +319,23 @@ impl Session {
         checkpoint
     }
 
-    /// Says that this transaction changes the catalog, so that every cache reads it again.
-    pub(crate) fn touch_catalog(&mut self) -> rusqlite::Result<()> {
-        self.forget();
+    /// Says that this transaction changes these workspaces, so that every cache reads them again.
+    pub(crate) fn touch_catalog(
+        &mut self,
+        workspaces: impl IntoIterator<Item = WorkspaceId>,
+    ) -> rusqlite::Result<()> {
+        let workspaces: BTreeSet<WorkspaceId> = workspaces.into_iter().collect();
+        if workspaces.is_empty() {
+            return Ok(());
+        }
+        for id in workspaces {
+            if let Some(row) = self.workspace(id)? {
+                self.rows.forget(row);
+            }
+            self.connection
+                .prepare_cached(WORKSPACE_CHANGED)?
+                .execute([id.as_str()])?;
+        }
         self.is_catalog_touched = true;
         self.execute(CATALOG_CHANGED)
     }
@@ -327,10 +346,12 @@ impl Session {
         work: impl FnOnce(&mut Self) -> rusqlite::Result<Result<T, E>>,
     ) -> rusqlite::Result<Result<T, E>> {
         self.execute("SAVEPOINT attempt")?;
-        let outcome = work(self)?;
+        self.is_attempting = true;
+        let outcome = work(self);
+        self.is_attempting = false;
+        let outcome = outcome?;
         if outcome.is_err() {
             self.execute("ROLLBACK TO attempt")?;
-            self.forget();
         }
         self.execute("RELEASE attempt")?;
         Ok(outcome)
@@ -342,14 +363,22 @@ impl Session {
         id: EndpointId,
         workspace: i64,
     ) -> rusqlite::Result<Option<i64>> {
-        let known = self.endpoints.get(&id).copied();
-        let found = match known {
-            Some(found) => Some(found),
-            None => self.look_endpoint_up(id)?,
-        };
-        Ok(found
-            .filter(|found| found.workspace == workspace)
-            .map(|found| found.row))
+        if let Some(row) = self.rows.endpoint(workspace, id) {
+            return Ok(Some(row));
+        }
+        let found: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT row FROM nahook_endpoint WHERE id = ?1 AND workspace = ?2 AND deleted_at IS NULL",
+            )?
+            .query_row(params![id.as_str(), workspace], |row| row.get(0))
+            .optional()?;
+        if let Some(row) = found
+            && !self.is_attempting
+        {
+            self.rows.add_endpoint(workspace, id, row);
+        }
+        Ok(found)
     }
 
     /// The endpoint's row, if it exists in that workspace's row or did so before it was deleted.
@@ -367,40 +396,20 @@ impl Session {
             .optional()
     }
 
-    fn look_endpoint_up(&mut self, id: EndpointId) -> rusqlite::Result<Option<EndpointRow>> {
-        let found = self
-            .connection
-            .prepare_cached(
-                "SELECT row, workspace FROM nahook_endpoint WHERE id = ?1 AND deleted_at IS NULL",
-            )?
-            .query_row([id.as_str()], |row| {
-                Ok(EndpointRow {
-                    row: row.get(0)?,
-                    workspace: row.get(1)?,
-                })
-            })
-            .optional()?;
-        if let Some(found) = found {
-            if self.endpoints.len() >= ROWS_MAX {
-                self.endpoints.clear();
-            }
-            self.endpoints.insert(id, found);
-        }
-        Ok(found)
-    }
-
     /// The workspace's row, if it exists.
     pub(crate) fn workspace(&mut self, id: WorkspaceId) -> rusqlite::Result<Option<i64>> {
-        if let Some(row) = self.workspaces.get(&id) {
-            return Ok(Some(*row));
+        if let Some(row) = self.rows.workspace(id) {
+            return Ok(Some(row));
         }
         let found: Option<i64> = self
             .connection
             .prepare_cached("SELECT row FROM nahook_workspace WHERE id = ?1")?
             .query_row([id.as_str()], |row| row.get(0))
             .optional()?;
-        if let Some(row) = found {
-            self.workspaces.insert(id, row);
+        if let Some(row) = found
+            && !self.is_attempting
+        {
+            self.rows.add_workspace(id, row);
         }
         Ok(found)
     }
@@ -415,8 +424,8 @@ impl Session {
         let Some(event_type) = &event.event_type else {
             return Ok(None);
         };
-        if let Some(row) = self.event_types.get(&event_type.id) {
-            return Ok(Some(*row));
+        if let Some(row) = self.rows.event_type(workspace, event_type.id) {
+            return Ok(Some(row));
         }
         let found: Option<i64> = self
             .connection
@@ -439,18 +448,15 @@ impl Session {
                 ])?;
             self.connection.last_insert_rowid()
         };
-        if self.event_types.len() >= ROWS_MAX {
-            self.event_types.clear();
+        if !self.is_attempting {
+            self.rows.add_event_type(workspace, event_type.id, row);
         }
-        self.event_types.insert(event_type.id, row);
         Ok(Some(row))
     }
 
     fn forget(&mut self) {
-        self.version = None;
-        self.workspaces.clear();
-        self.event_types.clear();
-        self.endpoints.clear();
+        self.state = None;
+        self.rows = Rows::default();
     }
 
     fn execute(&self, statement: &str) -> rusqlite::Result<()> {

@@ -100,10 +100,9 @@ pub(super) fn write_all(
         }
     }
     // No cache holds portal sessions, of which many are made.
-    let is_cached = |change: &Change| !matches!(change.record, Record::PortalSession(_));
-    if planned.changes.iter().any(is_cached) {
-        session.touch_catalog()?;
-    }
+    let is_cached = |record: &&Record| !matches!(record, Record::PortalSession(_));
+    let records = planned.changes.iter().map(|change| &change.record);
+    session.touch_catalog(records.filter(is_cached).map(Record::workspace))?;
     audit::insert(session.connection(), &planned.audit)?;
     Ok(Ok(()))
 }
@@ -126,7 +125,7 @@ pub(super) fn ensure_event_type(
     if !create_event_type(session.connection(), drawn, ids)? {
         return Ok(Err(Refusal::Missing("workspace")));
     }
-    session.touch_catalog()?;
+    session.touch_catalog([drawn.workspace])?;
     Ok(Ok(drawn.id))
 }
 

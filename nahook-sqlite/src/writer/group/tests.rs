@@ -26,8 +26,8 @@ impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let connection = rusqlite::Connection::open(directory.path().join("db")).unwrap();
-        let schema = "CREATE TABLE nahook_catalog_state (version, overwrites);
-            INSERT INTO nahook_catalog_state VALUES (1, 0);
+        let schema = "CREATE TABLE nahook_catalog_state (version, overwrites, named);
+            INSERT INTO nahook_catalog_state VALUES (1, 0, 0);
             CREATE TABLE word (word NOT NULL)";
         connection.execute_batch(schema).unwrap();
         let (orders, inbox) = mpsc::channel();

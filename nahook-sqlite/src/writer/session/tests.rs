@@ -63,6 +63,51 @@ fn endpoint_that_the_transaction_has_deleted_is_forgotten() {
     make(&mut session);
     let deleted = "UPDATE nahook_endpoint SET deleted_at = 2";
     session.connection().execute_batch(deleted).unwrap();
-    session.touch_catalog().unwrap();
+    session
+        .touch_catalog([WorkspaceId::new("ws_a").unwrap()])
+        .unwrap();
     assert_eq!(found(&mut session), None);
+}
+
+/// A second workspace with an endpoint, which the session remembers.
+fn make_other(session: &mut Session) {
+    let other = "INSERT INTO nahook_workspace (row, id, name, payload_len_max, created_at) VALUES (2, 'ws_b', 'b', 1, 1);
+        INSERT INTO nahook_environment (row, id, workspace, name, slug, is_default, created_at, updated_at)
+        VALUES (2, 'env_b', 2, 'b', 'b', 1, 1, 1);
+        INSERT INTO nahook_endpoint (row, id, workspace, environment, url, kind, config, metadata, secret, is_active,
+            created_at, updated_at)
+        VALUES (8, 'ep_b', 2, 2, 'https://b/', 0, '{}', '{}', 's', 1, 1, 1)";
+    session.connection().execute_batch(other).unwrap();
+    assert!(is_remembered(session));
+}
+
+/// Returns true if the other workspace's endpoint is found though its row says that it is gone.
+fn is_remembered(session: &mut Session) -> bool {
+    let delete = "UPDATE nahook_endpoint SET deleted_at = 2 WHERE id = 'ep_b'";
+    let id = EndpointId::new("ep_b").unwrap();
+    session.endpoint(id, 2).unwrap();
+    session.connection().execute_batch(delete).unwrap();
+    session.endpoint(id, 2).unwrap().is_some()
+}
+
+#[test]
+fn rows_of_others_are_remembered_while_a_workspace_changes() {
+    let (_directory, mut session) = begun();
+    make(&mut session);
+    make_other(&mut session);
+    let [a, b] = ["ws_a", "ws_b"].map(|id| WorkspaceId::new(id).unwrap());
+    session.touch_catalog([a]).unwrap();
+    assert!(is_remembered(&mut session));
+    // So they are after the commit, and after changes that were refused.
+    session.commit().unwrap();
+    session.begin(0).unwrap();
+    assert!(is_remembered(&mut session));
+    let refused = session.attempt(|session| {
+        session.touch_catalog([a])?;
+        Ok(Err::<(), _>("refused"))
+    });
+    assert!(refused.unwrap().is_err());
+    assert!(is_remembered(&mut session));
+    session.touch_catalog([b]).unwrap();
+    assert!(!is_remembered(&mut session));
 }
