@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use nahook_control::KeyHash;
 
-use crate::brand::Brand;
+use crate::brand::{Accent, Brand};
 use crate::text::hex;
 
 const STYLE: &str = include_str!("../assets/style.css");
@@ -35,7 +35,8 @@ pub(crate) struct Assets {
 
 impl Assets {
     pub(crate) fn new(brand: &Brand) -> Self {
-        let style = format!("{STYLE}{}", brand.style());
+        let accent = brand.accent.as_ref().map(Accent::style);
+        let style = format!("{STYLE}{}", accent.unwrap_or_default());
         Self {
             style: Asset::new("style", "css", "text/css; charset=utf-8", style),
             script: Asset::new(
@@ -52,11 +53,18 @@ impl Assets {
     ///
     /// Pages are not compressed: they hold the token of their forms beside texts of others, and their length would tell of it.
     pub(crate) fn answer(&self, name: &str, asked: &HeaderMap) -> Response {
+        let for_good = HeaderValue::from_static("public, max-age=31536000, immutable");
+        if let Some(accent) = Accent::of_sheet(name) {
+            let headers = [
+                (header::CONTENT_TYPE, self.style.content_type.clone()),
+                (header::CACHE_CONTROL, for_good),
+            ];
+            return (headers, accent.style()).into_response();
+        }
         let mut all = [&self.style, &self.script, &self.icon].into_iter();
         let Some(asset) = all.find(|asset| asset.name == name) else {
             return StatusCode::NOT_FOUND.into_response();
         };
-        let for_good = HeaderValue::from_static("public, max-age=31536000, immutable");
         let headers = [
             (header::CONTENT_TYPE, asset.content_type.clone()),
             (header::CACHE_CONTROL, for_good),

@@ -1,6 +1,11 @@
 //! Name and colour of the portal.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
+
+use nahook_control::rules::{PORTAL_ACCENT, PORTAL_LOGO, PORTAL_NAME, is_colour};
+
+use crate::form::Fields;
 
 /// The look of the pages.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,8 +36,7 @@ impl FromStr for Accent {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.strip_prefix('#').unwrap_or_default();
-        if digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if is_colour(text) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
             Err("a colour is # and six hexadecimal digits, such as #2f6feb")
@@ -40,11 +44,46 @@ impl FromStr for Accent {
     }
 }
 
-impl Brand {
-    /// The style sheet that differs from brand to brand.
+impl Accent {
+    /// The rule that makes it the colour of the pages.
     pub(crate) fn style(&self) -> String {
-        let rule = |accent: &Accent| format!(":root {{ --accent: {}; }}\n", accent.0);
-        self.accent.as_ref().map(rule).unwrap_or_default()
+        format!(":root {{ --accent: {}; }}\n", self.0)
+    }
+
+    /// Name of the style sheet with that rule alone.
+    pub(crate) fn sheet(&self) -> String {
+        format!("accent-{}.css", self.0.trim_start_matches('#'))
+    }
+
+    /// The colour whose style sheet has this name, if there is one.
+    pub(crate) fn of_sheet(name: &str) -> Option<Self> {
+        let digits = name.strip_prefix("accent-")?.strip_suffix(".css")?;
+        let accent: Self = format!("#{digits}").parse().ok()?;
+        (accent.sheet() == name).then_some(accent)
+    }
+}
+
+/// Writes the look that a portal session has of its own as text, for its cookie; empty if it has none.
+pub(crate) fn look(labels: &BTreeMap<String, String>) -> String {
+    let mut look = form_urlencoded::Serializer::new(String::new());
+    for name in [PORTAL_NAME, PORTAL_LOGO, PORTAL_ACCENT] {
+        if let Some(value) = labels.get(name) {
+            look.append_pair(name, value);
+        }
+    }
+    look.finish()
+}
+
+impl Brand {
+    /// The brand of a session with that look.
+    pub(crate) fn with(&self, look: &str) -> Self {
+        let look = Fields::parse(look.as_bytes());
+        let accent = look.get(PORTAL_ACCENT).parse().ok();
+        Self {
+            name: look.some(PORTAL_NAME).unwrap_or_else(|| self.name.clone()),
+            logo: look.some(PORTAL_LOGO).unwrap_or_else(|| self.logo.clone()),
+            accent: accent.or_else(|| self.accent.clone()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use nahook_control::Actor;
 use nahook_http::RequestContext;
 
 use crate::access::{Reach, Visitor};
+use crate::brand::Brand;
 use crate::error::PageError;
 use crate::form::{Fields, TOKEN_FIELD};
 use crate::page;
@@ -37,8 +38,11 @@ impl IntoResponse for PageError {
 pub(crate) async fn dress(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let base = base_of(request.extensions(), request.uri().path());
     let mut response = next.run(request).await;
-    if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
-        response = page::error(&site, &base, &error);
+    let extensions = response.extensions_mut();
+    if let Some(Failed(error)) = extensions.remove::<Failed>() {
+        let brand = extensions.remove::<Arc<Brand>>();
+        let brand = brand.as_deref().unwrap_or(&site.settings.brand);
+        response = page::error(&site, brand, &base, &error);
     }
     let headers = response.headers_mut();
     // Assets say themselves how long they may be kept.
@@ -71,8 +75,10 @@ pub(crate) async fn admit(State(site): State<Arc<Site>>, request: Request, next:
     let base = base_of(&head.extensions, head.uri.path());
     match view(&site, &head, body, &base).await {
         Ok((view, cookie)) => {
+            let brand = Arc::clone(&view.brand);
             head.extensions.insert(view);
             let mut response = next.run(Request::from_parts(head, Body::empty())).await;
+            response.extensions_mut().insert(brand);
             if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
             }
@@ -131,6 +137,7 @@ async fn view(
         base: Arc::clone(base),
         here: head.uri.path().into(),
         visitor: Arc::new(visitor),
+        brand: Arc::new(site.settings.brand.with(session::look(&secret))),
         form_token: token.into(),
         query: Arc::new(Fields::parse(
             head.uri.query().unwrap_or_default().as_bytes(),

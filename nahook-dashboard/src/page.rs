@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 use nahook_queue::DeliveryStatus;
 
+use crate::brand::Brand;
 use crate::error::PageError;
 use crate::form::TOKEN_FIELD;
 use crate::site::{Audience, Site};
@@ -35,18 +36,21 @@ fn html_response(status: StatusCode, markup: Markup) -> Response {
         .into_response()
 }
 
-fn document(site: &Site, base: &str, title: &str, body: &Markup) -> Markup {
+fn document(site: &Site, brand: &Brand, base: &str, title: &str, body: &Markup) -> Markup {
     let assets = &site.assets;
+    let accent = brand.accent.as_ref();
+    let accent = accent.filter(|_| brand.accent != site.settings.brand.accent);
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                title { (visible(title)) " · " (site.settings.brand.name) }
+                title { (visible(title)) " · " (visible(&brand.name)) }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="robots" content="noindex";
                 link rel="icon" href={ (base) "/assets/" (assets.icon.name) } type="image/svg+xml";
                 link rel="stylesheet" href={ (base) "/assets/" (assets.style.name) };
+                @if let Some(accent) = accent { link rel="stylesheet" href={ (base) "/assets/" (accent.sheet()) }; }
                 script type="module" src={ (base) "/assets/" (assets.script.name) } {}
             }
             body { a.skip href="#content" { "Skip to the content" } (body) }
@@ -54,8 +58,7 @@ fn document(site: &Site, base: &str, title: &str, body: &Markup) -> Markup {
     }
 }
 
-fn brand(site: &Site, base: &str) -> Markup {
-    let brand = &site.settings.brand;
+fn home_link(site: &Site, brand: &Brand, base: &str) -> Markup {
     let home = format!("{base}{}", site.audience.home());
     let home = if home.is_empty() {
         "/".to_owned()
@@ -64,8 +67,8 @@ fn brand(site: &Site, base: &str) -> Markup {
     };
     html! {
         a.brand href=(home) {
-            @if !brand.logo.is_empty() { span aria-hidden="true" { (brand.logo) " " } }
-            (brand.name)
+            @if !brand.logo.is_empty() { span aria-hidden="true" { (visible(&brand.logo)) " " } }
+            (visible(&brand.name))
         }
     }
 }
@@ -75,7 +78,7 @@ pub(crate) fn page(view: &View, title: &str, content: &Markup) -> Response {
     let site = &view.site;
     let body = html! {
         header.top {
-            (brand(site, &view.base))
+            (home_link(site, &view.brand, &view.base))
             nav aria-label="Pages" { ul {
                 @for (path, name) in pages_of(view) {
                     li { a href=(home(view, path)) aria-current=[is_current(view, path).then_some("page")] { (name) } }
@@ -96,7 +99,8 @@ pub(crate) fn page(view: &View, title: &str, content: &Markup) -> Response {
             }
         }
     };
-    html_response(StatusCode::OK, document(site, &view.base, title, &body))
+    let document = document(site, &view.brand, &view.base, title, &body);
+    html_response(StatusCode::OK, document)
 }
 
 fn pages_of(view: &View) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
@@ -128,20 +132,21 @@ fn is_current(view: &View, path: &str) -> bool {
 /// A page without navigation, for a visitor who has not signed in.
 pub(crate) fn plain(
     site: &Site,
+    brand: &Brand,
     base: &str,
     status: StatusCode,
     title: &str,
     content: &Markup,
 ) -> Response {
     let body = html! {
-        header.top { (brand(site, base)) }
+        header.top { (home_link(site, brand, base)) }
         main #content { div.card.sign-in { h1 { (title) } (content) } }
     };
-    html_response(status, document(site, base, title, &body))
+    html_response(status, document(site, brand, base, title, &body))
 }
 
 /// The page of an error.
-pub(crate) fn error(site: &Site, base: &str, error: &PageError) -> Response {
+pub(crate) fn error(site: &Site, brand: &Brand, base: &str, error: &PageError) -> Response {
     let home = format!("{base}{}", site.audience.home());
     let home = if home.is_empty() {
         "/".to_owned()
@@ -156,6 +161,7 @@ pub(crate) fn error(site: &Site, base: &str, error: &PageError) -> Response {
     };
     plain(
         site,
+        brand,
         base,
         error.status,
         title,

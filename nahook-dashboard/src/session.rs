@@ -11,6 +11,7 @@ use nahook_core::id::WorkspaceId;
 use nahook_core::{IdSource as _, RandomIds, StoreError, Timestamp};
 
 use crate::access::{Reach, Visitor, customer};
+use crate::brand;
 use crate::site::{Audience, Site};
 use crate::text::hex;
 
@@ -22,6 +23,9 @@ const LASTS: Duration = Duration::from_hours(12);
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 /// Time for which a [sign-in link](new_sign_in_link) can be used.
 pub const SIGN_IN_LINK_LASTS: Duration = Duration::from_mins(10);
+
+/// Largest number of bytes of a session's own look. Its texts have up to 63 characters, each up to four bytes that are written as three.
+const LOOK_LEN_MAX: usize = 1024;
 
 /// A new secret of 256 bits.
 pub(crate) fn new_secret() -> String {
@@ -63,8 +67,20 @@ pub(crate) fn secret<'a>(site: &Site, headers: &'a HeaderMap) -> Option<&'a str>
         .filter_map(|pair| pair.trim().split_once('='));
     let mut ours = pairs.filter(|(name, _)| *name == site.cookie());
     let (_, secret) = ours.next()?;
-    let has_form = secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
-    has_form.then_some(secret)
+    let (random, look) = parts(secret);
+    let is_random = random.len() == 64 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_random && look.len() <= LOOK_LEN_MAX).then_some(secret)
+}
+
+/// The random part of a secret and the session's own look behind it, if it has one. The store has the hash of both: whoever changes the
+/// look has no session.
+fn parts(secret: &str) -> (&str, &str) {
+    secret.split_once('.').unwrap_or((secret, ""))
+}
+
+/// The session's own look.
+pub(crate) fn look(secret: &str) -> &str {
+    parts(secret).1
 }
 
 /// The token that every form of that cookie's holder carries.
@@ -97,9 +113,8 @@ impl Site {
             return Ok(None);
         };
         let until = self.now().saturating_add(LASTS);
-        let secret = self
-            .start(workspace, SessionHolder::Token(hash), until)
-            .await?;
+        let holder = SessionHolder::Token(hash);
+        let secret = self.start(workspace, holder, "", until).await?;
         Ok(Some(secret))
     }
 
@@ -121,7 +136,7 @@ impl Site {
             return Ok(None);
         }
         let until = self.now().saturating_add(LASTS);
-        let secret = self.start(link.workspace, link.holder, until).await?;
+        let secret = self.start(link.workspace, link.holder, "", until).await?;
         Ok(Some(secret))
     }
 
@@ -137,8 +152,9 @@ impl Site {
             return Ok(None);
         };
         let holder = SessionHolder::Application(taken.application, taken.role);
+        let look = brand::look(&taken.metadata);
         let secret = self
-            .start(taken.workspace, holder, taken.expires_at)
+            .start(taken.workspace, holder, &look, taken.expires_at)
             .await?;
         Ok(Some(secret))
     }
@@ -147,9 +163,13 @@ impl Site {
         &self,
         workspace: WorkspaceId,
         holder: SessionHolder,
+        look: &str,
         expires_at: Timestamp,
     ) -> Result<String, StoreError> {
-        let (secret, now) = (new_secret(), self.now());
+        let (mut secret, now) = (new_secret(), self.now());
+        if !look.is_empty() {
+            secret = format!("{secret}.{look}");
+        }
         let session = PageSession {
             id: hash_for("session", &secret),
             workspace,

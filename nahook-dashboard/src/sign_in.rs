@@ -26,6 +26,7 @@ pub(crate) fn ask(site: &Arc<Site>, base: &Arc<str>, head: &Parts) -> Response {
             let _ = head;
             page::plain(
                 site,
+                &site.settings.brand,
                 base,
                 StatusCode::UNAUTHORIZED,
                 "Your session has ended",
@@ -51,7 +52,14 @@ pub(crate) async fn form(State(site): State<Arc<Site>>, request: Request) -> Res
         },
         None => token_form(&base, None),
     };
-    page::plain(&site, &base, StatusCode::OK, "Sign in", &body)
+    page::plain(
+        &site,
+        &site.settings.brand,
+        &base,
+        StatusCode::OK,
+        "Sign in",
+        &body,
+    )
 }
 
 fn token_form(base: &str, problem: Option<&str>) -> Markup {
@@ -89,6 +97,7 @@ pub(crate) async fn submit(State(site): State<Arc<Site>>, request: Request) -> R
         let body = token_form(&base, Some(problem));
         return page::plain(
             &site,
+            &site.settings.brand,
             &base,
             StatusCode::TOO_MANY_REQUESTS,
             "Sign in",
@@ -114,7 +123,14 @@ pub(crate) async fn submit(State(site): State<Arc<Site>>, request: Request) -> R
                 "There is no such token, or it is disabled or revoked."
             };
             let body = token_form(&base, Some(problem));
-            page::plain(&site, &base, StatusCode::UNAUTHORIZED, "Sign in", &body)
+            page::plain(
+                &site,
+                &site.settings.brand,
+                &base,
+                StatusCode::UNAUTHORIZED,
+                "Sign in",
+                &body,
+            )
         }
     }
 }
@@ -126,6 +142,7 @@ pub(crate) async fn open_portal(site: &Site, base: &str, code: &str) -> Response
         Ok(Some(secret)) => enter(site, base, &secret),
         Ok(None) => page::plain(
             site,
+            &site.settings.brand,
             base,
             StatusCode::UNAUTHORIZED,
             "This link has ended",
@@ -151,6 +168,7 @@ pub(crate) async fn sign_out(view: View) -> Result<Response, PageError> {
     let site = &view.site;
     let mut response = page::plain(
         site,
+        &view.brand,
         &view.base,
         StatusCode::OK,
         "Signed out",

@@ -8,6 +8,7 @@ use nahook_control::{EndpointRecord, Management, ManagementStore};
 use nahook_core::id::{EndpointId, WorkspaceId};
 
 use crate::access::{Right, Visitor};
+use crate::brand::Brand;
 use crate::error::PageError;
 use crate::form::Fields;
 use crate::site::{Audience, Site};
@@ -21,6 +22,7 @@ pub(crate) struct View {
     /// Path within the site.
     pub(crate) here: Arc<str>,
     pub(crate) visitor: Arc<Visitor>,
+    pub(crate) brand: Arc<Brand>,
     /// The token that every form carries.
     pub(crate) form_token: Arc<str>,
     pub(crate) query: Arc<Fields>,

@@ -10,7 +10,7 @@ use crate::{
 use nahook_core::id::{ApplicationId, WorkspaceId};
 
 use super::Management;
-use crate::rules::portal_session;
+use crate::rules::{check_look, portal_session};
 
 /// Until when the code may be exchanged (contract, section 2).
 const CODE_LASTS: Duration = Duration::from_mins(5);
@@ -24,7 +24,7 @@ pub struct NewPortalSession {
     pub role: PortalRole,
     /// Duration in minutes, 1 to 60; 60 if absent.
     pub expires_in_minutes: Option<u32>,
-    /// At most ten labels.
+    /// At most ten labels. Those named in [`rules`](crate::rules) are its look.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -53,6 +53,7 @@ impl<S: ManagementStore> Management<S> {
             let minutes = new.expires_in_minutes.unwrap_or(MINUTES_DEFAULT);
             portal_session::EXPIRES_IN_MINUTES.check(minutes)?;
             portal_session::METADATA.check(&new.metadata)?;
+            check_look(&new.metadata)?;
             let drawn = [draft.ids.random(), draft.ids.random()];
             let code = SecretText::new(format!("{:032x}{:032x}", drawn[0], drawn[1]));
             let lasts = Duration::from_mins(minutes.into());

@@ -6,6 +6,7 @@
 mod charset;
 mod config;
 mod form;
+mod look;
 mod sample;
 mod table;
 mod text;
@@ -20,6 +21,8 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use self::form::Form;
+pub(crate) use self::look::check_look;
+pub use self::look::{PORTAL_ACCENT, PORTAL_LOGO, PORTAL_NAME, is_colour};
 pub use self::sample::Sample;
 pub use self::table::{
     ROWS, api_key, application, endpoint, environment, event, event_type, management_token,

@@ -171,14 +171,16 @@ const ID_TEXT: Rule = text(
     "only letters, digits and underscores",
 );
 /// Not every store keeps each control character, and no list shows them well.
-const NAME_TEXT: Rule = Rule::Text(Text {
+const NAME_TEXT: Rule = Rule::Text(Text { max: 255, ..LINE });
+/// A name of one line, without the bound of its length.
+pub(super) const LINE: Text = Text {
     prefix: "",
     min: 1,
-    max: 255,
+    max: usize::MAX,
     chars: NO_CONTROL,
     not_blank: true,
     words: "not all of them blank, none of them a control character",
-});
+};
 /// Not every store can keep NUL.
 const DESCRIPTION_TEXT: Rule = text(
     0,

@@ -6,6 +6,7 @@
 
 mod contents;
 mod crowds;
+mod looks;
 mod refusals;
 mod sessions;
 mod shop;

@@ -224,6 +224,15 @@ impl Shop {
             role,
             ..NewPortalSession::default()
         };
+        self.code_of(tenant, application, new).await
+    }
+
+    pub(crate) async fn code_of(
+        &self,
+        tenant: &Tenant,
+        application: ApplicationId,
+        new: NewPortalSession,
+    ) -> String {
         let management = self.management();
         let actor = Actor::operator();
         let made = management.create_portal_session(&tenant.workspace, &actor, application, new);

@@ -36,7 +36,8 @@ struct PortalSessionRequest {
     /// Its duration in minutes; 60 if absent.
     #[schema(value_type = Option<u32>)]
     expires_in_minutes: Option<Whole>,
-    /// Labels.
+    /// Labels. Three of them give the session a look of its own, in the place of the server's: `portal_name` and `portal_logo`, the
+    /// texts at the top of its pages (at most 60 and 3 characters), and `portal_accent`, a colour such as `#2f6feb`.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Labels>,
 }

@@ -155,6 +155,9 @@ async fn a_portal_session_has_a_url_with_its_code() {
         json!({"role": "owner"}),
         json!({"expiresInMinutes": 0}),
         json!({"expiresInMinutes": 61}),
+        json!({"metadata": {"portal_accent": "red;}"}}),
+        json!({"metadata": {"portal_logo": "four"}}),
+        json!({"metadata": {"portal_name": "\u{7}"}}),
     ] {
         bench.post(&path, &bad).await.error(400, "validation_error");
     }

@@ -270,6 +270,21 @@ export async function portal_roles({ facts, open, check, signIn, until, assert }
   await check(viewer);
   const answer = await viewer.request.get(`${facts.base}/portal/endpoints/ep_shop`);
   assert.equal(answer.status(), 404);
+
+  // A session with a look of its own, whatever that says.
+  const name = "</title><script>alert(1)</script>";
+  const id = new URL(application).pathname.split("/").pop();
+  const made = await operator.request.post(`${facts.base}/management/v1/workspaces/ws_shop/applications/${id}/portal`, {
+    headers: { authorization: `Bearer ${facts.token}` },
+    data: { role: "viewer", metadata: { portal_name: name, portal_logo: "Ü", portal_accent: "#119944" } },
+  });
+  const own = await open();
+  await own.goto((await made.json()).url);
+  await own.getByText(name).waitFor();
+  assert.ok((await own.title()).endsWith(name));
+  const colour = await own.evaluate(() => getComputedStyle(document.body).borderTopColor);
+  assert.equal(colour, "rgb(17, 153, 68)");
+  await check(own);
 }
 
 async function every_page(page, facts) {
