@@ -58,4 +58,7 @@ pub use self::secrets::{
     new_management_token, new_signing_secret, signing_secret_is_valid,
 };
 pub use self::sessions::{PageSession, SessionHolder, SessionStore};
-pub use self::store::{AuditPage, AuditQuery, ChangePlan, ManagementStore, Planned, Select};
+pub use self::store::{
+    AuditPage, AuditQuery, ChangePlan, EndpointHealth, EndpointPage, EndpointQuery,
+    ManagementStore, Planned, Select,
+};

@@ -10,7 +10,9 @@ use nahook_core::id::{
 };
 use nahook_core::{EventTypePattern, StoreError, Timestamp};
 
-use crate::{ActorKind, AuditEntry, CatalogError, Change, ManagementError, Snapshot};
+use crate::{
+    ActorKind, AuditEntry, CatalogError, Change, EndpointRecord, ManagementError, Snapshot,
+};
 
 /// Rows of one workspace that are to be read. What does not exist is absent from the answer; what was removed does not
 /// exist.
@@ -128,6 +130,39 @@ pub struct AuditPage {
     pub total: u64,
 }
 
+/// A query for endpoints of a workspace, as a list shows them to people.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EndpointQuery {
+    /// Only this application's.
+    pub application: Option<ApplicationId>,
+    /// Only those with this text in the URL or the description, and the one with this id. A Slack URL is a secret, and not looked into.
+    pub text: Option<String>,
+    /// Only those of this health.
+    pub health: Option<EndpointHealth>,
+    /// Number of matching endpoints passed over.
+    pub offset: u64,
+    /// Largest number of them.
+    pub limit: u64,
+}
+
+/// States of an endpoint that lists are chosen by.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EndpointHealth {
+    /// Active, and no attempt has succeeded since one failed.
+    Failing,
+    /// Not active.
+    Disabled,
+}
+
+/// The answer to an [`EndpointQuery`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndpointPage {
+    /// The newest first.
+    pub endpoints: Vec<EndpointRecord>,
+    /// Number of matching endpoints in all.
+    pub total: u64,
+}
+
 /// Reads and changes what is in a workspace. Nothing of another workspace is ever read or changed.
 #[async_trait]
 #[auto_impl(&, Arc)]
@@ -162,6 +197,13 @@ pub trait ManagementStore: Send + Sync {
         workspace: &WorkspaceId,
         query: &AuditQuery,
     ) -> Result<AuditPage, StoreError>;
+
+    /// Some of the workspace's endpoints, as a list shows them: no more rows are read whole than it shows.
+    async fn find_endpoints(
+        &self,
+        workspace: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError>;
 }
 
 impl From<CatalogError> for ManagementError {

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use nahook_control::{
-    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Record, RowKind,
-    Select, Snapshot,
+    AuditPage, AuditQuery, Change, ChangePlan, EndpointHealth, EndpointKind, EndpointPage,
+    EndpointQuery, EndpointRecord, ManagementError, ManagementStore, Record, RowKind, Select,
+    Snapshot,
 };
 use nahook_core::StoreError;
 use nahook_core::id::WorkspaceId;
@@ -66,6 +67,38 @@ impl ManagementStore for MemoryStore {
                 .take(limit)
                 .cloned()
                 .collect(),
+        })
+    }
+
+    async fn find_endpoints(
+        &self,
+        workspace: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError> {
+        let state = self.state();
+        let has = |row: &EndpointRecord, text: &str| {
+            let description = row.description.as_deref().unwrap_or_default();
+            row.id.as_str() == text
+                || description.contains(text)
+                || row.kind == EndpointKind::Webhook && row.url.contains(text)
+        };
+        let endpoints = state.catalog.endpoints.iter().rev().filter(|row| {
+            row.workspace == *workspace
+                && (query.application.is_none() || row.application == query.application)
+                && query.text.as_ref().is_none_or(|text| has(row, text))
+                && match query.health {
+                    None => true,
+                    Some(EndpointHealth::Disabled) => !row.is_active,
+                    Some(EndpointHealth::Failing) => {
+                        row.is_active && state.failing_since.contains_key(&row.id)
+                    }
+                }
+        });
+        let (offset, limit) = (saturating(query.offset), saturating(query.limit));
+        let page = endpoints.clone().skip(offset).take(limit);
+        Ok(EndpointPage {
+            endpoints: page.cloned().collect(),
+            total: endpoints.count() as u64,
         })
     }
 }

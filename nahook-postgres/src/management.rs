@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use nahook_control::{
-    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Select, Snapshot,
+    AuditPage, AuditQuery, Change, ChangePlan, EndpointPage, EndpointQuery, ManagementError,
+    ManagementStore, Select, Snapshot,
 };
 use nahook_core::StoreError;
 use nahook_core::id::WorkspaceId;
@@ -77,6 +78,14 @@ impl ManagementStore for PostgresStore {
         query: &AuditQuery,
     ) -> Result<AuditPage, StoreError> {
         self.audit_page(workspace, query).await
+    }
+
+    async fn find_endpoints(
+        &self,
+        workspace: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError> {
+        self.endpoint_page(workspace, query).await
     }
 }
 

@@ -157,6 +157,8 @@ macro_rules! management_conformance {
             what_was_made_is_read_whole,
             each_selection_reads_its_rows,
             applications_are_paged,
+            endpoints_are_found_page_by_page,
+            endpoints_are_found_by_what_they_are,
             subscribers_are_counted,
             other_workspaces_are_not_read,
             rows_are_counted,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    Actor, BasicAuth, EndpointKind, EndpointRecord, ManagementError, ManagementStore, Record,
-    RetiredSecret, SecretText, Select, new_signing_secret,
+    Actor, BasicAuth, EndpointKind, EndpointPage, EndpointQuery, EndpointRecord, ManagementError,
+    ManagementStore, Record, RetiredSecret, SecretText, Select, new_signing_secret,
 };
 use nahook_core::StoreError;
 use nahook_core::id::{ApplicationId, EndpointId, EnvironmentId, WorkspaceId};
@@ -67,6 +67,15 @@ impl<S: ManagementStore> Management<S> {
         workspace: &WorkspaceId,
     ) -> Result<Vec<EndpointRecord>, StoreError> {
         Ok(self.read(workspace, &[Select::Endpoints]).await?.endpoints)
+    }
+
+    /// Some of the workspace's endpoints, the newest first.
+    pub async fn find_endpoints(
+        &self,
+        workspace: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError> {
+        self.store.find_endpoints(workspace, query).await
     }
 
     /// The endpoint.

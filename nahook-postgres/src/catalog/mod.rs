@@ -1,6 +1,7 @@
 //! The catalog: each call is one transaction, under the workspaces' locks.
 
 mod columns;
+mod finding;
 pub(crate) mod read;
 pub(crate) mod row;
 pub(crate) mod select;

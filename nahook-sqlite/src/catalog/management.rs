@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use nahook_control::{
-    AuditPage, AuditQuery, CatalogError, Change, ChangePlan, ManagementError, ManagementStore,
-    SecretBox, Select, Snapshot,
+    AuditPage, AuditQuery, CatalogError, Change, ChangePlan, EndpointPage, EndpointQuery,
+    ManagementError, ManagementStore, SecretBox, Select, Snapshot,
 };
 use nahook_core::id::WorkspaceId;
 use nahook_core::{StoreError, Timestamp};
 
+use super::finding;
 use super::select::selected;
 use super::write;
 use crate::SqliteStore;
@@ -60,6 +61,23 @@ impl ManagementStore for SqliteStore {
             .readers()
             .read(move |connection| audit::page(connection, workspace, &query))
             .await
+    }
+
+    async fn find_endpoints(
+        &self,
+        workspace: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError> {
+        let (workspace, query) = (*workspace, query.clone());
+        let readers = self.shared().readers();
+        let mut page = readers
+            .read(move |connection| finding::page(connection, workspace, &query))
+            .await?;
+        let secrets = self.shared().secrets();
+        let mut rows = page.endpoints.iter_mut();
+        let opened = rows.try_for_each(|row| secrets.open_endpoint(row));
+        opened.map_err(StoreError::internal)?;
+        Ok(page)
     }
 }
 

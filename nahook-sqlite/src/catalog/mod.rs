@@ -1,5 +1,6 @@
 //! The catalog: reading it and changing it.
 
+mod finding;
 mod management;
 mod read;
 mod rows;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use nahook_control::{
     Actor, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
-    EndpointDirectory, EndpointTarget, HealthReport, KeyEntry, KeyHash, KeyStore, ManagementError,
-    ManagementStore, Manifest, Select, Snapshot, TokenHolder, WorkspaceRecord,
+    EndpointDirectory, EndpointPage, EndpointQuery, EndpointTarget, HealthReport, KeyEntry,
+    KeyHash, KeyStore, ManagementError, ManagementStore, Manifest, Select, Snapshot, TokenHolder,
+    WorkspaceRecord,
 };
 use nahook_core::admission::{Allowance, Caller, Grant, Verdict};
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, WorkspaceId};
@@ -241,6 +242,7 @@ disturb! {
         fn read(workspace: &WorkspaceId, selection: &[Select]) -> Result<Snapshot, StoreError>;
         fn change(workspace: &WorkspaceId, plan: &Arc<dyn ChangePlan>) -> Result<Vec<Change>, ManagementError>;
         fn audit_log(workspace: &WorkspaceId, query: &AuditQuery) -> Result<AuditPage, StoreError>;
+        fn find_endpoints(workspace: &WorkspaceId, query: &EndpointQuery) -> Result<EndpointPage, StoreError>;
     }
     #[async_trait::async_trait]
     Redelivery {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::http::Method;
 use nahook_control::{
-    AuditPage, AuditQuery, Change, ChangePlan, ManagementError, ManagementStore, Select, Snapshot,
+    AuditPage, AuditQuery, Change, ChangePlan, EndpointPage, EndpointQuery, ManagementError,
+    ManagementStore, Select, Snapshot,
 };
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{Payload, StoreError};
@@ -54,6 +55,14 @@ impl ManagementStore for Silent {
         query: &AuditQuery,
     ) -> Result<AuditPage, StoreError> {
         self.store.audit_log(of, query).await
+    }
+
+    async fn find_endpoints(
+        &self,
+        of: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError> {
+        self.store.find_endpoints(of, query).await
     }
 }
 

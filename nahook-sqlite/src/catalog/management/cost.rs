@@ -71,6 +71,15 @@ impl ManagementStore for Counting {
         let session = self.session.lock().unwrap();
         Ok(audit::page(session.connection(), *workspace, query).unwrap())
     }
+
+    async fn find_endpoints(
+        &self,
+        workspace: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError> {
+        let session = self.session.lock().unwrap();
+        Ok(finding::page(session.connection(), *workspace, query).unwrap())
+    }
 }
 
 /// A workspace with so many rows of every kind, on a connection that counts.

@@ -3,6 +3,7 @@
 mod auditing;
 mod changing;
 mod declaring;
+mod finding;
 mod keys;
 mod limits;
 mod patterns;
@@ -23,6 +24,7 @@ pub use self::changing::{
 pub use self::declaring::{
     a_declared_application_is_as_declared, declaring_again_keeps_what_is_managed,
 };
+pub use self::finding::{endpoints_are_found_by_what_they_are, endpoints_are_found_page_by_page};
 pub use self::keys::{
     a_key_is_disabled_and_enabled, keys_are_listed_oldest_first, revoking_is_final,
 };

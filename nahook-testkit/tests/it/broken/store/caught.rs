@@ -193,7 +193,8 @@ mod management {
     use super::*;
     caught! { management:
         manages_other_workspaces ManagesOtherWorkspaces => other_workspaces_are_not_read,
-            other_workspaces_audit_is_absent, revoking_is_final;
+            other_workspaces_audit_is_absent, revoking_is_final,
+            endpoints_are_found_by_what_they_are;
         forgets_the_offset ForgetsTheOffset => applications_are_paged;
         reads_newest_first ReadsNewestFirst => each_selection_reads_its_rows;
         revives_keys RevivesKeys => revoking_is_final;
@@ -211,7 +212,9 @@ mod management {
         shows_nothing_to_plans ShowsNothingToPlans => the_plan_sees_what_it_reads;
         audits_unfiltered AuditsUnfiltered => entries_are_filtered_and_counted;
         audits_oldest_first AuditsOldestFirst => every_change_is_audited;
-        counts_the_page CountsThePage => entries_are_filtered_and_counted;
+        counts_the_page CountsThePage => entries_are_filtered_and_counted,
+            endpoints_are_found_page_by_page;
+        finds_any_health FindsAnyHealth => endpoints_are_found_by_what_they_are;
     }
 }
 

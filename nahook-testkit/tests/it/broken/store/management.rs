@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nahook_control::{
-    AuditPage, AuditQuery, Change, ChangePlan, KeyState, ManagementError, ManagementStore, Planned,
-    Record, Select, Snapshot, Verb,
+    AuditPage, AuditQuery, Change, ChangePlan, EndpointPage, EndpointQuery, KeyState,
+    ManagementError, ManagementStore, Planned, Record, Select, Snapshot, Verb,
 };
 use nahook_core::id::{DeliveryId, WorkspaceId};
 use nahook_core::{StoreError, Timestamp};
@@ -160,6 +160,23 @@ impl ManagementStore for Broken {
             AuditsOldestFirst => page.entries.reverse(),
             CountsThePage => page.total = page.entries.len() as u64,
             _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn find_endpoints(
+        &self,
+        workspace: &WorkspaceId,
+        query: &EndpointQuery,
+    ) -> Result<EndpointPage, StoreError> {
+        let mut query = query.clone();
+        if self.has(FindsAnyHealth) {
+            query.health = None;
+        }
+        let workspace = self.managed_workspace(workspace);
+        let mut page = self.inner.find_endpoints(&workspace, &query).await?;
+        if self.has(CountsThePage) {
+            page.total = page.endpoints.len() as u64;
         }
         Ok(page)
     }

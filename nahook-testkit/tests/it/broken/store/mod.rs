@@ -124,6 +124,7 @@ bugs! {
     OnlyDisablesTheRemoved
     ShowsNothingToPlans
     AuditsUnfiltered
+    FindsAnyHealth
     AuditsOldestFirst
     CountsThePage
     FindsAnyStatus
