@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use maud::{Markup, html};
-use nahook_control::{EndpointDirectory as _, EndpointRecord};
+use nahook_control::{EndpointDirectory as _, EndpointHealth, EndpointQuery, EndpointRecord};
 use nahook_core::Timestamp;
 use nahook_core::id::EndpointId;
 
@@ -15,7 +15,7 @@ use crate::text::{count, cut, time, visible};
 use crate::view::View;
 
 /// Endpoints on a page.
-const PAGE: usize = 100;
+const PAGE: u64 = 100;
 
 /// Since when endpoints have only failed.
 pub(super) type Failing = HashMap<EndpointId, Timestamp>;
@@ -43,8 +43,8 @@ pub(super) fn health(endpoint: &EndpointRecord, failing: &Failing) -> Markup {
 }
 
 /// The endpoint's URL as a link to its page.
-pub(super) fn link(view: &View, endpoint: &EndpointRecord) -> Markup {
-    html! { a href=(view.url(format_args!("/endpoints/{}", endpoint.id))) { (visible(&cut(&endpoint.url, 160))) } }
+pub(super) fn link(view: &View, id: EndpointId, url: &str) -> Markup {
+    html! { a href=(view.url(format_args!("/endpoints/{id}"))) { (visible(&cut(url, 160))) } }
 }
 
 pub(super) fn rows(view: &View, endpoints: &[EndpointRecord], failing: &Failing) -> Markup {
@@ -52,7 +52,7 @@ pub(super) fn rows(view: &View, endpoints: &[EndpointRecord], failing: &Failing)
         .iter()
         .map(|endpoint| {
             html! {
-                th scope="row" { (link(view, endpoint)) }
+                th scope="row" { (link(view, endpoint.id, &endpoint.url)) }
                 td { (health(endpoint, failing)) }
                 td { (visible(&cut(endpoint.description.as_deref().unwrap_or("–"), 200))) }
                 td { (time(endpoint.created_at)) }
@@ -68,27 +68,24 @@ pub(super) fn rows(view: &View, endpoints: &[EndpointRecord], failing: &Failing)
 
 pub(super) async fn list(view: View) -> Answer {
     let wanted = view.query.get("state").to_owned();
-    let search = view.query.some("q").unwrap_or_default();
-    let all = view.endpoints().await?;
-    let known = failing(&view, &all).await?;
-    let matches = |endpoint: &EndpointRecord| {
-        let text = endpoint.description.as_deref().unwrap_or_default();
-        let is_found = endpoint.url.contains(&search)
-            || text.contains(&search)
-            || endpoint.id.as_str() == search;
-        is_found
-            && match wanted.as_str() {
-                "failing" => endpoint.is_active && known.contains_key(&endpoint.id),
-                "disabled" => !endpoint.is_active,
-                _ => true,
-            }
+    let search = view.query.some("q");
+    let first = view.query.value::<u64>("from")?.unwrap_or(0);
+    let query = EndpointQuery {
+        application: view.visitor.application().map(|own| own.id),
+        text: search.clone(),
+        health: match wanted.as_str() {
+            "failing" => Some(EndpointHealth::Failing),
+            "disabled" => Some(EndpointHealth::Disabled),
+            _ => None,
+        },
+        offset: first,
+        limit: PAGE,
     };
-    let mut shown: Vec<_> = all.into_iter().filter(matches).collect();
-    shown.reverse();
-    let total = shown.len();
-    let first = view.query.value::<usize>("from")?.unwrap_or(0).min(total);
-    let last = (first + PAGE).min(total);
-    let link = |from: usize| {
+    let (management, workspace) = (view.management(), view.workspace());
+    let found = management.find_endpoints(workspace, &query).await?;
+    let known = failing(&view, &found.endpoints).await?;
+    let search = search.unwrap_or_default();
+    let link = |from: u64| {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("state", &wanted)
             .append_pair("q", &search)
@@ -119,12 +116,12 @@ pub(super) async fn list(view: View) -> Answer {
                 }
                 button type="submit" { "Search" }
             }
-            p.quiet { (count(total, "endpoint", "endpoints")) }
-            @if total > 0 { (rows(&view, &shown[first..last], &known)) }
-            @else { div.card { p { "There is no such endpoint." } } }
+            p.quiet { (count(usize::try_from(found.total).unwrap_or(usize::MAX), "endpoint", "endpoints")) }
+            @if found.endpoints.is_empty() { div.card { p { "There is no such endpoint." } } }
+            @else { (rows(&view, &found.endpoints, &known)) }
             div.actions {
                 @if first > 0 { a.button href=(link(first.saturating_sub(PAGE))) { "Newer" } }
-                @if last < total { a.button href=(link(last)) { "Older" } }
+                @if first.saturating_add(PAGE) < found.total { a.button href=(link(first + PAGE)) { "Older" } }
             }
         },
     ))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::extract::Path;
 use maud::{Markup, html};
-use nahook_control::EndpointRecord;
+use nahook_control::EndpointDirectory as _;
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId};
 use nahook_core::{EventTypeName, IdempotencyKey, Timestamp};
 use nahook_queue::{DeliveryLog as _, EventQuery, EventRecord, EventSearch as _};
@@ -165,23 +165,22 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
         return Err(PageError::missing());
     };
     let names = event_type_names(&view).await?;
-    let endpoints: HashMap<_, EndpointRecord> = view
-        .endpoints()
-        .await?
-        .into_iter()
-        .map(|row| (row.id, row))
+    let ids: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| delivery.endpoint)
         .collect();
+    let endpoints = view.site.ports.endpoints.targets(&ids).await?;
     let log = &view.site.ports.api.ports().log;
     let payload = log.payload(first.id, view.workspace()).await?;
     let event_type = event_type_text(&names, first.event_type);
     let rows: Vec<_> = deliveries
         .iter()
-        .map(|delivery| {
-            let endpoint = endpoints.get(&delivery.endpoint);
+        .zip(&endpoints)
+        .map(|(delivery, endpoint)| {
             html! {
                 th scope="row" {
                     @match endpoint {
-                        Some(endpoint) => (super::endpoints::link(&view, endpoint)),
+                        Some(endpoint) => (super::endpoints::link(&view, endpoint.id, &endpoint.url)),
                         None => { (delivery.endpoint) " (deleted)" },
                     }
                 }

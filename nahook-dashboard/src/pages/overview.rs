@@ -1,12 +1,12 @@
 //! The first page: what happens now, and what fails.
 
 use maud::{Markup, html};
+use nahook_control::{EndpointHealth, EndpointPage, EndpointQuery};
 use nahook_queue::{DeliverySearch as _, DeliveryStats, EventQuery, EventSearch as _, StatsQuery};
 
 use super::Answer;
 use super::endpoint::event_type_names;
-use super::endpoints::{self, failing};
-use super::events;
+use super::{endpoints, events};
 use crate::chart::{Series, Span, latency, rate, success};
 use crate::error::PageError;
 use crate::page::page;
@@ -15,12 +15,12 @@ use crate::view::View;
 /// Events that the page shows.
 const EVENTS: usize = 10;
 /// Failing endpoints that the page shows.
-const FAILING: usize = 20;
+const FAILING: u64 = 20;
 /// Number up to which waiting deliveries of one kind are counted.
 const COUNTED: u64 = 10_000;
 
 /// Endpoints up to which deliveries are counted: it takes a few steps in an index for each.
-const COUNTED_ENDPOINTS: usize = 1_000;
+const COUNTED_ENDPOINTS: u64 = 1_000;
 
 async fn waiting(view: &View) -> Result<DeliveryStats, PageError> {
     let query = StatsQuery {
@@ -33,24 +33,29 @@ async fn waiting(view: &View) -> Result<DeliveryStats, PageError> {
     Ok(search.stats(&query).await?)
 }
 
+async fn endpoints_of(
+    view: &View,
+    health: Option<EndpointHealth>,
+    limit: u64,
+) -> Result<EndpointPage, PageError> {
+    let query = EndpointQuery {
+        health,
+        limit,
+        ..EndpointQuery::default()
+    };
+    let management = view.management();
+    Ok(management.find_endpoints(view.workspace(), &query).await?)
+}
+
 fn bounded(count: u64) -> Markup {
     html! { (count) @if count >= COUNTED { " or more" } }
 }
 
 pub(super) async fn show(view: View) -> Answer {
-    let all = view.endpoints().await?;
-    let known = failing(&view, &all).await?;
-    let is_failing = |endpoint: &&nahook_control::EndpointRecord| {
-        endpoint.is_active && known.contains_key(&endpoint.id)
-    };
-    let failing: Vec<_> = all
-        .iter()
-        .filter(is_failing)
-        .take(FAILING)
-        .cloned()
-        .collect();
-    let failing_number = all.iter().filter(is_failing).count();
-    let disabled = all.iter().filter(|endpoint| !endpoint.is_active).count();
+    let all = endpoints_of(&view, None, 0).await?;
+    let failing = endpoints_of(&view, Some(EndpointHealth::Failing), FAILING).await?;
+    let disabled = endpoints_of(&view, Some(EndpointHealth::Disabled), 0).await?;
+    let since = endpoints::failing(&view, &failing.endpoints).await?;
     let query = EventQuery {
         workspace: *view.workspace(),
         event_type: None,
@@ -64,7 +69,7 @@ pub(super) async fn show(view: View) -> Answer {
     let span = Span::of(&view);
     let series = Series::read(&view, None, span).await?;
     let sum = series.sum();
-    let waiting = if all.len() <= COUNTED_ENDPOINTS {
+    let waiting = if all.total <= COUNTED_ENDPOINTS {
         Some(waiting(&view).await?)
     } else {
         None
@@ -78,9 +83,9 @@ pub(super) async fn show(view: View) -> Answer {
             h1 { "Overview" }
             div data-live=(live) {
                 dl.tiles {
-                    div { dt { "Endpoints" } dd { (all.len()) } }
-                    div { dt { "Failing now" } dd { (failing_number) } }
-                    div { dt { "Disabled" } dd { (disabled) } }
+                    div { dt { "Endpoints" } dd { (all.total) } }
+                    div { dt { "Failing now" } dd { (failing.total) } }
+                    div { dt { "Disabled" } dd { (disabled.total) } }
                     @if let Some(waiting) = waiting {
                         @let age = waiting.oldest_due_at.map(|at| now.saturating_since(at));
                         div { dt { "Waiting" } dd { (bounded(waiting.pending + waiting.delivering)) } }
@@ -104,10 +109,10 @@ pub(super) async fn show(view: View) -> Answer {
                 }
                 (series.events())
                 (series.attempts())
-                @if !failing.is_empty() {
+                @if !failing.endpoints.is_empty() {
                     h2 { "Failing endpoints" }
-                    (endpoints::rows(&view, &failing, &known))
-                    @if failing_number > FAILING { p { a href=(view.url("/endpoints?state=failing")) { "All of them" } } }
+                    (endpoints::rows(&view, &failing.endpoints, &since))
+                    @if failing.total > FAILING { p { a href=(view.url("/endpoints?state=failing")) { "All of them" } } }
                 }
                 h2 { "Latest events" }
                 @if recent.is_empty() {

@@ -1,7 +1,9 @@
 //! Triggering an event by hand: a dry run first.
 
+use std::sync::Arc;
+
 use maud::{Markup, html};
-use nahook_control::{EndpointRecord, WouldBe};
+use nahook_control::{EndpointDirectory as _, EndpointTarget, WouldBe};
 use nahook_core::id::{EnvironmentId, EventTypeId};
 use nahook_core::{Metadata, NewEvent, Payload, Scope, TriggerError};
 
@@ -11,6 +13,9 @@ use crate::error::PageError;
 use crate::page::{badge, field, page, redirect, table, token};
 use crate::text::{count, visible};
 use crate::view::View;
+
+/// Endpoints that the page of a dry run shows.
+const SHOWN_MAX: usize = 200;
 
 /// Payload that the form begins with.
 const SAMPLE: &str = "{\n  \"order_id\": \"ord_123\",\n  \"amount\": 49.99\n}";
@@ -86,7 +91,11 @@ pub(super) async fn submit(view: View) -> Answer {
         .management()
         .dry_run(view.workspace(), asked.event_type, asked.environment)
         .await?;
-    let endpoints = view.endpoints().await?;
+    let (shown, others) = dry_run
+        .endpoints
+        .split_at(dry_run.endpoints.len().min(SHOWN_MAX));
+    let ids: Vec<_> = shown.iter().map(|(id, _)| *id).collect();
+    let endpoints = view.site.ports.endpoints.targets(&ids).await?;
     let queued = dry_run.endpoints.iter();
     let queued = queued.filter(|(_, fate)| *fate == WouldBe::Queued).count();
     Ok(page(
@@ -96,7 +105,8 @@ pub(super) async fn submit(view: View) -> Answer {
             p.crumbs { a href=(view.url("/events")) { "Events" } }
             h1 { "Who gets " (asked.event.event_type) }
             p { "Nothing is queued yet." }
-            (fates(&view, &dry_run.endpoints, &endpoints))
+            (fates(&view, shown, &endpoints))
+            @if !others.is_empty() { p.quiet { "And " (count(others.len(), "other endpoint", "other endpoints")) "." } }
             form method="post" action=(view.url("/trigger")) {
                 (token(&view))
                 @for name in ["event_type", "environment", "payload", "labels"] {
@@ -114,12 +124,12 @@ pub(super) async fn submit(view: View) -> Answer {
 fn fates(
     view: &View,
     fates: &[(nahook_core::id::EndpointId, WouldBe)],
-    endpoints: &[EndpointRecord],
+    endpoints: &[Option<Arc<EndpointTarget>>],
 ) -> Markup {
-    let shown = fates.iter().take(200);
-    let rows: Vec<_> = shown
-        .map(|(id, fate)| {
-            let endpoint = endpoints.iter().find(|row| row.id == *id);
+    let rows: Vec<_> = fates
+        .iter()
+        .zip(endpoints)
+        .map(|((id, fate), endpoint)| {
             let (class, text) = match fate {
                 WouldBe::Queued => ("good", "Gets it"),
                 WouldBe::Inactive => ("wait", "Disabled"),
@@ -128,7 +138,7 @@ fn fates(
                 WouldBe::NotSubscribed => ("plain", "Not subscribed"),
             };
             html! {
-                th scope="row" { @match endpoint { Some(endpoint) => (super::endpoints::link(view, endpoint)), None => (id) } }
+                th scope="row" { @match endpoint { Some(endpoint) => (super::endpoints::link(view, *id, &endpoint.url)), None => (id) } }
                 td { (badge(class, text)) }
             }
         })

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use nahook_control::PortalRole;
+use nahook_control::{EndpointDirectory as _, HealthReport, HealthState, PortalRole};
 use nahook_core::Timestamp;
 use nahook_core::id::EndpointId;
 use nahook_dashboard::{dashboard_pages, portal_pages};
@@ -256,4 +256,60 @@ async fn no_page_shows_a_secret_unasked() {
     let path = format!("/dashboard/endpoints/{}/secret", ours.customers[0].endpoint);
     let shown = shop.post(Some(&operator), &path, &[]).await;
     assert!(shown.body.contains(&secret));
+}
+
+#[tokio::test]
+async fn lists_of_endpoints_have_those_that_are_asked_for() {
+    let shop = Shop::open().await;
+    let ours = &shop.ours;
+    let [one, other] = [0, 1].map(|nth| &ours.customers[nth]);
+    let report = HealthReport {
+        endpoint: other.endpoint,
+        state: HealthState::FailingSince(Timestamp::from_millis(1_795_670_000_000)),
+    };
+    shop.store.report(&[report]).await.unwrap();
+    let operator = shop.operator(ours).await;
+    let customer = shop
+        .customer(ours, one.application, PortalRole::Viewer)
+        .await;
+    let event = format!("/dashboard/events/{}", one.event);
+    let by_id = format!("/dashboard/endpoints?q={}", one.endpoint);
+    let others = format!("/portal/endpoints?q={}", other.endpoint);
+    for (browser, path, shown) in [
+        (&operator, "/dashboard/endpoints", [true, true]),
+        (&operator, &by_id, [true, false]),
+        (
+            &operator,
+            "/dashboard/endpoints?state=failing",
+            [false, true],
+        ),
+        (
+            &operator,
+            "/dashboard/endpoints?state=disabled",
+            [false, false],
+        ),
+        (&operator, "/dashboard/endpoints?from=1", [true, false]),
+        (&operator, "/dashboard/endpoints?from=99", [false, false]),
+        (&operator, "/dashboard", [false, true]),
+        (&operator, &event, [true, true]),
+        (&customer, "/portal/endpoints", [true, false]),
+        (&customer, "/portal/endpoints?state=failing", [false, false]),
+        (&customer, &others, [false, false]),
+    ] {
+        let page = shop.get(Some(browser), path).await;
+        let has = |endpoint: &EndpointId| {
+            let link = format!("/endpoints/{endpoint}\"");
+            page.body.contains(&link)
+        };
+        let has = [has(&one.endpoint), has(&other.endpoint)];
+        assert_eq!(has, shown, "{path}: {}", page.body);
+    }
+    let overview = shop.get(Some(&operator), "/dashboard").await;
+    for tile in [
+        "Endpoints</dt><dd>2<",
+        "Failing now</dt><dd>1<",
+        "Disabled</dt><dd>0<",
+    ] {
+        assert!(overview.body.contains(tile), "{tile}");
+    }
 }
