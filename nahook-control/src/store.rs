@@ -33,6 +33,14 @@ pub enum Select {
         /// Largest number of them.
         limit: u64,
     },
+    /// Its applications with this text in the name or the external id, where ASCII letters of either case are alike, and the one with
+    /// this id: at most `limit`, the oldest first.
+    ApplicationsLike {
+        /// The text.
+        text: String,
+        /// Largest number of them.
+        limit: u64,
+    },
     /// The application with this id.
     Application(ApplicationId),
     /// The application that the workspace calls so.

@@ -155,6 +155,21 @@ fn selected(catalog: &Snapshot, workspace: WorkspaceId, selection: &[Select]) ->
             Select::ApiKey(id) => take!(api_keys, |row| row.id == *id),
             Select::ApiKeyCalled(name) => take!(api_keys, |row| row.name == *name),
             Select::ApiKeys => take!(api_keys),
+            Select::ApplicationsLike { text, limit } => {
+                let text = text.to_ascii_lowercase();
+                let has = |field: &str| field.to_ascii_lowercase().contains(&text);
+                let like = catalog.applications.iter().filter(|row| {
+                    let is_like = has(&row.name)
+                        || row.external_id.as_deref().is_some_and(has)
+                        || row.id.as_str().eq_ignore_ascii_case(&text);
+                    row.workspace == workspace && is_like
+                });
+                for row in like.take(saturating(*limit)) {
+                    if !rows.applications.contains(row) {
+                        rows.applications.push(row.clone());
+                    }
+                }
+            }
             Select::Applications { offset, limit } => {
                 let of_workspace = catalog.applications.iter();
                 let page = of_workspace

@@ -157,6 +157,7 @@ macro_rules! management_conformance {
             what_was_made_is_read_whole,
             each_selection_reads_its_rows,
             applications_are_paged,
+            applications_are_found_by_name,
             endpoints_are_found_page_by_page,
             endpoints_are_found_by_what_they_are,
             subscribers_are_counted,

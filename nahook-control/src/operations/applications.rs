@@ -51,6 +51,19 @@ impl<S: ManagementStore> Management<S> {
         Ok(self.read(workspace, &selection).await?.applications)
     }
 
+    /// The workspace's applications with this text in the name or the external id, and the one with this id: at most `limit`, the
+    /// oldest first.
+    pub async fn applications_like(
+        &self,
+        workspace: &WorkspaceId,
+        text: &str,
+        limit: u64,
+    ) -> Result<Vec<ApplicationRecord>, StoreError> {
+        let text = text.to_owned();
+        let selection = [Select::ApplicationsLike { text, limit }];
+        Ok(self.read(workspace, &selection).await?.applications)
+    }
+
     /// The application.
     pub async fn application(
         &self,

@@ -36,6 +36,9 @@ selections! {
     API_KEY_CALLED api_keys "k" "AND k.name = $2";
     API_KEYS api_keys "k" "ORDER BY k.row";
     APPLICATIONS applications "a" "AND a.deleted_at IS NULL ORDER BY a.row OFFSET $2 LIMIT $3";
+    APPLICATIONS_LIKE applications "a" "AND a.deleted_at IS NULL
+        AND (strpos(lower(a.name COLLATE \"C\"), $2) > 0 OR strpos(lower(a.external_id COLLATE \"C\"), $2) > 0 OR lower(a.id COLLATE \"C\") = $2)
+        ORDER BY a.row LIMIT $3";
     APPLICATION applications "a" "AND a.deleted_at IS NULL AND a.id = $2";
     APPLICATION_CALLED applications "a" "AND a.deleted_at IS NULL AND a.external_id = $2";
     ENDPOINT endpoints "e" "AND e.deleted_at IS NULL AND e.id = $2";
@@ -129,6 +132,13 @@ impl Query {
                     ],
                     take: take_applications,
                 };
+            }
+            Select::ApplicationsLike { text, limit } => {
+                let further = vec![
+                    one(&text.to_ascii_lowercase()),
+                    Box::new(count(*limit)) as _,
+                ];
+                (APPLICATIONS_LIKE, further, take_applications)
             }
             Select::Application(id) => (APPLICATION, text(id.as_str()), take_applications),
             Select::ApplicationCalled(name) => (APPLICATION_CALLED, text(name), take_applications),

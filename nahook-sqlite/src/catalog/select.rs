@@ -70,6 +70,10 @@ pub(super) fn add(
                 bounded(*offset)
             );
         }
+        Select::ApplicationsLike { text, limit } => {
+            let text = text.to_ascii_lowercase();
+            take!(applications, application_at, text, bounded(*limit));
+        }
         Select::Application(id) => take!(applications, application_at, id.as_str()),
         Select::ApplicationCalled(name) => take!(applications, application_at, name),
         Select::Endpoint(id) => take!(endpoints, endpoint_at, id.as_str()),
@@ -181,6 +185,11 @@ fn statement(select: &Select) -> String {
         Select::Applications { .. } => format!(
             "{APPLICATION} WHERE workspace = ?1 AND deleted_at IS NULL
              ORDER BY row LIMIT ?2 OFFSET ?3"
+        ),
+        Select::ApplicationsLike { .. } => format!(
+            "{APPLICATION} WHERE workspace = ?1 AND deleted_at IS NULL
+             AND (instr(lower(name), ?2) > 0 OR instr(lower(external_id), ?2) > 0 OR lower(id) = ?2)
+             ORDER BY row LIMIT ?3"
         ),
         Select::Application(_) => {
             format!("{APPLICATION} WHERE id = ?2 AND +workspace = ?1 AND deleted_at IS NULL")
@@ -341,6 +350,10 @@ mod tests {
             Select::ApiKeys,
             Select::Applications {
                 offset: 0,
+                limit: 1,
+            },
+            Select::ApplicationsLike {
+                text: String::new(),
                 limit: 1,
             },
             Select::Application(application),

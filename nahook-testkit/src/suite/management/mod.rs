@@ -31,8 +31,8 @@ pub use self::keys::{
 pub use self::limits::{endpoints_of_a_workspace_are_limited, rows_are_counted};
 pub use self::patterns::{a_pattern_is_managed, what_is_removed_takes_its_patterns_along};
 pub use self::reading::{
-    applications_are_paged, each_selection_reads_its_rows, other_workspaces_are_not_read,
-    subscribers_are_counted, what_was_made_is_read_whole,
+    applications_are_found_by_name, applications_are_paged, each_selection_reads_its_rows,
+    other_workspaces_are_not_read, subscribers_are_counted, what_was_made_is_read_whole,
 };
 pub use self::removing::{
     a_name_may_be_used_again, a_removed_application_takes_its_endpoints,

@@ -195,6 +195,50 @@ pub async fn applications_are_paged<H: ManagementHarness>() {
     assert_eq!(rows.applications.len(), 5, "each row once");
 }
 
+/// Applications are found by a part of their name or external id, and by their id.
+pub async fn applications_are_found_by_name<H: ManagementHarness>() {
+    let mut shop = Shop::<H>::empty().await;
+    let (a, b, c) = (
+        shop.application(Some("ACME_1"), None).await.id,
+        shop.application(None, None).await.id,
+        shop.application(Some("umbrella%"), None).await.id,
+    );
+    let patch = ApplicationPatch {
+        name: Some("Söhne & Acme".to_owned()),
+        ..ApplicationPatch::default()
+    };
+    made!(shop.update_application(b, patch));
+    let removed = shop.application(Some("acme_2"), None).await.id;
+    made!(shop.delete_application(removed));
+    for (text, limit, expected) in [
+        ("acme", 10, &[a, b][..]),
+        ("ACME", 10, &[a, b]),
+        ("acme", 1, &[a]),
+        ("Söhne", 10, &[b]),
+        ("custom", 10, &[a, c]),
+        ("%", 10, &[c]),
+        ("_1", 10, &[a]),
+        (b.as_str(), 10, &[b]),
+        (&b.as_str().to_ascii_uppercase(), 10, &[b]),
+        (&b.as_str()[..6], 10, &[]),
+        ("nobody", 10, &[]),
+    ] {
+        let text = text.to_owned();
+        let rows = shop
+            .read(&[Select::ApplicationsLike {
+                text: text.clone(),
+                limit,
+            }])
+            .await;
+        let found: Vec<_> = rows.applications.iter().map(|row| row.id).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+    shop.workspace = crate::declare::workspace_id("ws_other");
+    let (text, limit) = ("acme".to_owned(), 10);
+    let rows = shop.read(&[Select::ApplicationsLike { text, limit }]).await;
+    assert_eq!(rows.applications, [], "another workspace's");
+}
+
 /// Subscribed endpoints are counted, event type by event type; none is none.
 pub async fn subscribers_are_counted<H: ManagementHarness>() {
     let shop = Shop::<H>::empty().await;

@@ -194,7 +194,7 @@ mod management {
     caught! { management:
         manages_other_workspaces ManagesOtherWorkspaces => other_workspaces_are_not_read,
             other_workspaces_audit_is_absent, revoking_is_final,
-            endpoints_are_found_by_what_they_are;
+            endpoints_are_found_by_what_they_are, applications_are_found_by_name;
         forgets_the_offset ForgetsTheOffset => applications_are_paged;
         reads_newest_first ReadsNewestFirst => each_selection_reads_its_rows;
         revives_keys RevivesKeys => revoking_is_final;
