@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::Path;
 use maud::{Markup, html};
 use nahook_control::{
-    ApplicationPatch, ApplicationRecord, NewApplication, NewPortalSession, PortalRole,
-    SessionHolder, SessionStore as _,
+    ApplicationPatch, ApplicationRecord, EndpointQuery, NewApplication, NewPortalSession,
+    PortalRole, SessionHolder, SessionStore as _,
 };
 use nahook_core::id::ApplicationId;
 
@@ -20,34 +20,35 @@ use crate::view::View;
 
 /// Applications on a page.
 const PAGE: u64 = 50;
+/// Endpoints on the page of an application.
+const ENDPOINTS: u64 = 200;
 
 pub(super) async fn list(view: View) -> Answer {
     let from = view.query.value::<u64>("from")?.unwrap_or(0);
-    let mut found = view
-        .management()
-        .applications(view.workspace(), from, PAGE + 1)
-        .await?;
+    let search = view.query.some("q");
+    let (management, workspace) = (view.management(), view.workspace());
+    let mut found = match &search {
+        Some(text) => management.applications_like(workspace, text, PAGE).await?,
+        None => management.applications(workspace, from, PAGE + 1).await?,
+    };
     let has_more = found.len() as u64 > PAGE;
     found.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
-    let rows: Vec<_> = found
-        .iter()
-        .map(|row| {
-            html! {
-                th scope="row" { a href=(view.url(format_args!("/applications/{}", row.id))) { (visible(&cut(&row.name, 120))) } }
-                td { @match &row.external_id { Some(id) => code { (visible(&cut(id, 80))) }, None => "–" } }
-                td { @match row.max_endpoints { Some(max) => (max), None => "no limit" } }
-                td { (time(row.created_at)) }
-            }
-        })
-        .collect();
     Ok(page(
         &view,
         "Applications",
         &html! {
             h1 { "Applications" }
             p { "An application is a customer of yours, with endpoints of its own and a portal to manage them." }
-            @if rows.is_empty() { div.card { p { "There is none yet." } } }
-            @else { (table("Applications", &["Name", "External id", "Endpoints at most", "Created"], &rows)) }
+            form.filter method="get" action=(view.url("/applications")) role="search" {
+                div.field {
+                    label for="q" { "Name or id" }
+                    input #q type="search" name="q" value=[&search];
+                }
+                button type="submit" { "Search" }
+            }
+            @if !found.is_empty() { (rows(&view, &found)) }
+            @else if search.is_some() { div.card { p { "There is no such application." } } }
+            @else { div.card { p { "There is none yet." } } }
             div.actions {
                 @if from > 0 { a.button href=(view.url(format_args!("/applications?from={}", from.saturating_sub(PAGE)))) { "Before" } }
                 @if has_more { a.button href=(view.url(format_args!("/applications?from={}", from + PAGE))) { "Next" } }
@@ -62,6 +63,25 @@ pub(super) async fn list(view: View) -> Answer {
             }
         },
     ))
+}
+
+pub(super) fn rows(view: &View, applications: &[ApplicationRecord]) -> Markup {
+    let rows: Vec<_> = applications
+        .iter()
+        .map(|row| {
+            html! {
+                th scope="row" { a href=(view.url(format_args!("/applications/{}", row.id))) { (visible(&cut(&row.name, 120))) } }
+                td { @match &row.external_id { Some(id) => code { (visible(&cut(id, 80))) }, None => "–" } }
+                td { @match row.max_endpoints { Some(max) => (max), None => "no limit" } }
+                td { (time(row.created_at)) }
+            }
+        })
+        .collect();
+    table(
+        "Applications",
+        &["Name", "External id", "Endpoints at most", "Created"],
+        &rows,
+    )
 }
 
 fn common(row: Option<&ApplicationRecord>) -> Markup {
@@ -104,11 +124,14 @@ async fn application(view: &View, text: &str) -> Result<ApplicationRecord, PageE
 
 pub(super) async fn show(view: View, Path(text): Path<String>) -> Answer {
     let row = application(&view, &text).await?;
-    let own = view
-        .management()
-        .endpoints_of(view.workspace(), row.id)
-        .await?;
-    let known = failing(&view, &own).await?;
+    let query = EndpointQuery {
+        application: Some(row.id),
+        limit: ENDPOINTS,
+        ..EndpointQuery::default()
+    };
+    let management = view.management();
+    let own = management.find_endpoints(view.workspace(), &query).await?;
+    let known = failing(&view, &own.endpoints).await?;
     let path = format!("/applications/{}", row.id);
     Ok(page(
         &view,
@@ -122,8 +145,9 @@ pub(super) async fn show(view: View, Path(text): Path<String>) -> Answer {
                 dt { "Created" } dd { (time(row.created_at)) }
             } }
             h2 { "Endpoints" }
-            @if own.is_empty() { div.card { p { "It has none." } } }
-            @else { (endpoints::rows(&view, &own[..own.len().min(200)], &known)) }
+            @if own.endpoints.is_empty() { div.card { p { "It has none, so that no event is delivered to it." } } }
+            @else { (endpoints::rows(&view, &own.endpoints, &known)) }
+            @if own.total > ENDPOINTS { p.quiet { "The newest of " (own.total) "." } }
             div.actions {
                 a.button href=(view.url(format_args!("/endpoints/new?application={}", row.id))) { "Add an endpoint" }
             }

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use super::Answer;
 use super::endpoints::{failing, health};
+use super::events::labels;
 use crate::access::Right;
 use crate::chart::{Series, Span, latency, success};
 use crate::error::PageError;
@@ -204,6 +205,7 @@ pub(super) fn rows(
                 td { (event_type_text(names, delivery.event_type)) }
                 td { (status_badge(delivery.status)) }
                 td.number { (delivery.attempts) }
+                td { (labels(&delivery.metadata)) }
                 td { (time(delivery.created_at)) }
                 td { (maybe_time(delivery.next_retry_at)) }
             }
@@ -214,6 +216,7 @@ pub(super) fn rows(
         "Event type",
         "Status",
         "Attempts",
+        "Labels",
         "Accepted",
         "Next attempt",
     ];

@@ -1,12 +1,12 @@
 //! Events: the list, and the fate of one at each endpoint.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::Path;
 use maud::{Markup, html};
-use nahook_control::EndpointDirectory as _;
+use nahook_control::{ApplicationRecord, EndpointRecord, ManagementStore as _, Select, Snapshot};
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId};
-use nahook_core::{EventTypeName, IdempotencyKey, Timestamp};
+use nahook_core::{EventTypeName, IdempotencyKey, Metadata, Timestamp};
 use nahook_queue::{DeliveryLog as _, EventQuery, EventRecord, EventSearch as _};
 
 use super::Answer;
@@ -34,6 +34,11 @@ fn fate(event: &EventRecord) -> Markup {
     }
 }
 
+/// Labels as a list shows them.
+pub(super) fn labels(metadata: &Metadata) -> Markup {
+    html! { @for (key, value) in metadata.as_map() { code { (visible(&cut(key, 40))) "=" (visible(&cut(value, 80))) } " " } }
+}
+
 pub(super) fn rows(
     view: &View,
     events: &[EventRecord],
@@ -46,7 +51,7 @@ pub(super) fn rows(
                 th scope="row" { a href=(view.url(format_args!("/events/{}", event.id))) { (event.id) } }
                 td { (event_type_text(names, event.event_type)) }
                 td { (fate(event)) }
-                td { @for (key, value) in event.metadata.as_map() { code { (visible(&cut(key, 40))) "=" (visible(&cut(value, 80))) } " " } }
+                td { (labels(&event.metadata)) }
                 td { (time(event.accepted_at)) }
             }
         })
@@ -169,14 +174,14 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
         .iter()
         .map(|delivery| delivery.endpoint)
         .collect();
-    let endpoints = view.site.ports.endpoints.targets(&ids).await?;
+    let receivers = Receivers::read(&view, &ids).await?;
     let log = &view.site.ports.api.ports().log;
     let payload = log.payload(first.id, view.workspace()).await?;
     let event_type = event_type_text(&names, first.event_type);
     let rows: Vec<_> = deliveries
         .iter()
-        .zip(&endpoints)
-        .map(|(delivery, endpoint)| {
+        .map(|delivery| {
+            let (endpoint, application) = receivers.of(delivery.endpoint);
             html! {
                 th scope="row" {
                     @match endpoint {
@@ -184,6 +189,9 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
                         None => { (delivery.endpoint) " (deleted)" },
                     }
                 }
+                td { @if let Some(application) = application {
+                    a href=(view.url(format_args!("/applications/{}", application.id))) { (visible(&cut(&application.name, 120))) }
+                } @else { "–" } }
                 td { (status_badge(delivery.status)) }
                 td.number { (delivery.attempts) }
                 td { (maybe_time(delivery.delivered_at)) }
@@ -194,6 +202,7 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
         .collect();
     let head = [
         "Endpoint",
+        "Application",
         "Status",
         "Attempts",
         "Delivered",
@@ -218,8 +227,35 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
             } }
             h2 { (count(rows.len(), "delivery", "deliveries")) @if has_more { " (the first of more)" } }
             div data-live=(live) { (table("Deliveries", &head, &rows)) }
+            @if first.event_type.is_some() && !has_more {
+                p.quiet { "An endpoint that is not among them was disabled, not subscribed to " (event_type)
+                    ", or in an environment that does not publish it, when the event was accepted." }
+            }
             h2 { "Payload" }
             (payload_text(payload.as_ref(), Some(&whole)))
         },
     ))
+}
+
+/// Endpoints that an event went to, and whose they are.
+struct Receivers(Snapshot);
+
+impl Receivers {
+    async fn read(view: &View, ids: &[EndpointId]) -> Result<Self, PageError> {
+        let (store, workspace) = (&view.site.ports.api.ports().store, view.workspace());
+        let wanted: Vec<_> = ids.iter().copied().map(Select::Endpoint).collect();
+        let mut rows = store.read(workspace, &wanted).await?;
+        let owners = rows.endpoints.iter().filter_map(|row| row.application);
+        let owners: BTreeSet<_> = owners.collect();
+        let wanted: Vec<_> = owners.into_iter().map(Select::Application).collect();
+        rows.applications = store.read(workspace, &wanted).await?.applications;
+        Ok(Self(rows))
+    }
+
+    fn of(&self, id: EndpointId) -> (Option<&EndpointRecord>, Option<&ApplicationRecord>) {
+        let endpoint = self.0.endpoints.iter().find(|row| row.id == id);
+        let owner = endpoint.and_then(|row| row.application);
+        let application = self.0.applications.iter().find(|row| owner == Some(row.id));
+        (endpoint, application)
+    }
 }

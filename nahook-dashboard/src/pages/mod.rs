@@ -13,6 +13,7 @@ mod keys;
 mod live;
 mod overview;
 mod retry_all;
+mod search;
 mod subscriptions;
 mod system;
 mod trigger;
@@ -92,6 +93,7 @@ fn shared() -> Routes {
 fn operators() -> Routes {
     let mut routes = shared();
     routes.get("/", overview::show);
+    routes.get("/search", search::show);
     routes.get("/events", events::list);
     routes.get("/events/{event}", events::show);
     routes.get("/trigger", trigger::form);

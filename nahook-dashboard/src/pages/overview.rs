@@ -6,7 +6,7 @@ use nahook_queue::{DeliverySearch as _, DeliveryStats, EventQuery, EventSearch a
 
 use super::Answer;
 use super::endpoint::event_type_names;
-use super::{endpoints, events};
+use super::{endpoints, events, search};
 use crate::chart::{Series, Span, latency, rate, success};
 use crate::error::PageError;
 use crate::page::page;
@@ -81,6 +81,7 @@ pub(super) async fn show(view: View) -> Answer {
         "Overview",
         &html! {
             h1 { "Overview" }
+            (search::form(&view, ""))
             div data-live=(live) {
                 dl.tiles {
                     div { dt { "Endpoints" } dd { (all.total) } }

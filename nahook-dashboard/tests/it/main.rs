@@ -8,5 +8,6 @@ mod contents;
 mod crowds;
 mod looks;
 mod refusals;
+mod search;
 mod sessions;
 mod shop;

@@ -1,0 +1,146 @@
+//! One search for all: ids, keys and labels of events, and names and URLs of those who get them.
+
+use std::collections::HashSet;
+
+use maud::{Markup, html};
+use nahook_core::IdempotencyKey;
+use nahook_core::id::{DeliveryId, MessageId};
+use nahook_queue::{EventQuery, EventRecord, EventSearch as _};
+
+use super::Answer;
+use super::endpoint::event_type_names;
+use super::{applications, endpoints, events};
+use crate::error::PageError;
+use crate::page::{page, redirect};
+use crate::view::View;
+use nahook_control::EndpointQuery;
+
+/// Things of each kind that the page shows.
+const SHOWN_MAX: u64 = 20;
+/// Latest events whose labels are compared.
+const LABELS_OF: usize = 1_000;
+
+/// The box that takes all that is searched for.
+pub(super) fn form(view: &View, text: &str) -> Markup {
+    html! {
+        form.filter method="get" action=(view.url("/search")) role="search" {
+            div.field.wide {
+                label for="q" { "Find a customer, an endpoint or an event" }
+                input #q type="search" name="q" value=(text) required aria-describedby="q-hint";
+                p.hint #q-hint { "A name, an external id, a URL, an id, an idempotency key, or a label of an event, such as the number of an order." }
+            }
+            button type="submit" { "Search" }
+        }
+    }
+}
+
+/// The page of the event or of the delivery with that id.
+fn only_page(text: &str) -> Option<String> {
+    if text.parse::<MessageId>().is_ok() {
+        return Some(format!("/events/{text}"));
+    }
+    let is_delivery = text.parse::<DeliveryId>().is_ok();
+    is_delivery.then(|| format!("/deliveries/{text}"))
+}
+
+/// Returns true if the text is the value of one of its labels, with the label's name before it or without.
+fn has_label(event: &EventRecord, text: &str) -> bool {
+    let mut labels = event.metadata.as_map().iter();
+    labels.any(|(key, value)| {
+        value == text
+            || text
+                .split_once(char::is_whitespace)
+                .is_some_and(|(name, rest)| name == key && rest.trim() == value)
+    })
+}
+
+async fn find_events(view: &View, text: &str) -> Result<Vec<EventRecord>, PageError> {
+    let search = &view.site.ports.events;
+    let latest = EventQuery {
+        workspace: *view.workspace(),
+        event_type: None,
+        label: None,
+        idempotency_key: None,
+        before: None,
+        limit: LABELS_OF,
+    };
+    let shown_max = usize::try_from(SHOWN_MAX).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    if let Ok(key) = IdempotencyKey::new(text) {
+        let by_key = EventQuery {
+            idempotency_key: Some(key),
+            limit: shown_max,
+            ..latest.clone()
+        };
+        found = search.events(&by_key).await?.events;
+    }
+    if let Some((name, value)) = text.split_once('=') {
+        let by_label = EventQuery {
+            label: Some((name.trim().to_owned(), value.trim().to_owned())),
+            limit: shown_max,
+            ..latest.clone()
+        };
+        found.extend(search.events(&by_label).await?.events);
+    }
+    let latest = search.events(&latest).await?.events.into_iter();
+    found.extend(latest.filter(|event| has_label(event, text)));
+    let mut seen = HashSet::new();
+    found.retain(|event| seen.insert(event.id));
+    found.truncate(shown_max);
+    Ok(found)
+}
+
+pub(super) async fn show(view: View) -> Answer {
+    let Some(text) = view.query.some("q") else {
+        let content = html! { h1 { "Search" } (form(&view, "")) };
+        return Ok(page(&view, "Search", &content));
+    };
+    if let Some(path) = only_page(&text) {
+        return Ok(redirect(&view.url(path)));
+    }
+    let (management, workspace) = (view.management(), view.workspace());
+    let customers = management
+        .applications_like(workspace, &text, SHOWN_MAX)
+        .await?;
+    let query = EndpointQuery {
+        text: Some(text.clone()),
+        limit: SHOWN_MAX,
+        ..EndpointQuery::default()
+    };
+    let found = management.find_endpoints(workspace, &query).await?;
+    let events = find_events(&view, &text).await?;
+    // Of one thing the page is shown.
+    let path = match (&customers[..], &found.endpoints[..], &events[..]) {
+        ([one], [], []) => Some(format!("/applications/{}", one.id)),
+        ([], [one], []) => Some(format!("/endpoints/{}", one.id)),
+        ([], [], [one]) => Some(format!("/events/{}", one.id)),
+        _ => None,
+    };
+    if let Some(path) = path {
+        return Ok(redirect(&view.url(path)));
+    }
+    let known = endpoints::failing(&view, &found.endpoints).await?;
+    let names = event_type_names(&view).await?;
+    let is_empty = customers.is_empty() && found.endpoints.is_empty() && events.is_empty();
+    Ok(page(
+        &view,
+        "Search",
+        &html! {
+            h1 { "Search" }
+            (form(&view, &text))
+            @if is_empty {
+                div.card {
+                    p { "Nothing was found." }
+                    p { "The labels of the latest " (LABELS_OF) " events were looked at. To look further back, search "
+                        a href=(view.url("/events")) { "Events" } " for a label with its name, such as " code { "order=123" } "." }
+                }
+            }
+            @if !customers.is_empty() { h2 { "Applications" } (applications::rows(&view, &customers)) }
+            @if !found.endpoints.is_empty() {
+                h2 { "Endpoints" @if found.total > SHOWN_MAX { ": the newest of " (found.total) } }
+                (endpoints::rows(&view, &found.endpoints, &known))
+            }
+            @if !events.is_empty() { h2 { "Events" } (events::rows(&view, &events, &names)) }
+        },
+    ))
+}
