@@ -129,3 +129,57 @@ async fn hostile_content_is_text() {
     receiver.wait_for(2).await;
     tell("hostile", json!({ "base": base(&server), "token": TOKEN })).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endless_lines_fit_a_narrow_page() {
+    let receiver = Receiver::start().await;
+    let path = format!("/{}", "a".repeat(1_000));
+    let line = "x".repeat(1_000_000);
+    receiver.reply(&path, [Reply::Body(500, line.clone().into_bytes())]);
+    let mut manifest = shop(vec![endpoint("ep_shop", &receiver.url(&path))]);
+    manifest["workspaces"][0]["plan"] = json!({ "payload_len_max": 2_000_000 });
+    manifest["workspaces"][0]["endpoints"][0]["description"] = json!("d".repeat(1_024));
+    let server = Server::with(&manifest).await;
+    let body = json!({
+        "payload": { "</pre><img src=x onerror=alert(1)>": line },
+        "metadata": { "k".repeat(128): "v".repeat(1_024) },
+    });
+    let api = server.api();
+    let answer = api.post("/api/ingest/event/order.paid", body.to_string());
+    assert_eq!(answer.await.delivery_ids().len(), 1);
+    receiver.wait_for(1).await;
+    tell(
+        "endless_lines",
+        json!({ "base": base(&server), "token": TOKEN }),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomer_learns_why_a_customer_did_not_get_an_order() {
+    let receiver = Receiver::start().await;
+    let full = b"the inbox is full".to_vec();
+    receiver.reply("/broken", [Reply::Body(500, full)]);
+    let endpoints = ["ep_acme", "ep_umbrella"]
+        .into_iter()
+        .zip(["/broken", "/works"])
+        .map(|(id, path)| {
+            let mut endpoint = endpoint(id, &receiver.url(path));
+            endpoint["application"] = json!(&id[3..]);
+            endpoint
+        });
+    let mut manifest = shop(endpoints.collect());
+    manifest["workspaces"][0]["applications"] = json!([
+        { "name": "Acme Corporation", "external_id": "acme" },
+        { "name": "Umbrella", "external_id": "umbrella" },
+    ]);
+    let server = Server::with(&manifest).await;
+    let api = server.api();
+    for order in 100..130 {
+        let body = json!({ "payload": {}, "metadata": { "order": order.to_string() } });
+        let answer = api.post("/api/ingest/event/order.paid", body.to_string());
+        answer.await;
+    }
+    receiver.wait_at("/broken", 1).await;
+    tell("newcomer", json!({ "base": base(&server), "token": TOKEN })).await;
+}

@@ -2,7 +2,7 @@
 
 const OPERATORS = [
   "", "/events", "/endpoints", "/endpoints/new", "/event-types", "/environments", "/applications", "/keys", "/audit", "/system",
-  "/trigger",
+  "/trigger", "/search",
 ];
 
 // From the printed link to the first webhook that is seen to arrive.
@@ -387,4 +387,75 @@ export async function hostile({ facts, open, check, signIn, assert }) {
   await check(page);
   await page.goto(`${facts.base}/dashboard/endpoints?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E`);
   await check(page);
+}
+
+// A megabyte without a space, as payload and as answer, and the longest texts of everything else, on the narrowest page.
+export async function endless_lines({ facts, open, check, signIn, until, assert }) {
+  const page = await open({ viewport: { width: 320, height: 640 } });
+  await signIn(page);
+  await page.goto(`${facts.base}/dashboard/endpoints/ep_shop`);
+  await until(page, /The receiver answered 500/);
+  const paths = await every_page(page, facts);
+  await page.goto(`${facts.base}/dashboard/endpoints/ep_shop`);
+  for (const link of await page.locator("tbody th a").all()) paths.push(await link.getAttribute("href"));
+  paths.push(`/dashboard/search?q=${"x".repeat(4_000)}`, `/dashboard/events?q=${"k".repeat(128)}%3D${"v".repeat(1_024)}`);
+  for (const path of paths) {
+    await page.goto(`${facts.base}${path}`);
+    for (const closed of await page.locator("details > summary").all()) await closed.click();
+    await check(page);
+    const html = await page.content();
+    assert.ok(html.length < 100_000, `${path} has ${html.length} characters`);
+    // Nothing lies over what one wants to press.
+    await page.getByRole("link", { name: "System" }).click();
+    await page.getByRole("heading", { name: "System" }).waitFor();
+  }
+  // The payload is shown in part and whole as a file; of the answer the start is kept.
+  await page.goto(`${facts.base}${paths.find((path) => path.includes("/deliveries/"))}`);
+  await page.getByText(/^10000\d\d bytes, of which the first are shown/).waitFor();
+  const download = page.waitForEvent("download");
+  await page.getByRole("link", { name: "Download" }).click();
+  const { size } = await import("node:fs").then(async ({ statSync }) => statSync(await (await download).path()));
+  assert.ok(size > 1_000_000, `${size}`);
+  await page.getByText("The answer").first().click();
+  await page.getByText("Only the start is kept.").first().waitFor();
+}
+
+// "Why did Acme not get order 123?", by what the first page says alone.
+export async function newcomer({ facts, open, check, signIn, until, assert }) {
+  const page = await open({ viewport: { width: 320, height: 640 } });
+  await signIn(page);
+  const search = async (text) => {
+    await page.goto(`${facts.base}/`);
+    await page.getByRole("searchbox", { name: "Find a customer, an endpoint or an event" }).fill(text);
+    await page.getByRole("button", { name: "Search" }).click();
+  };
+  // By the order: its event, the customer's line, the reason.
+  for (const order of ["123", "order 123", "order=123"]) {
+    await search(order);
+    await page.getByRole("heading", { name: "order.paid" }).waitFor();
+    await page.getByText("order=123").waitFor();
+    const row = page.getByRole("row", { name: /Acme Corporation/ });
+    await row.getByText(/Failed|Retrying/).waitFor();
+    await page.getByRole("row", { name: /Umbrella/ }).waitFor();
+    await check(page);
+    await row.getByRole("link", { name: /^Attempts/ }).click();
+    await page.getByText("Why it was not taken").waitFor();
+    await page.getByText(/The receiver answered 500/).first().waitFor();
+  }
+  // By the customer: its endpoint, the reason, and the order in the list.
+  for (const customer of ["acme corp", "acme", "/broken"]) {
+    await search(customer);
+    if (await page.getByRole("heading", { name: "Acme Corporation" }).isVisible()) {
+      await page.getByRole("link", { name: /\/broken$/ }).click();
+    }
+    await page.getByText(/The receiver answered 500/).first().waitFor();
+    const row = page.getByRole("row", { name: /order=123/ });
+    await row.getByText(/Failed|Retrying/).waitFor();
+  }
+  await search("no such thing");
+  await page.getByText("Nothing was found.").waitFor();
+  await check(page);
+  await search("order");
+  await check(page);
+  assert.equal(await page.getByText("Nothing was found.").count(), 1);
 }
