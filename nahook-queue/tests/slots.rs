@@ -293,8 +293,13 @@ fn longest_wait(plan: &Plan) -> Millis {
         sim.tick();
     }
     let demand = (plan.slots / (plan.others.len() + 1) / plan.demand).max(1);
+    wait_of_newcomer(&mut sim, demand, plan.latency)
+}
+
+/// Lets a further workspace keep so many slots busy for eight seconds, and says how long it waited at most.
+fn wait_of_newcomer(sim: &mut Sim, demand: usize, latency: Millis) -> Millis {
     let workspace = sim.workspace();
-    let act = Act::Answers(plan.latency);
+    let act = Act::Answers(latency);
     let endpoints: Vec<_> = (0..demand.div_ceil(2))
         .map(|_| sim.endpoint(workspace, act, false))
         .collect();
@@ -302,8 +307,8 @@ fn longest_wait(plan: &Plan) -> Millis {
     let until = sim.now + 8 * SECOND;
     while sim.now < until {
         owed += demand as u64 * TICK;
-        while owed >= plan.latency {
-            owed -= plan.latency;
+        while owed >= latency {
+            owed -= latency;
             sim.arrive(endpoints[next % endpoints.len()]);
             next += 1;
         }
@@ -341,6 +346,81 @@ proptest! {
         let plan = Plan { others, demand: 4, ..plan };
         let wait = longest_wait(&plan);
         prop_assert!(wait <= plan.latency + SECOND + SLACK, "{wait} ms");
+    }
+}
+
+/// Workspaces whose receivers have all answered and then hang, one workspace after the other.
+#[derive(Clone, Debug)]
+struct Flips {
+    slots: usize,
+    /// How many workspaces, and how many endpoints each has.
+    count: usize,
+    endpoints: usize,
+    /// Time between the beginnings of two of them.
+    arrivals: Millis,
+    /// Time between two of them hanging.
+    apart: Millis,
+    /// Time between the last of them hanging and the newcomer.
+    alone: Millis,
+    latency: Millis,
+}
+
+fn flips(count: std::ops::RangeInclusive<usize>, arrivals: Millis) -> impl Strategy<Value = Flips> {
+    let slots = prop::sample::select(vec![512, 768]);
+    let latency = prop::sample::select(vec![100, 500, 900, 1_200, 3_000]);
+    let apart = (500.max(arrivals) / TICK)..300;
+    let alone = 0..800_u64;
+    let flips = (slots, count, 100..1_800_usize, apart, alone, latency);
+    flips.prop_map(
+        move |(slots, count, endpoints, apart, alone, latency)| Flips {
+            slots,
+            count,
+            endpoints,
+            arrivals,
+            apart: apart * TICK,
+            alone: alone * TICK,
+            latency,
+        },
+    )
+}
+
+/// Simulates it, and says how long a newcomer waited at most that asks for a quarter of its fair share.
+fn longest_wait_after(flips: &Flips) -> Millis {
+    let mut sim = Sim::new(flips.slots);
+    let first = 2 * SECOND;
+    let last = first + (flips.count as u64 - 1) * flips.apart;
+    let mut added = 0;
+    while sim.now < last + flips.alone {
+        while added < flips.count && sim.now >= added as u64 * flips.arrivals {
+            let act = Act::HangsFrom(first + added as u64 * flips.apart);
+            let workspace = sim.workspace();
+            for _ in 0..flips.endpoints {
+                sim.endpoint(workspace, act, true);
+            }
+            added += 1;
+        }
+        sim.tick();
+    }
+    let demand = (flips.slots / (flips.count + 1) / 4).max(1);
+    wait_of_newcomer(&mut sim, demand, flips.latency)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Workspaces that share the slots, and whose receivers then hang, one workspace after the other, leave a newcomer a
+    /// quarter of its fair share, however many they are.
+    #[test]
+    fn workspaces_that_stop_being_answered_in_turn_leave_room(flips in flips(1..=8, 0)) {
+        let wait = longest_wait_after(&flips);
+        prop_assert!(wait <= flips.latency + SECOND + SLACK, "{wait} ms");
+    }
+
+    /// So do three of which each begins when the one before has taken all that it may.
+    #[test]
+    fn workspaces_that_come_when_others_hang_leave_room(flips in flips(1..=3, 1_500)) {
+        let wait = longest_wait_after(&flips);
+        prop_assert!(wait <= flips.latency + SECOND + SLACK, "{wait} ms");
     }
 }
 

@@ -40,6 +40,14 @@ impl Slots {
         now: Instant,
     ) -> (LeaseRequest, Option<Instant>) {
         self.forget_idle(now);
+        if self.period_ends.is_none_or(|at| at <= now) {
+            self.period_ends = Some(now + super::PERIOD);
+            self.workspaces
+                .retain(|_, it| it.endpoints > 0 || it.peaks != [0; 2]);
+            self.workspaces
+                .values_mut()
+                .for_each(Workspace::begin_period);
+        }
         let alone = self.offer(free);
         let mut request = LeaseRequest {
             per_endpoint_max: self.settings.per_endpoint_initial,

@@ -14,6 +14,10 @@
 //! a workspace 7/8 of what the others' leave of that. Where others' hold too many, it still has a part of its own for them, by the
 //! number of workspaces that hold slots: 3/4 of an equal part, for those without a success 1/4.
 //!
+//! A workspace that has not had successes of late holds an equal part at most: beyond that each success earns one more slot, while
+//! most of the others are in use. Receivers that stop answering can so take few slots more than they had. As long as attempts of
+//! endpoints that had kept up are stuck, as many slots are left free, except by workspaces that hold less than 9/32 of an equal part.
+//!
 //! So some slots are always free for a workspace that comes later, and the last few are for those that hold none, or less than half
 //! of an equal part. Room that nobody uses is lent, and taken back as attempts end. There is no I/O, no clock and no task here: time is
 //! a parameter.
@@ -36,6 +40,8 @@ const GROWN_MEMORY: Duration = Duration::from_secs(10);
 const SLOW_MEMORY: Duration = Duration::from_mins(10);
 /// Upper bound on the slow endpoints remembered without deliveries in flight.
 const SLOW_REMEMBERED_MAX: usize = 4_096;
+/// Duration of a period.
+const PERIOD: Duration = Duration::from_secs(1);
 /// Number of failures in a row after which an endpoint counts as one without a success.
 const FAILURES_MAX: u8 = 3;
 /// Number of endpoints seen for the first time, lately, from which a workspace's unknown endpoints are judged.
@@ -72,10 +78,16 @@ struct Offer {
     free: usize,
     /// Those of them that are for workspaces that hold none; as many again are for those that hold little.
     kept: usize,
+    /// Those that are held: with the free ones more than there are, where settlements are stuck.
+    held: usize,
     /// Number that endpoints hold which are slow or without a success, of all workspaces.
     risky: usize,
+    /// Number that are stuck: their attempts take long though their endpoints had kept up.
+    stuck: usize,
     /// Number of workspaces that hold slots.
     active: usize,
+    /// Number of workspaces that hold slots, or did lately.
+    contending: usize,
     /// Number of other workspaces that hold no more, and will take slots as well.
     others: usize,
 }
@@ -89,12 +101,15 @@ pub struct Slots {
     proven: Proven,
     /// Attempts in the order of their beginning, to find those that take long; some may be over.
     begun: VecDeque<(Instant, EndpointId, u64)>,
+    period_ends: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
 struct Endpoint {
     workspace: WorkspaceId,
     in_flight: usize,
+    /// Number of them that are stuck.
+    stuck: usize,
     allowance: usize,
     is_slow: bool,
     /// It has succeeded, and neither failed slowly nor several times in a row since.
@@ -111,6 +126,11 @@ struct Workspace {
     slow: usize,
     unproven: usize,
     slow_unproven: usize,
+    stuck: usize,
+    /// Number of slots that it has earned by successes.
+    earned: usize,
+    /// The most that it held at a success, in the present period and in the one before.
+    peaks: [usize; 2],
     /// Number of its endpoints that are known.
     endpoints: usize,
     /// Of the endpoints that it used for the first time lately, those that succeeded in time …
@@ -132,6 +152,7 @@ impl Slots {
             workspaces: HashMap::new(),
             proven: Proven::default(),
             begun: VecDeque::new(),
+            period_ends: None,
         }
     }
 
@@ -147,6 +168,7 @@ impl Slots {
             let endpoint = Endpoint {
                 workspace,
                 in_flight: 0,
+                stuck: 0,
                 allowance: self.settings.per_endpoint_initial,
                 is_slow: false,
                 is_proven,
@@ -166,6 +188,7 @@ impl Slots {
     pub fn leave(&mut self, id: EndpointId, now: Instant) {
         self.change(&id, |endpoint| {
             endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
+            endpoint.stuck = endpoint.stuck.min(endpoint.in_flight);
             endpoint.used_at = now;
         });
         let endpoint = self.endpoints.get(&id);
@@ -209,6 +232,9 @@ impl Slots {
         } else {
             self.proven.remove(&id);
         }
+        if succeeded && let Some(workspace) = self.workspaces.get_mut(&workspace) {
+            workspace.earn();
+        }
         let is_news = !was_proven || !is_proven;
         if let Some(workspace) = self.workspaces.get_mut(&workspace).filter(|_| is_news) {
             workspace.judge(succeeded && !is_slow);
@@ -229,7 +255,12 @@ impl Slots {
         {
             self.begun.pop_front();
             if is_running(number) {
-                self.change(&id, |endpoint| endpoint.is_slow = true);
+                self.change(&id, |endpoint| {
+                    if endpoint.is_proven && !endpoint.is_slow {
+                        endpoint.stuck = endpoint.in_flight;
+                    }
+                    endpoint.is_slow = true;
+                });
             }
         }
     }
@@ -268,8 +299,11 @@ impl Slots {
             slots: self.settings.slots,
             free,
             kept: self.settings.kept(),
+            held: workspaces.clone().map(|it| it.held).sum(),
             risky: workspaces.clone().map(Workspace::risky).sum(),
-            active: workspaces.filter(|it| it.held > 0).count(),
+            stuck: workspaces.clone().map(|it| it.stuck).sum(),
+            active: workspaces.clone().filter(|it| it.held > 0).count(),
+            contending: workspaces.filter(|it| it.is_contending()).count(),
             others: 0,
         }
     }
@@ -290,9 +324,6 @@ impl Slots {
             && let Some(workspace) = self.workspaces.get_mut(&endpoint.workspace)
         {
             workspace.endpoints -= 1;
-            if workspace.endpoints == 0 {
-                self.workspaces.remove(&endpoint.workspace);
-            }
         }
     }
 
@@ -345,6 +376,7 @@ impl Workspace {
     fn count(&mut self, endpoint: &Endpoint, change: impl Fn(&mut usize, usize)) {
         let held = endpoint.in_flight;
         change(&mut self.held, held);
+        change(&mut self.stuck, endpoint.stuck);
         if endpoint.is_slow {
             change(&mut self.slow, held);
         }
@@ -354,6 +386,20 @@ impl Workspace {
                 change(&mut self.slow_unproven, held);
             }
         }
+    }
+
+    /// Notes a success, which earns one more slot where most of the others are in use.
+    fn earn(&mut self) {
+        self.peaks[0] = self.peaks[0].max(self.held);
+        self.earned = self.earned.max(self.held);
+        self.earned += usize::from(4 * self.held >= 3 * self.earned);
+    }
+
+    /// Begins a period: what was not used in the two before is not earned any more.
+    fn begin_period(&mut self) {
+        let [present, before] = self.peaks;
+        self.earned = self.earned.min(present.max(before));
+        self.peaks = [0, present];
     }
 
     fn judge(&mut self, is_good: bool) {
@@ -386,6 +432,11 @@ impl Workspace {
         3 * offer.slots / (4 * active.max(2))
     }
 
+    /// Returns true if it holds slots, or had a success in the present period or the one before.
+    fn is_contending(&self) -> bool {
+        self.held > 0 || self.peaks != [0; 2]
+    }
+
     /// Returns the number of slots that it may take now.
     fn room(&self, offer: Offer) -> usize {
         let kept = match self.held {
@@ -394,7 +445,17 @@ impl Workspace {
             held if 2 * offer.active * held < offer.slots => offer.kept,
             _ => 2 * offer.kept,
         };
+        let contending = offer.contending + usize::from(!self.is_contending());
+        let equal = offer
+            .slots
+            .max(offer.free + offer.held)
+            .div_ceil(contending);
+        let earned = self.earned.max(equal).saturating_sub(self.held);
+        let unstuck = offer.free.saturating_sub(offer.stuck);
         self.more((11, 16), self.held, 1, offer)
+            .min(earned)
+            .min(unstuck)
+            .max((9 * equal / 32).saturating_sub(self.held))
             .min(offer.free.saturating_sub(kept))
     }
 

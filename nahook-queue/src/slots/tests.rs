@@ -68,6 +68,19 @@ impl Rig {
         self.leave(nth, 1);
     }
 
+    /// Gives the workspace a success of its endpoint with the same number.
+    fn succeed(&mut self, nth: usize) {
+        self.enter(nth, nth, 1);
+        self.slots.learn(id(nth), true, QUICK);
+    }
+
+    /// Has the workspace earn so many slots in the present period.
+    fn earn(&mut self, nth: usize, count: usize) {
+        self.request(1);
+        let of = self.slots.workspaces.get_mut(&workspace(nth));
+        of.unwrap().earned = count;
+    }
+
     fn request(&mut self, free: usize) -> LeaseRequest {
         self.asked(free).0
     }
@@ -122,6 +135,8 @@ fn workspace_may_hold_eleven_sixteenths_of_what_others_leave() {
         (3, 1, 1, 1),
     ] {
         rig.enter(nth, nth, held);
+        // More than an equal part has to be earned.
+        rig.earn(nth, 40);
         let bounds = rig.request(free).bounds_of(workspace(nth));
         assert_eq!(bounds.max, room, "{held} held, {free} free");
     }
@@ -145,6 +160,56 @@ fn workspaces_that_take_all_they_may_leave_some_slots() {
             free -= more;
         }
     }
+}
+
+#[test]
+fn more_than_an_equal_part_is_earned_by_successes() {
+    let mut rig = Rig::new();
+    for nth in 0..4 {
+        rig.succeed(nth);
+    }
+    let room = |rig: &mut Rig| rig.request(27).bounds_of(workspace(0)).max;
+    // Ten are an equal part, of which it holds one.
+    let of_one = |rig: &Rig| rig.slots.workspaces[&workspace(0)].earned;
+    for nth in 0..4 {
+        assert_eq!(rig.request(36).bounds_of(workspace(nth)).max, 9);
+    }
+    rig.enter(0, 0, 9);
+    assert_eq!(room(&mut rig), 0);
+    for _ in 0..100 {
+        rig.slots.learn(id(0), true, QUICK);
+    }
+    // A third more at a time.
+    assert_eq!((of_one(&rig), room(&mut rig)), (14, 4));
+    // What is not used for two periods is not earned any more.
+    for expected in [10, 10, 0] {
+        rig.now += PERIOD;
+        rig.request(36);
+        assert_eq!(of_one(&rig), expected);
+    }
+}
+
+#[test]
+fn attempts_that_are_stuck_leave_as_many_slots_free() {
+    let mut rig = Rig::new();
+    for nth in 0..3 {
+        rig.succeed(nth);
+        rig.earn(nth, 40);
+    }
+    let room = |rig: &mut Rig| rig.request(27).bounds_of(workspace(1)).max;
+    rig.enter(0, 0, 9);
+    assert_eq!(room(&mut rig), 19);
+    for number in 0..10 {
+        rig.slots.begin(id(0), number, rig.now);
+    }
+    rig.slots.mark_slow(rig.now + LONG, |_| true);
+    // Seventeen more than the ten that are stuck.
+    assert_eq!(room(&mut rig), 17);
+    // The part that each has are three, of which it holds one: nine of 32 of an equal one.
+    let stuck = rig.slots.offer(5);
+    assert_eq!(rig.slots.workspaces[&workspace(1)].room(stuck), 2);
+    rig.leave(0, 10);
+    assert_eq!(rig.slots.offer(5).stuck, 0);
 }
 
 #[test]
@@ -312,8 +377,10 @@ fn counts_return_to_nothing() {
         (of.held, of.slow, of.unproven, of.slow_unproven),
         (0, 0, 0, 0)
     );
-    rig.now += SLOW_MEMORY;
-    rig.request(40);
+    for _ in 0..3 {
+        rig.now += SLOW_MEMORY;
+        rig.request(40);
+    }
     assert!(rig.slots.workspaces.is_empty() && rig.slots.endpoints.is_empty());
 }
 
