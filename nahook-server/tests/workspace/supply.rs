@@ -127,6 +127,21 @@ fn every_linked_crate_is_from_the_registry_and_none_is_banned() {
     }
 }
 
+/// `cargo deny` looks at all crates of the workspace and at their advisories, where it is installed.
+#[test]
+fn cargo_deny_goes_by_the_same_rules() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deny.toml");
+    let rules: toml::Value = toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let texts = |value: &toml::Value| -> Vec<String> {
+        let values = value.as_array().unwrap().iter();
+        values.map(|it| it.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(texts(&rules["licenses"]["allow"]), LICENCES);
+    assert_eq!(texts(&rules["bans"]["deny"]), BANNED);
+    let registry = REGISTRY.trim_start_matches("registry+");
+    assert_eq!(texts(&rules["sources"]["allow-registry"]), [registry]);
+}
+
 #[test]
 fn linked_crates_of_several_versions_are_known() {
     let mut versions: BTreeMap<String, usize> = BTreeMap::new();
