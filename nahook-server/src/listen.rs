@@ -1,16 +1,17 @@
 //! `nahook listen`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use axum::http::StatusCode;
 use clap::Args;
 use nahook_receive::Verifier;
 
-use crate::ServerError;
 use crate::inbox::{Arrival, Inbox};
 use crate::output::{Printer, briefly};
 use crate::signals::Signals;
+use crate::{ServerError, text_file};
 
 /// Arguments of `nahook listen`.
 #[derive(Args, Debug)]
@@ -27,20 +28,42 @@ pub struct ListenArgs {
         value_delimiter = ','
     )]
     pub secret: Vec<String>,
+    /// A file with signing secrets, one a line; what is given by --secret goes before it.
+    #[arg(long, env = "NAHOOK_SIGNING_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
     /// The status to answer with.
     #[arg(long, default_value = "204")]
     pub status: u16,
+}
+
+impl ListenArgs {
+    /// Checks signatures with the secrets that are given; none if neither they nor a file are.
+    fn verifier(&self) -> Result<Option<Verifier>, ServerError> {
+        let (name, secrets) = match &self.secret_file {
+            Some(path) if self.secret.is_empty() => {
+                let text = text_file::read_secret(path)?;
+                let lines = text.lines().map(|line| line.trim().to_owned());
+                (
+                    "--secret-file",
+                    lines.filter(|line| !line.is_empty()).collect(),
+                )
+            }
+            None if self.secret.is_empty() => return Ok(None),
+            _ => ("--secret", self.secret.clone()),
+        };
+        let verifier = Verifier::new(&secrets).map_err(|error| ServerError::Setting {
+            name,
+            reason: error.to_string(),
+        })?;
+        Ok(Some(verifier))
+    }
 }
 
 /// Receives webhooks, checks their signatures and prints what arrives, until stopped.
 pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
     let status = StatusCode::from_u16(args.status)
         .map_err(|_| ServerError::Usage("--status takes 100 to 999".to_owned()))?;
-    let verifier = if args.secret.is_empty() {
-        None
-    } else {
-        Some(Verifier::new(&args.secret).map_err(|error| settings_error(&error))?)
-    };
+    let verifier = args.verifier()?;
     let (printer, ended) = Printer::start()?;
     let welcome = printer.clone();
     let on_arrival = move |arrival: &Arrival| {
@@ -68,13 +91,6 @@ pub async fn run(args: ListenArgs) -> Result<ExitCode, ServerError> {
     }
     briefly(ended).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn settings_error(error: &dyn std::error::Error) -> ServerError {
-    ServerError::Setting {
-        name: "--secret",
-        reason: error.to_string(),
-    }
 }
 
 /// An arrival for people: what it is on one line, its body on the next.

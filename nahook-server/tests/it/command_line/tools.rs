@@ -75,6 +75,44 @@ async fn a_listener_tells_a_wrong_signature_and_answers_as_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn listener_reads_signing_secrets_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = "whsec_b3RoZXJfc2VjcmV0X290aGVyX3NlY3JldF8zMmJ5dGU=";
+    let listen = [
+        "listen",
+        "--listen",
+        "127.0.0.1:0",
+        "--secret-file",
+        "secrets",
+    ];
+    // A file without a secret does not mean that none is checked.
+    std::fs::write(dir.path().join("secrets"), "\n").unwrap();
+    let refused = Nahook::run(dir.path(), &listen).await;
+    assert!(!refused.success, "{}", refused.stdout);
+    assert!(
+        refused.stderr.contains("--secret-file"),
+        "{}",
+        refused.stderr
+    );
+
+    std::fs::write(
+        dir.path().join("secrets"),
+        format!("{other}\r\n {SECRET}\n\n"),
+    )
+    .unwrap();
+    let mut listener = Nahook::start(dir.path(), &listen);
+    let inbox = announced_address(&mut listener).await;
+    let server = Server::with(&shop(vec![endpoint(
+        "ep_1",
+        &format!("http://{inbox}/hook"),
+    )]))
+    .await;
+    server.trigger("{}").await;
+    let seen = listener.line("/hook").await;
+    assert!(seen.contains("signature valid"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payload_comes_from_a_file_unchanged() {
     let receiver = Receiver::start().await;
     let server = Server::with(&shop(vec![endpoint("ep_1", &receiver.url("/1"))])).await;
