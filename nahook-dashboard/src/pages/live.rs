@@ -16,6 +16,8 @@ use crate::view::View;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Pause of a browser after news, which loads its page anew: while something changes all the time, that is what a view costs.
+const AFTER_NEWS: Duration = Duration::from_secs(5);
 /// Looks of one stream. Browsers open another when it ends, for which the session is checked anew; a server that stops waits no
 /// longer.
 const LOOKS: u32 = 4;
@@ -71,7 +73,9 @@ pub(super) async fn changes(view: View, headers: HeaderMap) -> Answer {
         for _ in 0..LOOKS {
             let Ok(now) = state(&view).await else { break };
             if now != before {
-                return Ok(Bytes::from(format!("event: changed\nid: {now}\ndata:\n\n")));
+                let retry = AFTER_NEWS.as_millis();
+                let news = format!("retry: {retry}\nevent: changed\nid: {now}\ndata:\n\n");
+                return Ok(Bytes::from(news));
             }
             sleep(PAUSE).await;
         }

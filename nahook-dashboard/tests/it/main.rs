@@ -6,6 +6,7 @@
 
 mod contents;
 mod crowds;
+mod live;
 mod looks;
 mod refusals;
 mod search;
