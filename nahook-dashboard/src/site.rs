@@ -10,6 +10,7 @@ use nahook_queue::{DeliveryCounts, EventSearch};
 use crate::access::Access;
 use crate::assets::Assets;
 use crate::brand::Brand;
+use crate::pages::live::Looks;
 use crate::sign_ins::SignIns;
 
 /// The back end of the pages.
@@ -62,6 +63,7 @@ pub(crate) struct Site {
     pub(crate) audience: Audience,
     pub(crate) assets: Assets,
     pub(crate) sign_ins: SignIns,
+    pub(crate) looks: Looks,
     /// The app's own authentication, in the place of sessions.
     pub(crate) access: Option<Box<dyn Access>>,
 }
@@ -74,6 +76,7 @@ impl Site {
             settings,
             audience,
             sign_ins: SignIns::default(),
+            looks: Looks::default(),
             access: None,
         }
     }
