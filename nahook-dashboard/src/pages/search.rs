@@ -1,6 +1,6 @@
 //! One search for all: ids, keys and labels of events, and names and URLs of those who get them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use maud::{Markup, html};
 use nahook_core::IdempotencyKey;
@@ -17,8 +17,10 @@ use nahook_control::EndpointQuery;
 
 /// Things of each kind that the page shows.
 const SHOWN_MAX: u64 = 20;
-/// Latest events whose labels are compared.
-const LABELS_OF: usize = 1_000;
+/// Latest events whose labels say by which names a value is looked for.
+const LATEST: usize = 50;
+/// Names that it is looked for by, those that most of these events have.
+const NAMES_MAX: usize = 3;
 
 /// The box that takes all that is searched for.
 pub(super) fn form(view: &View, text: &str) -> Markup {
@@ -43,15 +45,25 @@ fn only_page(text: &str) -> Option<String> {
     is_delivery.then(|| format!("/deliveries/{text}"))
 }
 
-/// Returns true if the text is the value of one of its labels, with the label's name before it or without.
-fn has_label(event: &EventRecord, text: &str) -> bool {
-    let mut labels = event.metadata.as_map().iter();
-    labels.any(|(key, value)| {
-        value == text
-            || text
-                .split_once(char::is_whitespace)
-                .is_some_and(|(name, rest)| name == key && rest.trim() == value)
-    })
+/// The labels that a text may stand for: with its name, or the value alone.
+fn labels(text: &str, latest: &[EventRecord]) -> Vec<(String, String)> {
+    let mut names = BTreeMap::<_, usize>::new();
+    for name in latest
+        .iter()
+        .flat_map(|event| event.metadata.as_map().keys())
+    {
+        *names.entry(name).or_default() += 1;
+    }
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_by_key(|(_, events)| std::cmp::Reverse(*events));
+    let names = names.into_iter().take(NAMES_MAX);
+    let splits = [text.split_once('='), text.split_once(char::is_whitespace)];
+    let with_names = splits.into_iter().flatten();
+    names
+        .map(|(name, _)| (name.as_str(), text))
+        .chain(with_names)
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .collect()
 }
 
 async fn find_events(view: &View, text: &str) -> Result<Vec<EventRecord>, PageError> {
@@ -62,7 +74,7 @@ async fn find_events(view: &View, text: &str) -> Result<Vec<EventRecord>, PageEr
         label: None,
         idempotency_key: None,
         before: None,
-        limit: LABELS_OF,
+        limit: LATEST,
     };
     let shown_max = usize::try_from(SHOWN_MAX).unwrap_or(usize::MAX);
     let mut found = Vec::new();
@@ -74,16 +86,15 @@ async fn find_events(view: &View, text: &str) -> Result<Vec<EventRecord>, PageEr
         };
         found = search.events(&by_key).await?.events;
     }
-    if let Some((name, value)) = text.split_once('=') {
+    // What is looked at is bounded, and only of those that are found the deliveries are counted.
+    for label in labels(text, &search.events(&latest).await?.events) {
         let by_label = EventQuery {
-            label: Some((name.trim().to_owned(), value.trim().to_owned())),
+            label: Some(label),
             limit: shown_max,
             ..latest.clone()
         };
         found.extend(search.events(&by_label).await?.events);
     }
-    let latest = search.events(&latest).await?.events.into_iter();
-    found.extend(latest.filter(|event| has_label(event, text)));
     let mut seen = HashSet::new();
     found.retain(|event| seen.insert(event.id));
     found.truncate(shown_max);
@@ -131,7 +142,7 @@ pub(super) async fn show(view: View) -> Answer {
             @if is_empty {
                 div.card {
                     p { "Nothing was found." }
-                    p { "The labels of the latest " (LABELS_OF) " events were looked at. To look further back, search "
+                    p { "The labels of the latest ten thousand events were looked at. To look further back, search "
                         a href=(view.url("/events")) { "Events" } " for a label with its name, such as " code { "order=123" } "." }
                 }
             }
