@@ -22,8 +22,17 @@ pub struct Tally(Arc<Mutex<State>>);
 struct State {
     /// By minute, also of endpoints.
     counted: HashMap<Place, Counts>,
-    /// Refused by the store, for the next time.
-    unwritten: HashMap<Place, Counts>,
+    /// Left by a write, or refused by the store, for the next time.
+    unwritten: HashMap<Place, Unwritten>,
+    /// Number of writes that have begun.
+    writes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Unwritten {
+    /// Number of the write that left it first.
+    since: u64,
+    counts: Counts,
 }
 
 /// A workspace or an endpoint in one time.
@@ -66,12 +75,17 @@ impl Tally {
         }
     }
 
-    /// Adds to the store what was counted since the last time. What the store does not take is kept for the next time.
+    /// Adds to the store what was counted since the last time, but of at most `endpoints_max` endpoints, those first that have waited
+    /// longest. The others, and what the store does not take, are kept for the next time.
     ///
     /// # Cancellation
     /// Dropped, it forgets the counts that it was writing.
-    pub async fn write(&self, store: &(impl DeliveryCounts + ?Sized)) -> Result<(), StoreError> {
-        let roll_ups = self.take();
+    pub async fn write(
+        &self,
+        store: &(impl DeliveryCounts + ?Sized),
+        endpoints_max: usize,
+    ) -> Result<(), StoreError> {
+        let roll_ups = self.take(endpoints_max);
         let mut calls = roll_ups.chunks(PER_CALL);
         while let Some(call) = calls.next() {
             if let Err(error) = store.add_counts(call).await {
@@ -82,10 +96,14 @@ impl Tally {
         Ok(())
     }
 
-    fn take(&self) -> Vec<RollUp> {
-        let state = std::mem::take(&mut *self.state());
-        let mut all = state.unwritten;
-        for (place, counts) in &state.counted {
+    fn take(&self, endpoints_max: usize) -> Vec<RollUp> {
+        let (counted, mut all, since) = {
+            let mut state = self.state();
+            state.writes += 1;
+            let counted = std::mem::take(&mut state.counted);
+            (counted, std::mem::take(&mut state.unwritten), state.writes)
+        };
+        for (place, counts) in &counted {
             // Endpoints have hours alone: ten thousand of them have ten thousand rows an hour, and not a minute.
             let workspace = Place {
                 endpoint: None,
@@ -94,17 +112,32 @@ impl Tally {
             let of_endpoint = place.endpoint.map(|_| place.hour());
             let places = [workspace, workspace.hour()].into_iter().chain(of_endpoint);
             for place in places {
-                all.entry(place).or_default().add(counts);
+                let new = || Unwritten {
+                    since,
+                    counts: Counts::default(),
+                };
+                all.entry(place).or_insert_with(new).counts.add(counts);
             }
         }
-        let roll_up = |(place, counts): (Place, Counts)| RollUp {
+        let is_of_endpoint = |(place, _): &(Place, _)| place.endpoint.is_some();
+        let (mut endpoints, workspaces): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(is_of_endpoint);
+        endpoints.sort_unstable_by_key(|(_, left)| left.since);
+        let left = endpoints.split_off(endpoints_max.min(endpoints.len()));
+        let left = left.into_iter().take(PLACES_MAX);
+        self.state().unwritten.extend(left);
+        let roll_up = |(place, left): (Place, Unwritten)| RollUp {
             workspace: place.workspace,
             endpoint: place.endpoint,
             period: place.period,
             start: place.start,
-            counts,
+            counts: left.counts,
         };
-        all.into_iter().map(roll_up).collect()
+        workspaces
+            .into_iter()
+            .chain(endpoints)
+            .map(roll_up)
+            .collect()
     }
 
     fn keep<'a>(&self, roll_ups: impl Iterator<Item = &'a RollUp>) {
@@ -117,11 +150,8 @@ impl Tally {
                 start: roll_up.start,
             };
             if state.unwritten.len() < PLACES_MAX || state.unwritten.contains_key(&place) {
-                state
-                    .unwritten
-                    .entry(place)
-                    .or_default()
-                    .add(&roll_up.counts);
+                let unwritten = state.unwritten.entry(place).or_default();
+                unwritten.counts.add(&roll_up.counts);
             }
         }
     }

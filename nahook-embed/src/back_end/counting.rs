@@ -16,6 +16,10 @@ use super::delivering::stopped_by;
 /// Time between two writes: a process that crashes loses the counts of so long.
 const WRITTEN_EVERY: Duration = Duration::from_secs(5);
 
+/// Endpoints whose counts one write adds. A row costs as much as half a delivery: ten thousand endpoints that all get deliveries are
+/// written within a minute, and not every time.
+const ENDPOINTS_PER_WRITE: usize = 1_000;
+
 impl Backend {
     /// Writes what this process counts every few seconds, until `stop` says so, and then once more.
     pub(super) async fn write_counts(&self, supervisor: &Supervisor, stop: watch::Receiver<bool>) {
@@ -32,7 +36,12 @@ impl Backend {
                         _ = ticks.tick() => false,
                         () = &mut stopped => true,
                     };
-                    write(&tally, &counts).await;
+                    let endpoints_max = if is_over {
+                        usize::MAX
+                    } else {
+                        ENDPOINTS_PER_WRITE
+                    };
+                    write(&tally, &counts, endpoints_max).await;
                     if is_over {
                         return Exit::Stopped;
                     }
@@ -44,8 +53,8 @@ impl Backend {
     }
 }
 
-async fn write(tally: &Tally, counts: &Arc<dyn DeliveryCounts>) {
-    if let Err(error) = tally.write(counts).await {
+async fn write(tally: &Tally, counts: &Arc<dyn DeliveryCounts>, endpoints_max: usize) {
+    if let Err(error) = tally.write(counts, endpoints_max).await {
         tracing::warn!(error = %Causes(&error), "counts could not be written; the next time will");
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -107,7 +108,7 @@ async fn settlements_count_for_the_workspace_and_for_the_endpoint() {
         Next::Failed,
         Some("not attempted: disabled"),
     );
-    tally.write(&store).await.unwrap();
+    tally.write(&store, usize::MAX).await.unwrap();
 
     let hour = store.sum(None, Period::Hour, START);
     let numbers = (hour.events, hour.delivered, hour.failed, hour.abandoned);
@@ -126,7 +127,7 @@ async fn settlements_count_for_the_workspace_and_for_the_endpoint() {
     assert_eq!((two.failed, two.abandoned), (1, 2));
     // Endpoints have no minutes, and nothing is written twice.
     assert_eq!(store.taken.lock().unwrap().len(), 5);
-    tally.write(&store).await.unwrap();
+    tally.write(&store, usize::MAX).await.unwrap();
     assert_eq!(store.taken.lock().unwrap().len(), 5);
 }
 
@@ -139,7 +140,7 @@ async fn refused_counts_are_written_the_next_time() {
         for of in 0..count {
             settle(&tally, of, at(0), Next::Delivered, None);
         }
-        assert_eq!(tally.write(store).await.is_ok(), number == 3);
+        assert_eq!(tally.write(store, usize::MAX).await.is_ok(), number == 3);
     }
     let sum = |of: Option<u32>| -> u64 {
         let sums = stores
@@ -151,6 +152,29 @@ async fn refused_counts_are_written_the_next_time() {
     assert!((0..count).all(|of| sum(Some(of)) == 4));
 }
 
+#[tokio::test]
+async fn endpoints_that_wait_longest_are_written_first() {
+    let (tally, store) = (Tally::default(), Store::taking(99));
+    for write in 1..=4 {
+        for of in 0..20 {
+            settle(&tally, of, at(0), Next::Delivered, None);
+        }
+        tally.write(&store, 5).await.unwrap();
+        let taken = store.taken.lock().unwrap();
+        let endpoints: HashSet<_> = taken.iter().filter_map(|it| it.endpoint).collect();
+        // Those of each write are others, however much is counted meanwhile.
+        assert_eq!(endpoints.len(), 5 * write);
+    }
+    // A workspace's are written each time; of the endpoints nothing is lost.
+    let hour = store.sum(None, Period::Hour, START);
+    assert_eq!(hour.delivered, 80);
+    tally.write(&store, usize::MAX).await.unwrap();
+    for of in 0..20 {
+        let hour = store.sum(Some(endpoint(of)), Period::Hour, START);
+        assert_eq!(hour.delivered, 4, "{of}");
+    }
+}
+
 #[test]
 fn full_tally_counts_for_the_workspace() {
     let tally = Tally::default();
@@ -160,7 +184,7 @@ fn full_tally_counts_for_the_workspace() {
     for number in 1..counted {
         settle(&tally, number, at(0), Next::Delivered, None);
     }
-    let roll_ups = tally.take();
+    let roll_ups = tally.take(usize::MAX);
     let hour = roll_ups
         .iter()
         .find(|it| it.endpoint.is_none() && it.period == Period::Hour);
