@@ -10,6 +10,7 @@
 
 mod budget;
 mod count;
+mod counts;
 mod scenario;
 
 use std::process::ExitCode;
@@ -25,9 +26,10 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
         [] => check(),
+        ["counts"] => compare().map(|()| true),
         // What the program starts itself as, to be counted.
         ["run", name, times] => run(name, times).map(|()| true),
-        _ => Err("usage: instructions".into()),
+        _ => Err("usage: nahook-instructions [counts]".into()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -54,8 +56,22 @@ fn check() -> Result<bool, Failure> {
     Ok(kept)
 }
 
+/// Says what counts over time cost.
+fn compare() -> Result<(), Failure> {
+    println!("| step | without counts | with counts | more |\n| --- | --: | --: | --: |");
+    for pair in Scenario::COUNTS {
+        let [without, with] = [count::of(pair[0])?, count::of(pair[1])?];
+        let more = i128::from(with) - i128::from(without);
+        let tenths = more * 1_000 / i128::from(without).max(1);
+        let sign = if tenths < 0 { "-" } else { "" };
+        let percent = format!("{sign}{}.{}", tenths.abs() / 10, tenths.abs() % 10);
+        println!("| {} | {without} | {with} | {percent} % |", pair[1].name());
+    }
+    Ok(())
+}
+
 fn run(name: &str, times: &str) -> Result<(), Failure> {
-    let mut all = Scenario::ALL.iter();
+    let mut all = Scenario::ALL.iter().chain(Scenario::COUNTS.as_flattened());
     let scenario = all.find(|scenario| scenario.name() == name);
     scenario.ok_or("no such scenario")?.run(times.parse()?)
 }

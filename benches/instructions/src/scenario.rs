@@ -13,6 +13,7 @@ use nahook_core::{
 use nahook_http::wire::{parse_trigger, write_receipt};
 
 use crate::Failure;
+use crate::counts::{self, Step};
 
 /// A step of the hot path.
 #[derive(Clone, Copy)]
@@ -25,6 +26,8 @@ pub(crate) enum Scenario {
     Request(&'static str, usize),
     /// From a receipt of so many deliveries to an answer's bytes.
     Response(&'static str, usize),
+    /// A step on the SQLite store, with counts or without.
+    Counts(&'static str, Step, bool),
 }
 
 impl Scenario {
@@ -40,12 +43,29 @@ impl Scenario {
         Self::Response("response_1000", 1_000),
     ];
 
+    /// Scenarios of [`counts`], in pairs: without counts and with them. They have no budget, since the store has threads that wait.
+    pub(crate) const COUNTS: &[[Self; 2]] = &[
+        [
+            Self::Counts("publish", Step::Publish, false),
+            Self::Counts("publish_counted", Step::Publish, true),
+        ],
+        [
+            Self::Counts("settle", Step::Settle, false),
+            Self::Counts("settle_counted", Step::Settle, true),
+        ],
+        [
+            Self::Counts("settle", Step::Settle, false),
+            Self::Counts("settle_counted_and_written", Step::Write, true),
+        ],
+    ];
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::FanOut(name, _)
             | Self::Limiter(name)
             | Self::Request(name, _)
-            | Self::Response(name, _) => name,
+            | Self::Response(name, _)
+            | Self::Counts(name, ..) => name,
         }
     }
 
@@ -55,6 +75,7 @@ impl Scenario {
             Self::FanOut(_, 1_000..) | Self::Request(_, 65_536..) | Self::Response(_, 1_000..) => {
                 (10, 60)
             }
+            Self::Counts(_, Step::Settle | Step::Write, _) => (20, 120),
             _ => (100, 1_100),
         }
     }
@@ -65,6 +86,7 @@ impl Scenario {
             Self::Limiter(_) => limiter(times),
             Self::Request(_, payload_len) => request(payload_len, times),
             Self::Response(_, width) => response(width, times),
+            Self::Counts(_, step, counts) => counts::run(step, counts, times),
         }
     }
 }
