@@ -41,7 +41,7 @@ pub(super) async fn list(view: View) -> Answer {
             p { "An application is a customer of yours, with endpoints of its own and a portal to manage them." }
             form.filter method="get" action=(view.url("/applications")) role="search" {
                 div.field {
-                    label for="q" { "Name or id" }
+                    label for="q" { "Customer or id" }
                     input #q type="search" name="q" value=[&search];
                 }
                 button type="submit" { "Search" }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use maud::{Markup, html};
-use nahook_core::IdempotencyKey;
 use nahook_core::id::{DeliveryId, MessageId};
+use nahook_core::{IdempotencyKey, Timestamp};
 use nahook_queue::{EventQuery, EventRecord, EventSearch as _};
 
 use super::Answer;
@@ -17,8 +17,9 @@ use nahook_control::EndpointQuery;
 
 /// Things of each kind that the page shows.
 const SHOWN_MAX: u64 = 20;
-/// Latest events whose labels say by which names a value is looked for.
-const LATEST: usize = 50;
+/// Events whose labels say by which names a value is looked for: so many of the latest, and as many from before each of these times.
+const LATEST: usize = 20;
+const EARLIER_SECS: [u64; 2] = [3_600, 86_400];
 /// Names that it is looked for by, those that most of these events have.
 const NAMES_MAX: usize = 3;
 
@@ -46,9 +47,9 @@ fn only_page(text: &str) -> Option<String> {
 }
 
 /// The labels that a text may stand for: with its name, or the value alone.
-fn labels(text: &str, latest: &[EventRecord]) -> Vec<(String, String)> {
+fn labels(text: &str, events: &[EventRecord]) -> Vec<(String, String)> {
     let mut names = BTreeMap::<_, usize>::new();
-    for name in latest
+    for name in events
         .iter()
         .flat_map(|event| event.metadata.as_map().keys())
     {
@@ -87,7 +88,17 @@ async fn find_events(view: &View, text: &str) -> Result<Vec<EventRecord>, PageEr
         found = search.events(&by_key).await?.events;
     }
     // What is looked at is bounded, and only of those that are found the deliveries are counted.
-    for label in labels(text, &search.events(&latest).await?.events) {
+    let mut named = search.events(&latest).await?.events;
+    for secs in EARLIER_SECS {
+        let now = view.site.now().as_nanos();
+        let at = Timestamp::from_nanos(now.saturating_sub(secs * 1_000_000_000));
+        let earlier = EventQuery {
+            before: Some(MessageId::from_parts(at, 0)),
+            ..latest.clone()
+        };
+        named.extend(search.events(&earlier).await?.events);
+    }
+    for label in labels(text, &named) {
         let by_label = EventQuery {
             label: Some(label),
             limit: shown_max,

@@ -1,6 +1,10 @@
 //! The search for everything.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::http::{StatusCode, header};
+use nahook_core::{EventTypeName, FanOut, NewEvent, Payload};
 
 use crate::shop::{HOSTILE, Shop};
 
@@ -101,4 +105,21 @@ async fn event_names_the_customers_that_it_went_to() {
     let path = format!("/dashboard/endpoints/{}", ours.customers[0].endpoint);
     let page = shop.get(Some(&operator), &path).await;
     assert!(page.body.contains("<code>order=&lt;script&gt;"));
+}
+
+#[tokio::test]
+async fn label_is_found_by_its_value_where_the_latest_events_have_none() {
+    let shop = Shop::open().await;
+    shop.clock.advance(Duration::from_hours(2));
+    let engine = FanOut::new(Arc::clone(&shop.store), Arc::clone(&shop.store));
+    let engine = engine.with_clock(shop.clock.clone());
+    for _ in 0..30 {
+        let name = EventTypeName::new("order.paid").unwrap();
+        let event = NewEvent::new(name, Payload::new("{}").unwrap());
+        engine.trigger(event, shop.ours.workspace).await.unwrap();
+    }
+    let operator = shop.operator(&shop.ours).await;
+    let page = shop.get(Some(&operator), &path_of(HOSTILE)).await;
+    let link = format!("/events/{}\"", shop.ours.customers[0].event);
+    assert!(page.body.contains(&link), "{}", page.body);
 }
