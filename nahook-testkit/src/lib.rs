@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod conformance;
+pub mod costs;
 pub mod declare;
 mod double;
 mod fault;

@@ -6,6 +6,7 @@ mod caches;
 mod conformance;
 mod conformance_oldest;
 mod conformance_pooled;
+mod costs;
 mod faults;
 mod few_connections;
 mod groups;

@@ -70,6 +70,22 @@ impl Explained {
         blocks
     }
 
+    /// Returns the number of rows that all of its scans have read, those that a filter has removed included.
+    pub(crate) fn rows_read(&self) -> u64 {
+        let (mut rows, mut loops) = (0, 1);
+        for line in &self.plan {
+            if line.contains("(cost=") {
+                loops = number_in(line, "loops=").unwrap_or(1);
+                if line.contains("Scan") {
+                    rows += read(line);
+                }
+            } else if let Some((_, removed)) = line.split_once("Rows Removed by ") {
+                rows += loops * number_in(removed, ": ").unwrap_or(0);
+            }
+        }
+        rows
+    }
+
     /// Returns the number of rows that the busiest of its scans has read, all rounds of it together.
     pub(crate) fn rows(&self) -> u64 {
         let scans = self.plan.iter().filter(|line| line.contains("Scan"));
@@ -80,12 +96,14 @@ impl Explained {
 /// The rows of a scan: `(… actual time=… rows=3 loops=2)`.
 fn read(line: &str) -> u64 {
     let (_, actual) = line.split_once("(actual ").unwrap_or_default();
-    let number = |name: &str| {
-        let (_, rest) = actual.split_once(name)?;
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse::<u64>().ok()
-    };
-    number("rows=").unwrap_or(0) * number("loops=").unwrap_or(0)
+    number_in(actual, "rows=").unwrap_or(0) * number_in(actual, "loops=").unwrap_or(0)
+}
+
+/// The number that follows `name`.
+fn number_in(line: &str, name: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(name)?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
 }
 
 /// The blocks of a line of a plan.

@@ -6,7 +6,7 @@
 //! choose how full the tables are, and `NAHOOK_PLANS_DOCUMENT` where to write.
 
 mod document;
-mod explained;
+pub(crate) mod explained;
 mod tables;
 mod tour;
 
@@ -15,7 +15,7 @@ use nahook_testserver::PostgresServer;
 use self::explained::Explained;
 
 /// Every statement is explained, but only where the database says so.
-const SETTINGS: &str = "
+pub(crate) const SETTINGS: &str = "
 session_preload_libraries = 'auto_explain'
 auto_explain.log_min_duration = -1
 auto_explain.log_analyze = on
