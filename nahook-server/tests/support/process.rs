@@ -93,7 +93,27 @@ impl Nahook {
         stdout: impl Into<Stdio>,
         stderr: impl Into<Stdio>,
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nahook"));
+        let command = Command::new(env!("CARGO_BIN_EXE_nahook"));
+        Self::spawn(command, dir, arguments, env, stdout, stderr)
+    }
+
+    /// Starts the program so that it may have so many files open and no more.
+    pub(crate) fn start_with_files(dir: &Path, arguments: &[&str], files: u32) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_nahook")]);
+        let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
+        Self::spawn(command, dir, arguments, &[], stdout, stderr)
+    }
+
+    fn spawn(
+        mut command: Command,
+        dir: &Path,
+        arguments: &[&str],
+        env: &[(&str, &str)],
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("NAHOOK_") {
                 command.env_remove(name);

@@ -135,6 +135,13 @@ impl Server {
         (self.process, self.address) = listening(self.dir.path(), &self.arguments).await;
     }
 
+    /// Starts it again on the same data, with so many files that it may have open.
+    pub(crate) async fn start_again_with_files(&mut self, files: u32) {
+        let arguments = serving(&self.arguments);
+        self.process = Nahook::start_with_files(self.dir.path(), &arguments, files);
+        self.address = announced_address(&mut self.process).await;
+    }
+
     /// Starts it again on the same data without waiting until it listens.
     pub(crate) fn launch_again(&mut self) {
         self.process = launch(self.dir.path(), &self.arguments);
@@ -159,6 +166,10 @@ fn store_arguments(store: &[String]) -> Vec<&str> {
 }
 
 fn launch(dir: &Path, settings: &[String]) -> Nahook {
+    Nahook::start(dir, &serving(settings))
+}
+
+fn serving(settings: &[String]) -> Vec<&str> {
     let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
     if !settings
         .iter()
@@ -167,7 +178,7 @@ fn launch(dir: &Path, settings: &[String]) -> Nahook {
         arguments.extend(["--operations-listen", "127.0.0.1:0"]);
     }
     arguments.extend(settings.iter().map(String::as_str));
-    Nahook::start(dir, &arguments)
+    arguments
 }
 
 async fn listening(dir: &Path, settings: &[String]) -> (Nahook, SocketAddr) {

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod encryption;
+mod files;
 mod pressure;
 mod slots;
 mod strangers;
