@@ -7,6 +7,7 @@ mod log;
 mod queue;
 mod recorder;
 mod recording;
+mod records;
 mod redelivery;
 mod scheduler;
 mod search;
@@ -25,6 +26,7 @@ pub use self::queue::{
 };
 pub use self::recorder::{DeliveryRecorder, LogEntry};
 pub use self::recording::{LoggedPublisher, RecorderBuffer, RecorderBufferSettings};
+pub use self::records::{Audience, RecordKey, TakenRecords};
 pub use self::redelivery::{Redelivered, Redelivery, RedeliveryRequest};
 pub use self::scheduler::{Held, Leases, Place, Scheduler};
 pub use self::search::{DeliveryQuery, DeliverySearch, DeliveryStats, StatsQuery};

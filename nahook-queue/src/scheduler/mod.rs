@@ -52,6 +52,14 @@ struct Scheduled {
 }
 
 impl Scheduler {
+    /// One whose tokens are greater than this.
+    pub(crate) fn with_tokens_above(last_token: u64) -> Self {
+        Self {
+            last_token,
+            ..Self::default()
+        }
+    }
+
     /// Lets a delivery wait at this place. One that is known already is moved there, and its lease ends.
     pub fn put(&mut self, id: DeliveryId, place: Place, now: Timestamp) {
         self.remove(id);
@@ -83,14 +91,27 @@ impl Scheduler {
     /// Leases deliveries that are due, one of each endpoint in turn, until the request is met or its bounds allow no more.
     pub fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Vec<Lease> {
         let mut room = BatchRoom::of(request);
+        self.lease_part(request, request.max, &mut room, |_| 0, now)
+    }
+
+    /// The same for a part of a batch: at most `max`, within the room that its other parts have left. The worker holds leases of
+    /// other queues too, so many for an endpoint.
+    pub fn lease_part(
+        &mut self,
+        request: &LeaseRequest,
+        max: usize,
+        room: &mut BatchRoom,
+        held_elsewhere: impl Fn(EndpointId) -> usize,
+        now: Timestamp,
+    ) -> Vec<Lease> {
         let expires_at = now.saturating_add(request.duration);
         let mut leased = Vec::new();
         let mut turns = std::mem::take(&mut self.turns);
         let waiting = self.waiting.iter();
         let waiting: Vec<_> = waiting.map(|(id, of)| (of.workspace, *id)).collect();
-        turns.go_round(waiting, request.max, |workspace, endpoint| {
+        turns.go_round(waiting, max, |workspace, endpoint| {
             let is_listed = room.is_listed(&endpoint);
-            let held = self.leases.held_by(request.worker, endpoint);
+            let held = self.leases.held_by(request.worker, endpoint) + held_elsewhere(endpoint);
             if held >= room.bound(&endpoint) || room.left(workspace, is_listed) == 0 {
                 return false;
             }
@@ -118,6 +139,54 @@ impl Scheduler {
         let place = found.filter(|found| found.lease.is_none())?.place;
         self.leave(id, place);
         self.grant(id, worker, expires_at)
+    }
+
+    /// Forgets the deliveries whose leases have expired, and answers which.
+    pub fn forget_expired(&mut self, now: Timestamp) -> Vec<(DeliveryId, Place)> {
+        let mut forgotten = Vec::new();
+        while let Some((lease, _)) = self.leases.end_expired(now) {
+            let of = self.deliveries.remove(&lease.delivery);
+            forgotten.extend(of.map(|of| (lease.delivery, of.place)));
+        }
+        forgotten
+    }
+
+    /// Forgets all deliveries with their leases. No token is given again.
+    pub fn forget_all(&mut self) {
+        *self = Self::with_tokens_above(self.last_token);
+    }
+
+    /// Returns true if the lease is held.
+    pub fn holds(&self, lease: Lease) -> bool {
+        self.leases.get(lease).is_some()
+    }
+
+    /// Those that are leased, in no order.
+    pub fn leased(&self) -> impl Iterator<Item = (DeliveryId, Place)> {
+        let leased = self.deliveries.iter().filter(|(_, of)| of.lease.is_some());
+        leased.map(|(id, of)| (*id, of.place))
+    }
+
+    /// Those that wait, in no order.
+    pub fn waiting(&self) -> impl Iterator<Item = DeliveryId> {
+        let waiting = self.deliveries.iter().filter(|(_, of)| of.lease.is_none());
+        waiting.map(|(id, _)| *id)
+    }
+
+    /// The endpoints for which a worker holds leases, and how many.
+    pub fn held_by(&self, worker: WorkerId) -> impl Iterator<Item = (EndpointId, usize)> {
+        self.leases.endpoints_of(worker)
+    }
+
+    /// Returns the number of deliveries that wait for an endpoint.
+    pub fn waiting_for(&self, endpoint: EndpointId) -> usize {
+        self.waiting.get(&endpoint).map_or(0, Waiting::len)
+    }
+
+    /// The endpoints for which deliveries wait, and how many.
+    pub fn waiting_lens(&self) -> impl Iterator<Item = (EndpointId, usize)> {
+        let waiting = self.waiting.iter();
+        waiting.map(|(id, of)| (*id, of.len()))
     }
 
     /// Lets a lease expire at that time instead. Returns false if it is not held.
