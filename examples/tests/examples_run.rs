@@ -184,7 +184,7 @@ fn a_shop_commits_an_order_with_its_webhooks_or_neither() {
     // The APIs are mounted beside the shop's own routes.
     let trigger = "/hooks/api/ingest/event/order.placed";
     assert_eq!(post(&address, trigger, "", "{}").0, 401);
-    let count = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM nahook.delivery)";
+    let count = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM nahook.event)";
     assert_eq!(count_in(&url, count), (1, 1));
 }
 

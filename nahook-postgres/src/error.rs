@@ -233,16 +233,15 @@ impl WriteEffect {
     pub(crate) fn of_code(code: &str) -> Self {
         let (kind, is_divisible) = match code {
             // A foreign key that somebody has added: the row it refers to is gone.
-            "23503" => (FailureKind::EndpointGone, true),
             // Over a limit of the server's own.
             "54000" => (FailureKind::PayloadTooLarge, true),
-            // Values and constraints: cardinality, range, encoding, syntax, not-null, unique, check, exclusion, a raised
+            // Values and constraints: cardinality, range, encoding, syntax, not-null, foreign key, unique, check, exclusion, a raised
             // exception. Serialization failures and deadlocks.
             "21000" | "22000" | "22001" | "22003" | "22021" | "22P02" | "22P05" | "23000"
-            | "23502" | "23505" | "23514" | "23P01" | "40001" | "40P01" | "P0001" => {
+            | "23502" | "23503" | "23505" | "23514" | "23P01" | "40001" | "40P01" | "P0001" => {
                 (FailureKind::QueueUnavailable, true)
             }
-            // Time-outs: of the statement, of a lock. One row may be to blame for either.
+            // Time-outs: of the statement, of a lock. One event may be to blame for either.
             "57014" | "55P03" => (FailureKind::QueueUnavailable, true),
             // The whole server or our rights: read-only, privileges, disk, memory, configuration limits, objects in use,
             // missing objects, prepared statements that were taken away.

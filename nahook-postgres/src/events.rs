@@ -8,7 +8,7 @@ use nahook_queue::{
 use tokio_postgres::Row;
 
 use crate::error::PgError;
-use crate::log::{record_at, record_columns};
+use crate::log::{deliveries, record_columns};
 use crate::parameter::Parameter;
 use crate::row::{Bits, instant_at, maybe_parsed_at, split_key, value_at};
 use crate::store::PostgresStore;
@@ -35,7 +35,7 @@ FROM ends n LEFT JOIN page p ON true LEFT JOIN event_type t ON t.row = p.event_t
 LEFT JOIN LATERAL (
     SELECT count(*) AS deliveries, count(*) FILTER (WHERE d.status = 2) AS delivered,
         count(*) FILTER (WHERE d.status IN (3, 4)) AS given_up
-    FROM (SELECT o.status FROM delivery o WHERE o.key >= p.seq << 20 AND o.key < (p.seq + 1) << 20 LIMIT $8) d
+    FROM (SELECT o.status FROM ", deliveries!("p.seq << 20", "(p.seq + 1) << 20"), " o LIMIT $8) d
 ) c ON true
 ORDER BY p.seq DESC")
     };
@@ -51,7 +51,9 @@ const DELIVERIES: &str = concat!(
     "SELECT ",
     record_columns!(),
     ", d.key FROM event e JOIN workspace w ON w.row = e.workspace AND w.id = $2
-    JOIN delivery d ON d.key >= e.seq << 20 AND d.key < (e.seq + 1) << 20
+    JOIN LATERAL ",
+    deliveries!("e.seq << 20", "(e.seq + 1) << 20"),
+    " d ON true
     JOIN endpoint p ON p.row = d.endpoint LEFT JOIN event_type t ON t.row = e.event_type
     WHERE e.id = $1 ORDER BY d.key LIMIT $3"
 );
@@ -76,7 +78,7 @@ impl EventSearch for PostgresStore {
         let rows = self.shared().lender.query(DELIVERIES, &parameters).await?;
         let record = |row: &Row| {
             let (_, ordinal) = split_key(value_at(row, 14)?);
-            record_at(DeliveryId::nth(event, ordinal), row)
+            self.record_at(DeliveryId::nth(event, ordinal), row)
         };
         let records: Result<_, PgError> = rows.iter().map(record).collect();
         Ok(records?)

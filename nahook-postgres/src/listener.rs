@@ -2,7 +2,8 @@
 //!
 //! `c` and a workspace's id: its catalog has changed; sent in the transaction that changes it. `q`: deliveries may have
 //! become leasable; sent in a caller's own transaction where it publishes, and else right after the commit: taking
-//! the server-wide lock of NOTIFY in every publish would make all of them wait for one another.
+//! the server-wide lock of NOTIFY in every publish would make all of them wait for one another. `r`: the same, and they are records
+//! that anybody may take.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,7 @@ const TELL_PAUSE_POOLED: Duration = Duration::from_millis(100);
 
 /// Nothing waits for the disk: others look for themselves, too.
 const TELL: &str =
-    "SELECT pg_notify($1, 'q') WHERE set_config('synchronous_commit', 'off', true) = 'off'";
+    "SELECT pg_notify($1, $2) WHERE set_config('synchronous_commit', 'off', true) = 'off'";
 
 /// Delay before connecting again, shortest and longest; it doubles each time.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -57,7 +58,13 @@ const DISK_FULL_FOR: Duration = Duration::from_secs(2);
 pub(crate) struct Signals {
     pub(crate) cache: Cache,
     generation: watch::Sender<u64>,
+    /// True if rows may have become leasable since somebody looked.
+    rows_changed: AtomicBool,
+    /// True if there may be records since somebody looked.
+    records_changed: AtomicBool,
     to_tell: Notify,
+    /// True if they are to be told of rows.
+    are_rows_to_tell: AtomicBool,
     /// Instant at which the server last had no room on its disk.
     disk_full_at: Mutex<Option<Instant>>,
     /// True once it had none: who asks for each event takes no lock before.
@@ -69,7 +76,10 @@ impl Signals {
         Self {
             cache: Cache::new(cache_len_max),
             generation: watch::Sender::new(0),
+            rows_changed: AtomicBool::new(true),
+            records_changed: AtomicBool::new(true),
             to_tell: Notify::new(),
+            are_rows_to_tell: AtomicBool::new(false),
             disk_full_at: Mutex::default(),
             was_disk_full: AtomicBool::new(false),
         }
@@ -99,10 +109,58 @@ impl Signals {
         at.is_some_and(|at| at.elapsed() < DISK_FULL_FOR)
     }
 
-    /// Deliveries may have become leasable by our doing: our workers know at once, others soon.
-    pub(crate) fn queue_has_changed(&self) {
+    /// Rows may have become leasable by our doing: our workers know at once, others soon.
+    pub(crate) fn rows_have_changed(&self) {
         self.wake();
+        self.are_rows_to_tell.store(true, Ordering::Release);
         self.to_tell.notify_one();
+    }
+
+    /// There are records that anybody may take, or rows that will be ready in time: our workers know at once, others soon.
+    pub(crate) fn records_have_come(&self) {
+        self.wake_for_records();
+        self.to_tell.notify_one();
+    }
+
+    /// Deliveries of records may have become leasable for this process alone.
+    pub(crate) fn wake_for_records(&self) {
+        self.note_records();
+        self.wake_for_room();
+    }
+
+    /// There is room for further deliveries in hand.
+    pub(crate) fn wake_for_room(&self) {
+        self.generation
+            .send_modify(|generation| *generation = generation.wrapping_add(1));
+    }
+
+    /// Returns true if rows may have become leasable since this was last asked.
+    pub(crate) fn take_rows_changed(&self) -> bool {
+        self.rows_changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Returns true if there may be records since this was last asked.
+    pub(crate) fn take_records_changed(&self) -> bool {
+        self.records_changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// There may be records that nobody has taken.
+    pub(crate) fn note_records(&self) {
+        self.records_changed.store(true, Ordering::Release);
+    }
+
+    /// The payload of the notification that is due.
+    fn news(&self) -> &'static str {
+        if self.are_rows_to_tell.swap(false, Ordering::AcqRel) {
+            "q"
+        } else {
+            "r"
+        }
+    }
+
+    /// Rows may be leasable that were not leased.
+    pub(crate) fn note_rows(&self) {
+        self.rows_changed.store(true, Ordering::Release);
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -117,14 +175,15 @@ impl Signals {
 
     /// Deliveries may have become leasable for this process alone.
     pub(crate) fn wake(&self) {
-        self.generation
-            .send_modify(|generation| *generation = generation.wrapping_add(1));
+        self.note_rows();
+        self.wake_for_records();
     }
 
     fn heard(&self, notification: &Notification, own_process: i32) {
         match notification.payload().split_at_checked(1) {
             // Whoever sent it from here has been woken.
-            Some(("q", _)) if notification.process_id() == own_process => {}
+            Some(("q" | "r", _)) if notification.process_id() == own_process => {}
+            Some(("r", _)) => self.wake_for_records(),
             Some(("c", id)) => {
                 match WorkspaceId::new(id) {
                     Ok(workspace) => self.cache.forget(&workspace),
@@ -243,7 +302,6 @@ impl Listener {
 
     /// Wakes the workers every second, and tells others that deliveries may have become leasable.
     async fn poll(&self) {
-        let parameters: [&dyn Parameter; 1] = [&self.schema];
         let mut looks = tokio::time::interval(HEARTBEAT);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -251,6 +309,7 @@ impl Listener {
                 _ = looks.tick() => self.signals.wake(),
                 () = self.signals.to_tell.notified() => {
                     // A pooler that does not answer must not keep the workers from looking.
+                    let parameters: [&dyn Parameter; 2] = [&self.schema, &self.signals.news()];
                     let telling = timeout(ANSWER_TIMEOUT, self.lender.query(TELL, &parameters));
                     let told = telling.await.unwrap_or(Err(PgError::NoConnection));
                     if let Err(error) = told {
@@ -308,9 +367,8 @@ async fn session(
     signals.cache.forget_all();
     signals.cache.confirm(listening_since);
     signals.wake();
-    let tell = format!("NOTIFY {channel}, 'q'");
     // A notification that was due when the last connection was lost.
-    say(&client, &tell).await?;
+    say(&client, &format!("NOTIFY {channel}, 'q'")).await?;
     let mut heartbeats = tokio::time::interval(HEARTBEAT);
     heartbeats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looks = 0;
@@ -326,7 +384,7 @@ async fn session(
                 }
             }
             () = signals.to_tell.notified() => {
-                say(&client, &tell).await?;
+                say(&client, &format!("NOTIFY {channel}, '{}'", signals.news())).await?;
                 tokio::time::sleep(TELL_PAUSE).await;
             }
         }

@@ -12,6 +12,33 @@ use crate::parameter::Parameter;
 use crate::row::{Bits, instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
 use crate::store::PostgresStore;
 
+/// Deliveries with keys from the first up to before the second, or with one: rows, and those that are still in records.
+macro_rules! deliveries {
+    ($key:literal) => {
+        deliveries!(concat!("d.key = ", $key), $key, concat!($key, " + 1"))
+    };
+    ($first:literal, $beyond:literal) => {
+        deliveries!(
+            concat!("d.key >= ", $first, " AND d.key < ", $beyond),
+            $first,
+            $beyond
+        )
+    };
+    ($is_row:expr, $first:expr, $beyond:expr) => {
+        concat!(
+            "(SELECT d.key, d.endpoint, d.status, d.due_at, d.recorded_retry_at, d.wake_at, d.lease_token, d.attempts,
+                d.first_attempt_at, d.delivered_at, d.updated_at
+            FROM delivery d WHERE ",
+            $is_row,
+            "
+            UNION ALL
+            SELECT n.key, n.endpoint, 0::smallint, n.due_at, NULL, NULL, NULL, 0, NULL, NULL, NULL
+            FROM open_deliveries(", $first, ", ", $beyond, ") n)"
+        )
+    };
+}
+pub(crate) use deliveries;
+
 /// From the delivery with the id $1, whose lower 32 bits are $2, if the workspace $3 has it. Its event is the last one
 /// whose id is before the delivery's; the ordinal is what lies between.
 macro_rules! of_delivery {
@@ -19,11 +46,13 @@ macro_rules! of_delivery {
         concat!(
             "SELECT ",
             $columns,
-            " FROM (SELECT e.seq, e.id, e.workspace, e.event_type,
+            " FROM (SELECT l.*, (l.seq << 20) | l.ordinal AS key FROM (SELECT e.seq, e.id, e.workspace, e.event_type,
                 ($2::bigint - 1 - ('x' || right(e.id::text, 8))::bit(32)::bigint) & 4294967295 AS ordinal
-                FROM event e WHERE e.id < $1 ORDER BY e.id DESC LIMIT 1) o
+                FROM event e WHERE e.id < $1 ORDER BY e.id DESC LIMIT 1) l) o
             JOIN workspace w ON w.row = o.workspace AND w.id = $3
-            JOIN delivery d ON d.key = (o.seq << 20) | o.ordinal AND o.ordinal < 1048576 ",
+            JOIN LATERAL ",
+            deliveries!("o.key"),
+            " d ON o.ordinal < 1048576 ",
             $rest
         )
     };
@@ -65,7 +94,8 @@ impl DeliveryLog for PostgresStore {
         workspace: &WorkspaceId,
     ) -> Result<Option<DeliveryRecord>, StoreError> {
         let rows = self.rows_of(DELIVERY, id, workspace).await?;
-        Ok(rows.first().map(|row| record_at(id, row)).transpose()?)
+        let row = rows.first();
+        Ok(row.map(|row| self.record_at(id, row)).transpose()?)
     }
 
     async fn attempts(
@@ -140,32 +170,35 @@ fn key_at(row: &Row, column: usize) -> Result<Option<IdempotencyKey>, PgError> {
     Ok(Some(key))
 }
 
-/// The record of the delivery with that id.
-pub(crate) fn record_at(id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
-    let stored = DeliveryStatus::from_code(value_at::<i16>(row, 4)?.into())
-        .ok_or_else(|| PgError::unreadable("no such status"))?;
-    let created_at = instant_at(row, 10)?;
-    let metadata = match value_at::<Option<&str>>(row, 3)? {
-        Some(json) => serde_json::from_str(json).map_err(PgError::unreadable)?,
-        None => Metadata::default(),
-    };
-    Ok(DeliveryRecord {
-        id,
-        message: MessageId::from_bits(value_at::<Bits>(row, 0)?.0),
-        endpoint: parsed_at(row, 1)?,
-        idempotency_key: key_at(row, 13)?.unwrap_or_else(|| IdempotencyKey::of(id)),
-        event_type: maybe_parsed_at(row, 2)?,
-        metadata,
-        status: stored.while_leased(value_at(row, 5)?),
-        attempts: u32::try_from(value_at::<i32>(row, 6)?).unwrap_or(0),
-        first_attempt_at: maybe_instant_at(row, 7)?,
-        delivered_at: maybe_instant_at(row, 8)?,
-        next_retry_at: maybe_instant_at(row, 9)?
-            .filter(|_| stored == DeliveryStatus::ScheduledRetry),
-        has_payload: value_at(row, 12)?,
-        created_at,
-        updated_at: maybe_instant_at(row, 11)?.unwrap_or(created_at),
-    })
+impl PostgresStore {
+    /// The record of the delivery with that id.
+    pub(crate) fn record_at(&self, id: DeliveryId, row: &Row) -> Result<DeliveryRecord, PgError> {
+        let is_leased = value_at(row, 5)? || self.shared().ledger.is_being_attempted(id);
+        let stored = DeliveryStatus::from_code(value_at::<i16>(row, 4)?.into())
+            .ok_or_else(|| PgError::unreadable("no such status"))?;
+        let created_at = instant_at(row, 10)?;
+        let metadata = match value_at::<Option<&str>>(row, 3)? {
+            Some(json) => serde_json::from_str(json).map_err(PgError::unreadable)?,
+            None => Metadata::default(),
+        };
+        Ok(DeliveryRecord {
+            id,
+            message: MessageId::from_bits(value_at::<Bits>(row, 0)?.0),
+            endpoint: parsed_at(row, 1)?,
+            idempotency_key: key_at(row, 13)?.unwrap_or_else(|| IdempotencyKey::of(id)),
+            event_type: maybe_parsed_at(row, 2)?,
+            metadata,
+            status: stored.while_leased(is_leased),
+            attempts: u32::try_from(value_at::<i32>(row, 6)?).unwrap_or(0),
+            first_attempt_at: maybe_instant_at(row, 7)?,
+            delivered_at: maybe_instant_at(row, 8)?,
+            next_retry_at: maybe_instant_at(row, 9)?
+                .filter(|_| stored == DeliveryStatus::ScheduledRetry),
+            has_payload: value_at(row, 12)?,
+            created_at,
+            updated_at: maybe_instant_at(row, 11)?.unwrap_or(created_at),
+        })
+    }
 }
 
 /// `None` if there is none.

@@ -17,6 +17,8 @@ pub const LISTENER_LOSSES: &str = "nahook_postgres_listener_losses_total";
 pub const LIMITER_LEASES: &str = "nahook_postgres_limiter_leases_total";
 /// Counter: events that were deleted for their age.
 pub const FORGOTTEN_EVENTS: &str = "nahook_postgres_forgotten_events_total";
+/// Counter: processes that were taken for dead, and whose records others have taken over.
+pub const LOST_PROCESSES: &str = "nahook_postgres_lost_processes_total";
 
 /// Label: `callers` or `subscribers`.
 pub const CACHE: &str = "cache";
@@ -65,5 +67,10 @@ pub fn describe() {
         FORGOTTEN_EVENTS,
         Unit::Count,
         "Events that were deleted for their age"
+    );
+    describe_counter!(
+        LOST_PROCESSES,
+        Unit::Count,
+        "Processes that were taken for dead, and whose records others have taken over"
     );
 }

@@ -56,7 +56,7 @@ impl Redelivery for PostgresStore {
         let now = nanos(self.shared().clock().now());
         let queued = self.shared().lender.query(REDELIVER, &[&key, &now]).await?;
         if !queued.is_empty() {
-            self.shared().signals.queue_has_changed();
+            self.shared().signals.rows_have_changed();
             return Ok(Redelivered::Queued);
         }
         // Gone meanwhile, if it is not there.
@@ -74,7 +74,7 @@ impl Redelivery for PostgresStore {
             let (found, again) = self.redeliver_some(request, wanted).await?;
             queued += again;
             if again > 0 {
-                self.shared().signals.queue_has_changed();
+                self.shared().signals.rows_have_changed();
             }
             if found < wanted {
                 break;

@@ -49,8 +49,8 @@ struct Passage {
 impl Passage {
     /// Deletes old events, and answers how many were looked at, how many went, and the last one.
     ///
-    /// `accepted_at` decides. A fan-out goes whole: as long as one of its deliveries waits, here or in a queue elsewhere, all
-    /// of it stays. That is looked at again under the lock of each delivery, as one may be queued again meanwhile. Attempts
+    /// `accepted_at` decides. A fan-out goes whole: as long as one of its deliveries waits, here, in a record or in a queue
+    /// elsewhere, all of it stays. That is looked at again under the lock of each delivery, as one may be queued again meanwhile. Attempts
     /// go by their deliveries' numbers, which are the event's and what follows it.
     fn forget(&self) -> String {
         let Self { events, order } = self;
@@ -65,6 +65,7 @@ WITH looked_at AS MATERIALIZED (
         SELECT FROM delivery d
         WHERE d.key >= l.seq << 20 AND d.key < (l.seq + 1) << 20
             AND (d.due_at IS NOT NULL OR d.recorded_retry_at IS NOT NULL AND d.status IN (0, 1)))
+        AND NOT EXISTS (SELECT FROM record r WHERE r.key >= l.seq << 20 AND r.key < (l.seq + 1) << 20)
 ), locked AS MATERIALIZED (
     SELECT s.seq, d.due_at IS NOT NULL OR d.recorded_retry_at IS NOT NULL AND d.status IN (0, 1) AS waits
     FROM settled s JOIN delivery d ON d.key >= s.seq << 20 AND d.key < (s.seq + 1) << 20

@@ -43,9 +43,15 @@ const MIGRATIONS: &[&[&str]] = &[
     &[
         // The start of a receiver's answer is kept.
         include_str!("schema/10_response_body.sql"),
+        include_str!("schema/3_recorder.sql"),
     ],
     &[include_str!("schema/11_counts.sql")],
     &[include_str!("schema/12_event_by_key.sql")],
+    &[
+        // A fan-out is one record, whatever its width.
+        include_str!("schema/13_records.sql"),
+        include_str!("schema/3_recorder.sql"),
+    ],
 ];
 
 /// The first half of the advisory locks that we take: "nahk".
@@ -228,7 +234,7 @@ mod tests {
         );
         assert_eq!(
             (bounds, MIGRATIONS.len()),
-            ((5, 128, 1_024), 10),
+            ((5, 128, 1_024), 11),
             "append a migration that makes `trigger` again"
         );
     }

@@ -1,4 +1,4 @@
-//! Lists of deliveries: from two partial indexes, which have each delivery in one of them.
+//! Lists of deliveries: from two partial indexes, which have each row in one of them, and from the records of the workspace.
 
 use nahook_core::StoreError;
 use nahook_core::id::{DeliveryId, MessageId, WorkspaceId};
@@ -7,17 +7,17 @@ use nahook_queue::{
 };
 
 use crate::error::PgError;
-use crate::log::{record_at, record_columns};
+use crate::log::{deliveries, record_columns};
 use crate::parameter::Parameter;
 use crate::row::{Bits, ORDINAL_BITS, delivery_key, nanos, split_key, value_at};
 use crate::store::PostgresStore;
 
 /// The endpoint $1 of the workspace $2, deleted or not; how deliveries are to be shown $3; before the key $4, accepted since
-/// $5, at most $6. Each status gives its newest, and the newest of all of them are the page: the work is bounded by the
+/// $5, at most $6; $7 are being attempted from records. Each status gives its newest, and the newest of all of them are the page: the work is bounded by the
 /// page's length, however many there are. Only what is older than $5 is passed over one by one.
 const DELIVERIES: &str = concat!(
     "WITH whose AS MATERIALIZED (
-        SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE p.id = $1 AND w.id = $2
+        SELECT p.row, p.workspace FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE p.id = $1 AND w.id = $2
     ), page AS MATERIALIZED (
         SELECT c.key FROM (
             (SELECT d.key FROM delivery d
@@ -34,11 +34,18 @@ const DELIVERIES: &str = concat!(
                     AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END) AND d.key < $4
                     AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
                 ORDER BY d.key DESC LIMIT $6) n)
+            UNION ALL
+            (SELECT n.key FROM whose o CROSS JOIN LATERAL open_deliveries_of(o.workspace, o.row, $4) n
+            WHERE CASE WHEN n.key = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END = ANY ($3::smallint[])
+                AND ($5::bigint IS NULL OR n.due_at >= $5)
+            ORDER BY n.key DESC LIMIT $6)
         ) c ORDER BY c.key DESC LIMIT $6
     )
     SELECT ",
     record_columns!(),
-    ", d.key FROM page g JOIN delivery d ON d.key = g.key JOIN event e ON e.seq = g.key >> 20
+    ", d.key FROM page g JOIN LATERAL ",
+    deliveries!("g.key"),
+    " d ON true JOIN event e ON e.seq = g.key >> 20
     JOIN endpoint p ON p.row = d.endpoint LEFT JOIN event_type t ON t.row = e.event_type
     ORDER BY g.key DESC"
 );
@@ -75,20 +82,23 @@ impl PostgresStore {
             None => DeliveryStatus::ALL.map(shown).to_vec(),
         };
         let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-        let parameters: [&dyn Parameter; 6] = [
+        let ledger = &self.shared().ledger;
+        let in_hand = ledger.being_attempted(query.workspace, Some(query.endpoint));
+        let parameters: [&dyn Parameter; 7] = [
             &query.endpoint.as_str(),
             &query.workspace.as_str(),
             &shown,
             &before,
             &query.since.map(nanos),
             &limit,
+            &in_hand,
         ];
         let rows = self.shared().lender.query(DELIVERIES, &parameters).await?;
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {
             let message = MessageId::from_bits(value_at::<Bits>(row, 0)?.0);
             let (_, ordinal) = split_key(value_at(row, 14)?);
-            records.push(record_at(DeliveryId::nth(message, ordinal), row)?);
+            records.push(self.record_at(DeliveryId::nth(message, ordinal), row)?);
         }
         Ok(records)
     }

@@ -4,13 +4,14 @@ use nahook_core::id::{EndpointId, WorkspaceId};
 use nahook_queue::{DeliveryStats, DeliveryStatus, StatsQuery};
 
 use crate::error::PgError;
+use crate::parameter::Parameter;
 use crate::queue::{again, fresh};
 use crate::row::{maybe_instant_at, value_at};
 use crate::search::shown;
 use crate::store::PostgresStore;
 
-/// The endpoint $2 of the workspace $1, deleted or not, or all that it has; how deliveries are shown $3, at most $4 of each. Every
-/// row says since when the first is due.
+/// The endpoint $2 of the workspace $1, deleted or not, or all that it has; how rows are shown $3, at most $4 of each. Every
+/// line says how many are in records, at most $6, and since when the first is due, but those with the keys $5.
 const STATS: &str = concat!(
     "WITH whose AS MATERIALIZED (
         SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace
@@ -33,6 +34,23 @@ const STATS: &str = concat!(
     again!(),
     " ORDER BY d.due_at LIMIT 1))) AS since
         FROM whose o
+    ), scope AS MATERIALIZED (
+        SELECT w.row AS workspace, (SELECT p.row FROM endpoint p WHERE p.id = $2 AND p.workspace = w.row) AS endpoint
+        FROM workspace w WHERE w.id = $1
+    ), in_records AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM (
+                SELECT FROM open_deliveries_of(c.workspace, c.endpoint, 9223372036854775807) LIMIT $6) n) AS count,
+            (WITH RECURSIVE audience AS (
+                (SELECT r.audience FROM record r WHERE r.workspace = c.workspace ORDER BY r.workspace, r.audience LIMIT 1)
+                UNION ALL
+                SELECT (SELECT r.audience FROM record r WHERE r.workspace = c.workspace AND r.audience > a.audience
+                    ORDER BY r.workspace, r.audience LIMIT 1) FROM audience a WHERE a.audience IS NOT NULL
+            )
+            SELECT min((SELECT r.due_at FROM record r WHERE r.workspace = c.workspace AND r.audience = a.audience AND EXISTS (
+                SELECT FROM open_deliveries(r.key, r.key + 1000) n
+                WHERE (c.endpoint IS NULL OR n.endpoint = c.endpoint) AND n.key <> ALL ($5::bigint[]))
+            ORDER BY r.workspace, r.audience, r.key LIMIT 1)) FROM audience a) AS since
+        FROM scope c WHERE $2::text IS NULL OR c.endpoint IS NOT NULL
     )
     SELECT s.shown, CASE WHEN s.shown = 0 THEN (SELECT f.count FROM fresh f) ELSE 0 END + (
         SELECT count(*) FROM (
@@ -43,7 +61,7 @@ const STATS: &str = concat!(
                         = s.shown
                     AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END)
                 LIMIT $4) n LIMIT $4) c
-    ), (SELECT u.since FROM due u)
+    ), least((SELECT u.since FROM due u), (SELECT i.since FROM in_records i)), coalesce((SELECT i.count FROM in_records i), 0)
     FROM unnest($3::smallint[]) AS s (shown)"
 );
 
@@ -87,14 +105,30 @@ impl PostgresStore {
         let codes: Vec<i16> = shown.iter().map(|(_, code)| *code).collect();
         let max = i64::try_from(query.count_max).unwrap_or(i64::MAX);
         let endpoint = query.endpoint.as_ref().map(EndpointId::as_str);
-        let lender = &self.shared().lender;
-        let rows = lender
-            .query(STATS, &[&query.workspace.as_str(), &endpoint, &codes, &max])
-            .await?;
+        let ledger = &self.shared().ledger;
+        let in_hand = ledger.being_attempted(query.workspace, query.endpoint);
+        let delivering = u64::try_from(in_hand.len()).unwrap_or(u64::MAX);
+        let in_records_max = max.saturating_add(i64::try_from(delivering).unwrap_or(i64::MAX));
+        let parameters: [&dyn Parameter; 6] = [
+            &query.workspace.as_str(),
+            &endpoint,
+            &codes,
+            &max,
+            &in_hand,
+            &in_records_max,
+        ];
+        let rows = self.shared().lender.query(STATS, &parameters).await?;
         let mut stats = DeliveryStats::default();
         for row in &rows {
             let code: i16 = value_at(row, 0)?;
-            let count = value_at::<i64>(row, 1)?.unsigned_abs();
+            let in_records = value_at::<i64>(row, 3)?.unsigned_abs();
+            let count = value_at::<i64>(row, 1)?.unsigned_abs()
+                + match DeliveryStatus::from_code(code.into()) {
+                    Some(DeliveryStatus::Pending) => in_records.saturating_sub(delivering),
+                    // No number of a stored state: it is being attempted.
+                    None => delivering.min(in_records),
+                    Some(_) => 0,
+                };
             for (status, _) in shown.iter().filter(|(_, of)| *of == code) {
                 *stats.count_mut(*status) = count.min(query.count_max);
             }

@@ -1,6 +1,6 @@
 //! The store: one schema of one database, shared by any number of processes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nahook_control::{MasterKeys, RotateError, SecretBox};
 use nahook_core::{Causes, Clock, StoreError};
@@ -13,6 +13,7 @@ use crate::error::PgError;
 use crate::leases::LeaseLedger;
 use crate::lender::Lender;
 use crate::listener::{Ears, Listener, Signals};
+use crate::queue::keeper;
 use crate::retention::Retention;
 use crate::row::value_at;
 use crate::writer::Writer;
@@ -83,7 +84,7 @@ impl PostgresStore {
             lender: lender.clone(),
             settings: settings.clone(),
             secrets: secrets.clone(),
-            stop: stopping,
+            stop: stopping.clone(),
         };
         tasks.push(retention.start());
         let shared = Arc::new(Shared {
@@ -97,7 +98,15 @@ impl PostgresStore {
             stop,
             tasks: Mutex::new(tasks),
         });
-        Ok(Self { shared })
+        let store = Self { shared };
+        let keeper = keeper::start(&store, &stopping);
+        store.tasks().push(keeper);
+        Ok(store)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        let tasks = self.shared.tasks.lock();
+        tasks.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rate limiter that all processes on this database share.
@@ -109,15 +118,12 @@ impl PostgresStore {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.shared.writer.close();
         self.shared.stop.send_replace(true);
-        let tasks = std::mem::take(
-            &mut *self
-                .shared
-                .tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let tasks = std::mem::take(&mut *self.tasks());
         for task in tasks {
             task.await.map_err(StoreError::internal)?;
+        }
+        if let Err(error) = self.give_back().await {
+            tracing::warn!(error = %Causes(&error), "what was in hand could not be given back; others find out");
         }
         self.shared.lender.close();
         self.shared.limiter.close();
@@ -164,8 +170,23 @@ impl PostgresStore {
         secrets::rotate(&self.shared.lender, master).await
     }
 
+    pub(crate) fn downgrade(&self) -> WeakStore {
+        WeakStore(Arc::downgrade(&self.shared))
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+}
+
+/// A store, as long as somebody has it.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakStore(Weak<Shared>);
+
+impl WeakStore {
+    pub(crate) fn upgrade(&self) -> Option<PostgresStore> {
+        let shared = self.0.upgrade()?;
+        Some(PostgresStore { shared })
     }
 }
 

@@ -63,6 +63,8 @@ loops! {
     SqliteLimiter = "sqlite_limiter",
     /// Publishes to Postgres.
     PostgresWriter = "postgres_writer",
+    /// Keeps what a process has in hand of Postgres, and takes over from one that is gone.
+    PostgresKeeper = "postgres_keeper",
     /// Listens for changes on Postgres.
     PostgresListener = "postgres_listener",
     /// Deletes from Postgres what has passed its retention.

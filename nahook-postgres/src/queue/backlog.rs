@@ -45,6 +45,15 @@ macro_rules! count {
     };
 }
 
+/// Deliveries of records that nobody has taken.
+macro_rules! in_records {
+    () => {
+        "FROM record r CROSS JOIN LATERAL unnest(r.endpoints) WITH ORDINALITY AS u (endpoint, place)
+        WHERE r.owner = 0 AND u.endpoint <> 0
+            AND (NOT r.is_begun OR NOT EXISTS (SELECT FROM delivery d WHERE d.key = r.key + u.place - 1))"
+    };
+}
+
 /// Retries that are due and that nobody has made ready yet.
 macro_rules! timed {
     () => {
@@ -59,7 +68,9 @@ const BACKLOG: &str = concat!(
     count!(again!(), "d.endpoint, d.due_at, d.key"),
     " + ",
     count!(timed!(), "d.wake_at"),
-    ", least(",
+    " + (SELECT count(*) FROM (SELECT 1 ",
+    in_records!(),
+    " ORDER BY r.key LIMIT $2) c), least((SELECT r.due_at FROM record r WHERE r.owner = 0 ORDER BY r.key LIMIT 1), ",
     firsts!(fresh!(), "d.key"),
     ", ",
     firsts!(again!(), "d.due_at, d.key"),
@@ -71,7 +82,8 @@ const BACKLOG: &str = concat!(
 impl PostgresStore {
     pub(super) async fn measure_backlog(&self, count_max: u64) -> Result<Backlog, PgError> {
         let shared = self.shared();
-        let now = nanos(shared.clock().now());
+        let at = shared.clock().now();
+        let now = nanos(at);
         let max = i64::try_from(count_max).unwrap_or(i64::MAX);
         let mut lent = shared.lender.lend().await?;
         // Leases that have expired are due, too: where no worker runs, nobody else takes them back.
@@ -80,9 +92,12 @@ impl PostgresStore {
         let answers: Vec<_> = answers.into_iter().collect::<Result<_, _>>()?;
         let row = answers.last().and_then(|answer| answer.rows.first());
         let row = row.ok_or_else(|| PgError::unreadable("no answer"))?;
-        Ok(Backlog {
-            due: count_max.min(value_at::<i64>(row, 0)?.unsigned_abs()),
-            oldest_due_at: maybe_instant_at(row, 1)?,
-        })
+        let mut backlog = shared.ledger.with_taken(|taken| taken.backlog(at));
+        backlog.add(
+            value_at::<i64>(row, 0)?.unsigned_abs(),
+            maybe_instant_at(row, 1)?,
+        );
+        backlog.due = backlog.due.min(count_max);
+        Ok(backlog)
     }
 }

@@ -1,10 +1,10 @@
-//! Leasing: from one endpoint after the other, however much waits for any of them.
+//! Leasing rows: from one endpoint after the other, however many wait for any of them.
 
 use std::sync::Arc;
 
 use nahook_core::Timestamp;
 use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_queue::{BatchRoom, Held, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery};
+use nahook_queue::{BatchRoom, Held, Lease, LeaseRequest, LeaseToken, LeasedDelivery};
 use tokio_postgres::Row;
 
 use super::settle::stored;
@@ -135,7 +135,7 @@ macro_rules! oldest {
 }
 
 /// Leases at most $5 deliveries. Every row also says whether its endpoint's share was cut short; whether another process was
-/// faster; and whether a workspace was cut that came more than once in the ring.
+/// faster; whether a workspace was cut that came more than once in the ring; and whether any endpoint had no room.
 ///
 /// One ring is of fresh deliveries, one of retries; the endpoints that come first in either are served. Each one's share is
 /// taken from its fresh deliveries and its retries in turn; where it is one, the rings have it already. What is chosen is
@@ -207,14 +207,17 @@ WITH RECURSIVE limits AS MATERIALIZED (
     FROM locked k, drawn l WHERE d.ctid = k.place
     RETURNING d.key, d.lease_token, d.attempts, k.endpoint, k.is_around, k.turn, k.is_again, k.is_contested, k.is_cut
 ), noted AS (
-    INSERT INTO lease (token, look_at, keys)
-    SELECT l.lease_token, $7, array_agg(l.key) FROM leased l GROUP BY l.lease_token
+    INSERT INTO lease (token, owner, look_at, keys)
+    SELECT l.lease_token, $14, $7, array_agg(l.key) FROM leased l GROUP BY l.lease_token
 ), over AS (
     DELETE FROM lease WHERE token = ANY ($8::bigint[])
 )
-SELECT l.key, l.lease_token, l.attempts, l.endpoint, e.id, l.is_again, l.is_contested, l.is_cut, c.is_short, c.is_beyond
+SELECT l.key, l.lease_token, l.attempts, l.endpoint, e.id, l.is_again, l.is_contested, l.is_cut, c.is_short, c.is_beyond,
+    c.is_blocked
 FROM (SELECT (SELECT count(*) FROM chosen) > (SELECT count(*) FROM leased) AS is_short,
-    (SELECT bool_or(f.is_beyond) FROM found f) AS is_beyond) c
+    (SELECT bool_or(f.is_beyond) FROM found f) AS is_beyond,
+    EXISTS (SELECT FROM fresh f WHERE f.key IS NOT NULL AND f.room <= 0)
+        OR EXISTS (SELECT FROM again a WHERE a.key IS NOT NULL AND a.room <= 0) AS is_blocked) c
 LEFT JOIN leased l ON true LEFT JOIN endpoint e ON e.row = l.endpoint
 ORDER BY l.turn, l.is_around, l.endpoint"
 );
@@ -233,6 +236,8 @@ struct Pass {
     is_partial: bool,
     /// True if a workspace was cut.
     is_beyond: bool,
+    /// True if there was no room for any of an endpoint's.
+    is_blocked: bool,
     /// The row of the endpoint that it began behind.
     after: i64,
     next_due: Option<Timestamp>,
@@ -251,26 +256,31 @@ struct Claim {
 }
 
 impl PostgresStore {
-    pub(super) async fn claim(&self, request: &LeaseRequest) -> Result<LeaseBatch, PgError> {
+    /// Leases rows that are ready, at most `max`, within the room that the batch has left. Answers true with them if there may be
+    /// more to lease.
+    pub(super) async fn lease_rows(
+        &self,
+        request: &LeaseRequest,
+        max: usize,
+        room: &mut BatchRoom,
+    ) -> Result<(Vec<LeasedDelivery>, bool), PgError> {
         let shared = self.shared();
-        // Read first: what changes from here on is then told by `changed`.
-        let generation = shared.signals.generation();
         let mut lent = shared.lender.lend().await?;
         let mut deliveries = Vec::new();
-        let mut next_due = None;
-        let mut room = BatchRoom::of(request);
         let mut progress = Progress::default();
+        let (mut is_partial, mut is_blocked) = (false, false);
         for _ in 0..PASSES_MAX {
-            let wanted = request.max - deliveries.len();
-            let pass = self.pass(&mut lent, request, &room, wanted).await?;
-            next_due = pass.next_due;
+            let wanted = max - deliveries.len();
+            let pass = self.pass(&mut lent, request, room, wanted).await?;
+            shared.ledger.set_next_row(pass.next_due);
             let expires_at = shared.clock().now().saturating_add(request.duration);
             let cut: Vec<_> = pass.claims.iter().map(|claim| claim.is_cut).collect();
             let rows: Vec<_> = pass.claims.iter().map(|claim| claim.endpoint_row).collect();
             let leased = self
                 .delivered(&mut lent, request, pass.claims, expires_at)
                 .await?;
-            let mut is_partial = pass.is_partial || pass.is_beyond && !leased.is_empty();
+            is_blocked |= pass.is_blocked;
+            is_partial = pass.is_partial || pass.is_beyond && !leased.is_empty();
             for (delivery, row) in leased.iter().zip(&rows) {
                 room.take(delivery.workspace, room.is_listed(&delivery.endpoint), 1);
                 progress.note(delivery.workspace, *row, pass.after);
@@ -280,16 +290,20 @@ impl PostgresStore {
                 is_partial |= room.left(delivery.workspace, is_listed) > 0;
             }
             deliveries.extend(leased);
-            if !is_partial || deliveries.len() >= request.max {
+            if !is_partial || deliveries.len() >= max {
                 break;
             }
         }
-        shared.ledger.end_turn(&room, progress);
-        Ok(LeaseBatch {
-            deliveries,
-            next_due,
-            generation,
-        })
+        shared.ledger.end_turn(room, progress);
+        is_partial |= deliveries.len() >= max;
+        if !is_partial {
+            shared
+                .ledger
+                .note_all_rows_leased(request.worker, room, is_blocked);
+            // In another batch there may be room for more of a workspace's.
+            is_partial = is_blocked && !deliveries.is_empty();
+        }
+        Ok((deliveries, is_partial))
     }
 
     async fn pass(
@@ -318,6 +332,7 @@ impl PostgresStore {
         let (usual, wanted) = (as_number(request.per_endpoint_max), as_number(wanted));
         let expires_at = nanos(now.saturating_add(request.duration));
         let wake_before = nanos(now);
+        let owner = shared.ledger.token().unwrap_or(0);
         let wanted_any = wanted > 0;
         let over = if wanted_any {
             shared.ledger.over()
@@ -341,6 +356,7 @@ impl PostgresStore {
                 &unlisted_max,
                 &usual_of_workspace,
                 &listed,
+                &owner,
             ];
             asked.push((CLAIM, parameters));
         }
@@ -360,12 +376,14 @@ impl PostgresStore {
             claims: Vec::with_capacity(rows.len()),
             is_partial: value_at(woken, 0)?,
             is_beyond: false,
+            is_blocked: false,
             after,
             next_due: maybe_instant_at(due, 0)?,
         };
         for row in rows {
             pass.is_partial |= value_at::<bool>(row, 8)?;
             pass.is_beyond |= value_at::<Option<bool>>(row, 9)?.unwrap_or(false);
+            pass.is_blocked |= value_at::<bool>(row, 10)?;
             pass.claims.extend(claim_at(row)?);
         }
         Ok(pass)

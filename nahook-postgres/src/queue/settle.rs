@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use nahook_core::id::{DeliveryId, MessageId};
-use nahook_queue::{DeliveryState, Lease, LeaseToken, Settled, Settlement};
+use nahook_queue::{DeliveryState, Lease, LeaseToken, Next, Settled, Settlement};
 
 use crate::error::PgError;
+use crate::leases::LeaseLedger;
 use crate::lender::Lent;
 use crate::parameter::Parameter;
 use crate::row::{Bits, delivery_key, nanos, value_at};
@@ -60,25 +61,230 @@ SELECT l.place, e.seq, e.id
 FROM unnest($1::uuid[]) WITH ORDINALITY AS l (id, place)
 CROSS JOIN LATERAL (SELECT seq, id FROM event WHERE id < l.id ORDER BY id DESC LIMIT 1) e";
 
+/// Makes rows of deliveries of the process $1, settled: what [`SETTLE`] would make of rows that were never attempted. Those that
+/// are rows already stay as they are: nobody makes rows of what it has in hand meanwhile. Answers which it has made; a row without
+/// a key says that the process is not known.
+///
+/// What it holds of the process keeps others from taking over what it has in hand meanwhile.
+const SETTLE_IN_HAND: &str = "
+WITH me AS MATERIALIZED (
+    SELECT p.token FROM process p WHERE p.token = $1 FOR KEY SHARE
+), s AS MATERIALIZED (
+    SELECT s.* FROM me CROSS JOIN unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[], $7::bigint[],
+        $8::bigint[], $9::integer[], $10::text[], $11::text[])
+        AS s (key, endpoint, accepted_at, next, retry_at, started_at, duration, status_code, error, response_body)
+    WHERE NOT EXISTS (SELECT FROM delivery d WHERE d.key = s.key)
+), done AS (
+    INSERT INTO delivery (key, endpoint, due_at, wake_at, first_attempt_at, delivered_at, updated_at, attempts, status)
+    SELECT s.key, s.endpoint, CASE s.next WHEN 0 THEN s.accepted_at WHEN 1 THEN s.retry_at END,
+        CASE s.next WHEN 1 THEN s.retry_at END,
+        CASE WHEN s.error LIKE 'not attempted: %' THEN NULL ELSE s.started_at END,
+        CASE s.next WHEN 2 THEN $12::bigint END, $12::bigint, CASE WHEN s.started_at IS NULL THEN 0 ELSE 1 END, s.next
+    FROM s
+), attempted AS (
+    INSERT INTO attempt (delivery, number, started_at, duration, status_code, error, response_body)
+    SELECT s.key, 1, s.started_at, s.duration, s.status_code, s.error, s.response_body FROM s WHERE s.started_at IS NOT NULL
+)
+SELECT s.key FROM s UNION ALL SELECT NULL WHERE NOT EXISTS (SELECT FROM me)";
+
+/// Makes rows that wait of the process's deliveries $2, for the endpoints $3 and due at $4, and removes the finished records $5.
+/// Answers nothing if the process is not known.
+///
+/// What a crash of the server loses of it is done again: nothing waits for the disk.
+const PUT_ROWS: &str = "
+WITH me AS MATERIALIZED (
+    SELECT p.token FROM process p WHERE p.token = $1 AND set_config('synchronous_commit', 'off', true) = 'off' FOR KEY SHARE
+), put AS (
+    INSERT INTO delivery (key, endpoint, due_at, attempts, status)
+    SELECT u.key, u.endpoint, u.due_at, 0, 0
+    FROM me CROSS JOIN unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS u (key, endpoint, due_at)
+    ON CONFLICT (key) DO NOTHING
+), gone AS (
+    DELETE FROM record r USING me WHERE r.key = ANY ($5::bigint[]) AND r.owner = me.token
+)
+SELECT me.token FROM me";
+
+/// Leases of deliveries in hand that are being settled. Those that are left when this is dropped are as before.
+struct Settling<'a> {
+    ledger: &'a LeaseLedger,
+    leases: Vec<Lease>,
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.ledger.with_taken(|taken| {
+            for lease in &self.leases {
+                taken.stop_settling(*lease);
+            }
+        });
+    }
+}
+
 impl PostgresStore {
     pub(super) async fn settle_leases(
         &self,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, PgError> {
-        if settlements.is_empty() {
-            return Ok(Vec::new());
+        let ledger = &self.shared().ledger;
+        let mut settled = vec![Settled::LeaseLost; settlements.len()];
+        let (mut in_hand, mut of_rows) = (Vec::new(), Vec::new());
+        for (place, settlement) in settlements.iter().enumerate() {
+            let lease = settlement.lease;
+            let is_release = settlement.next == Next::Release && settlement.attempt.is_none();
+            ledger.with_taken(|taken| {
+                if !taken.holds(lease) {
+                    of_rows.push(place);
+                } else if !taken.begin_settling(lease) {
+                    // Somebody is settling it.
+                } else if is_release {
+                    taken.release(lease);
+                    settled[place] = Settled::Done;
+                } else {
+                    in_hand.push(place);
+                }
+            });
         }
+        let are_released = settled.contains(&Settled::Done);
+        if !in_hand.is_empty() {
+            self.settle_in_hand(settlements, &in_hand, &mut settled)
+                .await?;
+        }
+        if !of_rows.is_empty() {
+            self.settle_rows(settlements, &of_rows, &mut settled)
+                .await?;
+        }
+        if ledger.are_rows_blocked() {
+            self.shared().signals.wake();
+        } else if are_released || !in_hand.is_empty() {
+            // There is room for another of the same endpoints' deliveries, here.
+            self.shared().signals.wake_for_room();
+        }
+        Ok(settled)
+    }
+
+    async fn settle_in_hand(
+        &self,
+        settlements: &[Settlement],
+        places: &[usize],
+        settled: &mut [Settled],
+    ) -> Result<(), PgError> {
+        let shared = self.shared();
+        let ledger = &shared.ledger;
+        let leases = places.iter().map(|place| settlements[*place].lease);
+        let mut settling = Settling {
+            ledger,
+            leases: leases.collect(),
+        };
+        let token = ledger.token().unwrap_or(0);
+        let (mut batch, mut endpoints, mut accepted) = (Batch::default(), Vec::new(), Vec::new());
+        ledger.with_taken(|taken| {
+            for place in places {
+                let settlement = &settlements[*place];
+                if let Some(of) = taken.get(settlement.lease.delivery) {
+                    batch.add(of.key, settlement);
+                    endpoints.push(of.endpoint_row);
+                    accepted.push(nanos(of.event.accepted_at));
+                }
+            }
+        });
+        let keys = batch.keys.clone();
+        let now = nanos(shared.clock().now());
+        let parameters: [&dyn Parameter; 12] = [
+            &token,
+            &batch.keys,
+            &endpoints,
+            &accepted,
+            &batch.nexts,
+            &batch.retries,
+            &batch.starts,
+            &batch.durations,
+            &batch.status_codes,
+            &batch.errors,
+            &batch.bodies,
+            &now,
+        ];
+        let rows = shared.lender.query(SETTLE_IN_HAND, &parameters).await?;
+        let mut done = HashSet::with_capacity(rows.len());
+        for row in &rows {
+            let Some(key) = value_at::<Option<i64>>(row, 0)? else {
+                ledger.lose(token);
+                return Ok(());
+            };
+            done.insert(key);
+        }
+        ledger.with_taken(|taken| {
+            for lease in settling.leases.drain(..) {
+                taken.is_row(lease.delivery);
+            }
+        });
+        for (place, key) in places.iter().zip(keys) {
+            if done.contains(&key) {
+                settled[*place] = Settled::Done;
+                match settlements[*place].next {
+                    Next::Retry(at) => ledger.note_next_row(at),
+                    Next::Release => shared.signals.rows_have_changed(),
+                    _ => {}
+                }
+            }
+        }
+        if batch.retries.iter().any(Option::is_some) {
+            shared.signals.records_have_come();
+        }
+        Ok(())
+    }
+
+    /// Makes rows of what cannot wait in hand any longer. Removes finished records where there are so many.
+    pub(super) async fn put_rows(&self, finished_min: usize) -> Result<(), PgError> {
+        let shared = self.shared();
+        let (ledger, now) = (&shared.ledger, shared.clock().now());
+        let Some(token) = ledger.token() else {
+            return Ok(());
+        };
+        let (mut keys, mut endpoints, mut due) = (Vec::new(), Vec::new(), Vec::new());
+        let (leaving, finished) = ledger.with_taken(|taken| {
+            let leaving = taken.leaving(now);
+            for of in leaving.iter().filter_map(|id| taken.get(*id)) {
+                keys.push(of.key);
+                endpoints.push(of.endpoint_row);
+                due.push(nanos(of.event.accepted_at));
+            }
+            (leaving, taken.finished())
+        });
+        if leaving.is_empty() && finished.len() < finished_min {
+            return Ok(());
+        }
+        let parameters: [&dyn Parameter; 5] = [&token, &keys, &endpoints, &due, &finished];
+        let answer = shared.lender.query(PUT_ROWS, &parameters).await?;
+        if answer.is_empty() {
+            ledger.lose(token);
+            return Ok(());
+        }
+        ledger.with_taken(|taken| {
+            for id in &leaving {
+                taken.is_row(*id);
+            }
+            taken.forget_finished(&finished);
+        });
+        if !leaving.is_empty() {
+            shared.signals.rows_have_changed();
+        }
+        Ok(())
+    }
+
+    async fn settle_rows(
+        &self,
+        settlements: &[Settlement],
+        places: &[usize],
+        settled: &mut [Settled],
+    ) -> Result<(), PgError> {
         let shared = self.shared();
         let mut lent = shared.lender.lend().await?;
-        let leases: Vec<_> = settlements
-            .iter()
-            .map(|settlement| settlement.lease)
-            .collect();
-        let keys = self.keys(&mut lent, &leases).await?;
+        let leases = places.iter().map(|place| settlements[*place].lease);
+        let keys = self.keys(&mut lent, &leases.collect::<Vec<_>>()).await?;
         let mut batch = Batch::default();
-        for (settlement, key) in settlements.iter().zip(&keys) {
+        for (place, key) in places.iter().zip(&keys) {
             if let Some(key) = key {
-                batch.add(*key, settlement);
+                batch.add(*key, &settlements[*place]);
             }
         }
         let now = nanos(shared.clock().now());
@@ -88,29 +294,23 @@ impl PostgresStore {
             done.insert(value_at::<i64>(row, 0)?);
         }
         let mut is_news = false;
-        let mut settled = Vec::with_capacity(settlements.len());
-        for (settlement, key) in settlements.iter().zip(keys) {
+        for (place, key) in places.iter().zip(keys) {
+            let settlement = &settlements[*place];
             shared.ledger.end(settlement.lease);
             // Each row once: of two settlements of one lease the second has lost it.
-            let is_done = key.is_some_and(|key| done.remove(&key));
-            is_news |= is_done
-                && !settlement
-                    .next
-                    .state()
-                    .is_some_and(DeliveryState::has_ended);
-            settled.push(if is_done {
-                Settled::Done
-            } else {
-                Settled::LeaseLost
-            });
+            if key.is_some_and(|key| done.remove(&key)) {
+                settled[*place] = Settled::Done;
+                let state = settlement.next.state();
+                is_news |= !state.is_some_and(DeliveryState::has_ended);
+            }
         }
         if is_news {
-            shared.signals.queue_has_changed();
+            shared.signals.rows_have_changed();
         } else {
             // There is room for another of the same endpoints' deliveries, here.
             shared.signals.wake();
         }
-        Ok(settled)
+        Ok(())
     }
 
     pub(super) async fn extend_leases(
@@ -122,33 +322,40 @@ impl PostgresStore {
             return Ok(Vec::new());
         }
         let shared = self.shared();
+        let now = shared.clock().now();
+        let expires_at = now.saturating_add(duration);
+        let mut extended: Vec<_> = shared.ledger.with_taken(|taken| {
+            let leases = leases.iter();
+            leases
+                .map(|lease| taken.extend(*lease, expires_at))
+                .collect()
+        });
+        let of_rows: Vec<_> = (0..leases.len()).filter(|at| !extended[*at]).collect();
+        if of_rows.is_empty() {
+            return Ok(extended);
+        }
         let mut lent = shared.lender.lend().await?;
-        let keys = self.keys(&mut lent, leases).await?;
+        let asked: Vec<_> = of_rows.iter().map(|at| leases[*at]).collect();
+        let keys = self.keys(&mut lent, &asked).await?;
         let found = keys
             .iter()
-            .zip(leases)
+            .zip(&asked)
             .filter_map(|(key, lease)| Some(((*key)?, lease)));
         let (rows, tokens): (Vec<i64>, Vec<i64>) =
             found.map(|(key, lease)| (key, stored(lease.token))).unzip();
-        let now = shared.clock().now();
-        let expires_at = now.saturating_add(duration);
         let parameters: [&dyn Parameter; 4] = [&rows, &tokens, &nanos(expires_at), &nanos(now)];
         let rows = lent.query(EXTEND, &parameters).await?;
-        let mut extended = HashSet::with_capacity(rows.len());
+        let mut held = HashSet::with_capacity(rows.len());
         for row in &rows {
-            extended.insert(value_at::<i64>(row, 0)?);
+            held.insert(value_at::<i64>(row, 0)?);
         }
-        Ok(leases
-            .iter()
-            .zip(keys)
-            .map(|(lease, key)| {
-                let is_held = key.is_some_and(|key| extended.contains(&key));
-                if is_held {
-                    shared.ledger.extend(*lease, expires_at);
-                }
-                is_held
-            })
-            .collect())
+        for (at, key) in of_rows.into_iter().zip(keys) {
+            if key.is_some_and(|key| held.contains(&key)) {
+                shared.ledger.extend(leases[at], expires_at);
+                extended[at] = true;
+            }
+        }
+        Ok(extended)
     }
 
     /// The leases' rows, as far as there are any.

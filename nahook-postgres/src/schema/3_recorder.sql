@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION {schema}.record_entries(
     accepted bigint[], labels text[], payloads bytea[], keys bytea[],
     rounds integer[], events integer[], ordinals integer[], endpoint_ids text[],
     statuses smallint[], attempts_made integer[], retries bigint[], instants bigint[],
-    starts bigint[], durations bigint[], status_codes integer[], errors text[]
+    starts bigint[], durations bigint[], status_codes integer[], errors text[], bodies text[] DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO {schema}.event_type (id, workspace, name, created_at, deleted_at)
@@ -33,14 +33,16 @@ BEGIN
     FOR this_round IN 0 .. (SELECT max(u.round) FROM unnest(rounds) AS u (round)) LOOP
         WITH entry AS MATERIALIZED (
             SELECT (e.seq << 20) | u.ordinal AS key, p.row AS endpoint, u.status, u.attempts, u.retry_at, u.instant,
-                u.started_at, u.duration, u.status_code, u.error
+                u.started_at, u.duration, u.status_code, u.error, u.response_body
             FROM unnest(rounds, events, ordinals, endpoint_ids, statuses, attempts_made, retries, instants,
-                    starts, durations, status_codes, errors)
+                    starts, durations, status_codes, errors, bodies)
                 AS u (round, event, ordinal, endpoint, status, attempts, retry_at, instant,
-                    started_at, duration, status_code, error)
+                    started_at, duration, status_code, error, response_body)
             JOIN {schema}.event e ON e.id = messages[u.event]
             JOIN {schema}.endpoint p ON p.id = u.endpoint AND p.workspace = e.workspace
-            WHERE u.round = this_round
+            -- What this store's own records have is its own to tell of.
+            WHERE u.round = this_round AND NOT EXISTS (
+                SELECT FROM {schema}.open_deliveries((e.seq << 20) | u.ordinal, ((e.seq << 20) | u.ordinal) + 1))
         ), recorded AS (
             -- In the order of keys, so that those who record the same wait for each other and never in a circle.
             INSERT INTO {schema}.delivery AS d
@@ -69,14 +71,15 @@ BEGIN
             WHERE d.recorded_retry_at IS NOT NULL
             RETURNING d.key
         )
-        INSERT INTO {schema}.attempt AS a (delivery, number, started_at, duration, status_code, error)
-            SELECT n.key, n.attempts, n.started_at, n.duration, n.status_code, n.error
+        INSERT INTO {schema}.attempt AS a (delivery, number, started_at, duration, status_code, error, response_body)
+            SELECT n.key, n.attempts, n.started_at, n.duration, n.status_code, n.error, n.response_body
             FROM entry n JOIN recorded r ON r.key = n.key
             WHERE n.started_at IS NOT NULL
             ORDER BY n.key
             ON CONFLICT (delivery, number) DO UPDATE SET
                 started_at = excluded.started_at, duration = excluded.duration,
-                status_code = excluded.status_code, error = excluded.error
+                status_code = excluded.status_code, error = excluded.error,
+                response_body = excluded.response_body
             WHERE excluded.started_at < a.started_at;
     END LOOP;
 END

@@ -103,27 +103,17 @@ pub(crate) mod sealed {
     pub enum Refusal {
         /// The transaction is lost, and everything in it.
         Lost,
-        /// It has been undone, and the transaction goes on.
-        Undone {
-            /// Why.
-            kind: FailureKind,
-            /// True if a part of it may be to blame.
-            is_divisible: bool,
-        },
+        /// It has been undone for this reason, and the transaction goes on.
+        Undone(FailureKind),
     }
 
     impl From<WriteEffect> for Refusal {
         fn from(effect: WriteEffect) -> Self {
-            match effect {
-                WriteEffect::RolledBack { kind, is_divisible } => {
-                    Self::Undone { kind, is_divisible }
-                }
+            Self::Undone(match effect {
+                WriteEffect::RolledBack { kind, .. } => kind,
                 // Whatever it was: it has been rolled back to the savepoint.
-                WriteEffect::Unclear => Self::Undone {
-                    kind: FailureKind::QueueUnavailable,
-                    is_divisible: false,
-                },
-            }
+                WriteEffect::Unclear => FailureKind::QueueUnavailable,
+            })
         }
     }
 }
@@ -155,38 +145,19 @@ impl<T: CallersTransaction> DeliveryPublisher for TransactionPublisher<'_, T> {
         let refused = Outcome::Failed(FailureKind::QueueUnavailable);
         Written::all(refused).resolve(deliveries);
         let metadata = metadata(event);
-        let mut parts = vec![(0, slots.len())];
-        while let Some(part) = parts.pop() {
-            let of_part = &slots[part.0..part.1];
-            let call = self.call(event, metadata.as_deref(), of_part);
-            match transaction.publish(&call).await {
-                Ok(taken) => {
-                    for ((_, _, place), taken) in of_part.iter().zip(taken) {
-                        if taken {
-                            deliveries[*place].mark_published();
-                        } else {
-                            deliveries[*place].mark_failed(FailureKind::EndpointGone);
-                        }
+        let call = self.call(event, metadata.as_deref(), &slots);
+        match transaction.publish(&call).await {
+            Ok(taken) => {
+                for ((_, _, place), taken) in slots.iter().zip(taken) {
+                    if taken {
+                        deliveries[*place].mark_published();
+                    } else {
+                        deliveries[*place].mark_failed(FailureKind::EndpointGone);
                     }
-                }
-                Err(Refusal::Undone {
-                    is_divisible: true, ..
-                }) if of_part.len() > 1 => {
-                    let middle = part.0 + of_part.len() / 2;
-                    parts.push((middle, part.1));
-                    parts.push((part.0, middle));
-                }
-                Err(Refusal::Undone { kind, .. }) => {
-                    for (_, _, place) in of_part {
-                        deliveries[*place].mark_failed(kind);
-                    }
-                }
-                Err(Refusal::Lost) => {
-                    // With everything that was written before.
-                    Written::all(refused).resolve(deliveries);
-                    return;
                 }
             }
+            Err(Refusal::Undone(kind)) => Written::all(Outcome::Failed(kind)).resolve(deliveries),
+            Err(Refusal::Lost) => {}
         }
     }
 }

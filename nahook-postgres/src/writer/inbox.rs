@@ -12,7 +12,7 @@ use super::Job;
 const JOBS_MAX: usize = 128;
 
 /// … or at this many deliveries, so that nobody waits long for others' work.
-const DELIVERIES_MAX: usize = 4_096;
+const DELIVERIES_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn groups_have_their_bounds() {
         assert_eq!(first_group(200, 1), 128);
-        assert_eq!(first_group(5, 2_000), 3, "the third brings it to 4,096");
+        assert_eq!(first_group(5, 30_000), 3, "the third brings it to 65,536");
         assert_eq!(first_group(5, 3), 5);
     }
 }

@@ -23,6 +23,17 @@ impl Written {
         }
     }
 
+    /// Published, but for slots at these places, whose endpoints are gone.
+    pub(crate) fn all_but(gone: Vec<usize>) -> Self {
+        let gone = gone.into_iter();
+        Self {
+            usual: Outcome::Published,
+            others: gone
+                .map(|place| (place, Outcome::Failed(FailureKind::EndpointGone)))
+                .collect(),
+        }
+    }
+
     /// Nothing was sent to the server.
     fn unsent() -> Self {
         Self::all(Outcome::Failed(FailureKind::QueueUnavailable))
@@ -44,9 +55,9 @@ impl Written {
 #[derive(Debug)]
 pub(crate) struct PublishJob {
     pub(crate) event: Event,
-    /// Ordinal and endpoint of each slot that can be written, and its place among the caller's.
+    /// Ordinal and endpoint of each slot that can be written, and its place among the caller's; in the order of ordinals.
     pub(crate) slots: Vec<(i32, EndpointId, usize)>,
-    /// Those that cannot: another message's, or beyond what a key has room for.
+    /// Those that cannot: another message's, beyond what a key has room for, or there twice.
     unfit: Vec<usize>,
     /// JSON; absent if there are no labels.
     pub(crate) metadata: Option<String>,
@@ -71,6 +82,12 @@ impl PublishJob {
                 None => unfit.push(place),
             }
         }
+        slots.sort_by_key(|slot| slot.0);
+        slots.dedup_by(|later, first| {
+            let is_twice = later.0 == first.0;
+            unfit.extend(is_twice.then_some(later.2));
+            is_twice
+        });
         let (submission, reply) = Submission::new(deliveries, |written: Option<Written>, slots| {
             written.unwrap_or_else(Written::unsent).resolve(slots);
         });
@@ -82,6 +99,11 @@ impl PublishJob {
             reply,
         };
         (job, submission)
+    }
+
+    /// The first of the slots' ordinals; 0 if there are no slots.
+    pub(super) fn first_ordinal(&self) -> i32 {
+        self.slots.first().map_or(0, |slot| slot.0)
     }
 
     /// The idempotency key's bytes, if it has one.

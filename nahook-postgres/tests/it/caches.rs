@@ -171,7 +171,7 @@ async fn a_publish_through_a_pooler_is_told_to_those_who_listen() {
     store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
     let (_client, mut heard) = listening(&direct).await;
     publish(&store, 1, 1).await;
-    assert_eq!(next(&mut heard).await, "q");
+    assert_eq!(next(&mut heard).await, "r");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,7 +179,7 @@ async fn what_can_be_leased_again_is_told_to_those_who_listen() {
     let (url, _, store) = hearing().await;
     let (_client, mut heard) = listening(&url).await;
     let id = publish(&store, 1, 1).await[0].id();
-    assert_eq!(next(&mut heard).await, "q");
+    assert_eq!(next(&mut heard).await, "r");
     let settle = async |next| {
         let lease = store.lease(&request(1)).await.unwrap().deliveries[0].lease;
         let settlement = Settlement {
@@ -189,6 +189,10 @@ async fn what_can_be_leased_again_is_told_to_those_who_listen() {
         };
         store.settle(&[settlement]).await.unwrap();
     };
+    // It is in hand, and no others can lease it.
+    settle(Next::Release).await;
+    settle(Next::Retry(Timestamp::default())).await;
+    assert_eq!(next(&mut heard).await, "r");
     settle(Next::Release).await;
     assert_eq!(next(&mut heard).await, "q");
     let workspace = workspace_id("ws_shop");

@@ -90,7 +90,7 @@ async fn event_for_nobody_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_bad_send_costs_those_it_shared_a_statement_with_nothing() {
     let (client, store) = patient().await;
-    let refuse = "ALTER TABLE nahook.delivery ADD CHECK (endpoint <> 2)";
+    let refuse = "ALTER TABLE nahook.record ADD CHECK (2 <> ALL (endpoints))";
     client.batch_execute(refuse).await.unwrap();
     let calls = [("ep_0", "a", 1), ("ep_1", "b", 2), ("ep_0", "c", 3)];
     let calls = calls.map(|(endpoint, key, number)| send(&store, endpoint, key, number));
@@ -150,8 +150,7 @@ async fn writer_without_a_connection_leaves_everything_to_the_other() {
         let published = timeout(Duration::from_mins(1), publish(&store, number, 1)).await;
         assert_eq!(outcomes(&published.unwrap()), ["published"]);
     };
-    let writers =
-        "SELECT FROM pg_stat_activity WHERE usename = $1 AND query LIKE '%INSERT INTO event %'";
+    let writers = "SELECT FROM pg_stat_activity WHERE usename = $1 AND query LIKE '%u (workspace, event_type, n)%'";
     while observer.query(writers, &[&name]).await.unwrap().len() < 2 {
         publish_next().await;
     }

@@ -1,21 +1,25 @@
-//! Leases, and the rows that say when to look at them: one for each statement that has leased.
+//! Leases of deliveries that are rows, and the rows that say when to look at them: one for each statement that has leased.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::id::DeliveryId;
-use nahook_core::{Clock, SystemClock, Timestamp};
+use nahook_core::{Clock, Delivery, SystemClock, Timestamp};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
-    DeliveryLog, DeliveryQueue, Lease, LeaseRequest, Next, Settled, Settlement, WorkerId,
+    DeliveryLog, DeliveryQueue, Lease, LeaseRequest, LeaseToken, Next, Settled, Settlement,
+    WorkerId,
 };
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::workspace_id;
 use nahook_testserver::PostgresServer;
 
 use crate::support::{
-    client, connect, count, publish, request, settings, shop, shop_store, until_locked,
+    client, connect, count, publish, request, settings, shop, shop_store, spread, until,
+    until_locked,
 };
 
 /// Two stores on one database, with a clock that they share.
@@ -28,6 +32,27 @@ async fn two(endpoints: usize) -> (String, ManualClock, [PostgresStore; 2]) {
         .unwrap();
     let other = connect(&url, settings(2).with_clock(clock.clone())).await;
     (url, clock, [one, other])
+}
+
+/// Publishes an event with this number, whose deliveries are rows at once.
+async fn publish_rows(
+    url: &str,
+    store: &PostgresStore,
+    number: u64,
+    endpoints: usize,
+) -> Vec<Delivery> {
+    let published = publish(store, number, endpoints).await;
+    spread(url).await;
+    // Nobody has told of rows. A settlement of whatever makes the store look for them.
+    let lease = Lease {
+        delivery: published[0].id(),
+        token: LeaseToken(0),
+    };
+    assert_eq!(
+        settle(store, lease, Next::Release).await,
+        Settled::LeaseLost
+    );
+    published
 }
 
 async fn leases(store: &PostgresStore, max: usize) -> Vec<Lease> {
@@ -53,7 +78,7 @@ async fn what_was_leased_together_expires_one_by_one() {
     let (url, clock, [one, other]) = two(3).await;
     let began = clock.now();
     let at = |seconds| began.saturating_add(Duration::from_secs(seconds));
-    publish(&one, 1, 3).await;
+    publish_rows(&url, &one, 1, 3).await;
     let leased = leases(&one, 10).await;
     assert_eq!(leased.len(), 3);
     clock.advance(Duration::from_secs(30));
@@ -92,7 +117,7 @@ async fn what_was_leased_together_expires_one_by_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_row_is_left_of_leases_that_have_been_ended() {
     let (url, clock, [one, _]) = two(4).await;
-    publish(&one, 1, 4).await;
+    publish_rows(&url, &one, 1, 4).await;
     let leased = leases(&one, 10).await;
     let retry_at = clock.now().saturating_add(Duration::from_mins(5));
     let nexts = [
@@ -112,25 +137,67 @@ async fn no_row_is_left_of_leases_that_have_been_ended() {
     assert_eq!(count(&client, "lease").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leases_of_a_process_that_is_gone_expire() {
-    let (_, clock, [one, other]) = two(5).await;
-    publish(&one, 1, 5).await;
-    let leased = [leases(&one, 3).await, leases(&one, 3).await].concat();
-    one.close().await.unwrap();
-    drop(one);
+/// Deliveries of a record and deliveries that are rows, leased by the first of two stores that attempt deliveries.
+async fn in_the_hands_of_one() -> ([PostgresStore; 2], Vec<DeliveryId>) {
+    let (url, _, [one, other]) = two(5).await;
+    assert_eq!(leases(&other, 1).await, [], "it is known as a process");
+    publish_rows(&url, &one, 1, 5).await;
+    publish(&one, 2, 5).await;
+    let mut leased = ids(&leases(&one, 6).await);
+    leased.extend(ids(&leases(&one, 10).await));
+    leased.sort_unstable();
+    assert_eq!(leased.len(), 10);
     assert_eq!(leases(&other, 10).await, []);
-    clock.advance(Duration::from_mins(1));
-    let mut found = ids(&leases(&other, 10).await);
-    found.sort_unstable();
-    assert_eq!(found, ids(&leased));
+    ([one, other], leased)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_that_stops_leaves_what_it_had_in_hand_to_others() {
+    let ([one, other], leased) = in_the_hands_of_one().await;
+    one.close().await.unwrap();
+    until_leased(&other, leased).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_that_is_gone_had_in_hand_is_taken_over() {
+    let ([one, other], leased) = in_the_hands_of_one().await;
+    // Its loops end, and nobody gives anything back.
+    drop(one);
+    until_leased(&other, leased).await;
+}
+
+async fn until_leased(other: &PostgresStore, leased: Vec<DeliveryId>) {
+    let found = Mutex::new(BTreeSet::new());
+    until("all of it is leased", || async {
+        let again = ids(&leases(other, 20).await);
+        let mut found = found.lock().unwrap();
+        found.extend(again);
+        found.len() == 10
+    })
+    .await;
+    assert!(found.into_inner().unwrap().into_iter().eq(leased));
+}
+
+/// A store that was cut off from the database for long finds out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_that_was_taken_for_dead_settles_nothing() {
+    let (url, _, [one, _]) = two(2).await;
+    publish(&one, 1, 2).await;
+    let leased = leases(&one, 2).await;
+    let gone = "DELETE FROM nahook.process; UPDATE nahook.record SET owner = 0";
+    client(&url).await.batch_execute(gone).await.unwrap();
+    let lost = settle(&one, leased[0], Next::Delivered).await;
+    assert_eq!(lost, Settled::LeaseLost);
+    // It begins anew.
+    publish(&one, 2, 1).await;
+    assert_eq!(leases(&one, 10).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_counts_under_the_bounds_until_it_ends() {
-    let (_, clock, [one, _]) = two(1).await;
+    let (url, clock, [one, _]) = two(1).await;
     for number in [1, 2] {
-        publish(&one, number, 1).await;
+        publish_rows(&url, &one, number, 1).await;
     }
     let half = Duration::from_secs(30);
     let held = leases(&one, 1).await;
@@ -156,12 +223,12 @@ async fn worker_is_woken_where_a_settlement_has_made_room() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fresh_deliveries_and_retries_take_turns_one_by_one() {
-    let (_, clock, [one, _]) = two(1).await;
-    publish(&one, 1, 1).await;
+    let (url, clock, [one, _]) = two(1).await;
+    publish_rows(&url, &one, 1, 1).await;
     let retry = leases(&one, 1).await[0];
     settle(&one, retry, Next::Retry(clock.now())).await;
-    publish(&one, 2, 1).await;
-    publish(&one, 3, 1).await;
+    publish_rows(&url, &one, 2, 1).await;
+    publish_rows(&url, &one, 3, 1).await;
     let mut served = Vec::new();
     for _ in 0..3 {
         let next = leases(&one, 1).await[0];
@@ -173,8 +240,8 @@ async fn fresh_deliveries_and_retries_take_turns_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_shows_nothing_of_a_release() {
-    let (_, clock, [one, _]) = two(1).await;
-    let id = publish(&one, 1, 1).await[0].id();
+    let (url, clock, [one, _]) = two(1).await;
+    let id = publish_rows(&url, &one, 1, 1).await[0].id();
     let workspace = workspace_id("ws_shop");
     let before = one.delivery(id, &workspace).await.unwrap();
     clock.advance(Duration::from_secs(1));
@@ -201,7 +268,7 @@ async fn what_another_has_locked_holds_no_lease_up() {
     let (url, _, [one, _]) = two(2).await;
     let mut holder = client(&url).await;
     for is_retry in [false, true] {
-        let mut published = publish(&one, is_retry.into(), 2).await;
+        let mut published = publish_rows(&url, &one, is_retry.into(), 2).await;
         if is_retry {
             for lease in leases(&one, 2).await {
                 let due = Next::Retry(Timestamp::from_nanos(1));
@@ -247,7 +314,7 @@ async fn what_is_queued_during_a_lease_is_told() {
     settings.lock_timeout = Duration::from_mins(1);
     settings.statement_timeout = Duration::from_mins(1);
     let store = connect(&url, settings).await;
-    publish(&store, 1, 1).await;
+    publish_rows(&url, &store, 1, 1).await;
     let mut holder = client(&url).await;
     let lock = holder.transaction().await.unwrap();
     let held = "LOCK TABLE nahook.lease IN ACCESS EXCLUSIVE MODE";
@@ -279,6 +346,7 @@ async fn no_lease_lasts_without_its_row() {
     for number in 0..40 {
         publish(&store, number, 5).await;
     }
+    spread(&url).await;
     let mut workers = Vec::new();
     for worker in 0..4 {
         let store = connect(&url, settings(2)).await;

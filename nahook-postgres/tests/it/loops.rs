@@ -12,7 +12,7 @@ use nahook_testkit::ManualClock;
 use nahook_testserver::PostgresServer;
 
 use crate::support::{
-    client, connect, leasable, listeners, outcomes, publish, rows, settings, shop, until,
+    client, connect, leasable, listeners, outcomes, publish, rows, settings, shop, spread, until,
 };
 
 fn failures(supervisor: &Supervisor, which: Loop) -> u64 {
@@ -42,6 +42,7 @@ async fn store_runs_its_loops_under_the_supervisor_and_stops_them() {
         running(),
         [
             (Loop::PostgresWriter, 2),
+            (Loop::PostgresKeeper, 1),
             (Loop::PostgresListener, 1),
             (Loop::PostgresRetention, 1)
         ]
@@ -120,6 +121,7 @@ async fn retention_that_dies_goes_on() {
         .await;
         assert_eq!(outcomes(&publish(&store, 1, 2).await), ["published"; 2]);
         let settle = "UPDATE nahook.delivery SET due_at = NULL, status = 2";
+        spread(&url).await;
         let client = client(&url).await;
         client.batch_execute(settle).await.unwrap();
         // Events are published as of today.

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 
 use crate::support::proxy::Proxy;
 use crate::support::{
-    self, connect, execute, leasable, publish, request, rows, settings, shop, shop_store, until,
+    self, connect, execute, leasable, publish, request, rows, settings, shop, shop_store, spread,
+    until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,6 +121,8 @@ async fn a_lease_made_by_one_is_settled_by_another() {
     let (url, store) = shop_store(1).await;
     let other = connect(&url, settings(1)).await;
     publish(&store, 1, 1).await;
+    // A row: what is in the hands of one is nobody else's.
+    spread(&url).await;
     let lease = store.lease(&request(1)).await.unwrap().deliveries[0].lease;
     assert_eq!(
         other

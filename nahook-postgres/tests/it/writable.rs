@@ -77,7 +77,7 @@ async fn missing_rights_are_noticed() {
     let name = database(&direct);
     for (right, what) in [
         ("INSERT", "nahook.event"),
-        ("INSERT", "nahook.delivery"),
+        ("INSERT", "nahook.record"),
         ("SELECT", "nahook.endpoint"),
         ("USAGE, UPDATE", "SEQUENCE nahook.event_seq"),
         ("USAGE", "SCHEMA nahook"),

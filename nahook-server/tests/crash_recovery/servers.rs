@@ -12,8 +12,8 @@ use super::support::receiver::Receiver;
 use super::support::server::Server;
 
 const ROUNDS: u64 = 10;
-/// A lease lasts a minute, and is given up by whoever is killed: what it covers is repeated then and no sooner.
-const LEASE: Duration = Duration::from_mins(1);
+/// What a process had in hand is taken over once its beat has stood still for four looks, a second apart, and no sooner.
+const STANDS_STILL: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_either_answered_is_what_is_delivered() {
@@ -57,8 +57,8 @@ async fn what_either_answered_is_what_is_delivered() {
     settled(&database, &url).await;
     let counts = Counts::of(&told, &receiver.arrivals(), |first, second| {
         let explains = |outage: &Outage| outage.is_between(first, second, Duration::ZERO);
-        // The receiver notes a request some time after the lease has begun.
-        second.at - first.at > LEASE / 2 && outages.iter().any(explains)
+        // The receiver notes a request some time after it was sent.
+        second.at - first.at > STANDS_STILL && outages.iter().any(explains)
     });
     println!("one of two servers killed: {rounds} rounds, {counts}");
     check(&database, &url, &counts);

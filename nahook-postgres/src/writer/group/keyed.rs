@@ -10,7 +10,7 @@ use crate::parameter::Parameter;
 use crate::row::{Bits, nanos, value_at};
 use crate::writer::{PublishJob, Written};
 
-/// Writes events and deliveries of endpoints that exist, for each key once; answers, slot by slot, counted from 1, whose
+/// Writes events and records of deliveries to endpoints that exist, for each key once; answers, slot by slot, counted from 1, whose
 /// endpoint exists, which message its key stands for.
 ///
 /// A key that stands for something is written as it was, which locks it and answers with it: also where another
@@ -39,8 +39,8 @@ WITH s AS MATERIALIZED (
     INSERT INTO event (seq, id, workspace, accepted_at, payload, idempotency_key)
     SELECT e.seq, e.message, e.workspace, e.accepted_at, e.payload, e.key FROM e
 ), queued AS (
-    INSERT INTO delivery (key, endpoint, due_at, attempts, status)
-    SELECT e.seq << 20, e.endpoint, e.accepted_at, 0, 0 FROM e
+    INSERT INTO record (key, workspace, due_at, audience, width, endpoints)
+    SELECT e.seq << 20, e.workspace, e.accepted_at, e.endpoint, 1, ARRAY[e.endpoint] FROM e
 )
 SELECT s.n, c.message
 FROM s JOIN c ON c.endpoint = s.endpoint AND c.key = s.key";

@@ -1,4 +1,4 @@
-//! The statement that several triggers share, and what it is given.
+//! The statement that triggers share, and what it is given.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,161 +6,215 @@ use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
-use super::{Failed, GRACE, Open, WriterConnection, places, unsent};
+use super::endpoints::EndpointRows;
+use super::{Failed, GRACE, Open, WriterConnection, internal, unsent};
+use crate::error::PgError;
 use crate::parameter::Parameter;
-use crate::row::{Bits, nanos};
+use crate::row::{Bits, nanos, value_at};
 use crate::writer::PublishJob;
 
-/// Writes events and deliveries of endpoints that exist; answers which deliveries, counted from 1, it did not write.
+/// Writes events with the records of their deliveries; answers which events, counted from 1, it did not write, and which rows
+/// of endpoints are gone.
 ///
-/// Workspaces, event types and endpoints are looked up once, however many events have to do with them. What was found is put
-/// to the events and deliveries by arrays: joins of so many rows would be planned for a few. The limit of one row keeps the
-/// planner from reading all endpoints there are, or all of a workspace, for the few that are asked for. An event is left
-/// out if none of its endpoints is there; whether that is so is asked only where any is missing.
+/// An event's deliveries are a piece of $8, in the order of their ordinals: the records take it as it is, so that a statement costs
+/// hardly more for a wide event than for a narrow one. Only where an endpoint is gone its row is blanked out, and an event none of
+/// whose endpoints is there is left out. Workspaces and event types are looked up once, and put to the events by arrays: joins of so
+/// many rows would be planned for a few.
 pub(super) const PUBLISH: &str = "
 WITH k AS MATERIALIZED (
     SELECT u.n, u.event_type AS type_id,
         (SELECT w.row FROM workspace w WHERE w.id = u.workspace) AS workspace,
         (SELECT t.row FROM event_type t WHERE t.id = u.event_type) AS event_type
     FROM unnest($6::text[], $7::text[]) WITH ORDINALITY AS u (workspace, event_type, n)
+), gone AS MATERIALIZED (
+    SELECT u.row FROM unnest($12::bigint[]) AS u (row)
+    WHERE NOT EXISTS (SELECT FROM endpoint p WHERE p.row = u.row AND p.deleted_at IS NULL)
 ), e AS MATERIALIZED (
     SELECT x.*, CASE WHEN x.is_known THEN nextval('event_seq') ELSE 0 END AS seq
     FROM (
-        SELECT u.n, u.id, u.accepted_at, u.metadata, u.payload,
+        SELECT u.n, u.id, u.accepted_at, u.metadata, u.payload, u.ordinal, u.start, u.stop, u.audience,
             (SELECT array_agg(k.workspace ORDER BY k.n) FROM k)[u.kind] AS workspace,
             (SELECT array_agg(k.event_type ORDER BY k.n) FROM k)[u.kind] AS event_type,
             (SELECT array_agg(k.workspace IS NOT NULL AND (k.type_id IS NULL OR k.event_type IS NOT NULL)
-                ORDER BY k.n) FROM k)[u.kind] AS is_known
-        FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::bytea[])
-            WITH ORDINALITY AS u (id, kind, accepted_at, metadata, payload, n)
+                ORDER BY k.n) FROM k)[u.kind] AND 0 <> ANY (($8::bigint[])[u.start : u.stop])
+                AND (NOT EXISTS (SELECT FROM gone) OR EXISTS (
+                    SELECT FROM unnest(($8::bigint[])[u.start : u.stop]) AS s (row)
+                    WHERE s.row <> 0 AND s.row <> ALL (ARRAY(SELECT g.row FROM gone g)))) AS is_known
+        FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::bytea[], $9::integer[], $10::integer[],
+                $11::integer[], $13::bigint[])
+            WITH ORDINALITY AS u (id, kind, accepted_at, metadata, payload, ordinal, start, stop, audience, n)
         OFFSET 0
     ) x
-), p AS MATERIALIZED (
-    SELECT u.n, coalesce(p.row, 0) AS row
-    FROM unnest($8::integer[], $9::text[]) WITH ORDINALITY AS u (kind, id, n)
-    LEFT JOIN LATERAL (
-        SELECT p.row FROM endpoint p WHERE p.id = u.id AND p.deleted_at IS NULL
-            AND p.workspace + 0 = (SELECT array_agg(k.workspace ORDER BY k.n) FROM k)[u.kind]
-        LIMIT 1
-    ) p ON true
 ), written AS (
     INSERT INTO event (seq, id, workspace, event_type, accepted_at, metadata, payload)
-    SELECT e.seq, e.id, e.workspace, e.event_type, e.accepted_at, e.metadata, e.payload
-    FROM e WHERE e.seq <> 0 AND CASE WHEN EXISTS (SELECT FROM p WHERE p.row = 0) THEN e.n = ANY (ARRAY(
-        SELECT u.event FROM unnest($10::integer[], $12::integer[]) AS u (event, endpoint)
-        JOIN p ON p.n = u.endpoint WHERE p.row <> 0
-    )) ELSE true END
+    SELECT e.seq, e.id, e.workspace, e.event_type, e.accepted_at, e.metadata, e.payload FROM e WHERE e.is_known
 ), queued AS (
-    INSERT INTO delivery (key, endpoint, due_at, attempts, status)
-    SELECT d.seq << 20 | d.ordinal, d.endpoint, d.due_at, 0, 0
-    FROM (
-        SELECT (SELECT array_agg(e.seq ORDER BY e.n) FROM e)[u.event] AS seq, u.ordinal,
-            (SELECT array_agg(p.row ORDER BY p.n) FROM p)[u.endpoint] AS endpoint,
-            ($3::bigint[])[u.event] AS due_at
-        FROM (
-            SELECT unnest($10::integer[]) AS event, unnest($11::integer[]) AS ordinal,
-                unnest($12::integer[]) AS endpoint
-        ) u
-        OFFSET 0
-    ) d WHERE d.seq <> 0 AND d.endpoint <> 0
+    INSERT INTO record (key, workspace, due_at, audience, width, endpoints)
+    SELECT e.seq << 20 | (e.ordinal + s.first - e.start), e.workspace, e.accepted_at,
+        e.audience # (s.first - e.start)::bigint, s.last - s.first + 1,
+        CASE WHEN EXISTS (SELECT FROM gone) THEN ARRAY(
+            SELECT CASE WHEN p.row = ANY (ARRAY(SELECT g.row FROM gone g)) THEN 0 ELSE p.row END
+            FROM unnest(($8::bigint[])[s.first : s.last]) WITH ORDINALITY AS p (row, place) ORDER BY p.place)
+        ELSE ($8::bigint[])[s.first : s.last] END
+    FROM e CROSS JOIN LATERAL (
+        SELECT f.first, least(f.first + 999, e.stop) AS last FROM generate_series(e.start, e.stop, 1000) AS f (first)
+    ) s
+    WHERE e.is_known
 )
-SELECT u.place::integer
-FROM unnest($10::integer[], $12::integer[]) WITH ORDINALITY AS u (event, endpoint, place)
-JOIN e ON e.n = u.event JOIN p ON p.n = u.endpoint
-WHERE (EXISTS (SELECT FROM p WHERE p.row = 0) OR EXISTS (SELECT FROM e WHERE e.seq = 0))
-    AND (e.seq = 0 OR p.row = 0)";
+SELECT e.n::integer, NULL::bigint FROM e WHERE NOT e.is_known UNION ALL SELECT NULL, g.row FROM gone g";
 
-/// Rows that events and deliveries refer to by number, each once.
+/// Parameters of the statement, by column.
 #[derive(Debug, Default)]
 struct Columns<'a> {
     /// Workspaces with event types of theirs: the kinds of events.
     workspaces: Vec<&'a str>,
     event_types: Vec<Option<&'a str>>,
-    /// Each event's kind.
+    /// Each event's kind, and the ordinal of the first of its deliveries.
     kinds: Vec<i32>,
-    /// Endpoints, and a kind of event with each one's workspace.
-    ids: Vec<&'a str>,
-    owners: Vec<i32>,
-    /// Deliveries.
-    events: Vec<i32>,
     ordinals: Vec<i32>,
-    endpoints: Vec<i32>,
+    /// Rows of endpoints: an event's are a piece, counted from 1. 0 where an ordinal has no delivery.
+    rows: Vec<i64>,
+    starts: Vec<i32>,
+    stops: Vec<i32>,
+    /// A number that events to the same endpoints have in common.
+    audiences: Vec<i64>,
+    /// Each of the rows once.
+    named: Vec<i64>,
 }
 
 impl<'a> Columns<'a> {
-    fn new(jobs: &'a [PublishJob]) -> Self {
-        let len = jobs.iter().map(|job| job.slots.len()).sum();
-        let mut columns = Self {
-            kinds: Vec::with_capacity(jobs.len()),
-            events: Vec::with_capacity(len),
-            ordinals: Vec::with_capacity(len),
-            endpoints: Vec::with_capacity(len),
-            ..Self::default()
-        };
-        let mut known_kinds = HashMap::<(WorkspaceId, Option<&str>), i32>::new();
-        let mut known = HashMap::<(WorkspaceId, EndpointId), i32>::new();
+    /// Of jobs whose endpoints are known, as far as they exist.
+    fn new(jobs: &'a [PublishJob], known: &EndpointRows) -> Self {
+        let mut columns = Self::default();
+        let mut kinds = HashMap::<(WorkspaceId, Option<&str>), i32>::new();
+        let mut named = HashSet::new();
         let mut before: Option<(&PublishJob, usize)> = None;
-        for (number, job) in (1i32..).zip(jobs) {
+        for job in jobs {
             let (workspace, event_type) = (job.event.workspace, job.event_type());
-            let kind = *known_kinds
-                .entry((workspace, event_type))
-                .or_insert_with(|| {
-                    columns.workspaces.push(job.event.workspace.as_str());
-                    columns.event_types.push(event_type);
-                    count(&columns.workspaces)
-                });
+            let kind = *kinds.entry((workspace, event_type)).or_insert_with(|| {
+                columns.workspaces.push(job.event.workspace.as_str());
+                columns.event_types.push(event_type);
+                count(&columns.workspaces)
+            });
             columns.kinds.push(kind);
-            let first = columns.endpoints.len();
+            let (start, first) = (columns.rows.len(), job.first_ordinal());
+            columns.ordinals.push(first);
             // Most often an event goes to where the one before it went.
             let before_it = before.filter(|(before, _)| before.event.workspace == workspace);
             for (nth, (ordinal, endpoint, _)) in job.slots.iter().enumerate() {
-                let same = before_it.and_then(|(before, first)| {
+                let same = before_it.and_then(|(before, start)| {
                     before.slots.get(nth).filter(|slot| slot.1 == *endpoint)?;
-                    columns.endpoints.get(first + nth).copied()
+                    columns.rows.get(start + nth).copied()
                 });
-                let place = same.unwrap_or_else(|| {
-                    *known.entry((workspace, *endpoint)).or_insert_with(|| {
-                        columns.ids.push(endpoint.as_str());
-                        columns.owners.push(kind);
-                        count(&columns.ids)
-                    })
+                let row = same.unwrap_or_else(|| {
+                    let row = known.row(endpoint, workspace).unwrap_or(0);
+                    named.insert(row);
+                    row
                 });
-                columns.events.push(number);
-                columns.ordinals.push(*ordinal);
-                columns.endpoints.push(place);
+                let place = start + usize::try_from(ordinal - first).unwrap_or(0);
+                columns.rows.resize(place.max(columns.rows.len()), 0);
+                columns.rows.push(row);
             }
-            before = Some((job, first));
+            columns.starts.push(last(start) + 1);
+            columns.stops.push(last(columns.rows.len()));
+            columns.audiences.push(audience(&columns.rows[start..]));
+            let is_dense = columns.rows.len() - start == job.slots.len();
+            before = is_dense.then_some((job, start));
         }
+        named.remove(&0);
+        columns.named = named.into_iter().collect();
         columns
     }
 }
 
+/// Records to the same endpoints have the number in common, and others rarely (FNV-1a, by rows).
+fn audience(rows: &[i64]) -> i64 {
+    let step = |hash: u64, row: &i64| (hash ^ row.unsigned_abs()).wrapping_mul(0x0100_0000_01b3);
+    rows.iter().fold(0xcbf2_9ce4_8422_2325, step).cast_signed()
+}
+
 /// A few thousand at most.
 fn count<T>(items: &[T]) -> i32 {
-    i32::try_from(items.len()).unwrap_or(i32::MAX)
+    last(items.len())
+}
+
+fn last(place: usize) -> i32 {
+    i32::try_from(place).unwrap_or(i32::MAX)
+}
+
+/// What a statement has left out.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// Whole events, counted from 1.
+    events: HashSet<i32>,
+    /// Rows of endpoints.
+    gone: HashSet<i64>,
+}
+
+impl LeftOut {
+    fn of(rows: &[Row]) -> Result<Self, PgError> {
+        let mut left_out = Self::default();
+        for row in rows {
+            left_out.events.extend(value_at::<Option<i32>>(row, 0)?);
+            left_out.gone.extend(value_at::<Option<i64>>(row, 1)?);
+        }
+        Ok(left_out)
+    }
+
+    /// Returns true if the event with this number was left out.
+    pub(super) fn has_event(&self, number: i32) -> bool {
+        self.events.contains(&number)
+    }
+
+    /// Places of a job's slots whose endpoints are gone.
+    pub(super) fn gone(&self, job: &PublishJob, known: &EndpointRows) -> Vec<usize> {
+        let is_gone = |id: &EndpointId| {
+            let row = known.row(id, job.event.workspace);
+            row.is_none_or(|row| self.gone.contains(&row))
+        };
+        let gone = job.slots.iter().filter(|slot| is_gone(&slot.1));
+        gone.map(|slot| slot.2).collect()
+    }
 }
 
 impl WriterConnection {
-    /// Writes the jobs by one statement; answers the places, counted from 1 among all their deliveries, of those that it
-    /// has left out.
-    pub(super) async fn write_together(
-        &mut self,
-        jobs: &[PublishJob],
-    ) -> Result<HashSet<i32>, Failed> {
+    /// Writes the jobs by one statement; answers what it has left out.
+    pub(super) async fn write_together(&mut self, jobs: &[PublishJob]) -> Result<LeftOut, Failed> {
         let Some(open) = &self.open else {
             return Err(unsent());
         };
-        let asked = timeout(self.statement_timeout + GRACE, open.publish_all(jobs));
-        places(&self.concluded(asked.await)?)
+        let slots = jobs.iter().flat_map(|job| &job.slots);
+        let ids = slots.map(|slot| slot.1);
+        let unknown = self.endpoints.unknown(ids);
+        if !unknown.is_empty() {
+            let asked = open.find(&unknown);
+            // Nothing was to be written yet.
+            let Ok(Ok(found)) = timeout(self.statement_timeout + GRACE, asked).await else {
+                self.open = None;
+                return Err(unsent());
+            };
+            self.endpoints.keep(&found).map_err(|_| unsent())?;
+        }
+        let asked = open.publish_all(jobs, &self.endpoints);
+        let answered = timeout(self.statement_timeout + GRACE, asked).await;
+        let rows = self.concluded(answered)?;
+        // It was written, which of it cannot be said.
+        LeftOut::of(&rows).map_err(|_| internal())
     }
 }
 
 impl Open {
+    async fn find(&self, ids: &[EndpointId]) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let ids: Vec<_> = ids.iter().map(EndpointId::as_str).collect();
+        self.link.query(&self.find_endpoints, &[&ids]).await
+    }
+
     pub(super) async fn publish_all(
         &self,
         jobs: &[PublishJob],
+        endpoints: &EndpointRows,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let columns = Columns::new(jobs);
+        let columns = Columns::new(jobs, endpoints);
         let ids: Vec<_> = jobs
             .iter()
             .map(|job| Bits(job.event.id.as_bits()))
@@ -174,7 +228,7 @@ impl Open {
             .iter()
             .map(|job| &job.event.payload.as_bytes()[..])
             .collect();
-        let parameters: [&dyn Parameter; 12] = [
+        let parameters: [&dyn Parameter; 13] = [
             &ids,
             &columns.kinds,
             &accepted,
@@ -182,11 +236,12 @@ impl Open {
             &payloads,
             &columns.workspaces,
             &columns.event_types,
-            &columns.owners,
-            &columns.ids,
-            &columns.events,
+            &columns.rows,
             &columns.ordinals,
-            &columns.endpoints,
+            &columns.starts,
+            &columns.stops,
+            &columns.named,
+            &columns.audiences,
         ];
         self.link.query(&self.publish, &parameters).await
     }
@@ -195,7 +250,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use nahook_core::Timestamp;
-    use nahook_testkit::declare::{deliveries, endpoint_id, event};
+    use nahook_testkit::declare::{deliveries, endpoint_id, event, workspace_id};
 
     use super::*;
 
@@ -210,19 +265,46 @@ mod tests {
             job("ws_a", "order.paid", &["ep_1", "ep_2", "ep_3"]),
             job("ws_a", "order.paid", &["ep_1", "ep_2"]),
             job("ws_a", "order.sent", &["ep_2", "ep_4", "ep_3"]),
-            job("ws_b", "order.sent", &["ep_2", "ep_4"]),
+            job("ws_b", "order.sent", &["ep_2", "ep_5"]),
             job("ws_a", "order.paid", &[]),
             job("ws_a", "order.sent", &["ep_3"]),
         ];
-        let columns = Columns::new(&jobs);
+        let mut known = EndpointRows::default();
+        for (row, id, workspace) in [
+            (1, "ep_1", "ws_a"),
+            (2, "ep_2", "ws_a"),
+            (3, "ep_3", "ws_a"),
+            (5, "ep_5", "ws_b"),
+        ] {
+            known.insert(endpoint_id(id), row, workspace_id(workspace));
+        }
+        let mut columns = Columns::new(&jobs, &known);
         assert_eq!(columns.kinds, [1, 1, 2, 3, 1, 2]);
         assert_eq!(columns.workspaces, ["ws_a", "ws_a", "ws_b"]);
         assert_eq!(columns.event_types.len(), 3);
-        assert_eq!(columns.events, [1, 1, 1, 2, 2, 3, 3, 3, 4, 4, 6]);
-        assert_eq!(columns.ordinals, [0, 1, 2, 0, 1, 0, 1, 2, 0, 1, 0]);
-        assert_eq!(columns.endpoints, [1, 2, 3, 1, 2, 2, 4, 3, 5, 6, 3]);
-        let ids = ["ep_1", "ep_2", "ep_3", "ep_4", "ep_2", "ep_4"];
-        assert_eq!(columns.ids, ids);
-        assert_eq!(columns.owners, [1, 1, 1, 2, 3, 3]);
+        // One is not there, and one is another workspace's.
+        assert_eq!(columns.rows, [1, 2, 3, 1, 2, 2, 0, 3, 0, 5, 3]);
+        assert_eq!(columns.starts, [1, 4, 6, 9, 11, 11]);
+        assert_eq!(columns.stops, [3, 5, 8, 10, 10, 11]);
+        columns.named.sort_unstable();
+        assert_eq!(columns.named, [1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn ordinals_without_a_delivery_leave_a_gap() {
+        let event = event("ws_a", "order.paid", 1, Timestamp::default());
+        let slot = |ordinal| nahook_core::Delivery::new(event.id, ordinal, endpoint_id("ep_1"));
+        // In whatever order, and one of them twice.
+        let job = PublishJob::new(&event, &mut [slot(9), slot(7), slot(9), slot(6)]).0;
+        let mut known = EndpointRows::default();
+        known.insert(endpoint_id("ep_1"), 4, workspace_id("ws_a"));
+        let jobs = [job];
+        let columns = Columns::new(&jobs, &known);
+        assert_eq!(
+            (columns.rows, columns.ordinals),
+            (vec![4, 4, 0, 4], vec![6])
+        );
+        let places: Vec<_> = jobs[0].slots.iter().map(|slot| slot.2).collect();
+        assert_eq!(places, [3, 1, 0]);
     }
 }

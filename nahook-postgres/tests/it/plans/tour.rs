@@ -15,7 +15,8 @@ use nahook_postgres::PostgresStore;
 use nahook_queue::{
     Attempt, Counts, CountsQuery, DeliveryCounts, DeliveryLog, DeliveryQuery, DeliveryQueue,
     DeliverySearch, DeliveryStats, DeliveryStatus, EventQuery, EventSearch, Lease, LeaseRequest,
-    LeasedDelivery, Next, Period, Redelivery, RedeliveryRequest, RollUp, Settlement, StatsQuery,
+    LeaseToken, LeasedDelivery, Next, Period, Redelivery, RedeliveryRequest, RollUp, Settlement,
+    StatsQuery,
 };
 use nahook_testkit::declare::{
     caller, deliveries, endpoint_id, event, event_type_name, metadata, payload, scope, workspace_id,
@@ -25,7 +26,7 @@ use tokio_postgres::Client;
 
 use super::explained::Explained;
 use super::tables::{KEY, WIDTHS, event_type};
-use crate::support::{client, connect, request, settings, until};
+use crate::support::{client, connect, request, settings, spread, until};
 
 /// One thing that the store does.
 #[derive(Debug)]
@@ -85,18 +86,29 @@ pub(crate) async fn take(server: &PostgresServer, url: &str) -> Vec<Stop> {
         stops: Vec::new(),
     };
     let other = connect(url, settings(1)).await;
+    // One that has no records in hand.
+    let of_rows = connect(url, settings(1)).await;
     let mut client = client(url).await;
     // Once without being looked at: a connection's first use of anything is like no other.
     for round in 0..2 {
         tour.stops.clear();
         look_ups(&mut tour, &store).await;
         publishing(&mut tour, &store, round).await;
-        queue(&mut tour, &store, &other).await;
+        records(&mut tour, &store).await;
+        // What is left of them waits as rows, for whoever looks for any.
+        spread(url).await;
+        let lease = Lease {
+            delivery: order(0, 1).1[0].id(),
+            token: LeaseToken(0),
+        };
+        of_rows.settle(&settlements(&[lease])).await.unwrap();
+        queue(&mut tour, &of_rows, &other).await;
         transactions(&mut tour, &store, &mut client).await;
         lists(&mut tour, &store).await;
         management(&mut tour, &store, round).await;
     }
     other.close().await.unwrap();
+    of_rows.close().await.unwrap();
     store.close().await.unwrap();
     retention(&mut tour, url).await;
     tour.stops
@@ -138,7 +150,7 @@ async fn publishing(tour: &mut Tour<'_>, store: &PostgresStore, round: u64) {
     let title = "Publishing several events to the same 100";
     tour.stop(title, (4 * WIDTHS[2], 12), publishing).await;
     let stop = tour.stops.last_mut().unwrap();
-    let is_shared = |explained: &Explained| explained.query().contains("array_agg(e.seq");
+    let is_shared = |explained: &Explained| explained.query().contains("INSERT INTO record");
     stop.explained.retain(is_shared);
     assert!(!stop.explained.is_empty(), "they shared a statement");
     let mut slots = orders.iter().flat_map(|(_, slots)| slots);
@@ -153,6 +165,20 @@ async fn publishing(tour: &mut Tour<'_>, store: &PostgresStore, round: u64) {
         )
         .await;
     checked.unwrap();
+}
+
+async fn records(tour: &mut Tour<'_>, store: &PostgresStore) {
+    let hundred = request(100);
+    let lease = store.lease(&hundred);
+    let title = "Taking records, and leasing 100 of their deliveries";
+    let batch = tour.stop(title, (2_000, 12), lease).await;
+    let leases = leases_of(&batch.unwrap().deliveries);
+    assert_eq!(leases.len(), 100);
+    // Rows may be among them.
+    let settled = settlements(&leases);
+    let settle = store.settle(&settled);
+    let title = "Settling 100 deliveries, most of them of records";
+    tour.stop(title, (100, 48), settle).await.unwrap();
 }
 
 async fn queue(tour: &mut Tour<'_>, store: &PostgresStore, other: &PostgresStore) {

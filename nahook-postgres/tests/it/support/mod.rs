@@ -235,9 +235,20 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Vec<&'static str> {
         .collect()
 }
 
-/// Counts the deliveries, in whatever state.
+/// Counts the deliveries, in whatever state: rows, and those that are still in records.
 pub(crate) async fn rows(url: &str) -> i64 {
-    count(&client(url).await, "delivery").await
+    let client = client(url).await;
+    let open = count(&client, "open_deliveries(0, 9223372036854775807)").await;
+    open + count(&client, "delivery").await
+}
+
+/// Makes rows of all deliveries in records, as a process does with what cannot wait in its hands.
+pub(crate) async fn spread(url: &str) {
+    let spread = "SET search_path = nahook;
+        INSERT INTO delivery (key, endpoint, due_at, attempts, status)
+            SELECT key, endpoint, due_at, 0, 0 FROM open_deliveries(0, 9223372036854775807);
+        DELETE FROM record";
+    execute(&client(url).await, spread).await;
 }
 
 /// Counts the rows of one of the store's tables, of which a `WHERE` may follow.

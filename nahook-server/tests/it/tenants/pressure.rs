@@ -170,13 +170,13 @@ async fn database_without_room_turns_events_away() {
     assert_eq!(api.trigger(EVENT_TYPE, "{}").await.delivery_ids().len(), 1);
     let full = "CREATE FUNCTION nahook.no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             RAISE EXCEPTION 'staged' USING ERRCODE = '53100'; END $$;
-        CREATE TRIGGER no_room BEFORE INSERT ON nahook.delivery EXECUTE FUNCTION nahook.no_room()";
+        CREATE TRIGGER no_room BEFORE INSERT ON nahook.record EXECUTE FUNCTION nahook.no_room()";
     block_in_place(|| postgres.query(&url, full));
     for _ in 0..3 {
         turned_away(&api.trigger(EVENT_TYPE, "{}").await);
     }
     assert!(check(&api, "disk").await.contains("nearly full"));
-    let room = "DROP TRIGGER no_room ON nahook.delivery";
+    let room = "DROP TRIGGER no_room ON nahook.record";
     block_in_place(|| postgres.query(&url, room));
     let trigger = || api.trigger(EVENT_TYPE, "{}");
     let taken = until("it stays full", trigger, |answer| answer.status == 202).await;

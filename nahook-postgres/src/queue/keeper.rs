@@ -1,0 +1,157 @@
+//! The loop that keeps what this process has in hand, and finds out whether another process that had something is gone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use metrics::counter;
+use nahook_core::Causes;
+use nahook_queue::TakenRecords;
+use nahook_supervision::{Exit, Loop};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::error::PgError;
+use crate::metric;
+use crate::parameter::Parameter;
+use crate::row::value_at;
+use crate::store::PostgresStore;
+
+/// Interval of beats.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A process whose beat stands still for so many looks is gone.
+const LOOKS_MAX: u32 = 4;
+
+/// Number of beats without a request for leases after which what waits in hand is for others.
+const IDLE_MAX: u32 = 2;
+
+/// Beats for the process $1, and answers the beats of all before that.
+const BEATS: &str = "
+WITH me AS (
+    UPDATE process p SET beat = p.beat + 1
+    WHERE p.token = $1 AND set_config('synchronous_commit', 'off', true) = 'off'
+)
+SELECT p.token, p.beat FROM process p";
+
+/// Forgets the process $1, if its beat is $2 or that is absent: its records are anybody's, and so are the rows that it had leased.
+/// Tells all processes on the channel $3. Answers how many records that were.
+///
+/// Its settlements that are under way are waited for.
+const FORGET: &str = "
+WITH gone AS MATERIALIZED (
+    DELETE FROM process p WHERE p.token = $1 AND ($2::bigint IS NULL OR p.beat = $2) RETURNING p.token
+), free AS (
+    UPDATE record r SET owner = 0 FROM gone g WHERE r.owner = g.token RETURNING 1
+), over AS (
+    DELETE FROM lease l USING gone g WHERE l.owner = g.token RETURNING l.token, l.keys
+), ready AS (
+    UPDATE delivery d SET wake_at = NULL
+    FROM (SELECT o.token, unnest(o.keys) AS key FROM over o) o
+    WHERE d.key = o.key AND d.lease_token = o.token AND d.wake_at IS NOT NULL
+)
+SELECT (SELECT count(*) FROM free), pg_notify($3, 'q') FROM gone";
+
+/// Keeps until told to stop. Ends with the store, too.
+pub(crate) fn start(store: &PostgresStore, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
+    let weak = store.downgrade();
+    let stop = stop.clone();
+    let supervisor = store.shared().settings.supervisor.clone();
+    supervisor.spawn(Loop::PostgresKeeper, move || {
+        let (weak, mut stop) = (weak.clone(), stop.clone());
+        async move {
+            let mut keeper = Keeper::default();
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => return Exit::Stopped,
+                    () = tokio::time::sleep(BEAT) => {}
+                }
+                let Some(store) = weak.upgrade() else {
+                    return Exit::Stopped;
+                };
+                if let Err(error) = keeper.keep(&store).await {
+                    tracing::warn!(error = %Causes(&error), "what is in hand could not be kept; the next beat will");
+                }
+            }
+        }
+    })
+}
+
+/// What the loop has seen.
+#[derive(Debug, Default)]
+struct Keeper {
+    /// The last beat of each other process, and how often it was seen again.
+    beats: HashMap<i64, (i64, u32)>,
+    /// Number of beats since somebody has asked for leases.
+    idle: u32,
+}
+
+impl Keeper {
+    async fn keep(&mut self, store: &PostgresStore) -> Result<(), PgError> {
+        let ledger = &store.shared().ledger;
+        let Some(token) = ledger.token() else {
+            return Ok(());
+        };
+        let beats = store.shared().lender.query(BEATS, &[&token]).await?;
+        let mut seen = HashMap::with_capacity(beats.len());
+        for row in &beats {
+            let (process, beat): (i64, i64) = (value_at(row, 0)?, value_at(row, 1)?);
+            let again = match self.beats.get(&process) {
+                Some((last, again)) if *last == beat => again + 1,
+                _ => 0,
+            };
+            seen.insert(process, (beat, again));
+        }
+        if seen.remove(&token).is_none() {
+            ledger.lose(token);
+        }
+        self.beats = seen;
+        ledger.with_taken(|taken| taken.set_shared(!self.beats.is_empty()));
+        for (process, (beat, again)) in &self.beats {
+            if *again >= LOOKS_MAX {
+                forget(store, *process, Some(*beat)).await?;
+            }
+        }
+        self.idle = if ledger.is_idle() { self.idle + 1 } else { 0 };
+        if self.idle >= IDLE_MAX {
+            if ledger.process.lock().await.is_unsure {
+                store.take_records().await?;
+            }
+            ledger.with_taken(TakenRecords::let_go);
+        }
+        store.put_rows(1).await
+    }
+}
+
+async fn forget(store: &PostgresStore, process: i64, beat: Option<i64>) -> Result<(), PgError> {
+    let Some(records) = store.forget_process(process, beat).await? else {
+        return Ok(());
+    };
+    tracing::warn!(
+        records,
+        "a process that attempted deliveries is gone; what it had in hand is taken over"
+    );
+    counter!(metric::LOST_PROCESSES).increment(1);
+    store.shared().signals.wake();
+    Ok(())
+}
+
+impl PostgresStore {
+    /// Leaves what is in hand to others at once: this process takes nothing any more.
+    pub(crate) async fn give_back(&self) -> Result<(), PgError> {
+        let shared = self.shared();
+        if let Some(token) = shared.ledger.token() {
+            self.forget_process(token, None).await?;
+            shared.ledger.register(0);
+        }
+        Ok(())
+    }
+
+    /// Answers how many records the process had; nothing if it was forgotten already, or has beaten since.
+    async fn forget_process(&self, token: i64, beat: Option<i64>) -> Result<Option<i64>, PgError> {
+        let shared = self.shared();
+        let parameters: [&dyn Parameter; 3] = [&token, &beat, &shared.settings.schema];
+        let gone = shared.lender.query(FORGET, &parameters).await?;
+        gone.first().map(|row| value_at(row, 0)).transpose()
+    }
+}

@@ -1,0 +1,350 @@
+//! Taking records: a process has them whole, and attempts their deliveries from memory.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nahook_core::id::{DeliveryId, EndpointId, MessageId};
+use nahook_core::{Payload, Timestamp};
+use nahook_queue::{Audience, Place};
+use tokio::time::Instant;
+use tokio_postgres::Row;
+
+use crate::error::PgError;
+use crate::leases::{EventFields, InHand, Process};
+use crate::lender::Lent;
+use crate::listener::Signals;
+use crate::parameter::Parameter;
+use crate::row::{Bits, ORDINAL_BITS, instant_at, maybe_parsed_at, parsed_at, split_key, value_at};
+use crate::store::PostgresStore;
+
+/// Largest number of records taken by one statement, and of their deliveries, about.
+const RECORDS_MAX: i32 = 1_024;
+const DELIVERIES_MAX: i32 = 4_096;
+
+/// Largest number of such statements one after the other.
+const TAKES_MAX: usize = 64;
+
+/// Interval at which records are looked for where there are enough in hand.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Columns of records taken, with their events and those of their deliveries that are rows.
+macro_rules! taken {
+    ($table:literal) => {
+        concat!(
+            "SELECT r.key, r.endpoints, CASE WHEN r.is_begun THEN ARRAY(
+                SELECT d.key FROM delivery d WHERE d.key >= r.key AND d.key < r.key + cardinality(r.endpoints)
+            ) END, e.id, w.id, t.name, e.accepted_at, e.payload, r.workspace, r.audience
+        FROM ",
+            $table,
+            " r LEFT JOIN event e ON e.seq = r.key >> 20
+        LEFT JOIN workspace w ON w.row = e.workspace LEFT JOIN event_type t ON t.row = e.event_type"
+        )
+    };
+}
+
+/// Registers a process that attempts deliveries.
+const REGISTER: &str =
+    "INSERT INTO process (token, beat) VALUES (nextval('lease_token'), 0) RETURNING token";
+
+/// Takes records for the process $1, of one workspace and audience after the other behind the workspace $2, but audiences that are $3:
+/// about $4 of them with $5 deliveries, with the key $6 or later. The first row says whether the process is known.
+///
+/// Losing this to a crash of the server only means that the records are taken again, so that nothing waits for the disk.
+const TAKE: &str = concat!(
+    "
+WITH me AS MATERIALIZED (
+    SELECT p.token FROM process p WHERE p.token = $1::bigint AND set_config('synchronous_commit', 'off', true) = 'off'
+    FOR KEY SHARE
+), locked AS MATERIALIZED (
+    SELECT r.key, r.is_begun FROM record r
+    WHERE r.key = ANY ((SELECT free_records($2::bigint, $3::bigint[], $4::integer, $5::integer, $6::bigint))::bigint[]) AND r.owner = 0
+    FOR NO KEY UPDATE OF r SKIP LOCKED
+), taken AS (
+    UPDATE record r SET owner = m.token, is_begun = true FROM locked l, me m WHERE r.key = l.key
+    RETURNING r.key, r.workspace, r.audience, r.endpoints, l.is_begun
+)
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (SELECT count(*) FROM me), NULL
+UNION ALL
+(",
+    taken!("taken"),
+    " ORDER BY r.key)"
+);
+
+/// Records that the process $1 has taken, but those with the keys $2.
+const HELD: &str = concat!(
+    "WITH held AS MATERIALIZED (
+    SELECT r.key, r.workspace, r.audience, r.endpoints, r.is_begun FROM record r WHERE r.owner = $1::bigint AND r.key <> ALL ($2::bigint[])
+) ",
+    taken!("held"),
+    " ORDER BY r.key"
+);
+
+/// The endpoints with these rows.
+const ENDPOINTS: &str = "SELECT p.row, p.id FROM endpoint p WHERE p.row = ANY ($1::bigint[])";
+
+/// Number of endpoints from which on those that are known are forgotten.
+const ENDPOINTS_MAX: usize = 1_000_000;
+
+/// A record as it was taken.
+struct Taken {
+    key: i64,
+    /// The row of its workspace.
+    workspace: i64,
+    audience: Audience,
+    endpoints: Vec<i64>,
+    rows: HashSet<i64>,
+    event: Arc<EventFields>,
+}
+
+/// Interval at which all records are looked at, whatever their keys.
+const WHOLE_LOOK: Duration = Duration::from_millis(100);
+
+/// Number of events that may be committed in another order than that of their numbers without waiting for such a look.
+const OUT_OF_ORDER: i64 = 1_000;
+
+impl Process {
+    /// The key from which on records are looked for.
+    fn first_key(&mut self) -> i64 {
+        let is_time = self
+            .looked_whole
+            .is_none_or(|at| at.elapsed() >= WHOLE_LOOK);
+        if is_time {
+            self.looked_whole = Some(Instant::now());
+            return 0;
+        }
+        self.taken_first - (OUT_OF_ORDER << ORDINAL_BITS)
+    }
+}
+
+/// What there is after a look for records.
+enum Looked {
+    /// There may be more.
+    More,
+    /// There may be more than there is room for.
+    Full,
+    /// There are no more.
+    None,
+}
+
+/// Notes that there may be records, unless it is forgotten.
+struct Looking<'a>(&'a Signals);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.note_records();
+    }
+}
+
+impl PostgresStore {
+    /// Takes records, as many as there is room for: what waits for one endpoint must not hide another's.
+    pub(super) async fn take_records(&self) -> Result<(), PgError> {
+        let shared = self.shared();
+        let mut process = shared.ledger.process.lock().await;
+        for _ in 0..TAKES_MAX {
+            // Whatever ends this early, somebody looks again.
+            let looking = Looking(&shared.signals);
+            let taken = self.take_some(&mut process).await;
+            process.looked_at = Some(Instant::now());
+            match taken? {
+                Looked::More => {}
+                Looked::Full => return Ok(()),
+                Looked::None => {
+                    std::mem::forget(looking);
+                    return Ok(());
+                }
+            }
+        }
+        shared.signals.wake_for_records();
+        Ok(())
+    }
+
+    /// Lets the database know this process, if it does not: then others find out when it is gone.
+    pub(super) async fn register(&self) -> Result<(), PgError> {
+        let ledger = &self.shared().ledger;
+        if ledger.token().is_some() {
+            return Ok(());
+        }
+        let mut process = ledger.process.lock().await;
+        if ledger.token().is_none() {
+            let rows = self.shared().lender.query(REGISTER, &[]).await?;
+            let row = rows.first();
+            let row = row.ok_or_else(|| PgError::unreadable("no answer"))?;
+            ledger.register(value_at(row, 0)?);
+            process.is_unsure = false;
+        }
+        Ok(())
+    }
+
+    /// Takes records if nobody is at it, and has not been for a moment.
+    pub(super) async fn look_for_records(&self) -> Result<(), PgError> {
+        let is_time = match self.shared().ledger.process.try_lock() {
+            Ok(process) => process
+                .looked_at
+                .is_none_or(|at| at.elapsed() >= LOOK_PAUSE),
+            Err(_) => false,
+        };
+        if is_time {
+            self.take_records().await
+        } else {
+            self.shared().signals.note_records();
+            Ok(())
+        }
+    }
+
+    async fn take_some(&self, process: &mut Process) -> Result<Looked, PgError> {
+        let shared = self.shared();
+        let ledger = &shared.ledger;
+        let Some(full) = ledger.with_taken(|taken| taken.full()) else {
+            return Ok(Looked::Full);
+        };
+        let mut lent = shared.lender.lend().await?;
+        let Some(token) = ledger.token() else {
+            return Ok(Looked::Full);
+        };
+        let now = shared.clock().now();
+        let mut first_key = 0;
+        let was_unsure = std::mem::replace(&mut process.is_unsure, true);
+        let rows = if was_unsure {
+            // Somebody took records, and did not live to see which.
+            let known = ledger.with_taken(|taken| taken.records());
+            lent.query(HELD, &[&token, &known]).await?
+        } else {
+            first_key = process.first_key();
+            let parameters: [&dyn Parameter; 6] = [
+                &token,
+                &process.taken_last,
+                &full,
+                &RECORDS_MAX,
+                &DELIVERIES_MAX,
+                &first_key,
+            ];
+            lent.query(TAKE, &parameters).await?
+        };
+        let mut records = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(key) = value_at(row, 0)? {
+                match taken_at(key, row)? {
+                    Some(record) => records.push(record),
+                    None => ledger.with_taken(|taken| taken.take(key, 0, 0, [], now)),
+                }
+            } else if value_at::<i64>(row, 8)? == 0 {
+                ledger.lose(token);
+                return Ok(Looked::Full);
+            }
+        }
+        if let Some(first) = records.iter().map(|record| record.key).min() {
+            process.taken_first = first;
+        }
+        let after = process.taken_last;
+        let places = records.iter().map(|record| record.workspace);
+        if let Some(last) = places.max_by_key(|row| (*row <= after, *row)) {
+            process.taken_last = last;
+        }
+        let numbers = records.iter().flat_map(|record| &record.endpoints);
+        let endpoints = self.endpoints(&mut lent, process, numbers.copied()).await?;
+        let looked = if was_unsure || !records.is_empty() {
+            Looked::More
+        } else if first_key > 0 {
+            process.looked_whole = None;
+            Looked::More
+        } else if full.is_empty() {
+            Looked::None
+        } else {
+            Looked::Full
+        };
+        for record in records {
+            self.put_in_hand(&record, &endpoints, now);
+        }
+        process.is_unsure = false;
+        Ok(looked)
+    }
+
+    fn put_in_hand(&self, record: &Taken, endpoints: &HashMap<i64, EndpointId>, now: Timestamp) {
+        let event = &record.event;
+        let keys = record.endpoints.iter().zip(record.key..);
+        let open = keys.filter(|(row, key)| **row != 0 && !record.rows.contains(key));
+        let deliveries = open.filter_map(|(row, key)| {
+            let endpoint = *endpoints.get(row)?;
+            let id = DeliveryId::nth(event.message, split_key(key).1);
+            let place = Place {
+                workspace: event.workspace,
+                endpoint,
+                // Whoever accepted it may have a clock that is ahead.
+                due_at: event.accepted_at.min(now),
+                is_retry: false,
+            };
+            let in_hand = InHand {
+                key,
+                endpoint,
+                endpoint_row: *row,
+                event: Arc::clone(event),
+            };
+            Some((id, place, in_hand))
+        });
+        let ledger = &self.shared().ledger;
+        ledger.with_taken(|taken| {
+            taken.take(
+                record.key,
+                record.audience,
+                event.payload.len(),
+                deliveries,
+                now,
+            );
+        });
+    }
+
+    /// The endpoints with these rows.
+    async fn endpoints(
+        &self,
+        lent: &mut Lent,
+        process: &mut Process,
+        rows: impl Iterator<Item = i64>,
+    ) -> Result<HashMap<i64, EndpointId>, PgError> {
+        let mut found = HashMap::new();
+        let mut unknown = HashSet::new();
+        for row in rows {
+            match process.endpoints.get(&row) {
+                Some(id) => drop(found.insert(row, *id)),
+                None => drop(unknown.insert(row)),
+            }
+        }
+        unknown.remove(&0);
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        if process.endpoints.len() > ENDPOINTS_MAX {
+            process.endpoints = HashMap::new();
+        }
+        let unknown: Vec<_> = unknown.into_iter().collect();
+        for row in &lent.query(ENDPOINTS, &[&unknown]).await? {
+            let (number, id) = (value_at(row, 0)?, parsed_at(row, 1)?);
+            process.endpoints.insert(number, id);
+            found.insert(number, id);
+        }
+        Ok(found)
+    }
+}
+
+/// `None` if its event is missing.
+fn taken_at(key: i64, row: &Row) -> Result<Option<Taken>, PgError> {
+    let Some(Bits(message)) = value_at(row, 3)? else {
+        tracing::error!(key, "a record's event is missing");
+        return Ok(None);
+    };
+    let rows: Option<Vec<i64>> = value_at(row, 2)?;
+    Ok(Some(Taken {
+        key,
+        workspace: value_at(row, 8)?,
+        audience: value_at(row, 9)?,
+        endpoints: value_at(row, 1)?,
+        rows: rows.unwrap_or_default().into_iter().collect(),
+        event: Arc::new(EventFields {
+            message: MessageId::from_bits(message),
+            workspace: parsed_at(row, 4)?,
+            event_type: maybe_parsed_at(row, 5)?,
+            accepted_at: instant_at(row, 6)?,
+            payload: Payload::from_stored(value_at::<Vec<u8>>(row, 7)?.into()),
+        }),
+    }))
+}
