@@ -13,7 +13,6 @@ use crate::error::PgError;
 use crate::leases::LeaseLedger;
 use crate::lender::Lender;
 use crate::listener::{Ears, Listener, Signals};
-use crate::queue::keeper;
 use crate::retention::Retention;
 use crate::row::value_at;
 use crate::writer::Writer;
@@ -84,7 +83,7 @@ impl PostgresStore {
             lender: lender.clone(),
             settings: settings.clone(),
             secrets: secrets.clone(),
-            stop: stopping.clone(),
+            stop: stopping,
         };
         tasks.push(retention.start());
         let shared = Arc::new(Shared {
@@ -98,13 +97,10 @@ impl PostgresStore {
             stop,
             tasks: Mutex::new(tasks),
         });
-        let store = Self { shared };
-        let keeper = keeper::start(&store, &stopping);
-        store.tasks().push(keeper);
-        Ok(store)
+        Ok(Self { shared })
     }
 
-    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+    pub(crate) fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         let tasks = self.shared.tasks.lock();
         tasks.unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,6 +187,11 @@ impl WeakStore {
 }
 
 impl Shared {
+    /// Tells when the store ends.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &self.settings.clock
     }

@@ -35,6 +35,8 @@ pub(crate) struct LeaseLedger {
 /// This process as the database knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
+    /// True once the loop runs that keeps it known.
+    pub(crate) is_kept: bool,
     /// True while records may have been taken that are not in hand.
     pub(crate) is_unsure: bool,
     /// Instant at which records were last looked for.

@@ -7,7 +7,6 @@ use metrics::counter;
 use nahook_core::Causes;
 use nahook_queue::TakenRecords;
 use nahook_supervision::{Exit, Loop};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::PgError;
@@ -52,9 +51,9 @@ WITH gone AS MATERIALIZED (
 SELECT (SELECT count(*) FROM free), pg_notify($3, 'q') FROM gone";
 
 /// Keeps until told to stop. Ends with the store, too.
-pub(crate) fn start(store: &PostgresStore, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
+pub(super) fn start(store: &PostgresStore) -> JoinHandle<()> {
     let weak = store.downgrade();
-    let stop = stop.clone();
+    let stop = store.shared().stopping();
     let supervisor = store.shared().settings.supervisor.clone();
     supervisor.spawn(Loop::PostgresKeeper, move || {
         let (weak, mut stop) = (weak.clone(), stop.clone());

@@ -3,7 +3,7 @@
 
 mod backlog;
 mod claim;
-pub(crate) mod keeper;
+mod keeper;
 mod settle;
 mod take;
 

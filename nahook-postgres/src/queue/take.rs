@@ -10,6 +10,7 @@ use nahook_queue::{Audience, Place};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
+use super::keeper;
 use crate::error::PgError;
 use crate::leases::{EventFields, InHand, Process};
 use crate::lender::Lent;
@@ -172,6 +173,9 @@ impl PostgresStore {
             let row = row.ok_or_else(|| PgError::unreadable("no answer"))?;
             ledger.register(value_at(row, 0)?);
             process.is_unsure = false;
+            if !std::mem::replace(&mut process.is_kept, true) {
+                self.tasks().push(keeper::start(self));
+            }
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ async fn store_with(settings: PostgresSettings) -> (String, Supervisor, Postgres
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn store_runs_its_loops_under_the_supervisor_and_stops_them() {
     let (_, supervisor, store) = store_with(settings(2)).await;
+    // What is in hand is kept once leases were asked for.
+    assert_eq!(leasable(&store).await, []);
     let running = || {
         let loops = supervisor.loops();
         let running = loops.iter().map(|status| (status.which, status.running));
