@@ -3,13 +3,14 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
+use nahook_core::Metadata;
 use nahook_queue::DeliveryStatus;
 
 use crate::brand::Brand;
 use crate::error::PageError;
 use crate::form::TOKEN_FIELD;
 use crate::site::{Audience, Site};
-use crate::text::visible;
+use crate::text::{cut, visible};
 use crate::view::View;
 
 /// The pages in the navigation, with the paths that belong to each.
@@ -304,6 +305,11 @@ pub(crate) fn status_badge(status: DeliveryStatus) -> Markup {
         DeliveryStatus::DeadLetter => ("badge bad", "Dead letter"),
     };
     html! { span class=(class) { (text) } }
+}
+
+/// Labels as a list shows them.
+pub(crate) fn labels(metadata: &Metadata) -> Markup {
+    html! { @for (key, value) in metadata.as_map() { code { (visible(&cut(key, 40))) "=" (visible(&cut(value, 80))) } " " } }
 }
 
 /// A state in a word.

@@ -10,7 +10,7 @@ use nahook_queue::{DeliveryCounts, EventSearch};
 use crate::access::Access;
 use crate::assets::Assets;
 use crate::brand::Brand;
-use crate::pages::live::Looks;
+use crate::looks::Looks;
 use crate::sign_ins::SignIns;
 
 /// The back end of the pages.

@@ -13,11 +13,10 @@ use std::collections::HashMap;
 
 use super::Answer;
 use super::endpoints::{failing, health};
-use super::events::labels;
 use crate::access::Right;
 use crate::chart::{Series, Span, latency, success};
 use crate::error::PageError;
-use crate::page::{button, confirm, page, redirect, status_badge, table};
+use crate::page::{button, confirm, labels, page, redirect, status_badge, table};
 use crate::text::{cut, maybe_time, time, visible};
 use crate::view::View;
 

@@ -6,14 +6,14 @@ use axum::extract::Path;
 use maud::{Markup, html};
 use nahook_control::{ApplicationRecord, EndpointRecord, ManagementStore as _, Select, Snapshot};
 use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId};
-use nahook_core::{EventTypeName, IdempotencyKey, Metadata, Timestamp};
+use nahook_core::{EventTypeName, IdempotencyKey, Timestamp};
 use nahook_queue::{DeliveryLog as _, EventQuery, EventRecord, EventSearch as _};
 
 use super::Answer;
 use super::deliveries::payload_text;
 use super::endpoint::{event_type_names, event_type_text};
 use crate::error::PageError;
-use crate::page::{badge, page, redirect, status_badge, table};
+use crate::page::{badge, labels, page, redirect, status_badge, table};
 use crate::text::{count, cut, maybe_time, time, visible};
 use crate::view::View;
 
@@ -32,11 +32,6 @@ fn fate(event: &EventRecord) -> Markup {
         @if event.given_up > 0 { (badge("bad", &format!("{} failed", event.given_up))) " " }
         @if event.deliveries >= EventRecord::COUNTED_MAX { span.quiet { "of the first " (EventRecord::COUNTED_MAX) } }
     }
-}
-
-/// Labels as a list shows them.
-pub(super) fn labels(metadata: &Metadata) -> Markup {
-    html! { @for (key, value) in metadata.as_map() { code { (visible(&cut(key, 40))) "=" (visible(&cut(value, 80))) } " " } }
 }
 
 pub(super) fn rows(

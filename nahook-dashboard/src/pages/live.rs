@@ -1,25 +1,20 @@
 //! News that something on the page may have changed, as server-sent events.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse as _;
 use futures_util::stream;
-use nahook_core::Timestamp;
-use nahook_core::id::WorkspaceId;
 use nahook_queue::{CountsQuery, DeliveryCounts as _, EventQuery, EventSearch as _, Period};
 use tokio::time::sleep;
 
 use super::Answer;
 use crate::error::PageError;
+use crate::looks::PAUSE;
 use crate::view::View;
 
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(2);
 /// Pause of a browser after news, which loads its page anew: while something changes all the time, that is what a view costs.
 const AFTER_NEWS: Duration = Duration::from_secs(5);
 /// Looks of one stream. Browsers open another when it ends, for which the session is checked anew; a server that stops waits no
@@ -41,24 +36,6 @@ async fn state(view: &View) -> Result<u64, PageError> {
     let state = look(view).await?;
     looks.keep(*view.workspace(), now, state);
     Ok(state)
-}
-
-/// Latest looks, by workspace: all views of one share them.
-#[derive(Debug, Default)]
-pub(crate) struct Looks(Mutex<HashMap<WorkspaceId, (Timestamp, u64)>>);
-
-impl Looks {
-    fn known(&self, workspace: &WorkspaceId, now: Timestamp) -> Option<u64> {
-        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, state) = looks.get(workspace)?;
-        (now.saturating_since(*at) < PAUSE).then_some(*state)
-    }
-
-    fn keep(&self, workspace: WorkspaceId, now: Timestamp, state: u64) {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.retain(|_, (at, _)| now.saturating_since(*at) < PAUSE);
-        looks.insert(workspace, (now, state));
-    }
 }
 
 async fn look(view: &View) -> Result<u64, PageError> {

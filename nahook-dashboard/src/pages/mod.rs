@@ -10,7 +10,7 @@ mod environments;
 mod event_types;
 mod events;
 mod keys;
-pub(crate) mod live;
+mod live;
 mod overview;
 mod retry_all;
 mod search;
