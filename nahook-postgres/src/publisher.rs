@@ -7,7 +7,7 @@ use crate::writer::PublishJob;
 
 impl DeliveryPublisher for PostgresStore {
     /// Queues all deliveries of endpoints that exist by one statement, together with whatever else arrives at that moment.
-    /// Where that fails each event is tried by itself, so that one event's failure is no other's.
+    /// If that fails, each event is tried by itself, so that one event's failure is no other's.
     ///
     /// Dropped before a writer has begun with it, nothing is written and the slots say so; dropped later, they stay
     /// unconfirmed unless the answer has arrived. The statement itself is shared with others and ends by itself, by the

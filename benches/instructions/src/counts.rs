@@ -1,4 +1,4 @@
-//! What counts over time cost: publishing and settling on the SQLite store, with them and without.
+//! The cost of counts over time: publishing and settling on the SQLite store, with them and without.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What this process has in hand: records that it has taken, and leases of rows. Of rows the database decides; the ledger only
+//! The records that this process has taken, and its leases of rows. Of rows the database decides; the ledger only
 //! keeps workers within their bounds and finds the rows of leases again.
 
 mod events;

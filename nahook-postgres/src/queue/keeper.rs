@@ -76,7 +76,7 @@ pub(super) fn start(store: &PostgresStore) -> JoinHandle<()> {
     })
 }
 
-/// What the loop has seen.
+/// Beats that the loop has seen.
 #[derive(Debug, Default)]
 struct Keeper {
     /// The last beat of each other process, and how often it was seen again.

@@ -65,7 +65,7 @@ CROSS JOIN LATERAL (SELECT seq, id FROM event WHERE id < l.id ORDER BY id DESC L
 /// are rows already stay as they are: nobody makes rows of what it has in hand meanwhile. Answers which it has made; a row without
 /// a key says that the process is not known.
 ///
-/// What it holds of the process keeps others from taking over what it has in hand meanwhile.
+/// The lock on the process keeps others from taking over what it has in hand meanwhile.
 const SETTLE_IN_HAND: &str = "
 WITH me AS MATERIALIZED (
     SELECT p.token FROM process p WHERE p.token = $1 FOR KEY SHARE
