@@ -90,10 +90,12 @@ SELECT s.key FROM s UNION ALL SELECT NULL WHERE NOT EXISTS (SELECT FROM me)";
 /// Makes rows that wait of the process's deliveries $2, for the endpoints $3 and due at $4, and removes the finished records $5.
 /// Answers nothing if the process is not known.
 ///
-/// What a crash of the server loses of it is done again: nothing waits for the disk.
+/// Rows wait for the disk: nothing here remembers them after that, and their record goes once all of it are rows. A record that a crash
+/// of the server brings back is removed again.
 const PUT_ROWS: &str = "
 WITH me AS MATERIALIZED (
-    SELECT p.token FROM process p WHERE p.token = $1 AND set_config('synchronous_commit', 'off', true) = 'off' FOR KEY SHARE
+    SELECT p.token FROM process p WHERE p.token = $1
+        AND (cardinality($2::bigint[]) > 0 OR set_config('synchronous_commit', 'off', true) = 'off') FOR KEY SHARE
 ), put AS (
     INSERT INTO delivery (key, endpoint, due_at, attempts, status)
     SELECT u.key, u.endpoint, u.due_at, 0, 0
@@ -128,10 +130,10 @@ impl PostgresStore {
         let ledger = &self.shared().ledger;
         let mut settled = vec![Settled::LeaseLost; settlements.len()];
         let (mut in_hand, mut of_rows) = (Vec::new(), Vec::new());
-        for (place, settlement) in settlements.iter().enumerate() {
-            let lease = settlement.lease;
-            let is_release = settlement.next == Next::Release && settlement.attempt.is_none();
-            ledger.with_taken(|taken| {
+        ledger.with_taken(|taken| {
+            for (place, settlement) in settlements.iter().enumerate() {
+                let lease = settlement.lease;
+                let is_release = settlement.next == Next::Release && settlement.attempt.is_none();
                 if !taken.holds(lease) {
                     of_rows.push(place);
                 } else if !taken.begin_settling(lease) {
@@ -142,8 +144,8 @@ impl PostgresStore {
                 } else {
                     in_hand.push(place);
                 }
-            });
-        }
+            }
+        });
         let are_released = settled.contains(&Settled::Done);
         if !in_hand.is_empty() {
             self.settle_in_hand(settlements, &in_hand, &mut settled)
@@ -177,17 +179,18 @@ impl PostgresStore {
         };
         let token = ledger.token().unwrap_or(0);
         let (mut batch, mut endpoints, mut accepted) = (Batch::default(), Vec::new(), Vec::new());
+        let mut keys = Vec::with_capacity(places.len());
         ledger.with_taken(|taken| {
             for place in places {
                 let settlement = &settlements[*place];
                 if let Some(of) = taken.get(settlement.lease.delivery) {
+                    keys.push((*place, of.key));
                     batch.add(of.key, settlement);
                     endpoints.push(of.endpoint_row);
                     accepted.push(nanos(of.event.accepted_at));
                 }
             }
         });
-        let keys = batch.keys.clone();
         let now = nanos(shared.clock().now());
         let parameters: [&dyn Parameter; 12] = [
             &token,
@@ -217,10 +220,10 @@ impl PostgresStore {
                 taken.is_row(lease.delivery);
             }
         });
-        for (place, key) in places.iter().zip(keys) {
+        for (place, key) in keys {
             if done.contains(&key) {
-                settled[*place] = Settled::Done;
-                match settlements[*place].next {
+                settled[place] = Settled::Done;
+                match settlements[place].next {
                     Next::Retry(at) => ledger.note_next_row(at),
                     Next::Release => shared.signals.rows_have_changed(),
                     _ => {}
