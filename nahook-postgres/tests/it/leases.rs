@@ -400,3 +400,34 @@ async fn settlement_wakes_who_waits_for_room_before_it_is_answered() {
         assert!(woken.is_some(), "round {number}");
     }
 }
+
+/// A server whose commits that wait for nothing reach the disk late, and not at all where it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_among_the_rows_outlives_the_server() {
+    let server = PostgresServer::start_with("wal_writer_delay = 10s", &[]);
+    let url = server.create_database();
+    let clock = ManualClock::default();
+    let store = connect(&url, settings(2).with_clock(clock.clone())).await;
+    store.apply(&shop(2), ApplyMode::Commit).await.unwrap();
+    let published: BTreeSet<_> = publish(&store, 1, 2)
+        .await
+        .iter()
+        .map(Delivery::id)
+        .collect();
+    assert_eq!(leases(&store, 2).await.len(), 2);
+    // They are not settled in time, and become rows.
+    clock.advance(Duration::from_mins(2));
+    store.lease(&request(0)).await.unwrap();
+    server.kill();
+    server.start_again();
+    clock.advance(Duration::from_mins(2));
+    let found = Mutex::new(BTreeSet::new());
+    until("both are leased again", || async {
+        let batch = store.lease(&request(10)).await;
+        let deliveries = batch.map(|batch| batch.deliveries).unwrap_or_default();
+        let mut found = found.lock().unwrap();
+        found.extend(deliveries.iter().map(|leased| leased.lease.delivery));
+        *found == published
+    })
+    .await;
+}
