@@ -13,6 +13,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[
         include_str!("schema/1_tables.sql"),
         include_str!("schema/2_functions.sql"),
+        include_str!("schema/publish.sql"),
         include_str!("schema/3_recorder.sql"),
         include_str!("schema/4_leases.sql"),
         include_str!("schema/5_trigger.sql"),
@@ -50,6 +51,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[
         // A fan-out is one record, whatever its width.
         include_str!("schema/13_records.sql"),
+        include_str!("schema/publish.sql"),
         include_str!("schema/3_recorder.sql"),
     ],
 ];

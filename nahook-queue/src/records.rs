@@ -388,11 +388,6 @@ impl<T> TakenRecords<T> {
         open.copied().collect()
     }
 
-    /// Returns true if nothing is in hand.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.finished.is_empty()
-    }
-
     /// Forgets everything: it is in the hands of others.
     pub fn forget(&mut self) {
         let mut scheduler = std::mem::take(&mut self.scheduler);
@@ -417,11 +412,6 @@ impl<T> TakenRecords<T> {
     /// The endpoints for which a worker holds leases from here, and how many.
     pub fn held_by(&self, worker: WorkerId) -> impl Iterator<Item = (EndpointId, usize)> {
         self.scheduler.held_by(worker)
-    }
-
-    /// Returns the number of deliveries that wait to be leased from here.
-    pub fn waiting_len(&self) -> usize {
-        self.scheduler.waiting_len()
     }
 
     /// Measures what is due at `now` and waits here, to be leased or to become a row.

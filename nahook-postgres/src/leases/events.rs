@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nahook_core::id::{MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, Payload, Timestamp};
+use tokio_postgres::Row;
 
 use crate::error::PgError;
 use crate::lender::Lent;
@@ -31,6 +32,19 @@ pub(crate) struct EventFields {
     pub(crate) event_type: Option<EventTypeName>,
     pub(crate) accepted_at: Timestamp,
     pub(crate) payload: Payload,
+}
+
+impl EventFields {
+    /// Reads the id, the workspace, the event type, the time and the payload, from that column on.
+    pub(crate) fn at(row: &Row, first: usize) -> Result<Self, PgError> {
+        Ok(Self {
+            message: MessageId::from_bits(value_at::<Bits>(row, first)?.0),
+            workspace: parsed_at(row, first + 1)?,
+            event_type: maybe_parsed_at(row, first + 2)?,
+            accepted_at: instant_at(row, first + 3)?,
+            payload: Payload::from_stored(value_at::<Vec<u8>>(row, first + 4)?.into()),
+        })
+    }
 }
 
 /// Events that were looked up, the latest of them.
@@ -74,13 +88,7 @@ impl Events {
         let rows = lent.query(EVENTS, &[&unknown]).await?;
         let mut known = self.known();
         for row in &rows {
-            let event = Arc::new(EventFields {
-                message: MessageId::from_bits(value_at::<Bits>(row, 1)?.0),
-                workspace: parsed_at(row, 2)?,
-                event_type: maybe_parsed_at(row, 3)?,
-                accepted_at: instant_at(row, 4)?,
-                payload: Payload::from_stored(value_at::<Vec<u8>>(row, 5)?.into()),
-            });
+            let event = Arc::new(EventFields::at(row, 1)?);
             let number = value_at(row, 0)?;
             known.remember(number, &event);
             found.insert(number, event);

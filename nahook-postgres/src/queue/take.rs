@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_core::id::{DeliveryId, EndpointId, MessageId};
-use nahook_core::{Payload, Timestamp};
+use nahook_core::Timestamp;
+use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{Audience, Place};
 use tokio::time::Instant;
 use tokio_postgres::Row;
@@ -16,7 +16,7 @@ use crate::leases::{EventFields, InHand, Process};
 use crate::lender::Lent;
 use crate::listener::Signals;
 use crate::parameter::Parameter;
-use crate::row::{Bits, ORDINAL_BITS, instant_at, maybe_parsed_at, parsed_at, split_key, value_at};
+use crate::row::{Bits, ORDINAL_BITS, parsed_at, split_key, value_at};
 use crate::store::PostgresStore;
 
 /// Largest number of records taken by one statement, and of their deliveries, about.
@@ -118,7 +118,7 @@ impl Process {
     }
 }
 
-/// What there is after a look for records.
+/// Result of a look for records.
 enum Looked {
     /// There may be more.
     More,
@@ -269,7 +269,10 @@ impl PostgresStore {
         let keys = record.endpoints.iter().zip(record.key..);
         let open = keys.filter(|(row, key)| **row != 0 && !record.rows.contains(key));
         let deliveries = open.filter_map(|(row, key)| {
-            let endpoint = *endpoints.get(row)?;
+            let Some(endpoint) = endpoints.get(row).copied() else {
+                tracing::error!(key, row, "a delivery's endpoint is missing");
+                return None;
+            };
             let id = DeliveryId::nth(event.message, split_key(key).1);
             let place = Place {
                 workspace: event.workspace,
@@ -332,10 +335,10 @@ impl PostgresStore {
 
 /// `None` if its event is missing.
 fn taken_at(key: i64, row: &Row) -> Result<Option<Taken>, PgError> {
-    let Some(Bits(message)) = value_at(row, 3)? else {
+    if value_at::<Option<Bits>>(row, 3)?.is_none() {
         tracing::error!(key, "a record's event is missing");
         return Ok(None);
-    };
+    }
     let rows: Option<Vec<i64>> = value_at(row, 2)?;
     Ok(Some(Taken {
         key,
@@ -343,12 +346,6 @@ fn taken_at(key: i64, row: &Row) -> Result<Option<Taken>, PgError> {
         audience: value_at(row, 9)?,
         endpoints: value_at(row, 1)?,
         rows: rows.unwrap_or_default().into_iter().collect(),
-        event: Arc::new(EventFields {
-            message: MessageId::from_bits(message),
-            workspace: parsed_at(row, 4)?,
-            event_type: maybe_parsed_at(row, 5)?,
-            accepted_at: instant_at(row, 6)?,
-            payload: Payload::from_stored(value_at::<Vec<u8>>(row, 7)?.into()),
-        }),
+        event: Arc::new(EventFields::at(row, 3)?),
     }))
 }

@@ -285,7 +285,7 @@ fn was_refused(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|error| error.parsed_severity() == Some(Severity::Error))
 }
 
-/// What has become of it cannot be said.
+/// Nobody can say what has become of it.
 fn internal() -> Failed {
     Failed {
         outcome: Outcome::Failed(FailureKind::Internal),

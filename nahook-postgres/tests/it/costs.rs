@@ -1,4 +1,4 @@
-//! What each operation of management reads, in a small workspace and in a large one.
+//! Rows that each operation of management reads, in a small workspace and in a large one.
 
 use std::collections::BTreeMap;
 

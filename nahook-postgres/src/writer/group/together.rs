@@ -142,7 +142,7 @@ fn last(place: usize) -> i32 {
     i32::try_from(place).unwrap_or(i32::MAX)
 }
 
-/// What a statement has left out.
+/// Events and endpoints that a statement has left out.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut {
     /// Whole events, counted from 1.
