@@ -89,6 +89,8 @@ struct Pace {
     since: Timestamp,
     now: HashMap<EndpointId, usize>,
     before: HashMap<EndpointId, usize>,
+    /// Endpoints for which deliveries waited when this window began: the others had no chance yet.
+    waited: HashSet<EndpointId>,
 }
 
 impl Pace {
@@ -206,6 +208,8 @@ impl<T> TakenRecords<T> {
         self.end_expired(now);
         if self.pace.turn(now) {
             self.let_slow_go();
+            let waiting = self.scheduler.waiting_lens();
+            self.pace.waited = waiting.map(|(endpoint, _)| endpoint).collect();
         }
         self.feed_starving();
         let with_rows = &self.with_rows;
@@ -242,8 +246,9 @@ impl<T> TakenRecords<T> {
             (false, true) => WINDOWS_KEPT_SHARED,
             (false, false) => return,
         };
-        let waiting: Vec<_> = self.scheduler.waiting_lens().collect();
-        for (endpoint, len) in waiting {
+        let waiting = self.scheduler.waiting_lens();
+        let waited = waiting.filter(|(endpoint, _)| self.pace.waited.contains(endpoint));
+        for (endpoint, len) in waited.collect::<Vec<_>>() {
             self.let_go_beyond(endpoint, len, kept * self.pace.of(endpoint));
         }
     }
@@ -437,3 +442,6 @@ impl<T> TakenRecords<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use nahook_core::id::{MessageId, WorkspaceId};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+fn endpoint(number: u128) -> EndpointId {
+    EndpointId::from_bits(number)
+}
+
+fn id(record: i64, ordinal: u32) -> DeliveryId {
+    DeliveryId::nth(
+        MessageId::from_bits(u128::from(record.unsigned_abs()) << 32),
+        ordinal,
+    )
+}
+
+/// Takes in a record with one delivery for each of these endpoints.
+fn take(taken: &mut TakenRecords<()>, record: i64, endpoints: &[u128]) {
+    let place = |number: &u128| Place {
+        workspace: WorkspaceId::from_bits(1),
+        endpoint: endpoint(*number),
+        due_at: NOW,
+        is_retry: false,
+    };
+    let deliveries = (0..).zip(endpoints);
+    let deliveries = deliveries.map(|(ordinal, number)| (id(record, ordinal), place(number), ()));
+    taken.take(record, 1, 10, deliveries.collect::<Vec<_>>(), NOW);
+}
+
+fn lease(taken: &mut TakenRecords<()>, max: usize, now: Timestamp) -> Vec<Lease> {
+    let request = LeaseRequest::new(WorkerId(1), max, Duration::from_secs(60));
+    taken.lease(&request, max, &mut BatchRoom::of(&request), |_| 0, now)
+}
+
+/// Records to the endpoints 1 and 2 until the audience is full.
+fn full() -> TakenRecords<()> {
+    let mut taken = TakenRecords::default();
+    for record in 0..i64::try_from(AUDIENCE_MAX / 2).unwrap() {
+        assert_eq!(taken.full(), Some(Vec::new()));
+        take(&mut taken, record, &[1, 2]);
+    }
+    assert_eq!(taken.full(), Some(vec![1]));
+    taken
+}
+
+#[test]
+fn a_full_audience_takes_records_again_once_an_endpoint_has_nothing_left() {
+    let mut taken = full();
+    // All of the second endpoint's are delivered, and none of the first's.
+    for record in 0..i64::try_from(AUDIENCE_MAX / 2).unwrap() {
+        taken.is_row(id(record, 1));
+        take(&mut taken, 10_000 + record, &[1]);
+    }
+    take(&mut taken, 20_000, &[1, 2]);
+    taken.is_row(id(20_000, 1));
+    assert_eq!(taken.full(), Some(vec![1]));
+    assert_eq!(lease(&mut taken, 0, NOW), []);
+    // Nothing of the first was ever leased: all of it becomes rows.
+    assert_eq!(taken.full(), Some(Vec::new()));
+    assert_eq!(taken.leaving(NOW).len(), AUDIENCE_MAX + 1);
+}
+
+#[test]
+fn a_full_audience_whose_endpoints_all_have_some_keeps_them() {
+    let mut taken = full();
+    assert_eq!(lease(&mut taken, 10, NOW).len(), 10);
+    assert_eq!(taken.leaving(NOW), []);
+}
+
+#[test]
+fn others_get_what_endpoints_do_not_take_soon() {
+    for (is_shared, leaving) in [(false, 0), (true, 99 - WINDOWS_KEPT_SHARED)] {
+        let mut taken = TakenRecords::default();
+        taken.set_shared(is_shared);
+        for record in 0..100 {
+            take(&mut taken, record, &[1]);
+        }
+        // Just taken: it had no chance yet.
+        assert_eq!(lease(&mut taken, 1, NOW).len(), 1);
+        assert_eq!(taken.leaving(NOW), []);
+        // One lease in a window leaves the work of some windows here.
+        let next = NOW.saturating_add(WINDOW);
+        lease(&mut taken, 0, next);
+        assert_eq!(taken.leaving(next).len(), leaving, "{is_shared}");
+    }
+}
+
+#[test]
+fn what_waits_behind_rows_is_leased_after_them() {
+    let mut taken = TakenRecords::default();
+    take(&mut taken, 1, &[1, 2]);
+    let leased = lease(&mut taken, 1, NOW);
+    let late = NOW.saturating_add(Duration::from_secs(60));
+    let expired = taken.leaving(late);
+    assert_eq!(expired, [leased[0].delivery]);
+    taken.is_row(expired[0]);
+    // Another one for the same endpoint, and one for the other.
+    take(&mut taken, 2, &[1, 2]);
+    let others = lease(&mut taken, 10, late);
+    assert_eq!(others.len(), 2, "those of the other endpoint");
+    let second = [id(1, 1), id(2, 1)];
+    assert!(others.iter().all(|lease| second.contains(&lease.delivery)));
+    let room = BatchRoom::of(&LeaseRequest::new(WorkerId(1), 10, Duration::ZERO));
+    // The worker has as many of its rows as it may have: more may wait.
+    taken.note_all_rows_leased(&room, |_| 10);
+    assert_eq!(lease(&mut taken, 10, late), []);
+    taken.note_all_rows_leased(&room, |_| 0);
+    assert_eq!(lease(&mut taken, 10, late).len(), 1);
+}
+
+#[test]
+fn a_record_is_finished_once_all_of_it_are_rows() {
+    let mut taken = TakenRecords::default();
+    take(&mut taken, 1, &[1, 2]);
+    take(&mut taken, 2, &[]);
+    assert_eq!(taken.finished(), [2]);
+    taken.forget_finished(&[2]);
+    taken.is_row(id(1, 0));
+    assert_eq!((taken.finished(), taken.records()), (vec![], vec![1]));
+    taken.is_row(id(1, 1));
+    assert_eq!((taken.finished(), taken.bytes), (vec![1], 0));
+    assert!(taken.audiences.is_empty() && taken.deliveries.is_empty());
+}
+
+#[test]
+fn no_more_is_taken_than_there_is_room_for() {
+    let mut taken = TakenRecords::default();
+    let place = Place {
+        workspace: WorkspaceId::from_bits(1),
+        endpoint: endpoint(1),
+        due_at: NOW,
+        is_retry: false,
+    };
+    taken.take(1, 1, BYTES_MAX, [(id(1, 0), place, ())], NOW);
+    assert_eq!(taken.full(), None);
+    taken.is_row(id(1, 0));
+    assert!(taken.full().is_some());
+}
+
+#[test]
+fn tokens_are_never_given_again() {
+    let mut taken = TakenRecords::default();
+    take(&mut taken, 1, &[1]);
+    let before = lease(&mut taken, 1, NOW);
+    taken.forget();
+    take(&mut taken, 1, &[1]);
+    assert!(!taken.holds(before[0]), "it is in the hands of others");
+    let again = lease(&mut taken, 1, NOW);
+    assert!(again[0].token > before[0].token && before[0].token.0 > TOKENS);
+}
