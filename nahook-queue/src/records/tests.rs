@@ -29,7 +29,7 @@ fn take(taken: &mut TakenRecords<()>, record: i64, endpoints: &[u128]) {
 }
 
 fn lease(taken: &mut TakenRecords<()>, max: usize, now: Timestamp) -> Vec<Lease> {
-    let request = LeaseRequest::new(WorkerId(1), max, Duration::from_secs(60));
+    let request = LeaseRequest::new(WorkerId(1), max, Duration::from_mins(1));
     taken.lease(&request, max, &mut BatchRoom::of(&request), |_| 0, now)
 }
 
@@ -91,7 +91,7 @@ fn what_waits_behind_rows_is_leased_after_them() {
     let mut taken = TakenRecords::default();
     take(&mut taken, 1, &[1, 2]);
     let leased = lease(&mut taken, 1, NOW);
-    let late = NOW.saturating_add(Duration::from_secs(60));
+    let late = NOW.saturating_add(Duration::from_mins(1));
     let expired = taken.leaving(late);
     assert_eq!(expired, [leased[0].delivery]);
     taken.is_row(expired[0]);
