@@ -15,7 +15,7 @@ use tokio_postgres::error::{Severity, SqlState};
 use self::endpoints::{EndpointRows, FIND_ENDPOINTS};
 use self::keyed::PUBLISH_KEYED;
 pub(crate) use self::keyed::over_before;
-use self::together::{LeftOut, PUBLISH};
+use self::together::{Columns, LeftOut, PUBLISH};
 use super::inbox::{Connected, Inbox};
 use super::{Job, PublishJob, Written};
 use crate::PostgresSettings;
@@ -143,9 +143,10 @@ impl WriterConnection {
     /// Runs the statement that publishes, for nothing.
     async fn check(&mut self) -> Result<(), PgError> {
         let open = self.open.as_ref().ok_or(PgError::NoConnection)?;
+        let nothing = Columns::default();
         let asked = timeout(
             self.statement_timeout + GRACE,
-            open.publish_all(&[], &self.endpoints),
+            open.publish_all(&[], &nothing),
         );
         let error = match asked.await {
             Ok(Ok(_)) => return Ok(()),

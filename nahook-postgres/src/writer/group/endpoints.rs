@@ -1,6 +1,6 @@
 //! The rows by which records name endpoints. An endpoint keeps its row for good, so that what was found once holds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio_postgres::Row;
@@ -22,13 +22,11 @@ pub(super) struct EndpointRows {
 }
 
 impl EndpointRows {
-    /// Those of the ids whose rows are not known, each once. Where too many are known they are forgotten before.
-    pub(super) fn unknown(&mut self, ids: impl Iterator<Item = EndpointId>) -> Vec<EndpointId> {
+    /// Forgets all rows where too many are known.
+    pub(super) fn make_room(&mut self) {
         if self.rows.len() > LEN_MAX {
             self.rows = HashMap::new();
         }
-        let ids: HashSet<_> = ids.filter(|id| !self.rows.contains_key(id)).collect();
-        ids.into_iter().collect()
     }
 
     /// Keeps what [`FIND_ENDPOINTS`] has found.

@@ -65,7 +65,7 @@ SELECT e.n::integer, NULL::bigint FROM e WHERE NOT e.is_known UNION ALL SELECT N
 
 /// Parameters of the statement, by column.
 #[derive(Debug, Default)]
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
     /// Workspaces with event types of theirs: the kinds of events.
     workspaces: Vec<&'a str>,
     event_types: Vec<Option<&'a str>>,
@@ -80,6 +80,8 @@ struct Columns<'a> {
     audiences: Vec<i64>,
     /// Each of the rows once.
     named: Vec<i64>,
+    /// Endpoints that the workspace does not have, as far as is known.
+    unknown: HashSet<EndpointId>,
 }
 
 impl<'a> Columns<'a> {
@@ -107,7 +109,10 @@ impl<'a> Columns<'a> {
                     columns.rows.get(start + nth).copied()
                 });
                 let row = same.unwrap_or_else(|| {
-                    let row = known.row(endpoint, workspace).unwrap_or(0);
+                    let Some(row) = known.row(endpoint, workspace) else {
+                        columns.unknown.insert(*endpoint);
+                        return 0;
+                    };
                     named.insert(row);
                     row
                 });
@@ -121,7 +126,6 @@ impl<'a> Columns<'a> {
             let is_dense = columns.rows.len() - start == job.slots.len();
             before = is_dense.then_some((job, start));
         }
-        named.remove(&0);
         columns.named = named.into_iter().collect();
         columns
     }
@@ -149,11 +153,16 @@ pub(super) struct LeftOut {
     events: HashSet<i32>,
     /// Rows of endpoints.
     gone: HashSet<i64>,
+    /// True if endpoints have no row.
+    has_unknown: bool,
 }
 
 impl LeftOut {
-    fn of(rows: &[Row]) -> Result<Self, PgError> {
-        let mut left_out = Self::default();
+    fn of(rows: &[Row], has_unknown: bool) -> Result<Self, PgError> {
+        let mut left_out = Self {
+            has_unknown,
+            ..Self::default()
+        };
         for row in rows {
             left_out.events.extend(value_at::<Option<i32>>(row, 0)?);
             left_out.gone.extend(value_at::<Option<i64>>(row, 1)?);
@@ -168,6 +177,9 @@ impl LeftOut {
 
     /// Places of a job's slots whose endpoints are gone.
     pub(super) fn gone(&self, job: &PublishJob, known: &EndpointRows) -> Vec<usize> {
+        if self.gone.is_empty() && !self.has_unknown {
+            return Vec::new();
+        }
         let is_gone = |id: &EndpointId| {
             let row = known.row(id, job.event.workspace);
             row.is_none_or(|row| self.gone.contains(&row))
@@ -183,28 +195,28 @@ impl WriterConnection {
         let Some(open) = &self.open else {
             return Err(unsent());
         };
-        let slots = jobs.iter().flat_map(|job| &job.slots);
-        let ids = slots.map(|slot| slot.1);
-        let unknown = self.endpoints.unknown(ids);
-        if !unknown.is_empty() {
-            let asked = open.find(&unknown);
+        self.endpoints.make_room();
+        let mut columns = Columns::new(jobs, &self.endpoints);
+        if !columns.unknown.is_empty() {
+            let asked = open.find(&columns.unknown);
             // Nothing was to be written yet.
             let Ok(Ok(found)) = timeout(self.statement_timeout + GRACE, asked).await else {
                 self.open = None;
                 return Err(unsent());
             };
             self.endpoints.keep(&found).map_err(|_| unsent())?;
+            columns = Columns::new(jobs, &self.endpoints);
         }
-        let asked = open.publish_all(jobs, &self.endpoints);
+        let asked = open.publish_all(jobs, &columns);
         let answered = timeout(self.statement_timeout + GRACE, asked).await;
         let rows = self.concluded(answered)?;
         // It was written, which of it cannot be said.
-        LeftOut::of(&rows).map_err(|_| internal())
+        LeftOut::of(&rows, !columns.unknown.is_empty()).map_err(|_| internal())
     }
 }
 
 impl Open {
-    async fn find(&self, ids: &[EndpointId]) -> Result<Vec<Row>, tokio_postgres::Error> {
+    async fn find(&self, ids: &HashSet<EndpointId>) -> Result<Vec<Row>, tokio_postgres::Error> {
         let ids: Vec<_> = ids.iter().map(EndpointId::as_str).collect();
         self.link.query(&self.find_endpoints, &[&ids]).await
     }
@@ -212,9 +224,8 @@ impl Open {
     pub(super) async fn publish_all(
         &self,
         jobs: &[PublishJob],
-        endpoints: &EndpointRows,
+        columns: &Columns<'_>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let columns = Columns::new(jobs, endpoints);
         let ids: Vec<_> = jobs
             .iter()
             .map(|job| Bits(job.event.id.as_bits()))
