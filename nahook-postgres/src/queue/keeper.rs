@@ -19,7 +19,7 @@ use crate::store::PostgresStore;
 const BEAT: Duration = Duration::from_secs(1);
 
 /// A process whose beat stands still for so many looks is gone.
-const LOOKS_MAX: u32 = 4;
+const LOOKS_MAX: u32 = 3;
 
 /// Number of beats without a request for leases after which what waits in hand is for others.
 const IDLE_MAX: u32 = 2;
