@@ -58,6 +58,55 @@ proptest! {
 }
 
 #[test]
+fn settlement_moves_all_that_has_not_ended_and_nothing_else() {
+    let [first, second] = [1, 2].map(Timestamp::from_millis);
+    for open in [DeliveryState::Pending, DeliveryState::Retry(first)] {
+        assert!(!open.has_ended());
+        for (next, settled) in [
+            (Next::DeadLetter, DeliveryState::DeadLetter),
+            (Next::Delivered, DeliveryState::Delivered),
+            (Next::Failed, DeliveryState::Failed),
+            (Next::Release, open),
+            (Next::Retry(second), DeliveryState::Retry(second)),
+        ] {
+            assert_eq!(open.settled(next), Some(settled));
+        }
+    }
+    for ended in [
+        DeliveryState::DeadLetter,
+        DeliveryState::Delivered,
+        DeliveryState::Failed,
+    ] {
+        assert!(ended.has_ended());
+        for next in [Next::Delivered, Next::Release, Next::Retry(second)] {
+            assert_eq!(ended.settled(next), None);
+        }
+    }
+}
+
+/// Stores and their SQL have these numbers.
+#[test]
+fn states_keep_their_codes_and_their_order() {
+    let retry = DeliveryState::Retry(Timestamp::default());
+    let coded = [
+        DeliveryState::Pending,
+        retry,
+        DeliveryState::Delivered,
+        DeliveryState::Failed,
+        DeliveryState::DeadLetter,
+    ];
+    assert_eq!(coded.map(DeliveryState::code), [0, 1, 2, 3, 4]);
+    let ranked = [
+        DeliveryState::Pending,
+        retry,
+        DeliveryState::Failed,
+        DeliveryState::DeadLetter,
+        DeliveryState::Delivered,
+    ];
+    assert_eq!(ranked.map(DeliveryState::rank), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn words_and_codes_are_read_as_they_are_written() {
     for status in DeliveryStatus::ALL {
         assert_eq!(DeliveryStatus::parse(status.as_str()), Some(status));
