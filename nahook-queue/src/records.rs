@@ -272,10 +272,8 @@ impl<T> TakenRecords<T> {
     /// Lets the last of the endpoint's deliveries go, of which `len` wait, but for so many.
     fn let_go_beyond(&mut self, endpoint: EndpointId, len: usize, kept: usize) {
         let beyond = len.saturating_sub(kept);
-        if beyond > 0 {
-            for id in self.scheduler.last_of(endpoint, beyond) {
-                self.leave(id);
-            }
+        for id in self.scheduler.last_of(endpoint, beyond) {
+            self.leave(id);
         }
     }
 
