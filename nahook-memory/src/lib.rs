@@ -18,10 +18,11 @@ mod state;
 mod subscribers;
 mod subscriptions;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use self::state::State;
 
@@ -35,7 +36,9 @@ pub struct MemoryStore {
 
 struct Shared {
     state: Mutex<State>,
-    generation: watch::Sender<u64>,
+    /// Number of changes of the queue.
+    generation: AtomicU64,
+    changed: Notify,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -43,11 +46,11 @@ struct Shared {
 impl MemoryStore {
     /// An empty store with these components.
     pub fn new(clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
-        let (generation, _) = watch::channel(0);
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
-                generation,
+                generation: AtomicU64::new(0),
+                changed: Notify::new(),
                 clock,
                 ids,
             }),
@@ -62,11 +65,10 @@ impl MemoryStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever waits for the queue to change.
+    /// Wakes whoever waits for the queue to change, in the order in which they began to wait.
     fn wake(&self) {
-        self.shared
-            .generation
-            .send_modify(|generation| *generation += 1);
+        self.shared.generation.fetch_add(1, Ordering::SeqCst);
+        self.shared.changed.notify_waiters();
     }
 }
 

@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nahook_core::{StoreError, Timestamp};
@@ -13,7 +14,7 @@ use super::state::State;
 impl DeliveryQueue for MemoryStore {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         // Read first: what changes from here on is then told by `changed`.
-        let generation = *self.shared.generation.borrow();
+        let generation = self.shared.generation.load(Ordering::SeqCst);
         let now = self.shared.clock.now();
         let mut state = self.state();
         state.scheduler.reclaim_expired(now);
@@ -51,9 +52,11 @@ impl DeliveryQueue for MemoryStore {
     }
 
     async fn changed(&self, generation: u64) {
-        let mut changes = self.shared.generation.subscribe();
-        // The sender lives as long as the store, so waiting cannot fail.
-        let _ = changes.wait_for(|current| *current != generation).await;
+        // It is told of changes from here on, be it polled or not.
+        let changed = self.shared.changed.notified();
+        if self.shared.generation.load(Ordering::SeqCst) == generation {
+            changed.await;
+        }
     }
 
     async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {
