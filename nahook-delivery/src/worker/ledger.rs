@@ -143,19 +143,20 @@ impl Ledger {
         }
     }
 
-    /// Cuts off what is not yet being settled.
+    /// Cuts off what is not yet being settled, and answers it in the order of leasing.
     pub(super) fn cut_off_all(&mut self) -> Vec<Hold> {
         self.cut_off_attempts();
         let unsettled = self
             .entries
             .iter()
             .filter(|(_, entry)| entry.phase != Phase::Settling);
-        unsettled
-            .map(|(id, entry)| Hold {
-                delivery: *id,
-                number: entry.number,
-            })
-            .collect()
+        let holds = unsettled.map(|(id, entry)| Hold {
+            delivery: *id,
+            number: entry.number,
+        });
+        let mut holds: Vec<_> = holds.collect();
+        holds.sort_unstable_by_key(|hold| hold.number);
+        holds
     }
 
     /// The leases that end before `before`.

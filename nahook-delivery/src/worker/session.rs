@@ -138,10 +138,12 @@ impl<T: Transport + 'static> Session<T> {
                 return Ok(());
             }
             let wake_at = self.wake_at(now);
+            // In this order, and not in a random one, a run can be repeated; a job that is over never keeps a time or the stop waiting.
             tokio::select! {
-                Some(done) = self.jobs.join_next() => self.take_all(done)?,
-                () = sleep_until(wake_at) => self.on_time().await?,
+                biased;
                 () = &mut stop, if self.stage == Stage::Working => self.stop(),
+                () = sleep_until(wake_at) => self.on_time().await?,
+                Some(done) = self.jobs.join_next() => self.take_all(done)?,
             }
         }
     }
