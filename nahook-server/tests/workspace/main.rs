@@ -40,6 +40,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &[TESTKIT, MEMORY, "nahook-testserver"],
     ),
     (TESTKIT, PORTS, &[MEMORY]),
+    // The parts that move, together, with nothing real around them.
+    ("nahook-simulation", SIMULATED, &[]),
     ("nahook-testserver", &[], &[]),
 ];
 
@@ -56,6 +58,15 @@ const PAGES: &[&str] = &[
     CONTROL,
     "nahook-delivery",
     "nahook-http",
+];
+
+const SIMULATED: &[&str] = &[
+    "nahook-core",
+    QUEUE,
+    CONTROL,
+    MEMORY,
+    "nahook-delivery",
+    TESTKIT,
 ];
 
 /// Crates that may depend on everything.

@@ -1,0 +1,673 @@
+//! A store that keeps a fan-out as one record: the queue's own logic of records over a simulated database, with faults between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nahook_control::EndpointDirectory;
+use nahook_core::id::{DeliveryId, EndpointId};
+use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind, StoreError, Timestamp};
+use nahook_memory::MemoryStore;
+use nahook_queue::{
+    Audience, Backlog, BatchRoom, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery,
+    Next, Place, RecordKey, Scheduler, Settled, Settlement, TakenRecords, WorkerId,
+};
+use tokio::sync::Notify;
+
+use crate::oracle::LifeNumber;
+use crate::plan::Faults;
+use crate::wire::{Broken, Wire};
+use crate::world::JumpingClock;
+
+/// Number of records that a process takes at a time.
+const RECORDS_MAX: usize = 6;
+/// A process that has not asked for so long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(45);
+
+/// The database: each operation is whole or not at all, whatever becomes of its answer.
+pub(crate) struct Database {
+    catalog: MemoryStore,
+    clock: JumpingClock,
+    tables: Mutex<Tables>,
+    generation: AtomicU64,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Tables {
+    records: BTreeMap<RecordKey, Record>,
+    /// Deliveries of which something has become.
+    rows: BTreeMap<DeliveryId, Row>,
+    /// The rows that wait or are leased.
+    waiting: Scheduler,
+    /// When each process has last asked.
+    processes: BTreeMap<LifeNumber, Timestamp>,
+    last_record: RecordKey,
+}
+
+/// A fan-out.
+#[derive(Clone)]
+struct Record {
+    event: Arc<Event>,
+    deliveries: Vec<(DeliveryId, EndpointId)>,
+    audience: Audience,
+    owner: Option<LifeNumber>,
+}
+
+#[derive(Clone)]
+struct Row {
+    event: Arc<Event>,
+    endpoint: EndpointId,
+    attempts: u32,
+    has_ended: bool,
+}
+
+/// The queue of one life of a server: the records that it has taken, and its leases of rows.
+#[derive(Clone)]
+pub(crate) struct RecordQueue {
+    wire: Wire,
+    database: Arc<Database>,
+    process: Arc<Mutex<Process>>,
+}
+
+/// A delivery of a record in hand.
+type InHand = (Arc<Event>, EndpointId);
+
+#[derive(Default)]
+struct Process {
+    taken: TakenRecords<InHand>,
+    is_registered: bool,
+    /// Records may have been taken without an answer.
+    is_unsure: bool,
+}
+
+/// The process is not known, or is known no more.
+#[derive(Clone, Copy, Debug)]
+struct Unknown;
+
+impl Database {
+    pub(crate) fn new(catalog: MemoryStore, clock: JumpingClock) -> Arc<Self> {
+        Arc::new(Self {
+            catalog,
+            clock,
+            tables: Mutex::default(),
+            generation: AtomicU64::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// What a process that is gone had is anybody's.
+    pub(crate) fn forget(&self, process: LifeNumber) {
+        self.tables().forget(process);
+        self.wake();
+    }
+}
+
+impl DeliveryPublisher for Database {
+    async fn publish(&self, event: &Event, deliveries: &mut [Delivery]) {
+        let ids: Vec<_> = deliveries.iter().map(Delivery::endpoint).collect();
+        let found = self.catalog.targets(&ids).await.unwrap_or_default();
+        let mut kept = Vec::new();
+        for (delivery, target) in deliveries.iter_mut().zip(&found) {
+            if target.is_some() {
+                delivery.mark_published();
+                kept.push((delivery.id(), delivery.endpoint()));
+            } else {
+                delivery.mark_failed(FailureKind::EndpointGone);
+            }
+        }
+        let to = kept
+            .iter()
+            .flat_map(|(_, endpoint)| endpoint.as_str().bytes());
+        let audience = to.fold(0, |hash: i64, byte| hash.wrapping_mul(31) + i64::from(byte));
+        let mut tables = self.tables();
+        tables.last_record += 1;
+        let key = tables.last_record;
+        tables.records.insert(
+            key,
+            Record {
+                event: Arc::new(event.clone()),
+                deliveries: kept,
+                audience,
+                owner: None,
+            },
+        );
+        drop(tables);
+        self.wake();
+    }
+}
+
+impl Tables {
+    fn forget(&mut self, process: LifeNumber) {
+        self.processes.remove(&process);
+        for record in self
+            .records
+            .values_mut()
+            .filter(|it| it.owner == Some(process))
+        {
+            record.owner = None;
+        }
+    }
+
+    fn check(&mut self, process: LifeNumber, now: Timestamp) -> Result<(), Unknown> {
+        *self.processes.get_mut(&process).ok_or(Unknown)? = now;
+        Ok(())
+    }
+
+    /// Takes the oldest records that nobody has, but of those audiences, and answers them with those of their deliveries that are
+    /// no rows; or those that the process has and does not know.
+    fn take(
+        &mut self,
+        process: LifeNumber,
+        now: Timestamp,
+        except: &[Audience],
+        held: Option<&[RecordKey]>,
+    ) -> Result<Vec<(RecordKey, Record)>, Unknown> {
+        self.check(process, now)?;
+        let is_gone = |(_, at): &(&LifeNumber, &Timestamp)| now.saturating_since(**at) > GONE_AFTER;
+        let gone: Vec<_> = self
+            .processes
+            .iter()
+            .filter(is_gone)
+            .map(|(id, _)| *id)
+            .collect();
+        for process in gone {
+            self.forget(process);
+        }
+        let Self { records, rows, .. } = self;
+        let wanted = records.iter_mut().filter(|(key, record)| match held {
+            Some(known) => record.owner == Some(process) && !known.contains(*key),
+            None => record.owner.is_none() && !except.contains(&record.audience),
+        });
+        let taken = wanted.take(RECORDS_MAX).map(|(key, record)| {
+            record.owner = Some(process);
+            let mut open = record.clone();
+            open.deliveries.retain(|(id, _)| !rows.contains_key(id));
+            (*key, open)
+        });
+        Ok(taken.collect())
+    }
+
+    /// Makes rows of what was in hand, as their settlements say; what is one already stays. Answers which it has made.
+    fn put(
+        &mut self,
+        process: LifeNumber,
+        put: &[(DeliveryId, InHand, Option<Settlement>)],
+        now: Timestamp,
+    ) -> Result<BTreeSet<DeliveryId>, Unknown> {
+        self.check(process, now)?;
+        let mut made = BTreeSet::new();
+        for (id, (event, endpoint), settlement) in put {
+            if self.rows.contains_key(id) {
+                continue;
+            }
+            made.insert(*id);
+            let row = Row {
+                event: Arc::clone(event),
+                endpoint: *endpoint,
+                attempts: 0,
+                has_ended: false,
+            };
+            self.rows.insert(*id, row);
+            self.end(*id, settlement.as_ref(), now);
+        }
+        Ok(made)
+    }
+
+    /// A row was settled so, or waits for the first time.
+    fn end(&mut self, id: DeliveryId, settlement: Option<&Settlement>, now: Timestamp) {
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        row.attempts = settlement.map_or(0, |it| it.attempts_after(row.attempts));
+        let due_at = match settlement.map(|it| it.next) {
+            Some(Next::Retry(at)) => at,
+            Some(Next::Release) | None => row.event.accepted_at,
+            Some(_) => {
+                row.has_ended = true;
+                self.waiting.remove(id);
+                return;
+            }
+        };
+        let place = Place {
+            workspace: row.event.workspace,
+            endpoint: row.endpoint,
+            due_at,
+            is_retry: row.attempts > 0,
+        };
+        self.waiting.put(id, place, now);
+    }
+
+    fn settle(&mut self, settlement: &Settlement, now: Timestamp) -> Settled {
+        if !self.waiting.begin_settling(settlement.lease) {
+            return Settled::LeaseLost;
+        }
+        self.end(settlement.lease.delivery, Some(settlement), now);
+        Settled::Done
+    }
+}
+
+impl RecordQueue {
+    pub(crate) fn new(wire: Wire, database: Arc<Database>) -> Self {
+        Self {
+            wire,
+            database,
+            process: Arc::default(),
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(&self) -> LifeNumber {
+        self.wire.life.number
+    }
+
+    fn now(&self) -> Timestamp {
+        self.database.clock.now()
+    }
+
+    /// One operation of the database.
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        about: &[DeliveryId],
+        carry_out: impl FnOnce(&Self, &mut Tables, Timestamp, bool) -> T + Send + 'static,
+    ) -> Result<T, Broken> {
+        let own = self.clone();
+        let carry_out = |is_faulty| async move {
+            let now = own.now();
+            carry_out(&own, &mut own.database.tables(), now, is_faulty)
+        };
+        self.wire.call(what, about, carry_out).await
+    }
+
+    /// The database knows this process no more: others have what it had.
+    fn lose(&self) {
+        let number = self.number();
+        self.wire.world.note("lost", &[number.into()]);
+        let world = &self.wire.world;
+        world.with(|state| state.oracle.excuse_leased(Some(number)));
+        let mut process = self.process();
+        process.taken.forget();
+        process.is_registered = false;
+    }
+
+    async fn take(&self) -> Result<(), Broken> {
+        let number = self.number();
+        if !self.process().is_registered {
+            let register = move |_: &Self, tables: &mut Tables, now, _| {
+                tables.processes.insert(number, now);
+                tables.processes.len() > 1
+            };
+            let is_shared = self.ask("register", &[], register).await?;
+            let mut process = self.process();
+            process.is_registered = true;
+            process.taken.set_shared(is_shared);
+        }
+        if self
+            .wire
+            .world
+            .strikes(Faults::DEAD, 8 * self.wire.world.plan.calls_per_fault)
+        {
+            // It is taken for dead, and lives.
+            let world = &self.wire.world;
+            world.with(|state| state.oracle.excuse_leased(Some(number)));
+            self.database.forget(number);
+        }
+        let (full, held) = {
+            let mut process = self.process();
+            let Some(full) = process.taken.full() else {
+                return Ok(());
+            };
+            let was_unsure = std::mem::replace(&mut process.is_unsure, true);
+            (full, was_unsure.then(|| process.taken.records()))
+        };
+        let take = move |_: &Self, tables: &mut Tables, now, _| {
+            tables.take(number, now, &full, held.as_deref())
+        };
+        let Ok(records) = self.ask("take", &[], take).await? else {
+            self.lose();
+            return Ok(());
+        };
+        let now = self.now();
+        let mut process = self.process();
+        process.is_unsure = false;
+        for (key, record) in records {
+            let Record {
+                event, audience, ..
+            } = record;
+            let deliveries = record.deliveries.into_iter().map(|(id, endpoint)| {
+                let place = Place {
+                    workspace: event.workspace,
+                    endpoint,
+                    due_at: event.accepted_at.min(now),
+                    is_retry: false,
+                };
+                (id, place, (Arc::clone(&event), endpoint))
+            });
+            process
+                .taken
+                .take(key, audience, event.payload.len(), deliveries, now);
+        }
+        Ok(())
+    }
+
+    /// Makes rows of what cannot wait in hand, and removes finished records.
+    async fn put_rows(&self) -> Result<(), Broken> {
+        let now = self.now();
+        let (leaving, finished) = {
+            let mut process = self.process();
+            let mut leaving = process.taken.leaving(now);
+            leaving.sort_unstable();
+            let known = leaving
+                .iter()
+                .filter_map(|id| Some((*id, process.taken.get(*id)?.clone(), None)));
+            (known.collect::<Vec<_>>(), process.taken.finished())
+        };
+        if leaving.is_empty() && finished.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = leaving.iter().map(|(id, ..)| *id).collect();
+        let (number, done) = (self.number(), finished.clone());
+        let put = move |_: &Self, tables: &mut Tables, now, _| {
+            tables.put(number, &leaving, now)?;
+            for key in done {
+                let its = |record: &Record| record.owner == Some(number);
+                if tables.records.get(&key).is_some_and(its) {
+                    tables.records.remove(&key);
+                }
+            }
+            Ok::<_, Unknown>(())
+        };
+        if self.ask("put", &[], put).await?.is_err() {
+            self.lose();
+            return Ok(());
+        }
+        let mut process = self.process();
+        for id in ids {
+            process.taken.is_row(id);
+        }
+        process.taken.forget_finished(&finished);
+        drop(process);
+        self.database.wake();
+        Ok(())
+    }
+
+    /// Leases rows within the room of the batch, and then what is in hand.
+    async fn lease_rows(
+        &self,
+        request: &LeaseRequest,
+        room: &BatchRoom,
+    ) -> Result<(Vec<LeasedDelivery>, BatchRoom, bool), Broken> {
+        let held = self.process().held_by(request.worker);
+        let (request, mut room) = (request.clone(), room.clone());
+        let lease = move |own: &Self, tables: &mut Tables, now, is_faulty| {
+            tables.waiting.reclaim_expired(now);
+            let held = |endpoint| held.get(&endpoint).copied().unwrap_or(0);
+            let max = request.max;
+            let granted = tables
+                .waiting
+                .lease_part(&request, max, &mut room, held, now);
+            let is_all = granted.len() < max;
+            let rows = granted.into_iter().filter_map(|lease| {
+                let row = tables.rows.get(&lease.delivery)?;
+                Some(leased(lease, &row.event, row.endpoint, row.attempts))
+            });
+            let rows: Vec<_> = rows.collect();
+            own.tell(&rows, &request, now, is_faulty);
+            (rows, room, is_all)
+        };
+        self.ask("rows", &[], lease).await
+    }
+
+    fn tell(
+        &self,
+        leased: &[LeasedDelivery],
+        request: &LeaseRequest,
+        now: Timestamp,
+        is_faulty: bool,
+    ) {
+        let Wire { world, life } = &self.wire;
+        let expires_at = now.saturating_add(request.duration);
+        for leased in leased {
+            let id = leased.lease.delivery;
+            world.note("leased", &[id.as_bits(), life.number.into()]);
+            world.with(|state| {
+                let oracle = &mut state.oracle;
+                oracle.leased(leased, life.number, now, expires_at);
+                oracle.excuse((is_faulty || life.is_over()).then_some(id));
+            });
+        }
+    }
+
+    async fn fill(
+        &self,
+        request: &LeaseRequest,
+        batch: &mut Vec<LeasedDelivery>,
+    ) -> Result<(), Broken> {
+        self.take().await?;
+        self.put_rows().await?;
+        let (rows, mut room, is_all) = self.lease_rows(request, &BatchRoom::of(request)).await?;
+        let left = request.max - rows.len();
+        let now = self.now();
+        let mut held: BTreeMap<EndpointId, usize> = BTreeMap::new();
+        {
+            let tables = self.database.tables();
+            held.extend(tables.waiting.held_by(request.worker));
+        }
+        let held = |endpoint| held.get(&endpoint).copied().unwrap_or(0);
+        let mut process = self.process();
+        for row in &rows {
+            process.taken.note_row(row.endpoint);
+        }
+        if is_all {
+            process.taken.note_all_rows_leased(&room, held);
+        }
+        let granted = process.taken.lease(request, left, &mut room, held, now);
+        let in_hand = granted.into_iter().filter_map(|lease| {
+            let (event, endpoint) = process.taken.get(lease.delivery)?;
+            Some(leased(lease, event, *endpoint, 0))
+        });
+        let in_hand: Vec<_> = in_hand.collect();
+        drop(process);
+        self.tell(&in_hand, request, now, false);
+        batch.extend(rows);
+        batch.extend(in_hand);
+        Ok(())
+    }
+}
+
+impl Process {
+    fn held_by(&self, worker: WorkerId) -> BTreeMap<EndpointId, usize> {
+        self.taken.held_by(worker).collect()
+    }
+}
+
+fn leased(lease: Lease, event: &Event, endpoint: EndpointId, attempts: u32) -> LeasedDelivery {
+    LeasedDelivery {
+        lease,
+        message: event.id,
+        workspace: event.workspace,
+        endpoint,
+        event_type: event.event_type.as_ref().map(|it| it.name.clone()),
+        payload: event.payload.clone(),
+        attempts,
+        accepted_at: event.accepted_at,
+    }
+}
+
+#[async_trait]
+impl DeliveryQueue for RecordQueue {
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
+        self.wire.life.pass().await;
+        let generation = self.database.generation.load(Ordering::Relaxed);
+        let mut deliveries = Vec::new();
+        let filled = self.fill(request, &mut deliveries).await;
+        filled.map_err(|broken| self.wire.error(broken))?;
+        let now = self.now();
+        let of_rows = self.database.tables().waiting.next_due(now);
+        let next_due = of_rows
+            .into_iter()
+            .chain(self.process().taken.next_due(now))
+            .min();
+        Ok(LeaseBatch {
+            deliveries,
+            next_due,
+            generation,
+        })
+    }
+
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        self.wire.life.pass().await;
+        let expires_at = self.now().saturating_add(duration);
+        let world = Arc::clone(&self.wire.world);
+        let note = move |lease: &Lease, held: bool, expires_at| {
+            if held {
+                world.with(|state| {
+                    state
+                        .oracle
+                        .extended(lease.delivery, lease.token, expires_at);
+                });
+            }
+            held
+        };
+        let in_hand: Vec<_> = {
+            let mut process = self.process();
+            let leases = leases.iter();
+            leases
+                .map(|lease| note(lease, process.taken.extend(*lease, expires_at), expires_at))
+                .collect()
+        };
+        if in_hand.iter().all(|held| *held) {
+            return Ok(in_hand);
+        }
+        let mut about: Vec<_> = leases.iter().map(|lease| lease.delivery).collect();
+        about.sort_unstable();
+        let leases = leases.to_vec();
+        let extend = move |_: &Self, tables: &mut Tables, now: Timestamp, _| {
+            let expires_at = now.saturating_add(duration);
+            let held = leases.iter().zip(in_hand);
+            let held = held.map(|(lease, held)| {
+                held || note(lease, tables.waiting.extend(*lease, expires_at), expires_at)
+            });
+            held.collect()
+        };
+        let held = self.ask("extend", &about, extend).await;
+        held.map_err(|broken| self.wire.error(broken))
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        self.wire.life.pass().await;
+        let mut answers = vec![Settled::LeaseLost; settlements.len()];
+        let (mut in_hand, mut of_rows, mut put) = (Vec::new(), Vec::new(), Vec::new());
+        {
+            let mut process = self.process();
+            for (place, settlement) in settlements.iter().enumerate() {
+                let lease = settlement.lease;
+                if !process.taken.holds(lease) {
+                    of_rows.push((place, settlement.clone()));
+                } else if !process.taken.begin_settling(lease) {
+                    // Somebody is settling it.
+                } else if settlement.next == Next::Release && settlement.attempt.is_none() {
+                    process.taken.release(lease);
+                    answers[place] = Settled::Done;
+                    self.note_settled(settlement, Settled::Done);
+                } else if let Some(known) = process.taken.get(lease.delivery).cloned() {
+                    in_hand.push(place);
+                    put.push((lease.delivery, known, Some(settlement.clone())));
+                }
+            }
+        }
+        let about: Vec<_> = settlements.iter().map(|it| it.lease.delivery).collect();
+        let number = self.number();
+        let settle = move |own: &Self, tables: &mut Tables, now, _| {
+            let made = if put.is_empty() {
+                Ok(BTreeSet::new())
+            } else {
+                tables.put(number, &put, now)
+            };
+            for (id, _, settlement) in &put {
+                let is_made = made.as_ref().is_ok_and(|made| made.contains(id));
+                let answer = if is_made {
+                    Settled::Done
+                } else {
+                    Settled::LeaseLost
+                };
+                if let Some(settlement) = settlement {
+                    own.note_settled(settlement, answer);
+                }
+            }
+            let of_rows = of_rows.iter().map(|(place, settlement)| {
+                let answer = tables.settle(settlement, now);
+                own.note_settled(settlement, answer);
+                (*place, answer)
+            });
+            (made, of_rows.collect::<Vec<_>>())
+        };
+        let settled = self.ask("settle", &about, settle).await;
+        let (made, of_rows) = match settled {
+            Ok(settled) => settled,
+            Err(broken) => {
+                let mut process = self.process();
+                for place in in_hand {
+                    process.taken.stop_settling(settlements[place].lease);
+                }
+                return Err(self.wire.error(broken));
+            }
+        };
+        for (place, answer) in of_rows {
+            answers[place] = answer;
+        }
+        if let Ok(made) = made {
+            let mut process = self.process();
+            for place in in_hand {
+                let id = settlements[place].lease.delivery;
+                process.taken.is_row(id);
+                if made.contains(&id) {
+                    answers[place] = Settled::Done;
+                }
+            }
+        } else {
+            self.lose();
+        }
+        self.database.wake();
+        Ok(answers)
+    }
+
+    async fn changed(&self, generation: u64) {
+        let database = Arc::clone(&self.database);
+        let wake = async move {
+            let changed = database.changed.notified();
+            if database.generation.load(Ordering::Relaxed) == generation {
+                changed.await;
+            }
+        };
+        self.wire.changed(wake).await;
+    }
+
+    async fn backlog(&self, _: u64) -> Result<Backlog, StoreError> {
+        Ok(self.process().taken.backlog(self.now()))
+    }
+}
+
+impl RecordQueue {
+    fn note_settled(&self, settlement: &Settlement, answer: Settled) {
+        let Wire { world, life } = &self.wire;
+        let id = settlement.lease.delivery.as_bits();
+        world.note("settled", &[id, u128::from(answer == Settled::Done)]);
+        world.with(|state| state.oracle.settled(settlement, answer, life.number));
+    }
+}
