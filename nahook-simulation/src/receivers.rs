@@ -8,6 +8,7 @@ use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_delivery::{OutboundRequest, OutboundResponse, RetryAfter, Transport, TransportError};
 use tokio::time::sleep;
 
+use crate::oracle::is_well;
 use crate::plan::Faults;
 use crate::wire::Wire;
 use crate::world::JumpingClock;
@@ -39,12 +40,13 @@ impl Transport for Receivers {
             });
             return Err(TransportError::Closed);
         };
-        let strikes = |kind, one_in| world.strikes(kind, one_in);
+        let path = request.url.as_uri().path().trim_start_matches('/');
+        let endpoint = EndpointId::new(path).ok();
+        let is_well = endpoint.is_some_and(is_well);
+        let strikes = |kind, one_in| !is_well && world.strikes(kind, one_in);
         if strikes(Faults::FAIL, 8) {
             return Err(TransportError::Closed);
         }
-        let path = request.url.as_uri().path().trim_start_matches('/');
-        let endpoint = EndpointId::new(path).ok();
         world.note("arrives", &[id.as_bits(), u128::from(number)]);
         let now = self.clock.now();
         world.with(|state| {

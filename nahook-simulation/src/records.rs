@@ -42,9 +42,16 @@ struct Tables {
     rows: BTreeMap<DeliveryId, Row>,
     /// The rows that wait or are leased.
     waiting: Scheduler,
-    /// When each process has last asked.
-    processes: BTreeMap<LifeNumber, Timestamp>,
+    processes: BTreeMap<LifeNumber, Asked>,
     last_record: RecordKey,
+}
+
+/// A process as the database knows it.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Timestamp,
+    /// Number of the latest look at what the process has. A take from before it does nothing: it is late, and nobody would know.
+    look: u64,
 }
 
 /// A fan-out.
@@ -81,6 +88,7 @@ struct Process {
     is_registered: bool,
     /// Records may have been taken without an answer.
     is_unsure: bool,
+    looks: u64,
 }
 
 /// The process is not known, or is known no more.
@@ -161,7 +169,7 @@ impl Tables {
     }
 
     fn check(&mut self, process: LifeNumber, now: Timestamp) -> Result<(), Unknown> {
-        *self.processes.get_mut(&process).ok_or(Unknown)? = now;
+        self.processes.get_mut(&process).ok_or(Unknown)?.at = now;
         Ok(())
     }
 
@@ -173,9 +181,16 @@ impl Tables {
         now: Timestamp,
         except: &[Audience],
         held: Option<&[RecordKey]>,
+        look: u64,
     ) -> Result<Vec<(RecordKey, Record)>, Unknown> {
         self.check(process, now)?;
-        let is_gone = |(_, at): &(&LifeNumber, &Timestamp)| now.saturating_since(**at) > GONE_AFTER;
+        if let Some(asked) = self.processes.get_mut(&process) {
+            if look < asked.look {
+                return Ok(Vec::new());
+            }
+            asked.look = look;
+        }
+        let is_gone = |(_, of): &(&LifeNumber, &Asked)| now.saturating_since(of.at) > GONE_AFTER;
         let gone: Vec<_> = self
             .processes
             .iter()
@@ -303,19 +318,18 @@ impl RecordQueue {
         let mut process = self.process();
         process.taken.forget();
         process.is_registered = false;
+        process.looks += 1;
     }
 
     async fn take(&self) -> Result<(), Broken> {
         let number = self.number();
         if !self.process().is_registered {
             let register = move |_: &Self, tables: &mut Tables, now, _| {
-                tables.processes.insert(number, now);
-                tables.processes.len() > 1
+                let new = Asked { at: now, look: 0 };
+                tables.processes.entry(number).or_insert(new).at = now;
             };
-            let is_shared = self.ask("register", &[], register).await?;
-            let mut process = self.process();
-            process.is_registered = true;
-            process.taken.set_shared(is_shared);
+            self.ask("register", &[], register).await?;
+            self.process().is_registered = true;
         }
         if self
             .wire
@@ -327,24 +341,28 @@ impl RecordQueue {
             world.with(|state| state.oracle.excuse_leased(Some(number)));
             self.database.forget(number);
         }
-        let (full, held) = {
+        let (full, held, look) = {
             let mut process = self.process();
             let Some(full) = process.taken.full() else {
                 return Ok(());
             };
             let was_unsure = std::mem::replace(&mut process.is_unsure, true);
-            (full, was_unsure.then(|| process.taken.records()))
+            process.looks += u64::from(was_unsure);
+            let held = was_unsure.then(|| process.taken.records());
+            (full, held, process.looks)
         };
         let take = move |_: &Self, tables: &mut Tables, now, _| {
-            tables.take(number, now, &full, held.as_deref())
+            let records = tables.take(number, now, &full, held.as_deref(), look)?;
+            Ok::<_, Unknown>((records, tables.processes.len() > 1))
         };
-        let Ok(records) = self.ask("take", &[], take).await? else {
+        let Ok((records, is_shared)) = self.ask("take", &[], take).await? else {
             self.lose();
             return Ok(());
         };
         let now = self.now();
         let mut process = self.process();
         process.is_unsure = false;
+        process.taken.set_shared(is_shared);
         for (key, record) in records {
             let Record {
                 event, audience, ..
@@ -490,6 +508,21 @@ impl RecordQueue {
     }
 }
 
+/// Leases of deliveries in hand that are being settled. Those that are left when this is dropped are as before.
+struct Settling<'a> {
+    queue: &'a RecordQueue,
+    leases: Vec<Lease>,
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        let mut process = self.queue.process();
+        for lease in &self.leases {
+            process.taken.stop_settling(*lease);
+        }
+    }
+}
+
 impl Process {
     fn held_by(&self, worker: WorkerId) -> BTreeMap<EndpointId, usize> {
         self.taken.held_by(worker).collect()
@@ -617,17 +650,14 @@ impl DeliveryQueue for RecordQueue {
             });
             (made, of_rows.collect::<Vec<_>>())
         };
-        let settled = self.ask("settle", &about, settle).await;
-        let (made, of_rows) = match settled {
-            Ok(settled) => settled,
-            Err(broken) => {
-                let mut process = self.process();
-                for place in in_hand {
-                    process.taken.stop_settling(settlements[place].lease);
-                }
-                return Err(self.wire.error(broken));
-            }
+        let leases = in_hand.iter().map(|place| settlements[*place].lease);
+        let mut settling = Settling {
+            queue: self,
+            leases: leases.collect(),
         };
+        let settled = self.ask("settle", &about, settle).await;
+        let (made, of_rows) = settled.map_err(|broken| self.wire.error(broken))?;
+        settling.leases.clear();
         for (place, answer) in of_rows {
             answers[place] = answer;
         }

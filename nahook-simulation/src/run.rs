@@ -434,9 +434,9 @@ impl Town {
         }
         sleep(REST).await;
         self.start_some();
-        for probe in 0..2 * self.servers.len() as u64 {
-            let at = usize::try_from(probe / 2).unwrap_or_default();
-            self.trigger(at, probe % WORKSPACES, 0);
+        for at in 0..self.servers.len() {
+            let number = self.world.with(|state| state.random.below(WORKSPACES));
+            self.trigger(at, number, 0);
             sleep(PROMPT).await;
             let open = self.world.with(|state| state.oracle.open());
             if !open.is_empty() {
