@@ -91,34 +91,49 @@ impl Keeper {
         let Some(token) = ledger.token() else {
             return Ok(());
         };
-        let beats = store.shared().lender.query(BEATS, &[&token]).await?;
-        let mut seen = HashMap::with_capacity(beats.len());
-        for row in &beats {
-            let (process, beat): (i64, i64) = (value_at(row, 0)?, value_at(row, 1)?);
-            let again = match self.beats.get(&process) {
-                Some((last, again)) if *last == beat => again + 1,
-                _ => 0,
-            };
-            seen.insert(process, (beat, again));
+        let rows = store.shared().lender.query(BEATS, &[&token]).await?;
+        let mut beats = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            beats.insert(value_at(row, 0)?, value_at(row, 1)?);
         }
-        if seen.remove(&token).is_none() {
+        if beats.remove(&token).is_none() {
             ledger.lose(token);
         }
-        self.beats = seen;
+        let gone = self.look_at(beats);
         ledger.with_taken(|taken| taken.set_shared(!self.beats.is_empty()));
-        for (process, (beat, again)) in &self.beats {
-            if *again >= LOOKS_MAX {
-                forget(store, *process, Some(*beat)).await?;
-            }
+        for (process, beat) in gone {
+            forget(store, process, Some(beat)).await?;
         }
-        self.idle = if ledger.is_idle() { self.idle + 1 } else { 0 };
-        if self.idle >= IDLE_MAX {
+        if self.rests(ledger.is_idle()) {
             if ledger.process.lock().await.is_unsure {
                 store.take_records().await?;
             }
             ledger.with_taken(TakenRecords::let_go);
         }
         store.put_rows(1).await
+    }
+
+    /// Compares the beats of the other processes with those of the look before. Returns the processes that are gone, with their
+    /// last beats.
+    fn look_at(&mut self, beats: HashMap<i64, i64>) -> Vec<(i64, i64)> {
+        let before = std::mem::take(&mut self.beats);
+        let beats = beats.into_iter().map(|(process, beat)| {
+            let again = match before.get(&process) {
+                Some((last, again)) if *last == beat => again + 1,
+                _ => 0,
+            };
+            (process, (beat, again))
+        });
+        self.beats = beats.collect();
+        let gone = self.beats.iter();
+        let gone = gone.filter(|(_, (_, again))| *again >= LOOKS_MAX);
+        gone.map(|(process, (beat, _))| (*process, *beat)).collect()
+    }
+
+    /// Counts a beat, before which nobody has asked for leases or somebody has. Returns true if what waits in hand is for others.
+    fn rests(&mut self, is_idle: bool) -> bool {
+        self.idle = if is_idle { self.idle + 1 } else { 0 };
+        self.idle >= IDLE_MAX
     }
 }
 
@@ -152,5 +167,36 @@ impl PostgresStore {
         let parameters: [&dyn Parameter; 3] = [&token, &beat, &shared.settings.schema];
         let gone = shared.lender.query(FORGET, &parameters).await?;
         gone.first().map(|row| value_at(row, 0)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_is_gone_whose_beat_stands_still_for_three_looks() {
+        let mut keeper = Keeper::default();
+        let mut look = |beats: &[(i64, i64)]| keeper.look_at(beats.iter().copied().collect());
+        // The first of them lives, if slowly; the second does not.
+        assert_eq!(look(&[(1, 5), (2, 7)]), []);
+        assert_eq!(look(&[(1, 6), (2, 7)]), []);
+        assert_eq!(look(&[(1, 6), (2, 7)]), []);
+        assert_eq!(look(&[(1, 6), (2, 7)]), [(2, 7)]);
+        assert_eq!(
+            look(&[(1, 7), (2, 7)]),
+            [(2, 7)],
+            "the others did not see to it"
+        );
+        for beat in 8..20 {
+            assert_eq!(look(&[(1, beat)]), [], "it lives");
+        }
+    }
+
+    #[test]
+    fn process_rests_once_nobody_has_asked_for_two_beats() {
+        let mut keeper = Keeper::default();
+        let rests = [true, false, true, true, true, false, true].map(|it| keeper.rests(it));
+        assert_eq!(rests, [false, false, false, true, true, false, false]);
     }
 }
