@@ -116,6 +116,14 @@ impl Process {
         }
         self.taken_first - (OUT_OF_ORDER << ORDINAL_BITS)
     }
+
+    /// Notes the workspaces whose records were taken, by their rows: the next ones are those of the workspaces behind them.
+    fn note_workspaces(&mut self, rows: impl Iterator<Item = i64>) {
+        let after = self.taken_last;
+        if let Some(last) = rows.max_by_key(|row| (*row <= after, *row)) {
+            self.taken_last = last;
+        }
+    }
 }
 
 /// Result of a look for records.
@@ -240,11 +248,7 @@ impl PostgresStore {
         if let Some(first) = records.iter().map(|record| record.key).min() {
             process.taken_first = first;
         }
-        let after = process.taken_last;
-        let places = records.iter().map(|record| record.workspace);
-        if let Some(last) = places.max_by_key(|row| (*row <= after, *row)) {
-            process.taken_last = last;
-        }
+        process.note_workspaces(records.iter().map(|record| record.workspace));
         let numbers = records.iter().flat_map(|record| &record.endpoints);
         let endpoints = self.endpoints(&mut lent, process, numbers.copied()).await?;
         let looked = if was_unsure || !records.is_empty() {
@@ -348,4 +352,38 @@ fn taken_at(key: i64, row: &Row) -> Result<Option<Taken>, PgError> {
         rows: rows.unwrap_or_default().into_iter().collect(),
         event: Arc::new(EventFields::at(row, 3)?),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_begin_at_the_records_taken_last_and_now_and_then_at_all() {
+        let mut process = Process {
+            taken_first: 5_000 << ORDINAL_BITS,
+            ..Process::default()
+        };
+        let latest = 4_000 << ORDINAL_BITS;
+        assert_eq!(process.first_key(), 0);
+        assert_eq!(process.first_key(), latest);
+        process.looked_whole = Instant::now().checked_sub(WHOLE_LOOK);
+        assert_eq!(process.first_key(), 0);
+        assert_eq!(process.first_key(), latest);
+    }
+
+    #[test]
+    fn workspaces_are_gone_round() {
+        let mut process = Process::default();
+        for (rows, last) in [
+            (&[3, 7, 5][..], 7),
+            (&[], 7),
+            (&[8, 9], 9),
+            (&[11, 2, 4], 4),
+            (&[4, 3], 4),
+        ] {
+            process.note_workspaces(rows.iter().copied());
+            assert_eq!(process.taken_last, last, "{rows:?}");
+        }
+    }
 }
