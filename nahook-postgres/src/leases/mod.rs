@@ -348,28 +348,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use nahook_core::id::{DeliveryId, MessageId};
-    use nahook_testkit::declare::endpoint_id;
-
-    use super::*;
-
-    #[test]
-    fn nothing_is_left_of_leases_that_have_expired() {
-        let ledger = LeaseLedger::default();
-        let (now, token) = (Timestamp::default(), LeaseToken(1));
-        let message = MessageId::from_parts(now, 0);
-        for key in 0..2 {
-            let delivery = DeliveryId::nth(message, key);
-            let held = Held::new(WorkerId(1), endpoint_id("ep_1"), now, key.into());
-            ledger.hold(Lease { delivery, token }, held);
-        }
-        ledger.hold_together(token, 2);
-        let request = LeaseRequest::new(WorkerId(1), 1, Duration::from_secs(1));
-        ledger.room(&request, now);
-        let state = ledger.state();
-        assert!(state.leases.is_empty() && state.together.is_empty());
-    }
-}
+mod tests;
