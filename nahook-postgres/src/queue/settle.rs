@@ -454,3 +454,17 @@ impl<'a> Batch<'a> {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_of_a_lease_in_hand_is_no_rows() {
+        // Those of rows are drawn from 1 on.
+        assert_eq!(stored(LeaseToken(1)), 1);
+        for in_hand in [1 << 63, u64::MAX] {
+            assert_eq!(stored(LeaseToken(in_hand)), -1);
+        }
+    }
+}

@@ -10,8 +10,8 @@ use nahook_core::id::DeliveryId;
 use nahook_core::{Clock, Delivery, SystemClock, Timestamp};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
-    DeliveryLog, DeliveryQueue, Lease, LeaseRequest, LeaseToken, Next, Settled, Settlement,
-    WorkerId,
+    Attempt, DeliveryLog, DeliveryQueue, Lease, LeaseRequest, LeaseToken, Next, Settled,
+    Settlement, WorkerId,
 };
 use nahook_testkit::ManualClock;
 use nahook_testkit::declare::workspace_id;
@@ -304,6 +304,91 @@ async fn the_first_of_two_settlements_of_a_lease_counts() {
     assert_eq!(settled, [Settled::Done, Settled::LeaseLost]);
     let delivered = "delivery WHERE status = 2";
     assert_eq!(count(&client(&url).await, delivered).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_settled_is_settled_the_next_time() {
+    let (url, _, [one, _]) = two(1).await;
+    publish(&one, 1, 1).await;
+    let lease = leases(&one, 1).await[0];
+    let client = client(&url).await;
+    let refuse = "ALTER TABLE nahook.delivery ADD CONSTRAINT refused CHECK (status <> 2)";
+    client.batch_execute(refuse).await.unwrap();
+    let settlement = Settlement {
+        lease,
+        attempt: None,
+        next: Next::Delivered,
+    };
+    one.settle(&[settlement]).await.unwrap_err();
+    let accept = "ALTER TABLE nahook.delivery DROP CONSTRAINT refused";
+    client.batch_execute(accept).await.unwrap();
+    assert_eq!(settle(&one, lease, Next::Delivered).await, Settled::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_attempted_and_released_comes_back_at_once() {
+    let (_, clock, [one, _]) = two(1).await;
+    publish(&one, 1, 1).await;
+    let settlement = Settlement {
+        lease: leases(&one, 1).await[0],
+        attempt: Some(Attempt {
+            started_at: clock.now(),
+            duration: Duration::from_secs(1),
+            status_code: None,
+            error: None,
+            response_body: None,
+        }),
+        next: Next::Release,
+    };
+    assert_eq!(one.settle(&[settlement]).await.unwrap(), [Settled::Done]);
+    let again = one.lease(&request(1)).await.unwrap().deliveries;
+    let attempts: Vec<_> = again.iter().map(|leased| leased.attempts).collect();
+    assert_eq!(attempts, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_could_not_be_taken_are_taken_the_next_time() {
+    let (url, _, [one, _]) = two(2).await;
+    publish(&one, 1, 2).await;
+    assert_eq!(leases(&one, 1).await.len(), 1);
+    publish(&one, 2, 2).await;
+    let client = client(&url).await;
+    let hide = "ALTER FUNCTION nahook.free_records RENAME TO hidden";
+    client.batch_execute(hide).await.unwrap();
+    one.lease(&request(10)).await.unwrap_err();
+    let show = "ALTER FUNCTION nahook.hidden RENAME TO free_records";
+    client.batch_execute(show).await.unwrap();
+    // Not only what was in hand already.
+    assert_eq!(leases(&one, 10).await.len(), 3);
+}
+
+/// Looks begin at the records that were taken last, but for those that find nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_far_behind_of_which_nobody_told_are_found() {
+    let (url, _, [one, _]) = two(1).await;
+    let client = client(&url).await;
+    let behind = publish(&one, 1, 1).await;
+    let hide = "UPDATE nahook.record SET owner = -1; SELECT setval('nahook.event_seq', 10000)";
+    client.batch_execute(hide).await.unwrap();
+    let ahead = publish(&one, 2, 1).await;
+    assert_eq!(ids(&leases(&one, 10).await), [ahead[0].id()]);
+    let show = "UPDATE nahook.record SET owner = 0 WHERE owner = -1";
+    client.batch_execute(show).await.unwrap();
+    assert_eq!(ids(&leases(&one, 10).await), [behind[0].id()]);
+}
+
+/// Records are taken a part at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_finds_as_many_records_as_it_asks_for() {
+    let (url, _, [one, _]) = two(1).await;
+    publish(&one, 1, 1).await;
+    let more = "SET search_path = nahook;
+        INSERT INTO event (seq, id, workspace, event_type, accepted_at, payload)
+            SELECT n, lpad(to_hex(n), 32, '0')::uuid, 1, 1, 0, '{}' FROM generate_series(1001, 2500) n;
+        INSERT INTO record (key, workspace, audience, due_at, width, endpoints)
+            SELECT n::bigint << 20, workspace, audience, due_at, width, endpoints FROM record, generate_series(1001, 2500) n";
+    client(&url).await.batch_execute(more).await.unwrap();
+    assert_eq!(leases(&one, 2_000).await.len(), 1_501);
 }
 
 /// A worker that asks for deliveries is told what changed since it asked.
