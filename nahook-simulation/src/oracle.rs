@@ -6,7 +6,9 @@ use std::time::Duration;
 use nahook_core::id::{DeliveryId, EndpointId, MessageId};
 use nahook_core::{Delivery, Event, FailureKind, Outcome, Receipt, Timestamp, TriggerError};
 use nahook_delivery::RetrySchedule;
-use nahook_queue::{Attempt, LeaseToken, LeasedDelivery, Next, Settled, Settlement};
+use nahook_queue::{
+    Attempt, DeliveryRecord, DeliveryStatus, LeaseToken, LeasedDelivery, Next, Settled, Settlement,
+};
 use tokio::time::Instant;
 
 use crate::plan::{Faults, Plan};
@@ -546,6 +548,41 @@ impl Oracle {
             .iter()
             .filter(|(_, it)| !it.state.has_ended());
         open.map(|(id, _)| *id).collect()
+    }
+
+    /// Every delivery with the workspace that it belongs to.
+    pub(crate) fn all(&self) -> Vec<(DeliveryId, usize)> {
+        let all = self.deliveries.iter();
+        all.map(|(id, known)| (*id, self.events[known.event].workspace))
+            .collect()
+    }
+
+    /// The delivery log shows a delivery so, with so many attempts listed.
+    pub(crate) fn logged(
+        &mut self,
+        id: DeliveryId,
+        record: Option<&DeliveryRecord>,
+        listed: usize,
+    ) {
+        let Some(known) = self.deliveries.get(&id) else {
+            return;
+        };
+        let expected = match known.state {
+            Next::Delivered => DeliveryStatus::Delivered,
+            Next::DeadLetter => DeliveryStatus::DeadLetter,
+            Next::Failed => DeliveryStatus::Failed,
+            Next::Release | Next::Retry(_) => DeliveryStatus::Pending,
+        };
+        let is_same = record.is_some_and(|record| {
+            let attempts = known.attempts as usize;
+            record.status == expected && record.attempts as usize == attempts && listed == attempts
+        });
+        demand!(
+            self,
+            is_same,
+            "{id} is {expected:?} after {} attempts, and its log says {record:?} with {listed}",
+            known.attempts
+        );
     }
 
     /// Returns how many deliveries were queued, and how many requests arrived.

@@ -12,7 +12,7 @@ use nahook_core::{
 };
 use nahook_delivery::{Worker, WorkerSettings};
 use nahook_memory::MemoryStore;
-use nahook_queue::DeliveryQueue;
+use nahook_queue::{DeliveryLog, DeliveryQueue};
 use nahook_testkit::SeededIds;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -343,6 +343,19 @@ impl Town {
         }
     }
 
+    /// The delivery log tells the truth about everything.
+    async fn read_the_log(&self) {
+        for (id, of) in self.world.with(|state| state.oracle.all()) {
+            let of = workspace(of as u64);
+            let record = self.store.delivery(id, &of).await.unwrap_or_default();
+            let attempts = self.store.attempts(id, &of).await.unwrap_or_default();
+            let listed = attempts.map_or(0, |attempts| attempts.len());
+            let record = record.as_ref();
+            self.world
+                .with(|state| state.oracle.logged(id, record, listed));
+        }
+    }
+
     fn jump(&self, at: usize) {
         let millis = self.world.with(|state| state.random.below(4_001));
         let millis = i64::try_from(millis).unwrap_or_default() - 2_000;
@@ -443,6 +456,9 @@ impl Town {
                 let complaint = format!("{open:?} took longer than {PROMPT:?} in the calm");
                 self.world.with(|state| state.oracle.complain(complaint));
             }
+        }
+        if self.database.is_none() {
+            self.read_the_log().await;
         }
         for server in &mut self.servers {
             if let Some(stop) = server.running.as_mut().and_then(|it| it.stop.take()) {
