@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nahook_core::id::{DeliveryId, EndpointId, MessageId};
-use nahook_core::{Delivery, Event, FailureKind, Outcome, Receipt, Timestamp, TriggerError};
+use nahook_core::{
+    Delivery, Event, FailureKind, Outcome, Receipt, SendError, Sent, Timestamp, TriggerError,
+};
 use nahook_delivery::RetrySchedule;
 use nahook_queue::{
     Attempt, DeliveryRecord, DeliveryStatus, LeaseToken, LeasedDelivery, Next, Settled, Settlement,
@@ -188,6 +190,63 @@ impl Oracle {
         number
     }
 
+    /// A client sends something to an endpoint, with a key. Returns its number.
+    pub(crate) fn send(&mut self, workspace: usize) -> usize {
+        let number = self.trigger(workspace, 0);
+        self.events[number].subscribers.clear();
+        number
+    }
+
+    /// The client is answered, and asks again unless that is the end of it. `is_unclear` says that an earlier answer was.
+    pub(crate) fn answer_send(
+        &mut self,
+        number: usize,
+        endpoint: EndpointId,
+        answer: &Result<Sent, SendError>,
+        took: Duration,
+        is_unclear: bool,
+    ) {
+        demand!(
+            self,
+            took <= ANSWER_BY,
+            "{number} was answered after {took:?}"
+        );
+        let held = self.held(number);
+        let standing = self.endpoints.get(&endpoint);
+        let was_inactive = standing.is_none_or(|it| it.was_inactive);
+        match answer {
+            Ok(sent) => {
+                let is_held = held.contains(&sent.delivery);
+                demand!(self, is_held, "{number} is acknowledged and not queued");
+            }
+            Err(SendError::Unconfirmed { .. }) => {}
+            Err(error) => {
+                let is_gone = matches!(
+                    error,
+                    SendError::UnknownEndpoint | SendError::EndpointDisabled
+                );
+                demand!(
+                    self,
+                    !is_gone || was_inactive,
+                    "{number} says that {endpoint} is gone"
+                );
+                demand!(
+                    self,
+                    held.is_empty() || is_unclear,
+                    "{number} failed ({error}), and is queued"
+                );
+                if !is_unclear {
+                    self.events[number].answer = Told::NotQueued;
+                }
+            }
+        }
+    }
+
+    /// The client asks once more.
+    pub(crate) fn ask_again(&mut self, number: usize) {
+        self.events[number].answer = Told::Nothing;
+    }
+
     pub(crate) fn payload(&self, number: usize) -> Vec<u8> {
         self.events[number].payload.clone()
     }
@@ -290,12 +349,18 @@ impl Oracle {
         let Some(number) = number else {
             return self.complain(format!("{} was never triggered", event.id));
         };
-        let known = self.events[number].message.replace(event.id);
-        demand!(
-            self,
-            known.is_none_or(|id| id == event.id),
-            "{number} has two messages"
-        );
+        // Of a Send that was replayed nothing is queued.
+        if deliveries
+            .iter()
+            .any(|it| it.outcome() == Outcome::Published)
+        {
+            let known = self.events[number].message.replace(event.id);
+            demand!(
+                self,
+                known.is_none_or(|id| id == event.id),
+                "{number} has two messages"
+            );
+        }
         for delivery in deliveries {
             if delivery.outcome() != Outcome::Published {
                 continue;

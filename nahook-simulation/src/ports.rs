@@ -60,7 +60,9 @@ impl SubscriptionStore for Ports {
         ids: &[EndpointId],
         scope: &Scope,
     ) -> Result<Vec<EndpointState>, StoreError> {
-        self.store.endpoint_states(ids, scope).await
+        let (store, ids, scope) = (self.store.clone(), ids.to_vec(), *scope);
+        let carry_out = |_| async move { store.endpoint_states(&ids, &scope).await };
+        self.call("states", &[], carry_out).await
     }
 }
 
@@ -93,7 +95,7 @@ impl DeliveryPublisher for Ports {
                 Err(Broken::Refused) => delivery.mark_failed(FailureKind::QueueUnavailable),
                 Err(Broken::Lost) => delivery.mark_failed(FailureKind::Internal),
                 Ok(taken) => {
-                    let outcome = taken.iter().find(|it| it.id() == delivery.id());
+                    let outcome = taken.iter().find(|it| it.endpoint() == delivery.endpoint());
                     delivery.resolve(
                         outcome
                             .map_or(Outcome::Failed(FailureKind::Unconfirmed), Delivery::outcome),

@@ -1,6 +1,6 @@
 //! A store that keeps a fan-out as one record: the queue's own logic of records over a simulated database, with faults between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nahook_control::EndpointDirectory;
 use nahook_core::id::{DeliveryId, EndpointId};
-use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind, StoreError, Timestamp};
+use nahook_core::{
+    Clock, Delivery, DeliveryPublisher, Event, FailureKind, IdempotencyKey, StoreError, Timestamp,
+};
 use nahook_memory::MemoryStore;
 use nahook_queue::{
     Audience, Backlog, BatchRoom, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery,
@@ -44,6 +46,8 @@ struct Tables {
     waiting: Scheduler,
     processes: BTreeMap<LifeNumber, Asked>,
     last_record: RecordKey,
+    /// Idempotency keys and the deliveries that they stand for.
+    keys: HashMap<(EndpointId, IdempotencyKey), DeliveryId>,
 }
 
 /// A process as the database knows it.
@@ -127,8 +131,18 @@ impl DeliveryPublisher for Database {
         let ids: Vec<_> = deliveries.iter().map(Delivery::endpoint).collect();
         let found = self.catalog.targets(&ids).await.unwrap_or_default();
         let mut kept = Vec::new();
+        let mut tables = self.tables();
         for (delivery, target) in deliveries.iter_mut().zip(&found) {
+            let key = event.idempotency_key.clone();
+            let key = key.map(|key| (delivery.endpoint(), key));
             if target.is_some() {
+                if let Some(key) = key {
+                    let original = *tables.keys.entry(key).or_insert(delivery.id());
+                    if original != delivery.id() {
+                        delivery.mark_replayed(original);
+                        continue;
+                    }
+                }
                 delivery.mark_published();
                 kept.push((delivery.id(), delivery.endpoint()));
             } else {
@@ -139,7 +153,9 @@ impl DeliveryPublisher for Database {
             .iter()
             .flat_map(|(_, endpoint)| endpoint.as_str().bytes());
         let audience = to.fold(0, |hash: i64, byte| hash.wrapping_mul(31) + i64::from(byte));
-        let mut tables = self.tables();
+        if kept.is_empty() {
+            return;
+        }
         tables.last_record += 1;
         let key = tables.last_record;
         tables.records.insert(

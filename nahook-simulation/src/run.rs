@@ -8,7 +8,8 @@ use nahook_control::{
 };
 use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
 use nahook_core::{
-    DynDeliveryPublisher, EventTypeName, EventTypeSelector, FanOut, Metadata, NewEvent, Payload,
+    DynDeliveryPublisher, EventTypeName, EventTypeSelector, FanOut, IdempotencyKey, Metadata,
+    NewEvent, NewSend, Payload, SendError,
 };
 use nahook_delivery::{Worker, WorkerSettings};
 use nahook_memory::MemoryStore;
@@ -335,7 +336,11 @@ impl Town {
                 let (of, event_type) = self
                     .world
                     .with(|state| (state.random.below(WORKSPACES), state.random.below(3).min(1)));
-                self.trigger(at, of, usize::try_from(event_type).unwrap_or_default());
+                if self.world.with(|state| state.random.one_in(5)) {
+                    self.send(at, of);
+                } else {
+                    self.trigger(at, of, usize::try_from(event_type).unwrap_or_default());
+                }
             }
         }
         for client in self.clients.drain(..) {
@@ -423,6 +428,55 @@ impl Town {
         });
         running.wire.life.keep(client.abort_handle());
         self.clients.push(client);
+    }
+
+    /// Has a client send something to an endpoint with a key, and again until it knows what became of it.
+    fn send(&mut self, at: usize, of: u64) {
+        let running = self.servers.iter().filter_map(|it| it.running.as_ref());
+        let running = running.filter(|it| !it.wire.life.is_over() && it.stop.is_some());
+        let mut servers: Vec<_> = running.map(|it| Arc::clone(&it.fan_out)).collect();
+        if servers.is_empty() {
+            return;
+        }
+        let first = at % servers.len();
+        servers.rotate_left(first);
+        let world = Arc::clone(&self.world);
+        let to = world.with(|state| state.random.below(self.endpoints)) / WORKSPACES * WORKSPACES;
+        let to = endpoint(to + of);
+        let of_at = usize::try_from(of).unwrap_or_default();
+        let number = world.with(|state| state.oracle.send(of_at));
+        world.note("sends", &[number as u128, at as u128]);
+        self.clients.push(tokio::spawn(async move {
+            let payload = world.with(|state| state.oracle.payload(number));
+            let (Ok(payload), Ok(key)) = (
+                Payload::new(payload),
+                IdempotencyKey::new(&format!("key-{number}")),
+            ) else {
+                return;
+            };
+            let mut is_unclear = false;
+            for fan_out in servers.iter().cycle().take(4) {
+                let begun = Instant::now();
+                let send = NewSend {
+                    endpoint: to,
+                    payload: payload.clone(),
+                    idempotency_key: Some(key.clone()),
+                };
+                let answer = fan_out.send(send, workspace(of)).await;
+                world.note("sent", &[number as u128, u128::from(answer.is_ok())]);
+                world.with(|state| {
+                    let took = begun.elapsed();
+                    let oracle = &mut state.oracle;
+                    oracle.answer_send(number, to, &answer, took, is_unclear);
+                });
+                is_unclear |= matches!(answer, Err(SendError::Unconfirmed { .. }));
+                if answer.is_ok() {
+                    return;
+                }
+                sleep(world.time(Duration::from_secs(2))).await;
+                world.with(|state| state.oracle.ask_again(number));
+            }
+        }));
     }
 
     /// Without further faults everything comes to its end, and then everything is as prompt as ever.
