@@ -83,11 +83,13 @@ fn nothing_is_left_of_leases_that_have_expired() {
 #[test]
 fn tokens_are_over_once_all_their_leases_have_ended() {
     let ledger = LeaseLedger::default();
-    let leases = [0, 1, 2].map(|ordinal| hold(&ledger, 1, ordinal, "ep_1"));
+    let leases = [7, 8, 9].map(|row| (hold(&ledger, 1, row, "ep_1"), row));
     ledger.hold_together(LeaseToken(1), 3);
-    for lease in leases {
+    for (lease, row) in leases {
         assert_eq!(ledger.over(), []);
+        assert_eq!(ledger.key(lease), Some(row.into()));
         ledger.end(lease);
+        assert_eq!(ledger.key(lease), None);
         // It has ended, and counts once.
         ledger.end(lease);
     }
@@ -171,6 +173,22 @@ fn retry_goes_first_where_one_has_waited_for_a_fresh_delivery() {
         ledger.served(endpoint, false, true);
     }
     assert_eq!(ledger.state().retry_first.len(), 10_000);
+}
+
+#[test]
+fn batch_begins_where_the_one_before_was_cut_off() {
+    let ledger = LeaseLedger::default();
+    let workspace = workspace_id("ws_a");
+    let request = LeaseRequest {
+        per_workspace_max: 1,
+        ..request(10)
+    };
+    let mut room = BatchRoom::of(&request);
+    room.take(workspace, true, 1);
+    let mut progress = Progress::default();
+    progress.note(workspace, 7, 0);
+    ledger.end_turn(&room, progress);
+    assert_eq!(ledger.room(&request, NOW).after, 7);
 }
 
 #[test]

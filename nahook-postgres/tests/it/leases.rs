@@ -7,14 +7,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use nahook_control::{ApplyMode, Catalog};
 use nahook_core::id::DeliveryId;
-use nahook_core::{Clock, Delivery, SystemClock, Timestamp};
+use nahook_core::{Clock, Delivery, DeliveryPublisher, SystemClock, Timestamp};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
     Attempt, DeliveryLog, DeliveryQueue, Lease, LeaseRequest, LeaseToken, Next, Settled,
     Settlement, WorkerId,
 };
 use nahook_testkit::ManualClock;
-use nahook_testkit::declare::workspace_id;
+use nahook_testkit::declare::{Workspace, deliveries, endpoint_id, event, workspace_id};
 use nahook_testserver::PostgresServer;
 
 use crate::support::{
@@ -360,6 +360,92 @@ async fn records_that_could_not_be_taken_are_taken_the_next_time() {
     client.batch_execute(show).await.unwrap();
     // Not only what was in hand already.
     assert_eq!(leases(&one, 10).await.len(), 3);
+}
+
+/// Each of two workspaces comes twice in the order of endpoints, before a third.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workspaces_that_are_cut_hide_nothing_behind_them() {
+    let (url, _, [one, _]) = two(0).await;
+    let declared = [
+        ("ws_a", &["a1"][..]),
+        ("ws_b", &["b1"]),
+        ("ws_a", &["a1", "a2"]),
+        ("ws_b", &["b1", "b2"]),
+        ("ws_c", &["c1"]),
+    ];
+    for (workspace, endpoints) in declared {
+        let declared = Workspace::new(workspace).event_type("order.paid");
+        let declared = endpoints
+            .iter()
+            .fold(declared, |all, id| all.endpoint(id, &["order.paid"]));
+        one.apply(&declared.manifest(), ApplyMode::Commit)
+            .await
+            .unwrap();
+    }
+    let mut published = Vec::new();
+    for (number, (workspace, endpoints)) in (1..).zip(&declared[2..]) {
+        let event = event(workspace, "order.paid", number, SystemClock.now());
+        let endpoints: Vec<_> = endpoints.iter().map(|id| endpoint_id(id)).collect();
+        let mut slots = deliveries(&event, &endpoints);
+        one.publish(&event, &mut slots).await;
+        published.push(slots[0].id());
+    }
+    spread(&url).await;
+    // In the second batch rows are leased at once, and not half of them first.
+    assert_eq!(leases(&one, 0).await, []);
+    let request = LeaseRequest {
+        per_workspace_max: 1,
+        ..request(4)
+    };
+    let batch = one.lease(&request).await.unwrap();
+    let leased = batch.deliveries.iter().map(|leased| leased.lease.delivery);
+    let leased: BTreeSet<_> = leased.collect();
+    assert_eq!(leased, BTreeSet::from_iter(published));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settlement_of_a_record_makes_room_for_a_row() {
+    let (url, _, [one, _]) = two(1).await;
+    let row = publish_rows(&url, &one, 1, 1).await[0].id();
+    // Records have their turn in the second batch.
+    assert_eq!(leases(&one, 0).await, []);
+    let record = publish(&one, 2, 1).await[0].id();
+    let request = LeaseRequest {
+        per_endpoint_max: 1,
+        ..request(2)
+    };
+    let held = one.lease(&request).await.unwrap().deliveries;
+    let [held] = held.try_into().unwrap();
+    assert_eq!(held.lease.delivery, record);
+    let settled = settle(&one, held.lease, Next::Delivered).await;
+    assert_eq!(settled, Settled::Done);
+    let next = one.lease(&request).await.unwrap().deliveries;
+    let next: Vec<_> = next.iter().map(|leased| leased.lease.delivery).collect();
+    assert_eq!(next, [row]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_filled_by_whose_share_was_cut() {
+    let (url, _, [one, _]) = two(2).await;
+    publish(&one, 1, 2).await;
+    for number in 2..=9 {
+        publish(&one, number, 1).await;
+    }
+    publish_rows(&url, &one, 10, 1).await;
+    assert_eq!(leases(&one, 0).await, []);
+    // Half of six is more than one of the endpoints has.
+    assert_eq!(leases(&one, 6).await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_of_nothing_wakes_nobody() {
+    let (_, _, [one, _]) = two(1).await;
+    // Other wakes come some time.
+    until("nobody is woken", || async {
+        let batch = one.lease(&request(1)).await.unwrap();
+        one.changed(batch.generation).now_or_never().is_none()
+    })
+    .await;
 }
 
 /// Looks begin at the records that were taken last, but for those that find nothing.
