@@ -1,10 +1,18 @@
 //! Making, updating and refusing schemas.
 
+use std::time::Duration;
+
 use nahook_control::{ApplyMode, Catalog};
+use nahook_core::{Clock, Delivery};
 use nahook_postgres::{ConnectError, PostgresStore};
+use nahook_queue::{DeliveryQueue, Next, Settled, Settlement};
+use nahook_testkit::ManualClock;
 use nahook_testserver::PostgresServer;
 
-use crate::support::{client, connect, leasable, outcomes, publish, settings, shop};
+use crate::support::{
+    client, connect, execute, leasable, outcomes, publish, request, settings, shop, spread,
+    until_locked,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_processes_may_make_the_schema_at_once() {
@@ -77,6 +85,105 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
     // What was subscribed to before is subscribed to by name.
     let unchanged = store.apply(&shop(1), ApplyMode::Commit).await.unwrap();
     assert_eq!(unchanged, []);
+}
+
+/// The version before the present one had a row for each delivery, and its leases no owner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_in_every_state_outlives_an_update_that_is_killed_once() {
+    let url = PostgresServer::shared().create_database();
+    let clock = ManualClock::default();
+    let store = connect(&url, settings(1).with_clock(clock.clone())).await;
+    store.apply(&shop(8), ApplyMode::Commit).await.unwrap();
+    let ids: Vec<_> = publish(&store, 1, 8)
+        .await
+        .iter()
+        .map(Delivery::id)
+        .collect();
+    store.close().await.unwrap();
+    spread(&url).await;
+    let client = client(&url).await;
+    let at = |seconds: u64| {
+        let at = clock.now().saturating_add(Duration::from_secs(seconds));
+        at.as_nanos()
+    };
+    let back = format!(
+        "DELETE FROM migration WHERE version >= 11;
+        DROP FUNCTION open_deliveries, open_deliveries_of, free_records;
+        DROP TABLE record, process;
+        ALTER TABLE lease DROP COLUMN owner;
+        CREATE TEMP TABLE s AS SELECT * FROM (VALUES
+            (0, 0, 0, {now}, NULL, NULL, NULL),
+            (1, 0, 0, {now}, {now}, 101, NULL),
+            (2, 0, 0, {now}, {later}, 102, NULL),
+            (3, 1, 1, {soon}, {soon}, NULL, NULL),
+            (4, 1, 2, {now}, NULL, NULL, NULL),
+            (5, 2, 1, NULL, NULL, NULL, {now}),
+            (6, 3, 1, NULL, NULL, NULL, NULL),
+            (7, 4, 9, NULL, NULL, NULL, NULL)
+        ) AS s (ordinal, status, attempts, due_at, wake_at, token, delivered_at);
+        UPDATE delivery d SET status = s.status, attempts = s.attempts, due_at = s.due_at::bigint,
+            wake_at = s.wake_at::bigint, lease_token = s.token, delivered_at = s.delivered_at::bigint, updated_at = {now}
+            FROM s WHERE d.key & 1048575 = s.ordinal;
+        INSERT INTO lease (token, look_at, keys)
+            SELECT lease_token, wake_at, ARRAY[key] FROM delivery WHERE lease_token IS NOT NULL;",
+        now = at(0),
+        soon = at(20),
+        later = at(40),
+    );
+    let schema = "SET search_path = nahook, pg_temp";
+    execute(&client, &format!("{schema}; {back}")).await;
+
+    // The one that updates is killed on its way.
+    execute(&client, "BEGIN; LOCK TABLE nahook.lease").await;
+    let updating = tokio::spawn({
+        let (url, settings) = (url.clone(), settings(1));
+        async move { PostgresStore::connect(&url, settings).await.map(drop) }
+    });
+    until_locked(&url).await;
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    client.query(kill, &[]).await.unwrap();
+    updating.await.unwrap().unwrap_err();
+    execute(&client, "ROLLBACK").await;
+    let seen = "SELECT max(version), to_regclass('nahook.record') IS NULL FROM nahook.migration";
+    let row = client.query_one(seen, &[]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1)), (10_i32, true));
+
+    let store = connect(&url, settings(2).with_clock(clock.clone())).await;
+    let mut leased = Vec::new();
+    for (after, expected) in [
+        (0, vec![(0, 0), (1, 0), (4, 2)]),
+        (20, vec![(3, 1)]),
+        (20, vec![(2, 0)]),
+    ] {
+        clock.advance(Duration::from_secs(after));
+        let batch = store.lease(&request(10)).await.unwrap().deliveries;
+        let of = |id| ids.iter().position(|known| *known == id).unwrap();
+        let mut found: Vec<_> = batch
+            .iter()
+            .map(|it| (of(it.lease.delivery), it.attempts))
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{after} s later");
+        leased.extend(batch.into_iter().map(|it| it.lease));
+    }
+    let settlements = leased.into_iter().map(|lease| Settlement {
+        lease,
+        attempt: None,
+        next: Next::Delivered,
+    });
+    let settled = store
+        .settle(&settlements.collect::<Vec<_>>())
+        .await
+        .unwrap();
+    assert_eq!(settled, [Settled::Done; 5]);
+    clock.advance(Duration::from_hours(1));
+    assert_eq!(leasable(&store).await, []);
+    let states = "SELECT array_agg(status::integer ORDER BY key) FROM nahook.delivery";
+    let states: Vec<i32> = client.query_one(states, &[]).await.unwrap().get(0);
+    assert_eq!(states, [2, 2, 2, 2, 2, 2, 3, 4]);
+    assert_eq!(outcomes(&publish(&store, 2, 8).await), ["published"; 8]);
+    assert_eq!(leasable(&store).await.len(), 8);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
