@@ -64,6 +64,8 @@ struct Sim {
     now: Millis,
     endpoints: Vec<Endpoint>,
     workspaces: Vec<(WorkspaceId, VecDeque<usize>)>,
+    /// The workspace whose turn it is.
+    next: usize,
     running: HashMap<u64, usize>,
     ends: BinaryHeap<Reverse<(Millis, u64, Millis, bool)>>,
     begun: u64,
@@ -89,6 +91,7 @@ impl Sim {
             now: 0,
             endpoints: Vec::new(),
             workspaces: Vec::new(),
+            next: 0,
             running: HashMap::new(),
             ends: BinaryHeap::new(),
             begun: 0,
@@ -184,13 +187,14 @@ impl Sim {
     fn take(&mut self, request: &LeaseRequest) -> Vec<usize> {
         let mut room = BatchRoom::of(request);
         let mut batch = Vec::new();
-        let mut in_turn: VecDeque<_> = (0..self.workspaces.len()).collect();
-        while batch.len() < request.max
-            && let Some(workspace) = in_turn.pop_front()
-        {
+        let mut done = 0;
+        while batch.len() < request.max && done < self.workspaces.len() {
+            let workspace = (self.next + done) % self.workspaces.len();
             if let Some(endpoint) = self.next_of(workspace, &mut room) {
                 batch.push(endpoint);
-                in_turn.push_back(workspace);
+                (self.next, done) = (workspace + 1, 0);
+            } else {
+                done += 1;
             }
         }
         batch
@@ -501,5 +505,65 @@ fn hanging_endpoints_leave_room_to_their_siblings() {
         let new = add(&mut sim);
         let wait = longest_wait_of(&mut sim, &new, 5 * SECOND);
         assert!(wait <= SECOND, "{wait} ms beside {count} that are known");
+    }
+}
+
+/// Plans that random ones had found when workspaces were held to less.
+#[test]
+fn plans_that_failed_once_pass() {
+    use Act::{Answers, Fails};
+    let three = vec![
+        vec![(25, Answers(900))],
+        vec![(285, Answers(50)), (463, Fails(HANG))],
+    ];
+    for alone in [840, 7_290, 12_000] {
+        let plan = Plan {
+            slots: 512,
+            others: three.clone(),
+            apart: 0,
+            alone,
+            demand: 2,
+            latency: 100,
+        };
+        assert!(longest_wait(&plan) <= SECOND, "{} ms alone", plan.alone);
+    }
+    // A few that are quick in turn, and more that want all of the rest.
+    let of = |count: usize, millis| vec![(count, Answers(millis))];
+    let mut others = vec![of(12, 900), of(225, 1_200), of(36, 14_000), of(2, 50)];
+    others.extend((0..20).map(|nth| of(20 + 20 * nth, [900, 50, 1_200, 14_000][nth % 4])));
+    let plan = Plan {
+        slots: 512,
+        others,
+        apart: 300,
+        alone: 1_380,
+        demand: 2,
+        latency: 100,
+    };
+    assert!(longest_wait(&plan) <= SECOND);
+}
+
+/// Slow receivers that keep their workspace's slots busy do not keep its further ones waiting, with others beside it as without.
+#[test]
+fn an_endpoint_that_has_not_been_tried_is_tried_beside_slow_siblings() {
+    for others in 0..3 {
+        let mut sim = Sim::new(512);
+        for _ in 0..others {
+            let workspace = sim.workspace();
+            for _ in 0..300 {
+                sim.endpoint(workspace, Act::Answers(14_000), true);
+            }
+        }
+        let workspace = sim.workspace();
+        for nth in 0..400 {
+            sim.endpoint(workspace, Act::Answers(1_200 + nth % 37 * TICK), true);
+        }
+        while sim.now < 30 * SECOND {
+            sim.tick();
+        }
+        let new: Vec<_> = (0..10)
+            .map(|_| sim.endpoint(workspace, Act::Answers(50), false))
+            .collect();
+        let wait = longest_wait_of(&mut sim, &new, 5 * SECOND);
+        assert!(wait <= 2 * SECOND, "{wait} ms beside {others}");
     }
 }

@@ -149,13 +149,18 @@ impl Workspace {
         let (risky, of_both) = (self.risky_room(offer), self.slow_unproven_room(offer));
         let [turn, turn_unproven] = &mut self.turns;
         let exceptions = &mut request.exceptions;
-        let (given, has_turns) = share(kinds.slow_proven, slow, turn, exceptions);
+        // Some are left to endpoints that have not been tried: the slow ones could keep them waiting for ever.
+        let untried = unproven
+            .min((risky / 8).max(1))
+            .min(risky.saturating_sub(usize::from(self.slow == 0)));
+        let most = slow.min(risky - untried);
+        let (given, has_turns) = share(kinds.slow_proven, most, turn, exceptions);
         let mut unproven = unproven.min(risky - given);
-        let of_both = of_both.min(slow - given).min(unproven);
+        let of_both = of_both.min(slow - given).min(unproven - untried);
         let (given, unproven_has) = share(kinds.slow_unproven, of_both, turn_unproven, exceptions);
         unproven -= given;
-        // Half for those that are being tried, half for those that have not been.
-        let half = unproven.div_ceil(2);
+        // Half of the others for those that are being tried, half for those that have not been.
+        let half = (unproven - untried).div_ceil(2);
         unproven -= share(kinds.unproven, half, &mut None, exceptions).0;
         let bounds = WorkspaceBounds {
             workspace: id,

@@ -76,7 +76,7 @@ struct Offer {
     /// All that there are.
     slots: usize,
     free: usize,
-    /// Those of them that are for workspaces that hold none; as many again are for those that hold little.
+    /// Those of them that are for workspaces that hold none; twice as many are for those that hold little.
     kept: usize,
     /// Those that are held: with the free ones more than there are, where settlements are stuck.
     held: usize,
@@ -443,7 +443,7 @@ impl Workspace {
             0 => 0,
             // Less than half of an equal part.
             held if 2 * offer.active * held < offer.slots => offer.kept,
-            _ => 2 * offer.kept,
+            _ => 3 * offer.kept,
         };
         let contending = offer.contending + usize::from(!self.is_contending());
         let equal = offer
@@ -453,6 +453,7 @@ impl Workspace {
         let earned = self.earned.max(equal).saturating_sub(self.held);
         let unstuck = offer.free.saturating_sub(offer.stuck);
         self.more((11, 16), self.held, 1, offer)
+            .max(equal.div_ceil(2).saturating_sub(self.held))
             .min(earned)
             .min(unstuck)
             .max((9 * equal / 32).saturating_sub(self.held))

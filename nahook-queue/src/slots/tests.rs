@@ -263,7 +263,7 @@ fn last_slots_are_for_workspaces_that_hold_little() {
         rig.enter(nth, nth, 10);
     }
     // Half of an equal part are sixteen.
-    for (free, of_much, of_little) in [(30, 6, 18), (20, 0, 8), (12, 0, 0)] {
+    for (free, of_much, of_little) in [(42, 6, 22), (30, 0, 18), (20, 0, 8), (12, 0, 0)] {
         let request = rig.request(free);
         let rooms = [0, 1].map(|nth| request.bounds_of(workspace(nth)).max);
         assert_eq!(rooms, [of_much, of_little], "{free} free");
