@@ -32,23 +32,8 @@ WITH me AS (
 )
 SELECT p.token, p.beat FROM process p";
 
-/// Forgets the process $1, if its beat is $2 or that is absent: its records are anybody's, and so are the rows that it had leased.
-/// Tells all processes on the channel $3. Answers how many records that were.
-///
-/// Its settlements that are under way are waited for.
-const FORGET: &str = "
-WITH gone AS MATERIALIZED (
-    DELETE FROM process p WHERE p.token = $1 AND ($2::bigint IS NULL OR p.beat = $2) RETURNING p.token
-), free AS (
-    UPDATE record r SET owner = 0 FROM gone g WHERE r.owner = g.token RETURNING 1
-), over AS (
-    DELETE FROM lease l USING gone g WHERE l.owner = g.token RETURNING l.token, l.keys
-), ready AS (
-    UPDATE delivery d SET wake_at = NULL
-    FROM (SELECT o.token, unnest(o.keys) AS key FROM over o) o
-    WHERE d.key = o.key AND d.lease_token = o.token AND d.wake_at IS NOT NULL
-)
-SELECT (SELECT count(*) FROM free), pg_notify($3, 'q') FROM gone";
+/// Forgets the process $1, if its beat is $2 or that is absent.
+const FORGET: &str = "SELECT forget_process($1, $2)";
 
 /// Keeps until told to stop. Ends with the store, too.
 pub(super) fn start(store: &PostgresStore) -> JoinHandle<()> {
@@ -163,10 +148,9 @@ impl PostgresStore {
 
     /// Answers how many records the process had; nothing if it was forgotten already, or has beaten since.
     async fn forget_process(&self, token: i64, beat: Option<i64>) -> Result<Option<i64>, PgError> {
-        let shared = self.shared();
-        let parameters: [&dyn Parameter; 3] = [&token, &beat, &shared.settings.schema];
-        let gone = shared.lender.query(FORGET, &parameters).await?;
-        gone.first().map(|row| value_at(row, 0)).transpose()
+        let parameters: [&dyn Parameter; 2] = [&token, &beat];
+        let answer = self.shared().lender.query(FORGET, &parameters).await?;
+        answer.first().map_or(Ok(None), |row| value_at(row, 0))
     }
 }
 

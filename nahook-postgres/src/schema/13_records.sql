@@ -97,6 +97,32 @@ BEGIN
 END
 $$;
 
+-- Forgets a process, if its beat is `last` or that is absent: its records are anybody's, and so are the rows that it had leased. Tells
+-- all processes. Answers how many records that were; nothing if it was forgotten already, or has beaten since.
+--
+-- The first statement waits for what the process is just writing, so that the others, each of which sees what was committed before it, see
+-- that as well.
+CREATE FUNCTION {schema}.forget_process(gone bigint, last bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    freed bigint;
+BEGIN
+    DELETE FROM {schema}.process p WHERE p.token = gone AND (last IS NULL OR p.beat = last);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    UPDATE {schema}.record SET owner = 0 WHERE owner = gone;
+    GET DIAGNOSTICS freed = ROW_COUNT;
+    WITH over AS (
+        DELETE FROM {schema}.lease l WHERE l.owner = gone RETURNING l.token, l.keys
+    )
+    UPDATE {schema}.delivery d SET wake_at = NULL
+        FROM (SELECT o.token, unnest(o.keys) AS key FROM over o) o
+        WHERE d.key = o.key AND d.lease_token = o.token AND d.wake_at IS NOT NULL;
+    PERFORM pg_notify({channel}, 'q');
+    RETURN freed;
+END
+$$;
+
 -- Deliveries of records with keys from `first` up to before `beyond`, as far as they are no rows. A record has a thousand at most.
 CREATE FUNCTION {schema}.open_deliveries(first bigint, beyond bigint)
 RETURNS TABLE (key bigint, endpoint bigint, due_at bigint) LANGUAGE sql STABLE AS $$

@@ -45,7 +45,7 @@ async fn schema_of_the_first_version_is_brought_up_to_date() {
         DELETE FROM nahook.migration WHERE version >= 2;
         INSERT INTO nahook.delivery (key, endpoint, due_at, attempts, status)
             SELECT key, endpoint, due_at, 0, 0 FROM nahook.open_deliveries(0, 9223372036854775807);
-        DROP FUNCTION nahook.open_deliveries, nahook.open_deliveries_of, nahook.free_records;
+        DROP FUNCTION nahook.open_deliveries, nahook.open_deliveries_of, nahook.free_records, nahook.forget_process;
         DROP TABLE nahook.record, nahook.process;
         ALTER TABLE nahook.lease DROP COLUMN owner;
         DROP INDEX nahook.event_by_key;
@@ -108,7 +108,7 @@ async fn work_in_every_state_outlives_an_update_that_is_killed_once() {
     };
     let back = format!(
         "DELETE FROM migration WHERE version >= 11;
-        DROP FUNCTION open_deliveries, open_deliveries_of, free_records;
+        DROP FUNCTION open_deliveries, open_deliveries_of, free_records, forget_process;
         DROP TABLE record, process;
         ALTER TABLE lease DROP COLUMN owner;
         CREATE TEMP TABLE s AS SELECT * FROM (VALUES

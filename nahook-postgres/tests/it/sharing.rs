@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::support::proxy::Proxy;
 use crate::support::{
     self, connect, execute, leasable, publish, request, rows, settings, shop, shop_store, spread,
-    until,
+    until, until_locked,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,6 +162,40 @@ async fn a_publish_wakes_the_others_workers() {
         .await
         .unwrap();
     assert_eq!(other.lease(&request(1)).await.unwrap().deliveries.len(), 1);
+}
+
+/// A process that was taken for dead may be writing still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_takes_while_it_is_forgotten_is_taken_over() {
+    let (url, store) = shop_store(1).await;
+    assert_eq!(leasable(&store).await, []);
+    let mut client = support::client(&url).await;
+    execute(
+        &client,
+        "INSERT INTO nahook.process (token, beat) VALUES (-7, 0)",
+    )
+    .await;
+    let taking = client.transaction().await.unwrap();
+    execute(
+        &taking,
+        "SELECT FROM nahook.process WHERE token = -7 FOR KEY SHARE",
+    )
+    .await;
+    publish(&store, 1, 1).await;
+    execute(
+        &taking,
+        "UPDATE nahook.record SET owner = -7, is_begun = true",
+    )
+    .await;
+    let leasing = tokio::spawn(async move {
+        until("it is leased", || async {
+            leasable(&store).await.len() == 1
+        })
+        .await;
+    });
+    until_locked(&url).await;
+    taking.commit().await.unwrap();
+    leasing.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
