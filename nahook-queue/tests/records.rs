@@ -83,7 +83,7 @@ impl Store {
         })
     }
 
-    /// What a process that is gone had is anybody's.
+    /// Records and leases of a process that is gone are anybody's.
     fn forget(&mut self, process: u64) {
         self.processes.remove(&process);
         for record in self.records.values_mut() {

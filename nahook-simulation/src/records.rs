@@ -119,7 +119,7 @@ impl Database {
         self.changed.notify_waiters();
     }
 
-    /// What a process that is gone had is anybody's.
+    /// Records and leases of a process that is gone are anybody's.
     pub(crate) fn forget(&self, process: LifeNumber) {
         self.tables().forget(process);
         self.wake();

@@ -41,7 +41,7 @@ const PROMPT: Duration = Duration::from_millis(900);
 /// Result of a run.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Report {
-    /// What must not have happened.
+    /// Violations: events that must not have happened.
     pub violations: Vec<String>,
     /// A number that any difference between two runs changes.
     pub hash: u64,
@@ -51,7 +51,7 @@ pub struct Report {
     pub deliveries: u64,
     /// Number of requests that arrived.
     pub arrivals: u64,
-    /// What happened, if it was asked for.
+    /// The course of events, if it was asked for.
     pub trace: Vec<String>,
 }
 

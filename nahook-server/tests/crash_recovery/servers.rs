@@ -12,7 +12,7 @@ use super::support::receiver::Receiver;
 use super::support::server::Server;
 
 const ROUNDS: u64 = 10;
-/// What a process had in hand is taken over once its beat has stood still for three looks, a second apart. It may have sent a request
+/// Deliveries in a process's hands are taken over once its beat has stood still for three looks, a second apart. It may have sent a request
 /// up to a beat later, or more on a busy machine.
 const STANDS_STILL: Duration = Duration::from_secs(1);
 
