@@ -39,6 +39,8 @@ pub(crate) struct Process {
     pub(crate) is_kept: bool,
     /// True while records may have been taken that are not in hand.
     pub(crate) is_unsure: bool,
+    /// Number of times that it has read which those are: the database refuses to take records under a smaller one.
+    pub(crate) looks: i64,
     /// Instant at which records were last looked for.
     pub(crate) looked_at: Option<Instant>,
     /// Instant at which all of them were looked at.

@@ -13,10 +13,11 @@ use tokio_postgres::Row;
 use super::keeper;
 use crate::error::PgError;
 use crate::leases::{EventFields, InHand, Process};
-use crate::lender::Lent;
+use crate::lender::{Frame, Lent};
 use crate::listener::Signals;
 use crate::parameter::Parameter;
 use crate::row::{Bits, ORDINAL_BITS, parsed_at, split_key, value_at};
+use crate::statement::Answer;
 use crate::store::PostgresStore;
 
 /// Largest number of records taken by one statement, and of their deliveries, about.
@@ -49,14 +50,16 @@ const REGISTER: &str =
     "INSERT INTO process (token, beat) VALUES (nextval('lease_token'), 0) RETURNING token";
 
 /// Takes records for the process $1, of one workspace and audience after the other behind the workspace $2, but audiences that are $3:
-/// about $4 of them with $5 deliveries, with the key $6 or later. The first row says whether the process is known.
+/// about $4 of them with $5 deliveries, with the key $6 or later. The first row says whether the process is known, with the number $7 of
+/// its looks at what it holds.
 ///
 /// Losing this to a crash of the server only means that the records are taken again, so that nothing waits for the disk.
 const TAKE: &str = concat!(
     "
 WITH me AS MATERIALIZED (
-    SELECT p.token FROM process p WHERE p.token = $1::bigint AND set_config('synchronous_commit', 'off', true) = 'off'
-    FOR KEY SHARE
+    SELECT p.token FROM process p WHERE p.token = $1::bigint AND p.looks = $7::bigint
+        AND set_config('synchronous_commit', 'off', true) = 'off'
+    FOR SHARE
 ), locked AS MATERIALIZED (
     SELECT r.key, r.is_begun FROM record r
     WHERE r.key = ANY ((SELECT free_records($2::bigint, $3::bigint[], $4::integer, $5::integer, $6::bigint))::bigint[]) AND r.owner = 0
@@ -71,6 +74,12 @@ UNION ALL
     taken!("taken"),
     " ORDER BY r.key)"
 );
+
+/// Waits for what the process $1 is taking, and lets it take nothing more under the number that it has: a statement that nobody
+/// waits for may be late. Answers the next number; nothing if the process is not known.
+const BAR: &str = "
+UPDATE process p SET looks = p.looks + 1 WHERE p.token = $1::bigint AND set_config('synchronous_commit', 'off', true) = 'off'
+RETURNING p.looks";
 
 /// Records that the process $1 has taken, but those with the keys $2.
 const HELD: &str = concat!(
@@ -180,7 +189,7 @@ impl PostgresStore {
             let row = rows.first();
             let row = row.ok_or_else(|| PgError::unreadable("no answer"))?;
             ledger.register(value_at(row, 0)?);
-            process.is_unsure = false;
+            (process.is_unsure, process.looks) = (false, 0);
             if !std::mem::replace(&mut process.is_kept, true) {
                 self.tasks().push(keeper::start(self));
             }
@@ -220,16 +229,29 @@ impl PostgresStore {
         let rows = if was_unsure {
             // Somebody took records, and did not live to see which.
             let known = ledger.with_taken(|taken| taken.records());
-            lent.query(HELD, &[&token, &known]).await?
+            let held: Vec<&dyn Parameter> = vec![&token, &known];
+            let asked = [(BAR, vec![&token as &dyn Parameter]), (HELD, held)];
+            // One round trip; the second sees what the first has waited for.
+            let answers = lent.ask(&asked, Frame::default()).await?;
+            let answers: Result<Vec<_>, _> = answers.into_iter().collect();
+            let [bar, held] =
+                <[Answer; 2]>::try_from(answers?).map_err(|_| PgError::unreadable("no answer"))?;
+            let Some(row) = bar.rows.first() else {
+                ledger.lose(token);
+                return Ok(Looked::Full);
+            };
+            process.looks = value_at(row, 0)?;
+            held.rows
         } else {
             first_key = process.first_key();
-            let parameters: [&dyn Parameter; 6] = [
+            let parameters: [&dyn Parameter; 7] = [
                 &token,
                 &process.taken_last,
                 &full,
                 &RECORDS_MAX,
                 &DELIVERIES_MAX,
                 &first_key,
+                &process.looks,
             ];
             lent.query(TAKE, &parameters).await?
         };

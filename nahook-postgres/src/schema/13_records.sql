@@ -22,7 +22,9 @@ CREATE INDEX record_by_audience ON {schema}.record (workspace, audience, key);
 -- Processes that attempt deliveries. One whose beat stands still is gone, and what it had in hand is anybody's.
 CREATE TABLE {schema}.process (
     token bigint PRIMARY KEY,
-    beat bigint NOT NULL
+    beat bigint NOT NULL,
+    -- Raised before it reads what it has: what it was taking under a smaller number is done by then, or takes nothing.
+    looks bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- The process that made it; 0 for one of a program of the version before.

@@ -372,6 +372,28 @@ async fn records_that_could_not_be_taken_are_taken_the_next_time() {
     assert_eq!(leases(&one, 10).await.len(), 3);
 }
 
+/// A statement that nobody waits for any more may take records when its process has already looked at what it holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_late_is_found_by_who_has_given_up() {
+    let (url, _, [one, _]) = two(1).await;
+    assert_eq!(leases(&one, 1).await, []);
+    let mut client = client(&url).await;
+    let hide = "ALTER FUNCTION nahook.free_records RENAME TO hidden";
+    client.batch_execute(hide).await.unwrap();
+    one.lease(&request(10)).await.unwrap_err();
+    let show = "ALTER FUNCTION nahook.hidden RENAME TO free_records";
+    client.batch_execute(show).await.unwrap();
+    let published = publish(&one, 1, 1).await;
+    let late = client.transaction().await.unwrap();
+    let take = "SELECT FROM nahook.process FOR SHARE;
+        UPDATE nahook.record SET owner = (SELECT token FROM nahook.process), is_begun = true";
+    late.batch_execute(take).await.unwrap();
+    let leasing = tokio::spawn(async move { leases(&one, 10).await });
+    until_locked(&url).await;
+    late.commit().await.unwrap();
+    assert_eq!(ids(&leasing.await.unwrap()), [published[0].id()]);
+}
+
 /// Each of two workspaces comes twice in the order of endpoints, before a third.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workspaces_that_are_cut_hide_nothing_behind_them() {
