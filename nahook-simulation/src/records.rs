@@ -44,16 +44,20 @@ struct Tables {
     rows: BTreeMap<DeliveryId, Row>,
     /// The rows that wait or are leased.
     waiting: Scheduler,
-    processes: BTreeMap<LifeNumber, Asked>,
+    processes: BTreeMap<ProcessId, Registered>,
+    last_process: ProcessId,
     last_record: RecordKey,
     /// Idempotency keys and the deliveries that they stand for.
     keys: HashMap<(EndpointId, IdempotencyKey), DeliveryId>,
 }
 
+/// Number of a registration. A process that was taken for dead registers anew, and calls of before come to nothing.
+type ProcessId = u64;
+
 /// A process as the database knows it.
-#[derive(Clone, Copy)]
-struct Asked {
-    at: Timestamp,
+struct Registered {
+    life: LifeNumber,
+    asked_at: Timestamp,
     /// Number of the latest look at what the process has. A take from before it does nothing: it is late, and nobody would know.
     look: u64,
 }
@@ -64,7 +68,7 @@ struct Record {
     event: Arc<Event>,
     deliveries: Vec<(DeliveryId, EndpointId)>,
     audience: Audience,
-    owner: Option<LifeNumber>,
+    owner: Option<ProcessId>,
 }
 
 #[derive(Clone)]
@@ -89,7 +93,7 @@ type InHand = (Arc<Event>, EndpointId);
 #[derive(Default)]
 struct Process {
     taken: TakenRecords<InHand>,
-    is_registered: bool,
+    id: Option<ProcessId>,
     /// Records may have been taken without an answer.
     is_unsure: bool,
     looks: u64,
@@ -119,9 +123,9 @@ impl Database {
         self.changed.notify_waiters();
     }
 
-    /// Records and leases of a process that is gone are anybody's.
-    pub(crate) fn forget(&self, process: LifeNumber) {
-        self.tables().forget(process);
+    /// Records of a life that is gone, or taken to be, are anybody's.
+    pub(crate) fn forget(&self, life: LifeNumber) {
+        self.tables().forget(|process| process.life == life);
         self.wake();
     }
 }
@@ -173,49 +177,49 @@ impl DeliveryPublisher for Database {
 }
 
 impl Tables {
-    fn forget(&mut self, process: LifeNumber) {
-        self.processes.remove(&process);
-        for record in self
-            .records
-            .values_mut()
-            .filter(|it| it.owner == Some(process))
-        {
-            record.owner = None;
+    fn register(&mut self, life: LifeNumber, asked_at: Timestamp) -> ProcessId {
+        self.last_process += 1;
+        let new = Registered {
+            life,
+            asked_at,
+            look: 0,
+        };
+        self.processes.insert(self.last_process, new);
+        self.last_process
+    }
+
+    fn forget(&mut self, is_gone: impl Fn(&Registered) -> bool) {
+        self.processes.retain(|_, process| !is_gone(process));
+        let Self {
+            processes, records, ..
+        } = self;
+        for record in records.values_mut() {
+            record.owner = record.owner.filter(|owner| processes.contains_key(owner));
         }
     }
 
-    fn check(&mut self, process: LifeNumber, now: Timestamp) -> Result<(), Unknown> {
-        self.processes.get_mut(&process).ok_or(Unknown)?.at = now;
-        Ok(())
+    fn check(&mut self, process: ProcessId, now: Timestamp) -> Result<&mut Registered, Unknown> {
+        let process = self.processes.get_mut(&process).ok_or(Unknown)?;
+        process.asked_at = now;
+        Ok(process)
     }
 
     /// Takes the oldest records that nobody has, but of those audiences, and answers them with those of their deliveries that are
     /// no rows; or those that the process has and does not know.
     fn take(
         &mut self,
-        process: LifeNumber,
+        process: ProcessId,
         now: Timestamp,
         except: &[Audience],
         held: Option<&[RecordKey]>,
         look: u64,
     ) -> Result<Vec<(RecordKey, Record)>, Unknown> {
-        self.check(process, now)?;
-        if let Some(asked) = self.processes.get_mut(&process) {
-            if look < asked.look {
-                return Ok(Vec::new());
-            }
-            asked.look = look;
+        let known = self.check(process, now)?;
+        if look < known.look {
+            return Ok(Vec::new());
         }
-        let is_gone = |(_, of): &(&LifeNumber, &Asked)| now.saturating_since(of.at) > GONE_AFTER;
-        let gone: Vec<_> = self
-            .processes
-            .iter()
-            .filter(is_gone)
-            .map(|(id, _)| *id)
-            .collect();
-        for process in gone {
-            self.forget(process);
-        }
+        known.look = look;
+        self.forget(|process| now.saturating_since(process.asked_at) > GONE_AFTER);
         let Self { records, rows, .. } = self;
         let wanted = records.iter_mut().filter(|(key, record)| match held {
             Some(known) => record.owner == Some(process) && !known.contains(*key),
@@ -233,7 +237,7 @@ impl Tables {
     /// Makes rows of what was in hand, as their settlements say; what is one already stays. Answers which it has made.
     fn put(
         &mut self,
-        process: LifeNumber,
+        process: ProcessId,
         put: &[(DeliveryId, InHand, Option<Settlement>)],
         now: Timestamp,
     ) -> Result<BTreeSet<DeliveryId>, Unknown> {
@@ -302,10 +306,6 @@ impl RecordQueue {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn number(&self) -> LifeNumber {
-        self.wire.life.number
-    }
-
     fn now(&self) -> Timestamp {
         self.database.clock.now()
     }
@@ -326,36 +326,40 @@ impl RecordQueue {
     }
 
     /// The database knows this process no more: others have what it had.
-    fn lose(&self) {
-        let number = self.number();
-        self.wire.world.note("lost", &[number.into()]);
-        let world = &self.wire.world;
-        world.with(|state| state.oracle.excuse_leased(Some(number)));
+    fn lose(&self, id: ProcessId) {
+        let Wire { world, life } = &self.wire;
         let mut process = self.process();
+        if process.id != Some(id) {
+            return;
+        }
+        world.note("lost", &[life.number.into()]);
+        world.with(|state| state.oracle.excuse_leased(Some(life.number)));
         process.taken.forget();
-        process.is_registered = false;
-        process.looks += 1;
+        process.id = None;
+        process.is_unsure = false;
+        process.looks = 0;
+    }
+
+    /// Returns the number of its registration, for which it asks if it has none.
+    async fn id(&self) -> Result<ProcessId, Broken> {
+        let id = self.process().id;
+        if let Some(id) = id {
+            return Ok(id);
+        }
+        let life = self.wire.life.number;
+        let register = move |_: &Self, tables: &mut Tables, now, _| tables.register(life, now);
+        let id = self.ask("register", &[], register).await?;
+        self.process().id = Some(id);
+        Ok(id)
     }
 
     async fn take(&self) -> Result<(), Broken> {
-        let number = self.number();
-        if !self.process().is_registered {
-            let register = move |_: &Self, tables: &mut Tables, now, _| {
-                let new = Asked { at: now, look: 0 };
-                tables.processes.entry(number).or_insert(new).at = now;
-            };
-            self.ask("register", &[], register).await?;
-            self.process().is_registered = true;
-        }
-        if self
-            .wire
-            .world
-            .strikes(Faults::DEAD, 8 * self.wire.world.plan.calls_per_fault)
-        {
+        let id = self.id().await?;
+        let Wire { world, life } = &self.wire;
+        if world.strikes(Faults::DEAD, 8 * world.plan.calls_per_fault) {
             // It is taken for dead, and lives.
-            let world = &self.wire.world;
-            world.with(|state| state.oracle.excuse_leased(Some(number)));
-            self.database.forget(number);
+            world.with(|state| state.oracle.excuse_leased(Some(life.number)));
+            self.database.forget(life.number);
         }
         let (full, held, look) = {
             let mut process = self.process();
@@ -368,15 +372,18 @@ impl RecordQueue {
             (full, held, process.looks)
         };
         let take = move |_: &Self, tables: &mut Tables, now, _| {
-            let records = tables.take(number, now, &full, held.as_deref(), look)?;
+            let records = tables.take(id, now, &full, held.as_deref(), look)?;
             Ok::<_, Unknown>((records, tables.processes.len() > 1))
         };
         let Ok((records, is_shared)) = self.ask("take", &[], take).await? else {
-            self.lose();
+            self.lose(id);
             return Ok(());
         };
         let now = self.now();
         let mut process = self.process();
+        if process.id != Some(id) {
+            return Ok(());
+        }
         process.is_unsure = false;
         process.taken.set_shared(is_shared);
         for (key, record) in records {
@@ -402,24 +409,27 @@ impl RecordQueue {
     /// Makes rows of what cannot wait in hand, and removes finished records.
     async fn put_rows(&self) -> Result<(), Broken> {
         let now = self.now();
-        let (leaving, finished) = {
+        let (id, leaving, finished) = {
             let mut process = self.process();
+            let Some(id) = process.id else {
+                return Ok(());
+            };
             let mut leaving = process.taken.leaving(now);
             leaving.sort_unstable();
             let known = leaving
                 .iter()
                 .filter_map(|id| Some((*id, process.taken.get(*id)?.clone(), None)));
-            (known.collect::<Vec<_>>(), process.taken.finished())
+            (id, known.collect::<Vec<_>>(), process.taken.finished())
         };
         if leaving.is_empty() && finished.is_empty() {
             return Ok(());
         }
-        let ids: Vec<_> = leaving.iter().map(|(id, ..)| *id).collect();
-        let (number, done) = (self.number(), finished.clone());
+        let rows: Vec<_> = leaving.iter().map(|(id, ..)| *id).collect();
+        let done = finished.clone();
         let put = move |_: &Self, tables: &mut Tables, now, _| {
-            tables.put(number, &leaving, now)?;
+            tables.put(id, &leaving, now)?;
             for key in done {
-                let its = |record: &Record| record.owner == Some(number);
+                let its = |record: &Record| record.owner == Some(id);
                 if tables.records.get(&key).is_some_and(its) {
                     tables.records.remove(&key);
                 }
@@ -427,12 +437,12 @@ impl RecordQueue {
             Ok::<_, Unknown>(())
         };
         if self.ask("put", &[], put).await?.is_err() {
-            self.lose();
+            self.lose(id);
             return Ok(());
         }
         let mut process = self.process();
-        for id in ids {
-            process.taken.is_row(id);
+        for row in rows {
+            process.taken.is_row(row);
         }
         process.taken.forget_finished(&finished);
         drop(process);
@@ -622,7 +632,7 @@ impl DeliveryQueue for RecordQueue {
         self.wire.life.pass().await;
         let mut answers = vec![Settled::LeaseLost; settlements.len()];
         let (mut in_hand, mut of_rows, mut put) = (Vec::new(), Vec::new(), Vec::new());
-        {
+        let id = {
             let mut process = self.process();
             for (place, settlement) in settlements.iter().enumerate() {
                 let lease = settlement.lease;
@@ -639,14 +649,15 @@ impl DeliveryQueue for RecordQueue {
                     put.push((lease.delivery, known, Some(settlement.clone())));
                 }
             }
-        }
+            // Without a registration nothing is in hand.
+            process.id.unwrap_or_default()
+        };
         let about: Vec<_> = settlements.iter().map(|it| it.lease.delivery).collect();
-        let number = self.number();
         let settle = move |own: &Self, tables: &mut Tables, now, _| {
             let made = if put.is_empty() {
                 Ok(BTreeSet::new())
             } else {
-                tables.put(number, &put, now)
+                tables.put(id, &put, now)
             };
             for (id, _, settlement) in &put {
                 let is_made = made.as_ref().is_ok_and(|made| made.contains(id));
@@ -680,14 +691,14 @@ impl DeliveryQueue for RecordQueue {
         if let Ok(made) = made {
             let mut process = self.process();
             for place in in_hand {
-                let id = settlements[place].lease.delivery;
-                process.taken.is_row(id);
-                if made.contains(&id) {
+                let delivery = settlements[place].lease.delivery;
+                process.taken.is_row(delivery);
+                if made.contains(&delivery) {
                     answers[place] = Settled::Done;
                 }
             }
         } else {
-            self.lose();
+            self.lose(id);
         }
         self.database.wake();
         Ok(answers)
