@@ -1,12 +1,13 @@
 //! A Postgres server.
 
+use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,49 @@ rm -rf "$2"
 rmdir "${2%/*}"
 "#;
 
+/// Empties a database, unless more of it was changed than its schema `nahook`: then it fails.
+const EMPTY: &str = "
+SET client_min_messages = warning;
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = current_database())
+        OR EXISTS (SELECT FROM pg_extension WHERE extname <> 'plpgsql')
+        OR EXISTS (SELECT FROM pg_namespace WHERE nspname NOT IN ('nahook', 'public', 'information_schema') AND nspname NOT LIKE 'pg\\_%')
+        OR EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+        OR EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
+        OR EXISTS (
+            SELECT FROM pg_database d WHERE d.datname = current_database() AND (
+                d.datconnlimit <> -1 OR d.datacl IS NOT NULL OR d.datdba <> 10
+                OR EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid)
+            )
+        )
+    THEN
+        RAISE EXCEPTION 'it is not as it was made';
+    END IF;
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+    DROP SCHEMA IF EXISTS nahook CASCADE;
+END
+$$";
+
+thread_local! {
+    static IN_USE: RefCell<Vec<InUse>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A database of the test that runs on this thread.
+struct InUse {
+    name: String,
+    used: Arc<Mutex<Vec<String>>>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let used = self.used.lock();
+        let mut used = used.unwrap_or_else(PoisonError::into_inner);
+        used.push(std::mem::take(&mut self.name));
+    }
+}
+
 /// A Postgres server with a folder, a port and a supervisor of its own. What it acknowledges is on disk.
 ///
 /// It stops when it is dropped, and when the process ends.
@@ -63,6 +107,8 @@ pub struct PostgresServer {
     port: u16,
     data: PathBuf,
     databases: AtomicU32,
+    /// Those of tests that have ended.
+    used: Arc<Mutex<Vec<String>>>,
     supervisor: Mutex<Supervisor>,
     // Removed by the supervisor, to whom everything in it belongs, or by us if that is too early for it.
     _folder: TempDir,
@@ -144,6 +190,7 @@ impl PostgresServer {
                     port,
                     data,
                     databases: AtomicU32::new(0),
+                    used: Arc::default(),
                     supervisor: Mutex::new(supervisor),
                     _folder: folder,
                 };
@@ -158,11 +205,30 @@ impl PostgresServer {
         self.port
     }
 
-    /// Makes a new, empty database and answers its URL.
+    /// Answers the URL of an empty database, for as long as the calling thread lasts.
+    ///
+    /// One of a test that has ended is emptied, where that can be: hundreds of new ones would fill a small disk.
     pub fn create_database(&self) -> String {
-        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.execute("postgres", &format!("CREATE DATABASE {name}"));
-        self.url(&name)
+        let emptied = loop {
+            let used = self
+                .used
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            let Some(name) = used else { break None };
+            if self.try_query(&self.url(&name), EMPTY).is_ok() {
+                break Some(name);
+            }
+        };
+        let name = emptied.unwrap_or_else(|| {
+            let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+            self.execute("postgres", &format!("CREATE DATABASE {name}"));
+            name
+        });
+        let url = self.url(&name);
+        let used = Arc::clone(&self.used);
+        IN_USE.with_borrow_mut(|all| all.push(InUse { name, used }));
+        url
     }
 
     /// The URL of the database with this name.
@@ -280,7 +346,7 @@ fsync = on
 synchronous_commit = on
 max_connections = 300
 shared_buffers = 256MB
-max_wal_size = 4GB
+max_wal_size = 1GB
 {further_settings}
 "
     );

@@ -54,3 +54,33 @@ fn killed_server_starts_again_whatever_it_was_doing() {
         server.start_again();
     }
 }
+
+/// On a thread of its own, as a test is.
+fn database_with(server: &PostgresServer, statements: &str) -> String {
+    let make = || {
+        let url = server.create_database();
+        assert_eq!(server.query(&url, "SELECT to_regnamespace('nahook')"), "");
+        server.query(&url, statements);
+        url
+    };
+    thread::scope(|scope| scope.spawn(make).join()).unwrap()
+}
+
+#[test]
+fn databases_of_tests_that_have_ended_are_emptied() {
+    let server = PostgresServer::shared();
+    let first = database_with(server, "CREATE SCHEMA nahook");
+    let second = database_with(server, "CREATE SCHEMA nahook CREATE TABLE kept (n int)");
+    assert_eq!(second, first);
+    let setting = "DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+    END $$";
+    for change in [
+        "CREATE TABLE public.kept (n int)",
+        "CREATE SCHEMA other",
+        setting,
+    ] {
+        let before = database_with(server, change);
+        assert_ne!(database_with(server, "SELECT"), before, "{change}");
+    }
+}
