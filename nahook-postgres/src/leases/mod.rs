@@ -20,6 +20,7 @@ pub(crate) use self::events::EventFields;
 use self::events::Events;
 use self::progress::Cursors;
 pub(crate) use self::progress::Progress;
+use crate::queue::Search;
 
 /// Number of endpoints remembered to begin with a retry the next time.
 const TURNS_MAX: usize = 10_000;
@@ -43,10 +44,8 @@ pub(crate) struct Process {
     pub(crate) looks: i64,
     /// Instant at which records were last looked for.
     pub(crate) looked_at: Option<Instant>,
-    /// Instant at which all of them were looked at.
-    pub(crate) looked_whole: Option<Instant>,
-    /// The first key of the records that were taken last.
-    pub(crate) taken_first: i64,
+    /// Where they are looked for.
+    pub(crate) search: Search,
     /// The row of the workspace whose records were taken last.
     pub(crate) taken_last: i64,
     /// Endpoints by their rows, as far as they were asked for.

@@ -95,6 +95,9 @@ impl Keeper {
             }
             ledger.with_taken(TakenRecords::let_go);
         }
+        if ledger.process.lock().await.search.must_look_at_all() {
+            store.shared().signals.wake_for_records();
+        }
         store.put_rows(1).await
     }
 

@@ -11,18 +11,15 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::keeper;
+use super::search::{DELIVERIES_MAX, Looked, RECORDS_MAX};
 use crate::error::PgError;
 use crate::leases::{EventFields, InHand, Process};
 use crate::lender::{Frame, Lent};
 use crate::listener::Signals;
 use crate::parameter::Parameter;
-use crate::row::{Bits, ORDINAL_BITS, parsed_at, split_key, value_at};
+use crate::row::{Bits, parsed_at, split_key, value_at};
 use crate::statement::Answer;
 use crate::store::PostgresStore;
-
-/// Largest number of records taken by one statement, and of their deliveries, about.
-const RECORDS_MAX: i32 = 1_024;
-const DELIVERIES_MAX: i32 = 4_096;
 
 /// Largest number of such statements one after the other.
 const TAKES_MAX: usize = 64;
@@ -49,20 +46,22 @@ macro_rules! taken {
 const REGISTER: &str =
     "INSERT INTO process (token, beat) VALUES (nextval('lease_token'), 0) RETURNING token";
 
-/// Takes records for the process $1, of one workspace and audience after the other behind the workspace $2, but audiences that are $3:
-/// about $4 of them with $5 deliveries, with the key $6 or later. The first row says whether the process is known, with the number $7 of
-/// its looks at what it holds.
+/// Takes records for the process $1: about $3 of them with $4 deliveries, with the key $5 or later, chosen by an expression. The first row
+/// says whether the process is known, with the number $2 of its looks at what it holds.
 ///
 /// Losing this to a crash of the server only means that the records are taken again, so that nothing waits for the disk.
-const TAKE: &str = concat!(
-    "
+macro_rules! take {
+    ($keys:literal) => {
+        concat!(
+            "
 WITH me AS MATERIALIZED (
-    SELECT p.token FROM process p WHERE p.token = $1::bigint AND p.looks = $7::bigint
+    SELECT p.token FROM process p WHERE p.token = $1::bigint AND p.looks = $2::bigint
         AND set_config('synchronous_commit', 'off', true) = 'off'
     FOR SHARE
 ), locked AS MATERIALIZED (
-    SELECT r.key, r.is_begun FROM record r
-    WHERE r.key = ANY ((SELECT free_records($2::bigint, $3::bigint[], $4::integer, $5::integer, $6::bigint))::bigint[]) AND r.owner = 0
+    SELECT r.key, r.is_begun FROM record r WHERE r.key = ANY (",
+            $keys,
+            ") AND r.owner = 0
     FOR NO KEY UPDATE OF r SKIP LOCKED
 ), taken AS (
     UPDATE record r SET owner = m.token, is_begun = true FROM locked l, me m WHERE r.key = l.key
@@ -71,8 +70,23 @@ WITH me AS MATERIALIZED (
 SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (SELECT count(*) FROM me), NULL
 UNION ALL
 (",
-    taken!("taken"),
-    " ORDER BY r.key)"
+            taken!("taken"),
+            " ORDER BY r.key)"
+        )
+    };
+}
+
+/// Takes those of one workspace and audience after the other behind the workspace $6, but audiences that are $7.
+const TAKE: &str = take!(
+    "(SELECT free_records($6::bigint, $7::bigint[], $3::integer, $4::integer, $5::bigint))::bigint[]"
+);
+
+/// Takes them in the order of their keys, which steps over less of what was taken before: for where all fit.
+const TAKE_LATEST: &str = take!(
+    "ARRAY(SELECT f.key FROM (
+        SELECT o.key, sum(o.width) OVER (ORDER BY o.key) - o.width AS before FROM (
+            SELECT r.key, r.width FROM record r WHERE r.key >= $5::bigint AND r.owner = 0 ORDER BY r.key LIMIT $3::integer) o
+    ) f WHERE f.before < $4::integer)"
 );
 
 /// Waits for what the process $1 is taking, and lets it take nothing more under the number that it has: a statement that nobody
@@ -107,25 +121,7 @@ struct Taken {
     event: Arc<EventFields>,
 }
 
-/// Interval at which all records are looked at, whatever their keys.
-const WHOLE_LOOK: Duration = Duration::from_millis(100);
-
-/// Number of events that may be committed in another order than that of their numbers without waiting for such a look.
-const OUT_OF_ORDER: i64 = 1_000;
-
 impl Process {
-    /// The key from which on records are looked for.
-    fn first_key(&mut self) -> i64 {
-        let is_time = self
-            .looked_whole
-            .is_none_or(|at| at.elapsed() >= WHOLE_LOOK);
-        if is_time {
-            self.looked_whole = Some(Instant::now());
-            return 0;
-        }
-        self.taken_first - (OUT_OF_ORDER << ORDINAL_BITS)
-    }
-
     /// Notes the workspaces whose records were taken, by their rows: the next ones are those of the workspaces behind them.
     fn note_workspaces(&mut self, rows: impl Iterator<Item = i64>) {
         let after = self.taken_last;
@@ -133,16 +129,6 @@ impl Process {
             self.taken_last = last;
         }
     }
-}
-
-/// Result of a look for records.
-enum Looked {
-    /// There may be more.
-    More,
-    /// There may be more than there is room for.
-    Full,
-    /// There are no more.
-    None,
 }
 
 /// Notes that there may be records, unless it is forgotten.
@@ -217,6 +203,7 @@ impl PostgresStore {
         let shared = self.shared();
         let ledger = &shared.ledger;
         let Some(full) = ledger.with_taken(|taken| taken.full()) else {
+            process.search.note_behind();
             return Ok(Looked::Full);
         };
         let mut lent = shared.lender.lend().await?;
@@ -224,7 +211,7 @@ impl PostgresStore {
             return Ok(Looked::Full);
         };
         let now = shared.clock().now();
-        let mut first_key = 0;
+        let mut look = None;
         let was_unsure = std::mem::replace(&mut process.is_unsure, true);
         let rows = if was_unsure {
             // Somebody took records, and did not live to see which.
@@ -243,17 +230,24 @@ impl PostgresStore {
             process.looks = value_at(row, 0)?;
             held.rows
         } else {
-            first_key = process.first_key();
-            let parameters: [&dyn Parameter; 7] = [
+            let next = process.search.begin(!full.is_empty());
+            let (looks, after) = (process.looks, process.taken_last);
+            let (records_max, deliveries_max) = (i32::from(RECORDS_MAX), i32::from(DELIVERIES_MAX));
+            look = Some(next);
+            let mut parameters: Vec<&dyn Parameter> = vec![
                 &token,
-                &process.taken_last,
-                &full,
-                &RECORDS_MAX,
-                &DELIVERIES_MAX,
-                &first_key,
-                &process.looks,
+                &looks,
+                &records_max,
+                &deliveries_max,
+                &next.first_key,
             ];
-            lent.query(TAKE, &parameters).await?
+            if next.is_latest {
+                lent.query(TAKE_LATEST, &parameters).await?
+            } else {
+                let further: [&dyn Parameter; 2] = [&after, &full];
+                parameters.extend(further);
+                lent.query(TAKE, &parameters).await?
+            }
         };
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -267,22 +261,16 @@ impl PostgresStore {
                 return Ok(Looked::Full);
             }
         }
-        if let Some(first) = records.iter().map(|record| record.key).min() {
-            process.taken_first = first;
-        }
+        process
+            .search
+            .note_taken(records.iter().map(|record| record.key));
         process.note_workspaces(records.iter().map(|record| record.workspace));
         let numbers = records.iter().flat_map(|record| &record.endpoints);
         let endpoints = self.endpoints(&mut lent, process, numbers.copied()).await?;
-        let looked = if was_unsure || !records.is_empty() {
-            Looked::More
-        } else if first_key > 0 {
-            process.looked_whole = None;
-            Looked::More
-        } else if full.is_empty() {
-            Looked::None
-        } else {
-            Looked::Full
-        };
+        let deliveries = records.iter().map(|record| record.endpoints.len()).sum();
+        let looked = look.map_or(Looked::More, |look| {
+            process.search.end(look, records.len(), deliveries)
+        });
         for record in records {
             self.put_in_hand(&record, &endpoints, now);
         }
@@ -379,20 +367,6 @@ fn taken_at(key: i64, row: &Row) -> Result<Option<Taken>, PgError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn looks_begin_at_the_records_taken_last_and_now_and_then_at_all() {
-        let mut process = Process {
-            taken_first: 5_000 << ORDINAL_BITS,
-            ..Process::default()
-        };
-        let latest = 4_000 << ORDINAL_BITS;
-        assert_eq!(process.first_key(), 0);
-        assert_eq!(process.first_key(), latest);
-        process.looked_whole = Instant::now().checked_sub(WHOLE_LOOK);
-        assert_eq!(process.first_key(), 0);
-        assert_eq!(process.first_key(), latest);
-    }
 
     #[test]
     fn workspaces_are_gone_round() {
