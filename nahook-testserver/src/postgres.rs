@@ -1,6 +1,7 @@
 //! A Postgres server.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -55,7 +56,10 @@ rm -rf "$2"
 rmdir "${2%/*}"
 "#;
 
-/// Empties a database, unless more of it was changed than its schema `nahook`: then it fails.
+/// Says that a database has sessions still: those of a pooler stay for a while.
+const IN_USE_STILL: &str = "it is in use still";
+
+/// Empties a database, unless more of it was changed than its schema `nahook`, or it is in use: then it fails.
 const EMPTY: &str = "
 SET client_min_messages = warning;
 DO $$
@@ -74,8 +78,12 @@ BEGIN
     THEN
         RAISE EXCEPTION 'it is not as it was made';
     END IF;
-    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+    IF EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    ) THEN
+        RAISE EXCEPTION 'it is in use still';
+    END IF;
     DROP SCHEMA IF EXISTS nahook CASCADE;
 END
 $$";
@@ -87,14 +95,30 @@ thread_local! {
 /// A database of the test that runs on this thread.
 struct InUse {
     name: String,
-    used: Arc<Mutex<Vec<String>>>,
+    used: Arc<Used>,
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        let used = self.used.lock();
+        self.used.put(std::mem::take(&mut self.name));
+    }
+}
+
+/// Databases of tests that have ended, the oldest first.
+#[derive(Debug, Default)]
+struct Used(Mutex<VecDeque<String>>);
+
+impl Used {
+    fn put(&self, name: String) {
+        let used = self.0.lock();
         let mut used = used.unwrap_or_else(PoisonError::into_inner);
-        used.push(std::mem::take(&mut self.name));
+        used.push_back(name);
+    }
+
+    fn take(&self) -> Option<String> {
+        let used = self.0.lock();
+        let mut used = used.unwrap_or_else(PoisonError::into_inner);
+        used.pop_front()
     }
 }
 
@@ -107,8 +131,7 @@ pub struct PostgresServer {
     port: u16,
     data: PathBuf,
     databases: AtomicU32,
-    /// Those of tests that have ended.
-    used: Arc<Mutex<Vec<String>>>,
+    used: Arc<Used>,
     supervisor: Mutex<Supervisor>,
     // Removed by the supervisor, to whom everything in it belongs, or by us if that is too early for it.
     _folder: TempDir,
@@ -209,18 +232,7 @@ impl PostgresServer {
     ///
     /// One of a test that has ended is emptied, where that can be: hundreds of new ones would fill a small disk.
     pub fn create_database(&self) -> String {
-        let emptied = loop {
-            let used = self
-                .used
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
-            let Some(name) = used else { break None };
-            if self.try_query(&self.url(&name), EMPTY).is_ok() {
-                break Some(name);
-            }
-        };
-        let name = emptied.unwrap_or_else(|| {
+        let name = self.emptied().unwrap_or_else(|| {
             let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
             self.execute("postgres", &format!("CREATE DATABASE {name}"));
             name
@@ -229,6 +241,22 @@ impl PostgresServer {
         let used = Arc::clone(&self.used);
         IN_USE.with_borrow_mut(|all| all.push(InUse { name, used }));
         url
+    }
+
+    /// A used database that is empty again, if there is one.
+    fn emptied(&self) -> Option<String> {
+        while let Some(name) = self.used.take() {
+            match self.try_query(&self.url(&name), EMPTY) {
+                Ok(_) => return Some(name),
+                Err(problems) if problems.contains(IN_USE_STILL) => {
+                    self.used.put(name);
+                    return None;
+                }
+                // Never again.
+                Err(_) => {}
+            }
+        }
+        None
     }
 
     /// The URL of the database with this name.
