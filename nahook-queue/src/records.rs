@@ -11,8 +11,11 @@ use crate::batch_room::BatchRoom;
 use crate::queue::{Backlog, Lease, LeaseRequest, WorkerId};
 use crate::scheduler::{Place, Scheduler};
 
-/// From so many deliveries of an audience on that are in hand, no more of its records are taken.
+/// From so many deliveries of an audience on that are in hand, no more of its records are taken …
 const AUDIENCE_MAX: usize = 4_096;
+
+/// … until so few are: a look for more costs the store as much for a few as for many.
+const AUDIENCE_LOW: usize = AUDIENCE_MAX / 2;
 
 /// The same of all audiences together …
 const IN_HAND_MAX: usize = 65_536;
@@ -79,6 +82,7 @@ struct Open {
 struct InHand {
     /// Number of those that are neither rows nor to become some.
     count: usize,
+    is_full: bool,
     /// Endpoints of its latest record.
     endpoints: Vec<EndpointId>,
 }
@@ -119,12 +123,6 @@ struct Taken<T> {
     record: RecordKey,
     due_at: Timestamp,
     known: T,
-}
-
-impl InHand {
-    fn is_full(&self) -> bool {
-        self.count >= AUDIENCE_MAX
-    }
 }
 
 impl<T> Default for TakenRecords<T> {
@@ -183,12 +181,13 @@ impl<T> TakenRecords<T> {
         self.records.insert(record, open);
         let in_hand = self.audiences.entry(audience).or_default();
         in_hand.count += left;
+        in_hand.is_full |= in_hand.count >= AUDIENCE_MAX;
         in_hand.endpoints = endpoints;
     }
 
     /// Returns the audiences of which no more records are to be taken now; `None` if none at all are.
     pub fn full(&self) -> Option<Vec<Audience>> {
-        let full = self.audiences.iter().filter(|(_, of)| of.is_full());
+        let full = self.audiences.iter().filter(|(_, of)| of.is_full);
         (!self.has_too_much()).then(|| full.map(|(audience, _)| *audience).collect())
     }
 
@@ -253,17 +252,20 @@ impl<T> TakenRecords<T> {
         }
     }
 
-    /// Where an audience is full and one of its endpoints has nothing left to attempt, lets those of the slower ones go, so that
-    /// further records are taken.
+    /// Where an audience is full and one of its endpoints has nothing left to attempt, lets further records be taken; and those of
+    /// the slower ones go, if there is no room for them otherwise.
     fn feed_starving(&mut self) {
-        let full = self.audiences.values().filter(|of| of.is_full());
-        let starving = full.filter(|of| {
+        let mut slow = Vec::new();
+        for of in self.audiences.values_mut().filter(|of| of.is_full) {
             let mut endpoints = of.endpoints.iter();
-            endpoints
-                .any(|id| self.scheduler.waiting_for(*id) == 0 && !self.with_rows.contains_key(id))
-        });
-        let starving: Vec<_> = starving.map(|of| of.endpoints.clone()).collect();
-        for endpoint in starving.into_iter().flatten() {
+            let is_starving = endpoints
+                .any(|id| self.scheduler.waiting_for(*id) == 0 && !self.with_rows.contains_key(id));
+            of.is_full = !is_starving || of.count >= AUDIENCE_MAX;
+            if is_starving && of.is_full {
+                slow.extend_from_slice(&of.endpoints);
+            }
+        }
+        for endpoint in slow {
             let len = self.scheduler.waiting_for(endpoint);
             self.let_go_beyond(endpoint, len, self.pace.of(endpoint));
         }
@@ -294,6 +296,7 @@ impl<T> TakenRecords<T> {
         };
         if let Some(of) = self.audiences.get_mut(&audience) {
             of.count -= 1;
+            of.is_full &= of.count > AUDIENCE_LOW;
             if of.count == 0 {
                 self.audiences.remove(&audience);
             }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::keeper;
-use super::search::{DELIVERIES_MAX, Looked, RECORDS_MAX};
+use super::search::{DELIVERIES_MAX, Found, Looked, RECORDS_MAX};
 use crate::error::PgError;
 use crate::leases::{EventFields, InHand, Process};
 use crate::lender::{Frame, Lent};
@@ -47,7 +47,7 @@ const REGISTER: &str =
     "INSERT INTO process (token, beat) VALUES (nextval('lease_token'), 0) RETURNING token";
 
 /// Takes records for the process $1: about $3 of them with $4 deliveries, with the key $5 or later, chosen by an expression. The first row
-/// says whether the process is known, with the number $2 of its looks at what it holds.
+/// says whether the process is known, with the number $2 of its looks at what it holds; and the last key of all that there were.
 ///
 /// Losing this to a crash of the server only means that the records are taken again, so that nothing waits for the disk.
 macro_rules! take {
@@ -67,7 +67,7 @@ WITH me AS MATERIALIZED (
     UPDATE record r SET owner = m.token, is_begun = true FROM locked l, me m WHERE r.key = l.key
     RETURNING r.key, r.workspace, r.audience, r.endpoints, l.is_begun
 )
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (SELECT count(*) FROM me), NULL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (SELECT count(*) FROM me), (SELECT max(r.key) FROM record r WHERE r.key >= $5::bigint)
 UNION ALL
 (",
             taken!("taken"),
@@ -76,16 +76,17 @@ UNION ALL
     };
 }
 
-/// Takes those of one workspace and audience after the other behind the workspace $6, but audiences that are $7.
+/// Takes those of one workspace and audience after the other behind the workspace $7, but audiences that are $6.
 const TAKE: &str = take!(
-    "(SELECT free_records($6::bigint, $7::bigint[], $3::integer, $4::integer, $5::bigint))::bigint[]"
+    "(SELECT free_records($7::bigint, $6::bigint[], $3::integer, $4::integer, $5::bigint))::bigint[]"
 );
 
-/// Takes them in the order of their keys, which steps over less of what was taken before: for where all fit.
+/// Takes them in the order of their keys, but those of audiences that are $6. It steps over less of what was taken before.
 const TAKE_LATEST: &str = take!(
     "ARRAY(SELECT f.key FROM (
         SELECT o.key, sum(o.width) OVER (ORDER BY o.key) - o.width AS before FROM (
-            SELECT r.key, r.width FROM record r WHERE r.key >= $5::bigint AND r.owner = 0 ORDER BY r.key LIMIT $3::integer) o
+            SELECT r.key, r.width FROM record r WHERE r.key >= $5::bigint AND r.owner = 0 AND r.audience <> ALL ($6::bigint[])
+            ORDER BY r.key LIMIT $3::integer) o
     ) f WHERE f.before < $4::integer)"
 );
 
@@ -230,25 +231,20 @@ impl PostgresStore {
             process.looks = value_at(row, 0)?;
             held.rows
         } else {
-            let next = process.search.begin(!full.is_empty());
+            let next = process.search.begin(&full);
             let (looks, after) = (process.looks, process.taken_last);
             let (records_max, deliveries_max) = (i32::from(RECORDS_MAX), i32::from(DELIVERIES_MAX));
             look = Some(next);
-            let mut parameters: Vec<&dyn Parameter> = vec![
-                &token,
-                &looks,
-                &records_max,
-                &deliveries_max,
-                &next.first_key,
-            ];
+            let mut parameters: Vec<&dyn Parameter> = vec![&token, &looks, &records_max];
+            parameters.extend([&deliveries_max as &dyn Parameter, &next.first_key, &full]);
             if next.is_latest {
                 lent.query(TAKE_LATEST, &parameters).await?
             } else {
-                let further: [&dyn Parameter; 2] = [&after, &full];
-                parameters.extend(further);
+                parameters.push(&after);
                 lent.query(TAKE, &parameters).await?
             }
         };
+        let mut last = None;
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {
             if let Some(key) = value_at(row, 0)? {
@@ -259,18 +255,20 @@ impl PostgresStore {
             } else if value_at::<i64>(row, 8)? == 0 {
                 ledger.lose(token);
                 return Ok(Looked::Full);
+            } else {
+                last = value_at(row, 9)?;
             }
         }
-        process
-            .search
-            .note_taken(records.iter().map(|record| record.key));
         process.note_workspaces(records.iter().map(|record| record.workspace));
         let numbers = records.iter().flat_map(|record| &record.endpoints);
         let endpoints = self.endpoints(&mut lent, process, numbers.copied()).await?;
-        let deliveries = records.iter().map(|record| record.endpoints.len()).sum();
-        let looked = look.map_or(Looked::More, |look| {
-            process.search.end(look, records.len(), deliveries)
-        });
+        let found = Found {
+            records: records.len(),
+            deliveries: records.iter().map(|record| record.endpoints.len()).sum(),
+            first: records.iter().map(|record| record.key).min(),
+            last,
+        };
+        let looked = look.map_or(Looked::More, |look| process.search.end(look, found));
         for record in records {
             self.put_in_hand(&record, &endpoints, now);
         }

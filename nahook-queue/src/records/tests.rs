@@ -66,6 +66,35 @@ fn a_full_audience_takes_records_again_once_an_endpoint_has_nothing_left() {
 }
 
 #[test]
+fn a_full_audience_takes_records_again_once_half_of_it_is_left() {
+    let mut taken = full();
+    for record in 0..i64::try_from((AUDIENCE_MAX - AUDIENCE_LOW) / 2).unwrap() {
+        assert_eq!(taken.full(), Some(vec![1]), "{record}");
+        taken.is_row(id(record, 0));
+        taken.is_row(id(record, 1));
+    }
+    assert_eq!(taken.full(), Some(Vec::new()));
+}
+
+#[test]
+fn an_endpoint_that_has_nothing_left_gets_more_where_there_is_room() {
+    let mut taken = full();
+    for record in 0..i64::try_from(AUDIENCE_MAX / 2).unwrap() {
+        taken.is_row(id(record, 1));
+        if record % 2 == 0 {
+            take(&mut taken, 10_000 + record, &[1]);
+        }
+    }
+    // The latest record says whose the audience is.
+    take(&mut taken, 20_000, &[1, 2]);
+    taken.is_row(id(20_000, 1));
+    assert_eq!(taken.full(), Some(vec![1]));
+    assert_eq!(lease(&mut taken, 0, NOW), []);
+    assert_eq!(taken.full(), Some(Vec::new()));
+    assert_eq!(taken.leaving(NOW), []);
+}
+
+#[test]
 fn a_full_audience_whose_endpoints_all_have_some_keeps_them() {
     let mut taken = full();
     assert_eq!(lease(&mut taken, 10, NOW).len(), 10);
