@@ -1,14 +1,16 @@
 //! The queue or the directory fails: nothing is sent again because of it, and nobody else suffers.
 
 use std::collections::HashSet;
+use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nahook_core::Clock;
 use nahook_core::id::EndpointId;
-use nahook_delivery::WorkerSettings;
+use nahook_core::{Clock, Timestamp};
+use nahook_delivery::{Worker, WorkerSettings};
 use nahook_queue::DeliveryStatus;
+use nahook_testkit::TokioClock;
 use tokio::time::{Instant, sleep};
 
 use crate::faulty::{Fault, Faulty};
@@ -206,6 +208,36 @@ async fn lease_that_succeeds_ends_the_growth_of_pauses() {
         assert!(pause(4) > Duration::from_secs(1), "{:?}", pause(4));
         assert!(pause(6) < Duration::from_millis(200), "{:?}", pause(6));
     }
+}
+
+/// A clock that is ahead of the store's.
+#[derive(Clone, Copy)]
+struct Ahead(TokioClock);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.0.now().saturating_add(Duration::from_secs(10))
+    }
+}
+
+/// What is due for the worker is not due for the store, for ten seconds.
+#[tokio::test(start_paused = true)]
+async fn worker_whose_clock_is_ahead_asks_with_growing_pauses() {
+    let rig = Rig::new(&["ep_a"]).await;
+    rig.at_first("ep_a", Act::Answer(500));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let queue = Faulty::new(&rig.store).lease(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Fault::None
+    });
+    let worker = Worker::new(queue, rig.store.clone(), Arc::clone(&rig.transport));
+    let running = tokio::spawn(worker.with_clock(Ahead(rig.clock)).run(pending()));
+    let ids = rig.publish(&["ep_a"]).await;
+    rig.until(&ids, DeliveryStatus::Delivered).await;
+    running.abort();
+    let calls = calls.load(Ordering::Relaxed);
+    assert!(calls < 200, "{calls}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,8 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
 const EMPTY_MAX: u32 = 8;
 /// … and how soon it is asked again then, at the earliest.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
+/// How often the pause of a millisecond is doubled after which it is asked again for what was due and not leased.
+const DUE_DOUBLINGS_MAX: u32 = 7;
 
 /// Reason shown to the tenant for a delivery that is abandoned without an attempt.
 const DELETED: &str = "not attempted: the endpoint was deleted";
@@ -199,8 +201,9 @@ impl<T: Transport + 'static> Session<T> {
         leasing.wanted |= may_have_more;
         if let Some(due) = next_due {
             let wait = due.saturating_since(self.worker.clock.now());
-            // What is due by now was within no bound: leasing again at once would change nothing.
-            leasing.at = leasing.at.min(now + wait.max(Duration::from_millis(1)));
+            // What is due by now was within no bound, or the store's clock is behind: leasing again at once would change nothing.
+            let least = Duration::from_millis(1 << leasing.empty_in_a_row.min(DUE_DOUBLINGS_MAX));
+            leasing.at = leasing.at.min(now + wait.max(least));
         }
     }
 
