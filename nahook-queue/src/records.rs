@@ -14,13 +14,13 @@ use crate::scheduler::{Place, Scheduler};
 /// From so many deliveries of an audience on that are in hand, no more of its records are taken …
 const AUDIENCE_MAX: usize = 4_096;
 
-/// … until so few are: a look for more costs the store as much for a few as for many.
+/// … until so few are, or one of its endpoints has none: a look for more costs the store as much for a few as for many.
 const AUDIENCE_LOW: usize = AUDIENCE_MAX / 2;
 
-/// The same of all audiences together …
+/// From so many deliveries of all audiences on that are in hand, no more records are taken …
 const IN_HAND_MAX: usize = 65_536;
 
-/// … and of the bytes that records have here.
+/// … and from so many bytes on that records have here.
 const BYTES_MAX: usize = 64 << 20;
 
 /// Time whose leases say how fast an endpoint is.
@@ -82,8 +82,9 @@ struct Open {
 struct InHand {
     /// Number of those that are neither rows nor to become some.
     count: usize,
+    /// Set at `AUDIENCE_MAX`; cleared at `AUDIENCE_LOW`, or once an endpoint has none.
     is_full: bool,
-    /// Endpoints of its latest record.
+    /// Endpoints of that record with the most of them.
     endpoints: Vec<EndpointId>,
 }
 
@@ -182,7 +183,9 @@ impl<T> TakenRecords<T> {
         let in_hand = self.audiences.entry(audience).or_default();
         in_hand.count += left;
         in_hand.is_full |= in_hand.count >= AUDIENCE_MAX;
-        in_hand.endpoints = endpoints;
+        if endpoints.len() >= in_hand.endpoints.len() {
+            in_hand.endpoints = endpoints;
+        }
     }
 
     /// Returns the audiences of which no more records are to be taken now; `None` if none at all are.
@@ -258,16 +261,18 @@ impl<T> TakenRecords<T> {
         let mut slow = Vec::new();
         for of in self.audiences.values_mut().filter(|of| of.is_full) {
             let mut endpoints = of.endpoints.iter();
-            let is_starving = endpoints
-                .any(|id| self.scheduler.waiting_for(*id) == 0 && !self.with_rows.contains_key(id));
-            of.is_full = !is_starving || of.count >= AUDIENCE_MAX;
-            if is_starving && of.is_full {
+            of.is_full = endpoints
+                .all(|id| self.scheduler.waiting_for(*id) > 0 || self.with_rows.contains_key(id));
+            if !of.is_full && of.count >= AUDIENCE_MAX {
                 slow.extend_from_slice(&of.endpoints);
             }
         }
         for endpoint in slow {
             let len = self.scheduler.waiting_for(endpoint);
             self.let_go_beyond(endpoint, len, self.pace.of(endpoint));
+        }
+        for of in self.audiences.values_mut() {
+            of.is_full |= of.count >= AUDIENCE_MAX;
         }
     }
 

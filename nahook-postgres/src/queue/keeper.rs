@@ -95,7 +95,9 @@ impl Keeper {
             }
             ledger.with_taken(TakenRecords::let_go);
         }
-        if ledger.process.lock().await.search.must_look_at_all() {
+        // Who has it looks, and a beat must not wait for that.
+        let process = ledger.process.try_lock();
+        if process.is_ok_and(|process| process.search.must_look_at_all()) {
             store.shared().signals.wake_for_records();
         }
         store.put_rows(1).await
@@ -134,6 +136,9 @@ async fn forget(store: &PostgresStore, process: i64, beat: Option<i64>) -> Resul
         "a process that attempted deliveries is gone; what it had in hand is taken over"
     );
     counter!(metric::LOST_PROCESSES).increment(1);
+    if let Ok(mut process) = store.shared().ledger.process.try_lock() {
+        process.search.want_all();
+    }
     store.shared().signals.wake();
     Ok(())
 }

@@ -1,4 +1,7 @@
-//! Where records are looked for: all of them, or the latest alone, which steps over less of what was taken before.
+//! The looks of a process for records: at all of them, or at the latest alone.
+//!
+//! A look at all costs a step for each audience, and what was taken before lies in its way until it is vacuumed. A look at the latest
+//! goes over what came since the last look, and a little before that.
 
 use std::time::Duration;
 
@@ -7,29 +10,28 @@ use tokio::time::Instant;
 
 use crate::row::ORDINAL_BITS;
 
-/// Largest number of records taken by one statement, and of their deliveries, about.
-pub(super) const RECORDS_MAX: u16 = 1_024;
-pub(super) const DELIVERIES_MAX: u16 = 4_096;
-
-/// Interval at which all records are looked at, whatever their keys: where there are no more than the latest, and where there are.
+/// Interval of looks at all records …
 const ALL: Duration = Duration::from_secs(1);
+
+/// … and while looks find more than they take.
 const ALL_BEHIND: Duration = Duration::from_millis(100);
 
 /// Number of events that may be committed in another order than that of their numbers without waiting for such a look.
 const OUT_OF_ORDER: i64 = 1_000;
+const SLACK: i64 = OUT_OF_ORDER << ORDINAL_BITS;
 
-/// The looks of a process for records.
+/// What is known of the records that nobody has taken.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
-    /// Instant at which all of them were looked at.
+    /// Instant at which all of them were looked at; none if they are to be looked at next.
     all_at: Option<Instant>,
-    /// True if only the latest were looked at since.
+    /// True if there was a look since that was not at all of them.
     is_partial: bool,
-    /// True if the last look has left some.
+    /// True if the last look may have left some of those that it was for.
     is_behind: bool,
-    /// The first key of the records that were taken last of one audience after the other.
+    /// The first key of those that were taken last.
     taken_first: i64,
-    /// The last key that a look has come to.
+    /// The last key that there was at the last look.
     seen_last: i64,
     /// Audiences that the last look has passed over, since they had enough in hand.
     passed: Vec<Audience>,
@@ -38,21 +40,22 @@ pub(crate) struct Search {
 /// A look for records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
-    /// The key from which on; 0 for all.
+    /// The first key that it is for; 0 for all.
     pub(super) first_key: i64,
-    /// True if all those that are wanted from there on are few, as far as is known.
+    /// True if it is to go by keys, and false if one audience after the other is to have its turn.
     pub(super) is_latest: bool,
-    /// True if there are audiences of which no more are wanted.
+    /// True if it passes over audiences.
     has_full: bool,
 }
 
-/// Records that a look has found.
+/// What a look has found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
-    pub(super) records: usize,
-    pub(super) deliveries: usize,
-    /// The first key of those that were taken, and the last of all that there were.
+    /// True if it may have left some.
+    pub(super) is_cut: bool,
+    /// The first key of the records that were taken.
     pub(super) first: Option<i64>,
+    /// The last key that there is.
     pub(super) last: Option<i64>,
 }
 
@@ -68,61 +71,67 @@ pub(super) enum Looked {
 }
 
 impl Search {
-    /// Returns true if only the latest records were looked at for a while.
+    /// Returns true if all records are to be looked at, and not all were at the last look.
     pub(super) fn must_look_at_all(&self) -> bool {
-        let interval = if self.is_behind { ALL_BEHIND } else { ALL };
-        self.is_partial && self.all_at.is_none_or(|at| at.elapsed() >= interval)
+        self.is_partial && self.is_time_for_all()
     }
 
-    /// There is more than there is room for.
-    pub(super) fn note_behind(&mut self) {
+    fn is_time_for_all(&self) -> bool {
+        let interval = if self.is_behind { ALL_BEHIND } else { ALL };
+        self.all_at.is_none_or(|at| at.elapsed() >= interval)
+    }
+
+    /// Lets the next look be one at all records.
+    pub(super) fn want_all(&mut self) {
+        self.all_at = None;
+        self.is_partial = true;
+    }
+
+    /// Notes that there is no room for more, so that nothing was looked for.
+    pub(super) fn note_no_room(&mut self) {
         self.is_behind = true;
     }
 
-    /// The next look, at records of other audiences than those full ones.
+    /// Chooses the next look, which passes over the audiences that are full.
     pub(super) fn begin(&mut self, full: &[Audience]) -> Look {
-        self.is_behind |= self.passed.iter().any(|audience| !full.contains(audience));
+        if self.passed.iter().any(|audience| !full.contains(audience)) {
+            self.want_all();
+        }
         self.passed = full.to_vec();
+        let (is_all, is_latest) = (self.is_time_for_all(), !self.is_behind);
         self.is_partial = true;
-        let is_all = self.must_look_at_all();
-        let is_latest = !is_all && !self.is_behind && self.seen_last > 0;
-        let slack = OUT_OF_ORDER << ORDINAL_BITS;
-        let first_key = if is_all {
-            self.all_at = Some(Instant::now());
-            self.is_partial = false;
-            0
-        } else if is_latest {
-            self.seen_last - slack
-        } else {
-            self.taken_first - slack
+        let first_key = match (is_all, is_latest) {
+            (true, _) => 0,
+            (false, true) => self.seen_last - SLACK,
+            (false, false) => self.taken_first - SLACK,
         };
         Look {
             first_key: first_key.max(0),
-            is_latest,
+            is_latest: is_latest && !is_all,
             has_full: !full.is_empty(),
         }
     }
 
-    /// Result of a look that has found these.
+    /// Notes what a look has found.
     pub(super) fn end(&mut self, look: Look, found: Found) -> Looked {
-        let is_at_most = found.records >= usize::from(RECORDS_MAX)
-            || found.deliveries >= usize::from(DELIVERIES_MAX);
-        self.is_behind = is_at_most;
+        self.is_behind = found.is_cut;
+        self.taken_first = found.first.unwrap_or(self.taken_first);
         self.seen_last = found.last.unwrap_or(self.seen_last);
-        let is_over = if look.is_latest {
-            !is_at_most
+        let is_all = look.first_key == 0;
+        if is_all {
+            self.all_at = Some(Instant::now());
+            self.is_partial = false;
+        } else if !look.is_latest && !found.is_cut {
+            // Older ones may have been left by those before it.
+            self.want_all();
+        }
+        if found.is_cut || !(is_all || look.is_latest) {
+            return Looked::More;
+        }
+        if look.has_full {
+            Looked::Full
         } else {
-            self.taken_first = found.first.unwrap_or(self.taken_first);
-            if found.records == 0 && look.first_key > 0 {
-                // There may be older ones.
-                self.all_at = None;
-            }
-            found.records == 0 && look.first_key == 0
-        };
-        match (is_over, look.has_full) {
-            (false, _) => Looked::More,
-            (true, true) => Looked::Full,
-            (true, false) => Looked::None,
+            Looked::None
         }
     }
 }
@@ -133,103 +142,101 @@ mod tests {
 
     const TAKEN_FIRST: i64 = 5_000 << ORDINAL_BITS;
     const SEEN_LAST: i64 = 7_000 << ORDINAL_BITS;
-    const SLACK: i64 = OUT_OF_ORDER << ORDINAL_BITS;
 
-    fn found(records: usize, deliveries: usize) -> Found {
-        let is_any = records > 0;
-        Found {
-            records,
-            deliveries,
-            first: is_any.then_some(TAKEN_FIRST),
-            last: is_any.then_some(SEEN_LAST),
-        }
+    const FEW: Found = Found {
+        is_cut: false,
+        first: Some(TAKEN_FIRST),
+        last: Some(SEEN_LAST),
+    };
+    const MANY: Found = Found {
+        is_cut: true,
+        ..FEW
+    };
+    const NONE: Found = Found {
+        is_cut: false,
+        first: None,
+        last: None,
+    };
+
+    const AT_ALL: (i64, bool) = (0, false);
+    const AT_LATEST: (i64, bool) = (SEEN_LAST - SLACK, true);
+    const BY_AUDIENCE: (i64, bool) = (TAKEN_FIRST - SLACK, false);
+
+    /// A look at these keys that finds that.
+    fn look(search: &mut Search, full: &[Audience], expected: (i64, bool), found: Found) -> Looked {
+        let look = search.begin(full);
+        assert_eq!((look.first_key, look.is_latest), expected);
+        search.end(look, found)
     }
 
     /// A search that has looked at all.
     fn search() -> Search {
         let mut search = Search::default();
         assert!(!search.must_look_at_all(), "there was no look before");
-        let all = search.begin(&[]);
-        assert_eq!((all.first_key, all.is_latest), (0, false));
-        assert_eq!(search.end(all, found(3, 5)), Looked::More);
+        assert_eq!(look(&mut search, &[], AT_ALL, FEW), Looked::None);
         search
     }
-
-    fn begin(search: &mut Search, full: &[Audience]) -> (i64, bool) {
-        let look = search.begin(full);
-        (look.first_key, look.is_latest)
-    }
-
-    const ALL_OF_THEM: (i64, bool) = (0, false);
-    const LATEST: (i64, bool) = (SEEN_LAST - SLACK, true);
-    const BY_AUDIENCE: (i64, bool) = (TAKEN_FIRST - SLACK, false);
 
     #[test]
     fn looks_are_at_the_latest_and_now_and_then_at_all() {
         let mut search = search();
-        search.all_at = Instant::now().checked_sub(ALL);
-        assert!(!search.must_look_at_all(), "none was partial");
-        search.all_at = Some(Instant::now());
-        assert_eq!(begin(&mut search, &[]), LATEST);
+        assert_eq!(look(&mut search, &[], AT_LATEST, FEW), Looked::None);
+        assert_eq!(look(&mut search, &[], AT_LATEST, NONE), Looked::None);
         search.all_at = Instant::now().checked_sub(ALL_BEHIND);
         assert!(!search.must_look_at_all(), "it is not behind");
-        assert_eq!(begin(&mut search, &[]), LATEST);
+        assert_eq!(look(&mut search, &[], AT_LATEST, NONE), Looked::None);
         search.all_at = Instant::now().checked_sub(ALL);
         assert!(search.must_look_at_all());
-        assert_eq!(begin(&mut search, &[]), ALL_OF_THEM);
-        assert_eq!(begin(&mut search, &[]), LATEST);
-        search.note_behind();
-        assert_eq!(begin(&mut search, &[]), BY_AUDIENCE);
+        assert_eq!(look(&mut search, &[], AT_ALL, NONE), Looked::None);
+        search.all_at = Instant::now().checked_sub(ALL);
+        assert!(!search.must_look_at_all(), "none was partial");
+        assert_eq!(look(&mut search, &[], AT_ALL, NONE), Looked::None);
+        assert_eq!(look(&mut search, &[], AT_LATEST, NONE), Looked::None);
+    }
+
+    #[test]
+    fn look_that_leaves_some_goes_on_by_audience_until_one_at_all_leaves_none() {
+        let mut search = search();
+        assert_eq!(look(&mut search, &[], AT_LATEST, MANY), Looked::More);
+        assert_eq!(look(&mut search, &[], BY_AUDIENCE, MANY), Looked::More);
         search.all_at = Instant::now().checked_sub(ALL_BEHIND);
         assert!(search.must_look_at_all());
+        assert_eq!(look(&mut search, &[], AT_ALL, MANY), Looked::More);
+        assert_eq!(look(&mut search, &[], BY_AUDIENCE, FEW), Looked::More);
+        assert_eq!(look(&mut search, &[], AT_ALL, MANY), Looked::More);
+        assert_eq!(look(&mut search, &[], BY_AUDIENCE, NONE), Looked::More);
+        assert_eq!(look(&mut search, &[], AT_ALL, FEW), Looked::None);
+        assert_eq!(look(&mut search, &[], AT_LATEST, FEW), Looked::None);
     }
 
     #[test]
-    fn look_at_the_latest_that_finds_few_has_found_all() {
+    fn look_that_did_not_end_is_made_again() {
         let mut search = search();
-        for (records, deliveries, looked, next) in [
-            (0, 0, Looked::None, LATEST),
-            (1, 1, Looked::None, LATEST),
-            (1_023, 4_095, Looked::None, LATEST),
-            (5, 4_096, Looked::More, BY_AUDIENCE),
-            (1_024, 1_024, Looked::More, BY_AUDIENCE),
-        ] {
-            search.is_behind = false;
-            let look = search.begin(&[]);
-            assert!(look.is_latest);
-            assert_eq!(search.end(look, found(records, deliveries)), looked);
-            assert_eq!(begin(&mut search, &[]), next, "{records}");
-        }
-    }
-
-    #[test]
-    fn looks_by_audience_go_on_until_one_at_all_has_found_nothing() {
-        let mut search = search();
-        search.note_behind();
-        let some = search.begin(&[]);
-        assert_eq!(search.end(some, found(1_024, 1_024)), Looked::More);
-        let none = search.begin(&[]);
-        assert_eq!(search.end(none, found(0, 0)), Looked::More);
-        let all = search.begin(&[]);
-        assert_eq!((all.first_key, all.is_latest), ALL_OF_THEM);
-        assert_eq!(search.end(all, found(0, 0)), Looked::None);
-        assert_eq!(begin(&mut search, &[]), LATEST);
+        search.all_at = None;
+        search.begin(&[]);
+        assert!(search.must_look_at_all());
+        assert_eq!(look(&mut search, &[], AT_ALL, MANY), Looked::More);
+        search.begin(&[]);
+        assert_eq!(look(&mut search, &[], BY_AUDIENCE, MANY), Looked::More);
     }
 
     #[test]
     fn audience_that_was_passed_over_is_looked_at_once_it_has_room() {
         let mut search = search();
-        let latest = search.begin(&[7, 8]);
-        assert!(latest.is_latest, "the others are looked at alone");
-        assert_eq!(search.end(latest, found(1, 1)), Looked::Full);
-        assert_eq!(begin(&mut search, &[8, 7, 9]), LATEST);
-        assert_eq!(begin(&mut search, &[7, 9]), BY_AUDIENCE);
-        assert_eq!(begin(&mut search, &[7, 9]), BY_AUDIENCE, "none was over");
-        let look = search.begin(&[7, 9]);
-        assert_eq!(search.end(look, found(1, 1)), Looked::More);
-        assert_eq!(begin(&mut search, &[7, 9]), LATEST);
-        search.all_at = None;
-        let all = search.begin(&[7, 9]);
-        assert_eq!(search.end(all, found(0, 0)), Looked::Full);
+        assert_eq!(look(&mut search, &[7, 8], AT_LATEST, FEW), Looked::Full);
+        assert_eq!(look(&mut search, &[8, 7, 9], AT_LATEST, FEW), Looked::Full);
+        assert_eq!(look(&mut search, &[7, 9], AT_ALL, FEW), Looked::Full);
+        assert_eq!(look(&mut search, &[7, 9], AT_LATEST, FEW), Looked::Full);
+        assert_eq!(look(&mut search, &[], AT_ALL, FEW), Looked::None);
+    }
+
+    #[test]
+    fn whoever_had_no_room_looks_by_audience() {
+        let mut search = search();
+        search.note_no_room();
+        assert_eq!(look(&mut search, &[], BY_AUDIENCE, NONE), Looked::More);
+        assert_eq!(look(&mut search, &[], AT_ALL, FEW), Looked::None);
+        search.want_all();
+        assert!(search.must_look_at_all());
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::keeper;
-use super::search::{DELIVERIES_MAX, Found, Looked, RECORDS_MAX};
+use super::search::{Found, Looked, Search};
 use crate::error::PgError;
 use crate::leases::{EventFields, InHand, Process};
 use crate::lender::{Frame, Lent};
@@ -20,6 +20,10 @@ use crate::parameter::Parameter;
 use crate::row::{Bits, parsed_at, split_key, value_at};
 use crate::statement::Answer;
 use crate::store::PostgresStore;
+
+/// Largest number of records taken by one statement, and of their deliveries, about.
+const RECORDS_MAX: i32 = 1_024;
+const DELIVERIES_MAX: i32 = 4_096;
 
 /// Largest number of such statements one after the other.
 const TAKES_MAX: usize = 64;
@@ -46,28 +50,30 @@ macro_rules! taken {
 const REGISTER: &str =
     "INSERT INTO process (token, beat) VALUES (nextval('lease_token'), 0) RETURNING token";
 
-/// Takes records for the process $1: about $3 of them with $4 deliveries, with the key $5 or later, chosen by an expression. The first row
-/// says whether the process is known, with the number $2 of its looks at what it holds; and the last key of all that there were.
+/// Takes records for the process $1: about $3 of them with $4 deliveries, with the key $5 or later, as `$chosen` answers. The first row says
+/// whether the process is known, with the number $2 of its looks at what it holds; whether there may be more; and the last key of all
+/// from $5 on.
 ///
 /// Losing this to a crash of the server only means that the records are taken again, so that nothing waits for the disk.
 macro_rules! take {
-    ($keys:literal) => {
+    ($chosen:literal) => {
         concat!(
             "
 WITH me AS MATERIALIZED (
     SELECT p.token FROM process p WHERE p.token = $1::bigint AND p.looks = $2::bigint
         AND set_config('synchronous_commit', 'off', true) = 'off'
     FOR SHARE
-), locked AS MATERIALIZED (
-    SELECT r.key, r.is_begun FROM record r WHERE r.key = ANY (",
-            $keys,
-            ") AND r.owner = 0
+), chosen AS MATERIALIZED (",
+            $chosen,
+            "), locked AS MATERIALIZED (
+    SELECT r.key, r.is_begun FROM record r WHERE r.key = ANY ((SELECT c.keys FROM chosen c)::bigint[]) AND r.owner = 0
     FOR NO KEY UPDATE OF r SKIP LOCKED
 ), taken AS (
     UPDATE record r SET owner = m.token, is_begun = true FROM locked l, me m WHERE r.key = l.key
     RETURNING r.key, r.workspace, r.audience, r.endpoints, l.is_begun
 )
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, (SELECT count(*) FROM me), (SELECT max(r.key) FROM record r WHERE r.key >= $5::bigint)
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, (SELECT count(*) FROM me), NULL,
+    (SELECT count(*) FROM chosen c WHERE c.is_cut), (SELECT max(r.key) FROM record r WHERE r.key >= $5::bigint)
 UNION ALL
 (",
             taken!("taken"),
@@ -78,16 +84,17 @@ UNION ALL
 
 /// Takes those of one workspace and audience after the other behind the workspace $7, but audiences that are $6.
 const TAKE: &str = take!(
-    "(SELECT free_records($7::bigint, $6::bigint[], $3::integer, $4::integer, $5::bigint))::bigint[]"
+    "SELECT f.keys, f.is_cut FROM free_records($7::bigint, $6::bigint[], $3::integer, $4::integer, $5::bigint) f"
 );
 
-/// Takes them in the order of their keys, but those of audiences that are $6. It steps over less of what was taken before.
+/// Takes them in the order of their keys, but those of audiences that are $6. It reads fewer entries of the index that are dead.
 const TAKE_LATEST: &str = take!(
-    "ARRAY(SELECT f.key FROM (
+    "SELECT array_agg(f.key) FILTER (WHERE f.before < $4::integer) AS keys,
+        count(*) >= $3::integer OR bool_or(f.before >= $4::integer) AS is_cut FROM (
         SELECT o.key, sum(o.width) OVER (ORDER BY o.key) - o.width AS before FROM (
             SELECT r.key, r.width FROM record r WHERE r.key >= $5::bigint AND r.owner = 0 AND r.audience <> ALL ($6::bigint[])
             ORDER BY r.key LIMIT $3::integer) o
-    ) f WHERE f.before < $4::integer)"
+    ) f"
 );
 
 /// Waits for what the process $1 is taking, and lets it take nothing more under the number that it has: a statement that nobody
@@ -177,6 +184,7 @@ impl PostgresStore {
             let row = row.ok_or_else(|| PgError::unreadable("no answer"))?;
             ledger.register(value_at(row, 0)?);
             (process.is_unsure, process.looks) = (false, 0);
+            process.search = Search::default();
             if !std::mem::replace(&mut process.is_kept, true) {
                 self.tasks().push(keeper::start(self));
             }
@@ -204,7 +212,7 @@ impl PostgresStore {
         let shared = self.shared();
         let ledger = &shared.ledger;
         let Some(full) = ledger.with_taken(|taken| taken.full()) else {
-            process.search.note_behind();
+            process.search.note_no_room();
             return Ok(Looked::Full);
         };
         let mut lent = shared.lender.lend().await?;
@@ -233,10 +241,9 @@ impl PostgresStore {
         } else {
             let next = process.search.begin(&full);
             let (looks, after) = (process.looks, process.taken_last);
-            let (records_max, deliveries_max) = (i32::from(RECORDS_MAX), i32::from(DELIVERIES_MAX));
             look = Some(next);
-            let mut parameters: Vec<&dyn Parameter> = vec![&token, &looks, &records_max];
-            parameters.extend([&deliveries_max as &dyn Parameter, &next.first_key, &full]);
+            let mut parameters: Vec<&dyn Parameter> = vec![&token, &looks, &RECORDS_MAX];
+            parameters.extend([&DELIVERIES_MAX as &dyn Parameter, &next.first_key, &full]);
             if next.is_latest {
                 lent.query(TAKE_LATEST, &parameters).await?
             } else {
@@ -244,7 +251,7 @@ impl PostgresStore {
                 lent.query(TAKE, &parameters).await?
             }
         };
-        let mut last = None;
+        let (mut is_cut, mut last) = (false, None);
         let mut records = Vec::with_capacity(rows.len());
         for row in &rows {
             if let Some(key) = value_at(row, 0)? {
@@ -252,10 +259,11 @@ impl PostgresStore {
                     Some(record) => records.push(record),
                     None => ledger.with_taken(|taken| taken.take(key, 0, 0, [], now)),
                 }
-            } else if value_at::<i64>(row, 8)? == 0 {
+            } else if value_at::<i64>(row, 6)? == 0 {
                 ledger.lose(token);
                 return Ok(Looked::Full);
             } else {
+                is_cut = value_at::<i64>(row, 8)? > 0;
                 last = value_at(row, 9)?;
             }
         }
@@ -263,8 +271,7 @@ impl PostgresStore {
         let numbers = records.iter().flat_map(|record| &record.endpoints);
         let endpoints = self.endpoints(&mut lent, process, numbers.copied()).await?;
         let found = Found {
-            records: records.len(),
-            deliveries: records.iter().map(|record| record.endpoints.len()).sum(),
+            is_cut,
             first: records.iter().map(|record| record.key).min(),
             last,
         };

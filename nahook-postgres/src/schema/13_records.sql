@@ -31,12 +31,11 @@ CREATE TABLE {schema}.process (
 ALTER TABLE {schema}.lease ADD COLUMN owner bigint NOT NULL DEFAULT 0;
 
 -- Chooses records that nobody has: of one workspace after the other behind `after`, and in each of one audience after the other but
--- those that are full. Answers the keys of about so many records, with so many deliveries. Keys before `first_key` are passed over
--- in the index: where records were a moment ago, what is left of them lies in the way until it is vacuumed.
+-- those that are full. Answers the keys of about so many records, with so many deliveries, and whether these may be not all. Keys before
+-- `first_key` are passed over in the index: where records were a moment ago, what is left of them lies in the way until it is vacuumed.
 CREATE FUNCTION {schema}.free_records(
-    after bigint, full_ones bigint[], records_max integer, deliveries_max integer, first_key bigint
-)
-RETURNS bigint[] LANGUAGE plpgsql AS $$
+    after bigint, full_ones bigint[], records_max integer, deliveries_max integer, first_key bigint, OUT keys bigint[], OUT is_cut boolean
+) LANGUAGE plpgsql AS $$
 DECLARE
     at bigint := after;
     is_around boolean := false;
@@ -46,10 +45,12 @@ DECLARE
     next bigint;
     spaces bigint[] := '{}';
     audiences bigint[] := '{}';
-    keys bigint[] := '{}';
     of_one bigint[];
+    is_one_cut boolean;
     of_space integer;
 BEGIN
+    keys := '{}';
+    is_cut := false;
     -- A step for each audience, however much waits for it.
     WHILE cardinality(spaces) < 256 LOOP
         SELECT r.workspace INTO space FROM {schema}.record r
@@ -83,19 +84,24 @@ BEGIN
                 audience_at := next + 1;
             END LOOP;
         END LOOP;
+        is_cut := is_cut OR of_space >= 64;
     END LOOP;
+    is_cut := is_cut OR cardinality(spaces) >= 256;
     FOR place IN 1 .. cardinality(spaces) LOOP
-        SELECT array_agg(c.key) INTO of_one FROM (
+        SELECT array_agg(c.key) FILTER (WHERE c.before < greatest(deliveries_max / cardinality(spaces), 1)),
+            count(*) >= greatest(records_max / cardinality(spaces), 1)
+                OR bool_or(c.before >= greatest(deliveries_max / cardinality(spaces), 1))
+        INTO of_one, is_one_cut FROM (
             SELECT f.key, sum(f.width) OVER (ORDER BY f.key) - f.width AS before FROM (
                 SELECT r.key, r.width FROM {schema}.record r
                 WHERE r.workspace = spaces[place] AND r.audience = audiences[place]
                     AND r.key >= first_key AND r.owner = 0
                 ORDER BY r.workspace, r.audience, r.key
                 LIMIT greatest(records_max / cardinality(spaces), 1)) f
-        ) c WHERE c.before < greatest(deliveries_max / cardinality(spaces), 1);
+        ) c;
         keys := keys || of_one;
+        is_cut := is_cut OR is_one_cut;
     END LOOP;
-    RETURN keys;
 END
 $$;
 

@@ -510,16 +510,16 @@ async fn records_far_behind_of_which_nobody_told_are_found() {
     assert_eq!(found, [behind[0].id()]);
 }
 
-/// Records are taken a part at a time.
+/// Records are taken a part at a time, of three audiences as many as can be shared out evenly, and older ones than those that follow the last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_finds_as_many_records_as_it_asks_for() {
     let (url, _, [one, _]) = two(1).await;
     publish(&one, 1, 1).await;
     let more = "SET search_path = nahook;
         INSERT INTO event (seq, id, workspace, event_type, accepted_at, payload)
-            SELECT n, lpad(to_hex(n), 32, '0')::uuid, 1, 1, 0, '{}' FROM generate_series(1001, 2500) n;
+            SELECT 10 * n, lpad(to_hex(n), 32, '0')::uuid, 1, 1, 0, '{}' FROM generate_series(1001, 2500) n;
         INSERT INTO record (key, workspace, audience, due_at, width, endpoints)
-            SELECT n::bigint << 20, workspace, audience, due_at, width, endpoints FROM record, generate_series(1001, 2500) n";
+            SELECT 10 * n::bigint << 20, workspace, audience + n % 3, due_at, width, endpoints FROM record, generate_series(1001, 2500) n";
     client(&url).await.batch_execute(more).await.unwrap();
     assert_eq!(leases(&one, 2_000).await.len(), 1_501);
 }
