@@ -353,7 +353,7 @@ async fn records_that_could_not_be_taken_are_taken_the_next_time() {
     assert_eq!(leases(&one, 1).await.len(), 1);
     publish(&one, 2, 2).await;
     let client = client(&url).await;
-    let hide = "ALTER FUNCTION nahook.free_records RENAME TO hidden";
+    let hide = "ALTER TABLE nahook.record RENAME width TO hidden";
     client.batch_execute(hide).await.unwrap();
     // Right after a look there is none: then what is in hand comes, and goes back.
     until("a look fails", || async {
@@ -366,7 +366,7 @@ async fn records_that_could_not_be_taken_are_taken_the_next_time() {
         false
     })
     .await;
-    let show = "ALTER FUNCTION nahook.hidden RENAME TO free_records";
+    let show = "ALTER TABLE nahook.record RENAME hidden TO width";
     client.batch_execute(show).await.unwrap();
     // Not only what was in hand already.
     assert_eq!(leases(&one, 10).await.len(), 3);
@@ -378,10 +378,10 @@ async fn what_is_taken_late_is_found_by_who_has_given_up() {
     let (url, _, [one, _]) = two(1).await;
     assert_eq!(leases(&one, 1).await, []);
     let mut client = client(&url).await;
-    let hide = "ALTER FUNCTION nahook.free_records RENAME TO hidden";
+    let hide = "ALTER TABLE nahook.record RENAME width TO hidden";
     client.batch_execute(hide).await.unwrap();
     one.lease(&request(10)).await.unwrap_err();
-    let show = "ALTER FUNCTION nahook.hidden RENAME TO free_records";
+    let show = "ALTER TABLE nahook.record RENAME hidden TO width";
     client.batch_execute(show).await.unwrap();
     let published = publish(&one, 1, 1).await;
     let late = client.transaction().await.unwrap();
