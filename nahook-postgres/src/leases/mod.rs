@@ -3,6 +3,7 @@
 
 mod events;
 mod progress;
+mod search;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ pub(crate) use self::events::EventFields;
 use self::events::Events;
 use self::progress::Cursors;
 pub(crate) use self::progress::Progress;
-use crate::queue::Search;
+pub(crate) use self::search::{Found, Looked, Search};
 
 /// Number of endpoints remembered to begin with a retry the next time.
 const TURNS_MAX: usize = 10_000;

@@ -4,7 +4,6 @@
 mod backlog;
 mod claim;
 mod keeper;
-mod search;
 mod settle;
 mod take;
 
@@ -17,7 +16,6 @@ use nahook_queue::{
 };
 
 pub(crate) use self::claim::{again, fresh};
-pub(crate) use self::search::Search;
 use crate::error::PgError;
 use crate::store::PostgresStore;
 

@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::keeper;
-use super::search::{Found, Looked, Search};
 use crate::error::PgError;
-use crate::leases::{EventFields, InHand, Process};
+use crate::leases::{EventFields, Found, InHand, Looked, Process, Search};
 use crate::lender::{Frame, Lent};
 use crate::listener::Signals;
 use crate::parameter::Parameter;

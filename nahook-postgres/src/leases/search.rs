@@ -39,29 +39,29 @@ pub(crate) struct Search {
 
 /// A look for records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(crate) struct Look {
     /// The first key that it is for; 0 for all.
-    pub(super) first_key: i64,
+    pub(crate) first_key: i64,
     /// True if it is to go by keys, and false if one audience after the other is to have its turn.
-    pub(super) is_latest: bool,
+    pub(crate) is_latest: bool,
     /// True if it passes over audiences.
     has_full: bool,
 }
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// True if it may have left some.
-    pub(super) is_cut: bool,
+    pub(crate) is_cut: bool,
     /// The first key of the records that were taken.
-    pub(super) first: Option<i64>,
+    pub(crate) first: Option<i64>,
     /// The last key that there is.
-    pub(super) last: Option<i64>,
+    pub(crate) last: Option<i64>,
 }
 
 /// Result of a look for records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Looked {
+pub(crate) enum Looked {
     /// There may be more.
     More,
     /// There may be more than there is room for.
@@ -72,7 +72,7 @@ pub(super) enum Looked {
 
 impl Search {
     /// Returns true if all records are to be looked at, and not all were at the last look.
-    pub(super) fn must_look_at_all(&self) -> bool {
+    pub(crate) fn must_look_at_all(&self) -> bool {
         self.is_partial && self.is_time_for_all()
     }
 
@@ -82,18 +82,18 @@ impl Search {
     }
 
     /// Lets the next look be one at all records.
-    pub(super) fn want_all(&mut self) {
+    pub(crate) fn want_all(&mut self) {
         self.all_at = None;
         self.is_partial = true;
     }
 
     /// Notes that there is no room for more, so that nothing was looked for.
-    pub(super) fn note_no_room(&mut self) {
+    pub(crate) fn note_no_room(&mut self) {
         self.is_behind = true;
     }
 
     /// Chooses the next look, which passes over the audiences that are full.
-    pub(super) fn begin(&mut self, full: &[Audience]) -> Look {
+    pub(crate) fn begin(&mut self, full: &[Audience]) -> Look {
         if self.passed.iter().any(|audience| !full.contains(audience)) {
             self.want_all();
         }
@@ -113,7 +113,7 @@ impl Search {
     }
 
     /// Notes what a look has found.
-    pub(super) fn end(&mut self, look: Look, found: Found) -> Looked {
+    pub(crate) fn end(&mut self, look: Look, found: Found) -> Looked {
         self.is_behind = found.is_cut;
         self.taken_first = found.first.unwrap_or(self.taken_first);
         self.seen_last = found.last.unwrap_or(self.seen_last);
