@@ -125,10 +125,19 @@ impl Search {
             // Older ones may have been left by those before it.
             self.want_all();
         }
-        if found.is_cut || !(is_all || look.is_latest) {
+        let is_taken_by_others = found.is_cut && found.first.is_none();
+        if is_taken_by_others {
+            self.want_all();
+        }
+        let is_over = if found.is_cut {
+            is_all && is_taken_by_others
+        } else {
+            is_all || look.is_latest
+        };
+        if !is_over {
             return Looked::More;
         }
-        if look.has_full {
+        if look.has_full || found.is_cut {
             Looked::Full
         } else {
             Looked::None
@@ -207,6 +216,20 @@ mod tests {
         assert_eq!(look(&mut search, &[], BY_AUDIENCE, NONE), Looked::More);
         assert_eq!(look(&mut search, &[], AT_ALL, FEW), Looked::None);
         assert_eq!(look(&mut search, &[], AT_LATEST, FEW), Looked::None);
+    }
+
+    /// Whoever takes them may not come to an end: nobody asks again and again.
+    #[test]
+    fn what_others_are_taking_is_looked_at_once_more_and_later() {
+        let mut search = search();
+        let others = Found {
+            first: None,
+            ..MANY
+        };
+        assert_eq!(look(&mut search, &[], AT_LATEST, others), Looked::More);
+        assert_eq!(look(&mut search, &[], AT_ALL, others), Looked::Full);
+        assert!(search.must_look_at_all());
+        assert_eq!(look(&mut search, &[], AT_ALL, FEW), Looked::None);
     }
 
     #[test]

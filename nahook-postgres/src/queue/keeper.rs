@@ -89,13 +89,14 @@ impl Keeper {
         for (process, beat) in gone {
             forget(store, process, Some(beat)).await?;
         }
-        if self.rests(ledger.is_idle()) {
-            if ledger.process.lock().await.is_unsure {
+        // Who takes records does not rest, and a beat must not wait for that.
+        let is_unsure = ledger.process.try_lock().ok().map(|it| it.is_unsure);
+        if self.rests(ledger.is_idle() && is_unsure.is_some()) {
+            if is_unsure == Some(true) {
                 store.take_records().await?;
             }
             ledger.with_taken(TakenRecords::let_go);
         }
-        // Who has it looks, and a beat must not wait for that.
         let process = ledger.process.try_lock();
         if process.is_ok_and(|process| process.search.must_look_at_all()) {
             store.shared().signals.wake_for_records();

@@ -184,6 +184,7 @@ impl PostgresStore {
             ledger.register(value_at(row, 0)?);
             (process.is_unsure, process.looks) = (false, 0);
             process.search = Search::default();
+            process.search.want_all();
             if !std::mem::replace(&mut process.is_kept, true) {
                 self.tasks().push(keeper::start(self));
             }
