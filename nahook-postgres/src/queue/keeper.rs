@@ -30,7 +30,7 @@ WITH me AS (
     UPDATE process p SET beat = p.beat + 1
     WHERE p.token = $1 AND set_config('synchronous_commit', 'off', true) = 'off'
 )
-SELECT p.token, p.beat FROM process p WHERE p.token > 0";
+SELECT p.token, p.beat FROM process p ORDER BY p.token";
 
 /// Forgets the process $1, if its beat is $2 or that is absent.
 const FORGET: &str = "SELECT forget_process($1, $2)";
