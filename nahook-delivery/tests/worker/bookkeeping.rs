@@ -220,7 +220,7 @@ impl Clock for Ahead {
     }
 }
 
-/// What is due for the worker is not due for the store, for ten seconds.
+/// For ten seconds the store does not find due what the worker does.
 #[tokio::test(start_paused = true)]
 async fn worker_whose_clock_is_ahead_asks_with_growing_pauses() {
     let rig = Rig::new(&["ep_a"]).await;

@@ -45,7 +45,7 @@ pub(crate) struct Process {
     pub(crate) looks: i64,
     /// Instant at which records were last looked for.
     pub(crate) looked_at: Option<Instant>,
-    /// Where they are looked for.
+    /// The looks for them.
     pub(crate) search: Search,
     /// The row of the workspace whose records were taken last.
     pub(crate) taken_last: i64,

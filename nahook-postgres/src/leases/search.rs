@@ -20,7 +20,7 @@ const ALL_BEHIND: Duration = Duration::from_millis(100);
 const OUT_OF_ORDER: i64 = 1_000;
 const SLACK: i64 = OUT_OF_ORDER << ORDINAL_BITS;
 
-/// What is known of the records that nobody has taken.
+/// State of the search for records that nobody has taken.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
     /// Instant at which all of them were looked at; none if they are to be looked at next.
@@ -48,7 +48,7 @@ pub(crate) struct Look {
     has_full: bool,
 }
 
-/// What a look has found.
+/// Findings of a look.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     /// True if it may have left some.
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(look(&mut search, &[], AT_LATEST, FEW), Looked::None);
     }
 
-    /// Whoever takes them may not come to an end: nobody asks again and again.
+    /// Those may not come to an end: nobody asks again and again.
     #[test]
     fn what_others_are_taking_is_looked_at_once_more_and_later() {
         let mut search = search();
