@@ -255,8 +255,8 @@ impl<T> TakenRecords<T> {
         }
     }
 
-    /// Where an audience is full and one of its endpoints has nothing left to attempt, lets further records be taken; and those of
-    /// the slower ones go, if there is no room for them otherwise.
+    /// Lets further records be taken of a full audience one of whose endpoints has nothing left to attempt. If there is no room for
+    /// them, lets deliveries to the slower endpoints go.
     fn feed_starving(&mut self) {
         let mut slow = Vec::new();
         for of in self.audiences.values_mut().filter(|of| of.is_full) {

@@ -56,9 +56,6 @@ rm -rf "$2"
 rmdir "${2%/*}"
 "#;
 
-/// Says that a database has sessions still: those of a pooler stay for a while.
-const IN_USE_STILL: &str = "it is in use still";
-
 /// Empties a database, unless more of it was changed than its schema `nahook`, or it is in use: then it fails.
 const EMPTY: &str = "
 SET client_min_messages = warning;
@@ -248,7 +245,8 @@ impl PostgresServer {
         while let Some(name) = self.used.take() {
             match self.try_query(&self.url(&name), EMPTY) {
                 Ok(_) => return Some(name),
-                Err(problems) if problems.contains(IN_USE_STILL) => {
+                // Sessions of a pooler stay for a while.
+                Err(problems) if problems.contains("it is in use still") => {
                     self.used.put(name);
                     return None;
                 }

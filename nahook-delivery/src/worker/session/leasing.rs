@@ -25,7 +25,7 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
 const EMPTY_MAX: u32 = 8;
 /// … and how soon it is asked again then, at the earliest.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
-/// How often the pause of a millisecond is doubled after which it is asked again for what was due and not leased.
+/// Doublings of the pause, a millisecond at first, before it is asked again for deliveries that were due and not leased.
 const DUE_DOUBLINGS_MAX: u32 = 7;
 
 /// Reason shown to the tenant for a delivery that is abandoned without an attempt.
