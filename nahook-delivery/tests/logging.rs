@@ -1,8 +1,11 @@
-//! An attempt is logged in one line. In a process of its own: a line that another test's thread reaches first, without a
+//! Lines of the worker's log. In a process of their own: a line that another test's thread reaches first, without a
 //! subscriber, may be off for good.
 
 #![cfg(test)]
 
+#[path = "worker/faulty.rs"]
+#[expect(dead_code, reason = "the tests of the worker use more of it")]
+mod faulty;
 #[path = "worker/support.rs"]
 #[expect(dead_code, reason = "the tests of the worker use more of it")]
 mod support;
@@ -17,6 +20,7 @@ use nahook_queue::DeliveryStatus;
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::faulty::{Fault, Faulty};
 use crate::support::{Act, Rig, SECRET};
 
 #[derive(Clone, Default)]
@@ -39,16 +43,54 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_attempt_is_one_wide_line_without_payload_secret_or_url() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
+fn subscriber(log: &Log) -> impl tracing::Subscriber + Send + Sync {
+    tracing_subscriber::fmt()
         .json()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+        .finish()
+}
 
+/// Returns the fields of each line with this message, and all of the log.
+fn fields(log: &Log, message: &str) -> (Vec<Value>, String) {
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let fields = lines
+        .map(|mut line| line["fields"].take())
+        .filter(|fields| fields["message"] == message)
+        .collect();
+    (fields, text)
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_call_is_logged_with_its_causes() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(subscriber(&log));
+    let rig = Rig::new(&["ep_a"]).await;
+    let mut calls = 0;
+    let queue = Faulty::new(&rig.store).settle(move |_| {
+        calls += 1;
+        Fault::Unavailable.when(calls == 1)
+    });
+    let worker = rig.start_over(queue, rig.store.clone(), WorkerSettings::default());
+    let ids = rig.publish(&["ep_a"]).await;
+    rig.until(&ids, DeliveryStatus::Delivered).await;
+    worker.stop().await;
+    let (failed, text) = fields(&log, "bookkeeping failed");
+    assert_eq!(failed.len(), 1, "{text}");
+    assert_eq!(failed[0]["call"], "settle");
+    assert_eq!(
+        failed[0]["error"],
+        "the store is unavailable: a planted fault"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_one_wide_line_without_payload_secret_or_url() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(subscriber(&log));
     let rig = Rig::new(&[]).await;
     let url = "http://receiver.test/hooks?token=hunter2";
     rig.apply(vec![EndpointSpec {
@@ -66,7 +108,7 @@ async fn each_attempt_is_one_wide_line_without_payload_secret_or_url() {
     rig.until(&ids, DeliveryStatus::Delivered).await;
     worker.stop().await;
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let (attempts, text) = fields(&log, "attempt");
     for hidden in [
         "hunter2",
         "receiver.test",
@@ -78,13 +120,6 @@ async fn each_attempt_is_one_wide_line_without_payload_secret_or_url() {
     ] {
         assert!(!text.contains(hidden), "{hidden} in {text}");
     }
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let attempts: Vec<_> = lines
-        .map(|mut line| line["fields"].take())
-        .filter(|fields| fields["message"] == "attempt")
-        .collect();
     assert_eq!(attempts.len(), 2);
     let failed = &attempts[0];
     assert_eq!(failed["delivery_id"], ids[0].to_string());

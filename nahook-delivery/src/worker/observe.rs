@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nahook_core::Causes;
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_queue::{Attempt, LeasedDelivery, Next, Settlement};
 use tracing::Span;
@@ -135,7 +136,8 @@ fn tell_attempt(
 pub(super) fn call_failed(call: &'static str, error: &(dyn Error + 'static), remedy: &'static str) {
     quietly(|| {
         metrics::counter!(metric::BOOKKEEPING_ERRORS, metric::CALL => call).increment(1);
-        tracing::warn!(call, error, remedy, "bookkeeping failed");
+        let error = Causes(error);
+        tracing::warn!(call, %error, remedy, "bookkeeping failed");
     });
 }
 
