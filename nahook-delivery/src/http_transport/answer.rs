@@ -23,7 +23,7 @@ pub(super) enum Progress {
     NotHttp,
 }
 
-/// Reads a head line by line, as leniently as curl: only the status line has to be one.
+/// Reads a head line by line, as leniently as curl: only the status line has to be one, and to have arrived in full.
 #[derive(Debug, Default)]
 pub(super) struct HeadReader {
     unread: BytesMut,
@@ -48,7 +48,7 @@ impl HeadReader {
                     None => return Progress::NotHttp,
                 },
                 // An interim answer: the real one follows.
-                Some(100 | 102..=199) if is_blank => {
+                Some(status) if is_blank && is_interim(status) => {
                     self.status = None;
                     self.retry_after = None;
                 }
@@ -64,6 +64,12 @@ impl HeadReader {
             Some(status) => self.complete(status),
             None => Progress::NotHttp,
         }
+    }
+
+    /// Judges a head that broke off: a final status line that has arrived in full is an answer.
+    pub(super) fn end(&self) -> Option<OutboundResponse> {
+        let status = self.status.filter(|status| !is_interim(*status))?;
+        Some(self.response(status))
     }
 
     /// The next line that is complete, without its end: CR LF, or LF alone.
@@ -83,12 +89,21 @@ impl HeadReader {
     }
 
     fn complete(&self, status: u16) -> Progress {
-        Progress::Complete(OutboundResponse {
+        Progress::Complete(self.response(status))
+    }
+
+    fn response(&self, status: u16) -> OutboundResponse {
+        OutboundResponse {
             status,
             retry_after: self.retry_after,
             body: Bytes::new(),
-        })
+        }
     }
+}
+
+/// Returns true if another answer follows. That switches protocols is final: nothing was asked to be switched.
+fn is_interim(status: u16) -> bool {
+    matches!(status, 100 | 102..=199)
 }
 
 const VERSION_PREFIX: &[u8] = b"HTTP/";
@@ -204,6 +219,24 @@ mod tests {
         assert_eq!(read("SSH"), Progress::NotHttp);
         assert_eq!(read("HTT"), Progress::Partial);
         assert_eq!(read("\r"), Progress::Partial);
+    }
+
+    #[test]
+    fn head_that_breaks_off_is_judged_by_a_status_line_that_has_ended() {
+        for (head, expected) in [
+            ("HTTP/1.1 200 OK\r\n", Some(200)),
+            ("HTTP/1.1 500 No\r\nx: y", Some(500)),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 \n", Some(204)),
+            ("HTTP/1.1 200 OK", None),
+            ("HTTP/1.1 100 Continue\r\n", None),
+            ("HTTP/1.1 103 Early\r\n\r\n", None),
+            ("", None),
+        ] {
+            let mut reader = HeadReader::default();
+            assert_eq!(reader.push(head.as_bytes()), Progress::Partial, "{head:?}");
+            let status = reader.end().map(|response| response.status);
+            assert_eq!(status, expected, "{head:?}");
+        }
     }
 
     #[test]

@@ -144,22 +144,31 @@ impl Connection {
                 self.recording.discard();
                 Ok(Answer::of(response))
             }
-            Err(mut error) => match error.take_message() {
-                Some(unsent) => Err(SendError::Unsent(unsent)),
-                None => self.read_refused(&error.into_error()).await,
-            },
+            Err(mut error) => {
+                let unsent = error.take_message();
+                let error = error.into_error();
+                match unsent {
+                    Some(unsent) => Err(SendError::Unsent(unsent)),
+                    None => self.read_refused(&error).await,
+                }
+            }
         }
     }
 
-    /// Reads the head that hyper has refused with `error`.
+    /// Reads the head that hyper has refused with `error`, or that broke off.
     async fn read_refused(&mut self, error: &hyper::Error) -> Result<Answer, SendError> {
         tracing::debug!(?error, "no regular answer");
-        if !error.is_parse() {
-            return Err(SendError::Failed(TransportError::Closed));
-        }
-        let Some(stream) = &mut self.driver.ended else {
-            return Err(SendError::Failed(TransportError::Protocol));
+        let failure = if error.is_parse() {
+            TransportError::Protocol
+        } else {
+            TransportError::Closed
         };
+        let Some(stream) = &mut self.driver.ended else {
+            return Err(SendError::Failed(failure));
+        };
+        if !error.is_parse() && !error.is_incomplete_message() {
+            return Err(SendError::Failed(failure));
+        }
         let mut reader = HeadReader::default();
         let mut progress = reader.push(&self.recording.take());
         let mut piece = Vec::with_capacity(RESPONSE_HEAD_LEN_MAX);
@@ -167,7 +176,12 @@ impl Connection {
             piece.clear();
             match stream.read_buf(&mut piece).await {
                 Ok(1..) => progress = reader.push(&piece),
-                Ok(0) | Err(_) => return Err(SendError::Failed(TransportError::Closed)),
+                Ok(0) => {
+                    let response = reader.end();
+                    let response = response.ok_or(SendError::Failed(TransportError::Closed))?;
+                    progress = Progress::Complete(response);
+                }
+                Err(_) => return Err(SendError::Failed(TransportError::Closed)),
             }
         }
         match progress {
