@@ -234,7 +234,7 @@ impl<R: Resolver> HttpTransport<R> {
             }
             match connection.send(message).await {
                 Ok(answer) => return Ok((connection, answer)),
-                Err(SendError::Unsent(unsent)) => message = unsent,
+                Err(SendError::Unsent(unsent, _)) => message = unsent,
                 Err(SendError::Failed(error)) => return Err(error),
             }
         }
@@ -242,8 +242,7 @@ impl<R: Resolver> HttpTransport<R> {
         let mut connection = Box::pin(self.connect(url)).await?;
         match connection.send(message).await {
             Ok(answer) => Ok((connection, answer)),
-            Err(SendError::Unsent(_)) => Err(TransportError::Closed),
-            Err(SendError::Failed(error)) => Err(error),
+            Err(SendError::Unsent(_, error) | SendError::Failed(error)) => Err(error),
         }
     }
 

@@ -36,25 +36,41 @@ pub fn client_config(
 /// Finds the fault of a failed handshake.
 pub(crate) fn fault(error: &(dyn StdError + 'static)) -> TlsFault {
     let mut ended = None;
-    let mut next = Some(error);
-    while let Some(error) = next {
+    for error in causes(error) {
         if let Some(error) = error.downcast_ref::<Error>() {
             return fault_of(error);
         }
-        next = match error.downcast_ref::<io::Error>() {
-            Some(error) => {
-                if is_end(error.kind()) {
-                    ended = Some(TlsFault::Closed);
-                }
-                // Not its source, which leaves out the error that it wraps.
-                error
-                    .get_ref()
-                    .map(|inner| inner as &(dyn StdError + 'static))
-            }
-            None => error.source(),
-        };
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && is_end(error.kind())
+        {
+            ended = Some(TlsFault::Closed);
+        }
     }
     ended.unwrap_or(TlsFault::Other)
+}
+
+/// Finds the refusal that ended a connection, which with TLS 1.3 comes after the handshake.
+pub(crate) fn refusal(error: &(dyn StdError + 'static)) -> Option<TlsFault> {
+    let errors = causes(error).filter_map(|error| error.downcast_ref::<Error>());
+    let mut refusals = errors.filter(|error| matches!(error, Error::AlertReceived(_)));
+    refusals.next().map(fault_of)
+}
+
+/// The error and its causes, with what errors of I/O wrap.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
+}
+
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        // Not its source, which leaves out the error that it wraps.
+        Some(error) => error
+            .get_ref()
+            .map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    }
 }
 
 fn is_end(kind: io::ErrorKind) -> bool {
@@ -73,10 +89,16 @@ fn fault_of(error: &Error) -> TlsFault {
         Error::NoCertificatesPresented => TlsFault::BadCertificate,
         Error::PeerIncompatible(_)
         | Error::AlertReceived(
-            AlertDescription::ProtocolVersion
-            | AlertDescription::InsufficientSecurity
-            | AlertDescription::HandshakeFailure,
+            AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity,
         ) => TlsFault::Incompatible,
+        // Ours, of which there is none.
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate,
+        ) => TlsFault::ClientCertificate,
+        // With TLS 1.2, OpenSSL says so where a certificate is missing, too.
+        Error::AlertReceived(AlertDescription::HandshakeFailure) => TlsFault::NoAgreement,
         Error::AlertReceived(_) => TlsFault::Refused,
         Error::InvalidMessage(_) => TlsFault::NotTls,
         _ => TlsFault::Other,

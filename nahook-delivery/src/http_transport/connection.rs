@@ -22,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{HeadReader, Progress};
 use super::recording::{Recorded, Recording};
+use crate::tls;
 use crate::transport::{OutboundResponse, RetryAfter, TransportError};
 
 /// hyper's default is 400 KiB of head; this is also the most it reads at a time of a body. A longer head is read by the
@@ -51,8 +52,8 @@ pub(super) struct Answer {
     reason = "taken apart as soon as it is made, once in an attempt at most"
 )]
 pub(super) enum SendError {
-    /// None of the message was sent, so it can be sent on another connection.
-    Unsent(Message),
+    /// None of the message was sent, so it can be sent on another connection. The error is that of this one.
+    Unsent(Message, TransportError),
     Failed(TransportError),
 }
 
@@ -148,7 +149,7 @@ impl Connection {
                 let unsent = error.take_message();
                 let error = error.into_error();
                 match unsent {
-                    Some(unsent) => Err(SendError::Unsent(unsent)),
+                    Some(unsent) => Err(SendError::Unsent(unsent, closed_by(&error))),
                     None => self.read_refused(&error).await,
                 }
             }
@@ -161,7 +162,7 @@ impl Connection {
         let failure = if error.is_parse() {
             TransportError::Protocol
         } else {
-            TransportError::Closed
+            closed_by(error)
         };
         let Some(stream) = &mut self.driver.ended else {
             return Err(SendError::Failed(failure));
@@ -193,6 +194,14 @@ impl Connection {
                 Err(SendError::Failed(TransportError::Protocol))
             }
         }
+    }
+}
+
+/// The failure of a connection that ended without an answer.
+fn closed_by(error: &hyper::Error) -> TransportError {
+    match tls::refusal(error) {
+        Some(fault) => TransportError::Tls(fault),
+        None => TransportError::Closed,
     }
 }
 

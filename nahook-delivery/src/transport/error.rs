@@ -89,6 +89,12 @@ pub enum TlsFault {
     /// There is no TLS version or cipher that both sides speak.
     #[error("no common protocol version or cipher")]
     Incompatible,
+    /// The endpoint takes clients with a certificate only, and deliveries present none.
+    #[error("the endpoint wants a client certificate")]
+    ClientCertificate,
+    /// The endpoint ended the handshake for want of something that both sides take, and does not say of what.
+    #[error("no common protocol version or cipher, or the endpoint wants a client certificate")]
+    NoAgreement,
     /// The endpoint ended the handshake with an alert.
     #[error("the endpoint refused the handshake")]
     Refused,

@@ -1,6 +1,7 @@
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
@@ -26,6 +27,21 @@ async fn receiver_with(
     versions: &[&'static rustls::SupportedProtocolVersion],
     change: impl FnOnce(&mut CertificateParams),
 ) -> (Receiver, CertificateDer<'static>, UnboundedReceiver<bool>) {
+    receiver_for(Clients::All, versions, change).await
+}
+
+/// Clients that a receiver takes.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Clients {
+    All,
+    WithCertificate,
+}
+
+async fn receiver_for(
+    clients: Clients,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    change: impl FnOnce(&mut CertificateParams),
+) -> (Receiver, CertificateDer<'static>, UnboundedReceiver<bool>) {
     let (tell, ends) = unbounded_channel();
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new([]).unwrap();
@@ -38,10 +54,18 @@ async fn receiver_with(
     let certificate = params.signed_by(&key, &issuer).unwrap();
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut authorities = rustls::RootCertStore::empty();
+    authorities.add(root.der().clone()).unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(authorities.into(), Arc::clone(&provider));
+    let verifier = match clients {
+        Clients::All => WebPkiClientVerifier::no_client_auth(),
+        Clients::WithCertificate => verifier.build().unwrap(),
+    };
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(
             vec![certificate.der().clone()],
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
@@ -177,11 +201,22 @@ async fn each_end_of_a_handshake_has_a_reason_of_its_own() {
         (b"", TlsFault::Closed),
         // Alerts, fatal: protocol_version, handshake_failure, unrecognized_name.
         (b"\x15\x03\x03\0\x02\x02\x46", TlsFault::Incompatible),
-        (b"\x15\x03\x03\0\x02\x02\x28", TlsFault::Incompatible),
+        (b"\x15\x03\x03\0\x02\x02\x28", TlsFault::NoAgreement),
         (b"\x15\x03\x03\0\x02\x02\x70", TlsFault::Refused),
     ] {
         let outcome = handshake_answered(answer).await;
         assert_eq!(outcome, Err(TransportError::Tls(fault)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn want_of_a_client_certificate_is_told() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let clients = Clients::WithCertificate;
+        let (receiver, root, _) = receiver_for(clients, &[version], |_| {}).await;
+        let outcome = outcome(NAME, &receiver, vec![root]).await;
+        let wanted = Err(TransportError::Tls(TlsFault::ClientCertificate));
+        assert_eq!(outcome, wanted, "{version:?}");
     }
 }
 
