@@ -294,6 +294,37 @@ pub(crate) fn check(name: &str, value: &str, is_checked: bool, label: &Markup) -
     }
 }
 
+/// All labels of one thing.
+pub(crate) fn all_labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> Markup {
+    html! { @for (key, value) in labels { code { (cut(key, 300)) "=" (cut(value, 1_500)) } " " } }
+}
+
+/// The rows of a list that the page from that place on shows, and whether there are more.
+pub(crate) fn page_of<T>(rows: &[T], from: u64, len: u64) -> (&[T], bool) {
+    let place = |number: u64| usize::try_from(number).map_or(rows.len(), |it| it.min(rows.len()));
+    let (first, end) = (place(from), place(from.saturating_add(len)));
+    (&rows[first..end], end < rows.len())
+}
+
+/// Links to the pages of a list before and after the one that begins with `from`.
+pub(crate) fn turns(
+    (from, len, has_more): (u64, u64, bool),
+    (before, after): (&str, &str),
+    link: impl Fn(u64) -> String,
+) -> Markup {
+    html! {
+        div.actions {
+            @if from > 0 { a.button href=(link(from.saturating_sub(len))) { (before) } }
+            @if has_more { a.button href=(link(from.saturating_add(len))) { (after) } }
+        }
+    }
+}
+
+/// Tells a form that it has a box for that id: one that is not checked is not sent.
+pub(crate) fn shown(name: &str, id: &str) -> Markup {
+    html! { input type="hidden" name=(name) value=(id); }
+}
+
 /// The state of a delivery.
 pub(crate) fn status_badge(status: DeliveryStatus) -> Markup {
     let (class, text) = match status {
@@ -309,7 +340,7 @@ pub(crate) fn status_badge(status: DeliveryStatus) -> Markup {
 
 /// Labels as a list shows them.
 pub(crate) fn labels(metadata: &Metadata) -> Markup {
-    html! { @for (key, value) in metadata.as_map() { code { (visible(&cut(key, 40))) "=" (visible(&cut(value, 80))) } " " } }
+    html! { @for (key, value) in metadata.as_map() { code { (cut(key, 40)) "=" (cut(value, 100)) } " " } }
 }
 
 /// A state in a word.

@@ -30,14 +30,34 @@ fn is_hidden(character: char) -> bool {
     (character.is_control() && !is_line) || is_bidi || is_invisible
 }
 
-/// Returns the first `max` characters, and an ellipsis if there are more.
+/// Returns the beginning of the text as it is [made visible](visible), and an ellipsis if there is more.
 pub(crate) fn cut(text: &str, max: usize) -> String {
-    let mut characters = text.chars();
-    let mut shown: String = characters.by_ref().take(max).collect();
-    if characters.next().is_some() {
-        shown.push('…');
+    match beginning(text, max) {
+        Some(beginning) => visible(beginning) + "…",
+        None => visible(text),
     }
-    shown
+}
+
+/// Returns as much of the text as takes at most `max` bytes of a page, made visible and escaped; `None` if that is all of it.
+pub(crate) fn beginning(text: &str, max: usize) -> Option<&str> {
+    let mut len = 0;
+    let mut characters = text.char_indices();
+    let beyond = characters.find(|(_, character)| {
+        len += shown_len(*character);
+        len > max
+    });
+    beyond.map(|(place, _)| &text[..place])
+}
+
+/// Length of a character on a page.
+fn shown_len(character: char) -> usize {
+    match character {
+        '&' => "&amp;".len(),
+        '<' | '>' => "&lt;".len(),
+        '"' => "&quot;".len(),
+        hidden if is_hidden(hidden) => "⟨U+FFFF⟩".len(),
+        other => other.len_utf8(),
+    }
 }
 
 /// Writes bytes as hexadecimal digits.
@@ -87,7 +107,20 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_between_characters() {
-        assert_eq!(cut("äöü", 3), "äöü");
-        assert_eq!(cut("äöü", 2), "äö…");
+        assert_eq!(cut("äöü", 6), "äöü");
+        assert_eq!(cut("äöü", 5), "äö…");
+    }
+
+    #[test]
+    fn text_is_cut_by_its_length_on_the_page() {
+        for character in ['a', 'ä', '&', '<', '>', '"', '\'', '\u{202e}', '\0'] {
+            let text = character.to_string().repeat(1_000);
+            let page = html! { (cut(&text, 500)) }.into_string();
+            assert!(
+                (480..=503).contains(&page.len()),
+                "{character:?}: {}",
+                page.len()
+            );
+        }
     }
 }

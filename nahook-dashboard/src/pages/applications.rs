@@ -14,14 +14,14 @@ use super::Answer;
 use super::endpoint_form::{labels, labels_field, labels_text};
 use super::endpoints::{self, failing};
 use crate::error::PageError;
-use crate::page::{button, check, confirm, field, page, redirect, table, text_field, token};
+use crate::page::{button, check, confirm, field, page, redirect, table, text_field, token, turns};
 use crate::text::{count, cut, time, visible};
 use crate::view::View;
 
 /// Applications on a page.
 const PAGE: u64 = 50;
 /// Endpoints on the page of an application.
-const ENDPOINTS: u64 = 200;
+const ENDPOINTS: u64 = 50;
 
 pub(super) async fn list(view: View) -> Answer {
     let from = view.query.value::<u64>("from")?.unwrap_or(0);
@@ -49,10 +49,7 @@ pub(super) async fn list(view: View) -> Answer {
             @if !found.is_empty() { (rows(&view, &found)) }
             @else if search.is_some() { div.card { p { "There is no such application." } } }
             @else { div.card { p { "There is none yet." } } }
-            div.actions {
-                @if from > 0 { a.button href=(view.url(format_args!("/applications?from={}", from.saturating_sub(PAGE)))) { "Before" } }
-                @if has_more { a.button href=(view.url(format_args!("/applications?from={}", from + PAGE))) { "Next" } }
-            }
+            (turns((from, PAGE, has_more), ("Before", "Next"), |from| view.url(format_args!("/applications?from={from}"))))
             h2 { "Add an application" }
             form.card method="post" action=(view.url("/applications")) {
                 (token(&view))
@@ -70,8 +67,8 @@ pub(super) fn rows(view: &View, applications: &[ApplicationRecord]) -> Markup {
         .iter()
         .map(|row| {
             html! {
-                th scope="row" { a href=(view.url(format_args!("/applications/{}", row.id))) { (visible(&cut(&row.name, 120))) } }
-                td { @match &row.external_id { Some(id) => code { (visible(&cut(id, 80))) }, None => "–" } }
+                th scope="row" { a href=(view.url(format_args!("/applications/{}", row.id))) { (cut(&row.name, 120)) } }
+                td { @match &row.external_id { Some(id) => code { (cut(id, 80)) }, None => "–" } }
                 td { @match row.max_endpoints { Some(max) => (max), None => "no limit" } }
                 td { (time(row.created_at)) }
             }
@@ -124,8 +121,10 @@ async fn application(view: &View, text: &str) -> Result<ApplicationRecord, PageE
 
 pub(super) async fn show(view: View, Path(text): Path<String>) -> Answer {
     let row = application(&view, &text).await?;
+    let from = view.query.value::<u64>("from")?.unwrap_or(0);
     let query = EndpointQuery {
         application: Some(row.id),
+        offset: from,
         limit: ENDPOINTS,
         ..EndpointQuery::default()
     };
@@ -147,7 +146,8 @@ pub(super) async fn show(view: View, Path(text): Path<String>) -> Answer {
             h2 { "Endpoints" }
             @if own.endpoints.is_empty() { div.card { p { "It has none, so that no event is delivered to it." } } }
             @else { (endpoints::rows(&view, &own.endpoints, &known)) }
-            @if own.total > ENDPOINTS { p.quiet { "The newest of " (own.total) "." } }
+            @if own.total > ENDPOINTS { p.quiet { (own.total) " endpoints" } }
+            (turns((from, ENDPOINTS, from.saturating_add(ENDPOINTS) < own.total), ("Newer", "Older"), |from| view.url(format_args!("{path}?from={from}"))))
             div.actions {
                 a.button href=(view.url(format_args!("/endpoints/new?application={}", row.id))) { "Add an endpoint" }
             }
@@ -241,12 +241,15 @@ pub(super) async fn sign_out(view: View, Path(text): Path<String>) -> Answer {
 
 pub(super) async fn ask_delete(view: View, Path(text): Path<String>) -> Answer {
     let row = application(&view, &text).await?;
-    let own = view
-        .management()
-        .endpoints_of(view.workspace(), row.id)
-        .await?;
+    let query = EndpointQuery {
+        application: Some(row.id),
+        ..EndpointQuery::default()
+    };
+    let management = view.management();
+    let own = management.find_endpoints(view.workspace(), &query).await?;
+    let own = usize::try_from(own.total).unwrap_or(usize::MAX);
     let consequences = html! {
-        p { strong { (visible(&row.name)) } " goes with " (count(own.len(), "endpoint", "endpoints"))
+        p { strong { (visible(&row.name)) } " goes with " (count(own, "endpoint", "endpoints"))
             ", their subscriptions and its portal sessions. What is queued for them ends as failed; the history stays until its retention has passed." }
     };
     let back = format!("/applications/{}", row.id);

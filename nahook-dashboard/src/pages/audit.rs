@@ -4,7 +4,7 @@ use maud::html;
 use nahook_control::{ActorKind, AuditQuery};
 
 use super::Answer;
-use crate::page::{page, table};
+use crate::page::{page, table, turns};
 use crate::text::{cut, time, visible};
 use crate::view::View;
 
@@ -33,9 +33,9 @@ pub(super) async fn list(view: View) -> Answer {
             html! {
                 td { (time(entry.created_at)) }
                 th scope="row" { (visible(&entry.action)) }
-                td { (visible(&cut(&entry.actor.label, 80))) br; span.quiet { (visible(&entry.actor.id)) } }
+                td { (cut(&entry.actor.label, 80)) br; span.quiet { (cut(&entry.actor.id, 80)) } }
                 td { code { (visible(&entry.resource_id)) } }
-                td { @for (key, value) in &entry.metadata { code { (visible(key)) "=" (visible(&cut(value, 120))) } " " } }
+                td { @for (key, value) in &entry.metadata { code { (cut(key, 40)) "=" (cut(value, 160)) } " " } }
             }
         })
         .collect();
@@ -71,10 +71,7 @@ pub(super) async fn list(view: View) -> Answer {
             p.quiet { (found.total) " entries" }
             @if rows.is_empty() { div.card { p { "There is none." } } }
             @else { (table("Audit log", &["Time", "Action", "Actor", "Resource", "Details"], &rows)) }
-            div.actions {
-                @if from > 0 { a.button href=(link(from.saturating_sub(PAGE))) { "Newer" } }
-                @if from + PAGE < found.total { a.button href=(link(from + PAGE)) { "Older" } }
-            }
+            (turns((from, PAGE, from.saturating_add(PAGE) < found.total), ("Newer", "Older"), link))
         },
     ))
 }

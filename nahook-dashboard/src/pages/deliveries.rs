@@ -14,12 +14,16 @@ use super::Answer;
 use super::endpoint::{event_type_names, event_type_text, reason};
 use crate::access::Right;
 use crate::error::PageError;
-use crate::page::{badge, button, page, redirect, status_badge};
-use crate::text::{cut, maybe_time, time, visible};
+use crate::page::{all_labels, badge, button, page, redirect, status_badge};
+use crate::text::{beginning, cut, maybe_time, time, visible};
 use crate::view::View;
 
-/// Characters of a payload that a page shows.
+/// Bytes of a page that a payload takes.
 const SHOWN_MAX: usize = 16 * 1024;
+/// Bytes of a page that attempts take, but that the first of them is shown in any case.
+const ATTEMPTS_LEN: usize = 48 * 1024;
+/// Bytes of a page that one answer takes, which is twice what is kept of it.
+const ANSWER_LEN: usize = 2 * Attempt::RESPONSE_BODY_LEN_MAX;
 
 /// The delivery and its endpoint, if the visitor reaches them. A deleted endpoint's history is the operators'.
 async fn delivery(
@@ -46,10 +50,11 @@ pub(super) fn payload_text(payload: Option<&Payload>, whole: Option<&str>) -> Ma
     };
     let text = String::from_utf8_lossy(payload.as_bytes());
     let len = payload.as_bytes().len();
+    let beginning = beginning(&text, SHOWN_MAX);
     html! {
-        pre tabindex="0" aria-label="Payload" data-copy="the payload" { (visible(&cut(&text, SHOWN_MAX))) }
+        pre tabindex="0" aria-label="Payload" data-copy="the payload" { (visible(beginning.unwrap_or(&text))) }
         p.quiet {
-            (len) " bytes" @if text.chars().nth(SHOWN_MAX).is_some() { ", of which the first are shown" } ". "
+            (len) " bytes" @if beginning.is_some() { ", of which the first are shown" } ". "
             @if let Some(url) = whole { a href=(url) { "Download" } }
         }
     }
@@ -61,10 +66,25 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
     let attempts = log.attempts(delivery.id, view.workspace()).await?;
     let attempts = attempts.unwrap_or_default();
     let payload = log.payload(delivery.id, view.workspace()).await?;
-    let names = event_type_names(&view).await?;
+    let before = view.query.value::<u32>("before")?.unwrap_or(u32::MAX);
+    let names = event_type_names(&view, [delivery.event_type]).await?;
     let event_type = event_type_text(&names, delivery.event_type);
     let path = format!("/deliveries/{}", delivery.id);
     let can_change = view.visitor.can(Right::Change);
+    let records = attempts.iter().rev().filter(|it| it.number < before);
+    let known = records.clone().count();
+    let mut len = 0;
+    let shown: Vec<_> = records
+        .map(|record| {
+            let of = (&delivery, endpoint.as_ref(), &*event_type);
+            (record.number, attempt(&view, record, of, payload.as_ref()))
+        })
+        .take_while(|(_, item)| {
+            let is_first = len == 0;
+            len += item.0.len();
+            is_first || len <= ATTEMPTS_LEN
+        })
+        .collect();
     let live = view.url("/live");
     Ok(page(
         &view,
@@ -101,14 +121,16 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
                 dt { "Idempotency key" } dd { code { (visible(delivery.idempotency_key.as_str())) } }
                 @if !delivery.metadata.is_empty() {
                     dt { "Labels" }
-                    dd { @for (key, value) in delivery.metadata.as_map() { code { (visible(key)) "=" (visible(value)) } " " } }
+                    dd { (all_labels(delivery.metadata.as_map())) }
                 }
             } }
             h2 { "Attempts" }
             @if attempts.is_empty() { p { "None was made yet." } }
-            ol.line {
-                @for record in attempts.iter().rev() {
-                    li { (attempt(&view, record, &delivery, endpoint.as_ref(), &event_type, payload.as_ref())) }
+            ol.line { @for (_, item) in &shown { li { (item) } } }
+            div.actions {
+                @if before < u32::MAX { a.button href=(view.url(&path)) { "Latest attempts" } }
+                @if let Some((first, _)) = shown.last() && shown.len() < known {
+                    a.button href=(view.url(format_args!("{path}?before={first}"))) { "Earlier attempts" }
                 }
             }
             h2 { "Payload" }
@@ -133,9 +155,7 @@ fn outcome(delivery: &DeliveryRecord) -> Markup {
 fn attempt(
     view: &View,
     record: &AttemptRecord,
-    delivery: &DeliveryRecord,
-    endpoint: Option<&EndpointRecord>,
-    event_type: &str,
+    (delivery, endpoint, event_type): (&DeliveryRecord, Option<&EndpointRecord>, &str),
     payload: Option<&Payload>,
 ) -> Markup {
     let attempt = &record.attempt;
@@ -150,7 +170,7 @@ fn attempt(
         @if view.visitor.can(Right::Change) && let Some(body) = &attempt.response_body {
             details {
                 summary { "The answer" }
-                pre tabindex="0" aria-label={ "Answer to attempt " (record.number) } { (visible(body)) }
+                pre tabindex="0" aria-label={ "Answer to attempt " (record.number) } { (cut(body, ANSWER_LEN)) }
                 @if body.len() + 3 >= Attempt::RESPONSE_BODY_LEN_MAX { p.quiet { "Only the start is kept." } }
             }
         }
@@ -176,7 +196,7 @@ fn request(
 ) -> String {
     let at: Timestamp = record.attempt.started_at;
     let mut lines = vec![
-        format!("POST {}", visible(&endpoint.url)),
+        format!("POST {}", cut(&endpoint.url, 2_048)),
         "content-type: application/json".to_owned(),
         format!("x-nahook-delivery-id: {}", delivery.id),
     ];

@@ -2,36 +2,37 @@
 
 use axum::extract::Path;
 use maud::{Markup, html};
-use nahook_control::{EndpointKind, EndpointRecord};
+use nahook_control::{EndpointKind, EndpointRecord, ManagementStore as _, Select};
 use nahook_core::EventTypeName;
 use nahook_core::id::{DeliveryId, EventTypeId};
 use nahook_queue::{
     AttemptRecord, Counts, DeliveryLog as _, DeliveryQuery, DeliveryRecord, DeliverySearch as _,
     DeliveryStatus,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Answer;
 use super::endpoints::{failing, health};
 use crate::access::Right;
 use crate::chart::{Series, Span, latency, success};
 use crate::error::PageError;
-use crate::page::{button, confirm, labels, page, redirect, status_badge, table};
+use crate::page::{all_labels, button, confirm, labels, page, redirect, status_badge, table};
 use crate::text::{cut, maybe_time, time, visible};
 use crate::view::View;
 
 /// Deliveries on a page.
 const PAGE: usize = 25;
 
-/// Names of the workspace's event types, for lists.
+/// Names of these event types, for lists.
 pub(super) async fn event_type_names(
     view: &View,
+    ids: impl IntoIterator<Item = Option<EventTypeId>>,
 ) -> Result<HashMap<EventTypeId, EventTypeName>, PageError> {
-    let views = view.management().event_types(view.workspace()).await?;
-    let pairs = views
-        .into_iter()
-        .map(|view| (view.event_type.id, view.event_type.name));
-    Ok(pairs.collect())
+    let ids: BTreeSet<_> = ids.into_iter().flatten().collect();
+    let wanted = [Select::EventTypesWith(ids.into_iter().collect())];
+    let store = &view.site.ports.api.ports().store;
+    let found = store.read(view.workspace(), &wanted).await?.event_types;
+    Ok(found.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
 /// The event type's name; its id where it is deleted.
@@ -51,9 +52,9 @@ pub(super) fn event_type_text(
 pub(super) fn reason(record: &AttemptRecord) -> String {
     let attempt = &record.attempt;
     match (attempt.status_code, &attempt.error) {
-        (Some(code), Some(error)) => format!("The receiver answered {code}: {}", visible(error)),
+        (Some(code), Some(error)) => format!("The receiver answered {code}: {}", cut(error, 1_200)),
         (Some(code), None) => format!("The receiver answered {code}"),
-        (None, Some(error)) => visible(error),
+        (None, Some(error)) => cut(error, 1_200),
         (None, None) => "There was no answer".to_owned(),
     }
 }
@@ -76,7 +77,7 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
     let has_more = deliveries.len() > PAGE;
     deliveries.truncate(PAGE);
     let trouble = trouble(&view, &query).await?;
-    let names = event_type_names(&view).await?;
+    let names = event_type_names(&view, deliveries.iter().map(|it| it.event_type)).await?;
     let series = Series::read(&view, Some(endpoint.id), Span::Day).await?;
     let path = format!("/endpoints/{}", endpoint.id);
     let live = view.url("/live");
@@ -248,7 +249,7 @@ fn facts(view: &View, endpoint: &EndpointRecord) -> Markup {
     html! {
         div.card { dl.facts {
             dt { "Id" } dd { code data-copy="the id" { (endpoint.id) } }
-            @if let Some(description) = &endpoint.description { dt { "Description" } dd { (visible(description)) } }
+            @if let Some(description) = &endpoint.description { dt { "Description" } dd { (cut(description, 5_000)) } }
             dt { "Kind" } dd { @match endpoint.kind { EndpointKind::Webhook => "Signed webhook", EndpointKind::Slack => "Slack" } }
             @if !view.is_customer() {
                 @if let Some(application) = endpoint.application {
@@ -258,7 +259,7 @@ fn facts(view: &View, endpoint: &EndpointRecord) -> Markup {
             }
             @if !endpoint.metadata.is_empty() {
                 dt { "Labels" }
-                dd { @for (key, value) in &endpoint.metadata { code { (visible(key)) "=" (visible(value)) } " " } }
+                dd { (all_labels(&endpoint.metadata)) }
             }
             @if let Some(auth) = &endpoint.auth { dt { "Basic authentication" } dd { "as " code { (visible(&auth.username)) } } }
             @if subscribes {

@@ -10,12 +10,12 @@ use nahook_core::id::EndpointId;
 use super::Answer;
 use crate::access::Right;
 use crate::error::PageError;
-use crate::page::{badge, page, table};
-use crate::text::{count, cut, time, visible};
+use crate::page::{badge, page, table, turns};
+use crate::text::{count, cut, time};
 use crate::view::View;
 
 /// Endpoints on a page.
-const PAGE: u64 = 100;
+const PAGE: u64 = 50;
 
 /// Since when endpoints have only failed.
 pub(super) type Failing = HashMap<EndpointId, Timestamp>;
@@ -44,7 +44,7 @@ pub(super) fn health(endpoint: &EndpointRecord, failing: &Failing) -> Markup {
 
 /// The endpoint's URL as a link to its page.
 pub(super) fn link(view: &View, id: EndpointId, url: &str) -> Markup {
-    html! { a href=(view.url(format_args!("/endpoints/{id}"))) { (visible(&cut(url, 160))) } }
+    html! { a href=(view.url(format_args!("/endpoints/{id}"))) { (cut(url, 160)) } }
 }
 
 pub(super) fn rows(view: &View, endpoints: &[EndpointRecord], failing: &Failing) -> Markup {
@@ -54,7 +54,7 @@ pub(super) fn rows(view: &View, endpoints: &[EndpointRecord], failing: &Failing)
             html! {
                 th scope="row" { (link(view, endpoint.id, &endpoint.url)) }
                 td { (health(endpoint, failing)) }
-                td { (visible(&cut(endpoint.description.as_deref().unwrap_or("–"), 200))) }
+                td { (cut(endpoint.description.as_deref().unwrap_or("–"), 240)) }
                 td { (time(endpoint.created_at)) }
             }
         })
@@ -119,10 +119,7 @@ pub(super) async fn list(view: View) -> Answer {
             p.quiet { (count(usize::try_from(found.total).unwrap_or(usize::MAX), "endpoint", "endpoints")) }
             @if found.endpoints.is_empty() { div.card { p { "There is no such endpoint." } } }
             @else { (rows(&view, &found.endpoints, &known)) }
-            div.actions {
-                @if first > 0 { a.button href=(link(first.saturating_sub(PAGE))) { "Newer" } }
-                @if first.saturating_add(PAGE) < found.total { a.button href=(link(first + PAGE)) { "Older" } }
-            }
+            (turns((first, PAGE, first.saturating_add(PAGE) < found.total), ("Newer", "Older"), link))
         },
     ))
 }

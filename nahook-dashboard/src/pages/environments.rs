@@ -9,12 +9,14 @@ use nahook_core::id::EnvironmentId;
 
 use super::Answer;
 use crate::error::PageError;
-use crate::page::{badge, confirm, field, page, redirect, table, text_field, token};
-use crate::text::{time, visible};
+use crate::page::{
+    badge, confirm, field, page, page_of, redirect, shown, table, text_field, token, turns,
+};
+use crate::text::{cut, time, visible};
 use crate::view::View;
 
-/// Rows of the matrix on one page: it has a box for each environment.
-const MATRIX_MAX: usize = 200;
+/// Boxes of the matrix on a page.
+const BOXES: u64 = 160;
 
 /// Each environment with what it publishes, the event types in the same order everywhere.
 async fn matrix(view: &View) -> Result<Vec<(EnvironmentRecord, Vec<Visibility>)>, PageError> {
@@ -23,14 +25,21 @@ async fn matrix(view: &View) -> Result<Vec<(EnvironmentRecord, Vec<Visibility>)>
     for environment in management.environments(workspace).await? {
         let mut rows = management.visibility(workspace, environment.id).await?;
         rows.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
-        rows.truncate(MATRIX_MAX);
         columns.push((environment, rows));
     }
     Ok(columns)
 }
 
 pub(super) async fn list(view: View) -> Answer {
-    let columns = matrix(&view).await?;
+    let mut columns = matrix(&view).await?;
+    let from = view.query.value::<u64>("from")?.unwrap_or(0);
+    let len = (BOXES / columns.len().max(1) as u64).max(1);
+    let mut has_more = false;
+    for (_, rows) in &mut columns {
+        let (shown, is_cut) = page_of(rows, from, len);
+        has_more |= is_cut;
+        *rows = shown.to_vec();
+    }
     let rows: Vec<_> = columns
         .iter()
         .map(|(row, _)| environment(&view, row))
@@ -43,6 +52,8 @@ pub(super) async fn list(view: View) -> Answer {
             (table("Environments", &["Name", "Slug", "Created", "Change"], &rows))
             h2 { "Published event types" }
             (visibility(&view, &columns))
+            @if from > 0 || has_more { p.quiet { "Save before you turn the page." } }
+            (turns((from, len, has_more), ("Before", "Next"), |from| view.url(format_args!("/environments?from={from}"))))
             h2 { "Add an environment" }
             form.card method="post" action=(view.url("/environments")) {
                 (token(&view))
@@ -97,11 +108,11 @@ fn visibility(view: &View, columns: &[(EnvironmentRecord, Vec<Visibility>)]) -> 
         .enumerate()
         .map(|(place, name)| {
             html! {
-                th scope="row" { (name.name) }
+                th scope="row" { (name.name) (shown("shown", name.event_type.as_str())) }
                 @for (environment, rows) in columns {
                     @let is_published = rows.get(place).is_some_and(|row| row.published);
                     td { input type="checkbox" name="published" value={ (environment.id) "/" (name.event_type) }
-                        aria-label={ (name.name) " in " (visible(&environment.name)) }
+                        aria-label={ (name.name) " in " (cut(&environment.name, 60)) }
                         checked[is_published] disabled[environment.is_default]; }
                 }
             }
@@ -114,12 +125,12 @@ fn visibility(view: &View, columns: &[(EnvironmentRecord, Vec<Visibility>)]) -> 
             p.quiet { "The default environment publishes every event type." }
             button type="submit" { "Save" }
         }
-        @if names.len() == MATRIX_MAX { p.quiet { "The first " (MATRIX_MAX) " event types are shown." } }
     }
 }
 
 pub(super) async fn save_visibility(view: View) -> Answer {
     let checked: HashSet<String> = view.form.all("published").map(str::to_owned).collect();
+    let shown: HashSet<&str> = view.form.all("shown").collect();
     let management = view.management();
     for (environment, rows) in matrix(&view).await? {
         if environment.is_default {
@@ -127,7 +138,7 @@ pub(super) async fn save_visibility(view: View) -> Answer {
         }
         for row in rows {
             let is_checked = checked.contains(&format!("{}/{}", environment.id, row.event_type));
-            if is_checked != row.published {
+            if is_checked != row.published && shown.contains(row.event_type.as_str()) {
                 let actor = &view.visitor.actor;
                 management
                     .set_visibility(

@@ -7,26 +7,40 @@ use nahook_core::id::EventTypeId;
 
 use super::Answer;
 use crate::error::PageError;
-use crate::page::{confirm, field, page, redirect, table, text_field, token};
-use crate::text::{count, cut, time, visible};
+use crate::page::{confirm, field, page, page_of, redirect, table, text_field, token, turns};
+use crate::text::{count, cut, time};
 use crate::view::View;
+
+/// Event types on a page.
+const PAGE: u64 = 100;
 
 /// Operators see all and make new ones; customers see what is published somewhere that they have an endpoint.
 pub(super) async fn list(view: View) -> Answer {
     if view.is_customer() {
         return catalogue(view).await;
     }
+    let text = view.query.get("q").trim();
+    let from = view.query.value::<u64>("from")?.unwrap_or(0);
     let mut all = view.management().event_types(view.workspace()).await?;
+    all.retain(|row| row.event_type.name.as_str().contains(text));
     all.sort_by(|one, other| {
         let (one, other) = (&one.event_type.name, &other.event_type.name);
         one.as_str().cmp(other.as_str())
     });
-    let rows: Vec<_> = all
+    let (shown, has_more) = page_of(&all, from, PAGE);
+    let link = |from: u64| {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("q", text)
+            .append_pair("from", &from.to_string())
+            .finish();
+        view.url(format_args!("/event-types?{query}"))
+    };
+    let rows: Vec<_> = shown
         .iter()
         .map(|row| {
             html! {
                 th scope="row" { a href=(view.url(format_args!("/event-types/{}", row.event_type.id))) { (row.event_type.name) } }
-                td { (visible(&cut(row.event_type.description.as_deref().unwrap_or("–"), 200))) }
+                td { (cut(row.event_type.description.as_deref().unwrap_or("–"), 200)) }
                 td.number { (row.subscriber_count) }
                 td { (time(row.event_type.created_at)) }
             }
@@ -37,8 +51,17 @@ pub(super) async fn list(view: View) -> Answer {
         "Event types",
         &html! {
             h1 { "Event types" }
-            @if rows.is_empty() { div.card { p { "There is none yet." } } }
-            @else { (table("Event types", &["Name", "Description", "Subscribers", "Created"], &rows)) }
+            @if !text.is_empty() || from > 0 || has_more { form.filter method="get" action=(view.url("/event-types")) role="search" {
+                div.field {
+                    label for="q" { "A part of the name" }
+                    input #q type="search" name="q" value=(text);
+                }
+                button type="submit" { "Search" }
+            } }
+            @if !rows.is_empty() { (table("Event types", &["Name", "Description", "Subscribers", "Created"], &rows)) }
+            @else if text.is_empty() { div.card { p { "There is none yet." } } }
+            @else { div.card { p { "There is no such event type." } } }
+            (turns((from, PAGE, has_more), ("Before", "Next"), link))
             h2 { "Add an event type" }
             form.card method="post" action=(view.url("/event-types")) {
                 (token(&view))
@@ -77,14 +100,17 @@ async fn catalogue(view: View) -> Answer {
                 .map(|row| row.event_type),
         );
     }
-    let all = management.event_types(workspace).await?;
-    let rows: Vec<_> = all
+    let mut all = management.event_types(workspace).await?;
+    all.retain(|row| published.contains(&row.event_type.id));
+    let from = view.query.value::<u64>("from")?.unwrap_or(0);
+    let (shown, has_more) = page_of(&all, from, PAGE);
+    let link = |from: u64| view.url(format_args!("/event-types?from={from}"));
+    let rows: Vec<_> = shown
         .iter()
-        .filter(|row| published.contains(&row.event_type.id))
         .map(|row| {
             html! {
                 th scope="row" { (row.event_type.name) }
-                td { (visible(row.event_type.description.as_deref().unwrap_or("–"))) }
+                td { (cut(row.event_type.description.as_deref().unwrap_or("–"), 500)) }
             }
         })
         .collect();
@@ -96,6 +122,7 @@ async fn catalogue(view: View) -> Answer {
             p { "An endpoint can be subscribed to each of these." }
             @if rows.is_empty() { div.card { p { "There is none yet." } } }
             @else { (table("Event types", &["Name", "Description"], &rows)) }
+            (turns((from, PAGE, has_more), ("Before", "Next"), link))
         },
     ))
 }

@@ -10,17 +10,20 @@ use nahook_core::{EventTypeName, IdempotencyKey, Timestamp};
 use nahook_queue::{DeliveryLog as _, EventQuery, EventRecord, EventSearch as _};
 
 use super::Answer;
+use super::choices::Choices;
 use super::deliveries::payload_text;
 use super::endpoint::{event_type_names, event_type_text};
 use crate::error::PageError;
-use crate::page::{badge, labels, page, redirect, status_badge, table};
-use crate::text::{count, cut, maybe_time, time, visible};
+use crate::page::{all_labels, badge, labels, page, redirect, status_badge, table, turns};
+use crate::text::{count, cut, maybe_time, time};
 use crate::view::View;
 
 /// Events on a page.
 const PAGE: usize = 50;
 /// Deliveries on an event's page.
-const DELIVERIES: usize = 200;
+const DELIVERIES: u64 = 50;
+/// Deliveries of an event that its pages go through: each reads those before it as well.
+const DELIVERIES_MAX: u64 = 1_000;
 
 /// The fate of an event's deliveries in a few words.
 fn fate(event: &EventRecord) -> Markup {
@@ -95,7 +98,8 @@ pub(super) async fn list(view: View) -> Answer {
         Some(before) => Some(before),
         None => until.map(|at: Timestamp| MessageId::from_parts(at, 0)),
     };
-    let event_type = query.value::<EventTypeId>("type")?;
+    let types = Choices::read(&view).await?;
+    let event_type = types.chosen(query.get("type"))?;
     let asked = EventQuery {
         workspace: *view.workspace(),
         event_type,
@@ -105,9 +109,7 @@ pub(super) async fn list(view: View) -> Answer {
         limit: PAGE,
     };
     let found = view.site.ports.events.events(&asked).await?;
-    let names = event_type_names(&view).await?;
-    let mut types: Vec<_> = names.iter().collect();
-    types.sort_by(|(_, one), (_, other)| one.as_str().cmp(other.as_str()));
+    let names = event_type_names(&view, found.events.iter().map(|it| it.event_type)).await?;
     let older = found.next.map(|next| {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("q", &search)
@@ -128,13 +130,7 @@ pub(super) async fn list(view: View) -> Answer {
                     label for="q" { "Id, idempotency key, or label as name=value" }
                     input #q type="search" name="q" value=(search);
                 }
-                div.field {
-                    label for="type" { "Event type" }
-                    select #type name="type" {
-                        option value="" { "All" }
-                        @for (id, name) in types { option value=(id) selected[event_type.as_ref() == Some(id)] { (name) } }
-                    }
-                }
+                (types.field("type", event_type, "All"))
                 div.field {
                     label for="until" { "Accepted before" }
                     input #until type="text" name="until" placeholder="2026-11-26T08:00:00Z" value=(view.query.get("until"));
@@ -156,15 +152,19 @@ pub(super) async fn list(view: View) -> Answer {
 pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
     let id: MessageId = id.parse().map_err(|_| PageError::missing())?;
     let events = &view.site.ports.events;
-    let mut deliveries = events
-        .event_deliveries(id, view.workspace(), DELIVERIES + 1)
-        .await?;
-    let has_more = deliveries.len() > DELIVERIES;
-    deliveries.truncate(DELIVERIES);
-    let Some(first) = deliveries.first() else {
+    let from = view.query.value::<u64>("from")?.unwrap_or(0);
+    let from = from.min(DELIVERIES_MAX - DELIVERIES);
+    let [passed, limit] =
+        [from, from + DELIVERIES + 1].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    let mut deliveries = events.event_deliveries(id, view.workspace(), limit).await?;
+    let Some(first) = deliveries.first().cloned() else {
         return Err(PageError::missing());
     };
-    let names = event_type_names(&view).await?;
+    let has_more = deliveries.len() == limit;
+    deliveries.truncate(limit - 1);
+    deliveries.drain(..passed.min(deliveries.len()));
+    let is_beyond = from + DELIVERIES >= DELIVERIES_MAX;
+    let names = event_type_names(&view, [first.event_type]).await?;
     let ids: Vec<_> = deliveries
         .iter()
         .map(|delivery| delivery.endpoint)
@@ -185,7 +185,7 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
                     }
                 }
                 td { @if let Some(application) = application {
-                    a href=(view.url(format_args!("/applications/{}", application.id))) { (visible(&cut(&application.name, 120))) }
+                    a href=(view.url(format_args!("/applications/{}", application.id))) { (cut(&application.name, 120)) }
                 } @else { "–" } }
                 td { (status_badge(delivery.status)) }
                 td.number { (delivery.attempts) }
@@ -217,11 +217,16 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
                 dt { "Accepted" } dd { (time(first.created_at)) }
                 @if !first.metadata.is_empty() {
                     dt { "Labels" }
-                    dd { @for (key, value) in first.metadata.as_map() { code { (visible(key)) "=" (visible(value)) } " " } }
+                    dd { (all_labels(first.metadata.as_map())) }
                 }
             } }
-            h2 { (count(rows.len(), "delivery", "deliveries")) @if has_more { " (the first of more)" } }
+            h2 #deliveries {
+                @if from == 0 && !has_more { (count(rows.len(), "delivery", "deliveries")) }
+                @else { "Deliveries " (from + 1) " to " (passed + rows.len()) @if has_more { " of more" } }
+            }
             div data-live=(live) { (table("Deliveries", &head, &rows)) }
+            (turns((from, DELIVERIES, has_more && !is_beyond), ("Before", "Next"), |from| view.url(format_args!("/events/{id}?from={from}#deliveries"))))
+            @if has_more && is_beyond { p.quiet { "Further ones are on the pages of their endpoints." } }
             @if first.event_type.is_some() && !has_more {
                 p.quiet { "An endpoint that is not among them was disabled, not subscribed to " (event_type)
                     ", or in an environment that does not publish it, when the event was accepted." }

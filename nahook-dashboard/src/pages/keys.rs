@@ -2,15 +2,24 @@
 
 use axum::extract::Path;
 use maud::{Markup, html};
-use nahook_control::{KeyState, NewApiKey, SecretText};
+use nahook_control::{KeyState, ManagementStore as _, NewApiKey, SecretText, Select, Snapshot};
 use nahook_core::Timestamp;
 use nahook_core::id::{ApiKeyId, EnvironmentId, ManagementTokenId};
 
 use super::Answer;
 use crate::error::PageError;
-use crate::page::{badge, confirm, field, page, redirect, table, text_field, token};
-use crate::text::{time, visible};
+use crate::page::{
+    badge, confirm, field, page, page_of, redirect, table, text_field, token, turns,
+};
+use crate::text::{cut, time, visible};
 use crate::view::View;
+
+/// Keys on a page, and as many tokens.
+const PAGE: u64 = 25;
+const TURNS: (&str, &str) = ("Before", "Next");
+/// Fields of the query that say where the page begins.
+const KEYS_FROM: &str = "from";
+const TOKENS_FROM: &str = "tokens";
 
 /// Columns of a row of either kind.
 struct Row {
@@ -29,28 +38,34 @@ pub(super) async fn list(view: View) -> Answer {
         rows.find(|row| row.id == id)
             .map_or_else(|| id.to_string(), |row| visible(&row.name))
     };
+    let from = [KEYS_FROM, TOKENS_FROM].map(|name| view.query.value::<u64>(name));
+    let [keys_from, tokens_from] = from;
+    let (keys_from, tokens_from) = (keys_from?.unwrap_or(0), tokens_from?.unwrap_or(0));
     let keys = management.api_keys(workspace).await?;
-    let keys = keys.into_iter().map(|row| Row {
+    let (keys, has_more_keys) = page_of(&keys, keys_from, PAGE);
+    let keys = keys.iter().map(|row| Row {
         path: format!("/keys/{}", row.id),
         scope: match (row.environment, row.endpoint) {
             (_, Some(endpoint)) => format!("Endpoint {endpoint}"),
             (Some(environment), None) => name_of(environment),
             (None, None) => "Everything".to_owned(),
         },
-        name: row.name,
+        name: row.name.clone(),
         state: row.state,
         created_at: row.created_at,
     });
     let tokens = management.management_tokens(workspace).await?;
-    let tokens = tokens.into_iter().map(|row| Row {
+    let (tokens, has_more_tokens) = page_of(&tokens, tokens_from, PAGE);
+    let tokens = tokens.iter().map(|row| Row {
         path: format!("/tokens/{}", row.id),
         scope: "Everything".to_owned(),
-        name: row.name,
+        name: row.name.clone(),
         state: row.state,
         created_at: row.created_at,
     });
     let (keys, tokens) = (rows(&view, keys), rows(&view, tokens));
     let head = ["Name", "Reaches", "State", "Created", "Change"];
+    let link = |name: &str, from: u64| view.url(format_args!("/keys?{name}={from}"));
     Ok(page(
         &view,
         "Keys",
@@ -59,6 +74,7 @@ pub(super) async fn list(view: View) -> Answer {
             h2 { "API keys" }
             p { "Your programs trigger events and send with them." }
             (table("API keys", &head, &keys))
+            (turns((keys_from, PAGE, has_more_keys), TURNS, |from| link(KEYS_FROM, from)))
             form.card method="post" action=(view.url("/keys")) {
                 (token(&view))
                 h3 { "Make an API key" }
@@ -74,6 +90,7 @@ pub(super) async fn list(view: View) -> Answer {
             h2 { "Management tokens" }
             p { "They manage the workspace, and sign in to this dashboard." }
             (table("Management tokens", &head, &tokens))
+            (turns((tokens_from, PAGE, has_more_tokens), TURNS, |from| link(TOKENS_FROM, from)))
             form.card method="post" action=(view.url("/tokens")) {
                 (token(&view))
                 h3 { "Make a management token" }
@@ -102,7 +119,7 @@ fn rows(view: &View, rows: impl Iterator<Item = Row>) -> Vec<Markup> {
             _ => ("active", "Enable"),
         };
         html! {
-            th scope="row" { (visible(&row.name)) }
+            th scope="row" { (cut(&row.name, 160)) }
             td { (row.scope) }
             td { (badge(class, text)) }
             td { (time(row.created_at)) }
@@ -192,10 +209,15 @@ pub(super) async fn set_token_state(view: View, Path(text): Path<String>) -> Ans
     Ok(redirect(&view.url("/keys?done=saved")))
 }
 
+async fn read(view: &View, wanted: Select) -> Result<Snapshot, PageError> {
+    let store = &view.site.ports.api.ports().store;
+    Ok(store.read(view.workspace(), &[wanted]).await?)
+}
+
 pub(super) async fn ask_revoke(view: View, Path(text): Path<String>) -> Answer {
     let id: ApiKeyId = text.parse().map_err(|_| PageError::missing())?;
-    let keys = view.management().api_keys(view.workspace()).await?;
-    let row = keys.into_iter().find(|row| row.id == id);
+    let found = read(&view, Select::ApiKey(id)).await?;
+    let row = found.api_keys.into_iter().next();
     let row = row.ok_or_else(PageError::missing)?;
     let consequences = html! {
         p { "Programs that use " strong { (visible(&row.name)) } " are refused from then on. It cannot be undone." }
@@ -212,11 +234,8 @@ pub(super) async fn ask_revoke(view: View, Path(text): Path<String>) -> Answer {
 
 pub(super) async fn ask_revoke_token(view: View, Path(text): Path<String>) -> Answer {
     let id: ManagementTokenId = text.parse().map_err(|_| PageError::missing())?;
-    let tokens = view
-        .management()
-        .management_tokens(view.workspace())
-        .await?;
-    let row = tokens.into_iter().find(|row| row.id == id);
+    let found = read(&view, Select::ManagementToken(id)).await?;
+    let row = found.management_tokens.into_iter().next();
     let row = row.ok_or_else(PageError::missing)?;
     let consequences = html! {
         p { "Programs that use " strong { (visible(&row.name)) } " are refused from then on, and every session that was begun with it ends. It cannot be undone." }

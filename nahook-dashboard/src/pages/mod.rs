@@ -2,6 +2,7 @@
 
 mod applications;
 mod audit;
+mod choices;
 mod deliveries;
 mod endpoint;
 mod endpoint_form;

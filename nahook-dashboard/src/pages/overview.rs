@@ -65,7 +65,7 @@ pub(super) async fn show(view: View) -> Answer {
         limit: EVENTS,
     };
     let recent = view.site.ports.events.events(&query).await?.events;
-    let names = event_type_names(&view).await?;
+    let names = event_type_names(&view, recent.iter().map(|it| it.event_type)).await?;
     let span = Span::of(&view);
     let series = Series::read(&view, None, span).await?;
     let sum = series.sum();

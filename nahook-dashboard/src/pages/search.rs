@@ -142,7 +142,7 @@ pub(super) async fn show(view: View) -> Answer {
         return Ok(redirect(&view.url(path)));
     }
     let known = endpoints::failing(&view, &found.endpoints).await?;
-    let names = event_type_names(&view).await?;
+    let names = event_type_names(&view, events.iter().map(|it| it.event_type)).await?;
     let is_empty = customers.is_empty() && found.endpoints.is_empty() && events.is_empty();
     Ok(page(
         &view,

@@ -8,6 +8,7 @@ use nahook_core::id::{EnvironmentId, EventTypeId};
 use nahook_core::{Metadata, NewEvent, Payload, Scope, TriggerError};
 
 use super::Answer;
+use super::choices::Choices;
 use super::endpoint_form::{labels, labels_field};
 use crate::error::PageError;
 use crate::page::{badge, field, page, redirect, table, token};
@@ -15,7 +16,7 @@ use crate::text::{count, visible};
 use crate::view::View;
 
 /// Endpoints that the page of a dry run shows.
-const SHOWN_MAX: usize = 200;
+const SHOWN_MAX: usize = 100;
 
 /// Payload that the form begins with.
 const SAMPLE: &str = "{\n  \"order_id\": \"ord_123\",\n  \"amount\": 49.99\n}";
@@ -28,7 +29,7 @@ struct Asked {
 }
 
 pub(super) async fn form(view: View) -> Answer {
-    let event_types = view.management().event_types(view.workspace()).await?;
+    let event_types = Choices::read(&view).await?;
     let environments = view.management().environments(view.workspace()).await?;
     Ok(page(
         &view,
@@ -41,10 +42,7 @@ pub(super) async fn form(view: View) -> Answer {
             } @else {
                 form.card method="post" action=(view.url("/trigger")) {
                     (token(&view))
-                    @let types = html! { select id="event_type" name="event_type" {
-                        @for row in &event_types { option value=(row.event_type.id) { (row.event_type.name) } }
-                    } };
-                    (field("event_type", "Event type", &types, ""))
+                    (event_types.field("event_type", None, ""))
                     @let select = html! { select id="environment" name="environment" {
                         option value="" { "All" }
                         @for row in &environments { option value=(row.id) { (visible(&row.name)) } }
@@ -62,10 +60,8 @@ pub(super) async fn form(view: View) -> Answer {
 
 async fn asked(view: &View) -> Result<Asked, PageError> {
     let form = &view.form;
-    let chosen = || PageError::invalid("Choose an event type");
-    let id = form
-        .value::<EventTypeId>("event_type")?
-        .ok_or_else(chosen)?;
+    let chosen = Choices::read(view).await?.chosen(form.get("event_type"))?;
+    let id = chosen.ok_or_else(|| PageError::invalid("Choose an event type"))?;
     let found = view.management().event_type(view.workspace(), id).await?;
     // Browsers send line breaks of text areas as CR LF.
     let payload = form.get("payload").replace("\r\n", "\n");

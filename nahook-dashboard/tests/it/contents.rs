@@ -20,7 +20,7 @@ fn pages(shop: &Shop, base: &str, list: Vec<(&str, &str)>) -> Vec<String> {
         .collect()
 }
 
-async fn both(shop: &Shop) -> Vec<(Browser, String)> {
+pub(crate) async fn both(shop: &Shop) -> Vec<(Browser, String)> {
     let ours = &shop.ours;
     let operator = shop.operator(ours).await;
     let customer = ours.customers[0].application;

@@ -6,9 +6,11 @@
 
 mod contents;
 mod crowds;
+mod lists;
 mod live;
 mod looks;
 mod refusals;
 mod search;
 mod sessions;
 mod shop;
+mod sizes;
