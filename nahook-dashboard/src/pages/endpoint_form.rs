@@ -7,7 +7,7 @@ use axum::extract::Path;
 use maud::{Markup, html};
 use nahook_control::{EndpointKind, EndpointPatch, EndpointRecord, NewEndpoint, SecretText};
 use nahook_core::id::{ApplicationId, EnvironmentId};
-use nahook_queue::{DeliveryQuery, DeliverySearch as _, DeliveryStatus};
+use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch as _, DeliveryStatus};
 use serde_json::{Map, Value};
 
 use super::Answer;
@@ -288,35 +288,34 @@ pub(super) async fn waiting(view: &View, endpoint: &EndpointRecord) -> Result<St
         DeliveryStatus::ScheduledRetry,
         DeliveryStatus::Delivering,
     ];
-    let number = counted(view, endpoint, &statuses, None).await?;
-    Ok(match number {
+    let latest = latest(view, endpoint, &statuses).await?;
+    Ok(match latest.len() {
         1 => "1 delivery is".to_owned(),
         COUNTED_MAX.. => format!("{COUNTED_MAX} deliveries or more are"),
         number => format!("{number} deliveries are"),
     })
 }
 
-/// Counts the endpoint's deliveries of those statuses, up to a thousand.
-pub(super) async fn counted(
+/// The endpoint's latest deliveries of those statuses, up to a thousand of each.
+pub(super) async fn latest(
     view: &View,
     endpoint: &EndpointRecord,
     statuses: &[DeliveryStatus],
-    since: Option<nahook_core::Timestamp>,
-) -> Result<usize, PageError> {
-    let mut number = 0;
+) -> Result<Vec<DeliveryRecord>, PageError> {
+    let mut latest = Vec::new();
     for status in statuses {
         let query = DeliveryQuery {
             workspace: *view.workspace(),
             endpoint: endpoint.id,
             status: Some(*status),
-            since,
+            since: None,
             before: None,
             limit: COUNTED_MAX,
         };
         let search = &view.site.ports.api.ports().search;
-        number += search.deliveries(&query).await?.len();
+        latest.extend(search.deliveries(&query).await?);
     }
-    Ok(number.min(COUNTED_MAX))
+    Ok(latest)
 }
 
 pub(super) async fn delete(view: View, Path(id): Path<String>) -> Answer {

@@ -8,7 +8,7 @@ use nahook_core::Timestamp;
 use nahook_queue::DeliveryStatus;
 
 use super::Answer;
-use super::endpoint_form::counted;
+use super::endpoint_form::latest;
 use crate::access::Right;
 use crate::error::PageError;
 use crate::page::{field, page, redirect, token};
@@ -36,11 +36,12 @@ pub(super) async fn ask(view: View, Path(id): Path<String>) -> Answer {
     view.require(Right::Change)?;
     let path = format!("/endpoints/{}", endpoint.id);
     let given_up = [DeliveryStatus::Failed, DeliveryStatus::DeadLetter];
+    let latest = latest(&view, &endpoint, &given_up).await?;
     let mut spans = Vec::new();
     for (key, name, _) in SPANS {
         let since = since(&view, key)?;
-        let number = counted(&view, &endpoint, &given_up, Some(since)).await?;
-        spans.push((key, name, number));
+        let within = latest.iter().filter(|it| it.created_at >= since);
+        spans.push((key, name, within.count()));
     }
     Ok(page(
         &view,
