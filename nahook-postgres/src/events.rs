@@ -14,21 +14,29 @@ use crate::row::{Bits, instant_at, maybe_parsed_at, split_key, value_at};
 use crate::store::PostgresStore;
 
 /// Events before the number $1, at most $2 of them; of these the ones of the workspace $3, of the type $4 and with the label $5: $6,
-/// at most $7. The time of the last one that was looked at comes with each row; a row without an id says only that.
+/// at most $7, of whose deliveries at most $8 are counted. They are read until there are enough of them. If there are not, the number of
+/// all that were looked at comes with each row, and the time of the last one; a row without an id says only that.
+///
+/// Most labels are passed over without being parsed: JSON that escapes nothing has the value as it is.
 macro_rules! events {
     ($condition:literal) => {
         concat!("
-WITH looked_at AS MATERIALIZED (
-    SELECT e.seq, e.id, e.workspace, e.event_type, e.accepted_at, e.metadata FROM event e
-    WHERE e.seq < $1", $condition, " ORDER BY e.seq DESC LIMIT $2
-), ends AS MATERIALIZED (
-    SELECT count(*) AS looked_at, min(l.accepted_at) AS oldest FROM looked_at l
-), page AS MATERIALIZED (
-    SELECT l.* FROM looked_at l
+WITH page AS MATERIALIZED (
+    SELECT l.* FROM (
+        SELECT e.seq, e.id, e.workspace, e.event_type, e.accepted_at, e.metadata FROM event e
+        WHERE e.seq < $1", $condition, " ORDER BY e.seq DESC LIMIT $2
+    ) l
     WHERE l.workspace = (SELECT w.row FROM workspace w WHERE w.id = $3)
         AND ($4::text IS NULL OR l.event_type = (SELECT t.row FROM event_type t WHERE t.id = $4))
-        AND ($5::text IS NULL OR l.metadata::jsonb ->> $5 = $6)
+        AND ($5::text IS NULL OR CASE WHEN strpos(l.metadata, $6) > 0 OR strpos(l.metadata, chr(92)) > 0
+            THEN l.metadata::jsonb ->> $5 = $6 END)
     ORDER BY l.seq DESC LIMIT $7
+), ends AS MATERIALIZED (
+    SELECT count(*) AS looked_at, min(l.accepted_at) AS oldest FROM (
+        SELECT e.accepted_at FROM event e
+        WHERE e.seq < $1", $condition, " ORDER BY e.seq DESC
+        LIMIT CASE WHEN (SELECT count(*) FROM page) < $7 THEN $2 ELSE 0 END
+    ) l
 )
 SELECT p.id, t.id, p.metadata, p.accepted_at, c.deliveries, c.delivered, c.given_up, n.looked_at, n.oldest
 FROM ends n LEFT JOIN page p ON true LEFT JOIN event_type t ON t.row = p.event_type

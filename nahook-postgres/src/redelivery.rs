@@ -20,7 +20,7 @@ WHERE d.key = $1 AND d.status IN (3, 4)
     AND EXISTS (SELECT FROM event e WHERE e.seq = d.key >> 20 AND e.payload IS NOT NULL)
 RETURNING d.key";
 
-/// Of the endpoint $1 of the workspace $2, accepted since $3, at most $4; due at $5. Answers how many were found and how many
+/// Of the endpoint $1 of the workspace $2, accepted since $3, which have keys from $6 on, at most $4; due at $5. Answers how many were found and how many
 /// of them nobody else has queued meanwhile.
 const REDELIVER_SINCE: &str = "
 WITH whose AS MATERIALIZED (
@@ -32,7 +32,7 @@ WITH whose AS MATERIALIZED (
             AND CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END
                 = s.shown
             AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END)
-            AND (SELECT e.accepted_at >= $3 AND e.payload IS NOT NULL FROM event e WHERE e.seq = d.key >> 20)
+            AND d.key >= $6 AND (SELECT e.accepted_at >= $3 AND e.payload IS NOT NULL FROM event e WHERE e.seq = d.key >> 20)
         ORDER BY d.key LIMIT $4) n
     ORDER BY n.key LIMIT $4
 ), again AS (
@@ -92,12 +92,14 @@ impl PostgresStore {
     ) -> Result<(usize, usize), PgError> {
         let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
         let now = nanos(self.shared().clock().now());
-        let parameters: [&dyn Parameter; 5] = [
+        let first = self.first_key_since(request.since).await?;
+        let parameters: [&dyn Parameter; 6] = [
             &request.endpoint.as_str(),
             &request.workspace.as_str(),
             &nanos(request.since),
             &limit,
             &now,
+            &first,
         ];
         let lender = &self.shared().lender;
         let rows = lender.query(REDELIVER_SINCE, &parameters).await?;

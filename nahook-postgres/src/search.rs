@@ -1,7 +1,7 @@
 //! Lists of deliveries: from two partial indexes, which have each row in one of them, and from the records of the workspace.
 
-use nahook_core::StoreError;
 use nahook_core::id::{DeliveryId, MessageId, WorkspaceId};
+use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
     DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus, StatsQuery,
 };
@@ -13,8 +13,9 @@ use crate::row::{Bits, ORDINAL_BITS, delivery_key, nanos, split_key, value_at};
 use crate::store::PostgresStore;
 
 /// The endpoint $1 of the workspace $2, deleted or not; how deliveries are to be shown $3; before the key $4, accepted since
-/// $5, at most $6; $7 are being attempted from records. Each status gives its newest, and the newest of all of them are the page: the work is bounded by the
-/// page's length, however many there are. Only what is older than $5 is passed over one by one.
+/// $5, at most $6; $7 are being attempted from records; $8 is a key that none accepted since $5 is below. Each status gives its newest,
+/// and the newest of all of them are the page: the work is bounded by the page's length, however many there are. What is older than $5
+/// and not below $8 is passed over one by one.
 const DELIVERIES: &str = concat!(
     "WITH whose AS MATERIALIZED (
         SELECT p.row, p.workspace FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE p.id = $1 AND w.id = $2
@@ -22,7 +23,7 @@ const DELIVERIES: &str = concat!(
         SELECT c.key FROM (
             (SELECT d.key FROM delivery d
             WHERE 0 = ANY($3::smallint[]) AND d.endpoint = (SELECT o.row FROM whose o) AND d.status = 0
-                AND d.due_at IS NOT NULL AND d.wake_at IS NULL AND d.key < $4
+                AND d.due_at IS NOT NULL AND d.wake_at IS NULL AND d.key < $4 AND d.key >= $8
                 AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
             ORDER BY d.key DESC LIMIT $6)
             UNION ALL
@@ -31,13 +32,13 @@ const DELIVERIES: &str = concat!(
                 WHERE d.endpoint = (SELECT o.row FROM whose o)
                     AND CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END
                         = s.shown
-                    AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END) AND d.key < $4
+                    AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END) AND d.key < $4 AND d.key >= $8
                     AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
                 ORDER BY d.key DESC LIMIT $6) n)
             UNION ALL
             (SELECT n.key FROM whose o CROSS JOIN LATERAL open_deliveries_of(o.workspace, o.row, $4) n
             WHERE CASE WHEN n.key = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END = ANY ($3::smallint[])
-                AND ($5::bigint IS NULL OR n.due_at >= $5)
+                AND n.key >= $8 AND ($5::bigint IS NULL OR n.due_at >= $5)
             ORDER BY n.key DESC LIMIT $6)
         ) c ORDER BY c.key DESC LIMIT $6
     )
@@ -50,7 +51,10 @@ const DELIVERIES: &str = concat!(
     ORDER BY g.key DESC"
 );
 
-/// The last event whose id is before that of the delivery.
+/// Upper bound on the time from an event's acceptance to its being written, together with the difference between the clocks of two servers.
+const WRITTEN_WITHIN_NANOS: u64 = 300 * 1_000_000_000;
+
+/// The last event whose id is before that one.
 const PLACE: &str = "SELECT e.seq, e.id FROM event e WHERE e.id < $1 ORDER BY e.id DESC LIMIT 1";
 
 /// Status under which a delivery that is being attempted is shown.
@@ -84,7 +88,11 @@ impl PostgresStore {
         let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
         let ledger = &self.shared().ledger;
         let in_hand = ledger.being_attempted(query.workspace, Some(query.endpoint));
-        let parameters: [&dyn Parameter; 7] = [
+        let first = match query.since {
+            Some(since) => self.first_key_since(since).await?,
+            None => 0,
+        };
+        let parameters: [&dyn Parameter; 8] = [
             &query.endpoint.as_str(),
             &query.workspace.as_str(),
             &shown,
@@ -92,6 +100,7 @@ impl PostgresStore {
             &query.since.map(nanos),
             &limit,
             &in_hand,
+            &first,
         ];
         let rows = self.shared().lender.query(DELIVERIES, &parameters).await?;
         let mut records = Vec::with_capacity(rows.len());
@@ -101,6 +110,20 @@ impl PostgresStore {
             records.push(self.record_at(DeliveryId::nth(message, ordinal), row)?);
         }
         Ok(records)
+    }
+
+    /// A key that no delivery accepted then or later is below: events are numbered when they are written, and what was written that long
+    /// before has a lower number.
+    pub(crate) async fn first_key_since(&self, since: Timestamp) -> Result<i64, PgError> {
+        let before = since.as_nanos().saturating_sub(WRITTEN_WITHIN_NANOS);
+        let before = MessageId::from_parts(Timestamp::from_nanos(before), 0);
+        let id = Bits(before.as_bits());
+        let rows = self.shared().lender.query(PLACE, &[&id]).await?;
+        let seq = rows
+            .first()
+            .map(|row| value_at::<i64>(row, 0))
+            .transpose()?;
+        Ok(seq.map_or(0, |seq| (seq + 1) << ORDINAL_BITS))
     }
 
     /// The key that lists go on before. One whose delivery is not there any more is that of what was queued before it.

@@ -7,6 +7,7 @@
 
 mod document;
 pub(crate) mod explained;
+mod pages;
 mod tables;
 mod tour;
 

@@ -1,0 +1,117 @@
+//! Rows that the pages of a large log read.
+
+use std::time::Duration;
+
+use nahook_core::{Clock as _, SystemClock, Timestamp};
+use nahook_postgres::PostgresStore;
+use nahook_queue::{
+    DeliveryQuery, DeliverySearch as _, DeliveryStatus, EventQuery, EventSearch as _,
+    Redelivery as _, RedeliveryRequest,
+};
+use nahook_testkit::declare::{endpoint_id, workspace_id};
+use nahook_testserver::PostgresServer;
+
+use super::SETTINGS;
+use super::explained::Explained;
+use crate::support::{connect, settings, shop};
+
+/// Events of the log, a minute apart, each with a dead letter of the same endpoint.
+const EVENTS: u32 = 20_000;
+
+const FILL: &str = r#"SET search_path = nahook;
+INSERT INTO event (seq, id, workspace, event_type, accepted_at, metadata, payload)
+    SELECT nextval('event_seq'), (lpad(to_hex(at.ms), 12, '0') || lpad(to_hex(n::bigint << 20), 20, '0'))::uuid,
+        (SELECT row FROM workspace), (SELECT min(row) FROM event_type), at.ms * 1000000,
+        format('{"order":"%s","note":"\u00e4"}', n), '{}'
+    FROM generate_series(1, 20000) n
+    CROSS JOIN LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - (20000 - n)::bigint * 60000 AS ms) at;
+INSERT INTO delivery (key, endpoint, updated_at, attempts, status)
+    SELECT seq << 20, (SELECT row FROM endpoint), accepted_at, 1, 4 FROM event;
+ANALYZE"#;
+
+/// Rows that the statements of `asking` have read.
+async fn rows_read<T>(server: &PostgresServer, asking: impl Future<Output = T>) -> (u64, T) {
+    let before = server.log().len();
+    let answer = asking.await;
+    let explained = Explained::all(&server.log()[before..]);
+    (explained.iter().map(Explained::rows_read).sum(), answer)
+}
+
+async fn ask(server: &PostgresServer, store: &PostgresStore) {
+    let event = EventQuery {
+        workspace: workspace_id("ws_shop"),
+        event_type: None,
+        label: None,
+        idempotency_key: None,
+        before: None,
+        limit: 20,
+    };
+    let (rows, page) = rows_read(server, store.events(&event)).await;
+    let page = page.unwrap();
+    assert!(page.events.len() == 20 && page.next == page.events.last().map(|it| it.id));
+    assert!((20..200).contains(&rows), "the latest events: {rows} rows");
+    for (value, found) in [("19990", 1), ("ä", 0), ("1", 0)] {
+        let labelled = EventQuery {
+            label: Some(("order".to_owned(), value.to_owned())),
+            ..event.clone()
+        };
+        let page = store.events(&labelled).await.unwrap();
+        assert_eq!(page.events.len(), found, "{value}");
+        // Ten thousand were looked at.
+        assert!(page.next.is_some(), "{value}");
+    }
+    let escaped = EventQuery {
+        label: Some(("note".to_owned(), "ä".to_owned())),
+        ..event
+    };
+    assert_eq!(store.events(&escaped).await.unwrap().events.len(), 20);
+    let ago = |minutes| {
+        let back = Duration::from_mins(minutes).as_nanos();
+        let now = SystemClock.now().as_nanos();
+        Timestamp::from_nanos(now - u64::try_from(back).unwrap())
+    };
+    let mut late = DeliveryQuery {
+        workspace: workspace_id("ws_shop"),
+        endpoint: endpoint_id("ep_0"),
+        status: Some(DeliveryStatus::DeadLetter),
+        since: Some(ago(10)),
+        before: None,
+        limit: 1_000,
+    };
+    let (rows, page) = rows_read(server, store.deliveries(&late)).await;
+    assert!((9..=11).contains(&page.unwrap().len()));
+    assert!(
+        (9..200).contains(&rows),
+        "deliveries of ten minutes: {rows} rows"
+    );
+    late.since = Some(ago(u64::from(EVENTS) + 10));
+    assert_eq!(store.deliveries(&late).await.unwrap().len(), 1_000);
+    let again = RedeliveryRequest {
+        workspace: late.workspace,
+        endpoint: late.endpoint,
+        since: ago(5),
+        limit: 100,
+    };
+    let (rows, queued) = rows_read(server, store.redeliver_since(&again)).await;
+    assert!((4..=6).contains(&queued.unwrap()));
+    assert!((4..200).contains(&rows), "queueing again: {rows} rows");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_a_large_log_read_what_they_show() {
+    let server = PostgresServer::start_with(SETTINGS, &[]);
+    let url = server.create_database();
+    let store = connect(&url, settings(1)).await;
+    nahook_control::Catalog::apply(&store, &shop(1), nahook_control::ApplyMode::Commit)
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    server.query(&url, FILL);
+    let name = server.query(&url, "SELECT current_database()");
+    // From here on whoever connects is explained.
+    let explain = format!("ALTER DATABASE {name} SET auto_explain.log_min_duration = 0");
+    server.query(&url, &explain);
+    let store = connect(&url, settings(1)).await;
+    ask(&server, &store).await;
+    store.close().await.unwrap();
+}
