@@ -11,6 +11,8 @@ use nahook_http::ApiError;
 pub(crate) struct PageError {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
+    /// Seconds after which to ask again.
+    pub(crate) retry_after: Option<u64>,
 }
 
 impl PageError {
@@ -18,6 +20,7 @@ impl PageError {
         Self {
             status,
             message: message.into(),
+            retry_after: None,
         }
     }
 
@@ -40,7 +43,10 @@ impl From<ApiError> for PageError {
         if error.status() == StatusCode::NOT_FOUND {
             return Self::missing();
         }
-        Self::new(error.status(), error.message())
+        Self {
+            retry_after: error.retry_after_seconds(),
+            ..Self::new(error.status(), error.message())
+        }
     }
 }
 

@@ -9,18 +9,21 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nahook_control::Actor;
-use nahook_http::RequestContext;
+use nahook_http::{FormBody, RequestContext};
 
 use crate::access::{Reach, Visitor};
 use crate::brand::Brand;
 use crate::error::PageError;
 use crate::form::{Fields, TOKEN_FIELD};
 use crate::page;
-use crate::request::{base_of, check_origin, forged, read_form};
+use crate::request::{base_of, check_origin, forged};
 use crate::session;
 use crate::sign_in;
 use crate::site::{Audience, Site};
 use crate::view::View;
+
+/// Largest form in bytes: a payload, and what goes with it.
+const FORM_LEN_MAX: usize = 1024 * 1024;
 
 /// A page's error on its way through the layer, which makes a page of it.
 #[derive(Clone)]
@@ -43,6 +46,10 @@ pub(crate) async fn dress(State(site): State<Arc<Site>>, request: Request, next:
         let brand = extensions.remove::<Arc<Brand>>();
         let brand = brand.as_deref().unwrap_or(&site.settings.brand);
         response = page::error(&site, brand, &base, &error);
+        if let Some(seconds) = error.retry_after {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
     }
     let headers = response.headers_mut();
     // Assets say themselves how long they may be kept.
@@ -74,9 +81,10 @@ pub(crate) async fn admit(State(site): State<Arc<Site>>, request: Request, next:
     let (mut head, body) = request.into_parts();
     let base = base_of(&head.extensions, head.uri.path());
     match view(&site, &head, body, &base).await {
-        Ok((view, cookie)) => {
+        Ok((view, cookie, _form)) => {
             let brand = Arc::clone(&view.brand);
             head.extensions.insert(view);
+            // What the form takes of the workspace is held until it was acted on.
             let mut response = next.run(Request::from_parts(head, Body::empty())).await;
             response.extensions_mut().insert(brand);
             if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
@@ -88,13 +96,16 @@ pub(crate) async fn admit(State(site): State<Arc<Site>>, request: Request, next:
     }
 }
 
-/// Makes the view for the handler, and a cookie if one is to be set.
+/// The view for the handler, a cookie if one is to be set, and the form.
+type Admitted = (View, Option<String>, Option<FormBody>);
+
+/// Makes what the handler needs.
 async fn view(
     site: &Arc<Site>,
     head: &Parts,
     body: Body,
     base: &Arc<str>,
-) -> Result<(View, Option<String>), Box<Response>> {
+) -> Result<Admitted, Box<Response>> {
     let refused = |error: PageError| Box::new(error.into_response());
     let is_form = head.method == Method::POST;
     let Some((visitor, secret, cookie)) = visitor(site, head)
@@ -116,16 +127,18 @@ async fn view(
         known.map_err(|error| refused(error.into()))?;
     }
     let token = session::form_token(&secret);
-    let form = if is_form {
+    let (mut form, mut fields) = (None, Fields::default());
+    if is_form {
         check_origin(&head.headers).map_err(refused)?;
-        let form = read_form(body).await.map_err(refused)?;
-        if form.get(TOKEN_FIELD) != token {
+        let api = &site.ports.api;
+        let read = api.read_form(visitor.workspace, head, body, FORM_LEN_MAX);
+        let read = read.await.map_err(|error| refused(error.into()))?;
+        fields = Fields::parse(&read.bytes);
+        if fields.get(TOKEN_FIELD) != token {
             return Err(refused(forged()));
         }
-        form
-    } else {
-        Fields::default()
-    };
+        form = Some(read);
+    }
     // Forms change something, but for the one that ends the session.
     let is_allowed =
         !matches!(visitor.reach, Reach::WorkspaceToRead) || head.uri.path() == "/sign-out";
@@ -142,9 +155,9 @@ async fn view(
         query: Arc::new(Fields::parse(
             head.uri.query().unwrap_or_default().as_bytes(),
         )),
-        form: Arc::new(form),
+        form: Arc::new(fields),
     };
-    Ok((view, cookie))
+    Ok((view, cookie, form))
 }
 
 /// The visitor, the secret in its cookie, and the cookie if it is to be set.

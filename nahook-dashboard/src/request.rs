@@ -9,8 +9,8 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use crate::error::PageError;
 use crate::form::Fields;
 
-/// Largest form in bytes: a payload, and what goes with it.
-const FORM_LEN_MAX: usize = 1024 * 1024;
+/// Largest form in bytes that is read of a stranger: a token or a code.
+const STRANGERS_FORM_LEN_MAX: usize = 4 * 1024;
 
 /// Refuses forms that another site has sent.
 pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), PageError> {
@@ -36,8 +36,9 @@ pub(crate) fn forged() -> PageError {
     )
 }
 
-pub(crate) async fn read_form(body: Body) -> Result<Fields, PageError> {
-    let bytes = axum::body::to_bytes(body, FORM_LEN_MAX).await;
+/// Reads the form of a visitor who has not signed in.
+pub(crate) async fn read_strangers_form(body: Body) -> Result<Fields, PageError> {
+    let bytes = axum::body::to_bytes(body, STRANGERS_FORM_LEN_MAX).await;
     let bytes = bytes.map_err(|_| {
         PageError::new(
             StatusCode::PAYLOAD_TOO_LARGE,

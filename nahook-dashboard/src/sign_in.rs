@@ -13,7 +13,7 @@ use nahook_http::client_address;
 use crate::error::PageError;
 use crate::form::Fields;
 use crate::page::{self, redirect};
-use crate::request::{base_of, check_origin, read_form};
+use crate::request::{base_of, check_origin, read_strangers_form};
 use crate::session;
 use crate::site::{Audience, Site};
 use crate::view::View;
@@ -104,7 +104,7 @@ pub(crate) async fn submit(State(site): State<Arc<Site>>, request: Request) -> R
             &body,
         );
     }
-    let form = match read_form(body).await {
+    let form = match read_strangers_form(body).await {
         Ok(form) => form,
         Err(error) => return error.into_response(),
     };

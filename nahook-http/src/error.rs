@@ -203,7 +203,7 @@ impl ApiError {
     }
 
     /// The value of `Retry-After`.
-    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
+    pub fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(whole_seconds)
     }
 

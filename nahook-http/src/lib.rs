@@ -26,8 +26,8 @@ pub use self::error::ApiError;
 pub use self::fallback::{method_not_allowed, not_found, with_fallbacks};
 pub use self::ingestion::{Ingestion, IngestionEngine, IngestionSettings, ingestion_router};
 pub use self::management::{
-    ManagementApi, ManagementPorts, ManagementSettings, MeteredSubscriptions, management_router,
-    parse_instant, show_instant,
+    FormBody, ManagementApi, ManagementPorts, ManagementSettings, MeteredSubscriptions,
+    management_router, parse_instant, show_instant,
 };
 pub use self::operations::{Operations, Probe, operations_router};
 pub use self::pressure::Pressure;

@@ -21,7 +21,7 @@ use nahook_core::{EventTypeName, FanOut, Metadata, NewEvent, Payload, RandomIds,
 use nahook_dashboard::{
     PagePorts, PageSettings, dashboard_router, new_sign_in_link, portal_router,
 };
-use nahook_http::{ManagementApi, ManagementPorts, Operations};
+use nahook_http::{Budgets, ManagementApi, ManagementPorts, Operations};
 use nahook_memory::MemoryStore;
 use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
 use nahook_testkit::ManualClock;
@@ -76,6 +76,11 @@ pub(crate) struct Browser {
 
 impl Shop {
     pub(crate) async fn open() -> Self {
+        Self::with(Budgets::default()).await
+    }
+
+    /// The same, where workspaces have these budgets.
+    pub(crate) async fn with(budgets: Budgets) -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_795_680_000_000));
         let store = Arc::new(MemoryStore::new(
             Arc::new(clock.clone()),
@@ -90,7 +95,9 @@ impl Shop {
             store: Arc::clone(&store) as _,
             subscriptions: Arc::clone(&store) as _,
         };
-        let api = ManagementApi::new(ports).with_clock(Arc::new(clock.clone()));
+        let api = ManagementApi::new(ports)
+            .with_clock(Arc::new(clock.clone()))
+            .with_budgets(budgets);
         let ports = PagePorts {
             api,
             counts: Arc::clone(&store) as _,

@@ -271,7 +271,7 @@ pub(super) async fn record_secret_read(
     Ok(())
 }
 
-fn not_read(error: ReadError, len_max: usize) -> ApiError {
+pub(super) fn not_read(error: ReadError, len_max: usize) -> ApiError {
     match error {
         ReadError::Broken => ApiError::validation("the body could not be read to its end"),
         ReadError::Refused(refused) => refused.into(),

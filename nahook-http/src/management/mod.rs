@@ -14,6 +14,7 @@ mod endpoint_body;
 mod endpoints;
 mod environments;
 mod event_types;
+mod form;
 mod instant;
 mod keys;
 mod labels;
@@ -36,6 +37,7 @@ mod visibility;
 use axum::Router;
 
 pub use self::api::{ManagementApi, ManagementPorts, ManagementSettings, MeteredSubscriptions};
+pub use self::form::FormBody;
 pub use self::instant::{read as parse_instant, show as show_instant};
 use self::routes::Routes;
 pub(crate) use self::schemas::refine;
