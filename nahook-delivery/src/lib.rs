@@ -2,6 +2,7 @@
 
 pub mod address;
 mod connector;
+pub mod header;
 pub mod http_transport;
 mod reach;
 pub mod resolver;

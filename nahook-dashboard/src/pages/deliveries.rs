@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use nahook_control::{EndpointKind, EndpointRecord};
 use nahook_core::id::DeliveryId;
 use nahook_core::{Payload, Timestamp};
-use nahook_delivery::Signer;
+use nahook_delivery::{Signer, header as sent};
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 
 use super::Answer;
@@ -198,16 +198,17 @@ fn request(
     let mut lines = vec![
         format!("POST {}", cut(&endpoint.url, 2_048)),
         "content-type: application/json".to_owned(),
-        format!("x-nahook-delivery-id: {}", delivery.id),
+        format!("user-agent: {}", sent::AGENT.to_str().unwrap_or_default()),
+        format!("{}: {}", sent::DELIVERY_ID, delivery.id),
     ];
     if delivery.event_type.is_some() {
-        lines.push(format!("x-nahook-event-type: {event_type}"));
+        lines.push(format!("{}: {event_type}", sent::EVENT_TYPE));
     }
-    lines.push(format!("x-nahook-attempt: {}", record.number));
+    lines.push(format!("{}: {}", sent::ATTEMPT, record.number));
     if endpoint.kind == EndpointKind::Webhook {
         let id = delivery.message.to_string();
-        lines.push(format!("webhook-id: {id}"));
-        lines.push(format!("webhook-timestamp: {}", at.as_secs()));
+        lines.push(format!("{}: {id}", sent::WEBHOOK_ID));
+        lines.push(format!("{}: {}", sent::WEBHOOK_TIMESTAMP, at.as_secs()));
         let signature = payload
             .filter(|_| view.visitor.can(Right::Administer))
             .and_then(|payload| {
@@ -217,7 +218,8 @@ fn request(
                 Some(signer.sign(&id, at.as_secs(), payload.as_bytes()))
             });
         lines.push(format!(
-            "webhook-signature: {}",
+            "{}: {}",
+            sent::WEBHOOK_SIGNATURE,
             signature.as_deref().unwrap_or("v1,…")
         ));
     }

@@ -139,6 +139,33 @@ async fn answer_of_a_receiver_is_text_for_who_may_change() {
     }
 }
 
+/// The receiver's names of the headers, which [`nahook_delivery::header`] sends.
+#[tokio::test]
+async fn request_is_shown_as_it_is_sent() {
+    let shop = Shop::open().await;
+    shop.refuse_everything("no").await;
+    let customer = &shop.ours.customers[0];
+    let operator = shop.operator(&shop.ours).await;
+    let path = format!("/dashboard/deliveries/{}", customer.delivery);
+    let page = shop.get(Some(&operator), &path).await;
+    let agent = concat!("nahook/", env!("CARGO_PKG_VERSION"));
+    for line in [
+        format!("POST {}", customer.url),
+        "content-type: application/json".to_owned(),
+        format!("user-agent: {agent}"),
+        format!("nahook-delivery-id: {}", customer.delivery),
+        "nahook-event-type: order.paid".to_owned(),
+        "nahook-attempt: 1".to_owned(),
+        format!("webhook-id: {}", customer.event),
+        "webhook-timestamp: 1795680000".to_owned(),
+        "webhook-signature: v1,".to_owned(),
+    ] {
+        let starts = |text: &str| text.starts_with(&line);
+        let is_shown = page.body.split(['\n', '>']).any(starts);
+        assert!(is_shown, "{line}: {}", page.body);
+    }
+}
+
 fn counted(tenant: &Tenant, endpoint: Option<EndpointId>, period: Period, first: u64) -> RollUp {
     RollUp {
         workspace: tenant.workspace,

@@ -7,25 +7,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use foldhash::HashMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use nahook_control::{BasicAuth, EndpointKind, EndpointTarget, SecretText};
 use nahook_core::Timestamp;
 use nahook_core::id::EndpointId;
 use nahook_queue::LeasedDelivery;
 
+use crate::header::{
+    AGENT, ATTEMPT, DELIVERY_ID, EVENT_TYPE, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,
+};
 use crate::signature::Signer;
 use crate::transport::{OutboundRequest, OutboundUrl};
 
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-const DELIVERY_ID: HeaderName = HeaderName::from_static("nahook-delivery-id");
-const EVENT_TYPE: HeaderName = HeaderName::from_static("nahook-event-type");
-const ATTEMPT: HeaderName = HeaderName::from_static("nahook-attempt");
-
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("nahook/", env!("CARGO_PKG_VERSION")));
 
 /// Why no request could be made of an endpoint's settings. The texts are shown to the tenant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
