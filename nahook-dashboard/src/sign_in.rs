@@ -15,6 +15,7 @@ use crate::form::Fields;
 use crate::page::{self, redirect};
 use crate::request::{base_of, check_origin, read_strangers_form};
 use crate::session;
+use crate::sign_ins::FAILURES_WITHIN;
 use crate::site::{Audience, Site};
 use crate::view::View;
 
@@ -95,7 +96,7 @@ pub(crate) async fn submit(State(site): State<Arc<Site>>, request: Request) -> R
     if !site.sign_ins.may_try(address, site.now()) {
         let problem = "There were too many attempts from your address. Try again in five minutes.";
         let body = token_form(&base, Some(problem));
-        return page::plain(
+        let mut refused = page::plain(
             &site,
             &site.settings.brand,
             &base,
@@ -103,6 +104,9 @@ pub(crate) async fn submit(State(site): State<Arc<Site>>, request: Request) -> R
             "Sign in",
             &body,
         );
+        let wait = HeaderValue::from(FAILURES_WITHIN.as_secs());
+        refused.headers_mut().insert(header::RETRY_AFTER, wait);
+        return refused;
     }
     let form = match read_strangers_form(body).await {
         Ok(form) => form,

@@ -9,7 +9,7 @@ use nahook_core::Timestamp;
 
 /// Failed attempts to sign in that an address has within [`FAILURES_WITHIN`]; further ones are refused unseen.
 const FAILURES_MAX: u32 = 10;
-const FAILURES_WITHIN: Duration = Duration::from_mins(5);
+pub(crate) const FAILURES_WITHIN: Duration = Duration::from_mins(5);
 /// Number of addresses that are remembered; beyond it all are forgotten, so that memory is bounded.
 const ADDRESSES_MAX: usize = 10_000;
 

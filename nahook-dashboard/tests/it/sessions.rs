@@ -147,6 +147,7 @@ async fn guessing_tokens_is_slowed_down() {
     let right = [("token", &*shop.ours.token)];
     let refused = shop.post(None, path, &right).await;
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers[header::RETRY_AFTER], "300");
     shop.clock.advance(Duration::from_mins(5));
     let answer = shop.post(None, path, &right).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
