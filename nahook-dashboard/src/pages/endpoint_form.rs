@@ -7,7 +7,7 @@ use axum::extract::Path;
 use maud::{Markup, html};
 use nahook_control::{EndpointKind, EndpointPatch, EndpointRecord, NewEndpoint, SecretText};
 use nahook_core::id::{ApplicationId, EnvironmentId};
-use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch as _, DeliveryStatus};
+use nahook_queue::{DeliverySearch as _, StatsQuery};
 use serde_json::{Map, Value};
 
 use super::Answer;
@@ -19,7 +19,7 @@ use crate::text::visible;
 use crate::view::View;
 
 /// Deliveries that are counted before something is done to them.
-const COUNTED_MAX: usize = 1_000;
+const COUNTED_MAX: u64 = 1_000;
 
 /// Reads labels, one `key=value` a line.
 pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, PageError> {
@@ -282,40 +282,22 @@ pub(super) async fn ask_delete(view: View, Path(id): Path<String>) -> Answer {
 }
 
 /// Tells how many deliveries wait for the endpoint.
-pub(super) async fn waiting(view: &View, endpoint: &EndpointRecord) -> Result<String, PageError> {
-    let statuses = [
-        DeliveryStatus::Pending,
-        DeliveryStatus::ScheduledRetry,
-        DeliveryStatus::Delivering,
-    ];
-    let latest = latest(view, endpoint, &statuses).await?;
-    Ok(match latest.len() {
-        1 => "1 delivery is".to_owned(),
-        COUNTED_MAX.. => format!("{COUNTED_MAX} deliveries or more are"),
-        number => format!("{number} deliveries are"),
-    })
-}
-
-/// The endpoint's latest deliveries of those statuses, up to a thousand of each.
-pub(super) async fn latest(
-    view: &View,
-    endpoint: &EndpointRecord,
-    statuses: &[DeliveryStatus],
-) -> Result<Vec<DeliveryRecord>, PageError> {
-    let mut latest = Vec::new();
-    for status in statuses {
-        let query = DeliveryQuery {
-            workspace: *view.workspace(),
-            endpoint: endpoint.id,
-            status: Some(*status),
-            since: None,
-            before: None,
-            limit: COUNTED_MAX,
-        };
-        let search = &view.site.ports.api.ports().search;
-        latest.extend(search.deliveries(&query).await?);
-    }
-    Ok(latest)
+async fn waiting(view: &View, endpoint: &EndpointRecord) -> Result<String, PageError> {
+    let query = StatsQuery {
+        workspace: *view.workspace(),
+        endpoint: Some(endpoint.id),
+        count_max: COUNTED_MAX,
+        is_unsettled_only: true,
+    };
+    let search = &view.site.ports.api.ports().search;
+    let stats = search.stats(&query).await?;
+    Ok(
+        match stats.pending + stats.scheduled_retry + stats.delivering {
+            1 => "1 delivery is".to_owned(),
+            COUNTED_MAX.. => format!("{COUNTED_MAX} deliveries or more are"),
+            number => format!("{number} deliveries are"),
+        },
+    )
 }
 
 pub(super) async fn delete(view: View, Path(id): Path<String>) -> Answer {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::extract::Path;
 use maud::html;
+use nahook_control::EndpointRecord;
 use nahook_core::Timestamp;
-use nahook_queue::DeliveryStatus;
+use nahook_queue::{DeliveryQuery, DeliveryRecord, DeliverySearch as _, DeliveryStatus};
 
 use super::Answer;
-use super::endpoint_form::latest;
 use crate::access::Right;
 use crate::error::PageError;
 use crate::page::{field, page, redirect, token};
@@ -31,12 +31,32 @@ fn since(view: &View, name: &str) -> Result<Timestamp, PageError> {
     Ok(Timestamp::from_nanos(now.saturating_sub(nanos)))
 }
 
+/// Deliveries of each status that are counted: each of them is read.
+const COUNTED_MAX: usize = 200;
+
+/// The endpoint's latest deliveries that were given up.
+async fn latest(view: &View, endpoint: &EndpointRecord) -> Result<Vec<DeliveryRecord>, PageError> {
+    let mut latest = Vec::new();
+    for status in [DeliveryStatus::Failed, DeliveryStatus::DeadLetter] {
+        let query = DeliveryQuery {
+            workspace: *view.workspace(),
+            endpoint: endpoint.id,
+            status: Some(status),
+            since: None,
+            before: None,
+            limit: COUNTED_MAX,
+        };
+        let search = &view.site.ports.api.ports().search;
+        latest.extend(search.deliveries(&query).await?);
+    }
+    Ok(latest)
+}
+
 pub(super) async fn ask(view: View, Path(id): Path<String>) -> Answer {
     let endpoint = view.endpoint(&id).await?;
     view.require(Right::Change)?;
     let path = format!("/endpoints/{}", endpoint.id);
-    let given_up = [DeliveryStatus::Failed, DeliveryStatus::DeadLetter];
-    let latest = latest(&view, &endpoint, &given_up).await?;
+    let latest = latest(&view, &endpoint).await?;
     let mut spans = Vec::new();
     for (key, name, _) in SPANS {
         let since = since(&view, key)?;
@@ -54,7 +74,7 @@ pub(super) async fn ask(view: View, Path(id): Path<String>) -> Answer {
                 p { "Deliveries that failed or are dead letters are queued again, the oldest first. They keep their ids, so that the receiver can drop repeats." }
                 @let select = html! { select id="since" name="since" {
                     @for (key, name, number) in &spans {
-                        option value=(key) { (name) ": " @if *number >= 1_000 { "1000 or more" } @else { (number) } " deliveries" }
+                        option value=(key) { (name) ": " @if *number >= COUNTED_MAX { (COUNTED_MAX) " or more" } @else { (number) } " deliveries" }
                     }
                 } };
                 (field("since", "Accepted in", &select, ""))

@@ -1,11 +1,50 @@
 //! Lists that have several pages, and forms that have a part of what there is.
 
+use std::time::Duration;
+
 use axum::http::{StatusCode, header};
 use nahook_control::{Actor, NewApiKey, PortalRole};
 use nahook_core::EventTypeName;
 use nahook_core::id::EventTypeId;
+use nahook_queue::Next;
 
 use crate::shop::{Browser, Shop};
+
+#[tokio::test]
+async fn what_a_form_would_touch_is_counted() {
+    let shop = Shop::open().await;
+    let operator = shop.operator(&shop.ours).await;
+    let path = format!("/dashboard/endpoints/{}", shop.ours.customers[0].endpoint);
+    let page = async |end: &str| {
+        shop.get(Some(&operator), &format!("{path}/{end}"))
+            .await
+            .body
+    };
+    for end in ["disable", "delete"] {
+        assert!(page(end).await.contains("1 delivery is waiting"), "{end}");
+    }
+    shop.answer_everything("no", Next::DeadLetter).await;
+    for end in ["disable", "delete"] {
+        assert!(
+            page(end).await.contains("0 deliveries are waiting"),
+            "{end}"
+        );
+    }
+    for (hours, counts) in [(0, [1, 1, 1, 1]), (2, [0, 1, 1, 1]), (72, [0, 0, 1, 1])] {
+        shop.clock.advance(Duration::from_hours(hours));
+        // The session would have ended.
+        let operator = shop.operator(&shop.ours).await;
+        let page = shop.get(Some(&operator), &format!("{path}/retry")).await;
+        for (span, count) in ["hour", "day", "week", "kept"].into_iter().zip(counts) {
+            let option = format!("{span}: {count} deliveries");
+            assert!(
+                page.body.contains(&option),
+                "{hours} {option}: {}",
+                page.body
+            );
+        }
+    }
+}
 
 /// Makes so many event types, whose names are in their order.
 async fn event_types(shop: &Shop, number: usize) -> Vec<EventTypeId> {

@@ -127,6 +127,12 @@ impl Shop {
     /// Has every delivery answered with 500 and this body.
     pub(crate) async fn refuse_everything(&self, body: &str) {
         let now = nahook_core::Clock::now(&self.clock);
+        self.answer_everything(body, Next::Retry(now)).await;
+    }
+
+    /// The same, and then that becomes of it.
+    pub(crate) async fn answer_everything(&self, body: &str, next: Next) {
+        let now = nahook_core::Clock::now(&self.clock);
         let request = LeaseRequest::new(WorkerId(1), 100, Duration::from_mins(1));
         let batch = self.store.lease(&request).await.unwrap();
         let refused = batch.deliveries.into_iter().map(|leased| Settlement {
@@ -138,7 +144,7 @@ impl Shop {
                 error: Some("the endpoint answered with status 500".to_owned()),
                 response_body: Some(body.to_owned()),
             }),
-            next: Next::Retry(now),
+            next: next.clone(),
         });
         let refused: Vec<_> = refused.collect();
         assert!(!refused.is_empty());
