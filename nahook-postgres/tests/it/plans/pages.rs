@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nahook_control::{EndpointHealth, EndpointQuery, ManagementStore as _};
 use nahook_core::{Clock as _, SystemClock, Timestamp};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
@@ -27,6 +28,10 @@ INSERT INTO event (seq, id, workspace, event_type, accepted_at, metadata, payloa
     CROSS JOIN LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - (20000 - n)::bigint * 60000 AS ms) at;
 INSERT INTO delivery (key, endpoint, updated_at, attempts, status)
     SELECT seq << 20, (SELECT row FROM endpoint), accepted_at, 1, 4 FROM event;
+INSERT INTO endpoint (id, workspace, environment, url, kind, config, metadata, secret, is_active, created_at, updated_at)
+    SELECT 'ep_more_' || n, p.workspace, p.environment, p.url, 0, '{}', '{}', '', true, 1, 1
+    FROM endpoint p CROSS JOIN generate_series(1, 2000) n;
+INSERT INTO endpoint_health (endpoint, failing_since) SELECT row, 1 FROM endpoint WHERE id IN ('ep_more_7', 'ep_more_1007');
 ANALYZE"#;
 
 /// Rows that the statements of `asking` have read.
@@ -97,6 +102,20 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
     assert!((4..200).contains(&rows), "queueing again: {rows} rows");
 }
 
+async fn ask_for_endpoints(server: &PostgresServer, store: &PostgresStore) {
+    let workspace = workspace_id("ws_shop");
+    let mut query = EndpointQuery::default();
+    let (rows, page) = rows_read(server, store.find_endpoints(&workspace, &query)).await;
+    assert_eq!(page.unwrap().total, 2_001);
+    assert!((1..20).contains(&rows), "how many there are: {rows} rows");
+    query.limit = 50;
+    query.health = Some(EndpointHealth::Failing);
+    let (rows, page) = rows_read(server, store.find_endpoints(&workspace, &query)).await;
+    let page = page.unwrap();
+    assert!(page.total == 2 && page.endpoints.len() == 2);
+    assert!((2..100).contains(&rows), "those that fail: {rows} rows");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_a_large_log_read_what_they_show() {
     let server = PostgresServer::start_with(SETTINGS, &[]);
@@ -113,5 +132,6 @@ async fn pages_of_a_large_log_read_what_they_show() {
     server.query(&url, &explain);
     let store = connect(&url, settings(1)).await;
     ask(&server, &store).await;
+    ask_for_endpoints(&server, &store).await;
     store.close().await.unwrap();
 }
