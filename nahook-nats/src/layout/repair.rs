@@ -15,6 +15,10 @@ use crate::config::NatsSettings;
 /// Shortest time between two checks that nobody insists on.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Pause before a stream is created again. The server answers that a stream is deleted before it has removed its files: one
+/// that is created meanwhile loses its own, and answers nothing any more.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(500);
+
 /// Creates streams and consumers again that were deleted while the process was connected.
 pub(crate) struct StreamRepair {
     context: Context,
@@ -60,6 +64,7 @@ impl StreamRepair {
         if checked_at.is_some_and(|at| at.elapsed() < INTERVAL) {
             return;
         }
+        tokio::time::sleep(REMOVAL_PAUSE).await;
         self.ensure().await;
         *checked_at = Some(Instant::now());
     }

@@ -100,6 +100,25 @@ fn a_stream_deleted_underneath_is_made_again() {
     }
 }
 
+/// The server removes the files of a deleted stream after it has answered, and takes those of a new one of the same name along.
+#[test]
+fn deleted_stream_is_not_made_again_at_once() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), NatsSettings::default()).await;
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        let before = SystemClock.now();
+        jetstream.delete_stream("NAHOOK_DELIVERIES").await.unwrap();
+        let slots = publish(&nats, 1, 2).await;
+        assert_eq!(outcomes(&slots), ["published"; 2]);
+        let stream = jetstream.get_stream("NAHOOK_DELIVERIES").await.unwrap();
+        let created = stream.cached_info().created.unix_timestamp_nanos();
+        let pause = created - i128::from(before.as_nanos());
+        assert!(pause >= 500_000_000, "after {pause} ns");
+    });
+}
+
 /// A server that stands still across the deadline: what was sent is unconfirmed, what was not is taken back, and once it goes
 /// on nothing turns up that was reported as not queued.
 #[test]
