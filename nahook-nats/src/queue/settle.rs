@@ -77,6 +77,9 @@ impl Hub {
         if plans.is_empty() {
             return Vec::new();
         }
+        let moving = plans.iter().filter(|plan| plan.moved_until().is_some());
+        let moving = moving.map(|plan| plan.lease.delivery);
+        self.state().moving.extend(moving);
         let mut guard = Guard { hub: self, plans };
         let mut done = self.store_elsewhere(&guard.plans).await;
         let noted = self.progress_of(&guard.plans, &done);
@@ -99,10 +102,13 @@ impl Hub {
             }
             for (plan, done) in guard.plans.iter().zip(&done) {
                 let id = plan.lease.delivery;
+                let has_moved = state.moving.remove(&id);
                 if !done {
                     state.scheduler.stop_settling(plan.lease);
                 } else if let Some(kept) = plan.kept() {
                     state.keep(id, kept, now);
+                } else if has_moved {
+                    acks.extend(state.close_moved(id, plan.record, plan.place));
                 } else {
                     acks.extend(state.close(id));
                 }
@@ -191,6 +197,7 @@ impl Drop for Guard<'_> {
         }
         let mut state = self.hub.state();
         for plan in &self.plans {
+            state.moving.remove(&plan.lease.delivery);
             state.scheduler.stop_settling(plan.lease);
         }
     }

@@ -1,6 +1,6 @@
 //! Records that this process holds, their deliveries, and their leases.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_nats::Subject;
@@ -26,6 +26,8 @@ pub(super) struct State {
     /// Places of deliveries that came twice, to be noted as settled: those in the record with the older state.
     pub(super) superseded: Vec<(RecordKey, u32)>,
     pub(super) bytes: usize,
+    /// Deliveries that are being stored elsewhere. They may come back before that is settled.
+    pub(super) moving: HashSet<DeliveryId>,
 }
 
 /// A record that the stream has given to this process.
@@ -135,10 +137,10 @@ impl State {
         Admission::Admitted
     }
 
-    /// Takes a delivery in. Of two copies the one with more attempts stays.
+    /// Takes a delivery in. Of two copies the one with more attempts stays, or the one that has moved.
     fn take_in(&mut self, id: DeliveryId, slot: Slot, due_at: Timestamp, now: Timestamp) {
         if let Some(known) = self.slots.get(&id) {
-            if known.attempts >= slot.attempts {
+            if known.attempts >= slot.attempts && !self.moving.contains(&id) {
                 self.superseded.push((slot.record, slot.place));
                 return;
             }
@@ -196,6 +198,19 @@ impl State {
     pub(super) fn close(&mut self, id: DeliveryId) -> Option<Subject> {
         let slot = self.remove_slot(id)?;
         self.settle_place(slot.record, slot.place)
+    }
+
+    /// Settles a delivery that is stored elsewhere, likewise. It stays if it has come back from there.
+    pub(super) fn close_moved(
+        &mut self,
+        id: DeliveryId,
+        key: RecordKey,
+        place: u32,
+    ) -> Option<Subject> {
+        if self.slots.get(&id).is_some_and(|slot| slot.record == key) {
+            self.remove_slot(id);
+        }
+        self.settle_place(key, place)
     }
 
     /// Settles a place of a record, likewise.

@@ -247,6 +247,47 @@ fn record_with_a_kept_retry_is_not_given_back() {
 }
 
 #[test]
+fn delivery_that_comes_back_before_its_move_is_settled_stays() {
+    for attempts in [0, 1] {
+        let mut state = State::default();
+        admit(&mut state, key(1), "ack.1", &[(0, 0)]);
+        let leased = lease(&mut state, 1, NOW)[0];
+        assert!(state.begin_settling(leased).is_some());
+        state.moving.insert(id(0));
+        admit(&mut state, key(2), "ack.2", &[(0, attempts)]);
+        state.moving.remove(&id(0));
+        let ack = state.close_moved(id(0), key(1), 0);
+        assert_eq!(ack, Some(Subject::from("ack.1")));
+        assert_eq!(state.slots[&id(0)].record, key(2));
+        assert_eq!(state.superseded, [(key(1), 0)]);
+        assert_eq!(state.settle_place(key(1), 0), None, "it is settled");
+        assert_eq!(lease(&mut state, 1, NOW).len(), 1);
+    }
+}
+
+#[test]
+fn delivery_that_has_moved_is_gone() {
+    let mut state = State::default();
+    admit(&mut state, key(1), "ack.1", &[(0, 0)]);
+    let ack = state.close_moved(id(0), key(1), 0);
+    assert_eq!(ack, Some(Subject::from("ack.1")));
+    assert!(state.slots.is_empty() && lease(&mut state, 1, NOW).is_empty());
+}
+
+/// A process reads its own notes too, and late.
+#[test]
+fn note_on_an_attempt_that_is_known_ends_no_lease() {
+    let mut state = State::default();
+    admit(&mut state, key(1), "ack.1", &[(0, 0)]);
+    let (attempts, due_at) = (1, NOW);
+    state.keep(id(0), Kept { attempts, due_at }, NOW);
+    let leased = lease(&mut state, 1, NOW)[0];
+    assert_eq!(state.learn(key(1), &noted(1, &[], &[(0, 1)]), NOW), None);
+    assert_eq!(lease(&mut state, 1, NOW), []);
+    assert!(state.begin_settling(leased).is_some());
+}
+
+#[test]
 fn lease_that_is_extended_while_being_settled_lasts_if_that_fails() {
     let mut state = State::default();
     admit(&mut state, key(1), "ack.1", &[(0, 0)]);
