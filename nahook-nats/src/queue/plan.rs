@@ -89,11 +89,13 @@ impl Plan {
 }
 
 /// Id of a record that these deliveries move to, so that the server drops a repeated one. Only the same deliveries, out of the
-/// same records and after the same attempts, have the same id: the server would drop others although it does not hold them.
+/// same records, after the same attempts and under the same leases, have the same id: the server would drop others although it
+/// does not hold them, or not any more.
 pub(super) fn record_id<'a>(first: DeliveryId, moved: impl Iterator<Item = &'a Plan>) -> String {
     let mut hasher = DefaultHasher::new();
     for plan in moved {
-        (plan.record, plan.place, plan.attempts).hash(&mut hasher);
+        let token = plan.lease.token.0;
+        (plan.record, plan.place, plan.attempts, token).hash(&mut hasher);
     }
     format!("retry-{first}-{:016x}", hasher.finish())
 }
@@ -151,6 +153,10 @@ mod tests {
         ] {
             assert_ne!(id(&moved()), id(&other));
         }
+        // Put off once more out of the same record: what was stored the first time has come back, and is settled.
+        let mut again = moved();
+        again[1].lease.token = LeaseToken(2);
+        assert_ne!(id(&moved()), id(&again));
     }
 
     #[test]
