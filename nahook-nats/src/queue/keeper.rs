@@ -28,7 +28,7 @@ const NOBODY: WorkerId = WorkerId(u64::MAX);
 const LEFT_OVER_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(hub: Arc<Hub>) -> Exit {
-    let interval = (hub.settings.ack_wait / 3).clamp(Duration::from_millis(100), NOTE_AGE / 3);
+    let interval = interval(hub.settings.ack_wait);
     let mut left_over_at = Instant::now();
     let mut has_more = hub.schedule_left_over().await.is_some();
     loop {
@@ -45,6 +45,27 @@ pub(super) async fn run(hub: Arc<Hub>) -> Exit {
             has_more = hub.schedule_left_over().await.is_some();
         }
     }
+}
+
+/// Interval of the signs of life: a third of what the server waits for one, and short enough that no note grows much too old.
+fn interval(ack_wait: Duration) -> Duration {
+    (ack_wait / 3).clamp(Duration::from_millis(100), NOTE_AGE / 3)
+}
+
+/// Returns true if no more than a tenth of the room is left.
+fn is_nearly_full(used: usize, max: usize) -> bool {
+    used * 10 >= max * 9
+}
+
+/// Number of deliveries that are put off for an endpoint that has so many of all that are held, and for how long: half of them,
+/// if they are a quarter of all.
+fn put_off(of_endpoint: usize, of_all: usize) -> (usize, Duration) {
+    if of_endpoint * 4 < of_all {
+        return (0, Duration::ZERO);
+    }
+    let turns = u32::try_from(1 + of_endpoint / AWAY_FOR_EACH).unwrap_or(u32::MAX);
+    let count = (of_endpoint / 2).min(SENT_AWAY_MAX);
+    (count, AWAY.saturating_mul(turns).min(AWAY_MAX))
 }
 
 impl Hub {
@@ -125,20 +146,21 @@ impl Hub {
         let plans = {
             let now = self.now();
             let mut state = self.state();
-            let is_full = state.slots.len() * 10 >= self.settings.window_len_max * 9
-                || state.records.len() * 10 >= self.settings.window_records_max * 9
-                || state.bytes * 10 >= self.settings.window_bytes_max * 9;
+            let settings = &self.settings;
+            let mut rooms = [
+                (state.slots.len(), settings.window_len_max),
+                (state.records.len(), settings.window_records_max),
+                (state.bytes, settings.window_bytes_max),
+            ]
+            .into_iter();
+            let is_full = rooms.any(|(used, max)| is_nearly_full(used, max));
             let longest = state.scheduler.longest().filter(|_| is_full);
             let Some((endpoint, len)) = longest else {
                 return;
             };
-            if len * 4 < state.slots.len() {
-                return;
-            }
-            let put_off = (len / 2).min(SENT_AWAY_MAX);
-            let ids = state.scheduler.last_of(endpoint, put_off);
-            let turns = u32::try_from(1 + len / AWAY_FOR_EACH).unwrap_or(u32::MAX);
-            let until = now.saturating_add((AWAY * turns).min(AWAY_MAX));
+            let (count, away) = put_off(len, state.slots.len());
+            let ids = state.scheduler.last_of(endpoint, count);
+            let until = now.saturating_add(away);
             let never = now.saturating_add(Duration::MAX);
             ids.into_iter()
                 .filter_map(|id| {
@@ -181,5 +203,39 @@ impl Drop for Away<'_> {
         for lease in &self.leases {
             state.scheduler.release(*lease);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_hears_three_times_of_a_holder_and_notes_are_renewed_in_time() {
+        let milliseconds = |ack_wait| interval(Duration::from_millis(ack_wait)).as_millis();
+        assert_eq!([30, 1_500, 9_000].map(milliseconds), [100, 500, 3_000]);
+        assert_eq!([15_000, 15_003, 90_000].map(milliseconds), [5_000; 3]);
+    }
+
+    #[test]
+    fn room_is_nearly_full_from_nine_tenths_on() {
+        assert!(is_nearly_full(9, 10) && is_nearly_full(180, 200) && is_nearly_full(201, 200));
+        assert!(!is_nearly_full(8, 10) && !is_nearly_full(179, 200) && !is_nearly_full(0, 200));
+    }
+
+    #[test]
+    fn endpoint_with_a_quarter_of_all_has_half_of_it_put_off() {
+        let put_off = |of_endpoint, of_all| {
+            let (count, away) = put_off(of_endpoint, of_all);
+            (count, away.as_secs())
+        };
+        assert_eq!(put_off(49, 200), (0, 0));
+        assert_eq!(put_off(50, 200), (25, 60));
+        assert_eq!(put_off(8_000, 8_000), (4_000, 60));
+        // The more, the longer, up to a bound.
+        assert_eq!(put_off(16_383, 16_384), (4_096, 60));
+        assert_eq!(put_off(16_384, 16_384), (4_096, 120));
+        assert_eq!(put_off(100_000, 100_000), (4_096, 7 * 60));
+        assert_eq!(put_off(1_000_000, 1_000_000), (4_096, 15 * 60));
     }
 }

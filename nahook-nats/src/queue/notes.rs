@@ -32,15 +32,8 @@ impl Hub {
         records: impl Iterator<Item = (&'a RecordKey, &'a Progress)>,
     ) -> bool {
         let room = self.acks.max_payload().saturating_sub(HEADERS_LEN_MAX);
-        let records: Vec<_> = records.collect();
-        let (mut left, mut notes) = (vec![&records[..]], Vec::new());
-        while let Some(records) = left.pop() {
-            let body = progress::write(records.iter().copied());
-            if body.len() > room && records.len() > 1 {
-                let (front, back) = records.split_at(records.len() / 2);
-                left.extend([back, front]);
-                continue;
-            }
+        let bodies = bodies(&records.collect::<Vec<_>>(), room);
+        let notes = bodies.into_iter().map(|body| {
             let mut headers = HeaderMap::new();
             let authentication = &self.settings.authentication;
             authentication.sign(Kind::Note, &mut headers, &body);
@@ -50,8 +43,8 @@ impl Hub {
                 headers,
                 body: Bytes::from(body),
             };
-            notes.push(self.acks.store(note, self.settings.answer_timeout));
-        }
+            self.acks.store(note, self.settings.answer_timeout)
+        });
         let notes = futures_util::future::join_all(notes).await;
         notes.into_iter().all(|is_stored| is_stored)
     }
@@ -83,6 +76,21 @@ impl Hub {
             );
         }
     }
+}
+
+/// Bodies of notes on these records: as few as have room each.
+fn bodies(records: &[(&RecordKey, &Progress)], room: usize) -> Vec<Vec<u8>> {
+    let (mut left, mut bodies) = (vec![records], Vec::new());
+    while let Some(records) = left.pop() {
+        let body = progress::write(records.iter().copied());
+        if body.len() > room && records.len() > 1 {
+            let (front, back) = records.split_at(records.len() / 2);
+            left.extend([back, front]);
+        } else {
+            bodies.push(body);
+        }
+    }
+    bodies
 }
 
 /// Reads the notes of all processes, from the oldest on.
@@ -122,6 +130,48 @@ async fn read_on(hub: &Hub) -> Option<()> {
         if !acks.is_empty() {
             hub.acknowledge(acks).await;
             hub.notify_room();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Source;
+
+    #[test]
+    fn notes_are_parted_where_one_has_no_room() {
+        let settled: Vec<_> = (100..110)
+            .map(|sequence| {
+                let key = RecordKey {
+                    source: Source::Deliveries,
+                    sequence,
+                    stored_at: 1_712_345_678_901_234_567,
+                };
+                let mut progress = Progress::of(9);
+                progress.settle(3);
+                (key, progress)
+            })
+            .collect();
+        let records: Vec<_> = settled
+            .iter()
+            .map(|(key, progress)| (key, progress))
+            .collect();
+        let len = |count: usize| progress::write(records[..count].iter().copied()).len();
+        for (room, sizes) in [
+            (len(10), vec![10]),
+            (len(10) - 1, vec![5, 5]),
+            (len(5) - 1, vec![2, 3, 2, 3]),
+            (len(3) - 1, vec![2, 1, 2, 2, 1, 2]),
+            (0, vec![1; 10]),
+        ] {
+            let read: Vec<_> = bodies(&records, room)
+                .iter()
+                .map(|body| progress::read(body))
+                .collect();
+            let counts: Vec<_> = read.iter().map(Vec::len).collect();
+            assert_eq!(counts, sizes, "{room}");
+            assert_eq!(read.concat(), settled, "{room}");
         }
     }
 }

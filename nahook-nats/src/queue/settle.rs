@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use nahook_core::{StoreError, Timestamp};
+use nahook_core::StoreError;
 use nahook_queue::{DeliveryState, Settled, Settlement};
 
 use super::hub::Hub;
@@ -27,7 +27,8 @@ impl Hub {
         {
             let now = self.now();
             let mut state = self.state();
-            let is_crowded = state.slots.len() > self.settings.window_len_max / 2;
+            let is_crowded = is_crowded(state.slots.len(), self.settings.window_len_max);
+            let keep_for = self.settings.keep_retries_for;
             for (n, settlement) in settlements.iter().enumerate() {
                 let Some((slot, due_at)) = state.begin_settling(settlement.lease) else {
                     continue;
@@ -41,7 +42,8 @@ impl Hub {
                 }
                 let stays = next.is_none_or(|next| {
                     let retry_at = next.retry_at();
-                    retry_at.is_some_and(|at| self.is_soon(at, now, is_crowded))
+                    retry_at
+                        .is_some_and(|at| is_soon(at.saturating_since(now), keep_for, is_crowded))
                 });
                 let next = next.unwrap_or(DeliveryState::Retry(due_at));
                 let attempt = settlement.attempt.clone();
@@ -63,12 +65,6 @@ impl Hub {
         } else {
             Err(StoreError::unavailable(QueueError::Unconfirmed))
         }
-    }
-
-    /// Returns true if a retry that is due then stays in its record. While much is held, only one that is due at once does.
-    fn is_soon(&self, at: Timestamp, now: Timestamp, is_crowded: bool) -> bool {
-        let wait = at.saturating_since(now);
-        wait.is_zero() || (!is_crowded && wait <= self.settings.keep_retries_for)
     }
 
     /// Carries out plans whose leases are being settled. Returns for each whether it did; the others are leased as before, also
@@ -184,6 +180,16 @@ impl Hub {
     }
 }
 
+/// Returns true if much is held.
+fn is_crowded(held: usize, max: usize) -> bool {
+    held > max / 2
+}
+
+/// Returns true if a retry that is due after this wait stays in its record. While much is held, only one that is due at once does.
+fn is_soon(wait: Duration, keep_for: Duration, is_crowded: bool) -> bool {
+    wait.is_zero() || (!is_crowded && wait <= keep_for)
+}
+
 /// Leases that are being settled.
 struct Guard<'a> {
     hub: &'a Hub,
@@ -200,5 +206,28 @@ impl Drop for Guard<'_> {
             state.moving.remove(&plan.lease.delivery);
             state.scheduler.stop_settling(plan.lease);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_stays_in_its_record_for_a_while_and_for_none_where_much_is_held() {
+        let keep_for = Duration::from_secs(5);
+        let is_soon = |wait, is_crowded| is_soon(Duration::from_millis(wait), keep_for, is_crowded);
+        assert_eq!(
+            [0, 1, 5_000, 5_001].map(|wait| is_soon(wait, false)),
+            [true, true, true, false]
+        );
+        assert_eq!(
+            [0, 1, 5_000].map(|wait| is_soon(wait, true)),
+            [true, false, false]
+        );
+        assert_eq!(
+            [0, 100, 101, 200].map(|held| is_crowded(held, 200)),
+            [false, false, true, true]
+        );
     }
 }
