@@ -72,10 +72,6 @@ impl Cell {
         self.resolve(Outcome::Failed(kind));
     }
 
-    pub(super) fn is_withdrawn(&self) -> bool {
-        *self.stage() == Stage::Withdrawn
-    }
-
     /// Waits for the outcome.
     pub(crate) async fn resolved(&self) -> Outcome {
         loop {

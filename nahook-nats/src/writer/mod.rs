@@ -101,12 +101,11 @@ impl Writer {
             let Some(first) = queue.next.take() else {
                 continue;
             };
-            if !is_connected {
-                first.refuse(Refusal::Nobody);
-                continue;
+            // Otherwise it is refused by its drop.
+            if is_connected {
+                let batch = self.gather(first, queue);
+                self.send(batch, permit).await;
             }
-            let batch = self.gather(first, queue);
-            self.send(batch, permit).await;
         }
     }
 
@@ -167,12 +166,6 @@ impl Writer {
     }
 }
 
-impl Chunk {
-    fn refuse(self, refusal: Refusal) {
-        self.cell.resolve(Outcome::Failed(refusal.kind()));
-    }
-}
-
 impl Resolver {
     fn note(&self, outcome: RecordOutcome) {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,13 +204,12 @@ impl Resolver {
         let repair = Arc::clone(&self.repair);
         tokio::spawn(async move { repair.repair().await });
         tokio::time::sleep_until(again_at).await;
+        // One that is not sent again is refused by its drop.
         for chunk in batch {
-            match self.chunks.upgrade() {
-                _ if chunk.cell.is_withdrawn() => {}
-                Some(chunks) if again_at < chunk.patience_until => {
-                    let _ = chunks.send(chunk);
-                }
-                _ => chunk.refuse(Refusal::Nobody),
+            if again_at < chunk.patience_until
+                && let Some(chunks) = self.chunks.upgrade()
+            {
+                let _ = chunks.send(chunk);
             }
         }
     }
