@@ -194,6 +194,12 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         in_flight.give_up_silent();
         assert_eq!((permits.available_permits(), silent.try_recv()), (1, OPEN));
+        tokio::time::advance(Duration::from_millis(11_999)).await;
+        in_flight.give_up_silent();
+        assert_eq!(silent.try_recv(), OPEN, "after 15 s");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        in_flight.give_up_silent();
+        assert_eq!(silent.try_recv(), GIVEN_UP);
     }
 
     #[tokio::test]
@@ -269,6 +275,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(15_001)).await;
         in_flight.give_up_silent();
         assert_eq!(new.try_recv(), GIVEN_UP);
+        assert_eq!(send(&mut in_flight, "a", 1).0, None, "an error may follow");
         tokio::time::advance(Duration::from_millis(15_001)).await;
         in_flight.give_up_silent();
         let (_, mut again) = send(&mut in_flight, "a", 1);

@@ -75,8 +75,11 @@ impl Parts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn record_that_nobody_took_is_sent_again_under_its_id() {
-    let (stored, came) = start().await.store(&[NO_LEADER, NO_LEADER, STORED]).await;
+    let parts = start().await;
+    let began = Instant::now();
+    let (stored, came) = parts.store(&[NO_LEADER, NO_LEADER, STORED]).await;
     assert!(stored);
+    assert!(began.elapsed() >= Duration::from_millis(200), "not at once");
     for message in came {
         let headers = message.headers.expect("headers");
         let id = headers.get(NATS_MESSAGE_ID).map(ToString::to_string);

@@ -62,7 +62,7 @@ impl Progress {
             .kept
             .get(&place)
             .is_none_or(|known| known.attempts <= kept.attempts);
-        if is_news && place < self.len && !self.is_settled(place) {
+        if is_news && !self.is_settled(place) {
             self.kept.insert(place, kept);
         }
     }
@@ -245,6 +245,25 @@ mod tests {
         progress.keep(5, kept(2));
         let note = write([(&KEY, &progress)].into_iter());
         assert_eq!(read(&note), [(KEY, progress)]);
+    }
+
+    #[test]
+    fn settled_places_in_a_row_are_noted_as_one_range() {
+        let mut progress = Progress::of(200);
+        for place in [64, 2, 0, 199, 1, 63] {
+            progress.settle(place);
+        }
+        assert_eq!(progress.ranges(), [(0, 2), (63, 64), (199, 199)]);
+    }
+
+    #[test]
+    fn place_that_a_record_does_not_have_is_ignored() {
+        let mut progress = Progress::of(64);
+        for place in [64, 65, u32::MAX] {
+            progress.keep(place, kept(1));
+            progress.settle(place);
+        }
+        assert!(progress.is_untouched());
     }
 
     #[test]

@@ -176,7 +176,9 @@ mod tests {
             let due_at = now.saturating_add(Duration::from_secs(wait));
             let second = second(now, due_at);
             assert!(second <= due_at.as_secs(), "{wait}");
-            assert!(due_at.as_secs() - second < 60, "{wait}");
+            // No more than a part of its wait early, and a second at least: the process that holds it waits for the rest.
+            let early_max = (wait / 64).clamp(1, 60);
+            assert!(due_at.as_secs() - second < early_max, "{wait}");
         }
     }
 

@@ -138,6 +138,8 @@ mod tests {
         learn(&mut others, 1, &told(3, 40));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(current(&mut others), [40], "2 has been silent for 4 s");
+        tokio::time::advance(Duration::from_millis(2_500)).await;
+        assert!(current(&mut others).is_empty(), "and now 3 for 3.5 s");
     }
 
     #[test]
@@ -147,6 +149,8 @@ mod tests {
         assert_eq!(surplus(128, &[0]), 0, "half of it is no more than 64");
         assert_eq!(surplus(130, &[0]), 65);
         assert_eq!(surplus(1_000, &[900]), 0, "much the same");
+        assert_eq!(surplus(400, &[200]), 0, "100 are no more than a quarter");
+        assert_eq!(surplus(404, &[200]), 102);
         assert_eq!(surplus(0, &[10_000]), 0);
     }
 

@@ -77,6 +77,7 @@ fn record_is_acknowledged_with_its_last_delivery_and_by_its_own_subject() {
     assert_eq!(state.close(id(0)), None);
     assert_eq!(state.close(id(0)), None, "settled twice is settled once");
     assert_eq!(state.close(id(2)), Some(Subject::from("ack.2")));
+    assert_eq!(state.bytes, 100, "those of the other");
     assert_eq!(state.close(id(1)), Some(Subject::from("ack.1")));
     assert!(state.records.is_empty() && state.slots.is_empty() && state.bytes == 0);
 }
@@ -232,7 +233,7 @@ fn record_that_is_given_back_takes_no_delivery_of_another_along() {
     admit(&mut state, key(1), "ack.1", &[(0, 0)]);
     admit(&mut state, key(2), "ack.2", &[(0, 1)]);
     assert_eq!(state.let_go(key(1)), Some(Subject::from("ack.1")));
-    assert_eq!(state.slots[&id(0)].record, key(2));
+    assert_eq!((state.slots[&id(0)].record, state.bytes), (key(2), 100));
     assert_eq!(state.let_go(key(2)), Some(Subject::from("ack.2")));
     assert!(state.slots.is_empty() && state.bytes == 0);
 }

@@ -61,8 +61,8 @@ fn a_stream_with_its_most_records_refuses_at_once() {
 fn the_servers_largest_message_bounds_the_records() {
     run(async {
         let server = NatsOptions::new().max_payload(64 << 10).start();
-        let nats = connected(&server.url(), NatsSettings::default()).await;
-        let wide = publish(&nats, 1, 2_000).await;
+        let nats = &connected(&server.url(), NatsSettings::default()).await;
+        let wide = publish(nats, 1, 2_000).await;
         assert!(
             outcomes(&wide)
                 .iter()
@@ -79,6 +79,16 @@ fn the_servers_largest_message_bounds_the_records() {
         assert_eq!(outcomes(&sibling), ["published"; 3]);
         let all = [wide, large, sibling].concat();
         expect_truth(&server, &all).await;
+        // More than fit into a record wait for each other.
+        let publishing = (4..44).map(|number| async move {
+            let (mut event, mut slots) = order(number, 1, SystemClock.now());
+            event.payload = payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(20 << 10)));
+            nats.publisher.publish(&event, &mut slots).await;
+            outcomes(&slots)
+        });
+        for outcomes in futures_util::future::join_all(publishing).await {
+            assert_eq!(outcomes, ["published"]);
+        }
     });
 }
 
@@ -282,9 +292,9 @@ fn shared_records_are_bounded_and_have_ids() {
         let mut settings = NatsSettings::default();
         settings.record_len_max = 10;
         let nats = connected(&server.url(), settings).await;
-        let publishing = (0..20).map(|number| publish(&nats, number, 4));
+        let publishing = (0..20).map(|number| publish(&nats, number, 5));
         for slots in futures_util::future::join_all(publishing).await {
-            assert_eq!(outcomes(&slots), ["published"; 4]);
+            assert_eq!(outcomes(&slots), ["published"; 5]);
         }
         let records = reader::records(&server.url(), "NAHOOK_DELIVERIES").await;
         assert!(records.len() < 20, "some share a record");

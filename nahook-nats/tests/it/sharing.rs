@@ -9,7 +9,7 @@ use nahook_queue::{DeliveryQueue as _, LeaseRequest, Next};
 use nahook_testkit::declare::nth_endpoint_id;
 use nahook_testkit::{ManualClock, run};
 use nahook_testserver::NatsServer;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::support::{
     self, connected, ids, lease_some, publish, published, reader, request, rounds, settle,
@@ -183,6 +183,70 @@ fn settling_what_a_deleted_stream_held_takes_nothing_off_the_new_one() {
     });
 }
 
+/// Nobody wakes workers that wait, each of which would ask again and again.
+#[test]
+fn nothing_changes_in_a_queue_that_is_left_alone() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        for number in 1..4 {
+            publish(&nats, number, 1).await;
+        }
+        nats.queue.caught_up().await.unwrap();
+        let batch = nats.queue.lease(&request(1, 10)).await.unwrap();
+        assert_eq!(batch.deliveries.len(), 3);
+        let changed = nats.queue.changed(batch.generation);
+        assert!(timeout(settings().ack_wait, changed).await.is_err());
+        publish(&nats, 4, 1).await;
+        let changed = nats.queue.changed(batch.generation);
+        assert!(timeout(PATIENCE, changed).await.is_ok());
+    });
+}
+
+/// As above, if another process is the one that makes the stream again.
+#[test]
+fn settling_what_a_deleted_stream_held_takes_nothing_off_one_that_another_process_made() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        publish(&nats, 1, 4).await;
+        let old = lease_some(&nats.queue, 4, PATIENCE).await;
+        assert_eq!(old.len(), 4);
+        server.delete_stream("NAHOOK_DELIVERIES");
+        let other = connected(&server.url(), settings()).await;
+        let slots = publish(&other, 2, 4).await;
+        let new = lease_some(&nats.queue, 4, PATIENCE).await;
+        assert_eq!(ids(&new), published(&slots));
+        settle(&nats.queue, &old, Next::Delivered).await;
+        drop(nats);
+        let again = lease_some(&other.queue, 4, PATIENCE).await;
+        assert_eq!(ids(&again), published(&slots), "they were never settled");
+    });
+}
+
+/// Notes that were dropped are not waited for.
+#[test]
+fn stream_of_notes_that_is_empty_again_delays_nothing() {
+    run(async {
+        let server = NatsServer::start();
+        let before = connected(&server.url(), settings()).await;
+        publish(&before, 1, 1).await;
+        let leased = lease_some(&before.queue, 1, PATIENCE).await;
+        settle(&before.queue, &leased, Next::Delivered).await;
+        before.close().await;
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        let notes = jetstream.get_stream("NAHOOK_PROGRESS").await.unwrap();
+        assert_eq!(notes.purge().await.unwrap().purged, 1);
+        let mut settings = settings();
+        settings.answer_timeout = 2 * PATIENCE;
+        let nats = connected(&server.url(), settings).await;
+        let slots = publish(&nats, 2, 1).await;
+        let leased = lease_some(&nats.queue, 1, PATIENCE).await;
+        assert_eq!(ids(&leased), published(&slots));
+    });
+}
+
 async fn until_empty(server: &NatsServer, stream: &str) {
     let end = Instant::now() + PATIENCE;
     while server.messages(stream) != Some(0) {
@@ -306,6 +370,8 @@ fn process_holds_no_more_than_its_window() {
         for number in 0..20 {
             publish(&publishing, number, 1).await;
         }
+        let backlog = publishing.queue.backlog(1_000).await.unwrap();
+        assert_eq!(backlog.due, 20, "nobody has pulled any of them");
         for bound in ["records", "deliveries", "bytes"] {
             let mut settings = NatsSettings::default();
             match bound {
