@@ -8,7 +8,8 @@ use nahook_queue::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
-use crate::log::{metadata_at, record};
+use crate::log::{metadata_at, record_for};
+use crate::record;
 use crate::row::{ORDINAL_BITS, instant_at, message_at, parsed_at};
 
 /// The events before a number, all of them: the caller picks, so that what is looked at is bounded.
@@ -21,10 +22,14 @@ const EVENTS_BY_KEY: &str =
     "SELECT seq, id, workspace, event_type, accepted_at, metadata FROM nahook_event
      WHERE seq < ?1 AND width > 0 AND idempotency_key = ?3 ORDER BY seq DESC LIMIT ?2";
 
-/// Counts an event's deliveries, up to a number of them.
+/// Counts those of an event's deliveries that are rows, up to a number of them.
 const COUNTS: &str = "SELECT count(*), count(*) FILTER (WHERE status IN (2, 7)),
          count(*) FILTER (WHERE status IN (3, 4, 8, 9))
      FROM (SELECT status FROM nahook_delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20 LIMIT ?2)";
+
+/// Counts the others, up to a number of them.
+const FRESH_COUNT: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM nahook_fresh WHERE event = ?1 LIMIT ?2)";
 
 #[async_trait::async_trait]
 impl EventSearch for SqliteStore {
@@ -46,9 +51,9 @@ impl EventSearch for SqliteStore {
         let shared = self.shared();
         let found = shared.readers().read(move |connection| {
             let keys = keys(connection, event, workspace, limit)?;
-            let records = keys
-                .into_iter()
-                .map(|key| Ok((key, record(connection, key)?)));
+            let records = keys.into_iter().map(|(endpoint, key)| {
+                Ok((key, record_for(connection, key, endpoint)?))
+            });
             records.collect::<rusqlite::Result<Vec<_>>>()
         });
         let found = found.await?;
@@ -123,11 +128,16 @@ fn has_label(metadata: &Metadata, query: &EventQuery) -> bool {
 }
 
 fn counts(connection: &Connection, seq: i64) -> rusqlite::Result<(u32, u32, u32)> {
-    connection
+    let (rows, delivered, given_up): (u32, u32, u32) = connection
         .prepare_cached(COUNTS)?
         .query_row(params![seq, EventRecord::COUNTED_MAX], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        })?;
+    let left = EventRecord::COUNTED_MAX.saturating_sub(rows);
+    let fresh: u32 = connection
+        .prepare_cached(FRESH_COUNT)?
+        .query_row(params![seq, left], |row| row.get(0))?;
+    Ok((rows + fresh, delivered, given_up))
 }
 
 /// The number of that event, or one above that of the event with the next smaller id.
@@ -141,12 +151,13 @@ fn place_of(connection: &Connection, id: MessageId) -> rusqlite::Result<i64> {
     Ok(found.map_or(0, |(seq, found)| seq + i64::from(found != id)))
 }
 
+/// Endpoints and keys of the event's first deliveries.
 fn keys(
     connection: &Connection,
     event: MessageId,
     workspace: WorkspaceId,
     limit: usize,
-) -> rusqlite::Result<Vec<i64>> {
+) -> rusqlite::Result<Vec<(i64, i64)>> {
     let seq = connection
         .prepare_cached(
             "SELECT seq FROM nahook_event AS event JOIN nahook_workspace AS workspace ON workspace.row = event.workspace
@@ -161,13 +172,17 @@ fn keys(
         return Ok(Vec::new());
     };
     let (first, end) = (seq << ORDINAL_BITS, (seq + 1) << ORDINAL_BITS);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    connection
-        .prepare_cached(
-            "SELECT key FROM nahook_delivery WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",
-        )?
-        .query_map([first, end, limit], |row| row.get(0))?
-        .collect()
+    let mut keys = record::fresh(connection, seq)?;
+    let max = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = connection.prepare_cached(
+        "SELECT endpoint, key FROM nahook_delivery WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",
+    )?;
+    for row in rows.query_map([first, end, max], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        keys.push(row?);
+    }
+    keys.sort_unstable_by_key(|(_, key)| *key);
+    keys.truncate(limit);
+    Ok(keys)
 }
 
 fn workspace_row(connection: &Connection, id: WorkspaceId) -> rusqlite::Result<Option<i64>> {

@@ -22,6 +22,7 @@ pub mod metric;
 mod publisher;
 mod queue;
 mod readers;
+mod record;
 mod recorder;
 mod redelivery;
 mod retention;

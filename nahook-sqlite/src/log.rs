@@ -4,9 +4,10 @@ use bytes::Bytes;
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{IdempotencyKey, Metadata, Payload, StoreError};
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog, DeliveryRecord, DeliveryStatus};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use crate::SqliteStore;
+use crate::record::endpoint_at;
 use crate::row::{
     delivery_key, duration_at, instant, instant_at, maybe_instant_at, maybe_parsed_at, message_at,
     parsed_at, split_key, status_at, unreadable,
@@ -21,13 +22,21 @@ const EVENT: &str =
 /// The delivery with a key as the log shows it.
 const RECORD: &str =
     "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
-                 coalesce(delivery.status, 0), attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
+                 delivery.status, attempts, coalesce(due_at, recorded_retry_at), first_attempt_at,
                  delivered_at, delivery.updated_at, event.payload IS NOT NULL,
                  event.idempotency_key
              FROM nahook_delivery AS delivery JOIN nahook_event AS event ON event.seq = delivery.key >> 20
              JOIN nahook_endpoint AS endpoint ON endpoint.row = delivery.endpoint
              LEFT JOIN nahook_event_type AS event_type ON event_type.row = event.event_type
              WHERE delivery.key = ?1";
+
+/// The delivery with a key that is in a record and no row, for an endpoint's row.
+const FRESH: &str = "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
+                 0, 0, NULL, NULL, NULL, NULL, event.payload IS NOT NULL, event.idempotency_key
+             FROM nahook_record AS record JOIN nahook_event AS event ON event.seq = record.event
+             JOIN nahook_endpoint AS endpoint ON endpoint.row = ?2
+             LEFT JOIN nahook_event_type AS event_type ON event_type.row = event.event_type
+             WHERE record.event = ?1 >> 20";
 
 /// The attempts of the delivery with a key.
 const ATTEMPTS: &str =
@@ -110,10 +119,11 @@ pub(crate) fn find(
     else {
         return Ok(None);
     };
-    connection
-        .prepare_cached("SELECT key FROM nahook_delivery WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))
-        .optional()
+    let is_row = connection
+        .prepare_cached("SELECT 1 FROM nahook_delivery WHERE key = ?1")?
+        .exists([key])?;
+    let is_there = is_row || endpoint_at(connection, key)?.is_some();
+    Ok(is_there.then_some(key))
 }
 
 /// The delivery as the file has it.
@@ -121,9 +131,38 @@ pub(crate) fn record(
     connection: &Connection,
     key: i64,
 ) -> rusqlite::Result<Option<DeliveryRecord>> {
+    if let Some(record) = read(connection, RECORD, key, None)? {
+        return Ok(Some(record));
+    }
+    match endpoint_at(connection, key)? {
+        Some(endpoint) => read(connection, FRESH, key, Some(endpoint)),
+        None => Ok(None),
+    }
+}
+
+/// The delivery as the file has it. If it is no row, it is one of its event's record, for this endpoint.
+pub(crate) fn record_for(
+    connection: &Connection,
+    key: i64,
+    endpoint: i64,
+) -> rusqlite::Result<Option<DeliveryRecord>> {
+    let record = read(connection, RECORD, key, None)?;
+    record.map_or_else(
+        || read(connection, FRESH, key, Some(endpoint)),
+        |record| Ok(Some(record)),
+    )
+}
+
+fn read(
+    connection: &Connection,
+    statement: &str,
+    key: i64,
+    endpoint: Option<i64>,
+) -> rusqlite::Result<Option<DeliveryRecord>> {
+    let numbers = [Some(key), endpoint].into_iter().flatten();
     connection
-        .prepare_cached(RECORD)?
-        .query_row([key], |row| {
+        .prepare_cached(statement)?
+        .query_row(params_from_iter(numbers), |row| {
             let status = status_at(row, 5)?;
             let created_at = instant_at(row, 4)?;
             let message = message_at(row, 0)?;
@@ -200,7 +239,7 @@ mod tests {
     #[test]
     fn every_statement_goes_by_an_index() {
         let connection = empty();
-        for statement in [EVENT, RECORD, ATTEMPTS] {
+        for statement in [EVENT, RECORD, FRESH, ATTEMPTS] {
             let plan = plan_of(&connection, statement);
             let goes_on = |step: &&String| step.contains("SCAN") || step.contains("TEMP B-TREE");
             assert_eq!(plan.iter().find(goes_on), None, "{statement}: {plan:?}");

@@ -1,16 +1,18 @@
 //! Publishing: an event and its deliveries, in one transaction.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_core::{Clock, Delivery, DeliveryPublisher, Event, FailureKind, Metadata};
 use nahook_queue::{DeliveryState, Reply, Submission};
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, params};
 
 use crate::Role;
 use crate::error::{WriteEffect, WriteError};
 use crate::idempotency::claim;
 use crate::queue::QueueState;
+use crate::record;
 use crate::row::{delivery_key, nanos};
 use crate::store::SqliteStore;
 use crate::writer::{Job, Session, Urgency};
@@ -86,8 +88,8 @@ struct PublishJob {
     /// Ordinal and endpoint of each slot; no ordinal if the slot is another message's.
     slots: Vec<(Option<u32>, EndpointId)>,
     clock: Arc<dyn Clock>,
-    /// True if the deliveries start as fresh; otherwise they start as pending.
-    are_fresh: bool,
+    /// True if there is room in memory for the deliveries of a record; otherwise each starts as a row.
+    may_be_fresh: bool,
     written: Vec<Slot>,
     queued: Queued,
     reply: Reply<Written>,
@@ -98,6 +100,8 @@ struct PublishJob {
 struct Queued {
     /// The event's number.
     seq: i64,
+    /// True if they are a record; otherwise each is a row.
+    are_fresh: bool,
     /// The endpoints and keys of deliveries that were not there before.
     new: Vec<(i64, i64)>,
     /// Endpoints whose delivery was there already.
@@ -119,7 +123,7 @@ impl PublishJob {
             event: event.clone(),
             slots,
             clock,
-            are_fresh: false,
+            may_be_fresh: false,
             written,
             queued: Queued::default(),
             reply,
@@ -138,7 +142,7 @@ impl Job for PublishJob {
     }
 
     fn take(&mut self, queue: &mut QueueState) -> bool {
-        self.are_fresh = queue.has_room_for_fresh();
+        self.may_be_fresh = queue.has_room_for_fresh();
         self.reply.take()
     }
 
@@ -192,11 +196,15 @@ impl Job for PublishJob {
             width,
         )?;
         self.queued.seq = seq;
-        // SQLite copies each page that a statement of several rows touches: pending ones' places in their index are far apart.
-        if is_new && self.are_fresh && self.slots.is_sorted_by(|one, next| one.0 < next.0) {
-            self.insert_all(session.connection())?;
+        let new: Vec<_> = self.rows().collect();
+        let may_be_record = is_new && self.may_be_fresh;
+        let endpoints = may_be_record.then(|| record::endpoints_of(new.iter().copied()));
+        if let Some(endpoints) = endpoints.flatten() {
+            record::insert(session.connection(), seq, &endpoints)?;
+            self.queued.are_fresh = true;
+            self.queued.new = new;
         } else {
-            self.insert_each(session.connection())?;
+            self.insert_rows(session.connection(), new)?;
         }
         session.leave_room_to_settle(self.queued.new.len())
     }
@@ -205,12 +213,20 @@ impl Job for PublishJob {
         if !is_committed {
             return;
         }
-        let Queued { seq, new, known } = &self.queued;
+        let Queued {
+            seq,
+            are_fresh,
+            new,
+            known,
+        } = &self.queued;
         if !new.is_empty() {
             queue.remember_event(*seq, new.len(), &self.event);
         }
+        if *are_fresh {
+            queue.open_record(*seq, new.len());
+        }
         for (endpoint, key) in new {
-            if self.are_fresh {
+            if *are_fresh {
                 queue.add_fresh(*endpoint, *key);
             } else {
                 queue.add_pending(*endpoint, *key);
@@ -227,19 +243,6 @@ impl Job for PublishJob {
     }
 }
 
-/// Upper bound on fresh deliveries inserted by one statement: running one costs about as much as two of its rows.
-const ROWS_MAX: usize = 64;
-
-/// The statements that insert 1, 2, … fresh deliveries.
-static INSERT_FRESH: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let rows = vec!["(?, ?, NULL, 0)"; ROWS_MAX];
-    let statement = |len| {
-        let rows = rows[..len].join(", ");
-        format!("INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES {rows}")
-    };
-    (1..=ROWS_MAX).map(statement).collect()
-});
-
 impl PublishJob {
     /// The endpoints and keys of what is to be written.
     fn rows(&self) -> impl Iterator<Item = (i64, i64)> {
@@ -251,39 +254,27 @@ impl PublishJob {
         })
     }
 
-    /// Inserts fresh deliveries of which none can be there.
-    fn insert_all(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let new: Vec<_> = self.rows().collect();
-        for rows in new.chunks(ROWS_MAX) {
-            let Some(statement) = INSERT_FRESH.get(rows.len() - 1) else {
-                continue;
-            };
-            let numbers = rows.iter().flat_map(|(endpoint, key)| [key, endpoint]);
-            let mut insert = connection.prepare_cached(statement)?;
-            insert.execute(params_from_iter(numbers))?;
-        }
-        self.queued.new = new;
-        Ok(())
-    }
-
-    /// Inserts deliveries some of which may be there already: those were published before, and are queued, which is all that
-    /// is asked.
-    fn insert_each(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Inserts deliveries as rows. Some may be there already, in the event's record or as rows: those were published before, and are
+    /// queued, which is all that is asked.
+    fn insert_rows(
+        &mut self,
+        connection: &Connection,
+        rows: Vec<(i64, i64)>,
+    ) -> rusqlite::Result<()> {
+        let fresh = record::fresh(connection, self.queued.seq)?;
+        let fresh: HashSet<_> = fresh.into_iter().map(|(_, key)| key).collect();
         let mut insert = connection.prepare_cached(
             "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)
              ON CONFLICT DO NOTHING",
         )?;
-        let status = (!self.are_fresh).then_some(DeliveryState::Pending.code());
-        let (mut new, mut known) = (Vec::new(), Vec::new());
-        for (endpoint, key) in self.rows() {
-            if insert.execute(params![key, endpoint, status])? == 1 {
-                new.push((endpoint, key));
+        let pending = DeliveryState::Pending.code();
+        for (endpoint, key) in rows {
+            if !fresh.contains(&key) && insert.execute(params![key, endpoint, pending])? == 1 {
+                self.queued.new.push((endpoint, key));
             } else {
-                known.push(endpoint);
+                self.queued.known.push(endpoint);
             }
         }
-        self.queued.new = new;
-        self.queued.known = known;
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/12_counts.sql"),
     include_str!("schema/13_event_by_key.sql"),
     include_str!("schema/14_changed_in.sql"),
+    include_str!("schema/15_records.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in

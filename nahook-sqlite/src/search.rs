@@ -10,7 +10,7 @@ use nahook_queue::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::log::record;
+use crate::log::record_for;
 use crate::row::{ORDINAL_BITS, delivery_key, message_at, nanos, status_codes};
 use crate::{Role, SqliteStore};
 
@@ -21,10 +21,10 @@ const STEP: usize = 256;
 const KEYS: &str = "SELECT key FROM nahook_delivery INDEXED BY nahook_delivery_by_status
      WHERE endpoint = ?1 AND status = ?2 AND key >= ?3 AND key < ?4 ORDER BY key DESC LIMIT ?5";
 
-/// The same among those that are fresh, which no index has by endpoint: all of them are looked at. The process that serves the
+/// The same among those that are fresh, which no index has by endpoint: all records are looked at. The process that serves the
 /// file knows them by heart.
-const FRESH_KEYS: &str = "SELECT key FROM nahook_delivery INDEXED BY nahook_delivery_fresh
-     WHERE status IS NULL AND endpoint = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4";
+const FRESH_KEYS: &str = "SELECT key FROM nahook_fresh
+     WHERE endpoint = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4";
 
 /// An event is written that soon after it was accepted; the engine's deadline is shorter.
 const WRITTEN_WITHIN: i64 = 60 * 1_000_000_000;
@@ -197,7 +197,7 @@ impl Search<'_> {
 
     /// The delivery, if it is one of those that are asked for.
     fn wanted(&self, key: i64, query: &DeliveryQuery) -> rusqlite::Result<Option<DeliveryRecord>> {
-        Ok(record(self.connection, key)?
+        Ok(record_for(self.connection, key, self.endpoint)?
             .map(|mut record| {
                 record.status = record.status.while_leased(self.leased.contains(&key));
                 record
@@ -285,7 +285,9 @@ mod tests {
              INSERT INTO nahook_event (seq, id, workspace, accepted_at, width, payload)
              SELECT n, unhex(printf('%032x', n * 1048576)), 1, n * {SECOND}, 1, x'7b7d' FROM n;
              INSERT INTO nahook_delivery (key, endpoint, status, attempts)
-             SELECT n << 20, 1, CASE WHEN n % 50 = 0 THEN 4 WHEN n = {count} - 1 THEN NULL WHEN n = {count} - 2 THEN 0 ELSE 2 END, 1 FROM n;"
+             SELECT n << 20, 1, CASE WHEN n % 50 = 0 THEN 4 WHEN n = {count} - 2 THEN 0 ELSE 2 END, 1 FROM n
+             WHERE n <> {count} - 1;
+             INSERT INTO nahook_record VALUES ({count} - 1, '[1]');"
         );
         connection.execute_batch(&fill).unwrap();
         connection

@@ -69,8 +69,7 @@ fn unleased(connection: &Connection, endpoints: &[i64]) -> rusqlite::Result<Vec<
     };
     let mut backlogs: HashMap<_, _> = endpoints.iter().map(|it| (*it, backlog(it))).collect();
     let mut fresh = connection.prepare_cached(
-        "SELECT endpoint, key FROM nahook_delivery INDEXED BY nahook_delivery_fresh
-         WHERE status IS NULL ORDER BY key",
+        "SELECT endpoint, key FROM nahook_fresh ORDER BY event",
     )?;
     let mut rows = fresh.query([])?;
     while let Some(row) = rows.next()? {

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::error::WriteError;
 use crate::queue::{LeasedRow, QueueState};
-use crate::row::nanos;
+use crate::record;
+use crate::row::{nanos, split_key};
 use crate::writer::{Job, Session, Urgency};
 
 /// A batch of settlements.
@@ -15,6 +16,8 @@ pub(super) struct SettleJob {
     settlements: Vec<Settlement>,
     /// The leases, where they were still held when the writer began with this.
     held: Vec<Option<Held<i64, LeasedRow>>>,
+    /// Events of whose fresh deliveries the last may become a row.
+    ending: Vec<i64>,
     now: Timestamp,
     answer: oneshot::Sender<Result<Vec<Settled>, WriteError>>,
 }
@@ -28,6 +31,7 @@ impl SettleJob {
         let job = Self {
             settlements: settlements.to_vec(),
             held: Vec::with_capacity(settlements.len()),
+            ending: Vec::new(),
             now,
             answer,
         };
@@ -58,20 +62,30 @@ impl Job for SettleJob {
         }
         // From here on the leases neither expire nor are settled by another: no delivery is leased to two.
         for settlement in &self.settlements {
-            self.held.push(queue.begin_settling(settlement.lease));
+            let held = queue.begin_settling(settlement.lease);
+            if let Some(event) = held.and_then(|held| new_row_of(settlement, &held))
+                && queue.begin_row(event)
+            {
+                self.ending.push(event);
+            }
+            self.held.push(held);
         }
         true
     }
 
     fn write(&mut self, session: &mut Session) -> rusqlite::Result<()> {
         for (settlement, held) in self.held() {
-            record(session.connection(), settlement, &held.kept, self.now)?;
+            write(session.connection(), settlement, held, self.now)?;
         }
-        Ok(())
+        let mut ending = self.ending.iter();
+        ending.try_for_each(|event| record::remove_if_done(session.connection(), *event))
     }
 
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
         for (settlement, held) in self.held() {
+            if let Some(event) = new_row_of(settlement, held) {
+                queue.end_row(event, is_committed);
+            }
             if !is_committed {
                 queue.stop_settling(settlement.lease);
                 continue;
@@ -103,39 +117,47 @@ impl Job for SettleJob {
     }
 }
 
-fn record(
+/// The event whose fresh delivery becomes a row by being settled so, if it does.
+fn new_row_of(settlement: &Settlement, held: &Held<i64, LeasedRow>) -> Option<i64> {
+    let becomes_row = settlement.attempt.is_some() || settlement.next.state().is_some();
+    (held.kept.is_fresh && becomes_row).then(|| split_key(held.kept.key).0)
+}
+
+/// A fresh delivery becomes a row. Other rows keep what is absent.
+const SETTLE: &str = "INSERT INTO nahook_delivery AS known
+         (key, endpoint, status, attempts, due_at, first_attempt_at, delivered_at, updated_at)
+     VALUES (?1, ?2, coalesce(?3, 0), ?4, ?5, ?6, ?7, ?8)
+     ON CONFLICT (key) DO UPDATE SET
+         due_at = CASE WHEN ?3 IS NULL THEN known.due_at ELSE ?5 END,
+         status = coalesce(?3, known.status), attempts = ?4,
+         first_attempt_at = coalesce(known.first_attempt_at, ?6), delivered_at = ?7, updated_at = ?8";
+
+fn write(
     connection: &Connection,
     settlement: &Settlement,
-    row: &LeasedRow,
+    held: &Held<i64, LeasedRow>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let attempt = settlement.attempt.as_ref();
-    // Absent where the row keeps what it has.
     let state = settlement.next.state();
     if attempt.is_none() && state.is_none() {
         return Ok(());
     }
+    let row = &held.kept;
     let attempts = settlement.attempts_after(row.attempts);
     let now = nanos(now);
-    connection
-        .prepare_cached(
-            "UPDATE nahook_delivery SET
-                 due_at = CASE WHEN ?2 IS NULL THEN due_at ELSE ?3 END,
-                 status = coalesce(?2, status, CASE WHEN ?4 > 0 THEN 0 END), attempts = ?4,
-                 first_attempt_at = coalesce(first_attempt_at, ?5), delivered_at = ?6, updated_at = ?7
-             WHERE key = ?1",
-        )?
-        .execute(params![
-            row.key,
-            state.map(DeliveryState::code),
-            state.and_then(DeliveryState::retry_at).map(nanos),
-            attempts,
-            attempt
-                .filter(|attempt| attempt.was_made())
-                .map(|attempt| nanos(attempt.started_at)),
-            (state == Some(DeliveryState::Delivered)).then_some(now),
-            now,
-        ])?;
+    connection.prepare_cached(SETTLE)?.execute(params![
+        row.key,
+        held.endpoint,
+        state.map(DeliveryState::code),
+        attempts,
+        state.and_then(DeliveryState::retry_at).map(nanos),
+        attempt
+            .filter(|attempt| attempt.was_made())
+            .map(|attempt| nanos(attempt.started_at)),
+        (state == Some(DeliveryState::Delivered)).then_some(now),
+        now,
+    ])?;
     if let Some(attempt) = attempt {
         connection
             .prepare_cached(

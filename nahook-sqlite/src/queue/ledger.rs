@@ -19,8 +19,8 @@ pub(crate) struct LeasedRow {
     pub(crate) key: i64,
     /// Number of attempts settled before.
     pub(crate) attempts: u32,
-    /// Nothing has become of it since it was queued.
-    pub(super) is_fresh: bool,
+    /// It is in its event's record and no row: nothing has become of it since it was queued.
+    pub(crate) is_fresh: bool,
 }
 
 impl LeaseLedger {

@@ -6,6 +6,7 @@ mod fresh;
 mod leaser;
 mod ledger;
 mod pending;
+mod records;
 mod rings;
 mod state;
 

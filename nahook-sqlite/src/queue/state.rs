@@ -12,6 +12,7 @@ use super::events::EventFields;
 use super::fresh::FreshEvents;
 use super::ledger::{LeaseLedger, LeasedRow};
 use super::pending::{Due, Mark, PendingDeliveries};
+use super::records::OpenRecords;
 use super::rings::{Offer, Rings};
 
 /// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
@@ -32,6 +33,7 @@ pub(crate) struct QueueState {
     /// Number of fresh deliveries, leased or not.
     fresh_len: usize,
     fresh_max: usize,
+    pub(super) records: OpenRecords,
     /// Events of other connections that were adopted, and of which the file still says that they were not.
     adopted: Vec<i64>,
     pub(super) fresh_events: FreshEvents,
@@ -75,6 +77,7 @@ impl QueueState {
             due_again: Vec::new(),
             fresh_len: 0,
             fresh_max,
+            records: OpenRecords::default(),
             adopted: Vec::new(),
             fresh_events: FreshEvents::default(),
         }
@@ -96,6 +99,21 @@ impl QueueState {
     /// Returns the number of fresh deliveries, leased or not.
     pub(crate) fn fresh_len(&self) -> usize {
         self.fresh_len
+    }
+
+    /// Notes the record of an event with so many fresh deliveries.
+    pub(crate) fn open_record(&mut self, event: i64, deliveries: usize) {
+        self.records.open(event, deliveries);
+    }
+
+    /// One of the event's fresh deliveries is about to become a row. Returns true if it may be the last.
+    pub(crate) fn begin_row(&mut self, event: i64) -> bool {
+        self.records.begin_row(event)
+    }
+
+    /// It has become one, or has not.
+    pub(crate) fn end_row(&mut self, event: i64, is_row: bool) {
+        self.records.end_row(event, is_row);
     }
 
     /// Notes that a delivery was queued, which was not there before, and is fresh.

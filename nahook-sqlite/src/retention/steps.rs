@@ -17,14 +17,16 @@ pub(super) const ROWS: i64 = 200;
 const OLD_EVENTS: &str =
     "SELECT id, seq, accepted_at, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM nahook_event))
          AND NOT EXISTS (SELECT 1 FROM nahook_delivery
-             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9))
+             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
+         AND NOT EXISTS (SELECT 1 FROM nahook_record WHERE event = seq)
      FROM nahook_event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?4";
 
 /// The same among events that were brought along with ids of their own, which have an index by time.
 const OLD_GIVEN_EVENTS: &str =
     "SELECT id, seq, accepted_at, NOT (width = 0 AND seq = (SELECT max(seq) FROM nahook_event))
          AND NOT EXISTS (SELECT 1 FROM nahook_delivery
-             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9))
+             WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
+         AND NOT EXISTS (SELECT 1 FROM nahook_record WHERE event = seq)
      FROM nahook_event WHERE id >= x'ff' AND (accepted_at, id) > (?2, ?1) AND accepted_at < ?3
      ORDER BY accepted_at, id LIMIT ?4";
 
@@ -137,8 +139,9 @@ enum Removal {
 fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::Result<Removal> {
     let waits = connection
         .prepare_cached(
-            "SELECT 1 FROM nahook_delivery WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20
-               AND coalesce(status, 0) NOT IN (2, 3, 4, 7, 8, 9) LIMIT 1",
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM nahook_record WHERE event = ?1)
+                 OR EXISTS (SELECT 1 FROM nahook_delivery
+                     WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))",
         )?
         .exists([seq])?;
     if waits {
@@ -282,17 +285,19 @@ mod tests {
 
     #[test]
     fn event_queued_again_after_it_was_found_is_kept() {
-        // Pending, waiting for a retry, fresh, and likewise where a queue elsewhere carries it.
-        for status in ["0", "1", "NULL", "5", "6"] {
+        // Pending, waiting for a retry, likewise where a queue elsewhere carries it, and a sibling in a record.
+        let statuses = ["0", "1", "5", "6"];
+        let queued = statuses.map(|status| format!("UPDATE nahook_delivery SET status = {status}"));
+        let fresh = "INSERT INTO nahook_record VALUES (1, '[1, 1]')".to_owned();
+        for queue_again in queued.into_iter().chain([fresh]) {
             let connection = with_a_settled_event();
             let seqs = found(&connection);
             assert_eq!(seqs, [1]);
-            let queue_again = format!("UPDATE nahook_delivery SET status = {status}");
             connection.execute_batch(&queue_again).unwrap();
             let step = forget_some(&connection, &seqs).unwrap();
-            assert_eq!((step.looked_at, step.gone), (1, 0), "{status}");
-            assert_eq!(rows(&connection), (2, 1, 1), "{status}");
-            assert_eq!(found(&connection), [] as [i64; 0], "{status}");
+            assert_eq!((step.looked_at, step.gone), (1, 0), "{queue_again}");
+            assert_eq!(rows(&connection), (2, 1, 1), "{queue_again}");
+            assert_eq!(found(&connection), [] as [i64; 0], "{queue_again}");
         }
     }
 

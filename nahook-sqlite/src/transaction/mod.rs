@@ -24,11 +24,11 @@ const TRIGGER: &str =
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// The deliveries that were just queued, in the order of subscribing.
-const DELIVERIES: &str = "SELECT delivery.key, endpoint.id
+const DELIVERIES: &str = "SELECT fresh.key, endpoint.id
      FROM nahook_event AS event
-     JOIN nahook_delivery AS delivery ON delivery.key >= event.seq << 20 AND delivery.key < (event.seq + 1) << 20
-     JOIN nahook_endpoint AS endpoint ON endpoint.row = delivery.endpoint
-     WHERE event.id = ?1 ORDER BY delivery.key";
+     JOIN nahook_fresh AS fresh ON fresh.event = event.seq
+     JOIN nahook_endpoint AS endpoint ON endpoint.row = fresh.endpoint
+     WHERE event.id = ?1 ORDER BY fresh.key";
 
 impl SqliteStore {
     /// Queues `event` for every subscribed endpoint within the transaction that `connection` has open: once that commits, and

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nahook_queue::DeliveryState;
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode};
 
 use super::{Counters, Job, Session, Urgency};
 use crate::error::WriteError;
 use crate::queue::QueueState;
+use crate::record;
 
 /// Upper bound on events adopted in one transaction.
 const EVENTS_MAX: usize = 1_024;
@@ -24,8 +24,8 @@ pub(super) struct AdoptJob {
     known: Vec<i64>,
     are_fresh: bool,
     events: Vec<i64>,
-    /// Endpoints and keys of their deliveries.
-    found: Vec<(i64, i64)>,
+    /// Endpoints and keys of each one's deliveries.
+    found: Vec<Vec<(i64, i64)>>,
 }
 
 impl AdoptJob {
@@ -71,7 +71,7 @@ impl Job for AdoptJob {
         self.events = submitted(connection)?;
         self.found.clear();
         for event in &self.events {
-            adopt(connection, *event, self.are_fresh, &mut self.found)?;
+            self.found.push(adopt(connection, *event, self.are_fresh)?);
         }
         Ok(())
     }
@@ -80,11 +80,16 @@ impl Job for AdoptJob {
         if !is_committed {
             return;
         }
-        for (endpoint, key) in &self.found {
+        for (event, found) in self.events.iter().zip(&self.found) {
             if self.are_fresh {
-                queue.add_fresh(*endpoint, *key);
-            } else {
-                queue.add_pending(*endpoint, *key);
+                queue.open_record(*event, found.len());
+            }
+            for (endpoint, key) in found {
+                if self.are_fresh {
+                    queue.add_fresh(*endpoint, *key);
+                } else {
+                    queue.add_pending(*endpoint, *key);
+                }
             }
         }
         if self.events.len() == EVENTS_MAX {
@@ -117,29 +122,18 @@ fn submitted(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
         .collect()
 }
 
-/// Reads the event's deliveries. Where there is no room for more fresh ones they enter the index of those that are pending.
+/// Reads the event's deliveries. Where there is no room for more fresh ones they become rows.
 fn adopt(
     connection: &Connection,
     event: i64,
     are_fresh: bool,
-    found: &mut Vec<(i64, i64)>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Vec<(i64, i64)>> {
     connection
         .prepare_cached("UPDATE nahook_submission SET is_adopted = 1 WHERE event = ?1")?
         .execute([event])?;
-    let of_event = "key >= ?1 << 20 AND key < (?1 + 1) << 20 AND status IS NULL";
-    let mut rows = connection.prepare_cached(&format!(
-        "SELECT endpoint, key FROM nahook_delivery WHERE {of_event}"
-    ))?;
-    for row in rows.query_map([event], |row| Ok((row.get(0)?, row.get(1)?)))? {
-        found.push(row?);
-    }
+    let found = record::fresh(connection, event)?;
     if !are_fresh {
-        connection
-            .prepare_cached(&format!(
-                "UPDATE nahook_delivery SET status = ?2 WHERE {of_event}"
-            ))?
-            .execute(params![event, DeliveryState::Pending.code()])?;
+        record::make_rows(connection, event)?;
     }
-    Ok(())
+    Ok(found)
 }

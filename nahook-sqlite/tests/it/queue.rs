@@ -127,7 +127,7 @@ async fn more_than_is_kept_in_mind_is_leased_in_its_turn_listed_and_found_again(
         assert!(all_published(&publish(&store, number, 2).await));
     }
     let fresh = |place: &Place| -> i64 {
-        let sql = "SELECT count(*) FROM nahook_delivery WHERE status IS NULL";
+        let sql = "SELECT count(*) FROM nahook_fresh";
         place.raw().query_row(sql, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(fresh(&place), 4, "two events, the second beyond the bound");

@@ -56,7 +56,7 @@ fn rows(place: &Place) -> Vec<Vec<Value>> {
          FROM nahook_audit_entry WHERE actor_kind = 'system' ORDER BY rowid",
         "SELECT version FROM nahook_catalog_state",
         "SELECT seq, length(id), workspace, event_type, width, metadata, payload FROM nahook_event ORDER BY seq",
-        "SELECT key, endpoint, attempts FROM nahook_delivery ORDER BY key",
+        "SELECT event, endpoints FROM nahook_record ORDER BY event",
     ];
     let mut all = Vec::new();
     for statement in statements {

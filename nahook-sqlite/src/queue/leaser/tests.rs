@@ -4,7 +4,8 @@ use nahook_testkit::ManualClock;
 
 use super::*;
 
-/// The rows of two endpoints and of an event, and a delivery of it with each of these endpoints, statuses and due times.
+/// The rows of two endpoints and of an event, and a delivery of it with each of these endpoints, statuses and due times. Those without
+/// a status are its record.
 fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualClock) {
     let connection = crate::schema::empty();
     connection
@@ -18,7 +19,12 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
                  VALUES (1, x'00000000000000000000000000000001', 1, 1, 2, x'7b7d')",
         )
         .unwrap();
+    let mut record = vec![None; deliveries.len()];
     for (ordinal, (endpoint, status, due_at)) in (0_i64..).zip(deliveries) {
+        if status.is_none() {
+            record[usize::try_from(ordinal).unwrap()] = Some(*endpoint);
+            continue;
+        }
         connection
             .execute(
                 "INSERT INTO nahook_delivery (key, endpoint, status, due_at, attempts) VALUES ((1 << 20) + ?1, ?2, ?3, ?4, 0)",
@@ -26,6 +32,7 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
             )
             .unwrap();
     }
+    crate::record::insert(&connection, 1, &record).unwrap();
     let queue = Arc::new(Queue::new(LeaseToken(0), 100));
     find_waiting(&connection, &queue).unwrap();
     let clock = ManualClock::default();

@@ -1,13 +1,14 @@
 //! Finds in the file which endpoints have something to lease, and when.
 
+use foldhash::HashMap;
 use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::queue::Queue;
-use crate::row::maybe_instant_at;
+use crate::row::{maybe_instant_at, split_key};
 
-/// Notes what is fresh, but for events that are yet to be adopted, and for every endpoint that has deliveries whether one is pending and when the first retry is due, by a few
-/// steps in the indexes for each.
+/// Notes what is fresh, but for events that are yet to be adopted, and for every endpoint that has rows of deliveries whether one is
+/// pending and when the first retry is due, by a few steps in the indexes for each.
 pub(super) fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::Result<()> {
     let mut next = connection.prepare(
         "SELECT min(endpoint) FROM nahook_delivery INDEXED BY nahook_delivery_by_status WHERE endpoint > ?1
@@ -28,12 +29,18 @@ pub(super) fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::
         last = endpoint;
     }
     let mut fresh = connection.prepare(
-        "SELECT key, endpoint FROM nahook_delivery INDEXED BY nahook_delivery_fresh
-         WHERE status IS NULL AND NOT EXISTS (SELECT 1 FROM nahook_submission WHERE event = key >> 20) ORDER BY key",
+        "SELECT key, endpoint FROM nahook_fresh
+         WHERE NOT EXISTS (SELECT 1 FROM nahook_submission AS submission WHERE submission.event = nahook_fresh.event)",
     )?;
+    let mut left: HashMap<i64, usize> = HashMap::default();
     let mut rows = fresh.query([])?;
     while let Some(row) = rows.next()? {
-        queue.state().add_fresh(row.get(1)?, row.get(0)?);
+        let key = row.get(0)?;
+        *left.entry(split_key(key).0).or_default() += 1;
+        queue.state().add_fresh(row.get(1)?, key);
+    }
+    for (event, left) in left {
+        queue.state().open_record(event, left);
     }
     Ok(())
 }

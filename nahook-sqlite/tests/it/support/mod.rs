@@ -128,18 +128,23 @@ pub(crate) async fn queued(store: &SqliteStore) -> BTreeSet<DeliveryId> {
 
 /// Events and deliveries in the file, and how many of either lack the other.
 pub(crate) fn halves(connection: &Connection) -> (i64, i64, i64) {
-    let count = |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let count = |sql: &str| -> i64 {
+        let sql = format!(
+            "WITH delivery AS (SELECT key FROM nahook_delivery UNION ALL SELECT key FROM nahook_fresh) {sql}"
+        );
+        connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
     let orphans = count(
-        "SELECT count(*) FROM nahook_delivery AS delivery WHERE NOT EXISTS
+        "SELECT count(*) FROM delivery WHERE NOT EXISTS
              (SELECT 1 FROM nahook_event AS event WHERE event.seq = delivery.key >> 20)",
     );
     let incomplete = count(
         "SELECT count(*) FROM nahook_event AS event WHERE width <>
-             (SELECT count(*) FROM nahook_delivery AS delivery WHERE delivery.key >> 20 = event.seq)",
+             (SELECT count(*) FROM delivery WHERE delivery.key >> 20 = event.seq)",
     );
     (
         count("SELECT count(*) FROM nahook_event"),
-        count("SELECT count(*) FROM nahook_delivery"),
+        count("SELECT count(*) FROM delivery"),
         orphans + incomplete,
     )
 }
