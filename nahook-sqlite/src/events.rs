@@ -51,9 +51,9 @@ impl EventSearch for SqliteStore {
         let shared = self.shared();
         let found = shared.readers().read(move |connection| {
             let keys = keys(connection, event, workspace, limit)?;
-            let records = keys.into_iter().map(|(endpoint, key)| {
-                Ok((key, record_for(connection, key, endpoint)?))
-            });
+            let records = keys
+                .into_iter()
+                .map(|(endpoint, key)| Ok((key, record_for(connection, key, endpoint)?)));
             records.collect::<rusqlite::Result<Vec<_>>>()
         });
         let found = found.await?;

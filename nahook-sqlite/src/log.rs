@@ -31,7 +31,8 @@ const RECORD: &str =
              WHERE delivery.key = ?1";
 
 /// The delivery with a key that is in a record and no row, for an endpoint's row.
-const FRESH: &str = "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
+const FRESH: &str =
+    "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
                  0, 0, NULL, NULL, NULL, NULL, event.payload IS NOT NULL, event.idempotency_key
              FROM nahook_record AS record JOIN nahook_event AS event ON event.seq = record.event
              JOIN nahook_endpoint AS endpoint ON endpoint.row = ?2

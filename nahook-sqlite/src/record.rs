@@ -80,3 +80,83 @@ pub(crate) fn endpoint_at(connection: &Connection, key: i64) -> rusqlite::Result
         .query_row([key], |row| row.get(0))
         .optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{empty, plan_of};
+
+    /// A record of the event 1, and rows of these of its ordinals.
+    fn with_record(endpoints: &Endpoints, rows: &[i64]) -> Connection {
+        let connection = empty();
+        insert(&connection, 1, endpoints).unwrap();
+        for ordinal in rows {
+            let row = "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES ((1 << 20) + ?1, 5, 2, 1)";
+            connection.execute(row, [ordinal]).unwrap();
+        }
+        connection
+    }
+
+    fn deliveries(ordinals: &[i64]) -> impl ExactSizeIterator<Item = (i64, i64)> {
+        ordinals
+            .iter()
+            .map(|ordinal| (10 + ordinal, (3 << 20) + ordinal))
+    }
+
+    #[test]
+    fn endpoints_stand_at_their_ordinals() {
+        let of = |ordinals: &[i64]| endpoints_of(deliveries(ordinals));
+        assert_eq!(of(&[0, 1]), Some(vec![Some(10), Some(11)]));
+        assert_eq!(of(&[1, 3]), Some(vec![None, Some(11), None, Some(13)]));
+        // Mostly holes, out of order, twice.
+        for unfit in [&[1, 4][..], &[2], &[1, 0], &[0, 0]] {
+            assert_eq!(of(unfit), None, "{unfit:?}");
+        }
+    }
+
+    #[test]
+    fn record_is_removed_with_its_last_delivery_that_is_no_row_and_not_before() {
+        let endpoints = vec![Some(5), None, Some(6), Some(7)];
+        for (rows, is_done) in [
+            (&[][..], false),
+            (&[0, 2], false),
+            (&[0, 3], false),
+            (&[0, 1, 2], false),
+            (&[0, 2, 3], true),
+        ] {
+            let connection = with_record(&endpoints, rows);
+            remove_if_done(&connection, 1).unwrap();
+            let record = "SELECT count(*) FROM nahook_record";
+            let left: i64 = connection.query_row(record, [], |row| row.get(0)).unwrap();
+            assert_eq!(left == 0, is_done, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_fresh_is_what_is_no_row() {
+        let connection = with_record(&vec![Some(5), None, Some(i64::MAX), Some(7)], &[3]);
+        let key = |ordinal: i64| (1 << 20) + ordinal;
+        let expected = [(5, key(0)), (i64::MAX, key(2))];
+        assert_eq!(fresh(&connection, 1).unwrap(), expected);
+        let endpoints = [0, 1, 2, 3, 4].map(|at| endpoint_at(&connection, key(at)).unwrap());
+        assert_eq!(endpoints, [Some(5), None, Some(i64::MAX), None, None]);
+        make_rows(&connection, 1).unwrap();
+        assert!(fresh(&connection, 1).unwrap().is_empty());
+        let rows = "SELECT group_concat(endpoint || ':' || status, ' ') FROM nahook_delivery";
+        let rows: String = connection.query_row(rows, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, format!("5:0 {}:0 5:2", i64::MAX));
+    }
+
+    #[test]
+    fn deliveries_of_a_record_are_found_by_its_event() {
+        let plan = plan_of(
+            &empty(),
+            "SELECT endpoint, key FROM nahook_fresh WHERE event = ?1",
+        );
+        let search = |of: &str| {
+            plan.iter()
+                .any(|step| step.starts_with(&format!("SEARCH {of} USING INTEGER PRIMARY KEY")))
+        };
+        assert!(search("record") && search("delivery"), "{plan:?}");
+    }
+}

@@ -279,6 +279,27 @@ mod tests {
     }
 
     #[test]
+    fn deliveries_that_were_fresh_before_records_are_pending_rows() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &MIGRATIONS[..14]).unwrap();
+        let rows = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'07', 1, 1, 4), (2, x'08', 1, 1, 1);
+             INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES
+                 (1048576, 5, NULL, 0), (1048577, 6, 0, 0), (1048578, 7, 1, 1), (1048579, 8, 2, 1), (2097152, 5, NULL, 0);
+             INSERT INTO nahook_submission (event) VALUES (2)";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let statuses = "SELECT group_concat(endpoint || ':' || status, ' ') FROM nahook_delivery";
+        let statuses: String = connection
+            .query_row(statuses, [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(statuses, "5:0 6:0 7:1 8:2 5:0");
+        // A start finds them as rows: nothing is left to adopt.
+        let submissions = "SELECT count(*) FROM nahook_submission";
+        let submissions = connection.query_row(submissions, [], |row| row.get(0));
+        assert_eq!(submissions, Ok(0));
+    }
+
+    #[test]
     fn a_version_that_fails_leaves_no_trace() {
         let mut connection = with_a_workspace();
         let newest = version(&connection).unwrap();

@@ -68,9 +68,8 @@ fn unleased(connection: &Connection, endpoints: &[i64]) -> rusqlite::Result<Vec<
         ..EndpointBacklog::default()
     };
     let mut backlogs: HashMap<_, _> = endpoints.iter().map(|it| (*it, backlog(it))).collect();
-    let mut fresh = connection.prepare_cached(
-        "SELECT endpoint, key FROM nahook_fresh ORDER BY event",
-    )?;
+    let mut fresh =
+        connection.prepare_cached("SELECT endpoint, key FROM nahook_fresh ORDER BY event")?;
     let mut rows = fresh.query([])?;
     while let Some(row) = rows.next()? {
         if let Some(backlog) = backlogs.get_mut(&row.get(0)?) {

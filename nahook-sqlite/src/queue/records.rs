@@ -59,7 +59,10 @@ mod tests {
                 }
                 // Of those that are tried again, the last is taken for it in any case.
                 let again: Vec<bool> = (0..left).map(|_| records.begin_row(7)).collect();
-                assert!(again.last().is_none_or(|last| *last), "{width}, {failing:b}");
+                assert!(
+                    again.last().is_none_or(|last| *last),
+                    "{width}, {failing:b}"
+                );
                 (0..left).for_each(|_| records.end_row(7, true));
                 assert!(records.0.is_empty());
             }

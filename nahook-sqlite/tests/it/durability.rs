@@ -160,7 +160,9 @@ fn is_told_truly_and_overwritten(blocks_max: u32) -> bool {
     let mut limited = Command::new("sh");
     limited
         .arg("-c")
-        .arg(format!("trap '' XFSZ; ulimit -f {blocks_max}; exec \"$0\" \"$@\""))
+        .arg(format!(
+            "trap '' XFSZ; ulimit -f {blocks_max}; exec \"$0\" \"$@\""
+        ))
         .arg(command.get_program())
         .args(command.get_args())
         .env(FILE, place.file())

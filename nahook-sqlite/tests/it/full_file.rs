@@ -133,7 +133,7 @@ async fn event_that_could_be_queued_and_not_be_settled_is_refused() {
     let raw = place.raw();
     let count = |pragma: &str| -> u32 { raw.query_row(pragma, [], |row| row.get(0)).unwrap() };
     let used = count("PRAGMA page_count") - count("PRAGMA freelist_count");
-    // The event takes less than twenty pages, and its settlements are owed 39.
+    // The event takes a few pages, and its settlements are owed 49.
     for (free, is_published) in [(20, false), (60, true)] {
         let store = small(&place, (used + free).div_ceil(3) * 4);
         let slots = publish(&store, 1, width).await;

@@ -12,6 +12,7 @@ mod management;
 mod opening;
 mod queue;
 mod readiness;
+mod records;
 mod retention;
 mod secrets;
 #[cfg(feature = "sqlx")]
