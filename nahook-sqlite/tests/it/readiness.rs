@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nahook_control::EndpointDirectory;
 use nahook_core::{FailureKind, StoreErrorKind, SubscriptionStore};
-use nahook_queue::{DeliveryLog, DeliveryQueue};
+use nahook_queue::{DeliveryLog, DeliveryQueue, Next, Settlement};
 use nahook_sqlite::SqliteStore;
 use nahook_testkit::declare::{event_type_name, scope, workspace_id};
 
@@ -147,6 +147,14 @@ async fn full_file_is_not_ready_until_something_is_deleted() {
     while all_published(&publish(&store, number, 5).await) {
         number += 1;
         assert!(number < 100_000, "the file never fills");
+        for leased in lease(&store, 5).await {
+            let delivered = Settlement {
+                lease: leased.lease,
+                attempt: None,
+                next: Next::Delivered,
+            };
+            store.settle(&[delivered]).await.unwrap();
+        }
     }
     assert!(!is_ready(&store).await);
     let delete = "DELETE FROM nahook_delivery; DELETE FROM nahook_event WHERE seq < (SELECT max(seq) FROM nahook_event)";

@@ -214,9 +214,14 @@ async fn lists_and_counts_have_what_is_in_records_and_what_is_not() {
         let found = seen_by.event_deliveries(message, &workspace, 10);
         let found = found.await.unwrap();
         let statuses: Vec<_> = found.iter().map(|it| (it.id, it.status)).collect();
-        let expected = |slot: &Delivery| match slot.id() == settled.delivery {
-            true => (slot.id(), DeliveryStatus::Delivered),
-            false => (slot.id(), DeliveryStatus::Pending),
+        let expected = |slot: &Delivery| {
+            let is_settled = slot.id() == settled.delivery;
+            let status = if is_settled {
+                DeliveryStatus::Delivered
+            } else {
+                DeliveryStatus::Pending
+            };
+            (slot.id(), status)
         };
         assert_eq!(statuses, slots.iter().map(expected).collect::<Vec<_>>());
         let endpoints: Vec<_> = found.iter().map(|it| it.endpoint).collect();
