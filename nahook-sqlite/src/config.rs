@@ -36,7 +36,7 @@ pub struct SqliteSettings {
     /// beside the store's that is removed when the disk is full. Zero turns this off.
     pub disk_free_min: Option<u64>,
     /// Upper bound on fresh deliveries kept in memory, for all endpoints together: four million, of 8 to 10 bytes each.
-    /// They cost least to write. Beyond the bound, a delivery enters the index by endpoint and status at once.
+    /// Those of one event are written as one row. Beyond the bound, each is a row of its own at once.
     pub fresh_max: usize,
     /// Duration for which an event with its settled deliveries is kept, counted from its acceptance.
     pub retention: Duration,

@@ -172,7 +172,7 @@ fn keys(
         return Ok(Vec::new());
     };
     let (first, end) = (seq << ORDINAL_BITS, (seq + 1) << ORDINAL_BITS);
-    let mut keys = record::fresh(connection, seq)?;
+    let mut keys = record::fresh(connection, seq, limit)?;
     let max = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = connection.prepare_cached(
         "SELECT endpoint, key FROM nahook_delivery WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3",

@@ -261,7 +261,7 @@ impl PublishJob {
         connection: &Connection,
         rows: Vec<(i64, i64)>,
     ) -> rusqlite::Result<()> {
-        let fresh = record::fresh(connection, self.queued.seq)?;
+        let fresh = record::fresh(connection, self.queued.seq, usize::MAX)?;
         let fresh: HashSet<_> = fresh.into_iter().map(|(_, key)| key).collect();
         let mut insert = connection.prepare_cached(
             "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES (?1, ?2, ?3, 0)

@@ -6,6 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::row::split_key;
 
+/// The array is read from its beginning.
+const FIRST: &str = "SELECT endpoint, key FROM nahook_fresh WHERE event = ?1 LIMIT ?2";
+
 /// The endpoints of an event's deliveries, by ordinal; `None` where there is no delivery.
 pub(crate) type Endpoints = Vec<Option<i64>>;
 
@@ -51,11 +54,16 @@ pub(crate) fn remove_if_done(connection: &Connection, event: i64) -> rusqlite::R
     Ok(())
 }
 
-/// Endpoints and keys of the record's deliveries that are no rows.
-pub(crate) fn fresh(connection: &Connection, event: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
+/// Endpoints and keys of the first deliveries of the record that are no rows.
+pub(crate) fn fresh(
+    connection: &Connection,
+    event: i64,
+    max: usize,
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
     connection
-        .prepare_cached("SELECT endpoint, key FROM nahook_fresh WHERE event = ?1")?
-        .query_map([event], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .prepare_cached(FIRST)?
+        .query_map([event, max], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
 
@@ -75,10 +83,15 @@ pub(crate) fn make_rows(connection: &Connection, event: i64) -> rusqlite::Result
 
 /// The endpoint of a delivery, if that is in a record and no row.
 pub(crate) fn endpoint_at(connection: &Connection, key: i64) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT endpoint FROM nahook_fresh WHERE event = ?1 >> 20 AND key = ?1")?
+    // Not by the view: that would look at every ordinal.
+    let found = connection
+        .prepare_cached(
+            "SELECT json_extract(endpoints, '$[' || (?1 & 1048575) || ']') FROM nahook_record
+             WHERE event = ?1 >> 20 AND NOT EXISTS (SELECT 1 FROM nahook_delivery WHERE key = ?1)",
+        )?
         .query_row([key], |row| row.get(0))
-        .optional()
+        .optional()?;
+    Ok(found.flatten())
 }
 
 #[cfg(test)]
@@ -137,11 +150,11 @@ mod tests {
         let connection = with_record(&vec![Some(5), None, Some(i64::MAX), Some(7)], &[3]);
         let key = |ordinal: i64| (1 << 20) + ordinal;
         let expected = [(5, key(0)), (i64::MAX, key(2))];
-        assert_eq!(fresh(&connection, 1).unwrap(), expected);
+        assert_eq!(fresh(&connection, 1, 9).unwrap(), expected);
         let endpoints = [0, 1, 2, 3, 4].map(|at| endpoint_at(&connection, key(at)).unwrap());
         assert_eq!(endpoints, [Some(5), None, Some(i64::MAX), None, None]);
         make_rows(&connection, 1).unwrap();
-        assert!(fresh(&connection, 1).unwrap().is_empty());
+        assert!(fresh(&connection, 1, 9).unwrap().is_empty());
         let rows = "SELECT group_concat(endpoint || ':' || status, ' ') FROM nahook_delivery";
         let rows: String = connection.query_row(rows, [], |row| row.get(0)).unwrap();
         assert_eq!(rows, format!("5:0 {}:0 5:2", i64::MAX));
@@ -149,10 +162,7 @@ mod tests {
 
     #[test]
     fn deliveries_of_a_record_are_found_by_its_event() {
-        let plan = plan_of(
-            &empty(),
-            "SELECT endpoint, key FROM nahook_fresh WHERE event = ?1",
-        );
+        let plan = plan_of(&empty(), FIRST);
         let search = |of: &str| {
             plan.iter()
                 .any(|step| step.starts_with(&format!("SEARCH {of} USING INTEGER PRIMARY KEY")))

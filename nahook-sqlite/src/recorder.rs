@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 
 use crate::SqliteStore;
 use crate::publisher::insert_event;
+use crate::record::endpoint_at;
 use crate::row::{ELSEWHERE, delivery_key, nanos};
 use crate::writer::Session;
 
@@ -24,12 +25,11 @@ macro_rules! standing_of {
     };
 }
 
-/// One of the store's own queue stays as it is, in its record or as a row, which counts as no row.
+/// One of the store's own queue stays as it is, which counts as no row.
 const RECORD: &str = concat!(
     "INSERT INTO nahook_delivery AS known
          (key, endpoint, status, attempts, recorded_retry_at, first_attempt_at, delivered_at, updated_at)
-     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-     WHERE NOT EXISTS (SELECT 1 FROM nahook_fresh WHERE event = ?1 >> 20 AND key = ?1)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
      ON CONFLICT (key) DO UPDATE SET
          recorded_retry_at = CASE
              WHEN ", standing_of!("excluded."), " > ", standing_of!("known."), " THEN excluded.recorded_retry_at
@@ -104,6 +104,9 @@ fn record(
     endpoint: i64,
     entry: &LogEntry,
 ) -> rusqlite::Result<()> {
+    if endpoint_at(connection, key)?.is_some() {
+        return Ok(());
+    }
     let began_at = entry
         .attempt
         .as_ref()

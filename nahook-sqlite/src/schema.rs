@@ -194,7 +194,7 @@ mod tests {
             let after = inspect(&connection, MIGRATIONS, false).unwrap();
             assert_eq!(after, SchemaState::Current);
             assert_eq!(objects(&connection), objects(&empty()), "from {from}");
-            let kept = "SELECT count(*) FROM nahook_delivery JOIN nahook_event ON seq = key >> 20";
+            let kept = "SELECT count(*) FROM nahook_fresh JOIN nahook_event ON seq = event";
             let kept: i64 = connection.query_row(kept, [], |row| row.get(0)).unwrap();
             assert_eq!(kept, 1);
             // An older program looks here, and refuses what is newer than it is.
@@ -279,24 +279,24 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_that_were_fresh_before_records_are_pending_rows() {
+    fn deliveries_that_were_fresh_before_records_are_in_one_or_pending() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, &MIGRATIONS[..14]).unwrap();
-        let rows = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'07', 1, 1, 4), (2, x'08', 1, 1, 1);
-             INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES
-                 (1048576, 5, NULL, 0), (1048577, 6, 0, 0), (1048578, 7, 1, 1), (1048579, 8, 2, 1), (2097152, 5, NULL, 0);
-             INSERT INTO nahook_submission (event) VALUES (2)";
+        let rows = "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES
+                 (1048576, 5, NULL, 0), (1048577, 6, NULL, 0), (1048578, 7, 1, 1), (1048579, 8, 2, 1),
+                 (2097152, 5, 2, 1), (2097153, 6, NULL, 0), (2097154, 7, NULL, 0), (3145728, 9, NULL, 0);
+             INSERT INTO nahook_submission (event) VALUES (3)";
         connection.execute_batch(rows).unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();
-        let statuses = "SELECT group_concat(endpoint || ':' || status, ' ') FROM nahook_delivery";
-        let statuses: String = connection
-            .query_row(statuses, [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(statuses, "5:0 6:0 7:1 8:2 5:0");
-        // A start finds them as rows: nothing is left to adopt.
-        let submissions = "SELECT count(*) FROM nahook_submission";
-        let submissions = connection.query_row(submissions, [], |row| row.get(0));
-        assert_eq!(submissions, Ok(0));
+        let text =
+            |sql: &str| -> String { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let rows = "SELECT group_concat((key >> 20) || '/' || endpoint || ':' || status, ' ') FROM nahook_delivery";
+        assert_eq!(text(rows), "1/7:1 1/8:2 2/5:2 2/6:0 2/7:0");
+        let records = "SELECT group_concat(event || endpoints, ' ') FROM nahook_record";
+        assert_eq!(text(records), "1[5,6] 3[9]");
+        // What was to be adopted still is.
+        let submissions = "SELECT group_concat(event, ' ') FROM nahook_submission";
+        assert_eq!(text(submissions), "3");
     }
 
     #[test]

@@ -24,7 +24,8 @@ const KEYS: &str = "SELECT key FROM nahook_delivery INDEXED BY nahook_delivery_b
 /// The same among those that are fresh, which no index has by endpoint: all records are looked at. The process that serves the
 /// file knows them by heart.
 const FRESH_KEYS: &str = "SELECT key FROM nahook_fresh
-     WHERE endpoint = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4";
+     WHERE event >= ?2 >> 20 AND event <= ?3 >> 20 AND endpoint = ?1 AND key >= ?2 AND key < ?3
+     ORDER BY key DESC LIMIT ?4";
 
 /// An event is written that soon after it was accepted; the engine's deadline is shorter.
 const WRITTEN_WITHIN: i64 = 60 * 1_000_000_000;

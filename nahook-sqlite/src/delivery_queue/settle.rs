@@ -70,6 +70,8 @@ impl Job for SettleJob {
             }
             self.held.push(held);
         }
+        self.ending.sort_unstable();
+        self.ending.dedup();
         true
     }
 
@@ -162,7 +164,11 @@ fn write(
         connection
             .prepare_cached(
                 "INSERT INTO nahook_attempt (delivery, number, started_at, duration, status_code, error, response_body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 -- There already if a commit was taken for failed that was not.
+                 ON CONFLICT (delivery, number) DO UPDATE SET
+                     started_at = excluded.started_at, duration = excluded.duration, status_code = excluded.status_code,
+                     error = excluded.error, response_body = excluded.response_body",
             )?
             .execute(params![
                 row.key,

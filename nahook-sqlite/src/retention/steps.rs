@@ -4,6 +4,7 @@ use nahook_core::Timestamp;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::record;
 use crate::row::nanos;
 
 /// Number of events looked at by one query.
@@ -16,17 +17,17 @@ pub(super) const ROWS: i64 = 200;
 /// a forgotten event that is still the newest is passed over.
 const OLD_EVENTS: &str =
     "SELECT id, seq, accepted_at, accepted_at < ?3 AND NOT (width = 0 AND seq = (SELECT max(seq) FROM nahook_event))
+         AND NOT EXISTS (SELECT 1 FROM nahook_fresh WHERE event = seq)
          AND NOT EXISTS (SELECT 1 FROM nahook_delivery
              WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
-         AND NOT EXISTS (SELECT 1 FROM nahook_record WHERE event = seq)
      FROM nahook_event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?4";
 
 /// The same among events that were brought along with ids of their own, which have an index by time.
 const OLD_GIVEN_EVENTS: &str =
     "SELECT id, seq, accepted_at, NOT (width = 0 AND seq = (SELECT max(seq) FROM nahook_event))
+         AND NOT EXISTS (SELECT 1 FROM nahook_fresh WHERE event = seq)
          AND NOT EXISTS (SELECT 1 FROM nahook_delivery
              WHERE key >= seq << 20 AND key < (seq + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))
-         AND NOT EXISTS (SELECT 1 FROM nahook_record WHERE event = seq)
      FROM nahook_event WHERE id >= x'ff' AND (accepted_at, id) > (?2, ?1) AND accepted_at < ?3
      ORDER BY accepted_at, id LIMIT ?4";
 
@@ -139,7 +140,7 @@ enum Removal {
 fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::Result<Removal> {
     let waits = connection
         .prepare_cached(
-            "SELECT 1 WHERE EXISTS (SELECT 1 FROM nahook_record WHERE event = ?1)
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM nahook_fresh WHERE event = ?1)
                  OR EXISTS (SELECT 1 FROM nahook_delivery
                      WHERE key >= ?1 << 20 AND key < (?1 + 1) << 20 AND status NOT IN (2, 3, 4, 7, 8, 9))",
         )?
@@ -148,6 +149,8 @@ fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::
         *room -= 1;
         return Ok(Removal::Kept);
     }
+    // It has ended with its last delivery, unless that was settled by a commit that was taken for failed.
+    record::remove_if_done(connection, seq)?;
     let (first, end) = (seq << 20, (seq + 1) << 20);
     let beyond: Option<i64> = connection
         .prepare_cached(
@@ -299,6 +302,18 @@ mod tests {
             assert_eq!(rows(&connection), (2, 1, 1), "{queue_again}");
             assert_eq!(found(&connection), [] as [i64; 0], "{queue_again}");
         }
+    }
+
+    #[test]
+    fn record_that_a_settled_event_has_left_goes_with_it() {
+        let connection = with_a_settled_event();
+        let left = "INSERT INTO nahook_record VALUES (1, '[1]')";
+        connection.execute_batch(left).unwrap();
+        let step = forget_some(&connection, &found(&connection)).unwrap();
+        assert_eq!(step.gone, 1);
+        let records = "SELECT count(*) FROM nahook_record";
+        let records = connection.query_row(records, [], |row| row.get(0));
+        assert_eq!((rows(&connection), records), ((1, 0, 0), Ok(0)));
     }
 
     #[test]

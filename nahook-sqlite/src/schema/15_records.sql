@@ -15,9 +15,13 @@ FROM nahook_record AS record, json_each(record.endpoints) AS ordinal
 WHERE ordinal.type <> 'null'
     AND NOT EXISTS (SELECT 1 FROM nahook_delivery AS delivery WHERE delivery.key = (record.event << 20) | ordinal.key);
 
--- Rows without a status were fresh, those that are yet to be adopted among them.
+-- Rows without a status were fresh. Those of an event from its first on without a gap are its record, all of them unless some were settled.
+INSERT INTO nahook_record (event, endpoints)
+SELECT key >> 20, json_group_array(endpoint)
+FROM (SELECT key, endpoint FROM nahook_delivery WHERE status IS NULL ORDER BY key)
+GROUP BY key >> 20 HAVING min(key) & 1048575 = 0 AND count(*) = max(key) - min(key) + 1;
+DELETE FROM nahook_delivery WHERE status IS NULL AND EXISTS (SELECT 1 FROM nahook_record WHERE event = key >> 20);
 UPDATE nahook_delivery SET status = 0 WHERE status IS NULL;
-DELETE FROM nahook_submission;
 DROP INDEX nahook_delivery_fresh;
 
 DROP TRIGGER nahook_trigger_insert;
@@ -54,6 +58,8 @@ BEGIN
         AND (NEW.environment IS NULL OR subscriber.environment_id = NEW.environment AND subscriber.is_published)
     GROUP BY event_type.row
     ON CONFLICT (id) DO NOTHING;
+    SELECT RAISE(ABORT, 'nahook: the event has more than 1048576 subscribers')
+    WHERE (SELECT width FROM nahook_event ORDER BY seq DESC LIMIT 1) > 1048576;
     -- Nothing of what follows, if there is no subscriber or the id is there already.
     INSERT INTO nahook_submission (event) SELECT seq FROM nahook_event WHERE changes() > 0 ORDER BY seq DESC LIMIT 1;
     INSERT INTO nahook_record (event, endpoints)

@@ -81,6 +81,10 @@ impl Job for AdoptJob {
             return;
         }
         for (event, found) in self.events.iter().zip(&self.found) {
+            // Another adoption in the same group has read it too.
+            if queue.adopted().contains(event) {
+                continue;
+            }
             if self.are_fresh {
                 queue.open_record(*event, found.len());
             }
@@ -131,9 +135,36 @@ fn adopt(
     connection
         .prepare_cached("UPDATE nahook_submission SET is_adopted = 1 WHERE event = ?1")?
         .execute([event])?;
-    let found = record::fresh(connection, event)?;
+    let found = record::fresh(connection, event, usize::MAX)?;
     if !are_fresh {
         record::make_rows(connection, event)?;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use nahook_queue::LeaseToken;
+
+    use super::*;
+    use crate::Role;
+    use crate::queue::Queue;
+    use crate::schema::empty;
+
+    #[test]
+    fn event_that_two_adoptions_of_a_group_have_read_is_queued_once() {
+        let connection = empty();
+        let rows = "INSERT INTO nahook_record VALUES (1, '[5, 6]'); INSERT INTO nahook_submission (event) VALUES (1)";
+        connection.execute_batch(rows).unwrap();
+        let mut session = Session::new(connection, Role::Server);
+        let queue = Queue::new(LeaseToken(0), 100);
+        let counters = Arc::default();
+        let mut jobs = [AdoptJob::new(&counters), AdoptJob::new(&counters)];
+        assert!(jobs.iter_mut().all(|job| job.take(&mut queue.state())));
+        for job in &mut jobs {
+            job.write(&mut session).unwrap();
+            job.conclude(true, &mut queue.state());
+        }
+        assert_eq!(queue.fresh_len(), 2);
+    }
 }

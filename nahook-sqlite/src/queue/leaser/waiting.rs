@@ -1,6 +1,5 @@
 //! Finds in the file which endpoints have something to lease, and when.
 
-use foldhash::HashMap;
 use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
@@ -30,18 +29,23 @@ pub(super) fn find_waiting(connection: &Connection, queue: &Queue) -> rusqlite::
     }
     let mut fresh = connection.prepare(
         "SELECT key, endpoint FROM nahook_fresh
-         WHERE NOT EXISTS (SELECT 1 FROM nahook_submission AS submission WHERE submission.event = nahook_fresh.event)",
+         WHERE NOT EXISTS (SELECT 1 FROM nahook_submission AS submission WHERE submission.event = nahook_fresh.event)
+         ORDER BY event",
     )?;
-    let mut left: HashMap<i64, usize> = HashMap::default();
     let mut rows = fresh.query([])?;
+    // The event of the rows before this one, and how many of it there were.
+    let (mut event, mut left) = (0, 0);
     while let Some(row) = rows.next()? {
         let key = row.get(0)?;
-        *left.entry(split_key(key).0).or_default() += 1;
-        queue.state().add_fresh(row.get(1)?, key);
+        let mut state = queue.state();
+        if split_key(key).0 != event {
+            state.open_record(event, left);
+            (event, left) = (split_key(key).0, 0);
+        }
+        left += 1;
+        state.add_fresh(row.get(1)?, key);
     }
-    for (event, left) in left {
-        queue.state().open_record(event, left);
-    }
+    queue.state().open_record(event, left);
     Ok(())
 }
 
