@@ -1,5 +1,6 @@
 //! Requirements on a file to be opened, and the errors of those that do not meet them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nahook_control::{ApplyMode, Catalog};
+use nahook_core::id::{DeliveryId, MessageId};
 use nahook_core::{FailureKind, StoreErrorKind};
 use nahook_queue::DeliveryQueue;
 use nahook_sqlite::{OpenError, Role, SqliteSettings, SqliteStore};
@@ -304,4 +306,57 @@ fn a_file_locked_for_long_is_in_use() {
     impatient.busy_timeout = Duration::from_millis(20);
     let error = SqliteStore::open(place.file(), impatient).unwrap_err();
     assert!(matches!(error, OpenError::InUse), "{error:?}");
+}
+
+/// The statements that made a file of version 14, the last in which each delivery that waits is a row.
+const VERSION_14: [&str; 11] = [
+    include_str!("../../src/schema/schema.sql"),
+    include_str!("../../src/schema/5_submission.sql"),
+    include_str!("../../src/schema/6_payload_len_max.sql"),
+    include_str!("../../src/schema/7_secrets.sql"),
+    include_str!("../../src/schema/8_page_sessions.sql"),
+    include_str!("../../src/schema/9_plans.sql"),
+    include_str!("../../src/schema/10_labels.sql"),
+    include_str!("../../src/schema/11_response_body.sql"),
+    include_str!("../../src/schema/12_counts.sql"),
+    include_str!("../../src/schema/13_event_by_key.sql"),
+    include_str!("../../src/schema/14_changed_in.sql"),
+];
+
+/// Three events for two endpoints: one is fresh, one has a retry that is due and one that is pending, and the last was queued by an app and
+/// nobody has adopted it. A fourth is half delivered.
+const WAITING: &str = "
+    UPDATE nahook_schema SET version = 14;
+    INSERT INTO nahook_workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws_a', 'a', 1000, 1);
+    INSERT INTO nahook_environment VALUES (1, 'env_a', 1, 'e', 'e', 1, 1, 1, NULL);
+    INSERT INTO nahook_endpoint (row, id, workspace, environment, url, kind, config, metadata, secret, is_active, created_at, updated_at)
+    VALUES (1, 'ep_a', 1, 1, 'https://a/', 0, '{}', '{}', 's', 1, 1, 1), (2, 'ep_b', 1, 1, 'https://b/', 0, '{}', '{}', 's', 1, 1, 1);
+    INSERT INTO nahook_event (seq, id, workspace, accepted_at, width, payload)
+    SELECT value, unhex(printf('%032x', value * 1048576)), 1, 1, 2, x'7b7d' FROM json_each('[1, 2, 3, 4]');
+    INSERT INTO nahook_submission (event) VALUES (3);
+    INSERT INTO nahook_delivery (key, endpoint, status, attempts, due_at) VALUES
+        (1 << 20, 1, NULL, 0, NULL), (1 << 20 | 1, 2, NULL, 0, NULL), (2 << 20, 1, 1, 1, 2), (2 << 20 | 1, 2, 0, 0, NULL),
+        (3 << 20, 1, NULL, 0, NULL), (3 << 20 | 1, 2, NULL, 0, NULL), (4 << 20, 1, 2, 1, NULL), (4 << 20 | 1, 2, NULL, 0, NULL)";
+
+#[tokio::test]
+async fn what_waits_in_a_file_from_before_records_is_delivered() {
+    let place = Place::new();
+    let raw = place.raw();
+    for statements in VERSION_14.into_iter().chain([WAITING]) {
+        raw.execute_batch(statements).unwrap();
+    }
+    drop(raw);
+    let waits = |event: u128, ordinal| DeliveryId::nth(MessageId::from_bits(event << 20), ordinal);
+    let mut expected: BTreeSet<DeliveryId> = (1..=3)
+        .flat_map(|event| [waits(event, 0), waits(event, 1)])
+        .collect();
+    expected.insert(waits(4, 1));
+    let store = place.open();
+    let mut found = BTreeSet::new();
+    // What an app has queued is adopted soon after the start.
+    while found.len() < expected.len() {
+        found.extend(queued(&store).await);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(found, expected);
 }
