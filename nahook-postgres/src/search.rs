@@ -15,7 +15,7 @@ use crate::store::PostgresStore;
 /// The endpoint $1 of the workspace $2, deleted or not; how deliveries are to be shown $3; before the key $4, accepted since
 /// $5, at most $6; $7 are being attempted from records; $8 is a key that none accepted since $5 is below. Each status gives its newest,
 /// and the newest of all of them are the page: the work is bounded by the page's length, however many there are. What is older than $5
-/// and not below $8 is passed over one by one.
+/// and not below $8 is passed over one by one, and records are read where what they have is asked for.
 const DELIVERIES: &str = concat!(
     "WITH whose AS MATERIALIZED (
         SELECT p.row, p.workspace FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE p.id = $1 AND w.id = $2
@@ -37,7 +37,8 @@ const DELIVERIES: &str = concat!(
                 ORDER BY d.key DESC LIMIT $6) n)
             UNION ALL
             (SELECT n.key FROM whose o CROSS JOIN LATERAL open_deliveries_of(o.workspace, o.row, $4) n
-            WHERE CASE WHEN n.key = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END = ANY ($3::smallint[])
+            WHERE (0 = ANY ($3::smallint[]) OR 5 = ANY ($3::smallint[]))
+                AND CASE WHEN n.key = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END = ANY ($3::smallint[])
                 AND n.key >= $8 AND ($5::bigint IS NULL OR n.due_at >= $5)
             ORDER BY n.key DESC LIMIT $6)
         ) c ORDER BY c.key DESC LIMIT $6

@@ -28,6 +28,8 @@ INSERT INTO event (seq, id, workspace, event_type, accepted_at, metadata, payloa
     CROSS JOIN LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - (20000 - n)::bigint * 60000 AS ms) at;
 INSERT INTO delivery (key, endpoint, updated_at, attempts, status)
     SELECT seq << 20, (SELECT row FROM endpoint), accepted_at, 1, 4 FROM event;
+INSERT INTO record (key, workspace, due_at, audience, width, endpoints)
+    SELECT (seq << 20) + 1, workspace, accepted_at, 1, 1, ARRAY[(SELECT row FROM endpoint)] FROM event WHERE seq <= 3000;
 INSERT INTO endpoint (id, workspace, environment, url, kind, config, metadata, secret, is_active, created_at, updated_at)
     SELECT 'ep_more_' || n, p.workspace, p.environment, p.url, 0, '{}', '{}', '', true, 1, 1
     FROM endpoint p CROSS JOIN generate_series(1, 2000) n;
@@ -89,6 +91,13 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
         (9..200).contains(&rows),
         "deliveries of ten minutes: {rows} rows"
     );
+    let waiting = DeliveryQuery {
+        status: Some(DeliveryStatus::Pending),
+        since: None,
+        limit: 5,
+        ..late.clone()
+    };
+    assert_eq!(store.deliveries(&waiting).await.unwrap().len(), 5);
     late.since = Some(ago(u64::from(EVENTS) + 10));
     assert_eq!(store.deliveries(&late).await.unwrap().len(), 1_000);
     let again = RedeliveryRequest {
