@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
 
 use crate::ServerError;
 
@@ -30,11 +31,40 @@ pub(crate) fn without_mark(text: String) -> String {
 
 /// Reads a TOML file. Its error names the line and the key, and never quotes the line, which may hold a secret.
 pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, ServerError> {
+    read_by(path, |text| toml::from_str(text))
+}
+
+/// Reads a TOML file of settings, like [`read_toml`]. One that is set and empty is unset, whatever its type.
+pub(crate) fn read_settings<T: DeserializeOwned>(path: &Path) -> Result<T, ServerError> {
+    read_by(path, parse_settings)
+}
+
+fn read_by<T>(
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<T, toml::de::Error>,
+) -> Result<T, ServerError> {
     let text = read(path)?;
-    toml::from_str(&text).map_err(|error| ServerError::File {
+    parse(&text).map_err(|error| ServerError::File {
         path: path.to_owned(),
         reason: place_and_message(&text, &error),
     })
+}
+
+fn parse_settings<T: DeserializeOwned>(text: &str) -> Result<T, toml::de::Error> {
+    let mut table = DeTable::parse(text)?;
+    remove_empty(table.get_mut());
+    T::deserialize(toml::Deserializer::from(table))
+}
+
+fn remove_empty(table: &mut DeTable<'_>) {
+    for (key, mut value) in std::mem::take(table) {
+        match value.get_mut() {
+            DeValue::String(text) if text.is_empty() => continue,
+            DeValue::Table(table) => remove_empty(table),
+            _ => {}
+        }
+        table.insert(key, value);
+    }
 }
 
 fn place_and_message(text: &str, error: &toml::de::Error) -> String {
@@ -58,6 +88,8 @@ fn place_and_message(text: &str, error: &toml::de::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn reason(text: &str) -> String {
@@ -69,6 +101,18 @@ mod tests {
     fn error_names_the_line_and_the_key() {
         let told = reason("a = 1\nnested = { secret_key = }\n");
         assert!(told.starts_with("line 2, secret_key: "), "{told}");
+    }
+
+    #[test]
+    fn empty_settings_are_unset_and_errors_behind_them_keep_their_place() {
+        let text = "a = ''\nb = ' '\n[c]\nd = \"\"\ne = 1\n";
+        let settings: toml::Table = parse_settings(text).unwrap();
+        let expected: toml::Table = toml::from_str("b = ' '\n[c]\ne = 1\n").unwrap();
+        assert_eq!(settings, expected);
+        let text = "a = ''\nb = true\n";
+        let refused = parse_settings::<BTreeMap<String, u32>>(text).unwrap_err();
+        let told = place_and_message(text, &refused);
+        assert!(told.starts_with("line 2, b: "), "{told}");
     }
 
     #[test]

@@ -274,7 +274,7 @@ impl SettingsArgs {
     pub fn resolve(self) -> Result<Settings, ServerError> {
         let given = match self.config.as_deref() {
             Some(path) => {
-                let file = text_file::read_toml(path)?;
+                let file = text_file::read_settings(path)?;
                 self.or(file)
             }
             None => self,

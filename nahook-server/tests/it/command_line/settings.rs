@@ -187,7 +187,11 @@ async fn settings_that_are_empty_are_unset() {
     let settings = settings(&help.stdout);
     assert!(settings.len() >= 20, "{settings:?}");
     let mut arguments = vec!["serve"];
-    let mut env = vec![("RUST_LOG", "")];
+    let mut env = vec![
+        ("RUST_LOG", ""),
+        ("SSL_CERT_FILE", ""),
+        ("SSL_CERT_DIR", ""),
+    ];
     for (flag, variable) in &settings {
         arguments.extend([flag.as_str(), ""]);
         env.push((variable, ""));
@@ -200,6 +204,16 @@ async fn settings_that_are_empty_are_unset() {
     let mut by_variable = Nahook::start_with(dir.path(), &listen, &env);
     announced_address(&mut by_variable).await;
     assert!(dir.path().join("nahook-data/nahook.db").exists());
+    by_variable.kill();
+    let file = "store = ''\nretention_days = ''\nsample = ''\ntrusted_proxies = ''\nrole = ''\n\
+        operations_listen = ''\n[tls]\ncert = ''\nkey = ''\n[nats]\npassword = ''\n";
+    std::fs::write(dir.path().join("n.toml"), file).unwrap();
+    let mut by_file = Nahook::start_with(
+        dir.path(),
+        &[&listen[..], &["--config", "n.toml"]].concat(),
+        &[],
+    );
+    announced_address(&mut by_file).await;
     // Commands that need a setting say so.
     let key = [("NAHOOK_API_KEY", "")];
     let said = refusal(dir.path(), &["trigger", "order.paid"], &key).await;
