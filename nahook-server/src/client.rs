@@ -9,8 +9,8 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use nahook_control::SecretText;
-use nahook_core::EventTypeName;
 use nahook_core::id::EndpointId;
+use nahook_core::{Causes, EventTypeName};
 use nahook_delivery::tls;
 
 use crate::ServerError;
@@ -85,7 +85,7 @@ pub async fn ask(
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))
         .map_err(|error| failed(error.to_string()))?;
-    let tls = tls::client_config(&[]).map_err(|error| failed(error.to_string()))?;
+    let tls = tls::client_config(&[]).map_err(|error| failed(Causes(&error).to_string()))?;
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
@@ -96,10 +96,12 @@ pub async fn ask(
         let answer = client
             .request(request)
             .await
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(Causes(&error).to_string()))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_LEN_MAX).collect().await;
-        let body = body.map_err(|error| failed(error.to_string()))?.to_bytes();
+        let body = body
+            .map_err(|error| failed(Causes(&*error).to_string()))?
+            .to_bytes();
         Ok((head.status, body))
     };
     let timed_out = |_| failed("no answer in time".to_owned());

@@ -176,6 +176,16 @@ async fn a_trigger_that_is_not_accepted_fails_and_shows_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trigger_without_a_server_says_why_it_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["trigger", EVENT_TYPE, "--url", "http://127.0.0.1:1"];
+    let triggered = Nahook::run_with(dir.path(), &arguments, &[("NAHOOK_API_KEY", KEY)]).await;
+    assert!(!triggered.success);
+    let said = triggered.stderr;
+    assert!(said.contains("Connection refused"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_everything_and_ends() {
     let dir = tempfile::tempdir().unwrap();
     let demo = Nahook::start(dir.path(), &["demo"])
