@@ -28,7 +28,7 @@ use self::pool::Pool;
 use crate::address::AddressPolicy;
 use crate::connector::{GuardedConnector, TimedConnector};
 use crate::resolver::{Resolver, SystemResolver};
-use crate::tls;
+use crate::tls::{self, TransportSetupError};
 use crate::transport::{
     OutboundRequest, OutboundResponse, OutboundUrl, TimeoutPhase, Transport, TransportError,
 };
@@ -73,15 +73,6 @@ impl Default for TransportSettings {
             supervisor: Supervisor::new(),
         }
     }
-}
-
-/// Why a transport could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransportSetupError {
-    /// TLS could not be configured, as by an extra root that is no certificate.
-    #[error("TLS could not be configured")]
-    Tls(#[from] rustls::Error),
 }
 
 /// Headers that only the transport may set: where the request goes, how long it is, and what becomes of

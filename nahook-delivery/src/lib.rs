@@ -12,9 +12,10 @@ pub mod transport;
 pub mod worker;
 
 pub use address::AddressPolicy;
-pub use http_transport::{HttpTransport, TransportSettings, TransportSetupError};
+pub use http_transport::{HttpTransport, TransportSettings};
 pub use resolver::{Resolver, SystemResolver};
 pub use signature::{SecretError, Signer};
+pub use tls::TransportSetupError;
 pub use transport::{
     LocalCause, OutboundRequest, OutboundResponse, OutboundUrl, RetryAfter, TimeoutPhase, TlsFault,
     Transport, TransportError,

@@ -10,16 +10,34 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertSt
 
 use crate::transport::TlsFault;
 
+/// Why a transport could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportSetupError {
+    /// TLS could not be configured, as by an extra root that is no certificate.
+    #[error("TLS could not be configured")]
+    Tls(#[from] Error),
+    /// The environment names other roots than the system's, and none can be read there.
+    #[error("SSL_CERT_FILE and SSL_CERT_DIR name no certificates that can be read")]
+    NoRoots,
+}
+
 /// A client's settings: TLS 1.2 and 1.3 by *ring*, named explicitly: the process default depends on what else is linked.
 /// Trusts the system's roots, or Mozilla's where the system has none (a container made from
-/// scratch), and `extra_roots`. Reads files.
+/// scratch), and `extra_roots`. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others than the system's. Reads files.
+///
+/// # Errors
+/// These name no certificates, or an extra root is none.
 pub fn client_config(
     extra_roots: &[CertificateDer<'static>],
-) -> Result<ClientConfig, rustls::Error> {
+) -> Result<ClientConfig, TransportSetupError> {
     let mut roots = RootCertStore::empty();
     // One unreadable certificate of the system is no reason to distrust the others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
+        if are_roots_named() {
+            return Err(TransportSetupError::NoRoots);
+        }
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     for root in extra_roots {
@@ -31,6 +49,11 @@ pub fn client_config(
             .with_root_certificates(roots)
             .with_no_client_auth(),
     )
+}
+
+fn are_roots_named() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|path| !path.is_empty());
+    is_set("SSL_CERT_FILE") || is_set("SSL_CERT_DIR")
 }
 
 /// Finds the fault of a failed handshake.

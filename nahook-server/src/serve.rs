@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use nahook_control::{Catalog as _, EndpointDirectory as _, SecretText};
 use nahook_core::Causes;
 use nahook_core::id::EndpointId;
-use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, TransportSetupError, tls};
+use nahook_delivery::{AddressPolicy, HttpTransport, TransportSettings, tls};
 use nahook_embed::{Backend, BackendSettings, StoreUrl, connections_max};
 use nahook_http::{Operations, Pressure};
 use nahook_receive::Verifier;
@@ -117,7 +117,7 @@ impl Server {
         let tls = tls
             .await
             .map_err(|error| ServerError::Transport(error.into()))?
-            .map_err(|error| ServerError::Transport(TransportSetupError::from(error).into()))?;
+            .map_err(|error| ServerError::Transport(error.into()))?;
         let transport = HttpTransport::with_tls(policy, &transport_settings, tls);
         let delivers = settings.role.delivers() && !settings.hold_deliveries;
         if settings.hold_deliveries {

@@ -221,6 +221,22 @@ async fn settings_that_are_empty_are_unset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn authorities_that_cannot_be_read_are_refused_at_start() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("empty.pem"), "").unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--sample", "false"];
+    let (file, directory) = ("SSL_CERT_FILE", "SSL_CERT_DIR");
+    for (variable, path, other) in [
+        (file, "nowhere.pem", directory),
+        (file, "empty.pem", directory),
+        (directory, "nowhere", file),
+    ] {
+        let said = refusal(dir.path(), &serve, &[(variable, path), (other, "")]).await;
+        assert!(said.contains(variable), "{path}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn byte_order_marks_are_passed_over() {
     const MARK: char = '\u{feff}';
     let dir = tempfile::tempdir().unwrap();
