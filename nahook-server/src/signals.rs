@@ -1,15 +1,17 @@
-//! The signals that stop the program.
+//! The signals that stop the program, and one that must not.
 
 use std::io::{self, IsTerminal as _};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Catches SIGTERM, SIGINT and SIGHUP from now on.
+/// Catches SIGTERM, SIGINT, SIGHUP and SIGXFSZ from now on.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// A file has reached the limit of sizes: its write fails like one on a full disk, and the program goes on.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -18,6 +20,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -1,9 +1,12 @@
 //! Standard error that cannot be written: nobody who asks the server notices.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nahook_testserver::PostgresServer;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use super::fault::Fault;
@@ -90,6 +93,51 @@ async fn log_that_cannot_be_written_changes_nothing_on_a_database() {
         });
         futures_util::future::join_all(cases).await;
     }
+}
+
+/// Limits the size of files that the process may write, as `ulimit -f` does.
+fn limit_file_sizes(process: &Nahook, bytes: Option<u64>) {
+    let id = i32::try_from(process.id()).unwrap();
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(Pid::from_raw(id), Resource::Fsize, limit).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limit_of_file_sizes_is_a_full_disk_and_no_end() {
+    let receiver = Receiver::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = shop(vec![endpoint("ep_1", &receiver.url("/1"))]);
+    let applied = apply_to(dir.path(), &[], &manifest).await;
+    assert!(applied.success, "{}", applied.stderr);
+    let log = File::create(dir.path().join("log")).unwrap();
+    let (mut process, address, _) = start(dir.path(), &[], FILTERS[1], log.into()).await;
+    let api = Api::new(address, KEY);
+    assert_eq!(api.trigger(EVENT_TYPE, "{}").await.delivery_ids().len(), 1);
+    receiver.wait_for(1).await;
+
+    limit_file_sizes(&process, Some(1));
+    let answer = api.trigger(EVENT_TYPE, "{}").await;
+    assert!(
+        answer.status == 503 || answer.delivery_ids().is_empty(),
+        "{answer:?}"
+    );
+    assert_eq!(api.get("/readyz").await.status, 503);
+    assert!(process.is_running());
+
+    limit_file_sizes(&process, None);
+    let accepted = async || {
+        let answer = api.trigger(EVENT_TYPE, "{}").await;
+        answer.status == 202 && !answer.delivery_ids().is_empty()
+    };
+    while !accepted().await {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    receiver.wait_for(2).await;
+    process.terminate();
+    assert!(process.exit(SOON).await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
