@@ -142,7 +142,10 @@ impl AttemptLine {
             started_at: instant("createdAt of an attempt", &self.created_at)?,
             duration: Duration::from_millis(self.response_time_ms.unwrap_or(0)),
             status_code: self.response_status_code,
-            error: self.error_message,
+            // Postgres stores no NUL in a text.
+            error: self
+                .error_message
+                .map(|text| text.replace('\0', "\u{fffd}")),
             response_body: self
                 .response_body
                 .and_then(|body| Attempt::body_text(body.as_bytes())),

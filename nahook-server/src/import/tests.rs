@@ -87,6 +87,24 @@ async fn delivery_that_was_under_way_elsewhere_waits_for_nobody() {
     }
 }
 
+#[tokio::test]
+async fn nul_in_an_error_is_replaced_as_in_a_body() {
+    let backend = backend().await;
+    let line = json!({
+        "id": "del_1", "endpointId": "ep_1", "status": "failed", "createdAt": "2026-01-01T00:00:00Z",
+        "attempts": [{ "errorMessage": "a\0b", "responseBody": "c\0d", "createdAt": "2026-01-01T00:00:01Z" }],
+    });
+    assert_eq!(imported(&backend, [line]).await.changed, 1);
+    let workspace = WorkspaceId::new("ws_shop").unwrap();
+    let id = "del_1".parse().unwrap();
+    let attempts = backend.log.attempts(id, &workspace).await.unwrap().unwrap();
+    assert_eq!(attempts[0].attempt.error.as_deref(), Some("a\u{fffd}b"));
+    assert_eq!(
+        attempts[0].attempt.response_body.as_deref(),
+        Some("c\u{fffd}d")
+    );
+}
+
 #[test]
 fn counts_read_as_a_sentence() {
     for (changed, unchanged, sentence) in [
