@@ -5,7 +5,8 @@ use async_nats::ServerAddr;
 use crate::config::Credentials;
 use crate::error::ConnectError;
 
-/// Parses URLs separated by commas. The credentials are those of the first URL that has any.
+/// Parses URLs separated by commas. The credentials are those of the first URL that has any, and no address has any: the client
+/// logs addresses when it connects.
 pub(crate) fn read(servers: &str) -> Result<(Vec<ServerAddr>, Credentials), ConnectError> {
     let servers: Result<Vec<ServerAddr>, _> =
         servers.split(',').map(|url| url.trim().parse()).collect();
@@ -22,7 +23,16 @@ pub(crate) fn read(servers: &str) -> Result<(Vec<ServerAddr>, Credentials), Conn
             None => Credentials::Token(user),
         })
     });
+    let servers = servers.into_iter().map(without_credentials);
+    let servers = servers.collect::<Result<_, _>>()?;
     Ok((servers, named.unwrap_or_default()))
+}
+
+fn without_credentials(server: ServerAddr) -> Result<ServerAddr, ConnectError> {
+    let mut url = server.into_inner();
+    let removed = url.set_password(None).and_then(|()| url.set_username(""));
+    removed.map_err(|()| ConnectError::Url)?;
+    ServerAddr::from_url(url).map_err(|_| ConnectError::Url)
 }
 
 /// Decodes percent encoding. Returns `None` if the result is not text.
@@ -61,6 +71,22 @@ mod tests {
             Some(Credentials::Token("t0ken".to_owned()))
         );
         assert_eq!(named("a:1,b:2"), Some(Credentials::None));
+    }
+
+    #[test]
+    fn addresses_have_no_credentials() {
+        for servers in [
+            "nats://u:secret@a:4222,tls://secret@b",
+            "u:secret@a:1",
+            "ws://u:secret@[::1]:80/x",
+        ] {
+            let (addresses, credentials) = read(servers).unwrap();
+            assert_ne!(credentials, Credentials::None, "{servers}");
+            let shown = format!("{addresses:?}");
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+        let (addresses, _) = read("tls://u:secret@a:4333").unwrap();
+        assert_eq!(addresses[0].as_url_str(), "tls://a:4333");
     }
 
     #[test]
