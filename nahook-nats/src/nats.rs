@@ -1,6 +1,8 @@
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::context::{RequestError, RequestErrorKind};
 use async_nats::jetstream::stream::DiscardPolicy;
 use tokio::time::Instant;
 
@@ -85,7 +87,7 @@ async fn open(
 }
 
 /// Ensures the streams. A cluster that elects its leaders refuses or does not answer, though its server is connected: it is
-/// asked again.
+/// asked again. Where nobody answers in the end, no server has JetStream.
 async fn ensure_after_election(
     connection: &Connection,
     names: &Names,
@@ -97,9 +99,24 @@ async fn ensure_after_election(
             Err(ConnectError::Unreachable(_)) if Instant::now() < give_up => {
                 tokio::time::sleep(ELECTION_PAUSE).await;
             }
+            Err(ConnectError::Unreachable(error)) if is_answered_by_nobody(&*error) => {
+                return Err(ConnectError::NoJetStream);
+            }
             ensured => return ensured,
         }
     }
+}
+
+/// Returns true if the server knows nobody who takes requests for JetStream.
+fn is_answered_by_nobody(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<RequestError>() {
+            return error.kind() == RequestErrorKind::NoResponders;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl Nats {

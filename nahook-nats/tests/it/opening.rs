@@ -208,6 +208,15 @@ fn a_server_without_jetstream_or_none_at_all_is_told_apart() {
             matches!(without, Err(ConnectError::NoJetStream)),
             "{without:?}"
         );
+        // As nats-server is started without an option: nobody answers for JetStream.
+        let server = NatsOptions::new().settings("jetstream: disabled").start();
+        let mut settings = NatsSettings::default();
+        settings.election_patience = Duration::from_millis(300);
+        let without = connect(&server.url(), settings).await;
+        assert!(
+            matches!(without, Err(ConnectError::NoJetStream)),
+            "{without:?}"
+        );
     });
 }
 
