@@ -15,7 +15,8 @@ use crate::store::PostgresStore;
 /// The endpoint $1 of the workspace $2, deleted or not; how deliveries are to be shown $3; before the key $4, accepted since
 /// $5, at most $6; $7 are being attempted from records; $8 is a key that none accepted since $5 is below. Each status gives its newest,
 /// and the newest of all of them are the page: the work is bounded by the page's length, however many there are. What is older than $5
-/// and not below $8 is passed over one by one, and records are read where what they have is asked for.
+/// and not below $8 is passed over one by one, and records are read where what they have is asked for: the
+/// keys of each follow one another, so that the latest records have the newest.
 const DELIVERIES: &str = concat!(
     "WITH whose AS MATERIALIZED (
         SELECT p.row, p.workspace FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE p.id = $1 AND w.id = $2
@@ -36,11 +37,17 @@ const DELIVERIES: &str = concat!(
                     AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
                 ORDER BY d.key DESC LIMIT $6) n)
             UNION ALL
-            (SELECT n.key FROM whose o CROSS JOIN LATERAL open_deliveries_of(o.workspace, o.row, $4) n
-            WHERE (0 = ANY ($3::smallint[]) OR 5 = ANY ($3::smallint[]))
-                AND CASE WHEN n.key = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END = ANY ($3::smallint[])
-                AND n.key >= $8 AND ($5::bigint IS NULL OR n.due_at >= $5)
-            ORDER BY n.key DESC LIMIT $6)
+            (SELECT n.key FROM whose o CROSS JOIN LATERAL (
+                SELECT r.key + u.place - 1 AS key
+                FROM record r CROSS JOIN LATERAL unnest(r.endpoints) WITH ORDINALITY AS u (endpoint, place)
+                WHERE r.workspace = o.workspace AND r.key < $4 AND o.row = ANY (r.endpoints) AND u.endpoint = o.row
+                    AND r.key + u.place - 1 < $4 AND r.key + u.place - 1 >= $8
+                    AND (NOT r.is_begun OR NOT EXISTS (SELECT FROM delivery d WHERE d.key = r.key + u.place - 1))
+                    AND CASE WHEN r.key + u.place - 1 = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END
+                        = ANY ($3::smallint[])
+                    AND ($5::bigint IS NULL OR r.due_at >= $5)
+                ORDER BY r.key DESC, u.place DESC LIMIT $6) n
+            WHERE 0 = ANY ($3::smallint[]) OR 5 = ANY ($3::smallint[]))
         ) c ORDER BY c.key DESC LIMIT $6
     )
     SELECT ",
