@@ -31,8 +31,8 @@ impl Cursors {
     /// Takes in how far a batch has come. Returns the row behind which the next one begins, if a workspace was cut off: they
     /// take turns.
     pub(super) fn next(&mut self, room: &BatchRoom, progress: Progress) -> Option<i64> {
-        let is_cut =
-            |workspace| room.left(workspace, true) == 0 || room.left(workspace, false) == 0;
+        // An endpoint that is not listed never has more room than one that is.
+        let is_cut = |workspace| room.left(workspace, false) == 0;
         self.places.retain(|workspace, _| is_cut(*workspace));
         for (workspace, (_, row)) in progress.0 {
             if is_cut(workspace) {
@@ -66,7 +66,7 @@ mod tests {
             progress.note(workspace, *row, after);
             request.workspaces.push(WorkspaceBounds {
                 workspace,
-                max: 0,
+                max: 1,
                 unlisted_max: 0,
             });
         }

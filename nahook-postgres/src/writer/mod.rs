@@ -104,11 +104,10 @@ impl Job {
         }
     }
 
-    /// Nothing of it was sent to the server, for this reason.
+    /// Nothing of it was sent to the server, for this reason: a dropped event was not queued.
     fn refuse(self, reason: &Arc<PgError>) {
-        match self {
-            Self::Check(answer) => drop(answer.send(Err(Arc::clone(reason)))),
-            Self::Publish(job) => job.refuse(),
+        if let Self::Check(answer) = self {
+            let _ = answer.send(Err(Arc::clone(reason)));
         }
     }
 }
