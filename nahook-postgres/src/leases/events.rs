@@ -124,21 +124,30 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_oldest_events_make_room() {
+    /// Numbers of the events that are left of so many with payloads of this length, and the bytes that they take.
+    fn left(events: i64, len: usize) -> (Vec<i64>, usize) {
         let mut known = EventCache::default();
-        for number in 0..4 {
+        for number in 0..events {
             let event = EventFields {
                 message: MessageId::from_parts(Timestamp::default(), 0),
                 workspace: workspace_id("ws_a"),
                 event_type: None,
                 accepted_at: Timestamp::default(),
-                payload: Payload::from_stored(vec![b' '; 6 << 20].into()),
+                payload: Payload::from_stored(vec![b' '; len].into()),
             };
             known.remember(number, &Arc::new(event));
         }
         let mut left: Vec<_> = known.events.into_keys().collect();
         left.sort_unstable();
-        assert_eq!((left, known.order.into()), (vec![2, 3], vec![2, 3]));
+        assert_eq!(known.order, left);
+        (left, known.bytes)
+    }
+
+    #[test]
+    fn the_oldest_events_make_room() {
+        assert_eq!(left(4, 6 << 20), (vec![2, 3], (12 << 20) + 512));
+        let half = (8 << 20) - 256;
+        assert_eq!(left(3, half), (vec![1, 2], 16 << 20), "all the room");
+        assert_eq!(left(3, half + 1).0, [2]);
     }
 }

@@ -168,8 +168,8 @@ mod tests {
     };
 
     const AT_ALL: (i64, bool) = (0, false);
-    const AT_LATEST: (i64, bool) = (SEEN_LAST - SLACK, true);
-    const BY_AUDIENCE: (i64, bool) = (TAKEN_FIRST - SLACK, false);
+    const AT_LATEST: (i64, bool) = (6_000 << ORDINAL_BITS, true);
+    const BY_AUDIENCE: (i64, bool) = (4_000 << ORDINAL_BITS, false);
 
     /// A look at these keys that finds that.
     fn look(search: &mut Search, full: &[Audience], expected: (i64, bool), found: Found) -> Looked {

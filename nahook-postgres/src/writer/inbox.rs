@@ -115,10 +115,13 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use nahook_core::Timestamp;
     use nahook_testkit::declare::{deliveries, endpoint_id, event};
+    use tokio::sync::oneshot;
 
     use super::*;
+    use crate::error::PgError;
     use crate::writer::PublishJob;
 
     /// The number of jobs that are taken first, of so many with so many deliveries each.
@@ -139,6 +142,67 @@ mod tests {
     fn groups_have_their_bounds() {
         assert_eq!(first_group(200, 1), 128);
         assert_eq!(first_group(5, 30_000), 3, "the third brings it to 65,536");
+        assert_eq!(first_group(5, 32_768), 2, "no more than 65,536");
         assert_eq!(first_group(5, 3), 5);
+    }
+
+    /// A job, and whoever waits for its answer.
+    fn check() -> (Job, oneshot::Receiver<Result<(), Arc<PgError>>>) {
+        let (answer, answered) = oneshot::channel();
+        (Job::Check(answer), answered)
+    }
+
+    #[tokio::test]
+    async fn rest_of_a_group_wakes_another_writer() {
+        let inbox = Inbox::default();
+        let mut answered = Vec::new();
+        for _ in 0..129 {
+            let (job, of_job) = check();
+            inbox.put(job);
+            answered.push(of_job);
+        }
+        assert!(inbox.has_jobs().await);
+        // However many were put, one writer was woken so far.
+        inbox.changed.notified().await;
+        assert_eq!(inbox.take().len(), 128);
+        assert!(inbox.changed.notified().now_or_never().is_some());
+        assert_eq!(inbox.take().len(), 1);
+        assert!(inbox.changed.notified().now_or_never().is_none());
+        inbox.pass_on();
+        assert!(inbox.changed.notified().now_or_never().is_some());
+    }
+
+    #[test]
+    fn job_that_nobody_waits_for_is_not_taken() {
+        let inbox = Inbox::default();
+        let (wanted, _answered) = check();
+        inbox.put(check().0);
+        inbox.put(wanted);
+        assert_eq!(inbox.take().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn closed_inbox_is_emptied_and_every_writer_hears_of_it() {
+        let inbox = Inbox::default();
+        inbox.put(check().0);
+        inbox.close();
+        inbox.put(check().0);
+        assert!(inbox.has_jobs().await);
+        assert_eq!(inbox.waiting().jobs.len(), 1, "what came after is dropped");
+        inbox.take();
+        for _writer in 0..3 {
+            assert!(!inbox.has_jobs().await);
+        }
+    }
+
+    #[test]
+    fn writers_with_a_connection_are_counted() {
+        let inbox = Arc::new(Inbox::default());
+        assert!(!inbox.has_connected());
+        let (one, other) = (Connected::to(&inbox), Connected::to(&inbox));
+        drop(one);
+        assert!(inbox.has_connected());
+        drop(other);
+        assert!(!inbox.has_connected());
     }
 }

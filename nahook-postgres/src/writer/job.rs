@@ -185,4 +185,19 @@ mod tests {
         assert_eq!(answers(&event, &[0]).await, [Outcome::Published]);
         assert_eq!(answers(&event, &[1]).await, [refused]);
     }
+
+    #[tokio::test]
+    async fn job_that_nobody_waits_for_is_not_taken_and_a_dropped_one_is_refused() {
+        let event = event("ws_a", "order.paid", 1, Timestamp::default());
+        let mut slots = [Delivery::new(event.id, 0, endpoint_id("ep_1"))];
+        let (job, submission) = PublishJob::new(&event, &mut slots);
+        drop(submission);
+        assert!(!job.take());
+        let (job, submission) = PublishJob::new(&event, &mut slots);
+        assert!(job.take());
+        drop(job);
+        submission.answered().await;
+        let refused = Outcome::Failed(FailureKind::QueueUnavailable);
+        assert_eq!(slots[0].outcome(), refused);
+    }
 }

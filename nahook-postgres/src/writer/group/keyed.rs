@@ -162,3 +162,21 @@ pub(crate) fn over_before(now: Timestamp) -> i64 {
     // Within a day of 1970: no key can have been claimed a day before.
     before.map_or(-1, |before| nanos(Timestamp::from_nanos(before)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_runs_out_a_day_after_it_was_claimed() {
+        const DAY: u64 = 86_400_000_000_000;
+        for (now, before) in [
+            (0, -1),
+            (DAY - 1, -1),
+            (DAY, 0),
+            (3 * DAY + 7, 2 * DAY.cast_signed() + 7),
+        ] {
+            assert_eq!(over_before(Timestamp::from_nanos(now)), before, "{now}");
+        }
+    }
+}

@@ -301,6 +301,14 @@ mod tests {
         assert_eq!(columns.named, [1, 2, 3, 5]);
     }
 
+    /// Processes of several versions compare them.
+    #[test]
+    fn audience_is_the_same_for_good() {
+        assert_eq!(audience(&[]), -3_750_763_034_362_895_579);
+        assert_eq!(audience(&[3, 1]), 591_641_742_448_415_945);
+        assert_ne!(audience(&[1, 3]), audience(&[3, 1]));
+    }
+
     #[test]
     fn ordinals_without_a_delivery_leave_a_gap() {
         let event = event("ws_a", "order.paid", 1, Timestamp::default());
