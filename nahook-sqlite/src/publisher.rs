@@ -69,6 +69,9 @@ fn resolve_all(slots: &mut [Delivery], kind: FailureKind) {
     }
 }
 
+/// Number of slots of a record that take about as long as a row, or a little longer: were they rows, others would wait for them.
+const SLOTS_OF_ROW: usize = 8;
+
 /// Outcome of a slot in the transaction.
 #[derive(Clone, Copy)]
 enum Slot {
@@ -134,7 +137,7 @@ impl PublishJob {
 
 impl Job for PublishJob {
     fn weight(&self) -> usize {
-        1 + self.slots.len()
+        2 + self.slots.len() / SLOTS_OF_ROW
     }
 
     fn urgency(&self) -> Urgency {
