@@ -24,7 +24,7 @@ pub use self::document::{openapi_document, openapi_router};
 pub use self::edge::{Edge, EdgeLayer, RequestContext, RequestId};
 pub use self::error::ApiError;
 pub use self::fallback::{method_not_allowed, not_found, with_fallbacks};
-pub use self::ingestion::{Ingestion, IngestionEngine, IngestionSettings, ingestion_router};
+pub use self::ingestion::{Ingestion, IngestionEngine, ingestion_router};
 pub use self::management::{
     FormBody, ManagementApi, ManagementPorts, ManagementSettings, MeteredSubscriptions,
     management_router, parse_instant, show_instant,

@@ -15,6 +15,14 @@ use super::report::Report;
 use crate::metric::Route;
 use crate::{ApiError, BudgetKind, Permit, RequestContext};
 
+/// Bytes that a body may have beyond its plan's payload cap: for metadata, field names and white space. A batch's may have as many for
+/// each of its twenty items.
+const ENVELOPE_LEN_MAX: usize = 128 * 1024;
+
+/// Bytes of a refused request's body that are read and dropped, so that a client that sends before it listens gets to its answer and
+/// the connection lives on. A longer rest closes the connection.
+const DISCARD_LEN_MAX: usize = 1024 * 1024;
+
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -72,7 +80,7 @@ impl<'a> Call<'a> {
     ) -> Result<Bytes, ApiError> {
         let payload_len_max = caller.plan.payload_len_max;
         let len_max = payload_len_max
-            .saturating_add(self.ingestion.settings.envelope_len_max)
+            .saturating_add(ENVELOPE_LEN_MAX)
             .saturating_mul(payloads);
         let mut charged = Charged::new(&self.ingestion.budgets, caller.workspace);
         let read = self.body.read(len_max, self.deadline, &mut charged).await;
@@ -126,9 +134,8 @@ impl<'a> Call<'a> {
         }
         self.charged.take();
         if !self.is_read {
-            let len_max = self.ingestion.settings.discard_len_max;
             // Left unread, the rest would be taken for the connection's next request.
-            if !self.body.discard(len_max, self.deadline).await {
+            if !self.body.discard(DISCARD_LEN_MAX, self.deadline).await {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
         }

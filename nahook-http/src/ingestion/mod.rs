@@ -37,40 +37,17 @@ pub struct Ingestion {
     engine: Arc<IngestionEngine>,
     keys: Arc<dyn KeyStore>,
     pressure: Pressure,
-    settings: IngestionSettings,
     budgets: Budgets,
     search: Option<Arc<dyn DeliverySearch>>,
 }
 
-/// The numbers of the ingestion routes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct IngestionSettings {
-    /// Bytes that a body may have beyond its plan's payload cap: for metadata, field names and white space. A batch's may
-    /// have as many for each of its twenty items.
-    pub envelope_len_max: usize,
-    /// Bytes of a refused request's body that are read and dropped, so that a client that sends before it listens gets to
-    /// its answer and the connection lives on. A longer rest closes the connection.
-    pub discard_len_max: usize,
-}
-
-impl Default for IngestionSettings {
-    fn default() -> Self {
-        Self {
-            envelope_len_max: 128 * 1024,
-            discard_len_max: 1024 * 1024,
-        }
-    }
-}
-
 impl Ingestion {
-    /// Routes over this engine and these keys, with the default settings. The timeout of the engine counts from a request's
-    /// arrival.
+    /// Routes over this engine and these keys. The timeout of the engine counts from a request's arrival.
     pub fn new(engine: Arc<IngestionEngine>, keys: Arc<dyn KeyStore>) -> Self {
         Self {
             engine,
             keys,
             pressure: Pressure::default(),
-            settings: IngestionSettings::default(),
             budgets: Budgets::default(),
             search: None,
         }
@@ -97,20 +74,11 @@ impl Ingestion {
         self.pressure = pressure;
         self
     }
-
-    /// Uses `settings`.
-    #[must_use]
-    pub fn with_settings(mut self, settings: IngestionSettings) -> Self {
-        self.settings = settings;
-        self
-    }
 }
 
 impl fmt::Debug for Ingestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ingestion")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("Ingestion").finish_non_exhaustive()
     }
 }
 
