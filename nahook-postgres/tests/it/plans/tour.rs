@@ -26,7 +26,7 @@ use tokio_postgres::Client;
 
 use super::explained::Explained;
 use super::tables::{KEY, WIDTHS, event_type};
-use crate::support::{client, connect, request, settings, spread, until};
+use crate::support::{client, connect, count, request, settings, spread, until};
 
 /// One thing that the store does.
 #[derive(Debug)]
@@ -95,7 +95,11 @@ pub(crate) async fn take(server: &PostgresServer, url: &str) -> Vec<Stop> {
         look_ups(&mut tour, &store).await;
         publishing(&mut tour, &store, round).await;
         records(&mut tour, &store).await;
-        // What is left of them waits as rows, for whoever looks for any.
+        // What is left of them waits as rows, for whoever looks for any. What is in hand becomes some by itself, soon, and not within a stop.
+        until("nothing is in hand", || async {
+            count(&client, "record WHERE owner <> 0").await == 0
+        })
+        .await;
         spread(url).await;
         let lease = Lease {
             delivery: order(0, 1).1[0].id(),
