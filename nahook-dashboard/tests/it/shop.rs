@@ -144,7 +144,7 @@ impl Shop {
                 error: Some("the endpoint answered with status 500".to_owned()),
                 response_body: Some(body.to_owned()),
             }),
-            next: next.clone(),
+            next,
         });
         let refused: Vec<_> = refused.collect();
         assert!(!refused.is_empty());
