@@ -327,6 +327,37 @@ macro_rules! counts_conformance {
     };
 }
 
+/// Runs every clause of [`suite::events`](crate::suite::events) for an [`EventSearchHarness`](crate::EventSearchHarness).
+#[macro_export]
+macro_rules! event_search_conformance {
+    ($harness:ty) => {
+        $crate::__suite! { events, $harness, [
+            the_newest_event_is_first,
+            pages_show_each_event_once,
+            deliveries_of_an_event_are_counted,
+            deliveries_of_an_event_are_shown,
+            labels_and_types_find_their_events,
+            keys_find_what_was_sent_with_them,
+            other_workspaces_find_no_events,
+        ] }
+    };
+}
+
+/// Runs every clause of [`suite::sessions`](crate::suite::sessions) for a [`SessionHarness`](crate::SessionHarness).
+#[macro_export]
+macro_rules! session_conformance {
+    ($harness:ty) => {
+        $crate::__suite! { sessions, $harness, [
+            sessions_are_found_as_they_were_started,
+            uses_of_sessions_are_noted,
+            sessions_are_ended_once,
+            sessions_of_a_holder_are_ended_together,
+            codes_of_portals_are_taken_once,
+            sessions_survive_a_restart,
+        ] }
+    };
+}
+
 /// Runs every clause of [`suite::search`](crate::suite::search) for a [`SearchHarness`](crate::SearchHarness).
 #[macro_export]
 macro_rules! search_conformance {
@@ -384,6 +415,7 @@ macro_rules! store_conformance {
         $crate::counts_conformance! { $harness }
         $crate::send_conformance! { $harness }
         $crate::endpoint_conformance! { $harness }
+        $crate::event_search_conformance! { $harness }
         $crate::key_conformance! { $harness }
         $crate::log_conformance! { $harness }
         $crate::management_conformance! { $harness }
@@ -392,6 +424,7 @@ macro_rules! store_conformance {
         $crate::recorder_conformance! { $harness }
         $crate::redelivery_conformance! { $harness }
         $crate::search_conformance! { $harness }
+        $crate::session_conformance! { $harness }
         $crate::subscription_conformance! { $harness }
     };
 }

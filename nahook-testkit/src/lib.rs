@@ -20,9 +20,10 @@ pub use self::fault::{
     Answer, CallAnswer, CallFault, CallScript, Fault, FaultScript, Faulty, FaultyPublisher, Order,
 };
 pub use self::harness::{
-    CatalogHarness, CountsHarness, EndpointHarness, KeyHarness, LimiterHarness, LogHarness,
-    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
-    SearchHarness, SendHarness, Store, StoreHarness, SubscriptionHarness,
+    CatalogHarness, CountsHarness, EndpointHarness, EventSearchHarness, KeyHarness, LimiterHarness,
+    LogHarness, ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness,
+    RedeliveryHarness, SearchHarness, SendHarness, SessionHarness, Store, StoreHarness,
+    SubscriptionHarness,
 };
 pub use self::held::HeldDelivery;
 pub use self::run::run;

@@ -7,20 +7,21 @@ use std::time::Duration;
 use nahook_control::{
     Actor, ApplyMode, AuditPage, AuditQuery, Catalog, CatalogError, Change, ChangePlan,
     EndpointDirectory, EndpointPage, EndpointQuery, EndpointTarget, HealthReport, KeyEntry,
-    KeyHash, KeyStore, ManagementError, ManagementStore, Manifest, Select, Snapshot, TokenHolder,
+    KeyHash, KeyStore, ManagementError, ManagementStore, Manifest, PageSession,
+    PortalSessionRecord, Select, SessionHolder, SessionStore, Snapshot, TokenHolder,
     WorkspaceRecord,
 };
 use nahook_core::admission::{Allowance, Caller, Grant, Verdict};
-use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, WorkspaceId};
+use nahook_core::id::{DeliveryId, EndpointId, EventTypeId, MessageId, WorkspaceId};
 use nahook_core::{
     EndpointState, EventTypeName, Payload, RateLimiter, Scope, StoreError, StoreErrorKind,
-    Subscribers, SubscriptionStore,
+    Subscribers, SubscriptionStore, Timestamp,
 };
 use nahook_queue::{
     AttemptRecord, Backlog, CountsQuery, DeliveryCounts, DeliveryLog, DeliveryQuery, DeliveryQueue,
-    DeliveryRecord, DeliveryRecorder, DeliverySearch, DeliveryStats, Lease, LeaseBatch,
-    LeaseRequest, LogEntry, Redelivered, Redelivery, RedeliveryRequest, RollUp, Settled,
-    Settlement, StatsQuery,
+    DeliveryRecord, DeliveryRecorder, DeliverySearch, DeliveryStats, EventPage, EventQuery,
+    EventSearch, Lease, LeaseBatch, LeaseRequest, LogEntry, Redelivered, Redelivery,
+    RedeliveryRequest, RollUp, Settled, Settlement, StatsQuery,
 };
 
 /// Fault of one call.
@@ -226,6 +227,20 @@ disturb! {
         fn stored_len(workspace: &WorkspaceId) -> Result<u64, StoreError>;
         fn deliveries(query: &DeliveryQuery) -> Result<Vec<DeliveryRecord>, StoreError>;
         fn stats(query: &StatsQuery) -> Result<DeliveryStats, StoreError>;
+    }
+    #[async_trait::async_trait]
+    EventSearch {
+        fn events(query: &EventQuery) -> Result<EventPage, StoreError>;
+        fn event_deliveries(event: MessageId, workspace: &WorkspaceId, limit: usize) -> Result<Vec<DeliveryRecord>, StoreError>;
+    }
+    #[async_trait::async_trait]
+    SessionStore {
+        fn start_session(session: &PageSession) -> Result<(), StoreError>;
+        fn session(id: &KeyHash) -> Result<Option<PageSession>, StoreError>;
+        fn touch_session(id: &KeyHash, seen_at: Timestamp) -> Result<(), StoreError>;
+        fn end_session(id: &KeyHash) -> Result<bool, StoreError>;
+        fn end_sessions(holder: &SessionHolder) -> Result<u64, StoreError>;
+        fn take_portal_code(code: &KeyHash) -> Result<Option<PortalSessionRecord>, StoreError>;
     }
     #[async_trait::async_trait]
     EndpointDirectory {

@@ -15,9 +15,12 @@ mod subscriptions;
 pub use self::limiter::LimiterHarness;
 pub use self::publisher::PublisherHarness;
 pub use self::queue::{
-    CountsHarness, LogHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness,
+    CountsHarness, EventSearchHarness, LogHarness, QueueHarness, RecorderHarness,
+    RedeliveryHarness, SearchHarness,
 };
-pub use self::records::{CatalogHarness, EndpointHarness, KeyHarness, ManagementHarness};
+pub use self::records::{
+    CatalogHarness, EndpointHarness, KeyHarness, ManagementHarness, SessionHarness,
+};
 pub use self::send::SendHarness;
 pub use self::store::{Store, StoreHarness};
 pub use self::subscriptions::SubscriptionHarness;

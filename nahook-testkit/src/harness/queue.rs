@@ -5,7 +5,8 @@ use std::time::Duration;
 use nahook_control::Manifest;
 use nahook_core::{Delivery, Event, Timestamp};
 use nahook_queue::{
-    DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, Redelivery,
+    DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecorder, DeliverySearch, EventSearch,
+    Redelivery,
 };
 
 /// Starts a [`DeliveryQueue`] whose time stands still unless told to go on.
@@ -74,6 +75,15 @@ pub trait SearchHarness: LogHarness {
 
     /// A handle to the adapter.
     fn search(&self) -> Self::Search;
+}
+
+/// Starts an [`EventSearch`] together with the queue whose events it lists and the log of their deliveries.
+pub trait EventSearchHarness: LogHarness {
+    /// The adapter under test; clones are handles to the same log.
+    type Events: EventSearch + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn events(&self) -> Self::Events;
 }
 
 /// Starts a [`Redelivery`] together with the queue that it fills and the log whose deliveries it queues again.

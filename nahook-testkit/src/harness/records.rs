@@ -1,6 +1,8 @@
 //! The harnesses of the ports over what exists: keys, endpoints, the catalog.
 
-use nahook_control::{Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest};
+use nahook_control::{
+    Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest, SessionStore,
+};
 use nahook_core::id::{ApiKeyId, WorkspaceId};
 
 use super::SubscriptionHarness;
@@ -73,4 +75,13 @@ pub trait ManagementHarness: CatalogHarness {
 
     /// The clock that the back end reads.
     fn management_clock(&self) -> &ManualClock;
+}
+
+/// Starts a [`SessionStore`] together with the management of what its sessions are for.
+pub trait SessionHarness: ManagementHarness {
+    /// The adapter under test; clones are handles to the same state.
+    type Sessions: SessionStore + Clone + 'static;
+
+    /// A handle to the adapter.
+    fn sessions(&self) -> Self::Sessions;
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use nahook_control::{
     Actor, ApplyMode, Catalog, EndpointDirectory, KeyState, KeyStore, Management, ManagementStore,
-    Manifest,
+    Manifest, SessionStore,
 };
 use nahook_core::id::{ApiKeyId, DeliveryId, WorkspaceId};
 use nahook_core::{Delivery, DeliveryPublisher, Event, Metadata, SubscriptionStore, Timestamp};
 use nahook_queue::{
     DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch,
-    LeaseRequest, Next, Redelivery, Settlement, WorkerId,
+    EventSearch, LeaseRequest, Next, Redelivery, Settlement, WorkerId,
 };
 
 use super::{
-    CatalogHarness, CountsHarness, EndpointHarness, KeyHarness, LogHarness, ManagementHarness,
-    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
-    SubscriptionHarness,
+    CatalogHarness, CountsHarness, EndpointHarness, EventSearchHarness, KeyHarness, LogHarness,
+    ManagementHarness, PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness,
+    SearchHarness, SendHarness, SessionHarness, SubscriptionHarness,
 };
 use crate::{HeldDelivery, ManualClock};
 
@@ -31,9 +31,11 @@ pub trait Store:
     + DeliveryRecorder
     + DeliveryCounts
     + DeliverySearch
+    + EventSearch
     + Redelivery
     + Catalog
     + ManagementStore
+    + SessionStore
     + Clone
     + 'static
 {
@@ -49,9 +51,11 @@ impl<T> Store for T where
         + DeliveryRecorder
         + DeliveryCounts
         + DeliverySearch
+        + EventSearch
         + Redelivery
         + Catalog
         + ManagementStore
+        + SessionStore
         + Clone
         + 'static
 {
@@ -181,6 +185,8 @@ harnesses! {
     ManagementHarness Management management [management_clock]
     CountsHarness Counts counts []
     SearchHarness Search search []
+    EventSearchHarness Events events []
+    SessionHarness Sessions sessions []
     RedeliveryHarness Redelivery redelivery []
 }
 

@@ -12,6 +12,7 @@
 pub mod catalog;
 pub mod counts;
 pub mod endpoints;
+pub mod events;
 pub mod keys;
 pub mod limiter;
 pub mod log;
@@ -22,4 +23,5 @@ pub mod recorder;
 pub mod redelivery;
 pub mod search;
 pub mod send;
+pub mod sessions;
 pub mod subscriptions;

@@ -10,7 +10,7 @@ mod patterns;
 mod reading;
 mod removing;
 mod seen;
-mod shop;
+pub(super) mod shop;
 
 pub use self::auditing::{
     a_refused_change_is_not_audited, applying_is_audited, disabling_is_audited,

@@ -28,18 +28,18 @@ macro_rules! made {
     };
 }
 
-pub(super) use {act, made};
+pub(crate) use {act, made};
 
 /// A started store with an empty workspace, `ws_shop`.
-pub(super) struct Shop<H: ManagementHarness> {
-    pub(super) harness: H,
-    pub(super) management: Management<H::Management>,
-    pub(super) workspace: WorkspaceId,
-    pub(super) actor: Actor,
+pub(crate) struct Shop<H: ManagementHarness> {
+    pub(crate) harness: H,
+    pub(crate) management: Management<H::Management>,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) actor: Actor,
 }
 
 impl<H: ManagementHarness> Shop<H> {
-    pub(super) async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         let harness = H::start_catalog().await;
         let manifest = crate::declare::manifest([
             Workspace::new("ws_shop").default_environment(),
@@ -98,7 +98,7 @@ impl<H: ManagementHarness> Shop<H> {
         self.made(made)
     }
 
-    pub(super) async fn application(
+    pub(crate) async fn application(
         &self,
         external_id: Option<&str>,
         max_endpoints: Option<u32>,
@@ -175,7 +175,7 @@ impl<H: ManagementHarness> Shop<H> {
     }
 
     /// Unwraps the answer of an operation that has to succeed.
-    pub(super) fn made<T>(&self, made: Result<T, ManagementError>) -> T {
+    pub(crate) fn made<T>(&self, made: Result<T, ManagementError>) -> T {
         let workspace = self.workspace;
         made.unwrap_or_else(|error| panic!("nothing stands in the way in {workspace}: {error:?}"))
     }

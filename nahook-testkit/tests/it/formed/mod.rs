@@ -4,7 +4,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nahook_control::{Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest};
+use nahook_control::{
+    Catalog, EndpointDirectory, KeyState, KeyStore, ManagementStore, Manifest, SessionStore,
+};
 use nahook_core::id::{ApiKeyId, DeliveryId, WorkspaceId};
 use nahook_core::{
     Delivery, DeliveryPublisher, DynDeliveryPublisher, DynRateLimiter, DynSubscriptionStore, Event,
@@ -12,13 +14,13 @@ use nahook_core::{
 };
 use nahook_queue::{
     DeliveryCounts, DeliveryLog, DeliveryQueue, DeliveryRecord, DeliveryRecorder, DeliverySearch,
-    Redelivery,
+    EventSearch, Redelivery,
 };
 use nahook_testkit::{
-    CatalogHarness, CountsHarness, EndpointHarness, Faulty, FaultyPublisher, HeldDelivery,
-    KeyHarness, LimiterHarness, LogHarness, ManagementHarness, ManualClock, PublisherHarness,
-    QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
-    SubscriptionHarness,
+    CatalogHarness, CountsHarness, EndpointHarness, EventSearchHarness, Faulty, FaultyPublisher,
+    HeldDelivery, KeyHarness, LimiterHarness, LogHarness, ManagementHarness, ManualClock,
+    PublisherHarness, QueueHarness, RecorderHarness, RedeliveryHarness, SearchHarness, SendHarness,
+    SessionHarness, SubscriptionHarness,
 };
 
 /// The harness `H` with its adapter in the form `F`.
@@ -79,6 +81,8 @@ forms! {
     DeliveryLog DeliveryLog Faulty Log log
     DeliveryCounts DeliveryCounts Faulty Counts counts
     DeliverySearch DeliverySearch Faulty Search search
+    EventSearch EventSearch Faulty Events events
+    SessionStore SessionStore Faulty Sessions sessions
     DeliveryPublisher DynDeliveryPublisher FaultyPublisher Publisher publisher
     DeliveryQueue DeliveryQueue Faulty Queue queue
     DeliveryRecorder DeliveryRecorder Faulty Recorder recorder
@@ -166,5 +170,7 @@ formed! {
     }
     CountsHarness Counts counts as Counts counts [] {}
     SearchHarness Search search as Search search [] {}
+    EventSearchHarness Events events as Events events [] {}
+    SessionHarness Sessions sessions as Sessions sessions [] {}
     RedeliveryHarness Redelivery redelivery as Redelivery redelivery [] {}
 }

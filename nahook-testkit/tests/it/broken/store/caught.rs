@@ -250,6 +250,37 @@ mod search {
     }
 }
 
+mod events {
+    use super::*;
+    caught! { events:
+        lists_events_of_others ListsEventsOfOthers => other_workspaces_find_no_events,
+            keys_find_what_was_sent_with_them;
+        lists_oldest_events_first ListsOldestEventsFirst => the_newest_event_is_first,
+            pages_show_each_event_once;
+        ends_early EndsEarly => pages_show_each_event_once;
+        counts_given_up_as_delivered CountsGivenUpAsDelivered =>
+            deliveries_of_an_event_are_counted;
+        finds_any_label FindsAnyLabel => labels_and_types_find_their_events;
+        finds_any_type FindsAnyType => labels_and_types_find_their_events;
+        finds_any_key FindsAnyKey => keys_find_what_was_sent_with_them;
+        shows_more_deliveries ShowsMoreDeliveries => deliveries_of_an_event_are_shown;
+        sorts_deliveries_by_endpoint SortsDeliveriesByEndpoint => deliveries_of_an_event_are_shown;
+        shows_attempted_as_pending ShowsAttemptedAsPending => deliveries_of_an_event_are_shown;
+    }
+}
+
+mod sessions {
+    use super::*;
+    caught! { sessions:
+        forgets_the_holder ForgetsTheHolder => sessions_are_found_as_they_were_started;
+        notes_no_use NotesNoUse => uses_of_sessions_are_noted;
+        ends_for_everybody EndsForEverybody => sessions_are_ended_once;
+        keeps_sessions KeepsSessions => sessions_of_a_holder_are_ended_together;
+        opens_portals_twice OpensPortalsTwice => codes_of_portals_are_taken_once;
+        forgets_at_a_restart ForgetsAtARestart => sessions_survive_a_restart;
+    }
+}
+
 mod redelivery {
     use super::*;
     caught! { redelivery:

@@ -3,6 +3,7 @@
 mod catalog;
 mod caught;
 mod counts;
+mod events;
 mod log;
 mod management;
 mod patterns;
@@ -10,12 +11,13 @@ mod queue;
 mod recorder;
 mod records;
 mod send;
+mod sessions;
 mod subscriptions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use nahook_control::{KeyEntry, KeyHash};
+use nahook_control::{KeyEntry, KeyHash, PortalSessionRecord};
 use nahook_core::admission::Caller;
 use nahook_core::id::{DeliveryId, EndpointId, WorkspaceId};
 use nahook_core::{
@@ -160,6 +162,21 @@ bugs! {
     CountsFromTheStart
     CountsNewestFirst
     RefusesCountsOfTheUnknown
+    ListsEventsOfOthers
+    ListsOldestEventsFirst
+    EndsEarly
+    CountsGivenUpAsDelivered
+    FindsAnyLabel
+    FindsAnyType
+    FindsAnyKey
+    ShowsMoreDeliveries
+    SortsDeliveriesByEndpoint
+    ShowsAttemptedAsPending
+    ForgetsTheHolder
+    NotesNoUse
+    EndsForEverybody
+    KeepsSessions
+    OpensPortalsTwice
 }
 
 use Bug::*;
@@ -222,6 +239,7 @@ struct Memory {
     patterns: HashMap<EndpointId, Vec<EventTypeSelector>>,
     originals: HashMap<(Option<EndpointId>, IdempotencyKey), (DeliveryId, Timestamp)>,
     is_stopped: bool,
+    portal: Option<PortalSessionRecord>,
 }
 
 impl Broken {
