@@ -5,13 +5,13 @@ use std::time::Duration;
 use async_nats::jetstream::stream;
 use nahook_core::{Clock as _, SystemClock};
 use nahook_nats::NatsSettings;
-use nahook_queue::{DeliveryQueue as _, Next};
+use nahook_queue::{DeliveryQueue as _, Next, Settled};
 use nahook_testkit::run;
 use nahook_testserver::NatsServer;
 use tokio::time::Instant;
 
 use crate::support::{
-    connected, ids, lease_some, publish, published, reader, request, rounds, settle,
+    connected, ids, lease_some, publish, published, reader, request, rounds, settle, settlement,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -145,5 +145,35 @@ fn dead_letters_are_kept() {
         let mut dead: Vec<_> = dead.iter().map(|held| held.delivery).collect();
         dead.sort();
         assert_eq!(dead, published(&slots));
+    });
+}
+
+/// The worker may stop while it waits for a server that does not answer.
+#[test]
+fn settlement_that_was_given_up_can_be_made_again() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        let slots = publish(&nats, 1, 3).await;
+        let leased = lease_some(&nats.queue, 3, PATIENCE).await;
+        assert_eq!(ids(&leased), published(&slots));
+        let due_at = SystemClock.now().saturating_add(Duration::from_hours(1));
+        let retries: Vec<_> = leased
+            .iter()
+            .map(|leased| settlement(leased, Next::Retry(due_at)))
+            .collect();
+        tokio::task::block_in_place(|| server.freeze());
+        let settling = nats.queue.settle(&retries);
+        let given_up = tokio::time::timeout(Duration::from_millis(200), settling).await;
+        assert!(given_up.is_err(), "a frozen server has answered");
+        tokio::task::block_in_place(|| server.thaw());
+        // The leases are as if nobody had tried.
+        let delivered: Vec<_> = leased
+            .iter()
+            .map(|leased| settlement(leased, Next::Delivered))
+            .collect();
+        let settled = nats.queue.settle(&delivered).await;
+        assert_eq!(settled.unwrap(), [Settled::Done; 3]);
+        until_empty(&server, "NAHOOK_DELIVERIES").await;
     });
 }
