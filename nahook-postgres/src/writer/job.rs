@@ -141,6 +141,11 @@ impl PublishJob {
             .extend(self.unfit.into_iter().map(|place| (place, unfit)));
         self.reply.answer(written);
     }
+
+    /// Nothing of it was sent to the server.
+    pub(super) fn refuse(self) {
+        self.answer(Written::unsent());
+    }
 }
 
 /// An event's labels as they are stored.

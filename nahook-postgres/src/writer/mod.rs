@@ -104,10 +104,11 @@ impl Job {
         }
     }
 
-    /// Nothing of it was sent to the server, for this reason: a dropped event was not queued.
+    /// Nothing of it was sent to the server, for this reason.
     fn refuse(self, reason: &Arc<PgError>) {
-        if let Self::Check(answer) = self {
-            let _ = answer.send(Err(Arc::clone(reason)));
+        match self {
+            Self::Check(answer) => drop(answer.send(Err(Arc::clone(reason)))),
+            Self::Publish(job) => job.refuse(),
         }
     }
 }

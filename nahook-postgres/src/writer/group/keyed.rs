@@ -48,9 +48,12 @@ FROM s JOIN c ON c.endpoint = s.endpoint AND c.key = s.key";
 impl WriterConnection {
     /// Writes the jobs, each of which has a key, and answers every one of them.
     pub(super) async fn publish_keyed(&mut self, jobs: Vec<PublishJob>, started: Instant) {
-        // Whatever is no key's one delivery is refused by its drop.
-        let one_each = jobs.into_iter().filter(|job| job.slots.len() == 1);
-        let jobs: Vec<_> = one_each.collect();
+        // Whatever is no key's one delivery is refused.
+        let (jobs, empty): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| job.slots.len() == 1);
+        for job in empty {
+            job.refuse();
+        }
         if jobs.is_empty() {
             return;
         }
