@@ -171,7 +171,7 @@ pub async fn codes_of_portals_are_taken_once<H: SessionHarness>() {
     assert_eq!(taken, [made.session], "by one caller, as it was made");
 }
 
-/// Where the store survives a restart, sessions do.
+/// Sessions survive a restart if the store does.
 pub async fn sessions_survive_a_restart<H: SessionHarness>() {
     let shop = Shop::<H>::empty().await;
     let expected = start(&shop, "kept", token("one")).await;
