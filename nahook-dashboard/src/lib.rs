@@ -2,6 +2,7 @@
 
 mod access;
 mod assets;
+mod backlog;
 mod brand;
 mod chart;
 mod error;

@@ -9,6 +9,7 @@ use nahook_queue::{DeliveryCounts, EventSearch};
 
 use crate::access::Access;
 use crate::assets::Assets;
+use crate::backlog::Backlogs;
 use crate::brand::Brand;
 use crate::looks::Looks;
 use crate::sign_ins::SignIns;
@@ -64,6 +65,7 @@ pub(crate) struct Site {
     pub(crate) assets: Assets,
     pub(crate) sign_ins: SignIns,
     pub(crate) looks: Looks,
+    pub(crate) backlogs: Backlogs,
     /// The app's own authentication, in the place of sessions.
     pub(crate) access: Option<Box<dyn Access>>,
 }
@@ -77,6 +79,7 @@ impl Site {
             audience,
             sign_ins: SignIns::default(),
             looks: Looks::default(),
+            backlogs: Backlogs::default(),
             access: None,
         }
     }

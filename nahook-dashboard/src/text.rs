@@ -1,6 +1,7 @@
 //! Texts of others, made visible.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use maud::{Markup, html};
 use nahook_core::Timestamp;
@@ -90,6 +91,18 @@ pub(crate) fn maybe_time(at: Option<Timestamp>) -> Markup {
     at.map_or_else(|| html! { "–" }, time)
 }
 
+/// Returns a duration in its two largest units.
+pub(crate) fn duration(time: Duration) -> String {
+    let secs = time.as_secs();
+    let (days, hours, minutes) = (secs / 86_400, secs / 3_600 % 24, secs / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{secs} s"),
+        (0, 0, _) => format!("{minutes} min {} s", secs % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 /// Returns the number with its noun.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -103,6 +116,22 @@ mod tests {
     fn hidden_characters_are_written_out() {
         assert_eq!(visible("a\u{202e}b\0\nc"), "a⟨U+202E⟩b⟨U+0000⟩\nc");
         assert_eq!(visible("plain ünïcödé"), "plain ünïcödé");
+    }
+
+    #[test]
+    fn duration_has_its_two_largest_units() {
+        for (secs, shown) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (3_599, "59 min 59 s"),
+            (3_600, "1 h 0 min"),
+            (86_399, "23 h 59 min"),
+            (86_400, "1 d 0 h"),
+            (9_000_000, "104 d 4 h"),
+        ] {
+            assert_eq!(duration(Duration::from_secs(secs)), shown);
+        }
     }
 
     #[test]

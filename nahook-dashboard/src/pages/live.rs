@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse as _;
 use futures_util::stream;
+use nahook_core::Timestamp;
 use nahook_queue::{CountsQuery, DeliveryCounts as _, EventQuery, EventSearch as _, Period};
 use tokio::time::sleep;
 
@@ -64,6 +65,13 @@ async fn look(view: &View) -> Result<u64, PageError> {
     for minute in view.site.ports.counts.counts(&counts).await? {
         let attempts = minute.counts.delivered + minute.counts.failed;
         state = state.wrapping_mul(31).wrapping_add(attempts);
+    }
+    if let Some(backlog) = view.site.backlogs.known(view.workspace()) {
+        let oldest = backlog.stats.oldest_due_at.map_or(0, Timestamp::as_nanos);
+        let (waiting, retries) = (backlog.stats.pending, backlog.stats.scheduled_retry);
+        for number in [1, waiting, retries, oldest] {
+            state = state.wrapping_mul(31).wrapping_add(number);
+        }
     }
     Ok(state)
 }

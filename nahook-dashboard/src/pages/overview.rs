@@ -1,37 +1,28 @@
 //! The first page: what happens now, and what fails.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 use nahook_control::{EndpointHealth, EndpointPage, EndpointQuery};
-use nahook_queue::{DeliverySearch as _, DeliveryStats, EventQuery, EventSearch as _, StatsQuery};
+use nahook_core::Timestamp;
+use nahook_queue::{EventQuery, EventSearch as _};
 
 use super::Answer;
 use super::endpoint::event_type_names;
 use super::{endpoints, events, search};
+use crate::backlog::{Backlog, COUNTED_MAX};
 use crate::chart::{Series, Span, latency, rate, success};
 use crate::error::PageError;
 use crate::page::page;
+use crate::text::{duration, time};
 use crate::view::View;
 
 /// Events that the page shows.
 const EVENTS: usize = 10;
 /// Failing endpoints that the page shows.
 const FAILING: u64 = 20;
-/// Number up to which waiting deliveries of one kind are counted.
-const COUNTED: u64 = 10_000;
-
-/// Endpoints up to which deliveries are counted: it takes a few steps in an index for each.
-const COUNTED_ENDPOINTS: u64 = 1_000;
-
-async fn waiting(view: &View) -> Result<DeliveryStats, PageError> {
-    let query = StatsQuery {
-        workspace: *view.workspace(),
-        endpoint: None,
-        count_max: COUNTED,
-        is_unsettled_only: true,
-    };
-    let search = &view.site.ports.api.ports().search;
-    Ok(search.stats(&query).await?)
-}
+/// Age from which on the page says when what waits was counted.
+const FRESH_FOR: Duration = Duration::from_secs(10);
 
 async fn endpoints_of(
     view: &View,
@@ -48,7 +39,20 @@ async fn endpoints_of(
 }
 
 fn bounded(count: u64) -> Markup {
-    html! { (count) @if count >= COUNTED { " or more" } }
+    html! { (count) @if count >= COUNTED_MAX { " or more" } }
+}
+
+/// What waits, as far as it is known yet.
+fn waiting(backlog: Option<Backlog>, now: Timestamp) -> Markup {
+    let Some(Backlog { stats, .. }) = backlog else {
+        return html! { @for name in ["Waiting", "Oldest due", "Retries waiting"] { div { dt { (name) } dd { "…" } } } };
+    };
+    let age = stats.oldest_due_at.map(|since| now.saturating_since(since));
+    html! {
+        div { dt { "Waiting" } dd { (bounded(stats.pending + stats.delivering)) } }
+        div { dt { "Oldest due" } dd { @match age { Some(age) => { "since " (duration(age)) }, None => "–" } } }
+        div { dt { "Retries waiting" } dd { (bounded(stats.scheduled_retry)) } }
+    }
 }
 
 pub(super) async fn show(view: View) -> Answer {
@@ -69,12 +73,11 @@ pub(super) async fn show(view: View) -> Answer {
     let span = Span::of(&view);
     let series = Series::read(&view, None, span).await?;
     let sum = series.sum();
-    let waiting = if all.total <= COUNTED_ENDPOINTS {
-        Some(waiting(&view).await?)
-    } else {
-        None
-    };
     let now = view.site.now();
+    let search = &view.site.ports.api.ports().search;
+    let backlogs = &view.site.backlogs;
+    let backlog = backlogs.latest(*view.workspace(), search, now).await;
+    let is_old = |backlog: &Backlog| now.saturating_since(backlog.at) > FRESH_FOR;
     let live = view.url("/live");
     Ok(page(
         &view,
@@ -87,12 +90,12 @@ pub(super) async fn show(view: View) -> Answer {
                     div { dt { "Endpoints" } dd { (all.total) } }
                     div { dt { "Failing now" } dd { (failing.total) } }
                     div { dt { "Disabled" } dd { (disabled.total) } }
-                    @if let Some(waiting) = waiting {
-                        @let age = waiting.oldest_due_at.map(|at| now.saturating_since(at));
-                        div { dt { "Waiting" } dd { (bounded(waiting.pending + waiting.delivering)) } }
-                        div { dt { "Due for" } dd { @match age { Some(age) => { (age.as_secs()) " s" }, None => "–" } } }
-                        div { dt { "Waiting for a retry" } dd { (bounded(waiting.scheduled_retry)) } }
-                    }
+                    (waiting(backlog, now))
+                }
+                @match backlog {
+                    None => p.quiet { "What waits is being counted: load the page again in a moment." },
+                    Some(backlog) if is_old(&backlog) => p.quiet { "What waits was counted at " (time(backlog.at)) "." },
+                    Some(_) => {},
                 }
                 nav.tabs aria-label="Time" { ul {
                     @for other in Span::ALL {

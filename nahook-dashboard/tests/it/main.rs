@@ -4,6 +4,7 @@
     reason = "a test that cannot arrange what it needs has failed"
 )]
 
+mod backlogs;
 mod budgets;
 mod contents;
 mod crowds;

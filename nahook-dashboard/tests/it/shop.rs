@@ -23,7 +23,9 @@ use nahook_dashboard::{
 };
 use nahook_http::{Budgets, ManagementApi, ManagementPorts, Operations};
 use nahook_memory::MemoryStore;
-use nahook_queue::{Attempt, DeliveryQueue as _, LeaseRequest, Next, Settlement, WorkerId};
+use nahook_queue::{
+    Attempt, DeliveryQueue as _, DeliverySearch, LeaseRequest, Next, Settlement, WorkerId,
+};
 use nahook_testkit::ManualClock;
 use tower::ServiceExt as _;
 
@@ -81,6 +83,14 @@ impl Shop {
 
     /// The same, where workspaces have these budgets.
     pub(crate) async fn with(budgets: Budgets) -> Self {
+        Self::searching(budgets, |store| store as _).await
+    }
+
+    /// The same, where the store is searched through that.
+    pub(crate) async fn searching(
+        budgets: Budgets,
+        search: impl FnOnce(Arc<MemoryStore>) -> Arc<dyn DeliverySearch>,
+    ) -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_795_680_000_000));
         let store = Arc::new(MemoryStore::new(
             Arc::new(clock.clone()),
@@ -91,7 +101,7 @@ impl Shop {
             log: Arc::clone(&store) as _,
             publisher: Arc::clone(&store) as _,
             redelivery: Arc::clone(&store) as _,
-            search: Arc::clone(&store) as _,
+            search: search(Arc::clone(&store)),
             store: Arc::clone(&store) as _,
             subscriptions: Arc::clone(&store) as _,
         };
