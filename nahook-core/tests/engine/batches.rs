@@ -4,35 +4,21 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nahook_core::admission::{Caller, Grant, LimiterDown, NotWorkspaceScoped, Plan};
+use nahook_core::admission::{Caller, Grant, LimiterDown};
 use nahook_core::id::EndpointId;
-use nahook_core::{
-    Admission, Delivery, Event, EventTypeName, FailureKind, FanOut, NewEvent, Receipt, StoreError,
-    TriggerError,
-};
-use tokio::time::Instant;
+use nahook_core::{Delivery, Event, EventTypeName, FailureKind, NewEvent, TriggerError};
 
 use crate::ports::{
-    Answer, Calls, MockLimiter, MockPublisher, MockSubscriptions, TIMEOUT, caller, event, ready,
-    silence, subscribers,
+    Answer, BatchPlayed, Granted, NOBODY, Ports, TIMEOUT, bound_to, caller, capped, event,
+    out_of_reach, publish, ready, silence, subscribers,
 };
 
-const NOBODY: [&str; 0] = [];
-
 /// The limiter's answer to a number of tokens.
-type Granting = fn(u32) -> Answer<Result<Grant, StoreError>>;
+type Granting = fn(u32) -> Answer<Granted>;
 /// A publisher's behaviour with an event's deliveries.
 type Publishing = fn(&Event, &mut [Delivery]) -> Answer<()>;
-
-/// The result of a batch.
-#[derive(Debug)]
-struct BatchPlayed {
-    answers: Result<Vec<Result<Receipt, TriggerError>>, NotWorkspaceScoped>,
-    calls: Vec<&'static str>,
-    /// The event types that were looked up.
-    looked_up: Vec<String>,
-    elapsed: Duration,
-}
+/// The event types that were looked up.
+type LookedUp = Vec<String>;
 
 /// An event of that type; those of type `order.none` are unknown, and a look-up of `order.silent` never ends.
 fn of_type(name: &str) -> NewEvent {
@@ -42,16 +28,11 @@ fn of_type(name: &str) -> NewEvent {
     }
 }
 
-fn everybody(wanted: u32) -> Answer<Result<Grant, StoreError>> {
+fn everybody(wanted: u32) -> Answer<Granted> {
     ready(Ok(Grant {
         admitted: wanted,
         refused: None,
     }))
-}
-
-fn taken(_: &Event, deliveries: &mut [Delivery]) -> Answer<()> {
-    deliveries.iter_mut().for_each(Delivery::mark_published);
-    ready(())
 }
 
 async fn play(
@@ -60,55 +41,29 @@ async fn play(
     limiter_down: LimiterDown,
     granting: Granting,
     publishing: Publishing,
-) -> BatchPlayed {
-    let calls = Calls::default();
-    let mut limiter = MockLimiter::new();
-    let noted = calls.clone();
-    limiter.expect_check_many().returning(move |_, wanted| {
-        noted.note("limiter");
-        granting(wanted)
+) -> (BatchPlayed, LookedUp) {
+    let looked_up = Arc::new(Mutex::new(LookedUp::new()));
+    let names_of = Arc::clone(&looked_up);
+    let ports = Ports::default().limiter_down(limiter_down);
+    let ports = ports.granting(granting).publishers(.., publishing);
+    let ports = ports.stores(.., move |name, _| {
+        names_of.lock().unwrap().push(name.to_string());
+        match name.as_str() {
+            "order.none" => ready(Ok(None)),
+            "order.down" => ready(Err(out_of_reach())),
+            "order.silent" => silence(),
+            _ => ready(Ok(Some(subscribers(2)))),
+        }
     });
-    let looked_up = Arc::new(Mutex::new(Vec::new()));
-    let mut subscriptions = MockSubscriptions::new();
-    let (noted, names_of) = (calls.clone(), Arc::clone(&looked_up));
-    subscriptions
-        .expect_subscribers()
-        .returning(move |name, _| {
-            noted.note("store");
-            names_of.lock().unwrap().push(name.to_string());
-            match name.as_str() {
-                "order.none" => ready(Ok(None)),
-                "order.down" => ready(Err(StoreError::unavailable("out of reach"))),
-                "order.silent" => silence(),
-                _ => ready(Ok(Some(subscribers(2)))),
-            }
-        });
-    let mut publisher = MockPublisher::new();
-    let noted = calls.clone();
-    publisher
-        .expect_publish()
-        .returning(move |event, deliveries| {
-            noted.note("publisher");
-            publishing(event, deliveries)
-        });
-    let engine = Admission::new(FanOut::new(subscriptions, publisher), limiter)
-        .with_limiter_down(limiter_down);
-    let began = Instant::now();
     let events = names.iter().map(|name| of_type(name)).collect();
-    let answers = engine
-        .trigger_batch_by(began + TIMEOUT, events, caller)
-        .await;
+    let played = ports.play_batch(events, caller).await;
     let looked_up = looked_up.lock().unwrap().clone();
-    BatchPlayed {
-        answers,
-        calls: calls.all(),
-        looked_up,
-        elapsed: began.elapsed(),
-    }
+    (played, looked_up)
 }
 
-async fn plainly(names: &[&str]) -> BatchPlayed {
-    play(names, &caller(), LimiterDown::Admit, everybody, taken).await
+/// Plays with ports that are in order.
+async fn plainly(names: &[&str], caller: &Caller) -> (BatchPlayed, LookedUp) {
+    play(names, caller, LimiterDown::Admit, everybody, publish).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,11 +75,11 @@ async fn a_batch_of_triggers_looks_each_event_type_up_once() {
         "order.none",
         "order.paid",
     ];
-    let played = plainly(&names).await;
-    assert_eq!(played.looked_up, ["order.paid", "order.sent", "order.none"]);
+    let (played, looked_up) = plainly(&names, &caller()).await;
+    assert_eq!(looked_up, ["order.paid", "order.sent", "order.none"]);
     let times = |port| played.calls.iter().filter(|call| **call == port).count();
     assert_eq!((times("limiter"), times("publisher")), (1, 4));
-    let answers = played.answers.unwrap();
+    let answers = played.answer.unwrap();
     for (name, answer) in names.iter().zip(&answers) {
         match answer {
             Ok(receipt) => assert_eq!(receipt.delivery_ids().count(), 2),
@@ -137,41 +92,18 @@ async fn a_batch_of_triggers_looks_each_event_type_up_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_triggers_by_a_key_bound_to_an_endpoint_asks_nobody() {
-    let bound = Caller {
-        endpoint: Some(EndpointId::from_bits(0)),
-        ..caller()
-    };
-    let played = play(
-        &["order.paid"; 2],
-        &bound,
-        LimiterDown::Admit,
-        everybody,
-        taken,
-    )
-    .await;
+    let bound = bound_to(EndpointId::from_bits(0));
+    let (played, _) = plainly(&["order.paid"; 2], &bound).await;
     assert_eq!(played.calls, NOBODY);
-    played.answers.unwrap_err();
+    played.answer.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]
 async fn triggers_of_a_batch_that_are_too_large_ask_for_no_token() {
-    let capped = Caller {
-        plan: Plan {
-            payload_len_max: event().payload.len() - 1,
-            ..Plan::default()
-        },
-        ..caller()
-    };
-    let played = play(
-        &["order.paid"; 2],
-        &capped,
-        LimiterDown::Admit,
-        everybody,
-        taken,
-    )
-    .await;
+    let capped = capped(event().payload.len() - 1);
+    let (played, _) = plainly(&["order.paid"; 2], &capped).await;
     assert_eq!(played.calls, NOBODY);
-    for answer in played.answers.unwrap() {
+    for answer in played.answer.unwrap() {
         assert!(matches!(answer, Err(TriggerError::PayloadTooLarge { .. })));
     }
 }
@@ -186,11 +118,11 @@ async fn the_first_triggers_of_a_batch_get_what_tokens_there_are() {
         }))
     };
     let names = ["order.paid", "order.none", "order.paid", "order.sent"];
-    let played = play(&names, &caller(), LimiterDown::Admit, granting, taken).await;
+    let (played, looked_up) = play(&names, &caller(), LimiterDown::Admit, granting, publish).await;
     // Nothing is looked up for the one that was not let in.
-    assert_eq!(played.looked_up, ["order.paid", "order.none"]);
+    assert_eq!(looked_up, ["order.paid", "order.none"]);
     assert!(matches!(
-        &played.answers.unwrap()[..],
+        &played.answer.unwrap()[..],
         [
             Ok(_),
             Err(TriggerError::UnknownEventType),
@@ -202,25 +134,26 @@ async fn the_first_triggers_of_a_batch_get_what_tokens_there_are() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_triggers_passes_a_limiter_that_is_down_or_not_as_the_settings_say() {
-    let down: Granting = |_| ready(Err(StoreError::unavailable("out of reach")));
+    let down: Granting = |_| ready(Err(out_of_reach()));
     let names = ["order.paid", "order.sent"];
-    let played = play(&names, &caller(), LimiterDown::Admit, down, taken).await;
-    for answer in played.answers.unwrap() {
+    let (played, _) = play(&names, &caller(), LimiterDown::Admit, down, publish).await;
+    for answer in played.answer.unwrap() {
         assert!(answer.unwrap().limiter_bypassed());
     }
-    let played = play(&names, &caller(), LimiterDown::Refuse, down, taken).await;
+    let (played, _) = play(&names, &caller(), LimiterDown::Refuse, down, publish).await;
     assert_eq!(played.calls, ["limiter"]);
-    for answer in played.answers.unwrap() {
+    for answer in played.answer.unwrap() {
         assert!(matches!(answer, Err(TriggerError::LimiterUnavailable(_))));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_fails_or_is_silent_is_told_of_its_own_events_alone() {
-    let played = plainly(&["order.silent", "order.paid", "order.down", "order.silent"]).await;
+    let names = ["order.silent", "order.paid", "order.down", "order.silent"];
+    let (played, _) = plainly(&names, &caller()).await;
     assert_eq!(played.elapsed, TIMEOUT);
     assert!(matches!(
-        &played.answers.unwrap()[..],
+        &played.answer.unwrap()[..],
         [
             Err(TriggerError::DeadlineExceeded),
             Ok(_),
@@ -233,17 +166,17 @@ async fn a_look_up_that_fails_or_is_silent_is_told_of_its_own_events_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_limiter_costs_a_batch_the_deadline_and_nothing_is_looked_up() {
     let granting: Granting = |_| silence();
-    let played = play(
+    let (played, _) = play(
         &["order.paid"; 2],
         &caller(),
         LimiterDown::Admit,
         granting,
-        taken,
+        publish,
     )
     .await;
     assert_eq!(played.calls, ["limiter"]);
     assert_eq!(played.elapsed, TIMEOUT);
-    for answer in played.answers.unwrap() {
+    for answer in played.answer.unwrap() {
         assert!(matches!(answer, Err(TriggerError::DeadlineExceeded)));
     }
 }
@@ -253,7 +186,7 @@ async fn what_the_queue_says_of_one_event_says_nothing_of_the_others() {
     let publishing: Publishing = |event, deliveries| {
         let name = event.event_type.as_ref().unwrap().name.to_string();
         match name.as_str() {
-            "order.paid" => taken(event, deliveries),
+            "order.paid" => publish(event, deliveries),
             "order.sent" => {
                 deliveries[0].mark_published();
                 deliveries[1].mark_failed(FailureKind::EndpointGone);
@@ -265,9 +198,9 @@ async fn what_the_queue_says_of_one_event_says_nothing_of_the_others() {
         }
     };
     let names = ["order.broken", "order.lost", "order.paid", "order.sent"];
-    let played = play(&names, &caller(), LimiterDown::Admit, everybody, publishing).await;
+    let (played, _) = play(&names, &caller(), LimiterDown::Admit, everybody, publishing).await;
     assert_eq!(played.elapsed, TIMEOUT);
-    let answers = played.answers.unwrap();
+    let answers = played.answer.unwrap();
     let told: Vec<Vec<_>> = answers
         .iter()
         .map(|answer| {

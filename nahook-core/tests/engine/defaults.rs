@@ -6,8 +6,7 @@ use nahook_core::id::EndpointId;
 use nahook_core::{Admission, Clock as _, FanOut, MemoryQueue, MemorySubscriptions, StoreError};
 use nahook_testkit::ManualClock;
 
-use crate::ports::{MockLimiter, caller, event, ready};
-use crate::send::ports::send_to;
+use crate::ports::{MockLimiter, caller, event, ready, send_to};
 
 /// An engine over a queue in memory, with two endpoints.
 fn fan_out() -> (FanOut<MemorySubscriptions, MemoryQueue>, MemoryQueue) {

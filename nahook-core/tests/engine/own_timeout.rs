@@ -5,8 +5,9 @@ use std::time::Duration;
 use nahook_core::{Admission, FanOut, SendError, TriggerError};
 use tokio::time::Instant;
 
-use crate::ports::{MockLimiter, MockPublisher, MockSubscriptions, caller, event, silence};
-use crate::send::ports::{send, send_to};
+use crate::ports::{
+    MockLimiter, MockPublisher, MockSubscriptions, caller, event, send, send_to, silence,
+};
 
 const OWN: Duration = Duration::from_secs(3);
 

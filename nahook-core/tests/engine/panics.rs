@@ -42,8 +42,8 @@ async fn a_limiter_that_panics_is_a_limiter_that_is_down() {
         assert!(receipt.limiter_bypassed());
         assert_eq!(receipt.delivery_ids().count(), 1);
 
-        let mut ports = Ports::default().limiter(move |_| moment.panicking());
-        ports.limiter_down = LimiterDown::Refuse;
+        let ports = Ports::default().limiter(move |_| moment.panicking());
+        let ports = ports.limiter_down(LimiterDown::Refuse);
         let played = ports.play(&caller()).await;
         assert_eq!(played.calls, ["limiter"]);
         assert!(matches!(

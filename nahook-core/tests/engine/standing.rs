@@ -9,7 +9,8 @@ use nahook_testkit::ManualClock;
 use tokio::time::Instant;
 
 use crate::ports::{
-    Answer, MockLimiter, MockPublisher, MockSubscriptions, TIMEOUT, caller, ready, silence,
+    Answer, MockLimiter, MockPublisher, MockSubscriptions, TIMEOUT, caller, out_of_reach, ready,
+    silence,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -63,7 +64,7 @@ async fn the_limiters_own_numbers_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limiter_that_does_not_answer_leaves_the_plans_numbers() {
-    let down = told(|_| ready(Err(StoreError::unavailable("out of reach"))));
+    let down = told(|_| ready(Err(out_of_reach())));
     assert_eq!(down.await, (OF_THE_PLAN, Duration::ZERO));
     let silent = told(|_| silence());
     assert_eq!(silent.await, (OF_THE_PLAN, TIMEOUT));

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use nahook_core::admission::{Caller, LimiterDown, Plan, Verdict};
+use nahook_core::admission::{Caller, LimiterDown, Verdict};
 use nahook_core::id::EndpointId;
-use nahook_core::{Delivery, EventTypeRef, StoreError, TriggerError};
+use nahook_core::{Delivery, EventTypeRef, TriggerError};
 
-use crate::ports::{Ports, caller, event, ready, subscribers};
-
-const NOBODY: [&str; 0] = [];
-
-fn out_of_reach() -> StoreError {
-    StoreError::unavailable("out of reach")
-}
+use crate::ports::{
+    NOBODY, Ports, bound_to, caller, capped, event, out_of_reach, ready, subscribers,
+};
 
 #[tokio::test(start_paused = true)]
 async fn the_limiter_comes_before_the_look_up_and_the_look_up_before_the_publisher() {
@@ -50,26 +46,13 @@ async fn the_limiter_comes_before_the_look_up_and_the_look_up_before_the_publish
 
 #[tokio::test(start_paused = true)]
 async fn a_key_bound_to_an_endpoint_asks_nobody() {
-    let bound = Caller {
-        endpoint: Some(EndpointId::from_bits(0)),
-        ..caller()
-    };
+    let bound = bound_to(EndpointId::from_bits(0));
     let played = Ports::default().play(&bound).await;
     assert_eq!(played.calls, NOBODY);
     assert!(matches!(
         played.answer,
         Err(TriggerError::NotWorkspaceScoped(_))
     ));
-}
-
-fn capped(payload_len_max: usize) -> Caller {
-    Caller {
-        plan: Plan {
-            payload_len_max,
-            ..Plan::default()
-        },
-        ..caller()
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,8 +119,8 @@ async fn a_limiter_that_is_down_is_passed_by_and_the_receipt_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limiter_that_is_down_refuses_where_the_settings_say_so() {
-    let mut ports = Ports::default().limiter(|_| ready(Err(out_of_reach())));
-    ports.limiter_down = LimiterDown::Refuse;
+    let ports = Ports::default().limiter(|_| ready(Err(out_of_reach())));
+    let ports = ports.limiter_down(LimiterDown::Refuse);
     let played = ports.play(&caller()).await;
     assert_eq!(played.calls, ["limiter"]);
     assert!(matches!(

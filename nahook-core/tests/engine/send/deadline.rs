@@ -7,22 +7,21 @@ use nahook_core::id::{DeliveryId, EndpointId, MessageId};
 use nahook_core::{EndpointState, FailureKind, SendError};
 use tokio::time::{Instant, sleep};
 
-use super::ports::{SendPorts, SendsPlayed, send_to};
-use crate::ports::{TIMEOUT, after, caller, silence};
+use crate::ports::{Ports, SendPlayed, TIMEOUT, after, caller, send_to, silence};
 
 const ALMOST: Duration = Duration::from_millis(4_999);
 const MS: Duration = Duration::from_millis(1);
 
-impl SendsPlayed {
+impl SendPlayed {
     fn is_late(&self) -> bool {
-        matches!(self.answer(), Err(SendError::DeadlineExceeded))
+        matches!(self.answer, Err(SendError::DeadlineExceeded))
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_limiter_costs_a_send_the_deadline_and_nothing_is_looked_up() {
-    let ports = SendPorts::new().limiter(|_| silence());
-    let played = ports.play(&caller()).await;
+    let ports = Ports::default().limiter(|_| silence());
+    let played = ports.play_send(&caller()).await;
     assert!(played.is_late());
     assert_eq!(played.calls, ["limiter"]);
     assert_eq!(played.elapsed, TIMEOUT);
@@ -30,10 +29,10 @@ async fn a_silent_limiter_costs_a_send_the_deadline_and_nothing_is_looked_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_store_costs_what_the_limiter_has_left_and_nothing_is_published() {
-    let ports = SendPorts::new()
+    let ports = Ports::default()
         .limiter(|_| after(ALMOST, Ok(Verdict::Admit)))
-        .store(|_, _| silence());
-    let played = ports.play(&caller()).await;
+        .endpoints(|_, _| silence());
+    let played = ports.play_send(&caller()).await;
     assert!(played.is_late());
     assert_eq!(played.calls, ["limiter", "store"]);
     assert_eq!(played.elapsed, TIMEOUT);
@@ -41,9 +40,9 @@ async fn a_silent_store_costs_what_the_limiter_has_left_and_nothing_is_published
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_ends_with_the_deadline_lets_nothing_be_published() {
-    let ports = SendPorts::new().admits();
-    let ports = ports.store(|_, _| after(TIMEOUT, Ok(vec![EndpointState::Active])));
-    let played = ports.play(&caller()).await;
+    let ports = Ports::default().admits();
+    let ports = ports.endpoints(|_, _| after(TIMEOUT, Ok(vec![EndpointState::Active])));
+    let played = ports.play_send(&caller()).await;
     assert!(played.is_late());
     assert_eq!(played.calls, ["limiter", "store"]);
 }
@@ -52,8 +51,8 @@ async fn a_store_that_ends_with_the_deadline_lets_nothing_be_published() {
 async fn a_send_whose_deadline_has_passed_already_is_not_published() {
     let deadline = Instant::now();
     sleep(MS).await;
-    let ports = SendPorts::new().admits().finds().publishes();
-    let played = ports.play_by(deadline, &caller()).await;
+    let ports = Ports::default().admits().finds_endpoints().sends();
+    let played = ports.play_send_by(deadline, &caller()).await;
     assert!(played.is_late());
     assert_eq!(played.elapsed, Duration::ZERO);
     assert!(!played.calls.contains(&"publisher"));
@@ -61,25 +60,21 @@ async fn a_send_whose_deadline_has_passed_already_is_not_published() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_takes_a_send_just_in_time_is_heard() {
-    let ports = SendPorts::new().admits().finds();
-    let ports = ports.publisher(|_, slot| {
+    let ports = Ports::default().admits().finds_endpoints();
+    let ports = ports.sender(|_, slot| {
         slot.mark_published();
         after(ALMOST, ())
     });
-    let played = ports.play(&caller()).await;
-    assert!(played.answer().is_ok());
+    let played = ports.play_send(&caller()).await;
+    assert!(played.answer.is_ok());
     assert_eq!(played.elapsed, ALMOST);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_known_of_each_send_at_the_deadline_is_kept() {
-    let grant = nahook_core::admission::Grant {
-        admitted: 4,
-        refused: None,
-    };
-    let ports = SendPorts::new().grants(4, grant).finds();
+    let ports = Ports::default().grants(4, 4, None).finds_endpoints();
     let earlier = DeliveryId::nth(MessageId::from_bits(77), 0);
-    let ports = ports.publisher(move |_, slot| {
+    let ports = ports.sender(move |_, slot| {
         match [1, 2, 3]
             .map(EndpointId::from_bits)
             .iter()
@@ -93,9 +88,9 @@ async fn what_was_known_of_each_send_at_the_deadline_is_kept() {
         silence()
     });
     let sends = [1, 2, 3, 4].map(send_to).to_vec();
-    let played = ports.play_batch(sends, &caller()).await;
+    let played = ports.play_sends(sends, &caller()).await;
     assert_eq!(played.elapsed, TIMEOUT);
-    let [Ok(first), Err(late), Ok(third), Err(unconfirmed)] = &played.answers[..] else {
+    let [Ok(first), Err(late), Ok(third), Err(unconfirmed)] = &played.answer[..] else {
         panic!("{played:?}")
     };
     assert!(!first.is_replay && third.is_replay);

@@ -2,5 +2,4 @@
 
 mod accounting;
 mod deadline;
-pub(crate) mod ports;
 mod steps;
