@@ -203,7 +203,7 @@ impl Job for PublishJob {
         let may_be_record = is_new && self.may_be_fresh;
         let endpoints = may_be_record.then(|| record::endpoints_of(new.iter().copied()));
         if let Some(endpoints) = endpoints.flatten() {
-            record::insert(session.connection(), seq, &endpoints)?;
+            record::insert(session, seq, endpoints)?;
             self.queued.are_fresh = true;
             self.queued.new = new;
         } else {

@@ -2,12 +2,23 @@
 //!
 //! `nahook_fresh` shows the deliveries of a record that are no rows yet.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::row::split_key;
+use crate::writer::Session;
 
-/// The array is read from its beginning.
-const FIRST: &str = "SELECT endpoint, key FROM nahook_fresh WHERE event = ?1 LIMIT ?2";
+/// The first deliveries of an event's record that are no rows.
+const FIRST: &str = "SELECT member.endpoint, (?1 << 20) | member.ordinal
+     FROM nahook_queued AS queued JOIN nahook_member AS member ON member.audience = queued.audience
+     WHERE queued.event = ?1
+         AND NOT EXISTS (SELECT 1 FROM nahook_delivery WHERE key = (?1 << 20) | member.ordinal)
+     ORDER BY member.ordinal LIMIT ?2";
+
+/// The endpoint of a key's delivery, if that is in a record and no row.
+const AT: &str = "SELECT member.endpoint
+     FROM nahook_queued AS queued JOIN nahook_member AS member ON member.audience = queued.audience
+     WHERE queued.event = ?1 >> 20 AND member.ordinal = ?1 & 1048575
+         AND NOT EXISTS (SELECT 1 FROM nahook_delivery WHERE key = ?1)";
 
 /// The endpoints of an event's deliveries, by ordinal; `None` where there is no delivery.
 pub(crate) type Endpoints = Vec<Option<i64>>;
@@ -32,23 +43,37 @@ pub(crate) fn endpoints_of(
 
 /// Writes a record.
 pub(crate) fn insert(
-    connection: &Connection,
+    session: &mut Session,
     event: i64,
-    endpoints: &Endpoints,
+    endpoints: Endpoints,
 ) -> rusqlite::Result<()> {
+    let audience = session.audience(endpoints)?;
+    session
+        .connection()
+        .prepare_cached("INSERT INTO nahook_queued (event, audience) VALUES (?1, ?2)")?
+        .execute([event, audience])?;
+    Ok(())
+}
+
+/// The row of the audience of these endpoints, which is made if there is none.
+pub(crate) fn audience_of(connection: &Connection, endpoints: &Endpoints) -> rusqlite::Result<i64> {
     let endpoints = serde_json::to_string(endpoints)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     connection
-        .prepare_cached("INSERT INTO nahook_record (event, endpoints) VALUES (?1, ?2)")?
-        .execute(params![event, endpoints])?;
-    Ok(())
+        .prepare_cached(
+            "INSERT INTO nahook_audience (endpoints) VALUES (?1) ON CONFLICT DO NOTHING",
+        )?
+        .execute([&endpoints])?;
+    connection
+        .prepare_cached("SELECT row FROM nahook_audience WHERE endpoints = ?1")?
+        .query_row([&endpoints], |row| row.get(0))
 }
 
 /// Removes the record if all of its deliveries are rows.
 pub(crate) fn remove_if_done(connection: &Connection, event: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "DELETE FROM nahook_record WHERE event = ?1 AND NOT EXISTS (SELECT 1 FROM nahook_fresh WHERE event = ?1)",
+            "DELETE FROM nahook_queued WHERE event = ?1 AND NOT EXISTS (SELECT 1 FROM nahook_fresh WHERE event = ?1)",
         )?
         .execute([event])?;
     Ok(())
@@ -76,38 +101,34 @@ pub(crate) fn make_rows(connection: &Connection, event: i64) -> rusqlite::Result
         )?
         .execute([event])?;
     connection
-        .prepare_cached("DELETE FROM nahook_record WHERE event = ?1")?
+        .prepare_cached("DELETE FROM nahook_queued WHERE event = ?1")?
         .execute([event])?;
     Ok(())
 }
 
 /// The endpoint of a delivery, if that is in a record and no row.
 pub(crate) fn endpoint_at(connection: &Connection, key: i64) -> rusqlite::Result<Option<i64>> {
-    // Not by the view: that would look at every ordinal.
-    let found = connection
-        .prepare_cached(
-            "SELECT json_extract(endpoints, '$[' || (?1 & 1048575) || ']') FROM nahook_record
-             WHERE event = ?1 >> 20 AND NOT EXISTS (SELECT 1 FROM nahook_delivery WHERE key = ?1)",
-        )?
+    connection
+        .prepare_cached(AT)?
         .query_row([key], |row| row.get(0))
-        .optional()?;
-    Ok(found.flatten())
+        .optional()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Role;
     use crate::schema::{empty, plan_of};
 
     /// A record of the event 1, and rows of these of its ordinals.
-    fn with_record(endpoints: &Endpoints, rows: &[i64]) -> Connection {
-        let connection = empty();
-        insert(&connection, 1, endpoints).unwrap();
+    fn with_record(endpoints: &Endpoints, rows: &[i64]) -> Session {
+        let mut session = Session::new(empty(), Role::Server);
+        insert(&mut session, 1, endpoints.clone()).unwrap();
         for ordinal in rows {
             let row = "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES ((1 << 20) + ?1, 5, 2, 1)";
-            connection.execute(row, [ordinal]).unwrap();
+            session.connection().execute(row, [ordinal]).unwrap();
         }
-        connection
+        session
     }
 
     fn deliveries(ordinals: &[i64]) -> impl ExactSizeIterator<Item = (i64, i64)> {
@@ -137,8 +158,9 @@ mod tests {
             (&[0, 1, 2], false),
             (&[0, 2, 3], true),
         ] {
-            let connection = with_record(&endpoints, rows);
-            remove_if_done(&connection, 1).unwrap();
+            let session = with_record(&endpoints, rows);
+            let connection = session.connection();
+            remove_if_done(connection, 1).unwrap();
             let record = "SELECT count(*) FROM nahook_record";
             let left: i64 = connection.query_row(record, [], |row| row.get(0)).unwrap();
             assert_eq!(left == 0, is_done, "{rows:?}");
@@ -147,14 +169,15 @@ mod tests {
 
     #[test]
     fn what_is_fresh_is_what_is_no_row() {
-        let connection = with_record(&vec![Some(5), None, Some(i64::MAX), Some(7)], &[3]);
+        let session = with_record(&vec![Some(5), None, Some(i64::MAX), Some(7)], &[3]);
+        let connection = session.connection();
         let key = |ordinal: i64| (1 << 20) + ordinal;
         let expected = [(5, key(0)), (i64::MAX, key(2))];
-        assert_eq!(fresh(&connection, 1, 9).unwrap(), expected);
-        let endpoints = [0, 1, 2, 3, 4].map(|at| endpoint_at(&connection, key(at)).unwrap());
+        assert_eq!(fresh(connection, 1, 9).unwrap(), expected);
+        let endpoints = [0, 1, 2, 3, 4].map(|at| endpoint_at(connection, key(at)).unwrap());
         assert_eq!(endpoints, [Some(5), None, Some(i64::MAX), None, None]);
-        make_rows(&connection, 1).unwrap();
-        assert!(fresh(&connection, 1, 9).unwrap().is_empty());
+        make_rows(connection, 1).unwrap();
+        assert!(fresh(connection, 1, 9).unwrap().is_empty());
         let rows = "SELECT group_concat(endpoint || ':' || status, ' ') FROM nahook_delivery";
         let rows: String = connection.query_row(rows, [], |row| row.get(0)).unwrap();
         assert_eq!(rows, format!("5:0 {}:0 5:2", i64::MAX));
@@ -162,11 +185,19 @@ mod tests {
 
     #[test]
     fn deliveries_of_a_record_are_found_by_its_event() {
-        let plan = plan_of(&empty(), FIRST);
-        let search = |of: &str| {
-            plan.iter()
-                .any(|step| step.starts_with(&format!("SEARCH {of} USING INTEGER PRIMARY KEY")))
-        };
-        assert!(search("record") && search("delivery"), "{plan:?}");
+        for statement in [FIRST, AT] {
+            let plan = plan_of(&empty(), statement);
+            let by_key = |of: &str, key: &str| {
+                let search = format!("SEARCH {of} USING {key}");
+                plan.iter().any(|step| step.starts_with(&search))
+            };
+            assert!(by_key("queued", "INTEGER PRIMARY KEY"), "{plan:?}");
+            assert!(by_key("member", "PRIMARY KEY (audience=?"), "{plan:?}");
+            assert!(by_key("nahook_delivery", "INTEGER PRIMARY KEY"), "{plan:?}");
+            assert!(
+                !plan.iter().any(|step| step.contains("TEMP B-TREE")),
+                "{plan:?}"
+            );
+        }
     }
 }

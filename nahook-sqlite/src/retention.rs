@@ -15,7 +15,10 @@ use nahook_core::{Causes, Clock, Timestamp};
 use nahook_supervision::{Exit, Loop, Pulse};
 use rusqlite::Connection;
 
-use self::steps::{Aged, Cursor, forget_some, has_aged, old_events, remove_aged};
+use self::steps::{
+    Aged, Cursor, forget_some, has_aged, old_events, remove_aged, remove_audiences,
+    unused_audiences,
+};
 use crate::connection::open_reader;
 use crate::error::Closed;
 use crate::row::nanos;
@@ -154,6 +157,7 @@ impl Forgetting {
     fn look(&self) -> Result<(), Ended> {
         let now = self.clock.now();
         self.forget_events(before(now, self.retention))?;
+        self.forget_audiences()?;
         self.forget_rows(Aged::AuditEntries, before(now, self.audit_retention))?;
         self.forget_rows(Aged::CountsOfHours, before(now, self.retention))?;
         self.forget_rows(Aged::CountsOfMinutes, before(now, MINUTES_KEPT))?;
@@ -189,6 +193,16 @@ impl Forgetting {
                 }
                 after = page.last;
             }
+        }
+        Ok(())
+    }
+
+    fn forget_audiences(&self) -> Result<(), Ended> {
+        let mut rest = unused_audiences(&self.connection)?;
+        while !rest.is_empty() {
+            let rows = rest.clone();
+            let done = self.step(move |session| remove_audiences(session, &rows))?;
+            rest.drain(..done);
         }
         Ok(())
     }

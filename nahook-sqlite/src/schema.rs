@@ -24,6 +24,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/13_event_by_key.sql"),
     include_str!("schema/14_changed_in.sql"),
     include_str!("schema/15_records.sql"),
+    include_str!("schema/16_audiences.sql"),
 ];
 
 /// The first version that notes its number in a table of its own. Files before it are the store's alone: they note it in
@@ -294,6 +295,10 @@ mod tests {
         assert_eq!(text(rows), "1/7:1 1/8:2 2/5:2 2/6:0 2/7:0");
         let records = "SELECT group_concat(event || endpoints, ' ') FROM nahook_record";
         assert_eq!(text(records), "1[5,6] 3[9]");
+        let members = "SELECT group_concat(audience || '.' || ordinal || ':' || endpoint, ' ') FROM nahook_member";
+        assert_eq!(text(members), "1.0:5 1.1:6 2.0:9");
+        let fresh = "SELECT group_concat((key >> 20) || '.' || (key & 1048575) || ':' || endpoint, ' ') FROM nahook_fresh";
+        assert_eq!(text(fresh), "1.0:5 1.1:6 3.0:9");
         // What was to be adopted still is.
         let submissions = "SELECT group_concat(event, ' ') FROM nahook_submission";
         assert_eq!(text(submissions), "3");

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::record;
 use crate::row::nanos;
+use crate::writer::Session;
 
 /// Number of events looked at by one query.
 const EVENTS: usize = 256;
@@ -190,6 +191,38 @@ fn remove_event(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Audiences that no record is of.
+pub(super) fn unused_audiences(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT row FROM nahook_audience WHERE NOT EXISTS (SELECT 1 FROM nahook_queued WHERE audience = row)",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// Removes the first of the audiences with their members, as many as fit into a step; those that are in use again stay. Answers how
+/// many need not be looked at again.
+pub(super) fn remove_audiences(session: &mut Session, rows: &[i64]) -> rusqlite::Result<usize> {
+    // What is written after this looks for them.
+    session.forget_audiences();
+    let connection = session.connection();
+    let mut members =
+        connection.prepare_cached("SELECT count(*) FROM nahook_member WHERE audience = ?1")?;
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM nahook_audience WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM nahook_queued WHERE audience = ?1)",
+    )?;
+    let mut room = ROWS;
+    for (at, row) in rows.iter().enumerate() {
+        room -= 1 + members.query_row([row], |row| row.get::<_, i64>(0))?;
+        if room < 0 && at > 0 {
+            return Ok(at);
+        }
+        remove.execute([row])?;
+    }
+    Ok(rows.len())
+}
+
 /// Rows that have a time of their own.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Aged {
@@ -255,6 +288,7 @@ pub(super) fn remove_aged(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Role;
     use crate::schema::empty;
 
     /// A settled event with one delivery, as old as time.
@@ -314,6 +348,47 @@ mod tests {
         let records = "SELECT count(*) FROM nahook_record";
         let records = connection.query_row(records, [], |row| row.get(0));
         assert_eq!((rows(&connection), records), ((1, 0, 0), Ok(0)));
+    }
+
+    #[test]
+    fn audience_without_records_goes_with_its_members_and_is_written_again() {
+        let mut session = Session::new(with_a_settled_event(), Role::Server);
+        let endpoints = |endpoint| vec![Some(endpoint), None, Some(9)];
+        for (event, endpoint) in [(1, 5), (2, 6)] {
+            record::insert(&mut session, event, endpoints(endpoint)).unwrap();
+        }
+        let left = |session: &Session| -> (i64, String) {
+            let sql = "SELECT (SELECT count(*) FROM nahook_member), group_concat(event || endpoints) FROM nahook_record";
+            let found = session
+                .connection()
+                .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+            found.unwrap()
+        };
+        assert!(unused_audiences(session.connection()).unwrap().is_empty());
+        let ended = "PRAGMA foreign_keys = ON; DELETE FROM nahook_queued WHERE event = 1";
+        session.connection().execute_batch(ended).unwrap();
+        let unused = unused_audiences(session.connection()).unwrap();
+        assert_eq!(unused, [1]);
+        // One that is in use stays, whatever was found.
+        assert_eq!(remove_audiences(&mut session, &[1, 2]).unwrap(), 2);
+        assert_eq!(left(&session), (2, "2[6,null,9]".to_owned()));
+        record::insert(&mut session, 1, endpoints(5)).unwrap();
+        assert_eq!(left(&session), (4, "1[5,null,9],2[6,null,9]".to_owned()));
+    }
+
+    #[test]
+    fn many_members_are_removed_in_several_steps() {
+        let mut session = Session::new(with_a_settled_event(), Role::Server);
+        let rows: Vec<i64> = (1..=3).collect();
+        for row in &rows {
+            let endpoints = (0..100).map(|at| Some(row * 1000 + at)).collect();
+            session.audience(endpoints).unwrap();
+        }
+        assert_eq!(unused_audiences(session.connection()).unwrap(), rows);
+        assert_eq!(remove_audiences(&mut session, &rows).unwrap(), 1);
+        assert_eq!(remove_audiences(&mut session, &rows[1..]).unwrap(), 1);
+        assert_eq!(remove_audiences(&mut session, &rows[2..]).unwrap(), 1);
+        assert!(unused_audiences(session.connection()).unwrap().is_empty());
     }
 
     #[test]

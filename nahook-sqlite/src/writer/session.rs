@@ -24,6 +24,7 @@ use crate::changes::CatalogState;
 use crate::connection::{leave_checkpoints, reopen_writer, set_up_writer};
 use crate::error::{WriteEffect, WriteError, is_full, is_of_connection};
 use crate::file::OpenFile;
+use crate::record::{Endpoints, audience_of};
 use crate::row::nanos;
 use crate::space::Disk;
 use crate::{OpenError, Role, SqliteSettings};
@@ -452,6 +453,23 @@ impl Session {
             self.rows.add_event_type(workspace, event_type.id, row);
         }
         Ok(Some(row))
+    }
+
+    /// The row of the audience of these endpoints, which is made if there is none.
+    pub(crate) fn audience(&mut self, endpoints: Endpoints) -> rusqlite::Result<i64> {
+        if let Some(row) = self.rows.audience(&endpoints) {
+            return Ok(row);
+        }
+        let row = audience_of(&self.connection, &endpoints)?;
+        if !self.is_attempting {
+            self.rows.add_audience(endpoints, row);
+        }
+        Ok(row)
+    }
+
+    /// Audiences are about to be removed.
+    pub(crate) fn forget_audiences(&mut self) {
+        self.rows.forget_audiences();
     }
 
     fn forget(&mut self) {

@@ -140,7 +140,11 @@ async fn damage_inside_is_an_error_and_never_a_wrong_answer() {
 
 #[tokio::test]
 async fn a_damaged_index_of_what_is_due_is_an_error() {
-    for index in ["nahook_delivery_by_status", "nahook_record"] {
+    for index in [
+        "nahook_delivery_by_status",
+        "nahook_queued",
+        "nahook_member",
+    ] {
         let place = Place::new();
         let store = place.open();
         declare(&store, 3).await;

@@ -330,7 +330,7 @@ async fn the_next_retry_is_known_after_a_restart() {
 async fn a_settlement_that_finds_no_room_is_not_recorded_and_may_be_repeated() {
     let place = Place::new();
     let mut small = server();
-    small.pages_max = Some(110);
+    small.pages_max = Some(120);
     let store = SqliteStore::open(place.file(), small).unwrap();
     declare(&store, 2).await;
     assert!(all_published(&publish(&store, 1, 2).await));

@@ -32,7 +32,9 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
             )
             .unwrap();
     }
-    crate::record::insert(&connection, 1, &record).unwrap();
+    let record = serde_json::to_string(&record).unwrap();
+    let insert = "INSERT INTO nahook_record (event, endpoints) VALUES (1, ?1)";
+    connection.execute(insert, [record]).unwrap();
     let queue = Arc::new(Queue::new(LeaseToken(0), 100));
     find_waiting(&connection, &queue).unwrap();
     let clock = ManualClock::default();

@@ -3,6 +3,8 @@
 use foldhash::{HashMap, HashMapExt as _};
 use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
 
+use crate::record::Endpoints;
+
 /// Upper bound on remembered rows; beyond it all are forgotten.
 const ROWS_MAX: usize = 200_000;
 
@@ -13,6 +15,9 @@ pub(super) struct Rows {
     /// By the workspace's row.
     of_workspace: HashMap<i64, OfWorkspace>,
     len: usize,
+    audiences: HashMap<Endpoints, i64>,
+    /// Number of their endpoints.
+    audiences_len: usize,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +55,22 @@ impl Rows {
         let event_types = &mut self.room_in(workspace).event_types;
         let is_new = event_types.insert(id, row).is_none();
         self.len += usize::from(is_new);
+    }
+
+    pub(super) fn audience(&self, endpoints: &Endpoints) -> Option<i64> {
+        self.audiences.get(endpoints).copied()
+    }
+
+    pub(super) fn add_audience(&mut self, endpoints: Endpoints, row: i64) {
+        if self.audiences_len >= ROWS_MAX {
+            self.forget_audiences();
+        }
+        self.audiences_len += endpoints.len();
+        self.audiences.insert(endpoints, row);
+    }
+
+    pub(super) fn forget_audiences(&mut self) {
+        (self.audiences, self.audiences_len) = (HashMap::new(), 0);
     }
 
     /// Forgets what is of the workspace.
