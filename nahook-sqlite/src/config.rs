@@ -35,9 +35,6 @@ pub struct SqliteSettings {
     /// changes of the catalog go on. 5 % of the disk and at most 256 MiB unless set. Half of it, at most 16 MiB, is held by a file
     /// beside the store's that is removed when the disk is full. Zero turns this off.
     pub disk_free_min: Option<u64>,
-    /// Upper bound on fresh deliveries kept in memory, for all endpoints together: four million, of 8 to 10 bytes each.
-    /// Those of one event are written as one row. Beyond the bound, each is a row of its own at once.
-    pub fresh_max: usize,
     /// Duration for which an event with its settled deliveries is kept, counted from its acceptance.
     pub retention: Duration,
     /// Duration for which entries of the audit log are kept.
@@ -99,7 +96,6 @@ impl SqliteSettings {
             cache_len_max: 1_000_000,
             pages_max: None,
             disk_free_min: None,
-            fresh_max: 1 << 22,
             retention: Duration::from_hours(7 * 24),
             audit_retention: Duration::from_hours(90 * 24),
             retention_interval: Duration::from_mins(1),
@@ -129,7 +125,6 @@ impl fmt::Debug for SqliteSettings {
             .field("cache_len_max", &self.cache_len_max)
             .field("pages_max", &self.pages_max)
             .field("disk_free_min", &self.disk_free_min)
-            .field("fresh_max", &self.fresh_max)
             .field("retention", &self.retention)
             .field("audit_retention", &self.audit_retention)
             .field("retention_interval", &self.retention_interval)

@@ -69,8 +69,8 @@ fn resolve_all(slots: &mut [Delivery], kind: FailureKind) {
     }
 }
 
-/// Number of slots of a record that take about as long as a row, or a little longer: were they rows, others would wait for them.
-const SLOTS_OF_ROW: usize = 8;
+/// Number of slots of a record that take about as long as a row.
+const SLOTS_OF_ROW: usize = 16;
 
 /// Outcome of a slot in the transaction.
 #[derive(Clone, Copy)]
@@ -91,8 +91,6 @@ struct PublishJob {
     /// Ordinal and endpoint of each slot; no ordinal if the slot is another message's.
     slots: Vec<(Option<u32>, EndpointId)>,
     clock: Arc<dyn Clock>,
-    /// True if there is room in memory for the deliveries of a record; otherwise each starts as a row.
-    may_be_fresh: bool,
     written: Vec<Slot>,
     queued: Queued,
     reply: Reply<Written>,
@@ -126,7 +124,6 @@ impl PublishJob {
             event: event.clone(),
             slots,
             clock,
-            may_be_fresh: false,
             written,
             queued: Queued::default(),
             reply,
@@ -144,8 +141,7 @@ impl Job for PublishJob {
         Urgency::Publication
     }
 
-    fn take(&mut self, queue: &mut QueueState) -> bool {
-        self.may_be_fresh = queue.has_room_for_fresh();
+    fn take(&mut self, _queue: &mut QueueState) -> bool {
         self.reply.take()
     }
 
@@ -200,8 +196,7 @@ impl Job for PublishJob {
         )?;
         self.queued.seq = seq;
         let new: Vec<_> = self.rows().collect();
-        let may_be_record = is_new && self.may_be_fresh;
-        let endpoints = may_be_record.then(|| record::endpoints_of(new.iter().copied()));
+        let endpoints = is_new.then(|| record::endpoints_of(new.iter().copied()));
         if let Some(endpoints) = endpoints.flatten() {
             record::insert(session, seq, endpoints)?;
             self.queued.are_fresh = true;
@@ -224,9 +219,6 @@ impl Job for PublishJob {
         } = &self.queued;
         if !new.is_empty() {
             queue.remember_event(*seq, new.len(), &self.event);
-        }
-        if *are_fresh {
-            queue.open_record(*seq, new.len());
         }
         for (endpoint, key) in new {
             if *are_fresh {
@@ -352,7 +344,7 @@ mod tests {
         let mut slots = deliveries(&event, &[nth_endpoint_id(0), nth_endpoint_id(1)]);
         let (job, submission) =
             PublishJob::new(&event, &mut slots, Arc::new(ManualClock::default()));
-        act(Box::new(job), &mut Queue::new(LeaseToken(0), 100).state());
+        act(Box::new(job), &mut Queue::new(LeaseToken(0)).state());
         drop(submission);
         slots.iter().map(Delivery::outcome).collect()
     }
@@ -366,9 +358,7 @@ mod tests {
         let mut left = None;
         let outcomes = outcomes_after(|job, _| left = Some(job));
         assert_eq!(outcomes, both(FailureKind::QueueUnavailable));
-        let is_taken = left
-            .unwrap()
-            .take(&mut Queue::new(LeaseToken(0), 100).state());
+        let is_taken = left.unwrap().take(&mut Queue::new(LeaseToken(0)).state());
         assert!(!is_taken);
     }
 

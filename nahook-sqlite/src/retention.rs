@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use foldhash::HashSet;
 use metrics::counter;
 use nahook_control::SecretBox;
 use nahook_core::{Causes, Clock, Timestamp};
@@ -39,6 +40,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Time for which the counts of minutes are kept.
 const MINUTES_KEPT: Duration = Duration::from_hours(24);
 
+/// Interval between looks for audiences that are in nobody's use, each of which is removed with the next one.
+const AUDIENCES_KEPT: Duration = Duration::from_hours(1);
+
 /// The thread, ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Retention {
@@ -58,7 +62,7 @@ impl Retention {
             return Ok(None);
         }
         let (sender, stop) = mpsc::channel();
-        let forgetting = Forgetting {
+        let mut forgetting = Forgetting {
             connection: open_reader(path, settings)?,
             writer,
             clock: Arc::clone(&settings.clock),
@@ -66,6 +70,8 @@ impl Retention {
             audit_retention: settings.audit_retention,
             secrets: secrets.clone(),
             stop,
+            looked_for_audiences_at: Timestamp::default(),
+            unused_audiences: HashSet::default(),
         };
         let interval = settings.retention_interval;
         let (supervisor, which) = (&settings.supervisor, Loop::SqliteRetention);
@@ -98,6 +104,9 @@ struct Forgetting {
     audit_retention: Duration,
     secrets: SecretBox,
     stop: Receiver<()>,
+    looked_for_audiences_at: Timestamp,
+    /// What that has found.
+    unused_audiences: HashSet<i64>,
 }
 
 /// Why looking ended early.
@@ -115,7 +124,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Ended {
 }
 
 impl Forgetting {
-    fn run(&self, interval: Duration, pulse: &Pulse<'_>) -> Exit {
+    fn run(&mut self, interval: Duration, pulse: &Pulse<'_>) -> Exit {
         let mut may_be_plain = self.secrets.has_key();
         loop {
             if may_be_plain {
@@ -154,16 +163,16 @@ impl Forgetting {
         }
     }
 
-    fn look(&self) -> Result<(), Ended> {
+    fn look(&mut self) -> Result<(), Ended> {
         let now = self.clock.now();
         self.forget_events(before(now, self.retention))?;
-        self.forget_audiences()?;
         self.forget_rows(Aged::AuditEntries, before(now, self.audit_retention))?;
         self.forget_rows(Aged::CountsOfHours, before(now, self.retention))?;
         self.forget_rows(Aged::CountsOfMinutes, before(now, MINUTES_KEPT))?;
         self.forget_rows(Aged::PageSessions, now)?;
         self.forget_rows(Aged::PortalSessions, now)?;
-        self.forget_rows(Aged::RetiredSecrets, now)
+        self.forget_rows(Aged::RetiredSecrets, now)?;
+        self.forget_audiences(now)
     }
 
     /// Seals what is from before there was a key. Returns true if it found anything.
@@ -197,13 +206,21 @@ impl Forgetting {
         Ok(())
     }
 
-    fn forget_audiences(&self) -> Result<(), Ended> {
-        let mut rest = unused_audiences(&self.connection)?;
+    /// Removes those that were in nobody's use an hour ago, and are in nobody's now: most of the others are only waiting for their next event.
+    fn forget_audiences(&mut self, now: Timestamp) -> Result<(), Ended> {
+        if now.saturating_since(self.looked_for_audiences_at) < AUDIENCES_KEPT {
+            return Ok(());
+        }
+        let unused = unused_audiences(&self.connection)?;
+        let mut rest = unused.clone();
+        rest.retain(|row| self.unused_audiences.contains(row));
         while !rest.is_empty() {
             let rows = rest.clone();
             let done = self.step(move |session| remove_audiences(session, &rows))?;
             rest.drain(..done);
         }
+        self.unused_audiences = unused.into_iter().collect();
+        self.looked_for_audiences_at = now;
         Ok(())
     }
 

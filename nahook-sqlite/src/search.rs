@@ -8,11 +8,12 @@ use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{
     DeliveryQuery, DeliveryRecord, DeliverySearch, DeliveryStats, DeliveryStatus, StatsQuery,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use crate::SqliteStore;
 use crate::log::record_for;
+use crate::record::FreshOf;
 use crate::row::{ORDINAL_BITS, delivery_key, message_at, nanos, status_codes};
-use crate::{Role, SqliteStore};
 
 /// Number of keys read at once.
 const STEP: usize = 256;
@@ -20,12 +21,6 @@ const STEP: usize = 256;
 /// Finds keys in the index alone.
 const KEYS: &str = "SELECT key FROM nahook_delivery INDEXED BY nahook_delivery_by_status
      WHERE endpoint = ?1 AND status = ?2 AND key >= ?3 AND key < ?4 ORDER BY key DESC LIMIT ?5";
-
-/// The same among those that are fresh, which no index has by endpoint: all records are looked at. The process that serves the
-/// file knows them by heart.
-const FRESH_KEYS: &str = "SELECT key FROM nahook_fresh
-     WHERE event >= ?2 >> 20 AND event <= ?3 >> 20 AND endpoint = ?1 AND key >= ?2 AND key < ?3
-     ORDER BY key DESC LIMIT ?4";
 
 /// An event is written that soon after it was accepted; the engine's deadline is shorter.
 const WRITTEN_WITHIN: i64 = 60 * 1_000_000_000;
@@ -48,39 +43,18 @@ impl DeliverySearch for SqliteStore {
         let Some((endpoint, range)) = place.await? else {
             return Ok(Vec::new());
         };
-        // A few more than fit on the page: some may be passed by.
-        let mut max = query.limit.saturating_add(STEP);
-        loop {
-            // Before the file is read: what has left memory by then is found there.
-            let (leased, fresh) = {
-                let state = shared.queue().state();
-                let fresh =
-                    (shared.role() == Role::Server).then(|| state.fresh_of(endpoint, &range, max));
-                (state.leased_of(endpoint, now), fresh)
-            };
-            let (fresh, is_cut) = fresh.unzip();
-            let is_cut = is_cut.unwrap_or(false);
-            let (query, mut rest) = (query.clone(), range.clone());
-            if is_cut {
-                let lowest = fresh.as_ref().and_then(|keys: &Vec<i64>| keys.last());
-                rest.start = lowest.copied().unwrap_or(rest.end);
+        // Before the file is read: what has left memory by then is found there.
+        let leased = shared.queue().state().leased_of(endpoint, now);
+        let query = query.clone();
+        let page = shared.readers().read(move |connection| {
+            Search {
+                connection,
+                endpoint,
+                leased,
             }
-            let limit = query.limit;
-            let page = shared.readers().read(move |connection| {
-                Search {
-                    connection,
-                    endpoint,
-                    leased,
-                    fresh,
-                }
-                .page(&query, rest)
-            });
-            let page = page.await?;
-            if page.len() >= limit || !is_cut {
-                return Ok(page);
-            }
-            max = max.saturating_mul(8);
-        }
+            .page(&query, range)
+        });
+        page.await
     }
 
     async fn stats(&self, query: &StatsQuery) -> Result<DeliveryStats, StoreError> {
@@ -165,11 +139,9 @@ fn place_of(connection: &Connection, id: DeliveryId) -> rusqlite::Result<i64> {
 
 /// A list in the making.
 struct Search<'a> {
-    connection: &'a Connection,
+    connection: &'a Transaction<'a>,
     endpoint: i64,
     leased: HashSet<i64>,
-    /// The fresh ones, if this process knows them: the highest first.
-    fresh: Option<Vec<i64>>,
 }
 
 impl Search<'_> {
@@ -181,8 +153,8 @@ impl Search<'_> {
         let mut page = Vec::new();
         while page.len() < query.limit && !rest.is_empty() {
             let step = (query.limit - page.len()).clamp(STEP / 4, STEP);
-            let keys = self.keys(query.status, &rest, step)?;
-            if keys.len() < step {
+            let (keys, has_more) = self.keys(query.status, &rest, step)?;
+            if !has_more {
                 rest.start = rest.end;
             }
             for key in keys {
@@ -207,56 +179,42 @@ impl Search<'_> {
             .filter(|record| query.since.is_none_or(|since| record.created_at >= since)))
     }
 
-    /// At most so many of the highest keys in the range that may be of that status.
+    /// At most so many of the highest keys in the range that may be of that status, and whether it may have others.
     fn keys(
         &self,
         status: Option<DeliveryStatus>,
         range: &Range<i64>,
         max: usize,
-    ) -> rusqlite::Result<Vec<i64>> {
-        let mut keys = Vec::new();
+    ) -> rusqlite::Result<(Vec<i64>, bool)> {
+        let (mut keys, mut until) = (Vec::new(), None);
         if status == Some(DeliveryStatus::Delivering) {
             keys.extend(self.leased.iter().filter(|key| range.contains(key)));
         } else {
+            if status.is_none_or(|status| status == DeliveryStatus::Pending) {
+                let fresh = FreshOf {
+                    endpoint: self.endpoint,
+                    keys: range.clone(),
+                    is_newest_first: true,
+                    with_submitted: true,
+                };
+                (keys, until) = fresh.first(self.connection, max)?;
+            }
             let mut highest = self.connection.prepare_cached(KEYS)?;
-            let max = i64::try_from(max).unwrap_or(i64::MAX);
+            let limit = i64::try_from(max).unwrap_or(i64::MAX);
             let statuses = DeliveryStatus::ALL.into_iter();
             let wanted = statuses.filter(|it| status.is_none_or(|status| status == *it));
             for code in wanted.flat_map(status_codes) {
-                let params = params![self.endpoint, code, range.start, range.end, max];
+                let params = params![self.endpoint, code, range.start, range.end, limit];
                 for key in highest.query_map(params, |row| row.get::<_, i64>(0))? {
                     keys.push(key?);
                 }
             }
-            if status.is_none_or(|status| status == DeliveryStatus::Pending) {
-                self.fresh_keys(range, max, &mut keys)?;
-            }
         }
-        // Something may have become of a fresh one meanwhile, so that it is found twice.
+        keys.retain(|key| until.is_none_or(|until| *key >= until));
         keys.sort_unstable_by(|one, other| other.cmp(one));
-        keys.dedup();
+        let has_more = until.is_some() || keys.len() >= max;
         keys.truncate(max);
-        Ok(keys)
-    }
-
-    fn fresh_keys(
-        &self,
-        range: &Range<i64>,
-        max: i64,
-        keys: &mut Vec<i64>,
-    ) -> rusqlite::Result<()> {
-        if let Some(fresh) = &self.fresh {
-            let from = fresh.partition_point(|key| *key >= range.end);
-            let in_range = fresh[from..].iter().take_while(|key| range.contains(key));
-            keys.extend(in_range.take(usize::try_from(max).unwrap_or(usize::MAX)));
-            return Ok(());
-        }
-        let mut fresh = self.connection.prepare_cached(FRESH_KEYS)?;
-        let params = params![self.endpoint, range.start, range.end, max];
-        for key in fresh.query_map(params, |row| row.get::<_, i64>(0))? {
-            keys.push(key?);
-        }
-        Ok(())
+        Ok((keys, has_more))
     }
 }
 
@@ -305,11 +263,11 @@ mod tests {
 
     /// The numbers of the events found, and the steps that SQLite took to find their keys.
     fn searched(connection: &Connection, query: &DeliveryQuery) -> (Vec<i64>, i32) {
+        let transaction = connection.unchecked_transaction().unwrap();
         let search = Search {
-            connection,
+            connection: &transaction,
             endpoint: 1,
             leased: HashSet::default(),
-            fresh: None,
         };
         let (_, range) = place(connection, query).unwrap().unwrap();
         let keys = || connection.prepare_cached(KEYS).unwrap();

@@ -4,10 +4,11 @@ use foldhash::HashMap;
 use nahook_core::id::WorkspaceId;
 use nahook_core::{StoreError, Timestamp};
 use nahook_queue::{Backlog, DeliveryStats, DeliveryStatus, StatsQuery};
-use rusqlite::{Connection, OptionalExtension as _, Rows, params};
+use rusqlite::{Connection, OptionalExtension as _, Rows, Transaction, params};
 
 use crate::catalog::workspace_row;
-use crate::queue::{EndpointBacklog, Leased};
+use crate::queue::{EndpointBacklog, FirstFresh, Leased};
+use crate::record::FreshOf;
 use crate::row::{instant_at, maybe_instant_at, nanos, split_key, status_codes};
 use crate::search::endpoint_ever;
 use crate::{Role, SqliteStore};
@@ -59,37 +60,62 @@ fn endpoints(connection: &Connection, query: &StatsQuery) -> rusqlite::Result<Ve
         .collect()
 }
 
-/// The backlogs of these endpoints for a process that does not serve the file: all that is fresh is looked at.
+/// The backlogs of these endpoints for a process that does not serve the file.
 fn unleased(connection: &Connection, endpoints: &[i64]) -> rusqlite::Result<Vec<EndpointBacklog>> {
-    let backlog = |endpoint: &i64| EndpointBacklog {
-        endpoint: *endpoint,
-        may_have_pending: true,
-        may_have_retries: true,
-        ..EndpointBacklog::default()
+    let mut fresh = connection
+        .prepare_cached("SELECT count(*), min(key) FROM nahook_fresh WHERE endpoint = ?1")?;
+    let backlog = |endpoint: &i64| {
+        fresh.query_row([endpoint], |row| {
+            let first: Option<i64> = row.get(1)?;
+            Ok(EndpointBacklog {
+                endpoint: *endpoint,
+                fresh: row.get::<_, i64>(0)?.unsigned_abs(),
+                first_fresh: first.map_or(FirstFresh::None, FirstFresh::At),
+                may_have_pending: true,
+                may_have_retries: true,
+                leased: HashMap::default(),
+            })
+        })
     };
-    let mut backlogs: HashMap<_, _> = endpoints.iter().map(|it| (*it, backlog(it))).collect();
-    let mut fresh =
-        connection.prepare_cached("SELECT endpoint, key FROM nahook_fresh ORDER BY event")?;
-    let mut rows = fresh.query([])?;
-    while let Some(row) = rows.next()? {
-        if let Some(backlog) = backlogs.get_mut(&row.get(0)?) {
-            backlog.fresh += 1;
-            backlog.first_fresh.get_or_insert(row.get(1)?);
+    endpoints.iter().map(backlog).collect()
+}
+
+/// The key of the first fresh delivery that nobody has leased.
+fn first_fresh(
+    transaction: &Transaction<'_>,
+    backlog: &EndpointBacklog,
+) -> rusqlite::Result<Option<i64>> {
+    match backlog.first_fresh {
+        FirstFresh::At(key) => Ok(Some(key)),
+        FirstFresh::Behind(key) if backlog.fresh > 0 => {
+            let fresh = FreshOf {
+                endpoint: backlog.endpoint,
+                keys: key.saturating_add(1)..i64::MAX,
+                is_newest_first: false,
+                with_submitted: false,
+            };
+            let (keys, _) = fresh.first(transaction, backlog.leased.len() + 1)?;
+            let mut waiting = keys.into_iter();
+            Ok(waiting.find(|key| !backlog.leased.contains_key(key)))
         }
+        FirstFresh::Behind(_) | FirstFresh::None => Ok(None),
     }
-    Ok(backlogs.into_values().collect())
 }
 
 /// Counts what is due and not leased.
 fn due(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     backlogs: &[EndpointBacklog],
     now: Timestamp,
     count_max: u64,
 ) -> rusqlite::Result<Backlog> {
     let mut due = Backlog::default();
-    let first_fresh = backlogs.iter().filter_map(|it| it.first_fresh).min();
-    if let Some(key) = first_fresh {
+    let mut oldest = None;
+    for backlog in backlogs {
+        let first = first_fresh(connection, backlog)?;
+        oldest = oldest.into_iter().chain(first).min();
+    }
+    if let Some(key) = oldest {
         due.add(0, accepted_at(connection, key)?);
     }
     let mut pending = connection.prepare_cached(
@@ -173,7 +199,7 @@ fn accepted_at(connection: &Connection, key: i64) -> rusqlite::Result<Option<Tim
 
 /// Counts these endpoints' deliveries by status.
 fn stats(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     backlogs: &[EndpointBacklog],
     now: Timestamp,
     query: &StatsQuery,

@@ -77,6 +77,11 @@ impl<E: Copy + Ord, T> Leases<E, T> {
         self.held.get(&lease)
     }
 
+    /// Returns what is kept with a lease that is held.
+    pub fn kept_mut(&mut self, lease: Lease) -> Option<&mut T> {
+        self.held.get_mut(&lease).map(|held| &mut held.kept)
+    }
+
     /// All that are held, in no order.
     pub fn all(&self) -> impl Iterator<Item = &Held<E, T>> {
         self.held.values()

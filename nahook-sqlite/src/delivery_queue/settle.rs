@@ -11,13 +11,20 @@ use crate::record;
 use crate::row::{nanos, split_key};
 use crate::writer::{Job, Session, Urgency};
 
+/// Rows that a batch makes of records that are too many, or as many as it has settlements.
+const ROWS_MAX: usize = 512;
+
 /// A batch of settlements.
 pub(super) struct SettleJob {
     settlements: Vec<Settlement>,
     /// The leases, where they were still held when the writer began with this.
     held: Vec<Option<Held<i64, LeasedRow>>>,
-    /// Events of whose fresh deliveries the last may become a row.
-    ending: Vec<i64>,
+    /// Events of whose fresh deliveries the last may become a row, and how many are left.
+    ending: Vec<(i64, usize)>,
+    /// Events whose fresh deliveries are to become rows besides, as far as the job has room for them, and how many are left.
+    too_many: Vec<(i64, usize)>,
+    /// Endpoints and keys of those that have.
+    made_rows: Vec<(i64, i64)>,
     now: Timestamp,
     answer: oneshot::Sender<Result<Vec<Settled>, WriteError>>,
 }
@@ -32,10 +39,17 @@ impl SettleJob {
             settlements: settlements.to_vec(),
             held: Vec::with_capacity(settlements.len()),
             ending: Vec::new(),
+            too_many: Vec::new(),
+            made_rows: Vec::new(),
             now,
             answer,
         };
         (job, receiver)
+    }
+
+    /// Upper bound on rows made of records besides those that are settled: as many as new records may have come with these.
+    fn rows_max(&self) -> usize {
+        self.settlements.len().max(ROWS_MAX)
     }
 
     fn held(&self) -> impl Iterator<Item = (&Settlement, &Held<i64, LeasedRow>)> {
@@ -66,12 +80,14 @@ impl Job for SettleJob {
             if let Some(event) = held.and_then(|held| new_row_of(settlement, &held))
                 && queue.begin_row(event)
             {
-                self.ending.push(event);
+                self.ending.push((event, 0));
             }
             self.held.push(held);
         }
         self.ending.sort_unstable();
         self.ending.dedup();
+        let too_many = queue.take_too_many_records(self.rows_max());
+        self.too_many = too_many.into_iter().map(|event| (event, 0)).collect();
         true
     }
 
@@ -79,15 +95,31 @@ impl Job for SettleJob {
         for (settlement, held) in self.held() {
             write(session.connection(), settlement, held, self.now)?;
         }
-        let mut ending = self.ending.iter();
-        ending.try_for_each(|event| record::remove_if_done(session.connection(), *event))
+        let connection = session.connection();
+        for (event, left) in &mut self.ending {
+            *left = record::end_if_done(connection, *event)?;
+        }
+        let rows_max = self.rows_max();
+        self.made_rows.clear();
+        for (event, left) in &mut self.too_many {
+            let max = rows_max - self.made_rows.len();
+            let (rows, rest) = record::make_rows(connection, *event, max)?;
+            self.made_rows.extend(rows);
+            *left = rest;
+        }
+        Ok(())
     }
 
     fn conclude(&mut self, is_committed: bool, queue: &mut QueueState) {
-        for (settlement, held) in self.held() {
-            if let Some(event) = new_row_of(settlement, held) {
-                queue.end_row(event, is_committed);
+        if is_committed {
+            for (event, left) in self.ending.iter().chain(&self.too_many) {
+                queue.set_left(*event, *left);
             }
+            for (endpoint, key) in &self.made_rows {
+                queue.became_row(*endpoint, *key);
+            }
+        }
+        for (settlement, held) in self.held() {
             if !is_committed {
                 queue.stop_settling(settlement.lease);
                 continue;
@@ -185,11 +217,107 @@ fn write(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use nahook_core::id::{DeliveryId, MessageId};
-    use nahook_queue::{Lease, LeaseToken, Next};
+    use nahook_queue::{Attempt, Lease, LeaseToken, Next, WorkerId};
 
     use super::*;
+    use crate::Role;
     use crate::queue::Queue;
+    use crate::schema::empty;
+
+    const FIRST: i64 = 1 << 20;
+
+    /// Leases the delivery of the event 1 with this ordinal, which goes to the endpoint 5 and that number more.
+    fn leased(queue: &mut QueueState, ordinal: u32) -> Settlement {
+        let row = LeasedRow {
+            key: FIRST + i64::from(ordinal),
+            attempts: 0,
+            is_fresh: true,
+        };
+        let delivery = DeliveryId::nth(MessageId::from_bits(7), ordinal);
+        let endpoint = 5 + i64::from(ordinal);
+        let expires_at = Timestamp::from_nanos(u64::MAX);
+        let held = Held::new(WorkerId(1), endpoint, expires_at, row);
+        let token = queue.claim(delivery, held);
+        Settlement {
+            lease: Lease { delivery, token },
+            attempt: None,
+            next: Next::Delivered,
+        }
+    }
+
+    /// Settles as the writer does.
+    fn settle(session: &mut Session, queue: &mut QueueState, settlements: &[Settlement]) {
+        let (mut job, _answer) = SettleJob::new(settlements, Timestamp::default());
+        assert!(job.take(queue));
+        job.write(session).unwrap();
+        job.conclude(true, queue);
+    }
+
+    fn text(session: &Session, sql: &str) -> String {
+        let found = session.connection().query_row(sql, [], |row| row.get(0));
+        found.unwrap()
+    }
+
+    /// Everything that the file has: rows, and what is fresh.
+    fn file(session: &Session) -> String {
+        text(
+            session,
+            "SELECT coalesce((SELECT group_concat((key & 1048575) || ':' || status, ' ') FROM nahook_delivery), '')
+                 || ' | ' || coalesce((SELECT group_concat(key & 1048575, ' ') FROM nahook_fresh), '')
+                 || ' | ' || (SELECT count(*) FROM nahook_queued)",
+        )
+    }
+
+    #[test]
+    fn what_is_left_of_the_oldest_of_too_many_records_becomes_rows_wherever_it_is() {
+        let mut session = Session::new(empty(), Role::Server);
+        let record = "INSERT INTO nahook_record VALUES (1, '[5, 6, 7, 8]')";
+        session.connection().execute_batch(record).unwrap();
+        let queue = Queue::new(LeaseToken(0));
+        let mut queue = queue.state();
+        // Some are settled in this job, some are leased, and some wait.
+        let (one, other) = (leased(&mut queue, 0), leased(&mut queue, 1));
+        (0..4).for_each(|at| queue.add_fresh(5 + at, FIRST + at));
+        settle(&mut session, &mut queue, &[one]);
+        assert_eq!(file(&session), "0:2 | 1 2 3 | 1");
+        for event in 2..4_200 {
+            queue.set_left(event, 1_000);
+        }
+        let third = leased(&mut queue, 2);
+        settle(&mut session, &mut queue, &[third]);
+        assert_eq!(file(&session), "0:2 1:0 2:2 3:0 |  | 0");
+        assert_eq!(queue.fresh_len(), 0);
+        // What is leased is a row now, and settled as one; nothing of it is counted again.
+        settle(&mut session, &mut queue, &[other]);
+        assert_eq!(file(&session), "0:2 1:2 2:2 3:0 |  | 0");
+        assert_eq!(queue.fresh_len(), 0);
+    }
+
+    #[test]
+    fn attempt_that_an_unclear_commit_has_left_is_replaced() {
+        let mut session = Session::new(empty(), Role::Server);
+        let left = "INSERT INTO nahook_record VALUES (1, '[5]');
+            INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES (1 << 20, 5, 1, 1);
+            INSERT INTO nahook_attempt (delivery, number, started_at, duration, error) VALUES (1 << 20, 1, 1, 1, 'old')";
+        session.connection().execute_batch(left).unwrap();
+        let queue = Queue::new(LeaseToken(0));
+        let mut queue = queue.state();
+        let mut settlement = leased(&mut queue, 0);
+        settlement.attempt = Some(Attempt {
+            started_at: Timestamp::from_millis(9),
+            duration: Duration::from_millis(1),
+            status_code: Some(200),
+            error: None,
+            response_body: None,
+        });
+        settle(&mut session, &mut queue, &[settlement]);
+        assert_eq!(file(&session), "0:2 |  | 0");
+        let attempts = "SELECT group_concat(number || ':' || coalesce(error, status_code)) FROM nahook_attempt";
+        assert_eq!(text(&session, attempts), "1:200");
+    }
 
     #[test]
     fn settlement_that_nobody_waits_for_is_not_begun_with() {
@@ -204,7 +332,7 @@ mod tests {
             };
             let (mut job, answer) = SettleJob::new(&[settlement], Timestamp::default());
             let answer = (!is_abandoned).then_some(answer);
-            let is_taken = job.take(&mut Queue::new(LeaseToken(0), 100).state());
+            let is_taken = job.take(&mut Queue::new(LeaseToken(0)).state());
             assert_eq!(is_taken, !is_abandoned);
             drop(answer);
         }

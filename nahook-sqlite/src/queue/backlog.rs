@@ -11,14 +11,25 @@ pub(crate) struct EndpointBacklog {
     pub(crate) endpoint: i64,
     /// Number of fresh ones that nobody has leased.
     pub(crate) fresh: u64,
-    /// Key of the first of these.
-    pub(crate) first_fresh: Option<i64>,
-    /// The file may have others that are pending.
+    /// Where the first of these is.
+    pub(crate) first_fresh: FirstFresh,
+    /// The file may have pending rows.
     pub(crate) may_have_pending: bool,
     /// The file may have retries that are due.
     pub(crate) may_have_retries: bool,
     /// Keys of those that are leased, with the state in which the file has them.
     pub(crate) leased: HashMap<i64, Leased>,
+}
+
+/// The first fresh delivery that nobody has leased.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum FirstFresh {
+    #[default]
+    None,
+    /// It has this key.
+    At(i64),
+    /// It is in the file, behind this key, or there is none.
+    Behind(i64),
 }
 
 /// State of a leased delivery in the file.
@@ -57,10 +68,11 @@ impl QueueState {
                 ..EndpointBacklog::default()
             };
             if let Some(state) = self.endpoints.get(&endpoint) {
-                let fresh = state.pending.fresh_keys();
-                backlog.fresh = fresh.len() as u64;
-                backlog.first_fresh = fresh.front().copied();
-                backlog.may_have_pending = state.pending.may_have_others();
+                let leased = backlog.leased.values();
+                let leased = leased.filter(|state| **state == Leased::Fresh).count();
+                backlog.fresh = state.fresh.saturating_sub(leased) as u64;
+                backlog.first_fresh = state.pending.first_fresh();
+                backlog.may_have_pending = state.pending.may_have_any();
                 backlog.may_have_retries = state.may_have_retry;
             }
             backlog

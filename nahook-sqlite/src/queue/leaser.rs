@@ -23,6 +23,7 @@ use super::pending::Due;
 use super::state::Candidate;
 use crate::connection::open_reader;
 use crate::error::{Panicked, store_error};
+use crate::record::FreshOf;
 use crate::row::{nanos, split_key};
 use crate::{OpenError, SqliteSettings};
 
@@ -264,7 +265,7 @@ impl Leaser {
             state.note_retry(endpoint);
         }
         for ((held, mut delivery), due) in found?.into_iter().zip(&chosen.rows) {
-            state.pending(endpoint).leased(*due);
+            state.pending(endpoint).leased(due.key);
             delivery.lease.token = state.claim(delivery.lease.delivery, held);
             batch.push((candidate.leased, delivery));
             candidate.leased += 1;
@@ -274,21 +275,21 @@ impl Leaser {
         Ok(has_more_retries || state.pending(endpoint).may_have_any())
     }
 
-    /// The endpoint's first deliveries that wait for nothing, at most `max`: from memory, or else from the file.
+    /// The endpoint's first deliveries that wait for nothing, at most `max`: those that are known, or else from the file.
     fn pending(&self, endpoint: i64, max: usize) -> rusqlite::Result<Vec<Due>> {
-        let (mark, leased) = {
+        let (mark, wanted) = {
             let mut state = self.queue.state();
-            let Some(mark) = state.pending(endpoint).must_read(max) else {
-                return Ok(state.pending(endpoint).first(max));
+            // What is leased may come first, and is passed by.
+            let wanted = state.known_max().min(READ_AHEAD).max(max) + state.leased(endpoint);
+            let pending = state.pending(endpoint);
+            let Some(mark) = pending.must_read(max) else {
+                return Ok(pending.first(max));
             };
-            (mark, state.leased(endpoint))
+            (mark, wanted)
         };
-        // What is leased comes first and is passed by.
-        let limit = max.max(READ_AHEAD) + leased + 1;
-        let rows = self.read_pending(endpoint, limit)?;
-        let is_partial = rows.len() == limit;
+        let (rows, until) = self.read_pending(endpoint, mark.until, wanted)?;
         let mut state = self.queue.state();
-        state.pending_read(endpoint, mark, rows, is_partial);
+        state.pending_read(endpoint, mark, rows, until);
         Ok(state.pending(endpoint).first(max))
     }
 
@@ -383,16 +384,40 @@ impl Leaser {
         Ok(found)
     }
 
-    /// Returns pending deliveries that are not fresh, oldest first.
-    fn read_pending(&self, endpoint: i64, limit: usize) -> rusqlite::Result<Vec<Due>> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.connection
+    /// Reads the endpoint's first deliveries behind a key that wait for nothing, and up to which key all were looked at. All of it is of
+    /// one moment: what was in a record then is a row later.
+    fn read_pending(
+        &self,
+        endpoint: i64,
+        after: i64,
+        max: usize,
+    ) -> rusqlite::Result<(Vec<Due>, Option<i64>)> {
+        let limit = i64::try_from(max).unwrap_or(i64::MAX);
+        let transaction = self.connection.unchecked_transaction()?;
+        let mut due: Vec<Due> = transaction
             .prepare_cached(
                 "SELECT key, attempts FROM nahook_delivery INDEXED BY nahook_delivery_by_status
-                 WHERE endpoint = ?1 AND status = 0 ORDER BY key LIMIT ?2",
+                 WHERE endpoint = ?1 AND status = 0 AND key > ?2 ORDER BY key LIMIT ?3",
             )?
-            .query_map(params![endpoint, limit], due_at)?
-            .collect()
+            .query_map(params![endpoint, after, limit], due_at)?
+            .collect::<rusqlite::Result<_>>()?;
+        let last_row = due.last().map(|due| due.key).filter(|_| due.len() == max);
+        let fresh = FreshOf {
+            endpoint,
+            keys: after.saturating_add(1)..i64::MAX,
+            is_newest_first: false,
+            with_submitted: false,
+        };
+        let (fresh, last_fresh) = fresh.first(&transaction, max)?;
+        due.extend(fresh.into_iter().map(|key| Due {
+            key,
+            attempts: 0,
+            is_fresh: true,
+        }));
+        let until = last_row.into_iter().chain(last_fresh).min();
+        due.retain(|due| until.is_none_or(|until| due.key <= until));
+        due.sort_unstable_by_key(|due| due.key);
+        Ok((due, until))
     }
 
     /// Returns retries that are due.

@@ -47,6 +47,14 @@ impl LeaseLedger {
         self.leases.get(*self.by_key.get(&key)?)
     }
 
+    /// The delivery is no longer fresh, whether it is leased or not.
+    pub(super) fn became_row(&mut self, key: i64) {
+        let lease = self.by_key.get(&key);
+        if let Some(row) = lease.and_then(|lease| self.leases.kept_mut(*lease)) {
+            row.is_fresh = false;
+        }
+    }
+
     pub(super) fn end(&mut self, lease: Lease) -> Option<Held<i64, LeasedRow>> {
         let held = self.leases.end(lease)?;
         self.by_key.remove(&held.kept.key);

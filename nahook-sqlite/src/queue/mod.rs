@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nahook_queue::LeaseToken;
 use tokio::sync::watch;
 
-pub(crate) use self::backlog::{EndpointBacklog, Leased};
+pub(crate) use self::backlog::{EndpointBacklog, FirstFresh, Leased};
 pub(crate) use self::leaser::Leaser;
 pub(crate) use self::ledger::LeasedRow;
 pub(crate) use self::state::QueueState;
@@ -28,10 +28,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// An empty one, whose lease tokens begin at `first_token` and that keeps so many fresh deliveries in mind.
-    pub(crate) fn new(first_token: LeaseToken, fresh_max: usize) -> Self {
+    /// An empty one, whose lease tokens begin at `first_token`.
+    pub(crate) fn new(first_token: LeaseToken) -> Self {
         Self {
-            state: Mutex::new(QueueState::new(first_token, fresh_max)),
+            state: Mutex::new(QueueState::new(first_token)),
             generation: watch::Sender::new(0),
         }
     }

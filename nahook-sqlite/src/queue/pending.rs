@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Upper bound on an endpoint's deliveries kept in memory that are not fresh; those behind them are read when their
-/// turn comes.
-const READ_MAX: usize = 4_096;
+use super::backlog::FirstFresh;
 
 /// A delivery that is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,283 +16,315 @@ pub(super) struct Due {
 /// An endpoint without a backlog keeps room for so many.
 const EMPTY_CAPACITY_MAX: usize = 64;
 
-/// Deliveries of one endpoint that are neither leased nor waiting for a retry.
-#[derive(Debug, Default)]
+/// Everything is known.
+const NO_END: i64 = i64::MAX;
+
+/// Deliveries of one endpoint that are neither leased nor waiting for a retry. The first are known; those behind them are read from
+/// the file when their turn comes.
+#[derive(Debug)]
 pub(super) struct PendingDeliveries {
-    /// The keys of those that are fresh, ascending. All of them: the file has no way to find one endpoint's.
-    fresh: VecDeque<i64>,
-    /// The first of the others, the oldest first.
-    read: VecDeque<Due>,
-    /// The file may have some behind those.
-    is_partial: bool,
-    /// Raised by every change of the others, so that who reads the file notices what happened meanwhile.
-    changes: u64,
+    /// All whose keys are at most `until`, ascending.
+    known: VecDeque<Due>,
+    until: i64,
+    /// The lowest key beyond `until` of those that came since the file was last asked: what is read may be older.
+    missed: i64,
+    /// Number of times that everything was forgotten.
+    doubts: u64,
+}
+
+impl Default for PendingDeliveries {
+    fn default() -> Self {
+        Self {
+            known: VecDeque::new(),
+            until: NO_END,
+            missed: NO_END,
+            doubts: 0,
+        }
+    }
+}
+
+/// What was known when the file was asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Mark {
+    pub(super) until: i64,
+    doubts: u64,
 }
 
 impl PendingDeliveries {
-    /// Notes one that is fresh: it was just queued, or a lease of it has ended.
-    pub(super) fn add_fresh(&mut self, key: i64) {
-        if self.fresh.len() == self.fresh.capacity() {
-            // By a quarter and not by doubling: a backlog has millions of these.
-            self.fresh.reserve_exact((self.fresh.len() / 4).max(4));
+    /// Returns true if one with this key is to be [added](Self::add); otherwise it is read in its turn.
+    pub(super) fn must_know(&mut self, key: i64) -> bool {
+        let is_behind = key > self.until;
+        if is_behind {
+            self.missed = self.missed.min(key);
         }
-        if self.fresh.back().is_none_or(|last| *last < key) {
-            self.fresh.push_back(key);
-        } else if let Err(place) = self.fresh.binary_search(&key) {
-            self.fresh.insert(place, key);
-        }
+        !is_behind
     }
 
-    /// Notes one that was just queued and is not fresh.
-    pub(super) fn add_queued(&mut self, key: i64) {
-        if self.read.back().is_some_and(|last| last.key >= key) {
-            // Of an event that was queued in part before: its place is among those that are known.
-            self.doubt();
+    /// Notes one that waits. Of more than `max` the last is left to the file.
+    pub(super) fn add(&mut self, due: Due, max: usize) {
+        let place = match self.known.back() {
+            Some(last) if last.key >= due.key => match self.place_of(due.key) {
+                Ok(_) => return,
+                Err(place) => place,
+            },
+            _ => self.known.len(),
+        };
+        if self.known.len() < max {
+            self.known.insert(place, due);
             return;
         }
-        self.changes += 1;
-        self.is_partial |= self.read.len() >= READ_MAX;
-        if !self.is_partial {
-            self.read.push_back(Due {
-                key,
-                attempts: 0,
-                is_fresh: false,
-            });
+        // Not more room than for `max`, and not for a moment.
+        if place < self.known.len() {
+            self.known.pop_back();
+            self.known.insert(place, due);
         }
+        self.until = self.known.back().map_or(i64::MIN, |last| last.key);
     }
 
-    /// Nothing is known for certain any more of those that are not fresh: one came back, or was changed by others.
+    /// Nothing is known for certain any more: one came back, or was changed by others.
     pub(super) fn doubt(&mut self) {
-        self.changes += 1;
-        self.is_partial = true;
-        self.read.clear();
+        self.known.clear();
+        self.until = i64::MIN;
+        self.doubts += 1;
     }
 
-    /// The oldest ones, at most `max`, as far as is known.
+    /// The oldest ones, at most `max`, as far as they are known.
     pub(super) fn first(&self, max: usize) -> Vec<Due> {
-        let mut read = self.read.iter().peekable();
-        let mut fresh = self.fresh.iter().peekable();
-        let mut first = Vec::with_capacity(max.min(self.read.len() + self.fresh.len()));
-        while first.len() < max {
-            let next = match (read.peek(), fresh.peek()) {
-                (Some(read), Some(fresh)) if read.key > **fresh => None,
-                (Some(_), _) => read.next().copied(),
-                (None, _) => None,
-            };
-            let of_key = |key: &i64| Due {
-                key: *key,
-                attempts: 0,
-                is_fresh: true,
-            };
-            let Some(due) = next.or_else(|| fresh.next().map(of_key)) else {
-                break;
-            };
-            first.push(due);
-        }
-        first
+        self.known.iter().take(max).copied().collect()
     }
 
     /// Returns the mark to hand to [`read`](Self::read), if finding the first `max` takes a look into the file.
-    pub(super) fn must_read(&self, max: usize) -> Option<Mark> {
-        (self.is_partial && self.read.len() < max).then_some(Mark(self.changes))
+    pub(super) fn must_read(&mut self, max: usize) -> Option<Mark> {
+        if self.until == NO_END || self.known.len() >= max {
+            return None;
+        }
+        self.missed = NO_END;
+        Some(self.mark())
     }
 
-    /// The keys of those that are fresh, ascending.
-    pub(super) fn fresh_keys(&self) -> &VecDeque<i64> {
-        &self.fresh
+    fn mark(&self) -> Mark {
+        Mark {
+            until: self.until,
+            doubts: self.doubts,
+        }
+    }
+
+    /// Takes what was read of the file behind the mark: those that are free, and up to which key all were looked at; `None` if there
+    /// was no more.
+    pub(super) fn read(&mut self, mark: Mark, rows: Vec<Due>, until: Option<i64>) {
+        if mark != self.mark() {
+            return;
+        }
+        let missed = self.missed;
+        let before = rows.into_iter().filter(|due| due.key < missed);
+        self.known.extend(before);
+        self.until = match (until, missed) {
+            (None, NO_END) => NO_END,
+            (until, missed) => until.unwrap_or(NO_END).min(missed - 1),
+        };
     }
 
     /// Returns true if there may be any.
     pub(super) fn may_have_any(&self) -> bool {
-        self.may_have_others() || !self.fresh.is_empty()
+        self.until != NO_END || !self.known.is_empty()
     }
 
-    /// Returns true if there may be any that are not fresh.
-    pub(super) fn may_have_others(&self) -> bool {
-        self.is_partial || !self.read.is_empty()
-    }
-
-    /// Takes what was read of the file since `mark`: the first ones that are free and not fresh, and whether there are others.
-    pub(super) fn read(&mut self, mark: Mark, rows: Vec<Due>, is_partial: bool) {
-        self.read = rows.into();
-        self.is_partial = is_partial || mark.0 != self.changes;
+    /// Where the first that is fresh is.
+    pub(super) fn first_fresh(&self) -> FirstFresh {
+        match self.known.iter().find(|due| due.is_fresh) {
+            Some(first) => FirstFresh::At(first.key),
+            None if self.until == NO_END => FirstFresh::None,
+            None => FirstFresh::Behind(self.until),
+        }
     }
 
     /// The delivery is leased.
-    pub(super) fn leased(&mut self, due: Due) {
-        if due.is_fresh {
-            if self.fresh.front() == Some(&due.key) {
-                self.fresh.pop_front();
-            } else if let Ok(place) = self.fresh.binary_search(&due.key) {
-                self.fresh.remove(place);
-            }
-            // What a backlog has grown is given back.
-            if self.fresh.is_empty() && self.fresh.capacity() > EMPTY_CAPACITY_MAX {
-                self.fresh = VecDeque::new();
-            }
-        } else if self.read.front().is_some_and(|first| first.key == due.key) {
-            self.read.pop_front();
-        } else {
-            self.read.retain(|known| known.key != due.key);
+    pub(super) fn leased(&mut self, key: i64) {
+        if self.known.front().is_some_and(|first| first.key == key) {
+            self.known.pop_front();
+        } else if let Ok(place) = self.place_of(key) {
+            self.known.remove(place);
+        }
+        // What a backlog has grown is given back.
+        if self.known.is_empty() && self.known.capacity() > EMPTY_CAPACITY_MAX {
+            self.known = VecDeque::new();
         }
     }
-}
 
-/// The state of what was known when reading began.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark(u64);
+    /// The delivery has become a row, and waits as before.
+    pub(super) fn became_row(&mut self, key: i64) {
+        if let Ok(place) = self.place_of(key) {
+            self.known[place].is_fresh = false;
+        }
+    }
+
+    fn place_of(&self, key: i64) -> Result<usize, usize> {
+        self.known.binary_search_by_key(&key, |due| due.key)
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn keys(pending: &PendingDeliveries, max: usize) -> Vec<i64> {
-        pending.first(max).iter().map(|due| due.key).collect()
-    }
+    const MAX: usize = 4;
 
-    fn due(keys: impl IntoIterator<Item = i64>) -> Vec<Due> {
-        let due = |key| Due {
+    fn due(key: i64) -> Due {
+        Due {
             key,
             attempts: 0,
-            is_fresh: false,
-        };
-        keys.into_iter().map(due).collect()
+            is_fresh: true,
+        }
+    }
+
+    /// What the queue does with one that waits.
+    fn add(pending: &mut PendingDeliveries, keys: impl IntoIterator<Item = i64>) {
+        for key in keys {
+            if pending.must_know(key) {
+                pending.add(due(key), MAX);
+            }
+        }
+    }
+
+    fn keys(pending: &PendingDeliveries) -> Vec<i64> {
+        pending.first(99).iter().map(|due| due.key).collect()
+    }
+
+    fn take(pending: &mut PendingDeliveries, max: usize) -> Vec<i64> {
+        let first = pending.first(max);
+        for due in &first {
+            pending.leased(due.key);
+        }
+        first.iter().map(|due| due.key).collect()
+    }
+
+    /// A reading of the file that has found these, and has looked at all up to that key.
+    fn read(
+        pending: &mut PendingDeliveries,
+        found: impl IntoIterator<Item = i64>,
+        until: Option<i64>,
+    ) {
+        let mark = pending.must_read(99).unwrap();
+        pending.read(mark, found.into_iter().map(due).collect(), until);
     }
 
     #[test]
-    fn what_is_fresh_is_known_until_it_is_leased_and_comes_back_to_its_place() {
+    fn what_waits_is_known_in_order_until_it_is_leased_and_comes_back_to_its_place() {
         let mut pending = PendingDeliveries::default();
-        (1..=4).for_each(|key| pending.add_fresh(key));
-        let first = pending.first(2);
-        assert_eq!(keys(&pending, 2), [1, 2]);
-        for due in first {
-            pending.leased(due);
-        }
-        assert_eq!(keys(&pending, 9), [3, 4]);
-        pending.add_fresh(2);
-        pending.add_fresh(2);
-        assert_eq!(keys(&pending, 9), [2, 3, 4]);
-        pending.leased(pending.first(3)[1]);
-        assert_eq!(keys(&pending, 9), [2, 4]);
-        assert!(pending.must_read(9).is_none());
-        pending
-            .first(9)
-            .into_iter()
-            .for_each(|due| pending.leased(due));
+        add(&mut pending, [1, 3, 2, 4, 2]);
+        assert_eq!(keys(&pending), [1, 2, 3, 4]);
+        assert_eq!(take(&mut pending, 2), [1, 2]);
+        add(&mut pending, [2]);
+        assert_eq!(keys(&pending), [2, 3, 4]);
+        pending.leased(3);
+        assert_eq!(keys(&pending), [2, 4]);
+        assert_eq!(pending.must_read(9), None, "all is known");
+        take(&mut pending, 9);
         assert!(!pending.may_have_any());
     }
 
     #[test]
-    fn what_is_read_and_what_is_fresh_take_turns_by_age() {
+    fn what_is_too_much_to_be_known_is_read_in_its_turn() {
         let mut pending = PendingDeliveries::default();
-        pending.add_fresh(2);
-        pending.add_fresh(5);
-        pending.doubt();
-        let mark = pending.must_read(1).unwrap();
-        pending.read(mark, due([1, 3, 9]), false);
-        assert_eq!(keys(&pending, 9), [1, 2, 3, 5, 9]);
-        assert_eq!(keys(&pending, 2), [1, 2]);
-        pending.leased(pending.first(1)[0]);
-        pending.leased(pending.first(9)[3]);
-        assert_eq!(keys(&pending, 9), [2, 3, 5]);
+        add(&mut pending, 1..=9);
+        assert_eq!(take(&mut pending, 9), [1, 2, 3, 4]);
+        // Behind what was left out nothing is noted: it would be delivered before it.
+        add(&mut pending, [10]);
+        assert!(keys(&pending).is_empty() && pending.may_have_any());
+        read(&mut pending, 5..=10, None);
+        assert_eq!(keys(&pending).len(), 6);
+        assert_eq!(pending.must_read(99), None);
+        // Among those that are known there is always a place; the last is left to the file for it.
+        take(&mut pending, 3);
+        add(&mut pending, [2, 1, 11]);
+        assert_eq!(keys(&pending), [1, 2, 8, 9]);
+        assert!(pending.must_read(4).is_none() && pending.must_read(5).is_some());
     }
 
     #[test]
     fn what_is_queued_while_the_file_is_read_is_not_lost() {
+        for (queued, known, is_complete) in [
+            (None, &[5, 6, 7][..], true),
+            // Committed after the reader's snapshot, before or behind what that had.
+            (Some(8), &[5, 6, 7], false),
+            (Some(6), &[5], false),
+            (Some(5), &[], false),
+        ] {
+            let mut pending = PendingDeliveries::default();
+            pending.doubt();
+            let mark = pending.must_read(1).unwrap();
+            add(&mut pending, queued);
+            pending.read(mark, [5, 6, 7].map(due).into(), None);
+            assert_eq!(keys(&pending), known, "{queued:?}");
+            assert_eq!(pending.must_read(99).is_none(), is_complete, "{queued:?}");
+            if !is_complete {
+                let rest = (5..9).filter(|key| !known.contains(key));
+                read(&mut pending, rest, None);
+                assert_eq!(keys(&pending), [5, 6, 7, 8]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_read_of_a_piece_of_the_file_is_followed_by_the_next() {
+        let mut pending = PendingDeliveries::default();
+        pending.doubt();
+        // 3 was leased, and comes back behind what is known or among it.
+        read(&mut pending, [1, 2], Some(3));
+        assert_eq!(pending.must_read(9).map(|mark| mark.until), Some(3));
+        add(&mut pending, [3]);
+        assert_eq!(keys(&pending), [1, 2, 3]);
+        read(&mut pending, [4], None);
+        assert_eq!(keys(&pending), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_was_read_before_a_doubt_does_not_count() {
         let mut pending = PendingDeliveries::default();
         pending.doubt();
         let mark = pending.must_read(1).unwrap();
-        // Committed after the reader's snapshot.
-        pending.add_queued(2);
-        pending.read(mark, due([1]), false);
-        assert_eq!(keys(&pending, 9), [1]);
-        assert!(pending.must_read(1).is_none(), "one is enough");
-        let mark = pending.must_read(2).unwrap();
-        pending.read(mark, due([1, 2]), false);
-        assert!(pending.must_read(9).is_none());
-        // From here on nothing is read: what is queued is known, until it is too much or has its place among the others.
-        pending.add_queued(4);
-        assert_eq!(keys(&pending, 9), [1, 2, 4]);
-        assert!(pending.must_read(9).is_none());
-        pending.add_queued(3);
-        assert!(pending.must_read(1).is_some());
+        pending.doubt();
+        pending.read(mark, vec![due(1)], None);
+        assert!(keys(&pending).is_empty() && pending.must_read(1).is_some());
+        // One that made room for another left a gap before what is read.
+        read(&mut pending, 2..=5, Some(5));
+        let mark = pending.must_read(9).unwrap();
+        add(&mut pending, [1]);
+        pending.read(mark, vec![due(6)], None);
+        assert_eq!(keys(&pending), [1, 2, 3, 4]);
+        read(&mut pending, [5, 6], None);
+        assert_eq!(keys(&pending), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
-    fn what_is_too_much_to_be_kept_in_mind_is_read_in_its_turn() {
+    fn first_fresh_one_is_known_or_may_be_in_the_file() {
         let mut pending = PendingDeliveries::default();
-        let max = i64::try_from(READ_MAX).unwrap();
-        (0..max + 5).for_each(|key| pending.add_queued(key));
-        assert_eq!(keys(&pending, 1), [0]);
-        assert!(pending.must_read(1).is_none());
-        for due in pending.first(READ_MAX) {
-            pending.leased(due);
-        }
-        // Behind what was left out nothing is noted: it would be delivered before it.
-        pending.add_queued(max + 5);
-        assert!(pending.first(1).is_empty());
-        let mark = pending.must_read(1).unwrap();
-        pending.read(mark, due(max..max + 6), false);
-        assert_eq!(keys(&pending, 9).len(), 6);
-        pending.add_queued(max + 6);
-        assert_eq!(keys(&pending, 9).len(), 7);
-        assert!(pending.must_read(9).is_none());
+        assert_eq!(pending.first_fresh(), FirstFresh::None);
+        add(&mut pending, [1, 2]);
+        assert_eq!(pending.first_fresh(), FirstFresh::At(1));
+        pending.became_row(1);
+        assert_eq!(pending.first_fresh(), FirstFresh::At(2));
+        pending.became_row(2);
+        pending.became_row(9);
+        assert_eq!(pending.first_fresh(), FirstFresh::None);
+        add(&mut pending, 3..=9);
+        pending.became_row(3);
+        pending.became_row(4);
+        assert_eq!(pending.first_fresh(), FirstFresh::Behind(4));
     }
 
     #[test]
-    fn a_fresh_delivery_is_noted_once() {
+    fn what_a_backlog_has_grown_is_given_back() {
         let mut pending = PendingDeliveries::default();
-        for key in [5, 5, 3, 3, 9, 5] {
-            pending.add_fresh(key);
+        for key in 0..200 {
+            pending.add(due(key), 1_000);
         }
-        assert_eq!(keys(&pending, 9), [3, 5, 9]);
-    }
-
-    #[test]
-    fn a_backlog_has_room_for_a_quarter_more_and_gives_it_back() {
-        let mut pending = PendingDeliveries::default();
-        let mut rooms = Vec::new();
-        for key in 0..10_000 {
-            pending.add_fresh(key);
-            let room = pending.fresh.capacity();
-            let len = pending.fresh.len();
-            assert!(room <= len + len / 4 + 4, "room for {room} of {len}");
-            rooms.push(room);
-        }
-        rooms.dedup();
-        assert!(rooms.len() < 50, "grown {} times", rooms.len());
-        for due in pending.first(10_000) {
-            pending.leased(due);
-        }
-        assert_eq!(pending.fresh.capacity(), 0);
+        assert!(pending.known.capacity() < 400);
+        take(&mut pending, 1_000);
+        assert_eq!(pending.known.capacity(), 0);
         // Where there is no backlog the next delivery finds room.
-        pending.add_fresh(1);
-        pending.leased(pending.first(1)[0]);
-        assert!(pending.fresh.is_empty() && pending.fresh.capacity() > 0);
-    }
-
-    #[test]
-    fn a_change_during_the_first_reading_is_noticed() {
-        let mut pending = PendingDeliveries {
-            is_partial: true,
-            ..PendingDeliveries::default()
-        };
-        let mark = pending.must_read(1).unwrap();
-        pending.doubt();
-        pending.read(mark, due([1]), false);
-        assert!(pending.must_read(2).is_some());
-    }
-
-    #[test]
-    fn any_kind_of_delivery_is_one_that_may_be_there() {
-        let none = PendingDeliveries::default();
-        assert!(!none.may_have_any());
-        let (mut unknown, mut fresh, mut queued) = Default::default();
-        PendingDeliveries::doubt(&mut unknown);
-        PendingDeliveries::add_fresh(&mut fresh, 1);
-        PendingDeliveries::add_queued(&mut queued, 1);
-        for pending in [unknown, fresh, queued] {
-            assert!(pending.may_have_any(), "{pending:?}");
-        }
+        add(&mut pending, [1]);
+        take(&mut pending, 1);
+        assert!(pending.known.is_empty() && pending.known.capacity() > 0);
     }
 }

@@ -1,7 +1,6 @@
 //! Which endpoints may have something due, and which will.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use nahook_core::id::DeliveryId;
@@ -12,8 +11,16 @@ use super::events::EventFields;
 use super::fresh::FreshEvents;
 use super::ledger::{LeaseLedger, LeasedRow};
 use super::pending::{Due, Mark, PendingDeliveries};
-use super::records::OpenRecords;
+use super::records::PartialRecords;
 use super::rings::{Offer, Rings};
+
+/// An endpoint's deliveries that are known, where many endpoints have a backlog and where few have; those behind are read when their turn
+/// comes.
+const KNOWN_MIN: usize = 32;
+const KNOWN_MAX: usize = 4_096;
+
+/// Number of deliveries that are known of all endpoints, as far as the other bounds allow.
+const KNOWN_OF_ALL: usize = 1 << 20;
 
 /// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
 #[derive(Debug)]
@@ -28,12 +35,13 @@ pub(crate) struct QueueState {
     alarms: BTreeSet<(Timestamp, i64)>,
     /// Deliveries settled since the leasing thread began to read, while it reads: the rows that it sees may be older.
     settled_meanwhile: Option<HashSet<i64>>,
+    /// Fresh deliveries that have become rows since then.
+    rows_meanwhile: HashSet<i64>,
     /// Endpoints of which something that was settled meanwhile has become due again: it is passed by until the reading ends.
     due_again: Vec<i64>,
     /// Number of fresh deliveries, leased or not.
     fresh_len: usize,
-    fresh_max: usize,
-    pub(super) records: OpenRecords,
+    records: PartialRecords,
     /// Events of other connections that were adopted, and of which the file still says that they were not.
     adopted: Vec<i64>,
     pub(super) fresh_events: FreshEvents,
@@ -42,6 +50,8 @@ pub(crate) struct QueueState {
 #[derive(Debug, Default)]
 pub(super) struct EndpointState {
     pub(super) pending: PendingDeliveries,
+    /// Number of its fresh deliveries, leased or not.
+    pub(super) fresh: usize,
     /// The file may have a retry that is due and that no alarm announces.
     pub(super) may_have_retry: bool,
     is_in_ring: bool,
@@ -49,6 +59,17 @@ pub(super) struct EndpointState {
     alarm: Option<Timestamp>,
     /// Takes turns between retries and pending deliveries: a backlog of either leaves every second place to the other.
     retry_is_next: bool,
+}
+
+impl EndpointState {
+    fn enter(&mut self, endpoint: i64, rings: &mut Rings, unplaced: &mut Vec<i64>) {
+        if !std::mem::replace(&mut self.is_in_ring, true) {
+            match self.workspace {
+                Some(workspace) => rings.push(workspace, endpoint),
+                None => unplaced.push(endpoint),
+            }
+        }
+    }
 }
 
 /// An endpoint whose turn it is.
@@ -66,7 +87,7 @@ pub(super) struct Candidate {
 }
 
 impl QueueState {
-    pub(super) fn new(first_token: LeaseToken, fresh_max: usize) -> Self {
+    pub(super) fn new(first_token: LeaseToken) -> Self {
         Self {
             ledger: LeaseLedger::new(first_token),
             endpoints: HashMap::new(),
@@ -74,10 +95,10 @@ impl QueueState {
             unplaced: Vec::new(),
             alarms: BTreeSet::new(),
             settled_meanwhile: None,
+            rows_meanwhile: HashSet::new(),
             due_again: Vec::new(),
             fresh_len: 0,
-            fresh_max,
-            records: OpenRecords::default(),
+            records: PartialRecords::default(),
             adopted: Vec::new(),
             fresh_events: FreshEvents::default(),
         }
@@ -91,42 +112,82 @@ impl QueueState {
         self.enter(endpoint);
     }
 
-    /// Returns true if there is room for more fresh deliveries. Those queued while there is none start as pending.
-    pub(crate) fn has_room_for_fresh(&self) -> bool {
-        self.fresh_len < self.fresh_max
-    }
-
     /// Returns the number of fresh deliveries, leased or not.
     pub(crate) fn fresh_len(&self) -> usize {
         self.fresh_len
     }
 
-    /// Notes the record of an event with so many fresh deliveries.
-    pub(crate) fn open_record(&mut self, event: i64, deliveries: usize) {
-        self.records.open(event, deliveries);
-    }
-
-    /// One of the event's fresh deliveries is about to become a row. Returns true if it may be the last.
+    /// One of the event's fresh deliveries is about to become a row. Returns true if it may be the last: the file knows how many are
+    /// left.
     pub(crate) fn begin_row(&mut self, event: i64) -> bool {
         self.records.begin_row(event)
     }
 
-    /// It has become one, or has not.
-    pub(crate) fn end_row(&mut self, event: i64, is_row: bool) {
-        self.records.end_row(event, is_row);
+    /// Notes how many fresh deliveries the event has left.
+    pub(crate) fn set_left(&mut self, event: i64, left: usize) {
+        self.records.set_left(event, left);
+    }
+
+    /// Takes the oldest events of too many that have rows and fresh deliveries: up to so many of these are to become rows, too.
+    pub(crate) fn take_too_many_records(&mut self, rows_max: usize) -> Vec<i64> {
+        self.records.take_too_many(rows_max)
+    }
+
+    /// A fresh delivery has become a row, and waits or is leased as before.
+    pub(crate) fn became_row(&mut self, endpoint: i64, key: i64) {
+        self.uncount_fresh(endpoint);
+        self.ledger.became_row(key);
+        self.pending(endpoint).became_row(key);
+        if self.settled_meanwhile.is_some() {
+            self.rows_meanwhile.insert(key);
+        }
+    }
+
+    fn uncount_fresh(&mut self, endpoint: i64) {
+        self.fresh_len = self.fresh_len.saturating_sub(1);
+        let waiting = self.endpoints.entry(endpoint).or_default();
+        waiting.fresh = waiting.fresh.saturating_sub(1);
+    }
+
+    /// Notes that the endpoint has so many fresh deliveries in the file.
+    pub(super) fn found_fresh(&mut self, endpoint: i64, count: usize) {
+        self.fresh_len += count;
+        self.endpoints.entry(endpoint).or_default().fresh += count;
+        self.note_work(endpoint);
     }
 
     /// Notes that a delivery was queued, which was not there before, and is fresh.
     pub(crate) fn add_fresh(&mut self, endpoint: i64, key: i64) {
         self.fresh_len += 1;
-        self.pending(endpoint).add_fresh(key);
-        self.enter(endpoint);
+        self.add(endpoint, key, true).fresh += 1;
     }
 
     /// Notes that a delivery was queued, which was not there before, and is pending.
     pub(crate) fn add_pending(&mut self, endpoint: i64, key: i64) {
-        self.pending(endpoint).add_queued(key);
-        self.enter(endpoint);
+        self.add(endpoint, key, false);
+    }
+
+    /// Upper bound on the deliveries of an endpoint that are known.
+    pub(super) fn known_max(&self) -> usize {
+        let share = KNOWN_OF_ALL / self.endpoints.len().max(1);
+        share.clamp(KNOWN_MIN, KNOWN_MAX)
+    }
+
+    /// A delivery that was not attempted waits.
+    fn add(&mut self, endpoint: i64, key: i64, is_fresh: bool) -> &mut EndpointState {
+        let known_max = self.known_max();
+        let waiting = self.endpoints.entry(endpoint).or_default();
+        // It may have been read of the file, and leased, before this was said.
+        if waiting.pending.must_know(key) && self.ledger.held(key).is_none() {
+            let due = Due {
+                key,
+                attempts: 0,
+                is_fresh,
+            };
+            waiting.pending.add(due, known_max);
+        }
+        waiting.enter(endpoint, &mut self.rings, &mut self.unplaced);
+        waiting
     }
 
     /// Returns the events that were adopted last, of which the file need not say any more that they were not.
@@ -148,13 +209,7 @@ impl QueueState {
     /// Puts the endpoint into the ring, whatever is known of it.
     pub(super) fn enter(&mut self, endpoint: i64) {
         let waiting = self.endpoints.entry(endpoint).or_default();
-        if !waiting.is_in_ring {
-            waiting.is_in_ring = true;
-            match waiting.workspace {
-                Some(workspace) => self.rings.push(workspace, endpoint),
-                None => self.unplaced.push(endpoint),
-            }
-        }
+        waiting.enter(endpoint, &mut self.rings, &mut self.unplaced);
     }
 
     /// Takes the endpoints that wait for [`place`](Self::place).
@@ -210,35 +265,6 @@ impl QueueState {
         leases.filter(move |held| held.endpoint == endpoint)
     }
 
-    /// The highest keys of the endpoint's fresh deliveries in a range, leased or not: at most so many, and whether there are others.
-    pub(crate) fn fresh_of(
-        &self,
-        endpoint: i64,
-        range: &Range<i64>,
-        max: usize,
-    ) -> (Vec<i64>, bool) {
-        let leased = self.leases_of(endpoint);
-        let mut keys: Vec<_> = leased
-            .filter(|held| held.kept.is_fresh)
-            .map(|held| held.kept.key)
-            .filter(|key| range.contains(key))
-            .collect();
-        let mut is_cut = false;
-        if let Some(waiting) = self.endpoints.get(&endpoint) {
-            let fresh = waiting.pending.fresh_keys();
-            let (first, end) = (
-                fresh.partition_point(|key| *key < range.start),
-                fresh.partition_point(|key| *key < range.end),
-            );
-            keys.extend(fresh.range(first.max(end.saturating_sub(max))..end));
-            is_cut = end.saturating_sub(first) > max;
-        }
-        keys.sort_unstable_by(|one, other| other.cmp(one));
-        is_cut |= keys.len() > max;
-        keys.truncate(max);
-        (keys, is_cut)
-    }
-
     /// Takes back what was leased until now or before, and rings the alarms.
     pub(crate) fn reclaim_expired(&mut self, now: Timestamp) {
         while let Some(held) = self.ledger.end_expired(now) {
@@ -276,7 +302,7 @@ impl QueueState {
             return;
         };
         if held.kept.is_fresh {
-            self.fresh_len = self.fresh_len.saturating_sub(1);
+            self.uncount_fresh(held.endpoint);
         }
         if let Some(settled) = &mut self.settled_meanwhile {
             settled.insert(held.kept.key);
@@ -300,8 +326,7 @@ impl QueueState {
     /// Notes that what was leased may be leased again.
     fn give_back(&mut self, held: &Held<i64, LeasedRow>) {
         if held.kept.is_fresh {
-            self.pending(held.endpoint).add_fresh(held.kept.key);
-            self.enter(held.endpoint);
+            self.add(held.endpoint, held.kept.key, true);
         } else {
             self.note_work(held.endpoint);
         }
@@ -326,6 +351,7 @@ impl QueueState {
 
     pub(super) fn end_reading(&mut self) {
         self.settled_meanwhile = None;
+        self.rows_meanwhile.clear();
         for endpoint in std::mem::take(&mut self.due_again) {
             self.note_work(endpoint);
         }
@@ -386,7 +412,8 @@ impl QueueState {
     }
 
     /// Leases a delivery that is free.
-    pub(super) fn claim(&mut self, id: DeliveryId, held: Held<i64, LeasedRow>) -> LeaseToken {
+    pub(crate) fn claim(&mut self, id: DeliveryId, mut held: Held<i64, LeasedRow>) -> LeaseToken {
+        held.kept.is_fresh &= !self.rows_meanwhile.contains(&held.kept.key);
         self.ledger.claim(id, held)
     }
 
@@ -395,17 +422,20 @@ impl QueueState {
         &mut self.endpoints.entry(endpoint).or_default().pending
     }
 
-    /// Takes what was read of them since the mark was made: the oldest ones, and whether the file has others. What is leased
-    /// may come back, which is then said; what was settled meanwhile is gone.
+    /// Takes what was read of them behind the mark, up to a key if the file has more. What is leased may come back, which is then
+    /// said; what was settled meanwhile is gone.
     pub(super) fn pending_read(
         &mut self,
         endpoint: i64,
         mark: Mark,
         mut rows: Vec<Due>,
-        is_partial: bool,
+        until: Option<i64>,
     ) {
         rows.retain(|due| self.is_free(due.key));
-        self.pending(endpoint).read(mark, rows, is_partial);
+        for due in &mut rows {
+            due.is_fresh &= !self.rows_meanwhile.contains(&due.key);
+        }
+        self.pending(endpoint).read(mark, rows, until);
     }
 
     /// Returns true if the endpoint's retries have to be read, and marks them as read.
@@ -442,7 +472,7 @@ mod tests {
 
     #[test]
     fn what_is_due_again_while_the_reader_passes_it_by_is_looked_at_again() {
-        let mut state = QueueState::new(LeaseToken(0), 100);
+        let mut state = QueueState::new(LeaseToken(0));
         state.note_work(7);
         state.begin_reading();
         assert_eq!(turn(&mut state), [7]);
@@ -471,7 +501,7 @@ mod tests {
 
     #[test]
     fn the_earliest_of_an_endpoints_alarms_rings_once() {
-        let mut state = QueueState::new(LeaseToken(0), 100);
+        let mut state = QueueState::new(LeaseToken(0));
         for millis in [20, 30, 20, 10, 15] {
             state.note_work_at(7, at(millis));
             assert_eq!(state.alarms.len(), 1);
@@ -490,21 +520,97 @@ mod tests {
 
     #[test]
     fn what_is_queued_gives_its_endpoint_a_turn() {
-        let mut state = QueueState::new(LeaseToken(0), 2);
+        let mut state = QueueState::new(LeaseToken(0));
         state.add_pending(7, 1);
         assert_eq!(turn(&mut state), [7]);
         assert_eq!(turn(&mut state), [0; 0]);
-        assert!(state.has_room_for_fresh());
         state.add_fresh(8, 2);
-        assert!(state.has_room_for_fresh());
-        state.add_fresh(8, 3);
-        assert!(!state.has_room_for_fresh(), "there is room for two");
         assert_eq!(turn(&mut state), [8]);
     }
 
     #[test]
+    fn what_was_read_and_leased_before_it_was_said_to_be_queued_is_known_once() {
+        let mut state = QueueState::new(LeaseToken(0));
+        let row = LeasedRow {
+            key: 1,
+            attempts: 0,
+            is_fresh: true,
+        };
+        let delivery = DeliveryId::from_bits(1);
+        let token = state.claim(delivery, Held::new(WorkerId(1), 7, at(9), row));
+        state.add_fresh(7, 1);
+        assert!(state.pending(7).first(9).is_empty());
+        state.release(Lease { delivery, token });
+        state.add(7, 1, true);
+        assert_eq!(state.pending(7).first(9).len(), 1);
+    }
+
+    #[test]
+    fn fresh_deliveries_are_counted_until_something_has_become_of_them() {
+        let mut state = QueueState::new(LeaseToken(0));
+        (1..=3).for_each(|key| state.add_fresh(7, key));
+        let row = LeasedRow {
+            key: 1,
+            attempts: 0,
+            is_fresh: true,
+        };
+        let delivery = DeliveryId::from_bits(1);
+        let token = state.claim(delivery, Held::new(WorkerId(1), 7, at(9), row));
+        state.pending(7).leased(1);
+        let counts = |state: &QueueState| (state.fresh_len(), state.endpoints[&7].fresh);
+        assert_eq!(counts(&state), (3, 3));
+        // A row by another's doing, while it is leased: it is counted out once.
+        state.became_row(7, 1);
+        state.end(Lease { delivery, token });
+        assert_eq!(counts(&state), (2, 2));
+        state.became_row(7, 2);
+        assert_eq!(counts(&state), (1, 1));
+        let fresh: Vec<_> = state
+            .pending(7)
+            .first(9)
+            .iter()
+            .map(|due| due.is_fresh)
+            .collect();
+        assert_eq!(fresh, [false, true]);
+    }
+
+    #[test]
+    fn what_has_become_a_row_while_the_file_is_read_is_not_taken_for_fresh() {
+        let mut state = QueueState::new(LeaseToken(0));
+        (1..=2).for_each(|key| state.add_fresh(7, key));
+        state.note_work(7);
+        state.begin_reading();
+        let mark = state.pending(7).must_read(1).unwrap();
+        // Read as fresh, and chosen so, before this.
+        state.became_row(7, 1);
+        let due = |key| Due {
+            key,
+            attempts: 0,
+            is_fresh: true,
+        };
+        state.pending_read(7, mark, vec![due(1), due(2)], None);
+        let known: Vec<_> = state
+            .pending(7)
+            .first(9)
+            .iter()
+            .map(|due| due.is_fresh)
+            .collect();
+        assert_eq!(known, [false, true]);
+        let row = LeasedRow {
+            key: 1,
+            attempts: 0,
+            is_fresh: true,
+        };
+        let delivery = DeliveryId::from_bits(1);
+        let token = state.claim(delivery, Held::new(WorkerId(1), 7, at(9), row));
+        state.end_reading();
+        state.end(Lease { delivery, token });
+        assert_eq!(state.fresh_len(), 1);
+    }
+
+    #[test]
     fn what_nobody_has_leased_is_not_leased() {
-        let state = QueueState::new(LeaseToken(0), 2);
+        let state = QueueState::new(LeaseToken(0));
         assert!(!state.is_leased(1, at(0)));
         assert!(state.leased_of(7, at(0)).is_empty());
     }

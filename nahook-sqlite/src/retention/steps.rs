@@ -151,7 +151,7 @@ fn forget_event(connection: &Connection, seq: i64, room: &mut i64) -> rusqlite::
         return Ok(Removal::Kept);
     }
     // It has ended with its last delivery, unless that was settled by a commit that was taken for failed.
-    record::remove_if_done(connection, seq)?;
+    record::end_if_done(connection, seq)?;
     let (first, end) = (seq << 20, (seq + 1) << 20);
     let beyond: Option<i64> = connection
         .prepare_cached(

@@ -22,7 +22,6 @@ pub(super) struct AdoptJob {
     counters: Arc<Counters>,
     /// Events that were adopted before.
     known: Vec<i64>,
-    are_fresh: bool,
     events: Vec<i64>,
     /// Endpoints and keys of each one's deliveries.
     found: Vec<Vec<(i64, i64)>>,
@@ -33,7 +32,6 @@ impl AdoptJob {
         Self {
             counters: Arc::clone(counters),
             known: Vec::new(),
-            are_fresh: true,
             events: Vec::new(),
             found: Vec::new(),
         }
@@ -57,7 +55,6 @@ impl Job for AdoptJob {
         // The lock of the file is held: what is queued from here on is asked for again.
         self.counters.is_adopting.store(false, Ordering::Release);
         self.known = queue.adopted().to_vec();
-        self.are_fresh = queue.has_room_for_fresh();
         true
     }
 
@@ -71,7 +68,7 @@ impl Job for AdoptJob {
         self.events = submitted(connection)?;
         self.found.clear();
         for event in &self.events {
-            self.found.push(adopt(connection, *event, self.are_fresh)?);
+            self.found.push(adopt(connection, *event)?);
         }
         Ok(())
     }
@@ -85,15 +82,8 @@ impl Job for AdoptJob {
             if queue.adopted().contains(event) {
                 continue;
             }
-            if self.are_fresh {
-                queue.open_record(*event, found.len());
-            }
             for (endpoint, key) in found {
-                if self.are_fresh {
-                    queue.add_fresh(*endpoint, *key);
-                } else {
-                    queue.add_pending(*endpoint, *key);
-                }
+                queue.add_fresh(*endpoint, *key);
             }
         }
         if self.events.len() == EVENTS_MAX {
@@ -126,20 +116,12 @@ fn submitted(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
         .collect()
 }
 
-/// Reads the event's deliveries. Where there is no room for more fresh ones they become rows.
-fn adopt(
-    connection: &Connection,
-    event: i64,
-    are_fresh: bool,
-) -> rusqlite::Result<Vec<(i64, i64)>> {
+/// Reads the event's deliveries.
+fn adopt(connection: &Connection, event: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
     connection
         .prepare_cached("UPDATE nahook_submission SET is_adopted = 1 WHERE event = ?1")?
         .execute([event])?;
-    let found = record::fresh(connection, event, usize::MAX)?;
-    if !are_fresh {
-        record::make_rows(connection, event)?;
-    }
-    Ok(found)
+    record::fresh(connection, event, usize::MAX)
 }
 
 #[cfg(test)]
@@ -157,7 +139,7 @@ mod tests {
         let rows = "INSERT INTO nahook_record VALUES (1, '[5, 6]'); INSERT INTO nahook_submission (event) VALUES (1)";
         connection.execute_batch(rows).unwrap();
         let mut session = Session::new(connection, Role::Server);
-        let queue = Queue::new(LeaseToken(0), 100);
+        let queue = Queue::new(LeaseToken(0));
         let counters = Arc::default();
         let mut jobs = [AdoptJob::new(&counters), AdoptJob::new(&counters)];
         assert!(jobs.iter_mut().all(|job| job.take(&mut queue.state())));

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use nahook_core::StoreErrorKind;
-use nahook_core::id::DeliveryId;
+use nahook_core::id::{DeliveryId, MessageId};
 use nahook_queue::{
     Attempt, DeliveryLog, DeliveryQuery, DeliveryQueue, DeliverySearch, DeliveryStatus,
     LeaseRequest, LeasedDelivery, Next, Settled, Settlement, WorkerId,
@@ -117,21 +117,24 @@ async fn nothing_is_handed_out_twice_while_everybody_is_busy() {
 
 #[tokio::test]
 async fn more_than_is_kept_in_mind_is_leased_in_its_turn_listed_and_found_again() {
-    const EVENTS: u64 = 7;
+    // More than is known of an endpoint, and than is read at once.
+    const EVENTS: u64 = 4_600;
     let place = Place::new();
-    let mut settings = server();
-    settings.fresh_max = 3;
-    let store = SqliteStore::open(place.file(), settings.clone()).unwrap();
+    let store = place.open();
     declare(&store, 2).await;
-    for number in 0..EVENTS {
-        assert!(all_published(&publish(&store, number, 2).await));
+    let publishers: Vec<_> = (0..EVENTS)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { all_published(&publish(&store, number, 2).await) })
+        })
+        .collect();
+    for publisher in publishers {
+        assert!(publisher.await.unwrap());
     }
     let fresh = |place: &Place| -> i64 {
         let sql = "SELECT count(*) FROM nahook_fresh";
         place.raw().query_row(sql, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!(fresh(&place), 4, "two events, the second beyond the bound");
-
     let listed = async |store: &SqliteStore, status| {
         let query = DeliveryQuery {
             workspace: workspace_id(WORKSPACE),
@@ -139,39 +142,60 @@ async fn more_than_is_kept_in_mind_is_leased_in_its_turn_listed_and_found_again(
             status: Some(status),
             since: None,
             before: None,
-            limit: 100,
+            limit: 10_000,
         };
         store.deliveries(&query).await.unwrap().len()
     };
-    assert_eq!(listed(&store, DeliveryStatus::Pending).await, 7);
-    drop(store);
-    let store = SqliteStore::open(place.file(), settings).unwrap();
-
-    // What was given back keeps its place, whether it was fresh or not.
-    for leased in lease(&store, 8).await {
-        let release = settlement(leased.lease, Next::Release);
-        store.settle(&[release]).await.unwrap();
+    let all = usize::try_from(EVENTS).unwrap();
+    assert_eq!(listed(&store, DeliveryStatus::Pending).await, all);
+    // What is read of the file is as what is known, with and without a start in between.
+    for restarts in [false, true] {
+        if restarts {
+            drop(lease(&store, 10).await);
+            store.close().await.unwrap();
+        }
+        let store = if restarts {
+            place.open()
+        } else {
+            store.clone()
+        };
+        // What was given back keeps its place.
+        for leased in lease(&store, 8).await {
+            let release = settlement(leased.lease, Next::Release);
+            store.settle(&[release]).await.unwrap();
+        }
+        let mut leased = Vec::new();
+        while leased.len() < 2 * all {
+            let batch = lease(&store, 1_000).await;
+            assert!(!batch.is_empty(), "{} of {}", leased.len(), 2 * all);
+            leased.extend(batch);
+        }
+        let in_order: Vec<MessageId> = {
+            let raw = place.raw();
+            let mut events = raw
+                .prepare("SELECT id FROM nahook_event ORDER BY seq")
+                .unwrap();
+            let id = |row: &rusqlite::Row<'_>| row.get(0).map(u128::from_be_bytes);
+            let ids = events.query_map([], id).unwrap();
+            ids.map(|id| MessageId::from_bits(id.unwrap())).collect()
+        };
+        for endpoint in first_endpoints(2) {
+            let of_endpoint = leased.iter().filter(|leased| leased.endpoint == endpoint);
+            let messages: Vec<_> = of_endpoint.map(|leased| leased.message).collect();
+            assert!(messages == in_order, "{restarts}");
+        }
+        assert!(queued(&store).await.is_empty());
+        assert_eq!(listed(&store, DeliveryStatus::Delivering).await, all);
+        if restarts {
+            let settlements: Vec<_> = leased
+                .iter()
+                .map(|leased| settlement(leased.lease, Next::Delivered))
+                .collect();
+            store.settle(&settlements).await.unwrap();
+            assert_eq!(listed(&store, DeliveryStatus::Delivered).await, all);
+            assert_eq!((fresh(&place), queued(&store).await.len()), (0, 0));
+        }
     }
-    let leased = lease(&store, 100).await;
-    for endpoint in first_endpoints(2) {
-        let of_endpoint = leased.iter().filter(|leased| leased.endpoint == endpoint);
-        let messages: Vec<_> = of_endpoint.map(|leased| leased.message).collect();
-        let in_order = (0..EVENTS).map(|number| event(WORKSPACE, EVENT_TYPE, number, NOW).id);
-        assert_eq!(messages, in_order.collect::<Vec<_>>());
-    }
-    assert_eq!(listed(&store, DeliveryStatus::Delivering).await, 7);
-
-    let settlements: Vec<_> = leased
-        .iter()
-        .map(|leased| settlement(leased.lease, Next::Delivered))
-        .collect();
-    store.settle(&settlements).await.unwrap();
-    assert_eq!(listed(&store, DeliveryStatus::Delivered).await, 7);
-    assert_eq!((fresh(&place), queued(&store).await.len()), (0, 0));
-    // There is room again.
-    assert!(all_published(&publish(&store, EVENTS, 2).await));
-    assert_eq!(fresh(&place), 2);
-    assert_eq!(queued(&store).await.len(), 2);
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ use crate::support::{EVENT_TYPE, Place, WORKSPACE, all_published, first_endpoint
 
 const DAY: Duration = Duration::from_hours(24);
 
+const HOUR: Duration = Duration::from_hours(1);
+
 /// A store whose clock the test sets, and that looks for what is old all the time.
 struct Shop {
     place: Place,
@@ -294,4 +296,31 @@ async fn nothing_goes_where_nobody_looks() {
     shop.clock.advance(100 * DAY);
     shop.becomes([1, 1, 1]).await;
     drop(tool);
+}
+
+#[tokio::test]
+async fn audience_goes_when_nothing_was_queued_for_it_at_two_looks_an_hour_apart() {
+    let shop = Shop::with_endpoints(3).await;
+    // One is idle, one has something that waits, and one has an event between the looks.
+    shop.publish(1, 1).await;
+    shop.publish(2, 2).await;
+    shop.settle_all(Next::Delivered).await;
+    shop.publish(3, 3).await;
+    assert_eq!(shop.count("audience"), 3);
+    let goes = async |count| {
+        while shop.count("audience") > count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    shop.clock.advance(HOUR);
+    // Another look has passed once what it forgets has gone.
+    shop.becomes(shop.rows()).await;
+    assert_eq!(shop.count("audience"), 3);
+    shop.clock.advance(HOUR);
+    goes(1).await;
+    assert_eq!(shop.count("member"), 3);
+    shop.publish(4, 2).await;
+    assert_eq!(shop.count("audience"), 2);
+    shop.settle_all(Next::Delivered).await;
+    assert_eq!((shop.count("queued"), shop.count("fresh")), (0, 0));
 }

@@ -35,7 +35,7 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
     let record = serde_json::to_string(&record).unwrap();
     let insert = "INSERT INTO nahook_record (event, endpoints) VALUES (1, ?1)";
     connection.execute(insert, [record]).unwrap();
-    let queue = Arc::new(Queue::new(LeaseToken(0), 100));
+    let queue = Arc::new(Queue::new(LeaseToken(0)));
     find_waiting(&connection, &queue).unwrap();
     let clock = ManualClock::default();
     let leaser = Leaser {
@@ -302,4 +302,52 @@ fn lease_that_has_run_out_is_leased_anew() {
         clock.advance(Duration::from_nanos(1));
         assert_eq!(leased(&mut leaser, 9), [0], "{status:?}");
     }
+}
+
+#[test]
+fn delivery_that_becomes_a_row_while_the_file_is_read_is_found_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let settings = SqliteSettings::server();
+    let mut writer = crate::connection::open_writer(&path, &settings).unwrap();
+    crate::connection::set_up_writer(&writer, &settings).unwrap();
+    crate::schema::migrate(&mut writer, crate::schema::MIGRATIONS).unwrap();
+    let queue = Arc::new(Queue::new(LeaseToken(0)));
+    let leaser = Leaser::open(&path, &settings, queue).unwrap();
+    let (writer, mut at) = (Arc::new(std::sync::Mutex::new(writer)), 0);
+    // By another connection, behind each step that SQLite takes.
+    loop {
+        let record = "DELETE FROM nahook_delivery; INSERT INTO nahook_record VALUES (1, '[1, 1, 1]');
+            INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES ((1 << 20) + 1, 1, 0, 0)";
+        writer.lock().unwrap().execute_batch(record).unwrap();
+        let (mut steps, other) = (0, Arc::clone(&writer));
+        let make_rows = move || {
+            if steps == at {
+                crate::record::make_rows(&other.lock().unwrap(), 1, 9).unwrap();
+            }
+            steps += 1;
+            false
+        };
+        leaser
+            .connection
+            .progress_handler(1, Some(make_rows))
+            .unwrap();
+        let (due, until) = leaser.read_pending(1, i64::MIN, 9).unwrap();
+        let none: Option<fn() -> bool> = None;
+        leaser.connection.progress_handler(1, none).unwrap();
+        let ordinals: Vec<_> = due.iter().map(|due| split_key(due.key).1).collect();
+        assert_eq!(
+            (ordinals, until),
+            (vec![0, 1, 2], None),
+            "behind {at} steps"
+        );
+        let is_reached = crate::record::fresh(&writer.lock().unwrap(), 1, 9)
+            .unwrap()
+            .is_empty();
+        if !is_reached {
+            break;
+        }
+        at += 1;
+    }
+    assert!(at > 50, "{at}");
 }
