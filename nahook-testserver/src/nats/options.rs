@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Settings of a server, or of each server of a cluster. By default: JetStream on a file store, no credentials, no TLS, and the
 /// default sync interval, which does not wait for the disk.
@@ -10,6 +10,7 @@ use std::path::Path;
 pub struct NatsOptions {
     jetstream: String,
     settings: String,
+    store: Option<PathBuf>,
     files: Vec<(String, String)>,
 }
 
@@ -23,6 +24,13 @@ impl NatsOptions {
     #[must_use]
     pub fn sync_always(self) -> Self {
         self.jetstream("sync_interval: always")
+    }
+
+    /// The folder of the streams, such as one on a small disk. By default it is beside the settings.
+    #[must_use]
+    pub fn store(mut self, folder: &Path) -> Self {
+        self.store = Some(folder.to_owned());
+        self
     }
 
     /// A further line inside the `jetstream` block, such as `max_file_store: 10M`.
@@ -105,8 +113,11 @@ impl NatsOptions {
         let Self {
             jetstream,
             settings,
+            store,
             ..
         } = self;
+        let store = store.clone().unwrap_or_else(|| folder.join("store"));
+        let store = store.display();
         let settings = settings.replace("{folder}", &here.to_string());
         let written = format!(
             r#"
@@ -114,7 +125,7 @@ server_name: "{name}"
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
 jetstream {{
-  store_dir: "{here}/store"
+  store_dir: "{store}"
 {jetstream}}}
 {routes}
 {settings}"#
