@@ -16,7 +16,10 @@ use tokio::time::Instant;
 
 pub(crate) use self::answer::{RecordOutcome, Refusal};
 use self::in_flight::{InFlight, Record};
+use crate::Authentication;
+use crate::authentication::Kind;
 use crate::connection::Connection;
+use crate::record::{Part, body, headers};
 
 /// Time after which a record without an answer is sent again, if that is allowed.
 const OVERDUE: Duration = Duration::from_secs(3);
@@ -39,6 +42,24 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Makes a message of these parts, without an id.
+    pub(crate) fn of<'a>(
+        subject: String,
+        parts: impl Iterator<Item = &'a Part> + Clone,
+        kind: Kind,
+        authentication: &Authentication,
+    ) -> Self {
+        let (body, offsets) = body(parts.clone());
+        let mut headers = headers(parts.zip(offsets));
+        authentication.sign(kind, &mut headers, &body);
+        Self {
+            subject,
+            id: None,
+            headers,
+            body: Bytes::from(body),
+        }
+    }
+
     /// Makes a message that the stream of this subject refuses with [`Refusal::OtherStream`], after it has checked everything
     /// except its room.
     pub(crate) fn probe(subject: String) -> Self {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use metrics::counter;
 use nahook_queue::LogEntry;
 use tokio::sync::oneshot;
@@ -16,7 +15,7 @@ use crate::authentication::Kind;
 use crate::config::NatsSettings;
 use crate::layout::Names;
 use crate::metric;
-use crate::record::{LOG_ROW_LEN_MAX, Part, Room, body, headers};
+use crate::record::{LOG_ROW_LEN_MAX, Part, Room};
 
 /// Most bytes of parts that share a message. A larger part has a message of its own.
 const MESSAGE_LEN_MAX: usize = 256 << 10;
@@ -99,16 +98,9 @@ impl LogWriter {
     }
 
     async fn send_parts(&self, parts: &[Part]) -> oneshot::Receiver<RecordOutcome> {
-        let (body, offsets) = body(parts);
-        let mut headers = headers(parts.iter().zip(offsets));
-        self.authentication.sign(Kind::Log, &mut headers, &body);
-        let message = Outgoing {
-            subject: self.subject.clone(),
-            // Entries are idempotent, so the server need not drop repeated ones.
-            id: None,
-            headers,
-            body: Bytes::from(body),
-        };
+        // Entries are idempotent, so the server need not drop repeated ones by an id.
+        let subject = self.subject.clone();
+        let message = Outgoing::of(subject, parts.iter(), Kind::Log, &self.authentication);
         self.acks.send(message, None).await
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::header::{NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
-use bytes::Bytes;
 use nahook_core::id::MessageId;
 use nahook_core::{Event, Timestamp};
 use time::OffsetDateTime;
@@ -17,7 +16,7 @@ use crate::Authentication;
 use crate::acks::Outgoing;
 use crate::authentication::Kind;
 use crate::layout::Source;
-use crate::record::{Item, Room, body, headers, part_len, part_of};
+use crate::record::{Item, Room, part_len, part_of};
 
 /// Retries share a record if they are due within this part of their wait …
 const SHARE: u32 = 64;
@@ -137,15 +136,7 @@ fn record(
         .collect();
     let first = plans[*members.first()?].lease.delivery;
     let id = record_id(first, members.iter().map(|n| &plans[*n]));
-    let (body, offsets) = body(&parts);
-    let mut headers = headers(parts.iter().zip(offsets));
-    authentication.sign(Kind::Record, &mut headers, &body);
-    let record = Outgoing {
-        subject: String::new(),
-        id: None,
-        headers,
-        body: Bytes::from(body),
-    };
+    let record = Outgoing::of(String::new(), parts.iter(), Kind::Record, authentication);
     Some((members, id, record))
 }
 

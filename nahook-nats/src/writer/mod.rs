@@ -9,7 +9,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use metrics::{counter, histogram};
 use nahook_core::{FailureKind, Outcome};
 use nahook_supervision::{Exit, Loop, Supervisor};
@@ -23,7 +22,7 @@ use crate::authentication::Kind;
 use crate::connection::Connection;
 use crate::layout::StreamRepair;
 use crate::metric;
-use crate::record::{Part, Room, body, headers};
+use crate::record::{Part, Room};
 
 /// Most bytes of chunks that share a record. A larger chunk has a record of its own.
 const SHARED_LEN_MAX: usize = 256 << 10;
@@ -146,15 +145,10 @@ impl Writer {
         let deliveries: usize = batch.iter().map(|chunk| chunk.part.len).sum();
         #[expect(clippy::cast_precision_loss, reason = "a number to be read")]
         histogram!(metric::RECORD_DELIVERIES).record(deliveries as f64);
-        let (body, offsets) = body(batch.iter().map(|chunk| &chunk.part));
-        let mut headers = headers(batch.iter().map(|chunk| &chunk.part).zip(offsets));
-        self.authentication.sign(Kind::Record, &mut headers, &body);
-        let record = Outgoing {
-            subject: self.subject.clone(),
-            id: Some(id),
-            headers,
-            body: Bytes::from(body),
-        };
+        let parts = batch.iter().map(|chunk| &chunk.part);
+        let subject = self.subject.clone();
+        let mut record = Outgoing::of(subject, parts, Kind::Record, &self.authentication);
+        record.id = Some(id);
         let answer = self.acks.send(record, Some(permit)).await;
         let resolver = self.resolver.clone();
         tokio::spawn(async move {
