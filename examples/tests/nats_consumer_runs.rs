@@ -27,6 +27,9 @@ async fn every_delivery_is_read_once_with_its_payload_as_it_was() {
     let nats = nahook_nats::connect(&server.url(), settings.clone())
         .await
         .unwrap();
+    // A record without events comes first.
+    nats.check_publishable().await.unwrap();
+    assert_eq!(server.messages("SHOP-HOOKS_DELIVERIES"), Some(1));
     let mut expected = BTreeSet::new();
     for (number, text) in (1..).zip(PAYLOADS) {
         let mut event = happened(number);

@@ -80,7 +80,10 @@ pub enum NotPublishable {
     /// The stream is missing, or has no leader.
     #[error("no NATS server answers for the stream")]
     NoStream,
-    /// The answer takes longer than two seconds.
+    /// The stream is there, and does not confirm in time that it has stored a record.
+    #[error("the stream stores nothing: see the NATS server's log, its disk may be full")]
+    NotStored,
+    /// The answer takes longer than 1.5 seconds.
     #[error("the NATS server does not answer in time")]
     Silent,
     /// The stream refuses for a reason that this version does not know.

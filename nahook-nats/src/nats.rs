@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::{RequestError, RequestErrorKind};
 use async_nats::jetstream::stream::DiscardPolicy;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::config::NatsSettings;
@@ -15,12 +15,19 @@ use crate::log::NatsLog;
 use crate::publisher::NatsPublisher;
 use crate::queue::{Hub, NatsQueue};
 use crate::rights::{permitted, prove};
+use crate::writer::Latest;
 
 /// Timeout of flushing the connection when closing.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Timeout of checking that the server accepts records.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Time for which a refused record shows that no further events should be accepted.
+const NO_EVENTS_FOR: Duration = Duration::from_secs(2);
+
+/// Answer to a [probe](Outgoing::probe).
+const OTHER_STREAM: RecordOutcome = RecordOutcome::Refused(Refusal::OtherStream);
 
 /// Pause before a cluster that was not ready is asked again.
 const ELECTION_PAUSE: Duration = Duration::from_millis(100);
@@ -121,31 +128,41 @@ fn is_answered_by_nobody(error: &(dyn Error + 'static)) -> bool {
 
 impl Nats {
     /// Checks that a delivery could be queued now: that the server accepts a message of this user on the subject of the records
-    /// and answers it, and that the stream has room. Stores nothing. Takes two seconds at most.
+    /// and answers it, that the stream has room, and that it stores records. Takes 1.5 seconds at most.
     ///
-    /// A process that does not [publish](NatsSettings::publishes) checks the stream of its notes instead.
+    /// The last is known while the latest record was stored. Otherwise, and before the first record of this process, the check has the
+    /// stream store a record without events.
+    ///
+    /// A process that does not [publish](NatsSettings::publishes) checks the stream of its notes instead, and stores nothing.
     pub async fn check_publishable(&self) -> Result<(), NotPublishable> {
+        let of_records = Source::Deliveries;
         let (subject, stream) = if self.settings.publishes {
-            let of_records = Source::Deliveries;
             (self.names.due(of_records), self.names.stream(of_records))
         } else {
             (self.names.progress(), self.names.progress_stream())
         };
-        let checked = async {
-            self.probe(subject).await?;
+        let give_up = Instant::now() + CHECK_TIMEOUT;
+        let takes_records = async {
+            self.ask(Outgoing::probe(subject), OTHER_STREAM).await?;
             self.check_room(&stream).await
         };
-        let checked = tokio::time::timeout(CHECK_TIMEOUT, checked);
-        checked.await.unwrap_or(Err(NotPublishable::Silent))
+        let checked = timeout_at(give_up, takes_records).await;
+        checked.unwrap_or(Err(NotPublishable::Silent))?;
+        if !self.settings.publishes {
+            return Ok(());
+        }
+        let checked = timeout_at(give_up, self.check_stored()).await;
+        checked.unwrap_or(Err(NotPublishable::NotStored))
     }
 
-    async fn probe(&self, subject: String) -> Result<(), NotPublishable> {
+    /// Sends a message that this answer is expected to.
+    async fn ask(&self, message: Outgoing, expected: RecordOutcome) -> Result<(), NotPublishable> {
         if !self.is_connected() {
             return Err(NotPublishable::NoConnection);
         }
-        let answer = self.acks.send(Outgoing::probe(subject), None).await;
+        let answer = self.acks.send(message, None).await;
         match answer.await {
-            Ok(RecordOutcome::Refused(Refusal::OtherStream)) => self.publisher.check_last(),
+            Ok(outcome) if outcome == expected => Ok(()),
             Ok(RecordOutcome::Refused(Refusal::Forbidden)) => Err(NotPublishable::Forbidden),
             Ok(RecordOutcome::Refused(Refusal::Full)) => Err(NotPublishable::Full),
             Ok(RecordOutcome::Refused(Refusal::Nobody)) if !self.is_connected() => {
@@ -156,6 +173,19 @@ impl Nats {
             // The connection was lost, or its answers do not arrive.
             Err(_) => Err(NotPublishable::NoConnection),
         }
+    }
+
+    /// Checks that the stream stores records, by an empty one where the latest does not show it.
+    async fn check_stored(&self) -> Result<(), NotPublishable> {
+        if self.publisher.latest() == Latest::Stored {
+            return Ok(());
+        }
+        let empty = self
+            .publisher
+            .empty_record(self.names.due(Source::Deliveries));
+        self.ask(empty, RecordOutcome::Stored).await?;
+        self.publisher.note_stored();
+        Ok(())
     }
 
     /// Checks that a small record would fit into the stream.
@@ -176,7 +206,7 @@ impl Nats {
 
     /// Returns true if the stream or the account was full for a record of the last two seconds.
     pub fn is_full(&self) -> bool {
-        self.publisher.was_full_within(Duration::from_secs(2))
+        matches!(self.publisher.latest(), Latest::Full(at) if at.elapsed() < NO_EVENTS_FOR)
     }
 
     /// Returns true if there is a connection to a server now.

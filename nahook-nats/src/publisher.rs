@@ -1,20 +1,17 @@
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::iter::empty;
+use std::sync::Arc;
 
 use nahook_core::{Delivery, DeliveryPublisher, Event, FailureKind, Outcome};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use crate::acks::Acks;
+use crate::acks::{Acks, Outgoing, RecordOutcome};
+use crate::authentication::Kind;
 use crate::config::NatsSettings;
 use crate::connection::Connection;
-use crate::error::NotPublishable;
 use crate::layout::{Names, Source, StreamRepair};
 use crate::record::{Item, Room, part_of};
-use crate::writer::{Cell, Chunk, Resolver, Writer};
-
-/// Time for which a refused record shows that the stream or the account is full.
-const FULL_FOR: Duration = Duration::from_secs(10);
+use crate::writer::{Cell, Chunk, Latest, LatestRecord, Resolver, Writer};
 
 /// Publishes deliveries to the stream. Clones share one writer.
 #[derive(Clone)]
@@ -22,7 +19,7 @@ pub struct NatsPublisher {
     connection: Connection,
     chunks: mpsc::UnboundedSender<Chunk>,
     settings: Arc<NatsSettings>,
-    full_at: Arc<Mutex<Option<Instant>>>,
+    latest: LatestRecord,
 }
 
 impl NatsPublisher {
@@ -34,7 +31,7 @@ impl NatsPublisher {
         settings: &Arc<NatsSettings>,
     ) -> Self {
         let (chunks, waiting) = mpsc::unbounded_channel();
-        let full_at = Arc::default();
+        let latest = LatestRecord::default();
         let writer = Writer {
             connection: connection.clone(),
             acks: Arc::clone(acks),
@@ -45,7 +42,7 @@ impl NatsPublisher {
             resolver: Resolver {
                 chunks: chunks.downgrade(),
                 repair: Arc::clone(repair),
-                full_at: Arc::clone(&full_at),
+                latest: latest.clone(),
             },
         };
         writer.spawn(waiting, &settings.supervisor);
@@ -53,22 +50,28 @@ impl NatsPublisher {
             connection: connection.clone(),
             chunks,
             settings: Arc::clone(settings),
-            full_at,
+            latest,
         }
     }
 
-    /// Returns an error if a record was refused a moment ago because the stream or the account is full.
-    pub(crate) fn check_last(&self) -> Result<(), NotPublishable> {
-        if self.was_full_within(FULL_FOR) {
-            return Err(NotPublishable::Full);
-        }
-        Ok(())
+    /// Outcome of the latest record.
+    pub(crate) fn latest(&self) -> Latest {
+        self.latest.get()
     }
 
-    /// Returns true if the latest record that was answered was refused so recently because the stream or the account is full.
-    pub(crate) fn was_full_within(&self, age: Duration) -> bool {
-        let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        full_at.is_some_and(|at| at.elapsed() < age)
+    /// Notes that the stream has stored a record.
+    pub(crate) fn note_stored(&self) {
+        self.latest.note(RecordOutcome::Stored);
+    }
+
+    /// Makes a record without events, which workers acknowledge at once.
+    pub(crate) fn empty_record(&self, subject: String) -> Outgoing {
+        Outgoing::of(
+            subject,
+            empty(),
+            Kind::Record,
+            &self.settings.authentication,
+        )
     }
 
     /// Number of the event's deliveries that fit into a record; `None` if not one does.

@@ -105,6 +105,18 @@ fn the_format_stays_as_it_is() {
     assert_eq!(std::str::from_utf8(&body), Ok(expected));
 }
 
+#[test]
+fn record_without_events_is_a_record() {
+    let (body, parts, offsets) = record(&[]);
+    assert_eq!(body, r#"{"format":1,"events":[]}"#);
+    assert_eq!(read(&body).expect("a record"), []);
+    let headers = headers(parts.iter().zip(offsets));
+    let header = |name: &str| headers.get(name).map(ToString::to_string);
+    assert_eq!(header("Nahook-Payloads").as_deref(), Some(""));
+    assert_eq!(header("Nahook-Deliveries").as_deref(), Some("0"));
+    assert_eq!(header("Nahook-Message"), None);
+}
+
 /// A direct delivery has no event type, and may have a key of any characters.
 #[test]
 fn a_direct_delivery_has_no_event_type_and_its_key() {

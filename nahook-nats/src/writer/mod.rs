@@ -4,9 +4,10 @@
 //! under load the acknowledgements set the size of batches.
 
 mod cell;
+mod latest;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub(crate) use self::cell::Cell;
+pub(crate) use self::latest::{Latest, LatestRecord};
 use crate::Authentication;
 use crate::acks::{Acks, Outgoing, RecordOutcome, Refusal};
 use crate::authentication::Kind;
@@ -70,8 +72,7 @@ pub(crate) struct Resolver {
     /// Way back for chunks that nobody took.
     pub(crate) chunks: mpsc::WeakUnboundedSender<Chunk>,
     pub(crate) repair: Arc<StreamRepair>,
-    /// Instant of the last refusal for lack of room, unless a record was stored since.
-    pub(crate) full_at: Arc<Mutex<Option<Instant>>>,
+    pub(crate) latest: LatestRecord,
 }
 
 impl Writer {
@@ -161,15 +162,6 @@ impl Writer {
 }
 
 impl Resolver {
-    fn note(&self, outcome: RecordOutcome) {
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            RecordOutcome::Stored => *full_at = None,
-            RecordOutcome::Refused(Refusal::Full) => *full_at = Some(Instant::now()),
-            RecordOutcome::Refused(_) | RecordOutcome::Unclear(_) => {}
-        }
-    }
-
     /// Resolves the chunks of a record. Those that nobody took are sent again, as long as they may.
     async fn resolve(&self, batch: Vec<Chunk>, of_record: RecordOutcome) {
         let label = match of_record {
@@ -178,7 +170,7 @@ impl Resolver {
             RecordOutcome::Unclear(_) => "unclear",
         };
         counter!(metric::RECORDS, metric::FATE => label).increment(1);
-        self.note(of_record);
+        self.latest.note(of_record);
         let outcome = match of_record {
             RecordOutcome::Stored => Outcome::Published,
             RecordOutcome::Unclear(kind) => Outcome::Failed(kind),

@@ -6,6 +6,7 @@ mod authentication;
 mod certificates;
 mod cluster;
 mod conformance;
+mod full_disk;
 mod opening;
 mod publishable;
 mod publishing;

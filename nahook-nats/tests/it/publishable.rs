@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use nahook_core::{Clock as _, DeliveryPublisher as _, SystemClock};
-use nahook_nats::{ConnectError, Nats, NatsSettings, NotPublishable, connect};
-use nahook_queue::Next;
+use nahook_nats::{Authentication, ConnectError, Nats, NatsSettings, NotPublishable, connect};
+use nahook_queue::{DeliveryQueue as _, Next};
 use nahook_testkit::declare::payload;
 use nahook_testkit::run;
 use nahook_testserver::{NatsOptions, NatsServer};
@@ -13,12 +13,13 @@ use tokio::time::Instant;
 
 use crate::support::proxy::Proxy;
 use crate::support::{
-    connected, ids, lease_some, order, outcomes, publish, published, reader, settle,
+    connected, ids, lease_some, order, outcomes, publish, published, reader, request, settle,
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-async fn until_publishable(nats: &Nats, expected: Result<(), NotPublishable>) {
+/// Waits until the check gives this answer.
+pub(crate) async fn until_publishable(nats: &Nats, expected: Result<(), NotPublishable>) {
     let end = Instant::now() + PATIENCE;
     let mut found = nats.check_publishable().await;
     while found != expected {
@@ -29,17 +30,53 @@ async fn until_publishable(nats: &Nats, expected: Result<(), NotPublishable>) {
 }
 
 #[test]
-fn check_stores_nothing() {
+fn check_stores_nothing_once_a_record_is_stored() {
     run(async {
         let server = NatsServer::start();
-        let nats = connected(&server.url(), NatsSettings::default()).await;
+        let mut settings = NatsSettings::default();
+        let nats = connected(&server.url(), settings.clone()).await;
+        assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["published"]);
+        settings.publishes = false;
+        let worker = connected(&server.url(), settings).await;
+        for _ in 0..10 {
+            assert_eq!(nats.check_publishable().await, Ok(()));
+            assert_eq!(worker.check_publishable().await, Ok(()));
+        }
+        let stored = [1, 0, 0, 0];
+        let streams = ["DELIVERIES", "RETRIES", "PROGRESS", "DEAD_LETTERS"];
+        for (stream, count) in streams.into_iter().zip(stored) {
+            let messages = server.messages(&format!("NAHOOK_{stream}"));
+            assert_eq!(messages, Some(count), "{stream}");
+        }
+    });
+}
+
+/// A process that has published nothing yet has the stream store one record without events, which the next worker removes.
+#[test]
+fn first_check_stores_a_record_that_is_no_delivery() {
+    run(async {
+        let server = NatsServer::start();
+        let mut settings = NatsSettings::default();
+        settings.authentication = Authentication::default().with_key(&[7; 32]);
+        let nats = connected(&server.url(), settings).await;
         for _ in 0..10 {
             assert_eq!(nats.check_publishable().await, Ok(()));
         }
-        for stream in ["DELIVERIES", "RETRIES", "PROGRESS", "DEAD_LETTERS"] {
-            let messages = server.messages(&format!("NAHOOK_{stream}"));
-            assert_eq!(messages, Some(0), "{stream}");
+        assert_eq!(server.messages("NAHOOK_DELIVERIES"), Some(1));
+        assert!(
+            reader::held(&server.url(), "NAHOOK_DELIVERIES")
+                .await
+                .is_empty()
+        );
+        nats.queue.caught_up().await.unwrap();
+        let leased = nats.queue.lease(&request(1, 1)).await.unwrap();
+        assert!(leased.deliveries.is_empty());
+        let give_up = Instant::now() + PATIENCE;
+        while server.messages("NAHOOK_DELIVERIES") != Some(0) {
+            assert!(Instant::now() < give_up, "nobody acknowledges it");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        assert_eq!(server.messages("NAHOOK_DEAD_LETTERS"), Some(0));
     });
 }
 
@@ -90,26 +127,37 @@ fn full_stream_of_notes_is_no_reason_not_to_deliver() {
     });
 }
 
-/// The account has no room, which the limits of the stream do not show.
+/// The account has no room, which the limits of the stream do not show: somebody else has taken it.
 #[test]
-fn full_account_is_reported() {
+fn full_account_is_reported_until_there_is_room() {
     run(async {
         let server = NatsOptions::new().jetstream("max_file_store: 8MB").start();
         let mut settings = NatsSettings::default();
         settings.dead_letters_bytes_max = 1 << 20;
         settings.progress_bytes_max = 1 << 20;
-        let nats = connected(&server.url(), settings).await;
-        let mut number = 0;
-        let mut slots = Vec::new();
-        while outcomes(&slots).last() != Some(&"queue_unavailable") {
-            let (mut event, mut some) = order(number, 1, SystemClock.now());
-            event.payload = payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(900 << 10)));
-            nats.publisher.publish(&event, &mut some).await;
-            slots.extend(some);
-            number += 1;
-            assert!(number < 200, "it takes everything");
+        let nats = connected(&server.url(), settings.clone()).await;
+        let jetstream = jetstream::new(reader::client(&server.url()).await);
+        let theirs = jetstream::stream::Config {
+            name: "THEIRS".to_owned(),
+            subjects: vec!["theirs".to_owned()],
+            ..jetstream::stream::Config::default()
+        };
+        jetstream.create_stream(theirs).await.unwrap();
+        for len in [900 << 10, 9 << 10, 1] {
+            let takes = async || {
+                let sent = jetstream.publish("theirs", vec![b'x'; len].into());
+                sent.await.unwrap().await.is_ok()
+            };
+            while takes().await {}
         }
+        // None of its events was refused: it finds out.
         assert_eq!(nats.check_publishable().await, Err(NotPublishable::Full));
+        assert!(!nats.is_full(), "no event was refused");
+        assert_eq!(outcomes(&publish(&nats, 1, 1).await), ["queue_unavailable"]);
+        assert!(nats.is_full());
+        assert_eq!(nats.check_publishable().await, Err(NotPublishable::Full));
+        server.delete_stream("THEIRS");
+        until_publishable(&nats, Ok(())).await;
     });
 }
 

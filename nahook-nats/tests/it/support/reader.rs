@@ -103,7 +103,9 @@ fn deliveries(record: &Raw) -> Vec<HeldDelivery> {
     assert_eq!(header("Nahook-Format"), "1");
     // Parsers bound how deep they go: what is read here is the record without its payloads.
     let (mut shell, mut payloads) = (record.body.to_vec(), Vec::new());
-    for range in header("Nahook-Payloads").split(',').rev() {
+    // Of a record without events it is empty.
+    let ranges = header("Nahook-Payloads");
+    for range in ranges.split(',').rev().filter(|range| !range.is_empty()) {
         let (at, len) = range.split_once('+').unwrap();
         let (at, len): (usize, usize) = (at.parse().unwrap(), len.parse().unwrap());
         payloads.push(record.body.slice(at..at + len));

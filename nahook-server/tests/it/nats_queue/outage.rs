@@ -1,4 +1,4 @@
-//! A NATS server that is gone, or stands still: the server says so, and nobody waits.
+//! A NATS server that is gone, stands still or has no room: the server says so, and nobody waits.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use nahook_testserver::NatsServer;
+use nahook_testserver::{NatsOptions, NatsServer, SmallDisk};
 use serde_json::Value;
 use tokio::task::block_in_place;
 
@@ -136,4 +136,34 @@ async fn probe_names_the_reason_why_nothing_can_be_queued() {
     wait_for_queue_check(&server, "the stream or the account is full").await;
     block_in_place(|| nats.kill());
     wait_for_queue_check(&server, "there is no connection to a NATS server").await;
+}
+
+/// nats-server answers nothing that it cannot write, and takes nothing more until it starts again.
+#[test]
+fn full_disk_of_the_queue_is_said_by_the_probe_until_something_is_stored() {
+    let Some(disk) = SmallDisk::mount(8) else {
+        return;
+    };
+    nahook_testkit::run(async {
+        let options = NatsOptions::new().jetstream("max_file_store: 4GB");
+        let nats = options.store(&disk.path().join("store")).start();
+        let endpoints = vec![endpoint("ep_1", "https://receiver.example/")];
+        let url = nats.url();
+        let settings = ["--queue", &url, "--hold-deliveries"];
+        let server = Server::with_settings(&shop(endpoints), &settings).await;
+        wait_for_readiness(&server, 200).await;
+        disk.fill();
+        let large = format!("{{\"x\":\"{}\"}}", "x".repeat(100 << 10));
+        let answer = server.api().trigger(EVENT_TYPE, &large).await;
+        assert!(answer.delivery_ids().is_empty());
+        wait_for_readiness(&server, 503).await;
+        let said = "the stream stores nothing: see the NATS server's log, its disk may be full";
+        wait_for_queue_check(&server, said).await;
+        std::fs::remove_file(disk.ballast()).unwrap();
+        nats.stop();
+        nats.start_again();
+        wait_for_queue_check(&server, "ok").await;
+        assert_eq!(server.trigger("{}").await.len(), 1);
+        wait_for_readiness(&server, 200).await;
+    });
 }
