@@ -106,10 +106,12 @@ pub(super) async fn read(hub: Arc<Hub>) -> Exit {
 async fn read_on(hub: &Hub) -> Option<()> {
     let stream = hub.names.progress_stream();
     let stream = hub.connection.context.get_stream(stream).await.ok()?;
-    let consumer = stream
-        .create_consumer(pull::OrderedConfig::default())
-        .await
-        .ok()?;
+    // With a name, since one without is created by another right.
+    let config = pull::OrderedConfig {
+        name: Some(format!("notes-{:x}", hub.settings.ids.random())),
+        ..pull::OrderedConfig::default()
+    };
+    let consumer = stream.create_consumer(config).await.ok()?;
     let mut messages = consumer.messages().await.ok()?;
     loop {
         let message = messages.next().await?.ok()?;

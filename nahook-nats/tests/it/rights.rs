@@ -191,6 +191,13 @@ fn documented_rights_of_a_role_are_enough_and_no_more() {
         let delivering = connect(&worker, of_role(false, true)).await.unwrap();
         let leased = lease_some(&delivering.queue, 1, PATIENCE).await;
         support::settle(&delivering.queue, &leased, Next::Delivered).await;
+        delivering.close().await;
+        // The notes as well: a process that has just started waits for them.
+        let mut settings = of_role(false, true);
+        settings.answer_timeout = 5 * PATIENCE;
+        let next = connect(&worker, settings).await.unwrap();
+        assert_eq!(outcomes(&publish(&publishing, 2, 1).await), ["published"]);
+        assert_eq!(lease_some(&next.queue, 1, PATIENCE).await.len(), 1);
         for (url, publishes) in [(&ingest, false), (&worker, true)] {
             // A busy machine may not answer in time, which is another error.
             until("it is forbidden", || async {
