@@ -35,8 +35,6 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     generation: watch::Sender<u64>,
     room: [Notify; 2],
-    /// Instant before which no more records are pulled.
-    intake_from: Mutex<Instant>,
 }
 
 impl Hub {
@@ -64,7 +62,6 @@ impl Hub {
             }),
             generation: watch::Sender::new(0),
             room: Default::default(),
-            intake_from: Mutex::new(Instant::now()),
         }
     }
 
@@ -103,17 +100,6 @@ impl Hub {
         }
     }
 
-    /// Pulls no records for this time, so that others get them.
-    pub(super) fn pause_intake(&self, pause: Duration) {
-        *self.intake_from() = Instant::now() + pause;
-    }
-
-    fn intake_from(&self) -> MutexGuard<'_, Instant> {
-        self.intake_from
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn notes_read_at(&self) -> MutexGuard<'_, Option<Instant>> {
         self.notes_read_at
             .lock()
@@ -122,9 +108,6 @@ impl Hub {
 
     /// Number of further records that fit into the window, judged by the size of the held ones.
     pub(super) fn room(&self) -> usize {
-        if Instant::now() < *self.intake_from() {
-            return 0;
-        }
         let settings = &self.settings;
         let state = self.state();
         let records = state.records.len();

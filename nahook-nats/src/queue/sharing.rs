@@ -100,8 +100,6 @@ impl Hub {
         };
         if !acks.is_empty() {
             tracing::debug!(records = acks.len(), "given back for others to take");
-            // Long enough for others to ask, and short enough to take part again before the next tick.
-            self.pause_intake(INTERVAL / 2);
             self.send_nak(acks).await;
         }
     }
