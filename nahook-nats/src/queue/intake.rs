@@ -29,6 +29,8 @@ const EXPIRES: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// … and silence after which the request counts as lost.
 const SILENCE: Duration = Duration::from_millis(2_500);
+/// Time after which the server has ended a request and has said so.
+const ENDED: Duration = Duration::from_secs(21);
 /// Pause after a request that the server refused.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Header with the number of records that a request ended without.
@@ -144,7 +146,7 @@ impl Intake {
             self.asked += more;
             let request = Request {
                 heard_at: now,
-                ends_at: now + EXPIRES + HEARTBEAT,
+                ends_at: now + ENDED,
             };
             self.requests.insert(self.drawn, request);
         }

@@ -51,7 +51,6 @@ impl Hub {
 
     /// Waits until every note that is stored by now has been read. Gives up after the timeout of answers.
     pub(super) async fn read_all_notes(&self) {
-        let is_fresh = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < FRESH);
         if is_fresh(*self.notes_read_at()) {
             return;
         }
@@ -76,6 +75,11 @@ impl Hub {
             );
         }
     }
+}
+
+/// Returns true if all notes have been read so recently that none need be waited for.
+fn is_fresh(read_at: Option<Instant>) -> bool {
+    read_at.is_some_and(|at| at.elapsed() < FRESH)
 }
 
 /// Bodies of notes on these records: as few as have room each.
@@ -140,6 +144,16 @@ async fn read_on(hub: &Hub) -> Option<()> {
 mod tests {
     use super::*;
     use crate::layout::Source;
+
+    #[tokio::test(start_paused = true)]
+    async fn notes_are_fresh_for_a_moment() {
+        assert!(!is_fresh(None));
+        let read_at = Some(Instant::now());
+        tokio::time::advance(Duration::from_millis(199)).await;
+        assert!(is_fresh(read_at));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!is_fresh(read_at));
+    }
 
     #[test]
     fn notes_are_parted_where_one_has_no_room() {

@@ -7,6 +7,8 @@ mod certificates;
 mod cluster;
 mod conformance;
 mod full_disk;
+mod intake;
+mod logging;
 mod opening;
 mod publishable;
 mod publishing;

@@ -133,6 +133,60 @@ async fn until_empty(server: &NatsServer, stream: &str) {
     }
 }
 
+/// Retries of many events that are due together share records, none with more deliveries than the settings permit.
+#[test]
+fn retries_share_records_that_are_bounded() {
+    run(async {
+        let server = NatsServer::start();
+        let mut settings = settings();
+        settings.record_len_max = 4;
+        let nats = connected(&server.url(), settings).await;
+        for number in 0..4 {
+            publish(&nats, number, 3).await;
+        }
+        for number in 4..8 {
+            publish(&nats, number, 1).await;
+        }
+        let leased = lease_some(&nats.queue, 16, PATIENCE).await;
+        let due_at = SystemClock.now().saturating_add(Duration::from_hours(1));
+        settle(&nats.queue, &leased, Next::Retry(due_at)).await;
+        let records = reader::records(&server.url(), "NAHOOK_RETRIES").await;
+        let lens = records.iter().map(|record| {
+            let len = record.headers.get("Nahook-Deliveries").unwrap();
+            len.as_str().parse::<usize>().unwrap()
+        });
+        // In the order of the events: 3, 3, 3 and 3 with one more, and the last three.
+        let mut lens: Vec<_> = lens.collect();
+        lens.sort_unstable();
+        assert_eq!(lens, [3, 3, 3, 3, 4]);
+    });
+}
+
+/// An attempt without a next step leaves the delivery to be attempted again; an end without an attempt is an end.
+#[test]
+fn settlement_may_have_an_attempt_or_a_next_step_alone() {
+    run(async {
+        let server = NatsServer::start();
+        let nats = connected(&server.url(), settings()).await;
+        publish(&nats, 1, 1).await;
+        let leased = lease_some(&nats.queue, 1, PATIENCE).await;
+        let settled = settlement(&leased[0], Next::Release);
+        assert_eq!(
+            nats.queue.settle(&[settled]).await.unwrap(),
+            [Settled::Done]
+        );
+        let leased = lease_some(&nats.queue, 1, PATIENCE).await;
+        assert_eq!(leased[0].attempts, 1);
+        let mut settled = settlement(&leased[0], Next::Failed);
+        settled.attempt = None;
+        assert_eq!(
+            nats.queue.settle(&[settled]).await.unwrap(),
+            [Settled::Done]
+        );
+        until_empty(&server, "NAHOOK_DELIVERIES").await;
+    });
+}
+
 #[test]
 fn dead_letters_are_kept() {
     run(async {

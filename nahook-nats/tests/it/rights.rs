@@ -554,6 +554,30 @@ fn loop_without_its_right_is_down() {
     });
 }
 
+/// A process that has just started hands out nothing before it has read the notes: the server may have lost acknowledgements.
+#[test]
+fn first_records_wait_for_the_notes() {
+    run(async {
+        let server = denying(&[], &[]).start();
+        let mut settings = settings();
+        settings.ack_wait = PATIENCE;
+        settings.answer_timeout = 5 * PATIENCE;
+        let noting = connected_with(&server, settings.clone()).await;
+        publish(&noting, 1, 1).await;
+        let leased = lease_some(&noting.queue, 1, PATIENCE).await;
+        support::settle(&noting.queue, &leased, Next::Delivered).await;
+        noting.close().await;
+        let nats = connected_with(&server, settings).await;
+        let slots = publish(&nats, 2, 1).await;
+        deny(&server, &["$JS.API.CONSUMER.CREATE.NAHOOK_PROGRESS.>"]);
+        let early = lease_some(&nats.queue, 1, Duration::from_secs(1)).await;
+        assert_eq!(early, []);
+        deny(&server, &[]);
+        let leased = lease_some(&nats.queue, 1, PATIENCE).await;
+        assert_eq!(support::ids(&leased), published(&slots));
+    });
+}
+
 /// While the notes cannot be read, a process waits for them once for all records that came together, and not once for each.
 #[test]
 fn unreadable_notes_delay_records_once() {
