@@ -54,7 +54,7 @@ struct Taken {
 }
 
 impl Leaser {
-    /// Finds out for which endpoints something waits.
+    /// Finds out for which endpoints something waits. Nobody else uses the queue yet.
     pub(crate) fn open(
         path: &Path,
         settings: &SqliteSettings,
@@ -62,6 +62,7 @@ impl Leaser {
     ) -> Result<Self, OpenError> {
         let connection = open_reader(path, settings)?;
         find_waiting(&connection, &queue)?;
+        queue.count_fresh(&connection)?;
         Ok(Self {
             connection,
             queue,

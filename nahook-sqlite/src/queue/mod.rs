@@ -1,6 +1,7 @@
 //! The queue's part in memory: leases, since one process serves the file, and what may be leased next.
 
 mod backlog;
+mod counting;
 mod events;
 mod fresh;
 mod leaser;

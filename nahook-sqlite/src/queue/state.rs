@@ -41,6 +41,8 @@ pub(crate) struct QueueState {
     due_again: Vec<i64>,
     /// Number of fresh deliveries, leased or not.
     fresh_len: usize,
+    /// These counts may be wrong.
+    is_doubtful: bool,
     records: PartialRecords,
     /// Events of other connections that were adopted, and of which the file still says that they were not.
     adopted: Vec<i64>,
@@ -98,6 +100,7 @@ impl QueueState {
             rows_meanwhile: HashSet::new(),
             due_again: Vec::new(),
             fresh_len: 0,
+            is_doubtful: false,
             records: PartialRecords::default(),
             adopted: Vec::new(),
             fresh_events: FreshEvents::default(),
@@ -149,11 +152,40 @@ impl QueueState {
         waiting.fresh = waiting.fresh.saturating_sub(1);
     }
 
-    /// Notes that the endpoint has so many fresh deliveries in the file.
-    pub(super) fn found_fresh(&mut self, endpoint: i64, count: usize) {
-        self.fresh_len += count;
-        self.endpoints.entry(endpoint).or_default().fresh += count;
-        self.note_work(endpoint);
+    /// Nobody knows what became of a commit, so that the file may have more than is known, or less.
+    pub(crate) fn set_doubtful(&mut self) {
+        self.is_doubtful = true;
+    }
+
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
+    /// Nothing of what the file has is known for certain any more.
+    pub(super) fn doubt_all(&mut self) {
+        self.records = PartialRecords::default();
+        for endpoint in self.endpoints.keys().copied().collect::<Vec<_>>() {
+            self.note_work(endpoint);
+        }
+    }
+
+    /// The endpoints and keys of fresh deliveries that are leased.
+    pub(super) fn leased_fresh(&self) -> Vec<(i64, i64)> {
+        let fresh = self.ledger.leases.all().filter(|held| held.kept.is_fresh);
+        fresh.map(|held| (held.endpoint, held.kept.key)).collect()
+    }
+
+    /// The file has so many fresh deliveries of each endpoint.
+    pub(super) fn set_fresh(&mut self, counts: HashMap<i64, usize>) {
+        self.is_doubtful = false;
+        self.fresh_len = counts.values().sum();
+        for waiting in self.endpoints.values_mut() {
+            waiting.fresh = 0;
+        }
+        for (endpoint, count) in counts {
+            self.endpoints.entry(endpoint).or_default().fresh = count;
+            self.note_work(endpoint);
+        }
     }
 
     /// Notes that a delivery was queued, which was not there before, and is fresh.

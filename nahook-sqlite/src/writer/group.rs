@@ -125,6 +125,12 @@ impl Group {
     ) {
         // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
         let begun = session.begin(outcomes.queue.fresh_len());
+        if begun.is_ok()
+            && outcomes.queue.state().is_doubtful()
+            && let Err(error) = outcomes.queue.count_fresh(session.connection())
+        {
+            tracing::warn!(error = %Causes(&error), "what waits cannot be counted; the next commit tries again");
+        }
         if begun.is_ok() && session.notice_others() {
             self.add_adoption(outcomes.counters);
         }
@@ -266,6 +272,11 @@ impl Member {
         match mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Decided(outcome) => {
                 let is_committed = outcome.is_ok();
+                if let Err(error) = &outcome
+                    && error.effect() == WriteEffect::Unclear
+                {
+                    state.set_doubtful();
+                }
                 // Before the job is called: should it panic, it is not called again.
                 self.stage = Stage::Concluded(outcome);
                 let counter = if is_committed {

@@ -37,6 +37,7 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
     connection.execute(insert, [record]).unwrap();
     let queue = Arc::new(Queue::new(LeaseToken(0)));
     find_waiting(&connection, &queue).unwrap();
+    queue.count_fresh(&connection).unwrap();
     let clock = ManualClock::default();
     let leaser = Leaser {
         connection,
