@@ -34,10 +34,10 @@ const RECORD: &str =
 const FRESH: &str =
     "SELECT event.id, endpoint.id, event_type.id, event.metadata, event.accepted_at,
                  0, 0, NULL, NULL, NULL, NULL, event.payload IS NOT NULL, event.idempotency_key
-             FROM nahook_queued AS queued JOIN nahook_event AS event ON event.seq = queued.event
+             FROM nahook_event AS event JOIN nahook_queued AS queued ON queued.audience = event.audience AND queued.event = event.seq
              JOIN nahook_endpoint AS endpoint ON endpoint.row = ?2
              LEFT JOIN nahook_event_type AS event_type ON event_type.row = event.event_type
-             WHERE queued.event = ?1 >> 20";
+             WHERE event.seq = ?1 >> 20";
 
 /// The attempts of the delivery with a key.
 const ATTEMPTS: &str =

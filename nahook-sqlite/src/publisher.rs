@@ -187,22 +187,30 @@ impl Job for PublishJob {
             return Ok(());
         }
         let event_type = session.event_type(&self.event, workspace)?;
+        let deliveries: Vec<_> = self.deliveries().collect();
+        let audience = record::endpoints_of(deliveries.into_iter())
+            .map(|endpoints| session.audience(endpoints))
+            .transpose()?;
+        let connection = session.connection();
         let (seq, is_new) = insert_event(
-            session.connection(),
+            connection,
             &self.event,
             workspace,
             event_type,
             width,
+            audience,
         )?;
         self.queued.seq = seq;
-        let new: Vec<_> = self.rows().collect();
-        let endpoints = is_new.then(|| record::endpoints_of(new.iter().copied()));
-        if let Some(endpoints) = endpoints.flatten() {
-            record::insert(session, seq, endpoints)?;
+        let rows = self.deliveries();
+        let new: Vec<_> = rows
+            .filter_map(|(endpoint, ordinal)| Some((endpoint, delivery_key(seq, ordinal)?)))
+            .collect();
+        if let Some(audience) = audience.filter(|_| is_new) {
+            record::insert(connection, seq, audience)?;
             self.queued.are_fresh = true;
             self.queued.new = new;
         } else {
-            self.insert_rows(session.connection(), new)?;
+            self.insert_rows(connection, new)?;
         }
         session.leave_room_to_settle(self.queued.new.len())
     }
@@ -239,12 +247,11 @@ impl Job for PublishJob {
 }
 
 impl PublishJob {
-    /// The endpoints and keys of what is to be written.
-    fn rows(&self) -> impl Iterator<Item = (i64, i64)> {
-        let seq = self.queued.seq;
+    /// The endpoints and ordinals of what is to be written.
+    fn deliveries(&self) -> impl Iterator<Item = (i64, u32)> {
         let slots = self.slots.iter().zip(&self.written);
-        slots.filter_map(move |((ordinal, _), slot)| match slot {
-            Slot::Written(endpoint) => Some((*endpoint, delivery_key(seq, (*ordinal)?)?)),
+        slots.filter_map(|((ordinal, _), slot)| match slot {
+            Slot::Written(endpoint) => Some((*endpoint, (*ordinal)?)),
             Slot::Gone | Slot::Unfit | Slot::Replayed(_) => None,
         })
     }
@@ -292,13 +299,14 @@ pub(crate) fn insert_event(
     workspace: i64,
     event_type: Option<i64>,
     width: u32,
+    audience: Option<i64>,
 ) -> rusqlite::Result<(i64, bool)> {
     let id = event.id.as_bits().to_be_bytes();
     let metadata = metadata_json(&event.metadata)?;
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO nahook_event (id, workspace, event_type, accepted_at, width, metadata, payload, idempotency_key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+            "INSERT INTO nahook_event (id, workspace, event_type, accepted_at, width, metadata, payload, idempotency_key, audience)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             id.as_slice(),
@@ -315,6 +323,7 @@ pub(crate) fn insert_event(
                 .idempotency_key
                 .as_ref()
                 .map(|key| key.as_str().as_bytes()),
+            audience,
         ])?;
     if inserted == 1 {
         return Ok((connection.last_insert_rowid(), true));

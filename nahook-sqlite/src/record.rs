@@ -8,24 +8,26 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use crate::row::split_key;
-use crate::writer::Session;
-
 /// The first deliveries of an event's record that are no rows.
 const FIRST: &str = "SELECT member.endpoint, (?1 << 20) | member.ordinal
-     FROM nahook_queued AS queued JOIN nahook_member AS member ON member.audience = queued.audience
-     WHERE queued.event = ?1
+     FROM nahook_event AS event
+     JOIN nahook_queued AS queued ON queued.audience = event.audience AND queued.event = event.seq
+     JOIN nahook_member AS member ON member.audience = queued.audience
+     WHERE event.seq = ?1
          AND NOT EXISTS (SELECT 1 FROM nahook_delivery WHERE key = (?1 << 20) | member.ordinal)
      ORDER BY member.ordinal LIMIT ?2";
 
 /// The endpoint of a key's delivery, if that is in a record and no row.
 const AT: &str = "SELECT member.endpoint
-     FROM nahook_queued AS queued JOIN nahook_member AS member ON member.audience = queued.audience
-     WHERE queued.event = ?1 >> 20 AND member.ordinal = ?1 & 1048575
+     FROM nahook_event AS event
+     JOIN nahook_queued AS queued ON queued.audience = event.audience AND queued.event = event.seq
+     JOIN nahook_member AS member ON member.audience = queued.audience
+     WHERE event.seq = ?1 >> 20 AND member.ordinal = ?1 & 1048575
          AND NOT EXISTS (SELECT 1 FROM nahook_delivery WHERE key = ?1)";
 
 /// Removes a record.
-const REMOVE: &str = "DELETE FROM nahook_queued WHERE event = ?1";
+const REMOVE: &str = "DELETE FROM nahook_queued
+     WHERE audience = (SELECT audience FROM nahook_event WHERE seq = ?1) AND event = ?1";
 
 /// Events of an audience whose delivery with this ordinal is in a record and no row: `ASC` or `DESC`, and without those that another
 /// connection has queued and nobody has adopted, if asked so.
@@ -33,7 +35,7 @@ macro_rules! fresh_of {
     ($order:literal) => {
         concat!(
             "SELECT (queued.event << 20) | ?2 AS key
-             FROM nahook_queued AS queued INDEXED BY nahook_queued_by_audience
+             FROM nahook_queued AS queued
              WHERE queued.audience = ?1 AND queued.event >= ?3 >> 20 AND queued.event <= ?4 >> 20
                  AND (queued.event << 20) | ?2 >= ?3 AND (queued.event << 20) | ?2 < ?4
                  AND NOT EXISTS (SELECT 1 FROM nahook_delivery WHERE key = (queued.event << 20) | ?2)
@@ -51,15 +53,14 @@ const NEWEST_OF: &str = fresh_of!("DESC");
 /// The endpoints of an event's deliveries, by ordinal; `None` where there is no delivery.
 pub(crate) type Endpoints = Vec<Option<i64>>;
 
-/// The endpoints of these deliveries of one event, given in ascending order of their ordinals. `None` if a record would be mostly
-/// holes.
+/// The endpoints of these deliveries of one event, given with their ordinals, ascending. `None` if a record would be mostly holes.
 pub(crate) fn endpoints_of(
-    deliveries: impl ExactSizeIterator<Item = (i64, i64)>,
+    deliveries: impl ExactSizeIterator<Item = (i64, u32)>,
 ) -> Option<Endpoints> {
     let count = deliveries.len();
     let mut endpoints = Vec::with_capacity(count);
-    for (endpoint, key) in deliveries {
-        let ordinal = split_key(key).1 as usize;
+    for (endpoint, ordinal) in deliveries {
+        let ordinal = ordinal as usize;
         if ordinal < endpoints.len() || ordinal >= 2 * count {
             return None;
         }
@@ -69,17 +70,11 @@ pub(crate) fn endpoints_of(
     Some(endpoints)
 }
 
-/// Writes a record.
-pub(crate) fn insert(
-    session: &mut Session,
-    event: i64,
-    endpoints: Endpoints,
-) -> rusqlite::Result<()> {
-    let audience = session.audience(endpoints)?;
-    session
-        .connection()
-        .prepare_cached("INSERT INTO nahook_queued (event, audience) VALUES (?1, ?2)")?
-        .execute([event, audience])?;
+/// Writes the record of an event that has this audience.
+pub(crate) fn insert(connection: &Connection, event: i64, audience: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO nahook_queued (audience, event) VALUES (?1, ?2)")?
+        .execute([audience, event])?;
     Ok(())
 }
 
@@ -253,29 +248,31 @@ pub(crate) fn endpoint_at(connection: &Connection, key: i64) -> rusqlite::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Role;
     use crate::schema::{empty, plan_of};
 
     /// A record of the event 1, and rows of these of its ordinals.
-    fn with_record(endpoints: &Endpoints, rows: &[i64]) -> Session {
-        let mut session = Session::new(empty(), Role::Server);
-        insert(&mut session, 1, endpoints.clone()).unwrap();
+    fn with_record(endpoints: &Endpoints, rows: &[i64]) -> Connection {
+        let connection = empty();
+        let audience = audience_of(&connection, endpoints).unwrap();
+        let event = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width, audience) VALUES (1, x'07', 1, 1, 4, ?1)";
+        connection.execute(event, [audience]).unwrap();
+        insert(&connection, 1, audience).unwrap();
         for ordinal in rows {
             let row = "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES ((1 << 20) + ?1, 5, 2, 1)";
-            session.connection().execute(row, [ordinal]).unwrap();
+            connection.execute(row, [ordinal]).unwrap();
         }
-        session
+        connection
     }
 
-    fn deliveries(ordinals: &[i64]) -> impl ExactSizeIterator<Item = (i64, i64)> {
+    fn deliveries(ordinals: &[u32]) -> impl ExactSizeIterator<Item = (i64, u32)> {
         ordinals
             .iter()
-            .map(|ordinal| (10 + ordinal, (3 << 20) + ordinal))
+            .map(|ordinal| (10 + i64::from(*ordinal), *ordinal))
     }
 
     #[test]
     fn endpoints_stand_at_their_ordinals() {
-        let of = |ordinals: &[i64]| endpoints_of(deliveries(ordinals));
+        let of = |ordinals: &[u32]| endpoints_of(deliveries(ordinals));
         assert_eq!(of(&[0, 1]), Some(vec![Some(10), Some(11)]));
         assert_eq!(of(&[1, 3]), Some(vec![None, Some(11), None, Some(13)]));
         // Mostly holes, out of order, twice.
@@ -294,8 +291,7 @@ mod tests {
             (&[0, 1, 2], false),
             (&[0, 2, 3], true),
         ] {
-            let session = with_record(&endpoints, rows);
-            let connection = session.connection();
+            let connection = &with_record(&endpoints, rows);
             let fresh = end_if_done(connection, 1).unwrap();
             assert_eq!(
                 fresh,
@@ -310,8 +306,7 @@ mod tests {
 
     #[test]
     fn what_is_fresh_is_what_is_no_row() {
-        let session = with_record(&vec![Some(5), None, Some(i64::MAX), Some(7)], &[3]);
-        let connection = session.connection();
+        let connection = &with_record(&vec![Some(5), None, Some(i64::MAX), Some(7)], &[3]);
         let key = |ordinal: i64| (1 << 20) + ordinal;
         let expected = [(5, key(0)), (i64::MAX, key(2))];
         assert_eq!(fresh(connection, 1, 9).unwrap(), expected);
@@ -336,6 +331,11 @@ mod tests {
         for event in 1..=60_i64 {
             // Long stretches of one audience, and all of them by turns.
             let audience = if event < 40 { event / 10 } else { event };
+            let id = event.to_be_bytes();
+            let row = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (?1, ?2, 1, 1, 3)";
+            connection
+                .execute(row, params![event, id.as_slice()])
+                .unwrap();
             let insert = "INSERT INTO nahook_record VALUES (?1, ?2)";
             let at = usize::try_from(audience).unwrap() % audiences.len();
             let endpoints = audiences[at];
@@ -409,7 +409,11 @@ mod tests {
                 let search = format!("SEARCH {of} USING {key}");
                 plan.iter().any(|step| step.starts_with(&search))
             };
-            assert!(by_key("queued", "INTEGER PRIMARY KEY"), "{plan:?}");
+            assert!(by_key("event", "INTEGER PRIMARY KEY"), "{plan:?}");
+            assert!(
+                by_key("queued", "PRIMARY KEY (audience=? AND event=?"),
+                "{plan:?}"
+            );
             assert!(by_key("member", "PRIMARY KEY (audience=?"), "{plan:?}");
             assert!(by_key("nahook_delivery", "INTEGER PRIMARY KEY"), "{plan:?}");
             assert!(

@@ -87,7 +87,14 @@ fn record_all(session: &mut Session, entries: &[LogEntry]) -> rusqlite::Result<(
         } else {
             let event_type = session.event_type(event, workspace)?;
             let width = widths.get(&event.id).copied().unwrap_or_default();
-            let (seq, _) = insert_event(session.connection(), event, workspace, event_type, width)?;
+            let (seq, _) = insert_event(
+                session.connection(),
+                event,
+                workspace,
+                event_type,
+                width,
+                None,
+            )?;
             events.insert(event.id, seq);
             seq
         };

@@ -286,7 +286,8 @@ mod tests {
         let rows = "INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES
                  (1048576, 5, NULL, 0), (1048577, 6, NULL, 0), (1048578, 7, 1, 1), (1048579, 8, 2, 1),
                  (2097152, 5, 2, 1), (2097153, 6, NULL, 0), (2097154, 7, NULL, 0), (3145728, 9, NULL, 0);
-             INSERT INTO nahook_submission (event) VALUES (3)";
+             INSERT INTO nahook_submission (event) VALUES (3);
+             INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1), (2, x'02', 1, 1, 1), (3, x'03', 1, 1, 1)";
         connection.execute_batch(rows).unwrap();
         migrate(&mut connection, MIGRATIONS).unwrap();
         let text =

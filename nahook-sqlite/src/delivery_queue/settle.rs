@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn what_is_left_of_the_oldest_of_too_many_records_becomes_rows_wherever_it_is() {
         let mut session = Session::new(empty(), Role::Server);
-        let record = "INSERT INTO nahook_record VALUES (1, '[5, 6, 7, 8]')";
+        let record = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1);
+            INSERT INTO nahook_record VALUES (1, '[5, 6, 7, 8]')";
         session.connection().execute_batch(record).unwrap();
         let queue = Queue::new(LeaseToken(0));
         let mut queue = queue.state();
@@ -299,7 +300,8 @@ mod tests {
     #[test]
     fn attempt_that_an_unclear_commit_has_left_is_replaced() {
         let mut session = Session::new(empty(), Role::Server);
-        let left = "INSERT INTO nahook_record VALUES (1, '[5]');
+        let left = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1);
+            INSERT INTO nahook_record VALUES (1, '[5]');
             INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES (1 << 20, 5, 1, 1);
             INSERT INTO nahook_attempt (delivery, number, started_at, duration, error) VALUES (1 << 20, 1, 1, 1, 'old')";
         session.connection().execute_batch(left).unwrap();

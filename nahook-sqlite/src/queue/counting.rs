@@ -81,7 +81,8 @@ mod tests {
     fn what_memory_has_wrong_is_counted_anew() {
         let connection = empty();
         // Of the record 1 a delivery is a row; 2 waits, 3 was adopted, and 4 is yet to be.
-        let file = "INSERT INTO nahook_record VALUES (1, '[5, 6, null, 7]'), (2, '[5]'), (3, '[5]'), (4, '[5]');
+        let file = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1), (2, x'02', 1, 1, 1), (3, x'03', 1, 1, 1), (4, x'04', 1, 1, 1);
+            INSERT INTO nahook_record VALUES (1, '[5, 6, null, 7]'), (2, '[5]'), (3, '[5]'), (4, '[5]');
             INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES ((1 << 20) + 1, 6, 2, 1);
             INSERT INTO nahook_submission VALUES (3, 1), (4, 0)";
         connection.execute_batch(file).unwrap();

@@ -353,12 +353,17 @@ mod tests {
     #[test]
     fn audience_without_records_goes_with_its_members_and_is_written_again() {
         let mut session = Session::new(with_a_settled_event(), Role::Server);
-        let endpoints = |endpoint| vec![Some(endpoint), None, Some(9)];
+        let insert = |session: &mut Session, event: i64, endpoint| {
+            let audience = session
+                .audience(vec![Some(endpoint), None, Some(9)])
+                .unwrap();
+            record::insert(session.connection(), event, audience).unwrap();
+        };
         for (event, endpoint) in [(1, 5), (2, 6)] {
-            record::insert(&mut session, event, endpoints(endpoint)).unwrap();
+            insert(&mut session, event, endpoint);
         }
         let left = |session: &Session| -> (i64, String) {
-            let sql = "SELECT (SELECT count(*) FROM nahook_member), group_concat(event || endpoints) FROM nahook_record";
+            let sql = "SELECT (SELECT count(*) FROM nahook_member), group_concat(event || endpoints) FROM (SELECT * FROM nahook_record ORDER BY event)";
             let found = session
                 .connection()
                 .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
@@ -372,7 +377,7 @@ mod tests {
         // One that is in use stays, whatever was found.
         assert_eq!(remove_audiences(&mut session, &[1, 2]).unwrap(), 2);
         assert_eq!(left(&session), (2, "2[6,null,9]".to_owned()));
-        record::insert(&mut session, 1, endpoints(5)).unwrap();
+        insert(&mut session, 1, 5);
         assert_eq!(left(&session), (4, "1[5,null,9],2[6,null,9]".to_owned()));
     }
 

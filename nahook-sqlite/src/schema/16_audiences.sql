@@ -21,21 +21,25 @@ BEGIN
     SELECT NEW.row, key, value FROM json_each(NEW.endpoints) WHERE type <> 'null';
 END;
 
--- What is queued and not settled: events by their numbers, and whom they go to. A delivery becomes a row of `nahook_delivery` when it
--- is settled, and an event is removed from here with the last of its deliveries that does.
+-- What is queued and not settled: whom events go to, which the event says for ever, and their numbers. A delivery becomes a row of
+-- `nahook_delivery` when it is settled, and an event is removed from here with the last of its deliveries that does.
 CREATE TABLE nahook_queued (
-    event INTEGER PRIMARY KEY,
-    audience INTEGER NOT NULL REFERENCES nahook_audience
-) STRICT;
+    audience INTEGER NOT NULL REFERENCES nahook_audience,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (audience, event)
+) STRICT, WITHOUT ROWID;
+-- Means nothing once the event is not queued any more.
+ALTER TABLE nahook_event ADD COLUMN audience INTEGER;
 
 INSERT INTO nahook_audience (endpoints) SELECT DISTINCT endpoints FROM nahook_record;
-INSERT INTO nahook_queued (event, audience)
-SELECT record.event, audience.row FROM nahook_record AS record JOIN nahook_audience AS audience USING (endpoints)
-ORDER BY record.event;
--- The events of an audience in their order: they are the table's row numbers, which an index has besides.
-CREATE INDEX nahook_queued_by_audience ON nahook_queued (audience);
+UPDATE nahook_event SET audience = (
+    SELECT audience.row FROM nahook_record AS record JOIN nahook_audience AS audience USING (endpoints) WHERE record.event = seq)
+WHERE seq IN (SELECT event FROM nahook_record);
+INSERT INTO nahook_queued (audience, event)
+SELECT audience.row, record.event FROM nahook_record AS record JOIN nahook_audience AS audience USING (endpoints)
+ORDER BY audience.row, record.event;
 
--- From here on a record is a line of two tables. One that is inserted here is written to both.
+-- From here on a record is a line of three tables. One that is inserted here is written to all of them.
 DROP VIEW nahook_fresh;
 DROP TABLE nahook_record;
 CREATE VIEW nahook_record AS
@@ -44,12 +48,15 @@ FROM nahook_queued AS queued JOIN nahook_audience AS audience ON audience.row = 
 CREATE TRIGGER nahook_record_insert INSTEAD OF INSERT ON nahook_record
 BEGIN
     INSERT INTO nahook_audience (endpoints) VALUES (NEW.endpoints) ON CONFLICT DO NOTHING;
-    INSERT INTO nahook_queued (event, audience)
-    SELECT NEW.event, row FROM nahook_audience WHERE endpoints = NEW.endpoints;
+    UPDATE nahook_event SET audience = (SELECT row FROM nahook_audience WHERE endpoints = NEW.endpoints) WHERE seq = NEW.event;
+    INSERT INTO nahook_queued (audience, event)
+    SELECT row, NEW.event FROM nahook_audience WHERE endpoints = NEW.endpoints;
 END;
 
 -- Deliveries of records that are no rows yet: pending, and nothing has become of them since they were queued.
 CREATE VIEW nahook_fresh AS
 SELECT queued.event AS event, (queued.event << 20) | member.ordinal AS key, member.endpoint AS endpoint
-FROM nahook_queued AS queued JOIN nahook_member AS member ON member.audience = queued.audience
+FROM nahook_event AS event
+JOIN nahook_queued AS queued ON queued.audience = event.audience AND queued.event = event.seq
+JOIN nahook_member AS member ON member.audience = queued.audience
 WHERE NOT EXISTS (SELECT 1 FROM nahook_delivery AS delivery WHERE delivery.key = (queued.event << 20) | member.ordinal);

@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn event_that_two_adoptions_of_a_group_have_read_is_queued_once() {
         let connection = empty();
-        let rows = "INSERT INTO nahook_record VALUES (1, '[5, 6]'); INSERT INTO nahook_submission (event) VALUES (1)";
+        let rows = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1);
+            INSERT INTO nahook_record VALUES (1, '[5, 6]'); INSERT INTO nahook_submission (event) VALUES (1)";
         connection.execute_batch(rows).unwrap();
         let mut session = Session::new(connection, Role::Server);
         let queue = Queue::new(LeaseToken(0));

@@ -313,6 +313,9 @@ fn delivery_that_becomes_a_row_while_the_file_is_read_is_found_once() {
     let mut writer = crate::connection::open_writer(&path, &settings).unwrap();
     crate::connection::set_up_writer(&writer, &settings).unwrap();
     crate::schema::migrate(&mut writer, crate::schema::MIGRATIONS).unwrap();
+    let event = "INSERT INTO nahook_workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws', 'w', 1, 1);
+        INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1)";
+    writer.execute_batch(event).unwrap();
     let queue = Arc::new(Queue::new(LeaseToken(0)));
     let leaser = Leaser::open(&path, &settings, queue).unwrap();
     let (writer, mut at) = (Arc::new(std::sync::Mutex::new(writer)), 0);
