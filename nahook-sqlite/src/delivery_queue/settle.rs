@@ -298,6 +298,32 @@ mod tests {
     }
 
     #[test]
+    fn records_become_rows_a_bounded_number_at_once() {
+        let mut session = Session::new(empty(), Role::Server);
+        let endpoints = serde_json::to_string(&(0..400).collect::<Vec<_>>()).unwrap();
+        let records = format!(
+            "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 400), (2, x'02', 1, 1, 400);
+             INSERT INTO nahook_record VALUES (1, '{endpoints}'), (2, '{endpoints}')"
+        );
+        session.connection().execute_batch(&records).unwrap();
+        let queue = Queue::new(LeaseToken(0));
+        let mut queue = queue.state();
+        for event in 1..4_200 {
+            queue.set_left(event, 400);
+        }
+        let rows = |session: &Session| {
+            text(
+                session,
+                "SELECT count(*) || ' ' || (SELECT count(*) FROM nahook_queued) FROM nahook_delivery",
+            )
+        };
+        settle(&mut session, &mut queue, &[]);
+        assert_eq!(rows(&session), "512 1");
+        settle(&mut session, &mut queue, &[]);
+        assert_eq!(rows(&session), "800 0");
+    }
+
+    #[test]
     fn attempt_that_an_unclear_commit_has_left_is_replaced() {
         let mut session = Session::new(empty(), Role::Server);
         let left = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1);

@@ -215,6 +215,8 @@ fn death_in_the_commit_is_unclear_unless_the_transaction_is_open() {
         };
         bench.group.recover(&mut bench.session, outcomes);
         assert_eq!(effect(&mut answer), Err(expected));
+        // What is unclear is counted anew.
+        assert_eq!(bench.queue.state().is_doubtful(), !is_open);
     }
 }
 
