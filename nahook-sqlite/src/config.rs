@@ -35,6 +35,9 @@ pub struct SqliteSettings {
     /// changes of the catalog go on. 5 % of the disk and at most 256 MiB unless set. Half of it, at most 16 MiB, is held by a file
     /// beside the store's that is removed when the disk is full. Zero turns this off.
     pub disk_free_min: Option<u64>,
+    /// Upper bound on deliveries that wait and are kept in memory, for all endpoints together: a million, of 16 bytes each. Those
+    /// behind them are read from the file when their turn comes. Some of each endpoint are kept in any case.
+    pub known_max: usize,
     /// Duration for which an event with its settled deliveries is kept, counted from its acceptance.
     pub retention: Duration,
     /// Duration for which entries of the audit log are kept.
@@ -96,6 +99,7 @@ impl SqliteSettings {
             cache_len_max: 1_000_000,
             pages_max: None,
             disk_free_min: None,
+            known_max: 1 << 20,
             retention: Duration::from_hours(7 * 24),
             audit_retention: Duration::from_hours(90 * 24),
             retention_interval: Duration::from_mins(1),
@@ -125,6 +129,7 @@ impl fmt::Debug for SqliteSettings {
             .field("cache_len_max", &self.cache_len_max)
             .field("pages_max", &self.pages_max)
             .field("disk_free_min", &self.disk_free_min)
+            .field("known_max", &self.known_max)
             .field("retention", &self.retention)
             .field("audit_retention", &self.audit_retention)
             .field("retention_interval", &self.retention_interval)

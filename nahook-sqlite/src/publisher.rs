@@ -353,7 +353,7 @@ mod tests {
         let mut slots = deliveries(&event, &[nth_endpoint_id(0), nth_endpoint_id(1)]);
         let (job, submission) =
             PublishJob::new(&event, &mut slots, Arc::new(ManualClock::default()));
-        act(Box::new(job), &mut Queue::new(LeaseToken(0)).state());
+        act(Box::new(job), &mut Queue::new(LeaseToken(0), 100).state());
         drop(submission);
         slots.iter().map(Delivery::outcome).collect()
     }
@@ -367,7 +367,9 @@ mod tests {
         let mut left = None;
         let outcomes = outcomes_after(|job, _| left = Some(job));
         assert_eq!(outcomes, both(FailureKind::QueueUnavailable));
-        let is_taken = left.unwrap().take(&mut Queue::new(LeaseToken(0)).state());
+        let is_taken = left
+            .unwrap()
+            .take(&mut Queue::new(LeaseToken(0), 100).state());
         assert!(!is_taken);
     }
 

@@ -64,7 +64,7 @@ impl SqliteStore {
         let (connection, lock) = prepare(path, &settings)?;
         let secrets = secrets::open(&connection, settings.secret_keys.as_ref())?;
         let first_token = u64::try_from(settings.ids.random() >> 64).unwrap_or_default();
-        let queue = Arc::new(Queue::new(LeaseToken(first_token)));
+        let queue = Arc::new(Queue::new(LeaseToken(first_token), settings.known_max));
         let leaser = match settings.role {
             Role::Server => {
                 let leaser = Leaser::open(path, &settings, Arc::clone(&queue))?;

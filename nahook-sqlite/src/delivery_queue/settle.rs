@@ -277,7 +277,7 @@ mod tests {
         let record = "INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1);
             INSERT INTO nahook_record VALUES (1, '[5, 6, 7, 8]')";
         session.connection().execute_batch(record).unwrap();
-        let queue = Queue::new(LeaseToken(0));
+        let queue = Queue::new(LeaseToken(0), 100);
         let mut queue = queue.state();
         // Some are settled in this job, some are leased, and some wait.
         let (one, other) = (leased(&mut queue, 0), leased(&mut queue, 1));
@@ -306,7 +306,7 @@ mod tests {
              INSERT INTO nahook_record VALUES (1, '{endpoints}'), (2, '{endpoints}')"
         );
         session.connection().execute_batch(&records).unwrap();
-        let queue = Queue::new(LeaseToken(0));
+        let queue = Queue::new(LeaseToken(0), 100);
         let mut queue = queue.state();
         for event in 1..4_200 {
             queue.set_left(event, 400);
@@ -331,7 +331,7 @@ mod tests {
             INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES (1 << 20, 5, 1, 1);
             INSERT INTO nahook_attempt (delivery, number, started_at, duration, error) VALUES (1 << 20, 1, 1, 1, 'old')";
         session.connection().execute_batch(left).unwrap();
-        let queue = Queue::new(LeaseToken(0));
+        let queue = Queue::new(LeaseToken(0), 100);
         let mut queue = queue.state();
         let mut settlement = leased(&mut queue, 0);
         settlement.attempt = Some(Attempt {
@@ -360,7 +360,7 @@ mod tests {
             };
             let (mut job, answer) = SettleJob::new(&[settlement], Timestamp::default());
             let answer = (!is_abandoned).then_some(answer);
-            let is_taken = job.take(&mut Queue::new(LeaseToken(0)).state());
+            let is_taken = job.take(&mut Queue::new(LeaseToken(0), 100).state());
             assert_eq!(is_taken, !is_abandoned);
             drop(answer);
         }

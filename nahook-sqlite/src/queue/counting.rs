@@ -86,7 +86,7 @@ mod tests {
             INSERT INTO nahook_delivery (key, endpoint, status, attempts) VALUES ((1 << 20) + 1, 6, 2, 1);
             INSERT INTO nahook_submission VALUES (3, 1), (4, 0)";
         connection.execute_batch(file).unwrap();
-        let queue = Queue::new(LeaseToken(0));
+        let queue = Queue::new(LeaseToken(0), 100);
         let counts = |queue: &Queue| {
             let state = queue.state();
             let of = |endpoint| state.endpoints.get(&endpoint).map_or(0, |it| it.fresh);

@@ -29,10 +29,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// An empty one, whose lease tokens begin at `first_token`.
-    pub(crate) fn new(first_token: LeaseToken) -> Self {
+    /// An empty one, whose lease tokens begin at `first_token` and that keeps about so many deliveries in mind.
+    pub(crate) fn new(first_token: LeaseToken, known_of_all: usize) -> Self {
         Self {
-            state: Mutex::new(QueueState::new(first_token)),
+            state: Mutex::new(QueueState::new(first_token, known_of_all)),
             generation: watch::Sender::new(0),
         }
     }

@@ -14,13 +14,8 @@ use super::pending::{Due, Mark, PendingDeliveries};
 use super::records::PartialRecords;
 use super::rings::{Offer, Rings};
 
-/// An endpoint's deliveries that are known, where many endpoints have a backlog and where few have; those behind are read when their turn
-/// comes.
+/// Of each endpoint so many deliveries may be known, however many endpoints there are.
 const KNOWN_MIN: usize = 32;
-const KNOWN_MAX: usize = 4_096;
-
-/// Number of deliveries that are known of all endpoints, as far as the other bounds allow.
-const KNOWN_OF_ALL: usize = 1 << 20;
 
 /// Leases and pending deliveries. Endpoints and deliveries go by their rows' numbers.
 #[derive(Debug)]
@@ -39,6 +34,8 @@ pub(crate) struct QueueState {
     rows_meanwhile: HashSet<i64>,
     /// Endpoints of which something that was settled meanwhile has become due again: it is passed by until the reading ends.
     due_again: Vec<i64>,
+    /// Upper bound on deliveries that are known, of all endpoints together, as far as each may have a few.
+    known_of_all: usize,
     /// Number of fresh deliveries, leased or not.
     fresh_len: usize,
     /// These counts may be wrong.
@@ -89,7 +86,7 @@ pub(super) struct Candidate {
 }
 
 impl QueueState {
-    pub(super) fn new(first_token: LeaseToken) -> Self {
+    pub(super) fn new(first_token: LeaseToken, known_of_all: usize) -> Self {
         Self {
             ledger: LeaseLedger::new(first_token),
             endpoints: HashMap::new(),
@@ -99,6 +96,7 @@ impl QueueState {
             settled_meanwhile: None,
             rows_meanwhile: HashSet::new(),
             due_again: Vec::new(),
+            known_of_all,
             fresh_len: 0,
             is_doubtful: false,
             records: PartialRecords::default(),
@@ -201,8 +199,8 @@ impl QueueState {
 
     /// Upper bound on the deliveries of an endpoint that are known.
     pub(super) fn known_max(&self) -> usize {
-        let share = KNOWN_OF_ALL / self.endpoints.len().max(1);
-        share.clamp(KNOWN_MIN, KNOWN_MAX)
+        let share = self.known_of_all / self.endpoints.len().max(1);
+        share.max(KNOWN_MIN)
     }
 
     /// A delivery that was not attempted waits.
@@ -504,7 +502,7 @@ mod tests {
 
     #[test]
     fn what_is_due_again_while_the_reader_passes_it_by_is_looked_at_again() {
-        let mut state = QueueState::new(LeaseToken(0));
+        let mut state = QueueState::new(LeaseToken(0), 100);
         state.note_work(7);
         state.begin_reading();
         assert_eq!(turn(&mut state), [7]);
@@ -533,7 +531,7 @@ mod tests {
 
     #[test]
     fn the_earliest_of_an_endpoints_alarms_rings_once() {
-        let mut state = QueueState::new(LeaseToken(0));
+        let mut state = QueueState::new(LeaseToken(0), 100);
         for millis in [20, 30, 20, 10, 15] {
             state.note_work_at(7, at(millis));
             assert_eq!(state.alarms.len(), 1);
@@ -552,7 +550,7 @@ mod tests {
 
     #[test]
     fn what_is_queued_gives_its_endpoint_a_turn() {
-        let mut state = QueueState::new(LeaseToken(0));
+        let mut state = QueueState::new(LeaseToken(0), 100);
         state.add_pending(7, 1);
         assert_eq!(turn(&mut state), [7]);
         assert_eq!(turn(&mut state), [0; 0]);
@@ -562,7 +560,7 @@ mod tests {
 
     #[test]
     fn what_was_read_and_leased_before_it_was_said_to_be_queued_is_known_once() {
-        let mut state = QueueState::new(LeaseToken(0));
+        let mut state = QueueState::new(LeaseToken(0), 100);
         let row = LeasedRow {
             key: 1,
             attempts: 0,
@@ -579,7 +577,7 @@ mod tests {
 
     #[test]
     fn fresh_deliveries_are_counted_until_something_has_become_of_them() {
-        let mut state = QueueState::new(LeaseToken(0));
+        let mut state = QueueState::new(LeaseToken(0), 100);
         (1..=3).for_each(|key| state.add_fresh(7, key));
         let row = LeasedRow {
             key: 1,
@@ -608,7 +606,7 @@ mod tests {
 
     #[test]
     fn what_has_become_a_row_while_the_file_is_read_is_not_taken_for_fresh() {
-        let mut state = QueueState::new(LeaseToken(0));
+        let mut state = QueueState::new(LeaseToken(0), 100);
         (1..=2).for_each(|key| state.add_fresh(7, key));
         state.note_work(7);
         state.begin_reading();
@@ -642,7 +640,7 @@ mod tests {
 
     #[test]
     fn what_nobody_has_leased_is_not_leased() {
-        let state = QueueState::new(LeaseToken(0));
+        let state = QueueState::new(LeaseToken(0), 100);
         assert!(!state.is_leased(1, at(0)));
         assert!(state.leased_of(7, at(0)).is_empty());
     }

@@ -140,7 +140,7 @@ mod tests {
             INSERT INTO nahook_record VALUES (1, '[5, 6]'); INSERT INTO nahook_submission (event) VALUES (1)";
         connection.execute_batch(rows).unwrap();
         let mut session = Session::new(connection, Role::Server);
-        let queue = Queue::new(LeaseToken(0));
+        let queue = Queue::new(LeaseToken(0), 100);
         let counters = Arc::default();
         let mut jobs = [AdoptJob::new(&counters), AdoptJob::new(&counters)];
         assert!(jobs.iter_mut().all(|job| job.take(&mut queue.state())));

@@ -118,9 +118,11 @@ async fn nothing_is_handed_out_twice_while_everybody_is_busy() {
 #[tokio::test]
 async fn more_than_is_kept_in_mind_is_leased_in_its_turn_listed_and_found_again() {
     // More than is known of an endpoint, and than is read at once.
-    const EVENTS: u64 = 4_600;
+    const EVENTS: u64 = 300;
     let place = Place::new();
-    let store = place.open();
+    let mut settings = server();
+    settings.known_max = 1;
+    let store = SqliteStore::open(place.file(), settings.clone()).unwrap();
     declare(&store, 2).await;
     let publishers: Vec<_> = (0..EVENTS)
         .map(|number| {

@@ -486,10 +486,11 @@ async fn long_transaction_of_the_app_costs_a_bounded_wait() {
 async fn more_than_is_kept_in_mind_is_adopted_and_delivered_in_its_turn() {
     let place = Place::new();
     let (store, mut app) = shop(&place, 1).await;
+    let store = reopened(&place, store, |settings| settings.known_max = 1).await;
     let mut expected = BTreeSet::new();
     for _ in 0..3 {
         let tx = begin(&mut app);
-        for _ in 0..1_500 {
+        for _ in 0..150 {
             expected.extend(ids(&trigger(&store, &tx)));
         }
         tx.commit().unwrap();

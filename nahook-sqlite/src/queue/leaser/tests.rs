@@ -35,7 +35,7 @@ fn leaser_of(deliveries: &[(i64, Option<u8>, Option<i64>)]) -> (Leaser, ManualCl
     let record = serde_json::to_string(&record).unwrap();
     let insert = "INSERT INTO nahook_record (event, endpoints) VALUES (1, ?1)";
     connection.execute(insert, [record]).unwrap();
-    let queue = Arc::new(Queue::new(LeaseToken(0)));
+    let queue = Arc::new(Queue::new(LeaseToken(0), 100));
     find_waiting(&connection, &queue).unwrap();
     queue.count_fresh(&connection).unwrap();
     let clock = ManualClock::default();
@@ -316,7 +316,7 @@ fn delivery_that_becomes_a_row_while_the_file_is_read_is_found_once() {
     let event = "INSERT INTO nahook_workspace (row, id, name, payload_len_max, created_at) VALUES (1, 'ws', 'w', 1, 1);
         INSERT INTO nahook_event (seq, id, workspace, accepted_at, width) VALUES (1, x'01', 1, 1, 1)";
     writer.execute_batch(event).unwrap();
-    let queue = Arc::new(Queue::new(LeaseToken(0)));
+    let queue = Arc::new(Queue::new(LeaseToken(0), 100));
     let leaser = Leaser::open(&path, &settings, queue).unwrap();
     let (writer, mut at) = (Arc::new(std::sync::Mutex::new(writer)), 0);
     // By another connection, behind each step that SQLite takes.

@@ -34,7 +34,7 @@ impl Bench {
         Self {
             session: Session::new(connection, crate::Role::Server),
             group: Group::default(),
-            queue: Queue::new(LeaseToken(0)),
+            queue: Queue::new(LeaseToken(0), 100),
             counters: Arc::default(),
             orders,
             inbox: Inbox::new(inbox),
