@@ -9,6 +9,7 @@ use nahook_core::{EndpointState, Scope, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::SecretText;
+use crate::coded::coded;
 
 /// Kind of receiver.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
@@ -20,6 +21,11 @@ pub enum EndpointKind {
     #[default]
     Webhook,
 }
+
+coded!(EndpointKind {
+    Webhook = 0 "webhook",
+    Slack = 1 "slack",
+});
 
 /// An endpoint's address and the settings of its deliveries.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,7 @@
 mod audit;
 mod catalog;
 mod changes;
+mod coded;
 mod creating;
 mod endpoint;
 mod endpoint_url;

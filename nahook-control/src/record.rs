@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::coded::coded;
 use crate::{BasicAuth, EndpointKind, KeyHash, SecretText};
 use nahook_core::admission::Plan;
 use nahook_core::id::{
-    ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId, PatternId,
-    SubscriptionId, WorkspaceId,
+    ApiKeyId, ApplicationId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId, MessageId,
+    PatternId, SubscriptionId, WorkspaceId,
 };
-use nahook_core::{EventTypeName, EventTypePattern, Timestamp};
+use nahook_core::{EventTypeName, EventTypePattern, IdSource, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A tenant.
@@ -58,6 +59,24 @@ pub struct EventTypeRecord {
     pub created_at: Timestamp,
 }
 
+impl EventTypeRecord {
+    /// Makes an event type of that name, with a drawn id.
+    pub fn drawn(
+        name: EventTypeName,
+        workspace: WorkspaceId,
+        now: Timestamp,
+        ids: &dyn IdSource,
+    ) -> Self {
+        Self {
+            id: EventTypeId::from_bits(MessageId::from_parts(now, ids.random()).as_bits()),
+            workspace,
+            name,
+            description: None,
+            created_at: now,
+        }
+    }
+}
+
 /// A customer of the workspace, with endpoints of its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApplicationRecord {
@@ -94,35 +113,11 @@ pub enum PortalRole {
     Viewer,
 }
 
-impl PortalRole {
-    /// The role on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Editor => "editor",
-            Self::Viewer => "viewer",
-        }
-    }
-
-    /// The number by which stores keep the role.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Admin => 0,
-            Self::Editor => 1,
-            Self::Viewer => 2,
-        }
-    }
-
-    /// The role that stores keep as that number.
-    pub const fn from_code(code: i64) -> Option<Self> {
-        match code {
-            0 => Some(Self::Admin),
-            1 => Some(Self::Editor),
-            2 => Some(Self::Viewer),
-            _ => None,
-        }
-    }
-}
+coded!(PortalRole {
+    Admin = 0 "admin",
+    Editor = 1 "editor",
+    Viewer = 2 "viewer",
+});
 
 /// A way into an application's portal, entered with a code that is used once.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -264,6 +259,12 @@ pub enum KeyState {
     /// Never again: 401 `unauthorized`, as if it had never been.
     Revoked,
 }
+
+coded!(KeyState {
+    Active = 0 "active",
+    Disabled = 1 "disabled",
+    Revoked = 2 "revoked",
+});
 
 impl KeyState {
     /// Returns the audit log's word for a change to this state.

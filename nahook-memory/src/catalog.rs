@@ -4,7 +4,7 @@ use nahook_control::{
     WorkspaceRecord,
 };
 use nahook_core::admission::Plan;
-use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use super::MemoryStore;
@@ -64,19 +64,12 @@ impl Catalog for MemoryStore {
             return Err(CatalogError::NotFound("event type"));
         }
         let now = self.shared.clock.now();
-        let bits = MessageId::from_parts(now, self.shared.ids.random()).as_bits();
-        let row = EventTypeRecord {
-            id: EventTypeId::from_bits(bits),
-            workspace: *workspace,
-            name: name.clone(),
-            description: None,
-            created_at: now,
-        };
+        let ids = &self.shared.ids;
+        let row = EventTypeRecord::drawn(name.clone(), *workspace, now, ids);
         let id = row.id;
         subscribe_matching(&mut state.catalog, &row);
         state.catalog.event_types.push(row);
         let resource = ("event_type", id.to_string());
-        let ids = &self.shared.ids;
         let entry = AuditEntry::new(*workspace, &Actor::system(), resource, "created", now, ids);
         state.audit.push(entry);
         state.look_ups.clear();
@@ -86,18 +79,18 @@ impl Catalog for MemoryStore {
 
 /// Puts a row in the place of the one with its id, at the end unless its id is another workspace's, or nowhere.
 macro_rules! put {
-    ($rows:expr, $row:expr, $verb:expr, $what:literal, $name:expr) => {{
+    ($rows:expr, $row:expr, $change:expr) => {{
         let at = $rows
             .iter()
             .position(|other| other.id == $row.id && other.workspace == $row.workspace);
-        match (at, $verb) {
+        match (at, $change.verb) {
             (Some(at), Verb::Update) => $rows[at] = $row.clone(),
             (Some(at), Verb::Remove) => drop($rows.remove(at)),
             (None, Verb::Create) if $rows.iter().all(|other| other.id != $row.id) => {
                 $rows.push($row.clone());
             }
-            (None, Verb::Remove | Verb::Update) => return Err(CatalogError::NotFound($what)),
-            (_, Verb::Create) => return taken($what, $name),
+            (None, Verb::Remove | Verb::Update) => return Err(missing($change)),
+            (_, Verb::Create) => return Err(ManifestError::taken(&$change.record).into()),
         }
     }};
 }
@@ -105,31 +98,20 @@ macro_rules! put {
 pub(super) fn write(catalog: &mut Snapshot, change: &Change) -> Result<(), CatalogError> {
     let verb = change.verb;
     if verb != Verb::Remove && is_taken(catalog, &change.record) {
-        let (what, name) = named(&change.record);
-        return taken(what, &name);
+        return Err(ManifestError::taken(&change.record).into());
     }
     match &change.record {
-        Record::ApiKey(row) => put!(catalog.api_keys, row, verb, "API key", &row.name),
-        Record::Application(row) => {
-            put!(catalog.applications, row, verb, "application", &row.name);
-        }
-        Record::Endpoint(row) => {
-            put!(catalog.endpoints, row, verb, "endpoint", row.id.as_str());
-        }
-        Record::Environment(row) => {
-            put!(catalog.environments, row, verb, "environment", &row.slug);
-        }
+        Record::ApiKey(row) => put!(catalog.api_keys, row, change),
+        Record::Application(row) => put!(catalog.applications, row, change),
+        Record::Endpoint(row) => put!(catalog.endpoints, row, change),
+        Record::Environment(row) => put!(catalog.environments, row, change),
         Record::EventType(row) => {
-            let name = row.name.as_str();
-            put!(catalog.event_types, row, verb, "event type", name);
+            put!(catalog.event_types, row, change);
             if verb == Verb::Create {
                 subscribe_matching(catalog, row);
             }
         }
-        Record::ManagementToken(row) => {
-            let rows = &mut catalog.management_tokens;
-            put!(rows, row, verb, "management token", &row.name);
-        }
+        Record::ManagementToken(row) => put!(catalog.management_tokens, row, change),
         Record::Pattern(row) => {
             catalog.patterns.retain(|other| other.id != row.id);
             if verb == Verb::Create {
@@ -158,8 +140,8 @@ pub(super) fn write(catalog: &mut Snapshot, change: &Change) -> Result<(), Catal
             match (at, verb) {
                 (Some(at), Verb::Update) => rows[at] = row.clone(),
                 (None, Verb::Create) => rows.push(row.clone()),
-                (None, _) => return Err(CatalogError::NotFound("workspace")),
-                (Some(_), _) => return taken("workspace", &row.name),
+                (None, _) => return Err(missing(change)),
+                (Some(_), _) => return Err(ManifestError::taken(&change.record).into()),
             }
         }
     }
@@ -245,23 +227,6 @@ fn is_taken(catalog: &Snapshot, record: &Record) -> bool {
     }
 }
 
-/// Returns the row's kind and name for errors.
-fn named(record: &Record) -> (&'static str, String) {
-    match record {
-        Record::ApiKey(row) => ("API key", row.name.clone()),
-        Record::Application(row) => ("application", row.name.clone()),
-        Record::Environment(row) => ("environment", row.slug.clone()),
-        Record::EventType(row) => ("event type", row.name.to_string()),
-        Record::ManagementToken(row) => ("management token", row.name.clone()),
-        Record::Workspace(row) => ("workspace", row.name.clone()),
-        _ => ("row", String::new()),
-    }
-}
-
-fn taken(what: &'static str, name: &str) -> Result<(), CatalogError> {
-    Err(ManifestError::Taken {
-        what,
-        name: name.to_owned(),
-    }
-    .into())
+fn missing(change: &Change) -> CatalogError {
+    CatalogError::NotFound(change.record.described().0)
 }

@@ -131,6 +131,23 @@ impl Record {
         }
     }
 
+    /// Returns the kind and the name of the row in words, for errors.
+    pub fn described(&self) -> (&'static str, &str) {
+        match self {
+            Self::ApiKey(row) => ("API key", &row.name),
+            Self::Application(row) => ("application", &row.name),
+            Self::Endpoint(row) => ("endpoint", row.id.as_str()),
+            Self::Environment(row) => ("environment", &row.slug),
+            Self::EventType(row) => ("event type", row.name.as_str()),
+            Self::ManagementToken(row) => ("management token", &row.name),
+            Self::Pattern(row) => ("pattern", row.pattern.as_str()),
+            Self::PortalSession(row) => ("portal session", row.application.as_str()),
+            Self::Publication(row) => ("publication", row.event_type.as_str()),
+            Self::Subscription(row) => ("subscription", row.id.as_str()),
+            Self::Workspace(row) => ("workspace", &row.name),
+        }
+    }
+
     /// Returns the kind of the row, if rows of its kind are counted. Environments have a limit of their own, publications have
     /// theirs by those and event types, and portal sessions end within the hour.
     pub(crate) fn kind(&self) -> Option<RowKind> {
@@ -201,6 +218,13 @@ pub enum ManifestError {
 }
 
 impl ManifestError {
+    /// Makes the error of a row of which something belongs to another already.
+    pub fn taken(record: &Record) -> Self {
+        let (what, name) = record.described();
+        let name = name.to_owned();
+        Self::Taken { what, name }
+    }
+
     fn value(what: &'static str, name: &str, rule: impl Into<Cow<'static, str>>) -> Self {
         let (name, rule) = (name.to_owned(), rule.into());
         Self::Value { what, name, rule }
