@@ -15,7 +15,7 @@ mod send;
 pub mod strategy;
 pub mod suite;
 
-pub use self::double::{ManualClock, RecordingPublisher, SeededIds, TokioClock};
+pub use self::double::{FixedSubscribers, ManualClock, RecordingPublisher, SeededIds, TokioClock};
 pub use self::fault::{
     Answer, CallAnswer, CallFault, CallScript, Fault, FaultScript, Faulty, FaultyPublisher, Order,
 };

@@ -7,10 +7,10 @@ use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use nahook_core::id::{EndpointId, EventTypeId, WorkspaceId};
 use nahook_core::{
-    Delivery, DeliveryPublisher, DynDeliveryPublisher, DynSubscriptionStore, EndpointState, Event,
-    EventTypeName, FanOut, Metadata, NewEvent, Payload, Scope, StoreError, Subscribers,
-    SubscriptionStore,
+    Delivery, DeliveryPublisher, DynDeliveryPublisher, DynSubscriptionStore, Event, EventTypeName,
+    FanOut, Metadata, NewEvent, Payload, Subscribers, SubscriptionStore,
 };
+use nahook_testkit::FixedSubscribers;
 
 const WIDTHS: [usize; 4] = [1, 10, 1_000, 10_000];
 
@@ -19,27 +19,6 @@ const BUDGET: u64 = 3;
 
 /// Allocations with trait objects, which may add a boxed future for each port.
 const BUDGET_ERASED: u64 = BUDGET + 2;
-
-/// A subscription store that has its answer ready, as a cache does.
-struct Cached(Subscribers);
-
-impl SubscriptionStore for Cached {
-    async fn subscribers(
-        &self,
-        _: &EventTypeName,
-        _: &Scope,
-    ) -> Result<Option<Subscribers>, StoreError> {
-        Ok(Some(self.0.clone()))
-    }
-
-    async fn endpoint_states(
-        &self,
-        ids: &[EndpointId],
-        _: &Scope,
-    ) -> Result<Vec<EndpointState>, StoreError> {
-        Ok(vec![EndpointState::Active; ids.len()])
-    }
-}
 
 /// A queue that takes everything and keeps nothing.
 struct Nowhere;
@@ -50,8 +29,9 @@ impl DeliveryPublisher for Nowhere {
     }
 }
 
-fn cached(width: usize) -> Cached {
-    Cached(Subscribers {
+/// A subscription store that has its answer ready, as a cache does.
+fn cached(width: usize) -> FixedSubscribers {
+    FixedSubscribers(Subscribers {
         event_type: EventTypeId::from_bits(7),
         endpoints: (0..width)
             .map(|at| EndpointId::from_bits(at as u128))

@@ -17,7 +17,9 @@ use nahook_queue::{DeliveryQueue, LeaseRequest, WorkerId};
 use nahook_testkit::declare::{
     self, Workspace, caller, endpoint_id, idempotency_key, workspace_id,
 };
-use nahook_testkit::{FaultScript, FaultyPublisher, RecordingPublisher, SeededIds, TokioClock};
+use nahook_testkit::{
+    FaultScript, FaultyPublisher, FixedSubscribers, RecordingPublisher, SeededIds, TokioClock,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -260,28 +262,6 @@ async fn sends(batches: Vec<Vec<Item>>, tokens: u32) {
     }
 }
 
-/// Knows every endpoint.
-#[derive(Clone, Copy)]
-struct Anything;
-
-impl SubscriptionStore for Anything {
-    async fn subscribers(
-        &self,
-        _: &EventTypeName,
-        _: &Scope,
-    ) -> Result<Option<Subscribers>, StoreError> {
-        Ok(None)
-    }
-
-    async fn endpoint_states(
-        &self,
-        ids: &[EndpointId],
-        _: &Scope,
-    ) -> Result<Vec<EndpointState>, StoreError> {
-        Ok(vec![EndpointState::Active; ids.len()])
-    }
-}
-
 proptest! {
     /// Invariant 10.
     #[test]
@@ -310,7 +290,11 @@ proptest! {
         let script = FaultScript::new(faults.clone());
         let script = if is_transaction { script.rolling_back() } else { script };
         let queue = FaultyPublisher::recording(script);
-        let engine = FanOut::new(Anything, queue.clone()).with_timeout(Duration::from_millis(timeout));
+        let subscriptions = FixedSubscribers(Subscribers {
+            event_type: EventTypeId::from_bits(1),
+            endpoints: [].into(),
+        });
+        let engine = FanOut::new(subscriptions, queue.clone()).with_timeout(Duration::from_millis(timeout));
         let batch = (0..faults.len()).map(|number| NewSend {
             endpoint: endpoint_id(&format!("ep_{number}")),
             payload: payload(number, false),
