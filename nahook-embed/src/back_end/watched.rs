@@ -137,8 +137,11 @@ async fn noted<T>(
 
 #[cfg(test)]
 mod tests {
+    use nahook_core::StoreErrorKind;
     use nahook_core::id::{DeliveryId, WorkspaceId};
+    use nahook_memory::MemoryStore;
     use nahook_queue::WorkerId;
+    use nahook_testkit::{CallAnswer, CallFault, CallScript, Faulty};
 
     use super::*;
 
@@ -170,63 +173,12 @@ mod tests {
         }
     }
 
-    /// A queue that is down.
-    struct Down;
-
-    fn down<T>() -> Result<T, StoreError> {
-        Err(StoreError::unavailable("planted"))
-    }
-
-    #[async_trait::async_trait]
-    impl DeliveryQueue for Down {
-        async fn lease(&self, _: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
-            down()
-        }
-
-        async fn extend(&self, _: &[Lease], _: Duration) -> Result<Vec<bool>, StoreError> {
-            down()
-        }
-
-        async fn settle(&self, _: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-            down()
-        }
-
-        async fn changed(&self, _: u64) {}
-
-        async fn backlog(&self, _: u64) -> Result<Backlog, StoreError> {
-            down()
-        }
-    }
-
-    #[async_trait::async_trait]
-    impl KeyStore for Down {
-        async fn api_key(&self, _: &KeyHash) -> Result<Option<KeyEntry<Caller>>, StoreError> {
-            down()
-        }
-
-        async fn management_token(
-            &self,
-            _: &KeyHash,
-        ) -> Result<Option<KeyEntry<TokenHolder>>, StoreError> {
-            down()
-        }
-    }
-
-    impl SubscriptionStore for Down {
-        async fn subscribers(
-            &self,
-            _: &EventTypeName,
-            _: &Scope,
-        ) -> Result<Option<Subscribers>, StoreError> {
-            down()
-        }
-
-        async fn endpoint_states(
-            &self,
-            _: &[EndpointId],
-            _: &Scope,
-        ) -> Result<Vec<EndpointState>, StoreError> {
-            down()
+    /// A store that is down, watched.
+    fn down() -> Watched<Faulty<MemoryStore>> {
+        let fault = CallFault::new(CallAnswer::FailBefore(StoreErrorKind::Unavailable));
+        Watched {
+            inner: Faulty::new(MemoryStore::default(), CallScript::always(fault)),
+            latest_calls: LatestCalls::default(),
         }
     }
 
@@ -236,10 +188,7 @@ mod tests {
         let scope = Scope::from(WorkspaceId::new("ws").unwrap());
         let name = EventTypeName::new("order.paid").unwrap();
         for call in 0..4 {
-            let store = Watched {
-                inner: Down,
-                latest_calls: LatestCalls::default(),
-            };
+            let store = down();
             let failed = match call {
                 0 => store.api_key(&hash).await.is_err(),
                 1 => store.management_token(&hash).await.is_err(),
@@ -255,10 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn failures_of_a_queue_are_noted_by_operation() {
-        let queue = Watched {
-            inner: Down,
-            latest_calls: LatestCalls::default(),
-        };
+        let queue = down();
         let calls = &queue.latest_calls;
         let failed = || {
             let calls = [&calls.lease, &calls.extend, &calls.settle, &calls.publish];
