@@ -72,20 +72,13 @@ impl DeliveryQueue for MemoryStore {
 impl State {
     fn leased(&self, lease: Lease) -> Option<LeasedDelivery> {
         let row = self.deliveries.get(&lease.delivery)?;
-        Some(LeasedDelivery {
+        let attempts = row.attempts_made();
+        Some(LeasedDelivery::new(
             lease,
-            message: row.event.id,
-            workspace: row.event.workspace,
-            endpoint: row.endpoint,
-            event_type: row
-                .event
-                .event_type
-                .as_ref()
-                .map(|found| found.name.clone()),
-            payload: row.event.payload.clone(),
-            attempts: row.attempts_made(),
-            accepted_at: row.event.accepted_at,
-        })
+            &row.event,
+            row.endpoint,
+            attempts,
+        ))
     }
 
     fn settle(&mut self, settlement: &Settlement, now: Timestamp) -> Settled {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use auto_impl::auto_impl;
 use nahook_core::id::{DeliveryId, EndpointId, MessageId, WorkspaceId};
-use nahook_core::{EventTypeName, Payload, StoreError, Timestamp};
+use nahook_core::{Event, EventTypeName, Payload, StoreError, Timestamp};
 
 use crate::Next;
 
@@ -101,6 +101,22 @@ pub struct LeasedDelivery {
     pub attempts: u32,
     /// Time at which the event was accepted.
     pub accepted_at: Timestamp,
+}
+
+impl LeasedDelivery {
+    /// Makes the delivery of `event` to `endpoint`, of which so many attempts are settled.
+    pub fn new(lease: Lease, event: &Event, endpoint: EndpointId, attempts: u32) -> Self {
+        Self {
+            lease,
+            message: event.id,
+            workspace: event.workspace,
+            endpoint,
+            event_type: event.event_type.as_ref().map(|found| found.name.clone()),
+            payload: event.payload.clone(),
+            attempts,
+            accepted_at: event.accepted_at,
+        }
+    }
 }
 
 /// The answer to a [`LeaseRequest`].

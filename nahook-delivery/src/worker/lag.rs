@@ -89,7 +89,7 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use nahook_core::id::{DeliveryId, EndpointId, MessageId};
-    use nahook_core::{Payload, Timestamp};
+    use nahook_core::{Event, Payload, Timestamp};
     use nahook_queue::{Attempt, Lease, LeaseToken};
 
     use super::*;

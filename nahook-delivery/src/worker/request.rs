@@ -152,8 +152,8 @@ impl Values {
 
 #[cfg(test)]
 mod tests {
-    use nahook_core::Payload;
     use nahook_core::id::{DeliveryId, EndpointId, EnvironmentId, MessageId, WorkspaceId};
+    use nahook_core::{Event, Payload};
 
     use nahook_queue::{Lease, LeaseToken};
 
@@ -178,19 +178,14 @@ mod tests {
 
     fn delivery() -> LeasedDelivery {
         let message = MessageId::from_bits(7);
-        LeasedDelivery {
-            lease: Lease {
-                delivery: DeliveryId::nth(message, 0),
-                token: LeaseToken(1),
-            },
-            message,
-            workspace: WorkspaceId::new("ws_1").unwrap(),
-            endpoint: EndpointId::new("ep_1").unwrap(),
-            event_type: None,
-            payload: Payload::new(&b"{}"[..]).unwrap(),
-            attempts: 0,
-            accepted_at: Timestamp::from_millis(1_000),
-        }
+        let lease = Lease {
+            delivery: DeliveryId::nth(message, 0),
+            token: LeaseToken(1),
+        };
+        let (payload, workspace) = (Payload::new("{}").unwrap(), WorkspaceId::from_bits(1));
+        let accepted_at = Timestamp::from_millis(1_000);
+        let event = Event::direct(payload, message, workspace, None, accepted_at);
+        LeasedDelivery::new(lease, &event, EndpointId::new("ep_1").unwrap(), 0)
     }
 
     fn request_to(addressee: &Addressee) -> Result<OutboundRequest, RequestError> {

@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nahook_core::Payload;
 use nahook_core::id::{DeliveryId, MessageId};
+use nahook_core::{Event, Payload};
 
 use super::*;
 use crate::{Attempt, CountsQuery, Lease, LeaseToken};
@@ -69,16 +69,9 @@ fn settle(tally: &Tally, number: u32, accepted_at: Timestamp, next: Next, error:
         delivery: DeliveryId::nth(MessageId::from_bits(7), 0),
         token: LeaseToken(1),
     };
-    let delivery = LeasedDelivery {
-        lease,
-        message: MessageId::from_bits(7),
-        workspace: workspace(),
-        endpoint: endpoint(number),
-        event_type: None,
-        payload: Payload::new("{}").unwrap(),
-        attempts: 0,
-        accepted_at,
-    };
+    let (payload, message) = (Payload::new("{}").unwrap(), MessageId::from_bits(7));
+    let event = Event::direct(payload, message, workspace(), None, accepted_at);
+    let delivery = LeasedDelivery::new(lease, &event, endpoint(number), 0);
     let attempt = Attempt {
         started_at: accepted_at.saturating_add(Duration::from_secs(1)),
         duration: Duration::from_secs(1),

@@ -3,7 +3,7 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use nahook_core::id::{DeliveryId, EndpointId, EnvironmentId, MessageId, WorkspaceId};
-use nahook_core::{Payload, RandomIds};
+use nahook_core::{Event, Payload, RandomIds};
 use nahook_queue::{Lease, LeaseToken};
 use nahook_testkit::TokioClock;
 
@@ -65,19 +65,13 @@ async fn first(outcome: Outcome, target: EndpointTarget, is_forgiven: bool) -> (
         metrics: &AttemptMetrics::new(),
     };
     let message = MessageId::from_bits(7);
-    let delivery = LeasedDelivery {
-        lease: Lease {
-            delivery: DeliveryId::nth(message, 0),
-            token: LeaseToken(1),
-        },
-        message,
-        workspace: target.workspace,
-        endpoint: target.id,
-        event_type: None,
-        payload: Payload::new(&b"{}"[..]).unwrap(),
-        attempts: 0,
-        accepted_at: begun_at,
+    let lease = Lease {
+        delivery: DeliveryId::nth(message, 0),
+        token: LeaseToken(1),
     };
+    let payload = Payload::new("{}").unwrap();
+    let event = Event::direct(payload, message, target.workspace, None, begun_at);
+    let delivery = LeasedDelivery::new(lease, &event, target.id, 0);
     let addressee = Addressee::new(&Arc::new(target.clone()));
     let ended = attempt(&means, &delivery, &target, &addressee, is_forgiven).await;
     assert_eq!(clock.now().saturating_since(begun_at), TAKES);

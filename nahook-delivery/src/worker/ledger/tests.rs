@@ -1,5 +1,5 @@
 use nahook_core::id::{EndpointId, MessageId, WorkspaceId};
-use nahook_core::{Payload, Timestamp};
+use nahook_core::{Event, Payload, Timestamp};
 use nahook_queue::LeaseToken;
 
 use super::*;
@@ -8,19 +8,13 @@ const SOON: Duration = Duration::from_secs(1);
 
 fn delivery(token: u64, attempts: u32) -> LeasedDelivery {
     let message = MessageId::from_bits(7);
-    LeasedDelivery {
-        lease: Lease {
-            delivery: DeliveryId::nth(message, 0),
-            token: LeaseToken(token),
-        },
-        message,
-        workspace: WorkspaceId::new("ws_1").unwrap(),
-        endpoint: EndpointId::new("ep_1").unwrap(),
-        event_type: None,
-        payload: Payload::new(&b"{}"[..]).unwrap(),
-        attempts,
-        accepted_at: Timestamp::default(),
-    }
+    let lease = Lease {
+        delivery: DeliveryId::nth(message, 0),
+        token: LeaseToken(token),
+    };
+    let (payload, workspace) = (Payload::new("{}").unwrap(), WorkspaceId::from_bits(1));
+    let event = Event::direct(payload, message, workspace, None, Timestamp::default());
+    LeasedDelivery::new(lease, &event, EndpointId::new("ep_1").unwrap(), attempts)
 }
 
 fn admitted(ledger: &mut Ledger, token: u64, attempts: u32) -> Admission {
