@@ -18,11 +18,10 @@ mod state;
 mod subscribers;
 mod subscriptions;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nahook_core::{Clock, IdSource, RandomIds, SystemClock};
-use tokio::sync::Notify;
+use nahook_queue::Generation;
 
 use self::state::State;
 
@@ -36,9 +35,7 @@ pub struct MemoryStore {
 
 struct Shared {
     state: Mutex<State>,
-    /// Number of changes of the queue.
-    generation: AtomicU64,
-    changed: Notify,
+    generation: Generation,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -49,8 +46,7 @@ impl MemoryStore {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
-                generation: AtomicU64::new(0),
-                changed: Notify::new(),
+                generation: Generation::default(),
                 clock,
                 ids,
             }),
@@ -63,12 +59,6 @@ impl MemoryStore {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes whoever waits for the queue to change, in the order in which they began to wait.
-    fn wake(&self) {
-        self.shared.generation.fetch_add(1, Ordering::SeqCst);
-        self.shared.changed.notify_waiters();
     }
 }
 

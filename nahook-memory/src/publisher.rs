@@ -33,7 +33,7 @@ impl DeliveryPublisher for MemoryStore {
             delivery.mark_published();
         }
         drop(state);
-        self.wake();
+        self.shared.generation.advance();
     }
 }
 

@@ -1,4 +1,3 @@
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nahook_core::{StoreError, Timestamp};
@@ -13,8 +12,7 @@ use super::state::State;
 #[async_trait::async_trait]
 impl DeliveryQueue for MemoryStore {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
-        // Read first: what changes from here on is then told by `changed`.
-        let generation = self.shared.generation.load(Ordering::SeqCst);
+        let generation = self.shared.generation.get();
         let now = self.shared.clock.now();
         let mut state = self.state();
         state.scheduler.reclaim_expired(now);
@@ -47,16 +45,12 @@ impl DeliveryQueue for MemoryStore {
             .map(|settlement| state.settle(settlement, now))
             .collect();
         drop(state);
-        self.wake();
+        self.shared.generation.advance();
         Ok(settled)
     }
 
     async fn changed(&self, generation: u64) {
-        // It is told of changes from here on, be it polled or not.
-        let changed = self.shared.changed.notified();
-        if self.shared.generation.load(Ordering::SeqCst) == generation {
-            changed.await;
-        }
+        self.shared.generation.changed(generation).await;
     }
 
     async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {

@@ -23,7 +23,7 @@ impl Redelivery for MemoryStore {
             Some(status) => Redelivered::NotGivenUp(status),
         };
         drop(state);
-        self.wake();
+        self.shared.generation.advance();
         Ok(redelivered)
     }
 
@@ -41,7 +41,7 @@ impl Redelivery for MemoryStore {
             state.queue_again(*id, now);
         }
         drop(state);
-        self.wake();
+        self.shared.generation.advance();
         Ok(ids.len())
     }
 }

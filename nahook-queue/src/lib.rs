@@ -3,6 +3,7 @@
 mod batch_room;
 mod counts;
 mod events;
+mod generation;
 mod log;
 mod queue;
 mod recorder;
@@ -19,6 +20,7 @@ mod tally;
 pub use self::batch_room::BatchRoom;
 pub use self::counts::{Counts, CountsQuery, DeliveryCounts, Period, RollUp};
 pub use self::events::{EventPage, EventQuery, EventRecord, EventSearch, LOOKED_AT_MAX};
+pub use self::generation::Generation;
 pub use self::log::{AttemptRecord, DeliveryLog, DeliveryRecord};
 pub use self::queue::{
     Attempt, Backlog, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeaseToken, LeasedDelivery,
