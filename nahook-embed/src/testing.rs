@@ -148,11 +148,7 @@ impl TestHooks {
             for (leased, endpoint) in leased.iter().zip(endpoints) {
                 if endpoint.is_none_or(|endpoint| !endpoint.is_active) {
                     // Gone or disabled: a worker gives it up without an attempt.
-                    settlements.push(Settlement {
-                        lease: leased.lease,
-                        attempt: None,
-                        next: Next::Failed,
-                    });
+                    settlements.push(Settlement::unattempted(leased.lease, Next::Failed));
                     continue;
                 }
                 settlements.push(self.settlement(leased, status));

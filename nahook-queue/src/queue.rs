@@ -149,6 +149,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Makes an attempt that the receiver took with that status, without its text.
+    pub fn answered(started_at: Timestamp, duration: Duration, status: u16) -> Self {
+        Self {
+            started_at,
+            duration,
+            status_code: Some(status),
+            error: None,
+            response_body: None,
+        }
+    }
+
     /// Beginning of the error of an entry of the log that only says why no request was made. The stores keep such an entry
     /// like any attempt; it sets no first attempt.
     pub const NOT_MADE: &'static str = "not attempted: ";
@@ -185,6 +196,15 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// Ends a lease under which no attempt was made.
+    pub fn unattempted(lease: Lease, next: Next) -> Self {
+        Self {
+            lease,
+            attempt: None,
+            next,
+        }
+    }
+
     /// Number of attempts that were made, where so many were settled before.
     pub fn attempts_after(&self, before: u32) -> u32 {
         before.saturating_add(u32::from(self.attempt.is_some()))

@@ -104,13 +104,11 @@ async fn drain(nats: &Nats, deliveries: usize) -> Duration {
                 .iter()
                 .map(|leased| Settlement {
                     lease: leased.lease,
-                    attempt: Some(Attempt {
-                        started_at: SystemClock.now(),
-                        duration: Duration::from_millis(1),
-                        status_code: Some(200),
-                        error: None,
-                        response_body: None,
-                    }),
+                    attempt: Some(Attempt::answered(
+                        SystemClock.now(),
+                        Duration::from_millis(1),
+                        200,
+                    )),
                     next: Next::Delivered,
                 })
                 .collect();

@@ -201,13 +201,11 @@ fn order(
 fn delivered(leased: &LeasedDelivery) -> Settlement {
     Settlement {
         lease: leased.lease,
-        attempt: Some(Attempt {
-            started_at: leased.accepted_at,
-            duration: Duration::from_millis(20),
-            status_code: Some(200),
-            error: None,
-            response_body: None,
-        }),
+        attempt: Some(Attempt::answered(
+            leased.accepted_at,
+            Duration::from_millis(20),
+            200,
+        )),
         next: Next::Delivered,
     }
 }

@@ -108,13 +108,11 @@ impl Ours {
 fn delivered(delivery: &LeasedDelivery) -> Settlement {
     Settlement {
         lease: delivery.lease,
-        attempt: Some(Attempt {
-            started_at: SystemClock.now(),
-            duration: Duration::from_millis(20),
-            status_code: Some(200),
-            error: None,
-            response_body: None,
-        }),
+        attempt: Some(Attempt::answered(
+            SystemClock.now(),
+            Duration::from_millis(20),
+            200,
+        )),
         next: Next::Delivered,
     }
 }

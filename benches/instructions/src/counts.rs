@@ -125,13 +125,7 @@ impl Shop {
     async fn settle(&self, tally: Option<&Tally>) -> Result<(), Failure> {
         let request = LeaseRequest::new(WorkerId(1), BATCH as usize, Duration::from_mins(1));
         let batch = self.store.lease(&request).await?;
-        let attempt = Attempt {
-            started_at: SystemClock.now(),
-            duration: Duration::from_millis(20),
-            status_code: Some(200),
-            error: None,
-            response_body: None,
-        };
+        let attempt = Attempt::answered(SystemClock.now(), Duration::from_millis(20), 200);
         let settled = batch.deliveries.iter().map(|delivery| Settlement {
             lease: delivery.lease,
             attempt: Some(attempt.clone()),

@@ -101,23 +101,15 @@ mod tests {
             delivery: DeliveryId::nth(MessageId::from_bits(7), 0),
             token: LeaseToken(1),
         };
-        let delivery = LeasedDelivery {
-            lease,
-            message: MessageId::from_bits(7),
-            workspace: WorkspaceId::new(workspace).unwrap(),
-            endpoint: EndpointId::from_bits(1),
-            event_type: None,
-            payload: Payload::new("{}".to_owned()).unwrap(),
-            attempts,
-            accepted_at,
-        };
-        let attempt = Attempt {
-            started_at: accepted_at.saturating_add(Duration::from_millis(wait)),
-            duration: Duration::from_millis(took),
-            status_code: Some(204),
-            error: None,
-            response_body: None,
-        };
+        let (message, workspace) = (MessageId::from_bits(7), WorkspaceId::new(workspace));
+        let payload = Payload::new("{}").unwrap();
+        let event = Event::direct(payload, message, workspace.unwrap(), None, accepted_at);
+        let delivery = LeasedDelivery::new(lease, &event, EndpointId::from_bits(1), attempts);
+        let attempt = Attempt::answered(
+            accepted_at.saturating_add(Duration::from_millis(wait)),
+            Duration::from_millis(took),
+            204,
+        );
         let settlement = Settlement {
             lease,
             attempt: Some(attempt),

@@ -221,11 +221,7 @@ async fn held(store: &impl Store) -> Vec<HeldDelivery> {
                 payload: leased.payload,
                 metadata: record.map_or_else(Metadata::default, |record| record.metadata),
             });
-            releases.push(Settlement {
-                lease: leased.lease,
-                attempt: None,
-                next: Next::Release,
-            });
+            releases.push(Settlement::unattempted(leased.lease, Next::Release));
         }
     }
     if let Err(error) = store.settle(&releases).await {

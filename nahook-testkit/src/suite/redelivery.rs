@@ -109,11 +109,8 @@ pub async fn what_was_given_up_is_due_at_once<H: RedeliveryHarness>() {
 pub async fn what_was_never_attempted_is_pending_again<H: RedeliveryHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
     let id = shop.publish_one().await;
-    let settlement = nahook_queue::Settlement {
-        lease: shop.lease_one(1).await.lease,
-        attempt: None,
-        next: Next::Failed,
-    };
+    let settlement =
+        nahook_queue::Settlement::unattempted(shop.lease_one(1).await.lease, Next::Failed);
     assert_eq!(
         shop.settle_all(&[settlement]).await,
         [Settled::Done],

@@ -49,11 +49,7 @@ impl DeliveryQueue for Broken {
             let rest = leased.split_off(leased.len().min(max));
             let releases: Vec<_> = rest
                 .into_iter()
-                .map(|leased| Settlement {
-                    lease: leased.lease,
-                    attempt: None,
-                    next: Next::Release,
-                })
+                .map(|leased| Settlement::unattempted(leased.lease, Next::Release))
                 .collect();
             self.inner.settle(&releases).await?;
         }

@@ -101,11 +101,7 @@ impl Broken {
         let ends: Vec<_> = batch
             .deliveries
             .iter()
-            .map(|leased| Settlement {
-                lease: leased.lease,
-                attempt: None,
-                next: Next::Delivered,
-            })
+            .map(|leased| Settlement::unattempted(leased.lease, Next::Delivered))
             .collect();
         self.inner.settle(&ends).await?;
         Ok(())
