@@ -24,6 +24,15 @@ pub struct Manifest {
     pub workspaces: Vec<WorkspaceSpec>,
 }
 
+/// Declares one workspace.
+impl From<WorkspaceSpec> for Manifest {
+    fn from(workspace: WorkspaceSpec) -> Self {
+        Self {
+            workspaces: vec![workspace],
+        }
+    }
+}
+
 /// A workspace and what is in it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -98,9 +98,7 @@ impl EndpointBuilder<'_> {
             endpoints: vec![endpoint],
             ..WorkspaceSpec::default()
         };
-        let manifest = Manifest {
-            workspaces: vec![spec],
-        };
+        let manifest = Manifest::from(spec);
         let catalog = &self.hooks.shared.backend.catalog;
         let changes = catalog
             .apply_as(&Hooks::actor(), &manifest, ApplyMode::Commit)

@@ -178,9 +178,7 @@ impl Hooks {
                 name: name.to_owned(),
                 ..WorkspaceSpec::default()
             };
-            let manifest = Manifest {
-                workspaces: vec![workspace],
-            };
+            let manifest = Manifest::from(workspace);
             let catalog = &self.shared.backend.catalog;
             catalog
                 .apply_as(&Self::actor(), &manifest, ApplyMode::Commit)

@@ -71,9 +71,7 @@ impl Ours {
             endpoints: endpoints.iter().enumerate().map(spec).collect(),
             ..WorkspaceSpec::default()
         };
-        let manifest = Manifest {
-            workspaces: vec![shop],
-        };
+        let manifest = Manifest::from(shop);
         store
             .apply(&manifest, ApplyMode::Commit)
             .await

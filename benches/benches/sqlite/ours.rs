@@ -52,9 +52,7 @@ impl Ours {
             endpoints: endpoints.iter().map(spec).collect(),
             ..WorkspaceSpec::default()
         };
-        let manifest = Manifest {
-            workspaces: vec![shop],
-        };
+        let manifest = Manifest::from(shop);
         let applied = store.apply(&manifest, ApplyMode::Commit).await;
         applied.expect("a manifest");
         Self {

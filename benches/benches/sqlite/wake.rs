@@ -30,9 +30,7 @@ pub(crate) async fn print(commits: usize) {
         endpoints: vec![endpoint],
         ..WorkspaceSpec::default()
     };
-    let manifest = Manifest {
-        workspaces: vec![shop],
-    };
+    let manifest = Manifest::from(shop);
     let applied = store.apply(&manifest, ApplyMode::Commit).await;
     applied.expect("a manifest");
     let mut app = Connection::open(&path).expect("a connection");

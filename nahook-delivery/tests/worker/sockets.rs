@@ -123,9 +123,7 @@ async fn store_with(addresses: &[SocketAddr]) -> MemoryStore {
         endpoints: endpoints.collect(),
         ..WorkspaceSpec::default()
     };
-    let manifest = Manifest {
-        workspaces: vec![workspace],
-    };
+    let manifest = Manifest::from(workspace);
     store.apply(&manifest, ApplyMode::Commit).await.unwrap();
     store
 }

@@ -208,9 +208,7 @@ impl Rig {
             endpoints,
             ..WorkspaceSpec::default()
         };
-        let manifest = Manifest {
-            workspaces: vec![workspace],
-        };
+        let manifest = Manifest::from(workspace);
         self.store
             .apply(&manifest, ApplyMode::Commit)
             .await

@@ -17,9 +17,7 @@ impl Catalog for Broken {
         let manifest = &self.with_broken_patterns(manifest).await?;
         if self.has(AppliesHalf) && mode == ApplyMode::Commit {
             for workspace in &manifest.workspaces {
-                let one = Manifest {
-                    workspaces: vec![workspace.clone()],
-                };
+                let one = Manifest::from(workspace.clone());
                 self.inner.apply_as(actor, &one, mode).await?;
             }
             return Ok(Vec::new());
