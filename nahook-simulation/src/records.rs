@@ -1,7 +1,6 @@
 //! A store that keeps a fan-out as one record: the queue's own logic of records over a simulated database, with faults between.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +12,9 @@ use nahook_core::{
 };
 use nahook_memory::MemoryStore;
 use nahook_queue::{
-    Audience, Backlog, BatchRoom, DeliveryQueue, Lease, LeaseBatch, LeaseRequest, LeasedDelivery,
-    Next, Place, RecordKey, Scheduler, Settled, Settlement, TakenRecords, WorkerId,
+    Audience, Backlog, BatchRoom, DeliveryQueue, Generation, Lease, LeaseBatch, LeaseRequest,
+    LeasedDelivery, Next, Place, RecordKey, Scheduler, Settled, Settlement, TakenRecords, WorkerId,
 };
-use tokio::sync::Notify;
 
 use crate::oracle::LifeNumber;
 use crate::plan::Faults;
@@ -33,8 +31,7 @@ pub(crate) struct Database {
     catalog: MemoryStore,
     clock: JumpingClock,
     tables: Mutex<Tables>,
-    generation: AtomicU64,
-    changed: Notify,
+    generation: Generation,
 }
 
 #[derive(Default)]
@@ -109,8 +106,7 @@ impl Database {
             catalog,
             clock,
             tables: Mutex::default(),
-            generation: AtomicU64::new(0),
-            changed: Notify::new(),
+            generation: Generation::default(),
         })
     }
 
@@ -118,15 +114,10 @@ impl Database {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake(&self) {
-        self.generation.fetch_add(1, Ordering::Relaxed);
-        self.changed.notify_waiters();
-    }
-
     /// Records of a life that is gone, or taken to be, are anybody's.
     pub(crate) fn forget(&self, life: LifeNumber) {
         self.tables().forget(|process| process.life == life);
-        self.wake();
+        self.generation.advance();
     }
 }
 
@@ -172,7 +163,7 @@ impl DeliveryPublisher for Database {
             },
         );
         drop(tables);
-        self.wake();
+        self.generation.advance();
     }
 }
 
@@ -446,7 +437,7 @@ impl RecordQueue {
         }
         process.taken.forget_finished(&finished);
         drop(process);
-        self.database.wake();
+        self.database.generation.advance();
         Ok(())
     }
 
@@ -468,7 +459,12 @@ impl RecordQueue {
             let is_all = granted.len() < max;
             let rows = granted.into_iter().filter_map(|lease| {
                 let row = tables.rows.get(&lease.delivery)?;
-                Some(leased(lease, &row.event, row.endpoint, row.attempts))
+                Some(LeasedDelivery::new(
+                    lease,
+                    &row.event,
+                    row.endpoint,
+                    row.attempts,
+                ))
             });
             let rows: Vec<_> = rows.collect();
             own.tell(&rows, &request, now, is_faulty);
@@ -523,7 +519,7 @@ impl RecordQueue {
         let granted = process.taken.lease(request, left, &mut room, held, now);
         let in_hand = granted.into_iter().filter_map(|lease| {
             let (event, endpoint) = process.taken.get(lease.delivery)?;
-            Some(leased(lease, event, *endpoint, 0))
+            Some(LeasedDelivery::new(lease, event, *endpoint, 0))
         });
         let in_hand: Vec<_> = in_hand.collect();
         drop(process);
@@ -555,24 +551,11 @@ impl Process {
     }
 }
 
-fn leased(lease: Lease, event: &Event, endpoint: EndpointId, attempts: u32) -> LeasedDelivery {
-    LeasedDelivery {
-        lease,
-        message: event.id,
-        workspace: event.workspace,
-        endpoint,
-        event_type: event.event_type.as_ref().map(|it| it.name.clone()),
-        payload: event.payload.clone(),
-        attempts,
-        accepted_at: event.accepted_at,
-    }
-}
-
 #[async_trait]
 impl DeliveryQueue for RecordQueue {
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         self.wire.life.pass().await;
-        let generation = self.database.generation.load(Ordering::Relaxed);
+        let generation = self.database.generation.get();
         let mut deliveries = Vec::new();
         let filled = self.fill(request, &mut deliveries).await;
         filled.map_err(|broken| self.wire.error(broken))?;
@@ -700,18 +683,13 @@ impl DeliveryQueue for RecordQueue {
         } else {
             self.lose(id);
         }
-        self.database.wake();
+        self.database.generation.advance();
         Ok(answers)
     }
 
     async fn changed(&self, generation: u64) {
         let database = Arc::clone(&self.database);
-        let wake = async move {
-            let changed = database.changed.notified();
-            if database.generation.load(Ordering::Relaxed) == generation {
-                changed.await;
-            }
-        };
+        let wake = async move { database.generation.changed(generation).await };
         self.wire.changed(wake).await;
     }
 

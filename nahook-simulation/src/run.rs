@@ -183,9 +183,7 @@ impl Town {
     }
 
     async fn apply(&self, spec: WorkspaceSpec) {
-        let manifest = Manifest {
-            workspaces: vec![spec],
-        };
+        let manifest = Manifest::from(spec);
         if let Err(error) = self.store.apply(&manifest, ApplyMode::Commit).await {
             self.world
                 .with(|state| state.oracle.complain(error.to_string()));
