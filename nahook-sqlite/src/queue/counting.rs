@@ -6,27 +6,32 @@ use rusqlite::Connection;
 use super::Queue;
 use crate::record::endpoint_at;
 
-/// Counts the deliveries of all records by endpoint, rows or not …
+/// Counts the deliveries of all records by endpoint …
 const MEMBERS_OF_RECORDS: &str = "SELECT member.endpoint, sum(audience.records)
-     FROM (SELECT audience AS row, count(*) AS records FROM nahook_queued
-         WHERE event NOT IN (SELECT event FROM nahook_submission WHERE NOT is_adopted) GROUP BY audience) AS audience
+     FROM (SELECT audience AS row, count(*) AS records FROM nahook_queued GROUP BY audience) AS audience
      JOIN nahook_member AS member ON member.audience = audience.row
      GROUP BY member.endpoint";
 
-/// … and those that are rows.
+/// … those of them that are rows. Of a backlog most events have none, and come behind all that have …
 const ROWS_OF_RECORDS: &str = "SELECT member.endpoint, count(*)
      FROM nahook_queued AS queued
      CROSS JOIN nahook_delivery AS delivery
          ON delivery.key >= queued.event << 20 AND delivery.key < (queued.event + 1) << 20
      CROSS JOIN nahook_member AS member
          ON member.audience = queued.audience AND member.ordinal = delivery.key & 1048575
-     WHERE queued.event NOT IN (SELECT event FROM nahook_submission WHERE NOT is_adopted)
+     WHERE queued.event <= (SELECT max(key) >> 20 FROM nahook_delivery)
      GROUP BY member.endpoint";
+
+/// … and those that are yet to be adopted, none of which is a row.
+const SUBMITTED: &str = "SELECT fresh.endpoint, count(*)
+     FROM nahook_submission AS submission CROSS JOIN nahook_fresh AS fresh ON fresh.event = submission.event
+     WHERE NOT submission.is_adopted
+     GROUP BY fresh.endpoint";
 
 impl Queue {
     /// Counts what is fresh, but for events that are yet to be adopted, and has everything else that is known of the file read again.
     ///
-    /// While nobody writes, and everybody has been told of what was written.
+    /// Within a transaction, while nobody of this process writes, and everybody has been told of what was written.
     pub(crate) fn count_fresh(&self, connection: &Connection) -> rusqlite::Result<()> {
         let counts = fresh(connection)?;
         let adopted = connection
@@ -54,7 +59,11 @@ impl Queue {
 /// Endpoints of records, and how many fresh deliveries each has.
 fn fresh(connection: &Connection) -> rusqlite::Result<HashMap<i64, usize>> {
     let mut counts: HashMap<i64, i64> = HashMap::default();
-    for (statement, sign) in [(MEMBERS_OF_RECORDS, 1), (ROWS_OF_RECORDS, -1)] {
+    for (statement, sign) in [
+        (MEMBERS_OF_RECORDS, 1),
+        (ROWS_OF_RECORDS, -1),
+        (SUBMITTED, -1),
+    ] {
         let mut counted = connection.prepare(statement)?;
         for found in counted.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))? {
             let (endpoint, count) = found?;

@@ -62,7 +62,7 @@ impl Leaser {
     ) -> Result<Self, OpenError> {
         let connection = open_reader(path, settings)?;
         find_waiting(&connection, &queue)?;
-        queue.count_fresh(&connection)?;
+        queue.count_fresh(&*connection.unchecked_transaction()?)?;
         Ok(Self {
             connection,
             queue,
