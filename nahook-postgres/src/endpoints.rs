@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use nahook_control::{
-    Actor, BasicAuth, EndpointDirectory, EndpointTarget, HealthReport, HealthState, SecretText,
+    Actor, BasicAuth, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport, HealthState,
+    SecretText,
 };
 use nahook_core::StoreError;
 use nahook_core::id::{EndpointId, WorkspaceId};
 use tokio_postgres::Row;
 
-use crate::catalog::row::kind_at;
 use crate::error::PgError;
 use crate::lender::Lent;
-use crate::row::{maybe_instant_at, nanos, parsed_at, value_at};
+use crate::row::{coded_at, maybe_instant_at, nanos, parsed_at, value_at};
 use crate::secrets::unsealable;
 use crate::store::PostgresStore;
 
@@ -154,7 +154,7 @@ fn target_at(row: &Row) -> Result<EndpointTarget, PgError> {
         workspace: parsed_at(row, 1)?,
         environment: parsed_at(row, 10)?,
         url: value_at(row, 2)?,
-        kind: kind_at(row, 3)?,
+        kind: coded_at(row, 3, EndpointKind::from_code)?,
         secrets: secret_at(4)?.into_iter().chain(secret_at(5)?).collect(),
         auth,
         is_active: value_at(row, 8)?,

@@ -1,10 +1,11 @@
 //! Look-up of a key's caller.
 
-use nahook_control::{KeyEntry, KeyHash, KeyStore, TokenHolder};
+use nahook_control::{KeyEntry, KeyHash, KeyState, KeyStore, TokenHolder};
 use nahook_core::StoreError;
 use nahook_core::admission::Caller;
+use tokio_postgres::Row;
 
-use crate::catalog::row::{plan_at, plan_columns, state_is_disabled};
+use crate::catalog::row::{plan_at, plan_columns};
 use crate::error::PgError;
 use crate::row::{maybe_parsed_at, parsed_at, value_at};
 use crate::store::PostgresStore;
@@ -67,7 +68,7 @@ impl PostgresStore {
                 endpoint: maybe_parsed_at(row, 3)?,
                 plan: plan_at(row, 5)?,
             },
-            disabled: state_is_disabled(value_at(row, 4)?),
+            disabled: is_disabled_at(row, 4)?,
         }))
     }
 
@@ -88,7 +89,12 @@ impl PostgresStore {
                 workspace: parsed_at(row, 1)?,
                 is_read_only: value_at(row, 3)?,
             },
-            disabled: state_is_disabled(value_at(row, 2)?),
+            disabled: is_disabled_at(row, 2)?,
         }))
     }
+}
+
+/// Returns true if the state in the column is that of a key or token that is disabled.
+fn is_disabled_at(row: &Row, column: usize) -> Result<bool, PgError> {
+    Ok(value_at::<i16>(row, column)? == i16::from(KeyState::Disabled.code()))
 }

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 
 use crate::error::PgError;
 use crate::parameter::Parameter;
-use crate::row::{instant_at, nanos, parsed_at, value_at};
+use crate::row::{coded_at, instant_at, nanos, parsed_at, value_at};
 use crate::store::PostgresStore;
 
 const START: &str = "
@@ -112,7 +112,10 @@ fn session_at(id: KeyHash, row: &Row) -> Result<PageSession, PgError> {
                 let hash = hash.try_into().map_err(PgError::unreadable)?;
                 SessionHolder::Token(KeyHash::from_bytes(hash))
             }
-            None => SessionHolder::Application(parsed_at(row, 2)?, role_at(row, 3)?),
+            None => SessionHolder::Application(
+                parsed_at(row, 2)?,
+                coded_at(row, 3, PortalRole::from_code)?,
+            ),
         },
         created_at: instant_at(row, 4)?,
         seen_at: instant_at(row, 5)?,
@@ -125,15 +128,10 @@ fn taken_at(code: KeyHash, row: &Row) -> Result<PortalSessionRecord, PgError> {
         code,
         workspace: parsed_at(row, 0)?,
         application: parsed_at(row, 1)?,
-        role: role_at(row, 2)?,
+        role: coded_at(row, 2, PortalRole::from_code)?,
         metadata: serde_json::from_str(value_at(row, 3)?).map_err(PgError::unreadable)?,
         code_expires_at: instant_at(row, 4)?,
         expires_at: instant_at(row, 5)?,
         created_at: instant_at(row, 6)?,
     })
-}
-
-fn role_at(row: &Row, column: usize) -> Result<PortalRole, PgError> {
-    let code = value_at::<i16>(row, column)?;
-    PortalRole::from_code(code.into()).ok_or_else(|| PgError::unreadable("no such role"))
 }

@@ -70,6 +70,16 @@ pub(crate) fn value_at<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Resul
     row.try_get(column).map_err(PgError::unreadable)
 }
 
+/// A value in a column that holds its number.
+pub(crate) fn coded_at<T>(
+    row: &Row,
+    column: usize,
+    from_code: fn(i64) -> Option<T>,
+) -> Result<T, PgError> {
+    let code = value_at::<i16>(row, column)?;
+    from_code(code.into()).ok_or_else(|| PgError::unreadable("no such code"))
+}
+
 /// An instant in a column.
 pub(crate) fn instant_at(row: &Row, column: usize) -> Result<Timestamp, PgError> {
     value_at(row, column).map(instant)

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use crate::ConnectError;
 use crate::error::PgError;
 use crate::lender::Lender;
-use crate::row::{parsed_at, value_at};
+use crate::row::{coded_at, parsed_at, value_at};
 use crate::statement::Opening as Begin;
 
 const WRAPPED: &str = "SELECT wrapped FROM secret_key";
@@ -111,12 +111,7 @@ fn columns_at(row: &Row) -> Result<SecretColumns, PgError> {
     Ok(SecretColumns {
         id: parsed_at(row, 0)?,
         workspace: parsed_at(row, 1)?,
-        // As in `catalog::row`, which is above this module.
-        kind: if value_at::<i16>(row, 2)? == 1 {
-            EndpointKind::Slack
-        } else {
-            EndpointKind::Webhook
-        },
+        kind: coded_at(row, 2, EndpointKind::from_code)?,
         url: value_at(row, 3)?,
         config: serde_json::from_str(value_at(row, 4)?).map_err(PgError::unreadable)?,
         password: secret_at(5)?,

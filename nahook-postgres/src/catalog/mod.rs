@@ -14,7 +14,7 @@ use nahook_control::{
     Manifest, Record, RowKind, Verb, WorkspaceRecord,
 };
 use nahook_core::admission::Plan;
-use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 use crate::error::PgError;
@@ -86,7 +86,9 @@ impl Catalog for PostgresStore {
     ) -> Result<Vec<Change>, CatalogError> {
         let mut lent = self.begin().await?;
         let applied = self.apply_within(&mut lent, actor, manifest, mode).await;
-        let changed: BTreeSet<_> = applied.iter().flatten().map(workspace_of).collect();
+        let changed: BTreeSet<_> = (applied.iter().flatten())
+            .map(|change| change.record.workspace())
+            .collect();
         let is_kept = applied.is_ok() && mode == ApplyMode::Commit;
         self.end(&mut lent, is_kept, &changed).await?;
         Ok(applied?)
@@ -281,14 +283,8 @@ impl PostgresStore {
             return Err(CatalogError::NotFound("event type").into());
         }
         let now = self.shared().clock().now();
-        let bits = MessageId::from_parts(now, self.shared().settings.ids.random()).as_bits();
-        let record = EventTypeRecord {
-            id: EventTypeId::from_bits(bits),
-            workspace: *workspace,
-            name: name.clone(),
-            description: None,
-            created_at: now,
-        };
+        let ids = &self.shared().settings.ids;
+        let record = EventTypeRecord::drawn(name.clone(), *workspace, now, ids);
         let id = record.id;
         let entry = self.audit_entry(
             *workspace,
@@ -300,21 +296,5 @@ impl PostgresStore {
         let further = write::tell_audit(&[entry]).into_iter().collect();
         write::write(lent, &[change], further, now).await?;
         Ok(id)
-    }
-}
-
-fn workspace_of(change: &Change) -> WorkspaceId {
-    match &change.record {
-        Record::ApiKey(row) => row.workspace,
-        Record::Application(row) => row.workspace,
-        Record::Endpoint(row) => row.workspace,
-        Record::Environment(row) => row.workspace,
-        Record::EventType(row) => row.workspace,
-        Record::ManagementToken(row) => row.workspace,
-        Record::Pattern(row) => row.workspace,
-        Record::PortalSession(row) => row.workspace,
-        Record::Publication(row) => row.workspace,
-        Record::Subscription(row) => row.workspace,
-        Record::Workspace(row) => row.id,
     }
 }

@@ -1,18 +1,18 @@
 //! Reading what exists.
 
 use nahook_control::{
-    ApiKeyRecord, ApplicationRecord, BasicAuth, EndpointRecord, EnvironmentRecord, EventTypeRecord,
-    ManagementTokenRecord, PatternRecord, PublicationRecord, RetiredSecret, SecretText, Snapshot,
-    SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
+    ApiKeyRecord, ApplicationRecord, BasicAuth, EndpointKind, EndpointRecord, EnvironmentRecord,
+    EventTypeRecord, KeyState, ManagementTokenRecord, PatternRecord, PublicationRecord,
+    RetiredSecret, SecretText, Snapshot, SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
 use super::columns;
-use super::row::{hash_at, kind_at, plan_at, state_at};
+use super::row::{hash_at, plan_at};
 use crate::error::PgError;
 use crate::lender::{Lender, Lent};
-use crate::row::{instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
+use crate::row::{coded_at, instant_at, maybe_instant_at, maybe_parsed_at, parsed_at, value_at};
 
 /// The rows of the workspaces $1 of one kind, by its table's alias, of which the rest is true, the oldest first.
 macro_rules! of_workspaces {
@@ -144,7 +144,7 @@ pub(super) fn endpoint_at(row: &Row) -> Result<EndpointRecord, PgError> {
         environment: parsed_at(row, 2)?,
         application: maybe_parsed_at(row, 14)?,
         url: value_at(row, 3)?,
-        kind: kind_at(row, 4)?,
+        kind: coded_at(row, 4, EndpointKind::from_code)?,
         config: json_at(row, 5)?,
         metadata: json_at(row, 6)?,
         description: value_at(row, 7)?,
@@ -211,7 +211,7 @@ pub(super) fn api_key_at(row: &Row) -> Result<ApiKeyRecord, PgError> {
         endpoint: maybe_parsed_at(row, 3)?,
         name: value_at(row, 4)?,
         hash: hash_at(row, 5)?,
-        state: state_at(row, 6)?,
+        state: coded_at(row, 6, KeyState::from_code)?,
         created_at: instant_at(row, 7)?,
     })
 }
@@ -222,7 +222,7 @@ pub(super) fn management_token_at(row: &Row) -> Result<ManagementTokenRecord, Pg
         workspace: parsed_at(row, 1)?,
         name: value_at(row, 2)?,
         hash: hash_at(row, 3)?,
-        state: state_at(row, 4)?,
+        state: coded_at(row, 4, KeyState::from_code)?,
         created_at: instant_at(row, 5)?,
         is_read_only: value_at(row, 6)?,
     })

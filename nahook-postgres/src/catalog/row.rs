@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use nahook_control::{EndpointKind, KeyHash, KeyState, PortalRole};
+use nahook_control::KeyHash;
 use nahook_core::admission::{Plan, Rate};
 use tokio_postgres::Row;
 
@@ -55,53 +55,6 @@ fn rate_at(row: &Row, column: usize) -> Result<Option<Rate>, PgError> {
 pub(crate) fn rate_columns(rate: Option<Rate>) -> (Option<i64>, Option<i64>) {
     let interval = rate.map(|rate| i64::try_from(rate.interval().as_nanos()).unwrap_or(i64::MAX));
     (interval, rate.map(|rate| i64::from(rate.burst().get())))
-}
-
-/// Reads the kind of an endpoint.
-pub(crate) fn kind_at(row: &Row, column: usize) -> Result<EndpointKind, PgError> {
-    match value_at::<i16>(row, column)? {
-        0 => Ok(EndpointKind::Webhook),
-        1 => Ok(EndpointKind::Slack),
-        _ => Err(PgError::unreadable("no such kind of endpoint")),
-    }
-}
-
-pub(crate) fn kind_code(kind: EndpointKind) -> i16 {
-    match kind {
-        EndpointKind::Webhook => 0,
-        EndpointKind::Slack => 1,
-    }
-}
-
-pub(crate) fn role_code(role: PortalRole) -> i16 {
-    match role {
-        PortalRole::Admin => 0,
-        PortalRole::Editor => 1,
-        PortalRole::Viewer => 2,
-    }
-}
-
-/// A key's or a token's state.
-pub(crate) fn state_at(row: &Row, column: usize) -> Result<KeyState, PgError> {
-    match value_at::<i16>(row, column)? {
-        0 => Ok(KeyState::Active),
-        1 => Ok(KeyState::Disabled),
-        2 => Ok(KeyState::Revoked),
-        _ => Err(PgError::unreadable("no such state")),
-    }
-}
-
-pub(crate) fn state_code(state: KeyState) -> i16 {
-    match state {
-        KeyState::Active => 0,
-        KeyState::Disabled => 1,
-        KeyState::Revoked => 2,
-    }
-}
-
-/// Returns true if a stored state is that of a key that is disabled.
-pub(crate) fn state_is_disabled(state: i16) -> bool {
-    state == state_code(KeyState::Disabled)
 }
 
 /// A key's hash.

@@ -98,7 +98,7 @@ pub(crate) fn borrowed(parameters: &[Box<dyn Parameter + Send>]) -> Vec<&dyn Par
 fn check(verb: Verb, record: &Record, written: Result<u64, PgError>) -> Result<(), Failure> {
     match (verb, written) {
         (Verb::Update | Verb::Remove, Ok(0)) => {
-            Err(CatalogError::NotFound(described(record).0).into())
+            Err(CatalogError::NotFound(record.described().0).into())
         }
         // Its id is that of a row that is there; what it refers to was there when it was decided, under the lock.
         (Verb::Create, Ok(0)) => Err(taken(record)),
@@ -109,23 +109,5 @@ fn check(verb: Verb, record: &Record, written: Result<u64, PgError>) -> Result<(
 }
 
 fn taken(record: &Record) -> Failure {
-    let (what, name) = described(record);
-    let name = name.to_owned();
-    CatalogError::Manifest(ManifestError::Taken { what, name }).into()
-}
-
-fn described(record: &Record) -> (&'static str, &str) {
-    match record {
-        Record::ApiKey(row) => ("API key", &row.name),
-        Record::Application(row) => ("application", &row.name),
-        Record::Endpoint(row) => ("endpoint", row.id.as_str()),
-        Record::Environment(row) => ("environment", &row.slug),
-        Record::EventType(row) => ("event type", row.name.as_str()),
-        Record::ManagementToken(row) => ("management token", &row.name),
-        Record::Pattern(row) => ("pattern", row.pattern.as_str()),
-        Record::PortalSession(row) => ("portal session", row.application.as_str()),
-        Record::Publication(row) => ("publication", row.event_type.as_str()),
-        Record::Subscription(row) => ("subscription", row.id.as_str()),
-        Record::Workspace(row) => ("workspace", &row.name),
-    }
+    CatalogError::Manifest(ManifestError::taken(record)).into()
 }

@@ -7,7 +7,7 @@ use nahook_control::{
 };
 
 use super::{Write, subscription, write_of};
-use crate::catalog::row::{kind_code, rate_columns, role_code, state_code};
+use crate::catalog::row::rate_columns;
 use crate::row::nanos;
 
 pub(super) fn statement(verb: Verb, record: &Record) -> Write {
@@ -165,7 +165,7 @@ fn endpoint(verb: Verb, row: &EndpointRecord) -> Write {
         row.environment.as_str().to_owned(),
         row.application.map(|id| id.as_str().to_owned()),
         row.url.clone(),
-        kind_code(row.kind),
+        i16::from(row.kind.code()),
         json(serde_json::to_string(&row.config)),
         json(serde_json::to_string(&row.metadata)),
         row.description.clone(),
@@ -202,7 +202,7 @@ fn portal_session(row: &PortalSessionRecord) -> Write {
         row.code.as_bytes().to_vec(),
         row.workspace.as_str().to_owned(),
         row.application.as_str().to_owned(),
-        role_code(row.role),
+        i16::from(row.role.code()),
         json(serde_json::to_string(&row.metadata)),
         nanos(row.code_expires_at),
         nanos(row.expires_at),
@@ -232,7 +232,7 @@ fn api_key(verb: Verb, row: &ApiKeyRecord) -> Write {
         row.endpoint.map(|id| id.as_str().to_owned()),
         row.name.clone(),
         row.hash.as_bytes().to_vec(),
-        state_code(row.state),
+        i16::from(row.state.code()),
         nanos(row.created_at),
     )
 }
@@ -250,7 +250,7 @@ fn management_token(verb: Verb, row: &ManagementTokenRecord) -> Write {
         row.workspace.as_str().to_owned(),
         row.name.clone(),
         row.hash.as_bytes().to_vec(),
-        state_code(row.state),
+        i16::from(row.state.code()),
         nanos(row.created_at),
         row.is_read_only,
     )
