@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nahook_core::id::{MessageId, WorkspaceId};
+use nahook_core::id::{EndpointId, MessageId, WorkspaceId};
 use nahook_core::{EventTypeName, Payload, Timestamp};
+use nahook_queue::{Lease, LeasedDelivery};
 use tokio_postgres::Row;
 
 use crate::error::PgError;
@@ -44,6 +45,25 @@ impl EventFields {
             accepted_at: instant_at(row, first + 3)?,
             payload: Payload::from_stored(value_at::<Vec<u8>>(row, first + 4)?.into()),
         })
+    }
+
+    /// Makes the event's delivery to `endpoint`, of which so many attempts are settled.
+    pub(crate) fn leased(
+        &self,
+        lease: Lease,
+        endpoint: EndpointId,
+        attempts: u32,
+    ) -> LeasedDelivery {
+        LeasedDelivery {
+            lease,
+            message: self.message,
+            workspace: self.workspace,
+            endpoint,
+            event_type: self.event_type.clone(),
+            payload: self.payload.clone(),
+            attempts,
+            accepted_at: self.accepted_at,
+        }
     }
 }
 

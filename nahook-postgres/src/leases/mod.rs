@@ -287,7 +287,9 @@ impl LeaseLedger {
         let leased = taken.lease(request, max, room, held, now);
         let leased = leased.into_iter();
         let leased = leased.filter_map(|lease| Some((lease, taken.get(lease.delivery)?)));
-        leased.map(|(lease, of)| of.leased(lease)).collect()
+        leased
+            .map(|(lease, of)| of.event.leased(lease, of.endpoint, 0))
+            .collect()
     }
 
     /// Returns true once if nobody has asked for leases since the last time.
@@ -312,21 +314,6 @@ impl LeaseLedger {
     /// Returns true if the delivery is being attempted from a record.
     pub(crate) fn is_being_attempted(&self, id: DeliveryId) -> bool {
         self.state().taken.is_leased(id)
-    }
-}
-
-impl InHand {
-    fn leased(&self, lease: Lease) -> LeasedDelivery {
-        LeasedDelivery {
-            lease,
-            message: self.event.message,
-            workspace: self.event.workspace,
-            endpoint: self.endpoint,
-            event_type: self.event.event_type.clone(),
-            payload: self.event.payload.clone(),
-            attempts: 0,
-            accepted_at: self.event.accepted_at,
-        }
     }
 }
 

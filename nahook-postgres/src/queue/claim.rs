@@ -1,7 +1,5 @@
 //! Leasing rows: from one endpoint after the other, however many wait for any of them.
 
-use std::sync::Arc;
-
 use nahook_core::Timestamp;
 use nahook_core::id::{DeliveryId, EndpointId};
 use nahook_queue::{BatchRoom, Held, Lease, LeaseRequest, LeaseToken, LeasedDelivery};
@@ -9,7 +7,7 @@ use tokio_postgres::Row;
 
 use super::settle::stored;
 use crate::error::PgError;
-use crate::leases::{EventFields, Progress, Room};
+use crate::leases::{Progress, Room};
 use crate::lender::{Asked, Frame, Lent};
 use crate::parameter::Parameter;
 use crate::row::{maybe_instant_at, nanos, parsed_at, split_key, value_at};
@@ -411,7 +409,11 @@ impl PostgresStore {
                 tracing::error!(seq, "a delivery's event is missing");
                 continue;
             };
-            let delivery = leased(&claim, event, ordinal);
+            let lease = Lease {
+                delivery: DeliveryId::nth(event.message, ordinal),
+                token: claim.token,
+            };
+            let delivery = event.leased(lease, claim.endpoint, claim.attempts);
             let held = Held::new(request.worker, claim.endpoint, expires_at, claim.key);
             ledger.hold(delivery.lease, held);
             deliveries.push(delivery);
@@ -429,22 +431,6 @@ fn as_number(count: usize) -> i64 {
 
 fn first_row(answer: Option<&Answer>) -> Option<&Row> {
     answer?.rows.first()
-}
-
-fn leased(claim: &Claim, event: &Arc<EventFields>, ordinal: u32) -> LeasedDelivery {
-    LeasedDelivery {
-        lease: Lease {
-            delivery: DeliveryId::nth(event.message, ordinal),
-            token: claim.token,
-        },
-        message: event.message,
-        workspace: event.workspace,
-        endpoint: claim.endpoint,
-        event_type: event.event_type.clone(),
-        payload: event.payload.clone(),
-        attempts: claim.attempts,
-        accepted_at: event.accepted_at,
-    }
 }
 
 /// `None` if there is none: one row comes in any case.
