@@ -13,6 +13,7 @@ use std::time::Duration;
 use metrics::counter;
 use nahook_core::Causes;
 use nahook_core::id::WorkspaceId;
+use nahook_queue::Generation;
 use nahook_supervision::{Exit, Loop, Supervisor};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -57,7 +58,7 @@ const DISK_FULL_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Signals {
     pub(crate) cache: Cache,
-    generation: watch::Sender<u64>,
+    generation: Generation,
     /// True if rows may have become leasable since somebody looked.
     rows_changed: AtomicBool,
     /// True if there may be records since somebody looked.
@@ -75,7 +76,7 @@ impl Signals {
     pub(crate) fn new(cache_len_max: usize) -> Self {
         Self {
             cache: Cache::new(cache_len_max),
-            generation: watch::Sender::new(0),
+            generation: Generation::default(),
             rows_changed: AtomicBool::new(true),
             records_changed: AtomicBool::new(true),
             to_tell: Notify::new(),
@@ -130,8 +131,7 @@ impl Signals {
 
     /// There is room for further deliveries in hand.
     pub(crate) fn wake_for_room(&self) {
-        self.generation
-            .send_modify(|generation| *generation = generation.wrapping_add(1));
+        self.generation.advance();
     }
 
     /// Returns true if rows may have become leasable since this was last asked.
@@ -164,13 +164,11 @@ impl Signals {
     }
 
     pub(crate) fn generation(&self) -> u64 {
-        *self.generation.borrow()
+        self.generation.get()
     }
 
     pub(crate) async fn changed(&self, generation: u64) {
-        let mut changes = self.generation.subscribe();
-        // The sender lives as long as the store, so waiting cannot fail.
-        let _ = changes.wait_for(|current| *current != generation).await;
+        self.generation.changed(generation).await;
     }
 
     /// Deliveries may have become leasable for this process alone.
