@@ -183,11 +183,7 @@ async fn what_can_be_leased_again_is_told_to_those_who_listen() {
     assert_eq!(next(&mut heard).await, "r");
     let settle = async |next| {
         let lease = store.lease(&request(1)).await.unwrap().deliveries[0].lease;
-        let settlement = Settlement {
-            lease,
-            attempt: None,
-            next,
-        };
+        let settlement = Settlement::unattempted(lease, next);
         store.settle(&[settlement]).await.unwrap();
     };
     // It is in hand, and no others can lease it.

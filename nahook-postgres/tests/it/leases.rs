@@ -65,11 +65,7 @@ fn ids(leases: &[Lease]) -> Vec<DeliveryId> {
 }
 
 async fn settle(store: &PostgresStore, lease: Lease, next: Next) -> Settled {
-    let settlement = Settlement {
-        lease,
-        attempt: None,
-        next,
-    };
+    let settlement = Settlement::unattempted(lease, next);
     store.settle(&[settlement]).await.unwrap()[0]
 }
 
@@ -294,11 +290,7 @@ async fn the_first_of_two_settlements_of_a_lease_counts() {
     let (url, _, [one, _]) = two(1).await;
     publish(&one, 1, 1).await;
     let lease = leases(&one, 1).await[0];
-    let settlement = |next| Settlement {
-        lease,
-        attempt: None,
-        next,
-    };
+    let settlement = |next| Settlement::unattempted(lease, next);
     let both = [settlement(Next::Delivered), settlement(Next::Failed)];
     let settled = one.settle(&both).await.unwrap();
     assert_eq!(settled, [Settled::Done, Settled::LeaseLost]);
@@ -314,11 +306,7 @@ async fn what_could_not_be_settled_is_settled_the_next_time() {
     let client = client(&url).await;
     let refuse = "ALTER TABLE nahook.delivery ADD CONSTRAINT refused CHECK (status <> 2)";
     client.batch_execute(refuse).await.unwrap();
-    let settlement = Settlement {
-        lease,
-        attempt: None,
-        next: Next::Delivered,
-    };
+    let settlement = Settlement::unattempted(lease, Next::Delivered);
     one.settle(&[settlement]).await.unwrap_err();
     let accept = "ALTER TABLE nahook.delivery DROP CONSTRAINT refused";
     client.batch_execute(accept).await.unwrap();

@@ -57,24 +57,18 @@ async fn what_is_old_and_settled_is_forgotten() {
         .iter()
         .map(|leased| Settlement {
             lease: leased.lease,
-            attempt: Some(Attempt {
-                started_at: clock.now(),
-                duration: Duration::from_millis(1),
-                status_code: Some(200),
-                error: None,
-                response_body: None,
-            }),
+            attempt: Some(Attempt::answered(
+                clock.now(),
+                Duration::from_millis(1),
+                200,
+            )),
             next: Next::Delivered,
         })
         .collect();
     store.settle(&settlements).await.unwrap();
     let waiting = publish_now(2).await;
     let batch = store.lease(&request(1)).await.unwrap();
-    let settlement = Settlement {
-        lease: batch.deliveries[0].lease,
-        attempt: None,
-        next: Next::Failed,
-    };
+    let settlement = Settlement::unattempted(batch.deliveries[0].lease, Next::Failed);
     store.settle(&[settlement]).await.unwrap();
     clock.advance(WEEK + Duration::from_hours(1));
     let young = publish_now(3).await;
@@ -182,11 +176,10 @@ async fn changed_while_it_is_being_forgotten(
     let mut slots = deliveries(&event, &endpoints);
     store.publish(&event, &mut slots).await;
     let batch = store.lease(&request(2)).await.unwrap();
-    let failed = batch.deliveries.iter().map(|leased| Settlement {
-        lease: leased.lease,
-        attempt: None,
-        next: Next::Failed,
-    });
+    let failed = batch
+        .deliveries
+        .iter()
+        .map(|leased| Settlement::unattempted(leased.lease, Next::Failed));
     store.settle(&failed.collect::<Vec<_>>()).await.unwrap();
     let (mut other, observer) = (client(&url).await, client(&url).await);
     let changing = other.transaction().await.unwrap();

@@ -167,11 +167,9 @@ async fn work_in_every_state_outlives_an_update_that_is_killed_once() {
         assert_eq!(found, expected, "{after} s later");
         leased.extend(batch.into_iter().map(|it| it.lease));
     }
-    let settlements = leased.into_iter().map(|lease| Settlement {
-        lease,
-        attempt: None,
-        next: Next::Delivered,
-    });
+    let settlements = leased
+        .into_iter()
+        .map(|lease| Settlement::unattempted(lease, Next::Delivered));
     let settled = store
         .settle(&settlements.collect::<Vec<_>>())
         .await

@@ -131,11 +131,7 @@ async fn a_lease_made_by_one_is_settled_by_another() {
             .unwrap(),
         [true]
     );
-    let settlement = Settlement {
-        lease,
-        attempt: None,
-        next: Next::Delivered,
-    };
+    let settlement = Settlement::unattempted(lease, Next::Delivered);
     assert_eq!(
         other
             .settle(std::slice::from_ref(&settlement))
@@ -332,11 +328,7 @@ async fn leases_until_found(store: &PostgresStore, wanted: &[DeliveryId]) -> usi
         let settlements: Vec<_> = batch
             .deliveries
             .iter()
-            .map(|leased| Settlement {
-                lease: leased.lease,
-                attempt: None,
-                next: Next::Delivered,
-            })
+            .map(|leased| Settlement::unattempted(leased.lease, Next::Delivered))
             .collect();
         for leased in &batch.deliveries {
             left.remove(&leased.lease.delivery);
@@ -369,11 +361,7 @@ async fn thousands_of_due_retries_and_fresh_deliveries_take_turns() {
     let (url, store) = shop_store(1).await;
     publish(&store, 1, 1).await;
     let leased = store.lease(&request(1)).await.unwrap().deliveries[0].lease;
-    let retry = Settlement {
-        lease: leased,
-        attempt: None,
-        next: Next::Retry(SystemClock.now()),
-    };
+    let retry = Settlement::unattempted(leased, Next::Retry(SystemClock.now()));
     store.settle(&[retry]).await.unwrap();
     backlog(&url, 0, 5_000).await;
     let turns = leases_until_found(&store, &[leased.delivery]).await;

@@ -459,13 +459,7 @@ fn settlements(leases: &[Lease]) -> Vec<Settlement> {
     let now = SystemClock.now();
     let settlement = |(number, lease): (usize, &Lease)| Settlement {
         lease: *lease,
-        attempt: Some(Attempt {
-            started_at: now,
-            duration: Duration::from_millis(20),
-            status_code: Some(200),
-            error: None,
-            response_body: None,
-        }),
+        attempt: Some(Attempt::answered(now, Duration::from_millis(20), 200)),
         next: if number % 2 == 0 {
             Next::Delivered
         } else {
