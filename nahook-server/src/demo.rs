@@ -217,9 +217,7 @@ fn manifest(receiver: SocketAddr) -> Result<Manifest, ServerError> {
         }],
         ..WorkspaceSpec::default()
     };
-    Ok(Manifest {
-        workspaces: vec![workspace],
-    })
+    Ok(Manifest::from(workspace))
 }
 
 fn usage(error: &dyn std::error::Error) -> ServerError {

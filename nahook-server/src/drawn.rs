@@ -35,9 +35,7 @@ where
 
 /// Makes the one key or token of `workspace`, after it was printed with its id.
 pub(crate) async fn make(backend: &Backend, workspace: WorkspaceSpec) -> Result<(), ServerError> {
-    let manifest = Manifest {
-        workspaces: vec![workspace],
-    };
+    let manifest = Manifest::from(workspace);
     let line = |change: &Change| {
         let secret = change.drawn_secret.as_ref().map_or("", SecretText::expose);
         match &change.record {

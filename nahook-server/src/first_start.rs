@@ -109,9 +109,7 @@ impl FirstStart {
             }],
             ..WorkspaceSpec::default()
         };
-        let manifest = Manifest {
-            workspaces: vec![spec],
-        };
+        let manifest = Manifest::from(spec);
         let (mut key, mut token) = (String::new(), String::new());
         let show = |drawn: Vec<Change>| {
             let secret = |is: fn(&Record) -> bool| {
@@ -172,9 +170,7 @@ fn manifest(inbox: Option<SocketAddr>) -> Result<Manifest, ServerError> {
         endpoints,
         ..WorkspaceSpec::default()
     };
-    Ok(Manifest {
-        workspaces: vec![workspace],
-    })
+    Ok(Manifest::from(workspace))
 }
 
 fn link(dashboard: &str, code: &str) -> String {

@@ -8,7 +8,7 @@ use nahook_control::{Actor, ApiKeySpec, KeyState, ManagementError, MasterKeys, W
 use nahook_core::id::{ApiKeyId, EndpointId};
 
 use crate::settings::SettingsArgs;
-use crate::workspaces::{chosen, only, state_text};
+use crate::workspaces::{chosen, only};
 use crate::{ServerError, drawn, output};
 use nahook_embed::Backend;
 
@@ -173,7 +173,7 @@ async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, Serv
                 text,
                 "{}  {:8}  {}  {reach}  {}",
                 key.id,
-                state_text(key.state),
+                key.state.as_str(),
                 workspace.id,
                 key.name
             );

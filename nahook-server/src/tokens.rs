@@ -8,7 +8,7 @@ use nahook_control::{Actor, KeyState, ManagementError, ManagementTokenSpec, Work
 use nahook_core::id::ManagementTokenId;
 
 use crate::settings::SettingsArgs;
-use crate::workspaces::{chosen, only, state_text};
+use crate::workspaces::{chosen, only};
 use crate::{ServerError, drawn, output};
 use nahook_embed::Backend;
 
@@ -132,7 +132,7 @@ async fn list(backend: &Backend, workspace: Option<&str>) -> Result<String, Serv
                 text,
                 "{}  {:8}  {}  {}  {}",
                 token.id,
-                state_text(token.state),
+                token.state.as_str(),
                 if token.is_read_only { "reads" } else { "all  " },
                 workspace.id,
                 token.name

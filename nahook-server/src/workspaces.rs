@@ -1,6 +1,6 @@
 //! Helps the commands that manage keys and tokens.
 
-use nahook_control::{Catalog as _, KeyState, WorkspaceRecord};
+use nahook_control::{Catalog as _, WorkspaceRecord};
 
 use crate::ServerError;
 use nahook_embed::Backend;
@@ -31,14 +31,5 @@ pub(crate) async fn only(
         _ => Err(ServerError::Usage(
             "there are several workspaces: choose one with --workspace".to_owned(),
         )),
-    }
-}
-
-/// Returns the state's name in lists.
-pub(crate) const fn state_text(state: KeyState) -> &'static str {
-    match state {
-        KeyState::Active => "active",
-        KeyState::Disabled => "disabled",
-        KeyState::Revoked => "revoked",
     }
 }
