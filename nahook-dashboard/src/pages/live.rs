@@ -55,12 +55,14 @@ async fn look(view: &View) -> Result<u64, PageError> {
         let settled = u64::from(event.delivered + event.given_up);
         state = state.wrapping_mul(31).wrapping_add(settled);
     }
-    let now = view.site.now();
+    // What is counted at the end of a minute is written in the next.
+    let minute = u64::try_from(Period::Minute.len().as_nanos()).unwrap_or(u64::MAX);
+    let since = view.site.now().as_nanos().saturating_sub(minute);
     let counts = CountsQuery {
         workspace: *view.workspace(),
         endpoint: None,
         period: Period::Minute,
-        since: Period::Minute.start_of(now),
+        since: Period::Minute.start_of(Timestamp::from_nanos(since)),
     };
     for minute in view.site.ports.counts.counts(&counts).await? {
         let attempts = minute.counts.delivered + minute.counts.failed;

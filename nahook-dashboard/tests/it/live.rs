@@ -65,3 +65,21 @@ async fn views_of_a_workspace_share_what_was_seen() {
     assert_ne!(second, first);
     assert_eq!(news(&shop, &ours[0]).await, second);
 }
+
+#[tokio::test]
+async fn count_of_the_minute_before_is_news() {
+    let shop = Shop::open().await;
+    let browser = shop.operator(&shop.ours).await;
+    let first = news(&shop, &browser).await;
+    let minute = Period::Minute.start_of(shop.clock.now());
+    shop.clock.advance(Duration::from_secs(61));
+    let roll_up = RollUp {
+        workspace: shop.ours.workspace,
+        endpoint: None,
+        period: Period::Minute,
+        start: minute,
+        counts: Counts::from_numbers(1..),
+    };
+    shop.store.add_counts(&[roll_up]).await.unwrap();
+    assert_ne!(news(&shop, &browser).await, first);
+}
