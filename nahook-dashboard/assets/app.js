@@ -8,6 +8,14 @@ function showTimes(root) {
   }
 }
 
+async function copy(element) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+  // Browsers have that where pages come by https or from this machine, and this everywhere.
+  getSelection().selectAllChildren(element);
+  document.execCommand("copy");
+  getSelection().removeAllRanges();
+}
+
 function addCopyButtons(root) {
   for (const text of root.querySelectorAll("[data-copy]")) {
     const button = document.createElement("button");
@@ -16,7 +24,7 @@ function addCopyButtons(root) {
     button.textContent = "Copy";
     button.setAttribute("aria-label", `Copy ${text.dataset.copy}`);
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(text.textContent);
+      await copy(text);
       button.textContent = "Copied";
       setTimeout(() => (button.textContent = "Copy"), 2000);
     });
@@ -37,6 +45,7 @@ function keepLive() {
     const region = fresh.querySelector("[data-live]");
     if (!region) return;
     showTimes(region);
+    addCopyButtons(region);
     live.replaceChildren(...region.childNodes);
   });
   addEventListener("pagehide", () => changes.close());
