@@ -44,14 +44,22 @@ pub(crate) fn router(
         QueueUrl::Store => "The store's",
         QueueUrl::Nats(_) => "NATS JetStream",
     };
+    let deliveries = if settings.hold_deliveries {
+        "Held until a start without --hold-deliveries"
+    } else {
+        "Attempted"
+    };
     let days = settings.retention.as_secs() / (24 * 3_600);
     let of_operators = PageSettings {
         is_secure,
         facts: vec![
             ("Store", store.to_owned()),
             ("Queue", queue.to_owned()),
-            ("Role of this process", format!("{:?}", settings.role)),
-            ("Delivers", (!settings.hold_deliveries).to_string()),
+            (
+                "Role of this process",
+                format!("{:?}", settings.role).to_lowercase(),
+            ),
+            ("Deliveries", deliveries.to_owned()),
             ("Retention", format!("{days} days")),
         ],
         ..PageSettings::default()

@@ -11,7 +11,7 @@ use nahook_delivery::{Signer, header as sent};
 use nahook_queue::{Attempt, AttemptRecord, DeliveryLog as _, DeliveryRecord, DeliveryStatus};
 
 use super::Answer;
-use super::endpoint::{event_type_names, event_type_text, reason};
+use super::endpoint::{event_type_names, event_type_text, reason, said};
 use crate::access::Right;
 use crate::error::PageError;
 use crate::page::{all_labels, badge, button, page, redirect, status_badge};
@@ -97,7 +97,7 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
             div data-live=(live) {
                 p { (status_badge(delivery.status)) " " (outcome(&delivery)) }
                 @if delivery.status != DeliveryStatus::Delivered && let Some(last) = attempts.last() {
-                    div.notice.bad { strong { "Why it was not taken" } (reason(last)) }
+                    div.notice.bad { strong { "Why it was not taken" } (reason(last)) (said(&view, last)) }
                 }
             }
             @if can_change { div.actions {

@@ -51,7 +51,13 @@ pub(super) fn event_type_text(
 /// The reason of a failed attempt, in a sentence.
 pub(super) fn reason(record: &AttemptRecord) -> String {
     let attempt = &record.attempt;
-    match (attempt.status_code, &attempt.error) {
+    // The error of most of them says that again and nothing else.
+    let code = attempt.status_code.map(|code| code.to_string());
+    let is_said = |error: &&String| code.as_ref().is_some_and(|code| error.ends_with(code));
+    match (
+        attempt.status_code,
+        attempt.error.as_ref().filter(|error| !is_said(error)),
+    ) {
         (Some(code), Some(error)) => format!("The receiver answered {code}: {}", cut(error, 1_200)),
         (Some(code), None) => format!("The receiver answered {code}"),
         (None, Some(error)) => cut(error, 1_200),
@@ -59,8 +65,40 @@ pub(super) fn reason(record: &AttemptRecord) -> String {
     }
 }
 
+/// Bytes of a page that the start of a receiver's answer takes beside the reason.
+const SAID_LEN: usize = 300;
+
+/// The start of what the receiver said, for those who may see it.
+pub(super) fn said(view: &View, record: &AttemptRecord) -> Markup {
+    let body = record.attempt.response_body.as_ref();
+    let body = body.filter(|_| view.visitor.can(Right::Change));
+    html! { @if let Some(body) = body { p.said { "It said: " code { (cut(body, SAID_LEN)) } } } }
+}
+
+/// The names of the endpoint's application and environment, for operators.
+async fn names_of(
+    view: &View,
+    endpoint: &EndpointRecord,
+) -> Result<[Option<String>; 2], PageError> {
+    if view.is_customer() {
+        return Ok([None, None]);
+    }
+    let mut wanted = vec![Select::Environments];
+    wanted.extend(endpoint.application.map(Select::Application));
+    let store = &view.site.ports.api.ports().store;
+    let rows = store.read(view.workspace(), &wanted).await?;
+    let mut environments = rows.environments.into_iter();
+    let environment = environments.find(|row| row.id == endpoint.environment);
+    let application = rows.applications.into_iter().next();
+    Ok([
+        application.map(|row| row.name),
+        environment.map(|row| row.name),
+    ])
+}
+
 pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
     let endpoint = view.endpoint(&id).await?;
+    let names_of = names_of(&view, &endpoint).await?;
     let known = failing(&view, std::slice::from_ref(&endpoint)).await?;
     let status = DeliveryStatus::parse(view.query.get("status"));
     let before = view.query.value::<DeliveryId>("before")?;
@@ -94,10 +132,11 @@ pub(super) async fn show(view: View, Path(id): Path<String>) -> Answer {
                     strong { "The latest delivery that was not taken" }
                     (reason(attempt)) " (" (time(attempt.attempt.started_at)) ", "
                     a href=(view.url(format_args!("/deliveries/{}", delivery.id))) { "see the attempt" } ")"
+                    (said(&view, attempt))
                 }
             }
             (actions(&view, &endpoint, &path))
-            (facts(&view, &endpoint))
+            (facts(&view, &endpoint, &names_of))
             h2 { "Health" }
             (series.attempts())
             (numbers(&series.sum()))
@@ -161,10 +200,10 @@ async fn trouble(
 fn numbers(sum: &Counts) -> Markup {
     html! {
         dl.tiles {
-            div { dt { "Attempts taken" } dd { (success(sum)) } }
+            div { dt { "Success rate" } dd { (success(sum)) } }
             div { dt { "Given up" } dd { (sum.abandoned) } }
-            div { dt { "Latency, half" } dd { (latency(sum, 0.5)) } }
-            div { dt { "Latency, 99 %" } dd { (latency(sum, 0.99)) } }
+            div { dt { "Median latency" } dd { (latency(sum, 0.5)) } }
+            div { dt { "99th percentile" } dd { (latency(sum, 0.99)) } }
         }
     }
 }
@@ -201,7 +240,7 @@ pub(super) fn rows(
         .iter()
         .map(|delivery| {
             html! {
-                th scope="row" { a href=(view.url(format_args!("/deliveries/{}", delivery.id))) { (delivery.id) } }
+                th.id scope="row" { a href=(view.url(format_args!("/deliveries/{}", delivery.id))) { (delivery.id) } }
                 td { (event_type_text(names, delivery.event_type)) }
                 td { (status_badge(delivery.status)) }
                 td.number { (delivery.attempts) }
@@ -240,7 +279,11 @@ fn actions(view: &View, endpoint: &EndpointRecord, path: &str) -> Markup {
     }
 }
 
-fn facts(view: &View, endpoint: &EndpointRecord) -> Markup {
+fn facts(
+    view: &View,
+    endpoint: &EndpointRecord,
+    [application, environment]: &[Option<String>; 2],
+) -> Markup {
     let path = format!("/endpoints/{}", endpoint.id);
     let subscribes = view
         .visitor
@@ -252,10 +295,10 @@ fn facts(view: &View, endpoint: &EndpointRecord) -> Markup {
             @if let Some(description) = &endpoint.description { dt { "Description" } dd { (cut(description, 5_000)) } }
             dt { "Kind" } dd { @match endpoint.kind { EndpointKind::Webhook => "Signed webhook", EndpointKind::Slack => "Slack" } }
             @if !view.is_customer() {
-                @if let Some(application) = endpoint.application {
-                    dt { "Application" } dd { a href=(view.url(format_args!("/applications/{application}"))) { (application) } }
+                @if let (Some(id), Some(name)) = (endpoint.application, application) {
+                    dt { "Application" } dd { a href=(view.url(format_args!("/applications/{id}"))) { (cut(name, 240)) } }
                 }
-                dt { "Environment" } dd { code { (endpoint.environment) } }
+                @if let Some(name) = environment { dt { "Environment" } dd { (cut(name, 240)) } }
             }
             @if !endpoint.metadata.is_empty() {
                 dt { "Labels" }

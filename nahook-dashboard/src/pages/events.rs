@@ -46,7 +46,7 @@ pub(super) fn rows(
         .iter()
         .map(|event| {
             html! {
-                th scope="row" { a href=(view.url(format_args!("/events/{}", event.id))) { (event.id) } }
+                th.id scope="row" { a href=(view.url(format_args!("/events/{}", event.id))) { (event.id) } }
                 td { (event_type_text(names, event.event_type)) }
                 td { (fate(event)) }
                 td { (labels(&event.metadata)) }

@@ -106,10 +106,10 @@ pub(super) async fn show(view: View) -> Answer {
                 dl.tiles {
                     div { dt { "Events" } dd { (rate(sum.events, span)) } }
                     div { dt { "Deliveries" } dd { (rate(sum.delivered, span)) } }
-                    div { dt { "Attempts taken" } dd { (success(&sum)) } }
+                    div { dt { "Success rate" } dd { (success(&sum)) } }
                     div { dt { "Given up" } dd { (sum.abandoned) } }
-                    div { dt { "Latency, half" } dd { (latency(&sum, 0.5)) } }
-                    div { dt { "Latency, 99 %" } dd { (latency(&sum, 0.99)) } }
+                    div { dt { "Median latency" } dd { (latency(&sum, 0.5)) } }
+                    div { dt { "99th percentile" } dd { (latency(&sum, 0.99)) } }
                 }
                 (series.events())
                 (series.attempts())

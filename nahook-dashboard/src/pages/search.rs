@@ -30,9 +30,9 @@ pub(super) fn form(view: &View, text: &str) -> Markup {
             div.field.wide {
                 label for="q" { "Find a customer, an endpoint or an event" }
                 input #q type="search" name="q" value=(text) required aria-describedby="q-hint";
-                p.hint #q-hint { "A name, an external id, a URL, an id, an idempotency key, or a label of an event, such as the number of an order." }
             }
             button type="submit" { "Search" }
+            p.hint #q-hint { "A name, an external id, a URL, an id, an idempotency key, or a label of an event, such as the number of an order." }
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn show(view: View) -> Answer {
         .iter()
         .map(|(name, check)| {
             html! {
-                th scope="row" { (name) }
+                th scope="row" { (name.replace('_', " ")) }
                 td { @match check { Ok(()) => (badge("good", "Works")), Err(reason) => { (badge("bad", "Fails")) " " (visible(reason)) } } }
             }
         })

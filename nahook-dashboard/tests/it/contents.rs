@@ -139,6 +139,31 @@ async fn answer_of_a_receiver_is_text_for_who_may_change() {
     }
 }
 
+#[tokio::test]
+async fn endpoint_says_why_it_fails_and_whose_it_is() {
+    let shop = Shop::open().await;
+    let ours = &shop.ours;
+    shop.refuse_everything("the inbox is full").await;
+    let customer = &ours.customers[0];
+    let viewer = shop.customer(ours, customer.application, PortalRole::Viewer);
+    let browsers = [
+        (shop.operator(ours).await, "/dashboard", true),
+        (viewer.await, "/portal", false),
+    ];
+    for (browser, base, is_operators) in browsers {
+        let path = format!("{base}/endpoints/{}", customer.endpoint);
+        let page = shop.get(Some(&browser), &path).await.body;
+        assert!(page.contains("The receiver answered 500 ("), "{page}");
+        assert!(!page.contains("with status 500"), "it was said: {page}");
+        let owner = format!("/applications/{}\">&lt;script&gt;", customer.application);
+        let environment = "<dt>Environment</dt><dd>Production</dd>";
+        let answer = "It said: <code>the inbox is full</code>";
+        for text in [&*owner, environment, answer] {
+            assert_eq!(page.contains(text), is_operators, "{text}: {page}");
+        }
+    }
+}
+
 /// The receiver's names of the headers, which [`nahook_delivery::header`] sends.
 #[tokio::test]
 async fn request_is_shown_as_it_is_sent() {

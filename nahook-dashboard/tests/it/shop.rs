@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use nahook_control::{
     Actor, ApplyMode, Catalog as _, EventTypeSpec, Management, ManagementStore, Manifest,
     NewApiKey, NewApplication, NewEndpoint, NewEnvironment, NewManagementToken, NewPortalSession,
-    PortalRole, WorkspaceSpec,
+    PortalRole, SecretText, WorkspaceSpec,
 };
 use nahook_core::id::{
     ApiKeyId, ApplicationId, DeliveryId, EndpointId, EnvironmentId, EventTypeId, ManagementTokenId,
@@ -338,7 +338,10 @@ async fn tenant(store: &Arc<MemoryStore>, clock: &ManualClock, id: &str, name: &
         workspaces: vec![WorkspaceSpec {
             id: Some(workspace),
             name: name.to_owned(),
-            event_types: vec![EventTypeSpec::named(event_type.clone())],
+            event_types: vec![EventTypeSpec {
+                description: Some(HOSTILE.to_owned()),
+                ..EventTypeSpec::named(event_type.clone())
+            }],
             ..WorkspaceSpec::default()
         }],
     };
@@ -378,6 +381,9 @@ async fn tenant(store: &Arc<MemoryStore>, clock: &ManualClock, id: &str, name: &
             url: Some(url.clone()),
             description: Some(HOSTILE.to_owned()),
             application: Some(application),
+            metadata: BTreeMap::from([("region".to_owned(), HOSTILE.to_owned())]),
+            auth_username: Some(HOSTILE.replace(':', "")),
+            auth_password: Some(SecretText::new("a long password")),
             ..NewEndpoint::default()
         };
         let endpoint = management.create_endpoint(&workspace, &actor, new).await;
