@@ -3,7 +3,7 @@
 use nahook_testserver::PostgresServer;
 use serde_json::json;
 
-use crate::support::manifest::{EVENT_TYPE, endpoint};
+use crate::support::manifest::{EVENT_TYPE, KEY, endpoint};
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::server::{ALLOW_LOOPBACK, Server};
 use crate::{TOKEN, shop, tell};
@@ -64,45 +64,102 @@ async fn failing_endpoint_is_understood_mended_and_replayed_on_postgres() {
     failing(&server, &receiver).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn operator_does_everything_by_hand() {
-    let receiver = Receiver::start().await;
-    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+/// Everything that an operator makes, changes and removes.
+async fn every_action(server: &Server, receiver: &Receiver, java_script: bool) {
     let sent = json!({ "payload": {}, "idempotencyKey": "reminder of order 7" });
     let api = server.api();
     let sent = api.post("/api/ingest/ep_shop", sent.to_string()).await;
     assert_eq!(sent.status, 202);
-    let facts = json!({ "base": base(&server), "token": TOKEN, "url": receiver.url("/more") });
+    let facts = json!({
+        "base": base(server),
+        "token": TOKEN,
+        "url": receiver.url("/more"),
+        "javaScript": java_script,
+    });
     tell("every_action", facts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn portal_shows_what_a_role_may_do() {
+async fn operator_does_everything_by_hand() {
     let receiver = Receiver::start().await;
-    let settings = [
-        &ALLOW_LOOPBACK[..],
-        &["--portal-name", "Acme Hooks", "--portal-accent", "#aa3377"],
-    ]
-    .concat();
-    let endpoints = vec![endpoint("ep_shop", &receiver.url("/others"))];
-    let server = Server::with_settings(&shop(endpoints), &settings).await;
-    let facts = json!({ "base": base(&server), "token": TOKEN, "url": receiver.url("/customer") });
+    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+    every_action(&server, &receiver, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_does_everything_by_hand_on_postgres_without_scripts() {
+    let receiver = Receiver::start().await;
+    let url = PostgresServer::shared().create_database();
+    let manifest = shop(vec![endpoint("ep_shop", &receiver.url("/"))]);
+    let [server] = Server::sharing(&url, &manifest).await;
+    every_action(&server, &receiver, false).await;
+}
+
+/// Settings of a portal that looks like a product.
+const ACME: [&str; 4] = ["--portal-name", "Acme Hooks", "--portal-accent", "#aa3377"];
+
+async fn portal_roles(server: &Server, receiver: &Receiver) {
+    let facts = json!({ "base": base(server), "token": TOKEN, "url": receiver.url("/customer") });
     tell("portal_roles", facts).await;
     receiver.wait_at("/customer", 1).await;
     assert!(receiver.arrivals_at("/others").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_are_for_everybody() {
+async fn portal_shows_what_a_role_may_do() {
     let receiver = Receiver::start().await;
-    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+    let settings = [&ALLOW_LOOPBACK[..], &ACME].concat();
+    let endpoints = vec![endpoint("ep_shop", &receiver.url("/others"))];
+    let server = Server::with_settings(&shop(endpoints), &settings).await;
+    portal_roles(&server, &receiver).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn portal_shows_what_a_role_may_do_on_postgres() {
+    let receiver = Receiver::start().await;
+    let url = PostgresServer::shared().create_database();
+    let manifest = shop(vec![endpoint("ep_shop", &receiver.url("/others"))]);
+    let [server] = Server::sharing_with(&url, &manifest, &ACME).await;
+    portal_roles(&server, &receiver).await;
+}
+
+/// A customer, who has the endpoint, and a delivery to it.
+async fn with_customer() -> (Server, Receiver) {
+    let receiver = Receiver::start().await;
+    let mut endpoint = endpoint("ep_shop", &receiver.url("/"));
+    endpoint["application"] = json!("acme");
+    let mut manifest = shop(vec![endpoint]);
+    manifest["workspaces"][0]["applications"] = json!([{
+        "name": "Acme", "external_id": "acme",
+    }]);
+    let server = Server::with(&manifest).await;
     server.api().trigger(EVENT_TYPE, r#"{"order":1}"#).await;
     receiver.wait_for(1).await;
+    (server, receiver)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_for_everybody() {
+    let (server, _receiver) = with_customer().await;
     tell(
         "for_everybody",
         json!({ "base": base(&server), "token": TOKEN }),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_refuse_are_for_everybody_too() {
+    let (server, _receiver) = with_customer().await;
+    tell("refusals", json!({ "base": base(&server), "token": TOKEN })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn page_that_is_open_stays_current() {
+    let receiver = Receiver::start().await;
+    let server = Server::with(&shop(vec![endpoint("ep_shop", &receiver.url("/"))])).await;
+    let facts = json!({ "base": base(&server), "token": TOKEN, "key": KEY });
+    tell("stays_current", facts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,15 +22,16 @@ const browser = await chromium.launch({
   ],
 });
 
-// A page in a browser of its own, which notes everything that must not happen; but not a 401 where the story is about one.
-async function open({ isRefused = false, ...options } = {}) {
-  const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin", ...options });
+// A page in a browser of its own, which notes everything that must not happen; but not these answers where the story is about them.
+async function open({ refused = [], ...options } = {}) {
+  const javaScriptEnabled = facts.javaScript ?? true;
+  const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin", javaScriptEnabled, ...options });
   context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const note = (what) => troubles.push(`${page.url()}: ${what}`);
   page.on("console", (message) => {
     // Browsers tell of every answer that says no.
-    if (isRefused && message.text().includes("status of 401")) return;
+    if (refused.some((status) => message.text().includes(`status of ${status}`))) return;
     note(`console ${message.type()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => note(`error: ${error}`));
@@ -50,6 +51,14 @@ async function check(page) {
   assert.deepEqual(told, [], page.url());
   const width = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(width <= 0, `${page.url()} is ${width} pixels too wide`);
+}
+
+// Keeps a picture of the page, whole, under a name that the page and the window give it.
+async function picture(page, scheme) {
+  const { width } = page.viewportSize();
+  const name = new URL(page.url()).pathname.replace(/(msg|del|evt)_[^/]*/, "$1").replaceAll(/[^a-z0-9]+/gi, "-");
+  const file = path.join(process.env.NAHOOK_BROWSER_OUTPUT, `${story}${name}-${scheme}-${width}.png`);
+  await page.screenshot({ path: file, fullPage: true });
 }
 
 async function signIn(page) {
@@ -72,7 +81,7 @@ async function until(page, text) {
 let last;
 try {
   const opened = async (options) => (last = await open(options));
-  await stories[story]({ facts, open: opened, check, signIn, until, assert });
+  await stories[story]({ facts, open: opened, check, picture, signIn, until, assert });
   assert.deepEqual(troubles, []);
 } catch (error) {
   const picture = path.join(process.env.NAHOOK_BROWSER_OUTPUT, `${story}.png`);

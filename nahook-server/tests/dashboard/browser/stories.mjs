@@ -21,7 +21,7 @@ export async function first_start({ facts, open, check, until, assert }) {
   await check(page);
   if (facts.picture) await page.screenshot({ path: facts.picture });
   // The link is used up.
-  const other = await open({ isRefused: true });
+  const other = await open({ refused: [401] });
   await other.goto(facts.link);
   await other.getByRole("button", { name: "Open the dashboard" }).click();
   assert.match(await other.getByRole("alert").innerText(), /used before/);
@@ -300,8 +300,96 @@ async function every_page(page, facts) {
   return paths;
 }
 
+// Opens a portal of an application of that name in a role.
+async function portal_of({ facts, open }, name, role, options) {
+  const management = `${facts.base}/management/v1/workspaces/ws_shop/applications`;
+  const page = await open(options);
+  const call = { headers: { authorization: `Bearer ${facts.token}` } };
+  const applications = await (await page.request.get(management, call)).json();
+  const { id } = applications.find((application) => application.name === name);
+  const made = await page.request.post(`${management}/${id}/portal`, { ...call, data: { role } });
+  await page.goto((await made.json()).url);
+  await page.getByRole("heading", { name: "Endpoints" }).waitFor();
+  return page;
+}
+
+// Pages that say no, to operators and to customers.
+export async function refusals({ facts, open, check, picture, signIn, assert }) {
+  for (const [colorScheme, width] of [["light", 320], ["dark", 1280]]) {
+    const options = { colorScheme, viewport: { width, height: 640 } };
+    const page = await open({ ...options, refused: [400, 401, 404] });
+    const says = async (text) => {
+      await page.getByText(text).first().waitFor();
+      await check(page);
+      await picture(page, colorScheme);
+    };
+    await page.goto(`${facts.base}/dashboard/sign-in`);
+    await page.getByLabel("Management token").fill("nhm_wrong");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("alert").waitFor();
+    await check(page);
+    await signIn(page);
+    for (const path of ["/endpoints/ep_none", "/nothing", "/events/msg_none", "/keys/key_none/revoke"]) {
+      await page.goto(`${facts.base}/dashboard${path}`);
+      await says("There is no such page.");
+    }
+    await page.goto(`${facts.base}/dashboard/events?until=yesterday`);
+    await says("The time is one such as");
+    await page.goto(`${facts.base}/dashboard/endpoints/new`);
+    await page.getByLabel("URL").fill("gopher://nowhere.example/");
+    await page.getByRole("button", { name: "Add the endpoint" }).click();
+    await says("That did not work");
+    // What was entered is there still.
+    await page.goBack();
+    assert.equal(await page.getByLabel("URL").inputValue(), "gopher://nowhere.example/");
+
+    const stranger = await open({ ...options, refused: [400, 401, 404] });
+    for (const path of ["/portal?code=nhc_used", "/portal/endpoints", "/portal/nothing"]) {
+      await stranger.goto(`${facts.base}${path}`);
+      await stranger.getByRole("heading").first().waitFor();
+      await check(stranger);
+      await picture(stranger, colorScheme);
+    }
+    const viewer = await portal_of({ facts, open }, "Acme", "viewer", { ...options, refused: [403, 404] });
+    for (const path of ["/endpoints/ep_shop/edit", "/endpoints/ep_shop/delete", "/endpoints/ep_other"]) {
+      await viewer.goto(`${facts.base}/portal${path}`);
+      await viewer.getByText(/Your role does not allow this|There is no such page/).waitFor();
+      await check(viewer);
+    }
+  }
+}
+
+// A page that is open shows what happens, and has buttons that copy.
+export async function stays_current({ facts, open, signIn, assert }) {
+  const page = await open({ permissions: ["clipboard-read", "clipboard-write"] });
+  await signIn(page);
+  await page.evaluate(() => (globalThis.isTheSame = true));
+  const triggered = await page.request.post(`${facts.base}/api/ingest/event/order.paid`, {
+    headers: { authorization: `Bearer ${facts.key}` },
+    data: { payload: { order: 7 } },
+  });
+  assert.equal(triggered.status(), 202);
+  await page.getByText("1 delivered").waitFor();
+  await page.getByText("Taken: 1, Not taken: 0").first().waitFor();
+  assert.ok(await page.evaluate(() => globalThis.isTheSame), "it was loaded anew");
+  assert.doesNotMatch(await page.locator("time").first().innerText(), /UTC/);
+
+  await page.getByRole("link", { name: /^msg_/ }).click();
+  const copied = async (what) => {
+    await page.getByRole("button", { name: `Copy ${what}` }).click();
+    await page.getByRole("button", { name: `Copy ${what}` }).getByText("Copied").waitFor();
+    return page.evaluate(() => navigator.clipboard.readText());
+  };
+  assert.equal(await copied("the id"), new URL(page.url()).pathname.split("/").pop());
+  assert.equal(await copied("the payload"), '{"order":7}');
+  // Where browsers have no clipboard, they have a command.
+  await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  await page.getByRole("button", { name: "Copy the id" }).click();
+  await page.getByRole("button", { name: "Copy the id" }).getByText("Copied").waitFor();
+}
+
 // Dark, light and narrow; without a script; by keyboard alone.
-export async function for_everybody({ facts, open, check, signIn, assert }) {
+export async function for_everybody({ facts, open, check, picture, signIn, assert }) {
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [320, 1280]) {
       const page = await open({ colorScheme, viewport: { width, height: 800 } });
@@ -311,7 +399,20 @@ export async function for_everybody({ facts, open, check, signIn, assert }) {
       for (const path of await every_page(page, facts)) {
         await page.goto(`${facts.base}${path}`);
         await check(page);
+        await picture(page, colorScheme);
       }
+      const customer = await portal_of({ facts, open }, "Acme", "admin", { colorScheme, viewport: { width, height: 800 } });
+      for (const path of [
+        "", "/new", "/ep_shop", "/ep_shop/edit", "/ep_shop/subscriptions", "/ep_shop/retry", "/ep_shop/rotate", "/ep_shop/disable", "/ep_shop/delete",
+      ]) {
+        await customer.goto(`${facts.base}/portal/endpoints${path}`);
+        await check(customer);
+        await picture(customer, colorScheme);
+      }
+      await customer.goto(`${facts.base}/portal/endpoints/ep_shop`);
+      await customer.getByRole("link", { name: /^del_/ }).first().click();
+      await check(customer);
+      await picture(customer, colorScheme);
     }
   }
 
