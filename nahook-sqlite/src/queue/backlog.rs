@@ -3,6 +3,7 @@
 use foldhash::{HashMap, HashSet};
 use nahook_core::Timestamp;
 
+use super::pending::FirstFresh;
 use super::state::QueueState;
 
 /// Deliveries of one endpoint.
@@ -19,17 +20,6 @@ pub(crate) struct EndpointBacklog {
     pub(crate) may_have_retries: bool,
     /// Keys of those that are leased, with the state in which the file has them.
     pub(crate) leased: HashMap<i64, Leased>,
-}
-
-/// The first fresh delivery that nobody has leased.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum FirstFresh {
-    #[default]
-    None,
-    /// It has this key.
-    At(i64),
-    /// It is in the file, behind this key, or there is none.
-    Behind(i64),
 }
 
 /// State of a leased delivery in the file.

@@ -16,9 +16,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nahook_queue::LeaseToken;
 use tokio::sync::watch;
 
-pub(crate) use self::backlog::{EndpointBacklog, FirstFresh, Leased};
+pub(crate) use self::backlog::{EndpointBacklog, Leased};
 pub(crate) use self::leaser::Leaser;
 pub(crate) use self::ledger::LeasedRow;
+pub(crate) use self::pending::FirstFresh;
 pub(crate) use self::state::QueueState;
 
 /// The part of the queue that is in memory.

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::backlog::FirstFresh;
-
 /// A delivery that is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Due {
@@ -11,6 +9,17 @@ pub(super) struct Due {
     pub(super) attempts: u32,
     /// Nothing has become of it since it was queued.
     pub(super) is_fresh: bool,
+}
+
+/// The first fresh delivery that nobody has leased.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum FirstFresh {
+    #[default]
+    None,
+    /// It has this key.
+    At(i64),
+    /// It is in the file, behind this key, or there is none.
+    Behind(i64),
 }
 
 /// An endpoint without a backlog keeps room for so many.
