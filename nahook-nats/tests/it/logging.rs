@@ -7,7 +7,7 @@ use nahook_nats::NatsSettings;
 use nahook_queue::Next;
 use nahook_testkit::run;
 use nahook_testserver::NatsServer;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::support::{connected, lease_some, publish, reader, settle};
 
@@ -28,8 +28,9 @@ fn settled_delivery_is_in_the_log_before_it_is_noted() {
         client.flush().await.unwrap();
         settle(&nats.queue, &leased, Next::Delivered).await;
         let mut subjects = Vec::new();
+        let give_up = Instant::now() + PATIENCE;
         while subjects.len() < 2 {
-            let message = timeout(PATIENCE, messages.next()).await.unwrap();
+            let message = timeout_at(give_up, messages.next()).await.unwrap();
             let subject = message.unwrap().subject.to_string();
             // The workers tell each other what they hold.
             if subject != "nahook.workers" {
