@@ -76,8 +76,5 @@ fn is_asked_for(query: &EventQuery, row: &Row) -> bool {
             .idempotency_key
             .as_ref()
             .is_none_or(|key| event.idempotency_key.as_ref() == Some(key))
-        && query
-            .label
-            .as_ref()
-            .is_none_or(|(key, value)| event.metadata.as_map().get(key) == Some(value))
+        && (query.labels.is_empty() || event.metadata.has_any(&query.labels))
 }

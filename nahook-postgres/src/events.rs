@@ -13,11 +13,12 @@ use crate::parameter::Parameter;
 use crate::row::{Bits, instant_at, maybe_parsed_at, split_key, value_at};
 use crate::store::PostgresStore;
 
-/// Events before the number $1, at most $2 of them; of these the ones of the workspace $3, of the type $4 and with the label $5: $6,
-/// at most $7, of whose deliveries at most $8 are counted. They are read until there are enough of them. If there are not, the number of
+/// Events before the number $1, at most $2 of them; of these the ones of the workspace $3, of the type $4 and with one of the labels $5, at
+/// most $7, of whose deliveries at most $8 are counted. They are read until there are enough of them. If there are not, the number of
 /// all that were looked at comes with each row, and the time of the last one; a row without an id says only that.
 ///
-/// Most labels are passed over without being parsed: JSON that escapes nothing has the value as it is.
+/// Most labels are passed over without being parsed: JSON that escapes nothing has a value as it is, as the patterns $6 say. An event with a
+/// label that has a NUL is not found by labels: Postgres reads no such JSON.
 macro_rules! events {
     ($condition:literal) => {
         concat!("
@@ -28,8 +29,10 @@ WITH page AS MATERIALIZED (
     ) l
     WHERE l.workspace = (SELECT w.row FROM workspace w WHERE w.id = $3)
         AND ($4::text IS NULL OR l.event_type = (SELECT t.row FROM event_type t WHERE t.id = $4))
-        AND ($5::text IS NULL OR CASE WHEN strpos(l.metadata, $6) > 0 OR strpos(l.metadata, chr(92)) > 0
-            THEN l.metadata::jsonb ->> $5 = $6 END)
+        AND ($5::text[] IS NULL
+            OR CASE WHEN (l.metadata LIKE ANY ($6::text[]) OR strpos(l.metadata, chr(92)) > 0)
+                    AND strpos(l.metadata, chr(92) || 'u0000') = 0
+                THEN l.metadata::jsonb @> ANY ($5::text[]::jsonb[]) END)
     ORDER BY l.seq DESC LIMIT $7
 ), ends AS MATERIALIZED (
     SELECT count(*) AS looked_at, min(l.accepted_at) AS oldest FROM (
@@ -99,7 +102,10 @@ impl PostgresStore {
             Some(before) => self.event_place_of(before).await?,
             None => i64::MAX,
         };
-        let (key, value) = query.label.clone().unzip();
+        let (labels, patterns) = conditions(&query.labels);
+        if labels.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(EventPage::default());
+        }
         let event_type = query.event_type.as_ref().map(EventTypeId::as_str);
         let (looked_at_max, counted_max) = (
             i64::from(LOOKED_AT_MAX),
@@ -112,8 +118,8 @@ impl PostgresStore {
             &looked_at_max,
             &query.workspace.as_str(),
             &event_type,
-            &key,
-            &value,
+            &labels,
+            &patterns,
             &limit,
             &counted_max,
         ];
@@ -127,13 +133,13 @@ impl PostgresStore {
                     max,
                     workspace,
                     event_type,
-                    label,
-                    value,
+                    labels,
+                    patterns,
                     limit,
                     counted,
                 ] = parameters;
                 let parameters = [
-                    before, max, workspace, event_type, label, value, limit, counted, &key,
+                    before, max, workspace, event_type, labels, patterns, limit, counted, &key,
                 ];
                 lender.query(EVENTS_BY_KEY, &parameters).await?
             }
@@ -164,6 +170,36 @@ impl PostgresStore {
         let is_it = value_at::<Bits>(row, 1)?.0 == id.as_bits();
         Ok(value_at::<i64>(row, 0)? + i64::from(!is_it))
     }
+}
+
+/// Labels as JSON, each an object of its own, and patterns that match JSON with one of their values; nothing if any event is meant. Those with
+/// a NUL, which no event is found by, are left out.
+fn conditions(labels: &[(String, String)]) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    if labels.is_empty() {
+        return (None, None);
+    }
+    let has_nul = |(key, value): &&(String, String)| key.contains('\0') || value.contains('\0');
+    let labels: Vec<_> = labels.iter().filter(|label| !has_nul(label)).collect();
+    let json = labels
+        .iter()
+        .map(|(key, value)| serde_json::json!({ key: value }).to_string());
+    let mut patterns: Vec<_> = labels.iter().map(|(_, value)| pattern(value)).collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    (Some(json.collect()), Some(patterns))
+}
+
+/// A pattern of `LIKE` for texts that contain this one.
+fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
 }
 
 /// `None` if the row is of no event.

@@ -14,8 +14,8 @@ pub struct EventQuery {
     pub workspace: WorkspaceId,
     /// Only events of this type.
     pub event_type: Option<EventTypeId>,
-    /// Only events with this label.
-    pub label: Option<(String, String)>,
+    /// Only events that have one of these labels; all if there are none.
+    pub labels: Vec<(String, String)>,
     /// Only those that were sent with this key, which are found however old they are.
     pub idempotency_key: Option<IdempotencyKey>,
     /// Only those that were queued before this one, or before what has a smaller id where this one is not there.

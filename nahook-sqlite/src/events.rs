@@ -1,7 +1,7 @@
 //! Lists of events: the file's events from the last one on, as many as one page looks at.
 
+use nahook_core::StoreError;
 use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
-use nahook_core::{Metadata, StoreError};
 use nahook_queue::{
     DeliveryRecord, EventPage, EventQuery, EventRecord, EventSearch, LOOKED_AT_MAX,
 };
@@ -101,7 +101,7 @@ fn page(connection: &Connection, query: &EventQuery) -> rusqlite::Result<EventPa
             && (event_type.is_none() || row.get::<_, Option<i64>>(3)? == event_type);
         if is_asked_for {
             let metadata = metadata_at(row, 5)?;
-            if has_label(&metadata, query) {
+            if query.labels.is_empty() || metadata.has_any(&query.labels) {
                 let (deliveries, delivered, given_up) = counts(connection, row.get(0)?)?;
                 page.events.push(EventRecord {
                     id,
@@ -120,11 +120,6 @@ fn page(connection: &Connection, query: &EventQuery) -> rusqlite::Result<EventPa
         }
     }
     Ok(page)
-}
-
-fn has_label(metadata: &Metadata, query: &EventQuery) -> bool {
-    let label = query.label.as_ref();
-    label.is_none_or(|(key, value)| metadata.as_map().get(key) == Some(value))
 }
 
 fn counts(connection: &Connection, seq: i64) -> rusqlite::Result<(u32, u32, u32)> {

@@ -76,6 +76,12 @@ impl Metadata {
         &self.0
     }
 
+    /// Returns true if one of these labels is among them.
+    pub fn has_any(&self, labels: &[(String, String)]) -> bool {
+        let mut labels = labels.iter();
+        labels.any(|(key, value)| self.0.get(key) == Some(value))
+    }
+
     /// Returns true if there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -82,7 +82,8 @@ pub(super) async fn list(view: View) -> Answer {
     // What is not an id is a label, or else an idempotency key.
     let label = search.split_once('=');
     let label = label.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
-    let idempotency_key = (!search.is_empty() && label.is_none())
+    let labels: Vec<_> = label.into_iter().collect();
+    let idempotency_key = (!search.is_empty() && labels.is_empty())
         .then(|| IdempotencyKey::new(&search))
         .transpose()
         .map_err(|error| PageError::invalid(format!("The idempotency key: {error}")))?;
@@ -103,7 +104,7 @@ pub(super) async fn list(view: View) -> Answer {
     let asked = EventQuery {
         workspace: *view.workspace(),
         event_type,
-        label,
+        labels,
         idempotency_key,
         before,
         limit: PAGE,

@@ -43,7 +43,7 @@ async fn look(view: &View) -> Result<u64, PageError> {
     let query = EventQuery {
         workspace: *view.workspace(),
         event_type: None,
-        label: None,
+        labels: Vec::new(),
         idempotency_key: None,
         before: None,
         limit: EVENTS,

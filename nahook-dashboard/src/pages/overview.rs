@@ -63,7 +63,7 @@ pub(super) async fn show(view: View) -> Answer {
     let query = EventQuery {
         workspace: *view.workspace(),
         event_type: None,
-        label: None,
+        labels: Vec::new(),
         idempotency_key: None,
         before: None,
         limit: EVENTS,

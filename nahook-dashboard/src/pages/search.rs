@@ -72,7 +72,7 @@ async fn find_events(view: &View, text: &str) -> Result<Vec<EventRecord>, PageEr
     let latest = EventQuery {
         workspace: *view.workspace(),
         event_type: None,
-        label: None,
+        labels: Vec::new(),
         idempotency_key: None,
         before: None,
         limit: LATEST,
@@ -98,9 +98,10 @@ async fn find_events(view: &View, text: &str) -> Result<Vec<EventRecord>, PageEr
         };
         named.extend(search.events(&earlier).await?.events);
     }
-    for label in labels(text, &named) {
+    let labels = labels(text, &named);
+    if !labels.is_empty() {
         let by_label = EventQuery {
-            label: Some(label),
+            labels,
             limit: shown_max,
             ..latest.clone()
         };

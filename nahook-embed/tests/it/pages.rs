@@ -122,7 +122,7 @@ fn events_are_listed_newest_first_with_the_fate_of_their_deliveries() {
         let all = EventQuery {
             workspace,
             event_type: None,
-            label: None,
+            labels: Vec::new(),
             idempotency_key: None,
             before: None,
             limit: 2,
@@ -146,10 +146,10 @@ fn events_are_listed_newest_first_with_the_fate_of_their_deliveries() {
             (ids(&second.events), second.next),
             (vec![triggered[0]], None)
         );
-        let label = Some(("order".to_owned(), "2".to_owned()));
+        let labels = vec![("order".to_owned(), "2".to_owned())];
         let labelled = search
             .events(&EventQuery {
-                label,
+                labels,
                 ..all.clone()
             })
             .await;
@@ -200,7 +200,7 @@ fn what_was_sent_with_a_key_is_found_by_it() {
         let asked = |key: &str, workspace| EventQuery {
             workspace,
             event_type: None,
-            label: None,
+            labels: Vec::new(),
             idempotency_key: Some(IdempotencyKey::new(key).unwrap()),
             before: None,
             limit: 9,

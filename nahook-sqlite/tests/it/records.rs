@@ -204,7 +204,7 @@ async fn lists_and_counts_have_what_is_in_records_and_what_is_not() {
     let events = EventQuery {
         workspace,
         event_type: None,
-        label: None,
+        labels: Vec::new(),
         idempotency_key: None,
         before: None,
         limit: 10,

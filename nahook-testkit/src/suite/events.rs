@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nahook_core::id::{DeliveryId, MessageId};
-use nahook_core::{Delivery, Event, Outcome};
+use nahook_core::{Delivery, Event, Metadata, Outcome};
 use nahook_queue::{
     DeliveryLog, DeliveryStatus, EventPage, EventQuery, EventRecord, EventSearch, Next,
 };
@@ -19,7 +19,7 @@ fn all() -> EventQuery {
     EventQuery {
         workspace: workspace_id("ws_shop"),
         event_type: None,
-        label: None,
+        labels: Vec::new(),
         idempotency_key: None,
         before: None,
         limit: 1_000,
@@ -165,23 +165,37 @@ pub async fn deliveries_of_an_event_are_shown<H: EventSearchHarness>() {
     assert_eq!(first, ids[..3], "no more than were asked for");
 }
 
-/// A label, and an event type, find the events that have them.
+/// Labels, and an event type, find the events that have them.
 pub async fn labels_and_types_find_their_events<H: EventSearchHarness>() {
     let shop = Shop::<H>::with_endpoints(1).await;
-    for _ in 0..3 {
+    let mut odd = shop.event();
+    let labels = [("order", "1\0"), ("\\u0000", "%"), ("\"", "\\\n")];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    odd.metadata = Metadata::new(labels.into()).expect("three labels");
+    shop.publish_event(&odd, &[0]).await;
+    for _ in 0..2 {
         publish(&shop, &[0]).await;
     }
     let wanted = publish(&shop, &[0]).await;
     publish(&shop, &[0]).await;
     let (key, value) = wanted.metadata.as_map().first_key_value().expect("a label");
     let label = |key: &str, value: &str| EventQuery {
-        label: Some((key.to_owned(), value.to_owned())),
+        labels: vec![(key.to_owned(), value.to_owned())],
         ..all()
     };
     assert_eq!(ids(&shop, &label(key, value)).await, [wanted.id]);
     for (key, value) in [("other", value.as_str()), (key, "other"), (key, "")] {
         assert_eq!(ids(&shop, &label(key, value)).await, [], "{key}: {value}");
     }
+    let others = [("other", "\0"), ("%", "_"), (key, r#"\" % _"#)];
+    let others = others.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let mut any = EventQuery {
+        labels: others.to_vec(),
+        ..all()
+    };
+    assert_eq!(ids(&shop, &any).await, [], "none of them");
+    any.labels.push((key.clone(), value.clone()));
+    assert_eq!(ids(&shop, &any).await, [wanted.id], "one of them");
     let of_type = |name: &str| EventQuery {
         event_type: Some(event_type_id("ws_shop", name)),
         ..all()

@@ -48,7 +48,7 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
     let event = EventQuery {
         workspace: workspace_id("ws_shop"),
         event_type: None,
-        label: None,
+        labels: Vec::new(),
         idempotency_key: None,
         before: None,
         limit: 20,
@@ -59,7 +59,7 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
     assert!((20..200).contains(&rows), "the latest events: {rows} rows");
     for (value, found) in [("19990", 1), ("ä", 0), ("1", 0)] {
         let labelled = EventQuery {
-            label: Some(("order".to_owned(), value.to_owned())),
+            labels: vec![("order".to_owned(), value.to_owned())],
             ..event.clone()
         };
         let page = store.events(&labelled).await.unwrap();
@@ -68,11 +68,27 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
         assert!(page.next.is_some(), "{value}");
     }
     let escaped = EventQuery {
-        label: Some(("note".to_owned(), "ä".to_owned())),
+        labels: vec![("note".to_owned(), "ä".to_owned())],
         ..event
     };
     assert_eq!(store.events(&escaped).await.unwrap().events.len(), 20);
     let ago = |minutes| {
+    let mut read = Vec::new();
+    for number in [1, 5] {
+        let names = ["order", "nr", "customer", "shop", "note"];
+        let label = |name: &str| (name.to_owned(), "19990".to_owned());
+        let labelled = EventQuery {
+            labels: names[..number].iter().copied().map(label).collect(),
+            ..event.clone()
+        };
+        let (rows, page) = rows_read(server, store.events(&labelled)).await;
+        assert_eq!(page.unwrap().events.len(), 1);
+        read.push(rows);
+    }
+    assert_eq!(
+        read[0], read[1],
+        "labels are read once, whatever is asked for"
+    );
         let back = Duration::from_mins(minutes).as_nanos();
         let now = SystemClock.now().as_nanos();
         Timestamp::from_nanos(now - u64::try_from(back).unwrap())

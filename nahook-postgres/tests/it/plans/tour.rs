@@ -318,7 +318,7 @@ async fn lists(tour: &mut Tour<'_>, store: &PostgresStore) {
     let keyed = EventQuery {
         workspace: workspace_id("ws_shop"),
         event_type: None,
-        label: None,
+        labels: Vec::new(),
         idempotency_key: Some(IdempotencyKey::new("order-1").unwrap()),
         before: None,
         limit: 50,

@@ -262,6 +262,7 @@ mod events {
             deliveries_of_an_event_are_counted;
         finds_any_label FindsAnyLabel => labels_and_types_find_their_events;
         finds_any_type FindsAnyType => labels_and_types_find_their_events;
+        finds_first_label FindsFirstLabel => labels_and_types_find_their_events;
         finds_any_key FindsAnyKey => keys_find_what_was_sent_with_them;
         shows_more_deliveries ShowsMoreDeliveries => deliveries_of_an_event_are_shown;
         sorts_deliveries_by_endpoint SortsDeliveriesByEndpoint => deliveries_of_an_event_are_shown;

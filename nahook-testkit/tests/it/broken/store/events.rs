@@ -13,7 +13,8 @@ impl EventSearch for Broken {
         let mut asked = query.clone();
         match self.bug {
             ListsEventsOfOthers => asked.workspace = declare::workspace_id("ws_shop"),
-            FindsAnyLabel => asked.label = None,
+            FindsAnyLabel => asked.labels.clear(),
+            FindsFirstLabel => asked.labels.truncate(1),
             FindsAnyType => asked.event_type = None,
             FindsAnyKey => asked.idempotency_key = None,
             _ => {}

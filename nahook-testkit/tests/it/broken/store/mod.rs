@@ -167,6 +167,7 @@ bugs! {
     EndsEarly
     CountsGivenUpAsDelivered
     FindsAnyLabel
+    FindsFirstLabel
     FindsAnyType
     FindsAnyKey
     ShowsMoreDeliveries
