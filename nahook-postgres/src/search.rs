@@ -12,15 +12,63 @@ use crate::parameter::Parameter;
 use crate::row::{Bits, ORDINAL_BITS, delivery_key, nanos, split_key, value_at};
 use crate::store::PostgresStore;
 
+/// The audiences of the workspace with that row, and the key of the first record of each: a step for each of them.
+macro_rules! audiences {
+    ($workspace:literal) => {
+        concat!(
+            "WITH RECURSIVE hop AS (
+                (SELECT r.audience, r.key FROM record r WHERE r.workspace = ",
+            $workspace,
+            "
+                ORDER BY r.workspace, r.audience, r.key LIMIT 1)
+                UNION ALL
+                SELECT n.audience, n.key FROM hop CROSS JOIN LATERAL (
+                    SELECT r.audience, r.key FROM record r WHERE r.workspace = ",
+            $workspace,
+            " AND r.audience > hop.audience
+                    ORDER BY r.workspace, r.audience, r.key LIMIT 1) n
+            )
+            SELECT hop.audience, hop.key FROM hop"
+        )
+    };
+}
+
+/// Those of them that the endpoint of `whose` is in, with its place, which is the same in all records of an audience: only an endpoint that was
+/// deleted while an event was written may be missing in one.
+macro_rules! audiences_of_endpoint {
+    () => {
+        concat!(
+            "audience AS MATERIALIZED (
+                SELECT c.* FROM (
+                    SELECT o.workspace, h.audience, (SELECT array_position(r.endpoints, o.row) FROM record r WHERE r.key = h.key) AS place
+                    FROM whose o CROSS JOIN LATERAL (", audiences!("o.workspace"), ") h
+                    OFFSET 0
+                ) c WHERE c.place IS NOT NULL
+            )"
+        )
+    };
+}
+
+/// The records `r` of the audience `a` in which the endpoint has a delivery that is no row yet.
+macro_rules! open_in_audience {
+    () => {
+        "r.workspace = a.workspace AND r.audience = a.audience AND a.place <= r.width
+            AND (NOT r.is_begun OR NOT EXISTS (SELECT FROM delivery d WHERE d.key = r.key + a.place - 1))"
+    };
+}
+
+pub(crate) use {audiences, audiences_of_endpoint, open_in_audience};
+
 /// The endpoint $1 of the workspace $2, deleted or not; how deliveries are to be shown $3; before the key $4, accepted since
 /// $5, at most $6; $7 are being attempted from records; $8 is a key that none accepted since $5 is below. Each status gives its newest,
 /// and the newest of all of them are the page: the work is bounded by the page's length, however many there are. What is older than $5
-/// and not below $8 is passed over one by one, and records are read where what they have is asked for: the
-/// keys of each follow one another, so that the latest records have the newest.
+/// and not below $8 is passed over one by one. Records are read where what they have is asked for, and of the endpoint's audiences alone.
 const DELIVERIES: &str = concat!(
     "WITH whose AS MATERIALIZED (
         SELECT p.row, p.workspace FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE p.id = $1 AND w.id = $2
-    ), page AS MATERIALIZED (
+    ), ",
+    audiences_of_endpoint!(),
+    ", page AS MATERIALIZED (
         SELECT c.key FROM (
             (SELECT d.key FROM delivery d
             WHERE 0 = ANY($3::smallint[]) AND d.endpoint = (SELECT o.row FROM whose o) AND d.status = 0
@@ -37,16 +85,15 @@ const DELIVERIES: &str = concat!(
                     AND ($5::bigint IS NULL OR (SELECT e.accepted_at FROM event e WHERE e.seq = d.key >> 20) >= $5)
                 ORDER BY d.key DESC LIMIT $6) n)
             UNION ALL
-            (SELECT n.key FROM whose o CROSS JOIN LATERAL (
-                SELECT r.key + u.place - 1 AS key
-                FROM record r CROSS JOIN LATERAL unnest(r.endpoints) WITH ORDINALITY AS u (endpoint, place)
-                WHERE r.workspace = o.workspace AND r.key < $4 AND o.row = ANY (r.endpoints) AND u.endpoint = o.row
-                    AND r.key + u.place - 1 < $4 AND r.key + u.place - 1 >= $8
-                    AND (NOT r.is_begun OR NOT EXISTS (SELECT FROM delivery d WHERE d.key = r.key + u.place - 1))
-                    AND CASE WHEN r.key + u.place - 1 = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END
+            (SELECT n.key FROM audience a CROSS JOIN LATERAL (
+                SELECT r.key + a.place - 1 AS key FROM record r
+                WHERE ",
+    open_in_audience!(),
+    " AND r.key < $4 AND r.key + a.place - 1 < $4 AND r.key > $8 - 1000 AND r.key + a.place - 1 >= $8
+                    AND CASE WHEN r.key + a.place - 1 = ANY ($7::bigint[]) THEN 5::smallint ELSE 0::smallint END
                         = ANY ($3::smallint[])
                     AND ($5::bigint IS NULL OR r.due_at >= $5)
-                ORDER BY r.key DESC, u.place DESC LIMIT $6) n
+                ORDER BY r.workspace DESC, r.audience DESC, r.key DESC LIMIT $6) n
             WHERE 0 = ANY ($3::smallint[]) OR 5 = ANY ($3::smallint[]))
         ) c ORDER BY c.key DESC LIMIT $6
     )

@@ -7,62 +7,91 @@ use crate::error::PgError;
 use crate::parameter::Parameter;
 use crate::queue::{again, fresh};
 use crate::row::{maybe_instant_at, value_at};
-use crate::search::shown;
+use crate::search::{audiences, audiences_of_endpoint, open_in_audience, shown};
 use crate::store::PostgresStore;
 
-/// The endpoint $2 of the workspace $1, deleted or not, or all that it has; how rows are shown $3, at most $4 of each. Every
-/// line says how many are in records, at most $6, and since when the first is due, but those with the keys $5.
-const STATS: &str = concat!(
-    "WITH whose AS MATERIALIZED (
-        SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace
-        WHERE w.id = $1 AND $2::text IS NULL AND p.deleted_at IS NULL
-        UNION ALL
-        SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace
-        WHERE w.id = $1 AND p.id = $2
-    ), fresh AS (
-        SELECT count(*) AS count FROM (
-            SELECT 1 FROM whose o CROSS JOIN LATERAL (
-                SELECT 1 FROM delivery d WHERE d.endpoint = o.row AND ",
-    fresh!(),
-    " LIMIT $4) f LIMIT $4) c
-    ), due AS MATERIALIZED (
-        SELECT min(least(
-            (SELECT d.due_at FROM delivery d WHERE d.endpoint = o.row AND ",
-    fresh!(),
-    " ORDER BY d.key LIMIT 1),
-            (SELECT d.due_at FROM delivery d WHERE d.endpoint = o.row AND ",
-    again!(),
-    " ORDER BY d.due_at LIMIT 1))) AS since
-        FROM whose o
-    ), scope AS MATERIALIZED (
-        SELECT w.row AS workspace, (SELECT p.row FROM endpoint p WHERE p.id = $2 AND p.workspace = w.row) AS endpoint
-        FROM workspace w WHERE w.id = $1
-    ), in_records AS MATERIALIZED (
-        SELECT (SELECT count(*) FROM (
-                SELECT FROM open_deliveries_of(c.workspace, c.endpoint, 9223372036854775807) LIMIT $6) n) AS count,
-            (WITH RECURSIVE audience AS (
-                (SELECT r.audience FROM record r WHERE r.workspace = c.workspace ORDER BY r.workspace, r.audience LIMIT 1)
-                UNION ALL
-                SELECT (SELECT r.audience FROM record r WHERE r.workspace = c.workspace AND r.audience > a.audience
-                    ORDER BY r.workspace, r.audience LIMIT 1) FROM audience a WHERE a.audience IS NOT NULL
-            )
-            SELECT min((SELECT r.due_at FROM record r WHERE r.workspace = c.workspace AND r.audience = a.audience AND EXISTS (
-                SELECT FROM open_deliveries(r.key, r.key + 1000) n
-                WHERE (c.endpoint IS NULL OR n.endpoint = c.endpoint) AND n.key <> ALL ($5::bigint[]))
-            ORDER BY r.workspace, r.audience, r.key LIMIT 1)) FROM audience a) AS since
-        FROM scope c WHERE $2::text IS NULL OR c.endpoint IS NOT NULL
+/// Deliveries that are not fresh, by how they are shown, as their index has them.
+macro_rules! shown {
+    ($shown:literal) => {
+        concat!(
+            "CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END = ",
+            $shown,
+            " AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END)"
+        )
+    };
+}
+
+/// Those of the endpoints that the first part selects, as `row`; how rows are shown $2, at most $3 of each. Every line says how many are in
+/// records, at most $5, and since when the first is due, but those with the keys $4: the second part selects both, as `count` and `since`.
+macro_rules! stats {
+    ($whose:literal, $in_records:expr) => {
+        concat!(
+            "WITH whose AS MATERIALIZED (",
+            $whose,
+            "), fresh AS (
+                SELECT count(*) AS count FROM (
+                    SELECT 1 FROM whose o CROSS JOIN LATERAL (
+                        SELECT 1 FROM delivery d WHERE d.endpoint = o.row AND ",
+            fresh!(),
+            " LIMIT $3) f LIMIT $3) c
+            ), due AS MATERIALIZED (
+                SELECT min(least(
+                    (SELECT d.due_at FROM delivery d WHERE d.endpoint = o.row AND ",
+            fresh!(),
+            " ORDER BY d.key LIMIT 1),
+                    (SELECT d.due_at FROM delivery d WHERE d.endpoint = o.row AND ",
+            again!(),
+            " ORDER BY d.due_at LIMIT 1),
+                    (SELECT e.accepted_at FROM delivery d JOIN event e ON e.seq = d.key >> 20
+                    WHERE d.endpoint = o.row AND ",
+            shown!("0::smallint"),
+            " AND d.recorded_retry_at IS NOT NULL ORDER BY d.key LIMIT 1))) AS since
+                FROM whose o
+            ), ",
+            $in_records,
+            " SELECT s.shown, CASE WHEN s.shown = 0 THEN (SELECT f.count FROM fresh f) ELSE 0 END + (
+                SELECT count(*) FROM (
+                    SELECT 1 FROM whose o CROSS JOIN LATERAL (
+                        SELECT 1 FROM delivery d WHERE d.endpoint = o.row AND ",
+            shown!("s.shown"),
+            " LIMIT $3) n LIMIT $3) c
+            ), least((SELECT u.since FROM due u), (SELECT i.since FROM in_records i)), coalesce((SELECT i.count FROM in_records i), 0)
+            FROM unnest($2::smallint[]) AS s (shown)"
+        )
+    };
+}
+
+/// The stats of all endpoints of the workspace $1. The first record of each audience that has an open delivery says since when that is due.
+const OF_WORKSPACE: &str = stats!(
+    "SELECT p.row FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE w.id = $1 AND p.deleted_at IS NULL",
+    concat!(
+        "in_records AS MATERIALIZED (
+            SELECT (SELECT count(*) FROM (SELECT FROM open_deliveries_of(w.row, NULL, 9223372036854775807) LIMIT $5) n) AS count,
+                (SELECT min((SELECT r.due_at FROM record r WHERE r.workspace = w.row AND r.audience = a.audience AND EXISTS (
+                    SELECT FROM open_deliveries(r.key, r.key + 1000) n WHERE n.key <> ALL ($4::bigint[]))
+                ORDER BY r.workspace, r.audience, r.key LIMIT 1)) FROM (",
+        audiences!("w.row"),
+        ") a) AS since
+            FROM workspace w WHERE w.id = $1
+        )"
     )
-    SELECT s.shown, CASE WHEN s.shown = 0 THEN (SELECT f.count FROM fresh f) ELSE 0 END + (
-        SELECT count(*) FROM (
-            SELECT 1 FROM whose o CROSS JOIN LATERAL (
-                SELECT 1 FROM delivery d
-                WHERE d.endpoint = o.row
-                    AND CASE WHEN d.wake_at IS NOT NULL AND d.lease_token IS NOT NULL THEN 5::smallint ELSE d.status END
-                        = s.shown
-                    AND (d.status <> 0 OR d.due_at IS NULL OR CASE WHEN d.wake_at IS NULL THEN false ELSE true END)
-                LIMIT $4) n LIMIT $4) c
-    ), least((SELECT u.since FROM due u), (SELECT i.since FROM in_records i)), coalesce((SELECT i.count FROM in_records i), 0)
-    FROM unnest($3::smallint[]) AS s (shown)"
+);
+
+/// The stats of its endpoint $6, deleted or not. Records are read of those audiences alone that the endpoint is in, and their arrays not at all:
+/// it has the same place in each.
+const OF_ENDPOINT: &str = stats!(
+    "SELECT p.row, p.workspace FROM endpoint p JOIN workspace w ON w.row = p.workspace WHERE w.id = $1 AND p.id = $6",
+    concat!(
+        audiences_of_endpoint!(),
+        ", in_records AS MATERIALIZED (
+            SELECT (SELECT count(*) FROM (SELECT FROM audience a CROSS JOIN LATERAL (SELECT FROM record r WHERE ",
+        open_in_audience!(),
+        " LIMIT $5) n LIMIT $5) c) AS count,
+                (SELECT min((SELECT r.due_at FROM record r WHERE ",
+        open_in_audience!(),
+        " AND r.key + a.place - 1 <> ALL ($4::bigint[]) ORDER BY r.workspace, r.audience, r.key LIMIT 1)) FROM audience a) AS since
+        )"
+    )
 );
 
 /// Bytes of the payloads of the workspace $1. Where more than $2 events are kept, they are estimated from one of each of so many
@@ -111,13 +140,17 @@ impl PostgresStore {
         let in_records_max = max.saturating_add(i64::try_from(delivering).unwrap_or(i64::MAX));
         let parameters: [&dyn Parameter; 6] = [
             &query.workspace.as_str(),
-            &endpoint,
             &codes,
             &max,
             &in_hand,
             &in_records_max,
+            &endpoint,
         ];
-        let rows = self.shared().lender.query(STATS, &parameters).await?;
+        let lender = &self.shared().lender;
+        let rows = match endpoint {
+            Some(_) => lender.query(OF_ENDPOINT, &parameters).await?,
+            None => lender.query(OF_WORKSPACE, &parameters[..5]).await?,
+        };
         let mut stats = DeliveryStats::default();
         for row in &rows {
             let code: i16 = value_at(row, 0)?;

@@ -7,7 +7,7 @@ use nahook_core::{Clock as _, SystemClock, Timestamp};
 use nahook_postgres::PostgresStore;
 use nahook_queue::{
     DeliveryQuery, DeliverySearch as _, DeliveryStatus, EventQuery, EventSearch as _,
-    Redelivery as _, RedeliveryRequest,
+    Redelivery as _, RedeliveryRequest, StatsQuery,
 };
 use nahook_testkit::declare::{endpoint_id, workspace_id};
 use nahook_testserver::PostgresServer;
@@ -33,6 +33,12 @@ INSERT INTO record (key, workspace, due_at, audience, width, endpoints)
 INSERT INTO endpoint (id, workspace, environment, url, kind, config, metadata, secret, is_active, created_at, updated_at)
     SELECT 'ep_more_' || n, p.workspace, p.environment, p.url, 0, '{}', '{}', '', true, 1, 1
     FROM endpoint p CROSS JOIN generate_series(1, 2000) n;
+INSERT INTO record (key, workspace, due_at, audience, width, endpoints)
+    SELECT (e.seq << 20) + 2 + 500 * half, e.workspace, e.accepted_at, 2 + half, 500, f.endpoints
+    FROM event e CROSS JOIN generate_series(0, 1) half CROSS JOIN LATERAL (
+        SELECT array_agg(p.row ORDER BY p.row) AS endpoints FROM (
+            SELECT row FROM endpoint WHERE id LIKE 'ep_more_%' ORDER BY row OFFSET 500 * half LIMIT 500) p
+    ) f WHERE e.seq BETWEEN 4000 AND 7000;
 INSERT INTO endpoint_health (endpoint, failing_since) SELECT row, 1 FROM endpoint WHERE id IN ('ep_more_7', 'ep_more_1007');
 ANALYZE"#;
 
@@ -67,12 +73,6 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
         // Ten thousand were looked at.
         assert!(page.next.is_some(), "{value}");
     }
-    let escaped = EventQuery {
-        labels: vec![("note".to_owned(), "ä".to_owned())],
-        ..event
-    };
-    assert_eq!(store.events(&escaped).await.unwrap().events.len(), 20);
-    let ago = |minutes| {
     let mut read = Vec::new();
     for number in [1, 5] {
         let names = ["order", "nr", "customer", "shop", "note"];
@@ -89,6 +89,12 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
         read[0], read[1],
         "labels are read once, whatever is asked for"
     );
+    let escaped = EventQuery {
+        labels: vec![("note".to_owned(), "ä".to_owned())],
+        ..event
+    };
+    assert_eq!(store.events(&escaped).await.unwrap().events.len(), 20);
+    let ago = |minutes| {
         let back = Duration::from_mins(minutes).as_nanos();
         let now = SystemClock.now().as_nanos();
         Timestamp::from_nanos(now - u64::try_from(back).unwrap())
@@ -116,6 +122,27 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
     let (rows, page) = rows_read(server, store.deliveries(&waiting)).await;
     assert_eq!(page.unwrap().len(), 5);
     assert!((5..200).contains(&rows), "what waits: {rows} rows");
+    for (endpoint, number) in [("ep_more_1", 7), ("ep_more_2000", 0)] {
+        let of_endpoint = DeliveryQuery {
+            endpoint: endpoint_id(endpoint),
+            status: None,
+            limit: 7,
+            ..waiting.clone()
+        };
+        let (rows, page) = rows_read(server, store.deliveries(&of_endpoint)).await;
+        assert_eq!(page.unwrap().len(), number, "{endpoint}");
+        // Each of those that are shown is looked up in the 500 endpoints of its record.
+        assert!(rows < 4_000, "an endpoint among many: {rows} rows");
+        let counted = StatsQuery {
+            workspace: workspace_id("ws_shop"),
+            endpoint: Some(endpoint_id(endpoint)),
+            count_max: 7,
+            is_unsettled_only: false,
+        };
+        let (rows, stats) = rows_read(server, store.stats(&counted)).await;
+        assert_eq!(stats.unwrap().pending, number as u64, "{endpoint}");
+        assert!(rows < 200, "an endpoint's count: {rows} rows");
+    }
     late.since = Some(ago(u64::from(EVENTS) + 10));
     assert_eq!(store.deliveries(&late).await.unwrap().len(), 1_000);
     let again = RedeliveryRequest {
