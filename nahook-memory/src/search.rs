@@ -52,7 +52,9 @@ impl DeliverySearch for MemoryStore {
             let count = counts.count_mut(status);
             *count = (*count + 1).min(query.count_max);
             if status != DeliveryStatus::Delivering {
-                let due_at = row.due_at.filter(|due_at| *due_at <= now);
+                let is_elsewhere = row.recorded.is_some() && status == DeliveryStatus::Pending;
+                let recorded_at = is_elsewhere.then_some(row.event.accepted_at);
+                let due_at = row.due_at.or(recorded_at).filter(|due_at| *due_at <= now);
                 counts.oldest_due_at = counts.oldest_due_at.into_iter().chain(due_at).min();
             }
         }

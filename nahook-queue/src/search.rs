@@ -64,7 +64,8 @@ pub struct DeliveryStats {
     pub pending: u64,
     /// Waiting for a further attempt.
     pub scheduled_retry: u64,
-    /// Time since which the first of those that no worker attempts has been due; absent if none is due.
+    /// Time since which the first of those that no worker attempts has been due; absent if none is due. Where a queue elsewhere carries
+    /// them, the time at which the first was accepted that waits for its first attempt.
     pub oldest_due_at: Option<Timestamp>,
 }
 

@@ -227,8 +227,24 @@ fn stats(
         }
         *count = (*count).min(count_max);
     }
-    stats.oldest_due_at = due(connection, backlogs, now, 0)?.oldest_due_at;
+    let mut oldest = due(connection, backlogs, now, 0)?;
+    for backlog in backlogs {
+        oldest.add(0, first_recorded(connection, backlog.endpoint)?);
+    }
+    stats.oldest_due_at = oldest.oldest_due_at;
     Ok(stats)
+}
+
+/// Time at which the first delivery of the endpoint was accepted that a queue elsewhere carries and that waits for its first attempt.
+fn first_recorded(connection: &Connection, endpoint: i64) -> rusqlite::Result<Option<Timestamp>> {
+    let key = connection
+        .prepare_cached(
+            "SELECT key FROM nahook_delivery INDEXED BY nahook_delivery_by_status WHERE endpoint = ?1 AND status = 5
+             ORDER BY key LIMIT 1",
+        )?
+        .query_row([endpoint], |row| row.get(0))
+        .optional()?;
+    key.map_or(Ok(None), |key| accepted_at(connection, key))
 }
 
 /// Number of the endpoint's deliveries that the file has in that status, other than fresh ones: at most `max`.

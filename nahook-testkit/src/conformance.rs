@@ -283,6 +283,7 @@ macro_rules! recorder_conformance {
             attempts_at_once_agree,
             siblings_are_recorded_apart,
             what_is_recorded_is_never_leased,
+            stats_tell_the_age_of_what_is_recorded,
             the_stores_own_deliveries_are_left_alone,
             other_workspaces_see_nothing_recorded,
             the_unknown_is_dropped_and_its_siblings_recorded,

@@ -7,14 +7,14 @@ use std::time::Duration;
 use nahook_core::id::DeliveryId;
 use nahook_core::{EventTypeRef, IdempotencyKey, Payload};
 use nahook_queue::{
-    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliveryState, DeliveryStatus, Next, Settled,
-    Settlement,
+    DeliveryLog, DeliveryRecord, DeliveryRecorder, DeliverySearch, DeliveryState, DeliveryStatus,
+    Next, Settled, Settlement, StatsQuery,
 };
 
 use self::story::{Shown, Story, orders, record, shown};
 use super::queue::{Shop, attempt};
-use crate::RecorderHarness;
 use crate::declare::{event, event_type_id, metadata, nth_endpoint_id, payload, workspace_id};
+use crate::{RecorderHarness, SearchHarness};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -288,6 +288,40 @@ pub async fn what_is_recorded_is_never_leased<H: RecorderHarness>() {
     };
     shop.advance(Duration::from_hours(1));
     assert_eq!(shop.lease_ids(2).await, [own], "nor after a restart");
+}
+
+/// The stats tell since when the first of those that are recorded as pending was accepted.
+pub async fn stats_tell_the_age_of_what_is_recorded<H: RecorderHarness + SearchHarness>() {
+    let shop = Shop::<H>::with_endpoints(2).await;
+    let first = Story::of(shop.event(), &[0]);
+    shop.advance(SECOND);
+    let second = Story::of(shop.event(), &[0, 1]);
+    record(
+        &shop,
+        &[first.accepted(0), second.accepted(0), second.accepted(1)],
+    )
+    .await;
+    let oldest = async |endpoint: Option<usize>| {
+        let query = StatsQuery {
+            workspace: workspace_id("ws_shop"),
+            endpoint: endpoint.map(nth_endpoint_id),
+            count_max: 10,
+            is_unsettled_only: true,
+        };
+        let stats = shop.harness.search().stats(&query).await;
+        stats.expect("the log can be asked").oldest_due_at
+    };
+    let [since, later] = [&first, &second].map(|story| Some(story.event.accepted_at));
+    assert_eq!(
+        [
+            oldest(None).await,
+            oldest(Some(0)).await,
+            oldest(Some(1)).await
+        ],
+        [since, since, later]
+    );
+    record(&shop, &[first.ended_as(0, 1, DeliveryState::Delivered)]).await;
+    assert_eq!(oldest(None).await, later, "the first is settled");
 }
 
 /// A delivery that the store's own queue carries is not changed by an entry about it: it is leased, settled and shown as

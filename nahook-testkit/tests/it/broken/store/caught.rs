@@ -141,6 +141,7 @@ mod recorder {
         failure_counts_most FailureCountsMost => attempts_at_once_agree,
             every_standing_has_its_status;
         leases_the_recorded LeasesTheRecorded => what_is_recorded_is_never_leased;
+        forgets_the_oldest_recorded ForgetsTheOldest => stats_tell_the_age_of_what_is_recorded;
         ends_its_own EndsItsOwn => the_stores_own_deliveries_are_left_alone;
         shows_other_workspaces ShowsOtherWorkspaces => other_workspaces_see_nothing_recorded;
         shows_newest_first ShowsNewestFirst => a_retry_and_a_success_are_shown;
@@ -261,8 +262,8 @@ mod events {
         counts_given_up_as_delivered CountsGivenUpAsDelivered =>
             deliveries_of_an_event_are_counted;
         finds_any_label FindsAnyLabel => labels_and_types_find_their_events;
-        finds_any_type FindsAnyType => labels_and_types_find_their_events;
         finds_first_label FindsFirstLabel => labels_and_types_find_their_events;
+        finds_any_type FindsAnyType => labels_and_types_find_their_events;
         finds_any_key FindsAnyKey => keys_find_what_was_sent_with_them;
         shows_more_deliveries ShowsMoreDeliveries => deliveries_of_an_event_are_shown;
         sorts_deliveries_by_endpoint SortsDeliveriesByEndpoint => deliveries_of_an_event_are_shown;
