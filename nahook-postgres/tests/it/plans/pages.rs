@@ -50,7 +50,7 @@ async fn rows_read<T>(server: &PostgresServer, asking: impl Future<Output = T>) 
     (explained.iter().map(Explained::rows_read).sum(), answer)
 }
 
-async fn ask(server: &PostgresServer, store: &PostgresStore) {
+async fn ask_for_events(server: &PostgresServer, store: &PostgresStore) {
     let event = EventQuery {
         workspace: workspace_id("ws_shop"),
         event_type: None,
@@ -94,6 +94,10 @@ async fn ask(server: &PostgresServer, store: &PostgresStore) {
         ..event
     };
     assert_eq!(store.events(&escaped).await.unwrap().events.len(), 20);
+}
+
+async fn ask(server: &PostgresServer, store: &PostgresStore) {
+    ask_for_events(server, store).await;
     let ago = |minutes| {
         let back = Duration::from_mins(minutes).as_nanos();
         let now = SystemClock.now().as_nanos();
