@@ -219,12 +219,14 @@ fn server_args(store: &str, nats: Option<&NatsServer>, delivering: bool) -> Vec<
     args.into_iter().map(str::to_owned).collect()
 }
 
-/// A workspace with so many endpoints at the sink, all subscribed.
+/// A workspace with so many endpoints at the sink, all subscribed, and with a plan that refuses nothing.
 pub(crate) fn manifest_of(sink: &str, width: usize) -> String {
     use std::fmt::Write as _;
     let mut manifest = format!(
-        "[[workspaces]]\nid = \"ws_load\"\nname = \"Load\"\n\n[[workspaces.event_types]]\nname = \"{EVENT_TYPE}\"\n\n\
-         [[workspaces.api_keys]]\nname = \"load\"\nkey = \"{KEY}\"\n"
+        "[[workspaces]]\nid = \"ws_load\"\nname = \"Load\"\n\n[workspaces.plan]\npending_max = {pending_max}\n\
+         delivery_rate = {{ count = 1000000000 }}\n\n[[workspaces.event_types]]\nname = \"{EVENT_TYPE}\"\n\n\
+         [[workspaces.api_keys]]\nname = \"load\"\nkey = \"{KEY}\"\n",
+        pending_max = u32::MAX,
     );
     for nth in 0..width {
         // Writing to a string does not fail.
