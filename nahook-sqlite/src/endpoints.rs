@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nahook_control::{
-    Actor, AuditEntry, BasicAuth, EndpointDirectory, EndpointTarget, HealthReport, HealthState,
-    SecretBox, SecretText,
+    Actor, AuditEntry, BasicAuth, EndpointDirectory, EndpointKind, EndpointTarget, HealthReport,
+    HealthState, SecretBox, SecretText,
 };
 use nahook_core::id::{EndpointId, WorkspaceId};
 use nahook_core::{IdSource, StoreError, Timestamp};
@@ -14,7 +14,7 @@ use crate::SqliteStore;
 use crate::audit;
 use crate::cache::CachedTarget;
 use crate::readers::catalog_version;
-use crate::row::{endpoint_kind_at, maybe_instant_at, nanos, parsed_at};
+use crate::row::{coded_at, maybe_instant_at, nanos, parsed_at};
 use crate::secrets::unsealable;
 use crate::writer::Session;
 
@@ -114,7 +114,7 @@ fn known_at(
         workspace: parsed_at(row, 0)?,
         environment: parsed_at(row, 10)?,
         url: row.get(1)?,
-        kind: endpoint_kind_at(row, 2)?,
+        kind: coded_at(row, 2, EndpointKind::from_code)?,
         secrets,
         auth: auth_at(row, 6)?,
         is_active: row.get(8)?,

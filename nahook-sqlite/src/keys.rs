@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::SqliteStore;
 use crate::readers::catalog_version;
-use crate::row::{key_state_at, maybe_parsed_at, parsed_at, plan_at, plan_columns};
+use crate::row::{coded_at, maybe_parsed_at, parsed_at, plan_at, plan_columns};
 
 #[async_trait::async_trait]
 impl KeyStore for SqliteStore {
@@ -66,7 +66,7 @@ fn api_key(connection: &Connection, hash: &KeyHash) -> rusqlite::Result<Option<K
                 endpoint: maybe_parsed_at(row, 4)?,
                 plan: plan_at(row, 5)?,
             };
-            Ok(entry(key_state_at(row, 0)?, caller))
+            Ok(entry(coded_at(row, 0, KeyState::from_code)?, caller))
         })
         .optional()?;
     Ok(found.flatten())
@@ -88,7 +88,7 @@ fn management_token(
                 workspace: parsed_at(row, 2)?,
                 is_read_only: row.get(3)?,
             };
-            Ok(entry(key_state_at(row, 0)?, identity))
+            Ok(entry(coded_at(row, 0, KeyState::from_code)?, identity))
         })
         .optional()?;
     Ok(found.flatten())

@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nahook_control::{EndpointKind, KeyState};
 use nahook_core::Timestamp;
 use nahook_core::admission::{Plan, Rate};
 use nahook_core::id::MessageId;
@@ -123,23 +122,14 @@ pub(crate) fn message_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Messa
     Ok(MessageId::from_bits(u128::from_be_bytes(bytes)))
 }
 
-/// The state of a key or token in a column.
-pub(crate) fn key_state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<KeyState> {
-    match row.get::<_, i64>(column)? {
-        0 => Ok(KeyState::Active),
-        1 => Ok(KeyState::Disabled),
-        2 => Ok(KeyState::Revoked),
-        other => Err(rusqlite::Error::IntegralValueOutOfRange(column, other)),
-    }
-}
-
-/// A key's or token's state as it is stored.
-pub(crate) fn key_state_code(state: KeyState) -> i64 {
-    match state {
-        KeyState::Active => 0,
-        KeyState::Disabled => 1,
-        KeyState::Revoked => 2,
-    }
+/// A value in a column that holds its number.
+pub(crate) fn coded_at<T>(
+    row: &Row<'_>,
+    column: usize,
+    from_code: fn(i64) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let code = row.get(column)?;
+    from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
 /// Columns of a plan, in the order that [`plan_at`] reads.
@@ -188,21 +178,4 @@ fn rate_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Rate>> {
 pub(crate) fn rate_parts(rate: Option<Rate>) -> (Option<i64>, Option<u32>) {
     let interval = rate.and_then(|rate| i64::try_from(rate.interval().as_nanos()).ok());
     (interval, rate.map(|rate| rate.burst().get()))
-}
-
-/// Reads the kind of an endpoint.
-pub(crate) fn endpoint_kind_at(row: &Row<'_>, column: usize) -> rusqlite::Result<EndpointKind> {
-    match row.get::<_, i64>(column)? {
-        0 => Ok(EndpointKind::Webhook),
-        1 => Ok(EndpointKind::Slack),
-        other => Err(rusqlite::Error::IntegralValueOutOfRange(column, other)),
-    }
-}
-
-/// An endpoint's kind as it is stored.
-pub(crate) fn endpoint_kind_code(kind: EndpointKind) -> i64 {
-    match kind {
-        EndpointKind::Slack => 1,
-        EndpointKind::Webhook => 0,
-    }
 }

@@ -1,12 +1,13 @@
 //! The key that seals the secrets in the file, and rows from before there was one.
 
 use nahook_control::{
-    MasterKeyError, MasterKeys, Opening, SealError, SecretBox, SecretColumns, SecretText,
+    EndpointKind, MasterKeyError, MasterKeys, Opening, SealError, SecretBox, SecretColumns,
+    SecretText,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::OpenError;
-use crate::row::{endpoint_kind_at, json_at, parsed_at};
+use crate::row::{coded_at, json_at, parsed_at};
 
 /// Number of endpoints sealed in one step.
 const ENDPOINTS: u32 = 100;
@@ -107,7 +108,7 @@ fn plain(connection: &Connection, after: i64) -> rusqlite::Result<Vec<(i64, Secr
             let columns = SecretColumns {
                 workspace: parsed_at(row, 1)?,
                 id: parsed_at(row, 2)?,
-                kind: endpoint_kind_at(row, 3)?,
+                kind: coded_at(row, 3, EndpointKind::from_code)?,
                 url: row.get(4)?,
                 config: json_at(row, 5)?,
                 password: secret(row.get(6)?),

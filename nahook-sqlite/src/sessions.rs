@@ -4,10 +4,10 @@ use nahook_control::{
     KeyHash, PageSession, PortalRole, PortalSessionRecord, SessionHolder, SessionStore,
 };
 use nahook_core::{StoreError, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
-use crate::row::{instant_at, json_at, nanos, parsed_at, unreadable};
+use crate::row::{coded_at, instant_at, json_at, nanos, parsed_at};
 
 #[async_trait::async_trait]
 impl SessionStore for SqliteStore {
@@ -113,7 +113,10 @@ fn find(connection: &Connection, id: KeyHash) -> rusqlite::Result<Option<PageSes
                 workspace: parsed_at(row, 0)?,
                 holder: match row.get::<_, Option<[u8; 32]>>(1)? {
                     Some(hash) => SessionHolder::Token(KeyHash::from_bytes(hash)),
-                    None => SessionHolder::Application(parsed_at(row, 2)?, role_at(row, 3)?),
+                    None => SessionHolder::Application(
+                        parsed_at(row, 2)?,
+                        coded_at(row, 3, PortalRole::from_code)?,
+                    ),
                 },
                 created_at: instant_at(row, 4)?,
                 seen_at: instant_at(row, 5)?,
@@ -138,7 +141,7 @@ fn take(connection: &Connection, code: KeyHash) -> rusqlite::Result<Option<Porta
                 code,
                 workspace: parsed_at(row, 0)?,
                 application: parsed_at(row, 1)?,
-                role: role_at(row, 2)?,
+                role: coded_at(row, 2, PortalRole::from_code)?,
                 metadata: json_at(row, 3)?,
                 code_expires_at: instant_at(row, 4)?,
                 expires_at: instant_at(row, 5)?,
@@ -150,8 +153,4 @@ fn take(connection: &Connection, code: KeyHash) -> rusqlite::Result<Option<Porta
         .prepare_cached("DELETE FROM nahook_portal_session WHERE code = ?1")?
         .execute([code.as_bytes().as_slice()])?;
     Ok(found)
-}
-
-fn role_at(row: &Row<'_>, column: usize) -> rusqlite::Result<PortalRole> {
-    PortalRole::from_code(row.get(column)?).ok_or_else(|| unreadable(column, "no such role"))
 }

@@ -11,7 +11,7 @@ use nahook_control::{
     Actor, ApplyMode, AuditEntry, Catalog, CatalogError, Change, EventTypeRecord, Manifest,
     ManifestError, Planned, WorkspaceRecord,
 };
-use nahook_core::id::{EventTypeId, MessageId, WorkspaceId};
+use nahook_core::id::{EventTypeId, WorkspaceId};
 use nahook_core::{EventTypeName, StoreError};
 
 #[cfg(feature = "sqlx")]
@@ -118,13 +118,7 @@ impl SqliteStore {
         workspace: WorkspaceId,
     ) -> EventTypeRecord {
         let (now, ids) = (self.shared().now(), self.shared().shared_ids());
-        EventTypeRecord {
-            id: EventTypeId::from_bits(MessageId::from_parts(now, ids.random()).as_bits()),
-            workspace,
-            name,
-            description: None,
-            created_at: now,
-        }
+        EventTypeRecord::drawn(name, workspace, now, &*ids)
     }
 
     /// Returns the changes of a manifest, and the version of the catalog that they were computed from.

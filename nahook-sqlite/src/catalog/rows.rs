@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use nahook_control::{
-    ApiKeyRecord, ApplicationRecord, EndpointRecord, EnvironmentRecord, EventTypeRecord, KeyHash,
-    ManagementTokenRecord, PatternRecord, PublicationRecord, RetiredSecret, SecretText,
-    SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
+    ApiKeyRecord, ApplicationRecord, EndpointKind, EndpointRecord, EnvironmentRecord,
+    EventTypeRecord, KeyHash, KeyState, ManagementTokenRecord, PatternRecord, PublicationRecord,
+    RetiredSecret, SecretText, SubscriberRecord, SubscriptionRecord, WorkspaceRecord,
 };
 use nahook_core::id::WorkspaceId;
 use rusqlite::Row;
@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::endpoints::auth_at;
 use crate::row::{
-    endpoint_kind_at, instant_at, json_at, key_state_at, maybe_instant_at, maybe_parsed_at,
-    parsed_at, plan_at, plan_columns,
+    coded_at, instant_at, json_at, maybe_instant_at, maybe_parsed_at, parsed_at, plan_at,
+    plan_columns,
 };
 
 pub(super) const WORKSPACE: &str = concat!(
@@ -106,7 +106,7 @@ pub(super) fn endpoint_at(
         environment: parsed_at(row, 1)?,
         application: maybe_parsed_at(row, 2)?,
         url: row.get(3)?,
-        kind: endpoint_kind_at(row, 4)?,
+        kind: coded_at(row, 4, EndpointKind::from_code)?,
         config,
         metadata,
         description: row.get(7)?,
@@ -199,7 +199,7 @@ pub(super) fn api_key_at(row: &Row<'_>, workspace: WorkspaceId) -> rusqlite::Res
         endpoint: maybe_parsed_at(row, 2)?,
         name: row.get(3)?,
         hash: KeyHash::from_bytes(row.get(4)?),
-        state: key_state_at(row, 5)?,
+        state: coded_at(row, 5, KeyState::from_code)?,
         created_at: instant_at(row, 6)?,
     })
 }
@@ -216,7 +216,7 @@ pub(super) fn management_token_at(
         workspace,
         name: row.get(1)?,
         hash: KeyHash::from_bytes(row.get(2)?),
-        state: key_state_at(row, 3)?,
+        state: coded_at(row, 3, KeyState::from_code)?,
         created_at: instant_at(row, 4)?,
         is_read_only: row.get(5)?,
     })

@@ -44,7 +44,7 @@ impl DeliveryQueue for SqliteStore {
     }
 
     async fn changed(&self, generation: u64) {
-        self.shared().queue().changed(generation).await;
+        self.shared().queue().generation.changed(generation).await;
     }
 
     async fn backlog(&self, count_max: u64) -> Result<Backlog, StoreError> {

@@ -74,7 +74,7 @@ impl Leaser {
 
     pub(crate) fn lease(&mut self, request: &LeaseRequest) -> Result<LeaseBatch, StoreError> {
         // Read first: what changes from here on is then told by `changed`.
-        let generation = self.queue.generation();
+        let generation = self.queue.generation.get();
         let now = self.clock.now();
         let mut room = self.room(request).map_err(store_error)?;
         self.queue.state().reclaim_expired(now);

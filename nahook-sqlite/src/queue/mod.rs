@@ -13,8 +13,7 @@ mod state;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nahook_queue::LeaseToken;
-use tokio::sync::watch;
+use nahook_queue::{Generation, LeaseToken};
 
 pub(crate) use self::backlog::{EndpointBacklog, Leased};
 pub(crate) use self::leaser::Leaser;
@@ -26,7 +25,7 @@ pub(crate) use self::state::QueueState;
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
-    generation: watch::Sender<u64>,
+    pub(crate) generation: Generation,
 }
 
 impl Queue {
@@ -34,7 +33,7 @@ impl Queue {
     pub(crate) fn new(first_token: LeaseToken, known_of_all: usize) -> Self {
         Self {
             state: Mutex::new(QueueState::new(first_token, known_of_all)),
-            generation: watch::Sender::new(0),
+            generation: Generation::default(),
         }
     }
 
@@ -50,17 +49,6 @@ impl Queue {
 
     /// Says that something has become leasable.
     pub(crate) fn wake(&self) {
-        self.generation
-            .send_modify(|generation| *generation = generation.wrapping_add(1));
-    }
-
-    fn generation(&self) -> u64 {
-        *self.generation.borrow()
-    }
-
-    pub(crate) async fn changed(&self, generation: u64) {
-        let mut changes = self.generation.subscribe();
-        // The sender lives as long as the store, so waiting cannot fail.
-        let _ = changes.wait_for(|current| *current != generation).await;
+        self.generation.advance();
     }
 }

@@ -5,7 +5,7 @@ use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Written, application_row, environment_row, json, put, remove, workspace_row};
-use crate::row::{endpoint_kind_code, nanos};
+use crate::row::nanos;
 
 pub(super) fn application(
     connection: &Connection,
@@ -100,7 +100,7 @@ pub(super) fn endpoint(
             environment,
             application,
             row.url,
-            endpoint_kind_code(row.kind),
+            row.kind.code(),
             json(&row.config)?,
             json(&row.metadata)?,
             row.description,

@@ -4,7 +4,7 @@ use nahook_control::{ApiKeyRecord, ManagementTokenRecord, PortalSessionRecord, V
 use rusqlite::{Connection, params};
 
 use super::{Failure, Written, application_row, json, one, referred, workspace_row};
-use crate::row::{key_state_code, nanos};
+use crate::row::nanos;
 
 pub(super) fn api_key(connection: &Connection, verb: Verb, row: &ApiKeyRecord) -> Written {
     let workspace = workspace_row(connection, row.workspace)?;
@@ -36,7 +36,7 @@ pub(super) fn api_key(connection: &Connection, verb: Verb, row: &ApiKeyRecord) -
             bound.endpoint,
             row.name,
             row.hash.as_bytes().as_slice(),
-            key_state_code(row.state),
+            row.state.code(),
             nanos(row.created_at),
         ],
     )
@@ -96,7 +96,7 @@ pub(super) fn management_token(
             workspace,
             row.name,
             row.hash.as_bytes().as_slice(),
-            key_state_code(row.state),
+            row.state.code(),
             nanos(row.created_at),
             row.is_read_only,
         ],

@@ -92,9 +92,11 @@ pub(super) fn write_all(
         match write(session.connection(), change, now) {
             Ok(()) => {}
             Err(Failure::Missing(what)) => return Ok(Err(Refusal::Missing(what))),
-            Err(Failure::Taken) => return Ok(Err(Refusal::Taken(taken(&change.record)))),
+            Err(Failure::Taken) => {
+                return Ok(Err(Refusal::Taken(ManifestError::taken(&change.record))));
+            }
             Err(Failure::Sqlite(error)) if is_taken(&error) => {
-                return Ok(Err(Refusal::Taken(taken(&change.record))));
+                return Ok(Err(Refusal::Taken(ManifestError::taken(&change.record))));
             }
             Err(Failure::Sqlite(error)) => return Err(error),
         }
@@ -147,23 +149,6 @@ pub(crate) fn create_event_type(
     let entry = AuditEntry::new(drawn.workspace, &actor, resource, "created", now, ids);
     audit::insert(connection, &[entry])?;
     Ok(true)
-}
-
-fn taken(record: &Record) -> ManifestError {
-    let (what, name) = match record {
-        Record::ApiKey(row) => ("API key", row.name.clone()),
-        Record::Application(row) => ("application", row.name.clone()),
-        Record::Endpoint(row) => ("endpoint", row.id.to_string()),
-        Record::Environment(row) => ("environment", row.slug.clone()),
-        Record::EventType(row) => ("event type", row.name.to_string()),
-        Record::ManagementToken(row) => ("management token", row.name.clone()),
-        Record::Pattern(row) => ("pattern", row.pattern.to_string()),
-        Record::PortalSession(row) => ("portal session of", row.application.to_string()),
-        Record::Publication(row) => ("publication of", row.event_type.to_string()),
-        Record::Subscription(row) => ("subscription", row.id.to_string()),
-        Record::Workspace(row) => ("workspace", row.name.clone()),
-    };
-    ManifestError::Taken { what, name }
 }
 
 fn write(connection: &Connection, change: &Change, now: Timestamp) -> Written {

@@ -5,7 +5,7 @@ use nahook_core::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{Written, application_row, endpoint_row, environment_row, event_type_row};
-use crate::row::{key_state_code, nanos};
+use crate::row::nanos;
 
 pub(super) fn application(
     connection: &Connection,
@@ -96,6 +96,6 @@ fn execute(
     Ok(())
 }
 
-fn revoked() -> i64 {
-    key_state_code(KeyState::Revoked)
+fn revoked() -> u8 {
+    KeyState::Revoked.code()
 }
