@@ -35,8 +35,8 @@ pub struct SqliteSettings {
     /// changes of the catalog go on. 5 % of the disk and at most 256 MiB unless set. Half of it, at most 16 MiB, is held by a file
     /// beside the store's that is removed when the disk is full. Zero turns this off.
     pub disk_free_min: Option<u64>,
-    /// Upper bound on deliveries that wait and are kept in memory, for all endpoints together: a million, of 16 bytes each. Those
-    /// behind them are read from the file when their turn comes. Some of each endpoint are kept in any case.
+    /// About the number of deliveries that wait and are kept in memory, for all endpoints together: a million, of 16 bytes each. Each
+    /// endpoint has its share, and 32 in any case. Those behind them are read from the file when their turn comes.
     pub known_max: usize,
     /// Duration for which an event with its settled deliveries is kept, counted from its acceptance.
     pub retention: Duration,

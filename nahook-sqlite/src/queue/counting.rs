@@ -12,7 +12,7 @@ const MEMBERS_OF_RECORDS: &str = "SELECT member.endpoint, sum(audience.records)
      JOIN nahook_member AS member ON member.audience = audience.row
      GROUP BY member.endpoint";
 
-/// … those of them that are rows. Of a backlog most events have none, and come behind all that have …
+/// … those of them that are rows: events behind all rows have none, which are most of a backlog …
 const ROWS_OF_RECORDS: &str = "SELECT member.endpoint, count(*)
      FROM nahook_queued AS queued
      CROSS JOIN nahook_delivery AS delivery
@@ -23,10 +23,13 @@ const ROWS_OF_RECORDS: &str = "SELECT member.endpoint, count(*)
      GROUP BY member.endpoint";
 
 /// … and those that are yet to be adopted, none of which is a row.
-const SUBMITTED: &str = "SELECT fresh.endpoint, count(*)
-     FROM nahook_submission AS submission CROSS JOIN nahook_fresh AS fresh ON fresh.event = submission.event
+const SUBMITTED: &str = "SELECT member.endpoint, count(*)
+     FROM nahook_submission AS submission
+     CROSS JOIN nahook_event AS event ON event.seq = submission.event
+     CROSS JOIN nahook_queued AS queued ON queued.audience = event.audience AND queued.event = event.seq
+     CROSS JOIN nahook_member AS member ON member.audience = queued.audience
      WHERE NOT submission.is_adopted
-     GROUP BY fresh.endpoint";
+     GROUP BY member.endpoint";
 
 impl Queue {
     /// Counts what is fresh, but for events that are yet to be adopted, and has everything else that is known of the file read again.
@@ -84,7 +87,22 @@ mod tests {
 
     use super::*;
     use crate::queue::LeasedRow;
-    use crate::schema::empty;
+    use crate::schema::{empty, plan_of};
+
+    #[test]
+    fn counting_begins_with_what_there_is_least_of() {
+        for (statement, first) in [
+            (MEMBERS_OF_RECORDS, "nahook_queued"),
+            (ROWS_OF_RECORDS, "queued"),
+            (SUBMITTED, "submission"),
+        ] {
+            let plan = plan_of(&empty(), statement);
+            let scanned = plan.iter().filter_map(|step| step.strip_prefix("SCAN "));
+            // What is counted by audience is scanned in its turn.
+            let tables: Vec<_> = scanned.filter(|table| *table != "audience").collect();
+            assert_eq!(tables, [first], "{plan:?}");
+        }
+    }
 
     #[test]
     fn what_memory_has_wrong_is_counted_anew() {

@@ -82,10 +82,12 @@ impl PendingDeliveries {
             self.known.insert(place, due);
             return;
         }
-        // Not more room than for `max`, and not for a moment.
-        if place < self.known.len() {
-            self.known.pop_back();
+        // Not more room than for `max`, and not for a moment. There may be more, from when there were fewer endpoints.
+        if place < max {
+            self.known.truncate(max - 1);
             self.known.insert(place, due);
+        } else {
+            self.known.truncate(max);
         }
         self.until = self.known.back().map_or(i64::MIN, |last| last.key);
     }
@@ -248,6 +250,19 @@ mod tests {
         add(&mut pending, [2, 1, 11]);
         assert_eq!(keys(&pending), [1, 2, 8, 9]);
         assert!(pending.must_read(4).is_none() && pending.must_read(5).is_some());
+    }
+
+    #[test]
+    fn bound_that_has_sunk_counts_from_the_next_delivery_on() {
+        for (key, known) in [(9, [0, 2, 4, 6]), (1, [0, 1, 2, 4])] {
+            let mut pending = PendingDeliveries::default();
+            for known in [0, 2, 4, 6, 8] {
+                pending.add(due(known), 8);
+            }
+            pending.add(due(key), MAX);
+            assert_eq!(keys(&pending), known);
+            assert_eq!(pending.must_read(9).map(|mark| mark.until), Some(known[3]));
+        }
     }
 
     #[test]

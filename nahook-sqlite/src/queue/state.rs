@@ -34,7 +34,7 @@ pub(crate) struct QueueState {
     rows_meanwhile: HashSet<i64>,
     /// Endpoints of which something that was settled meanwhile has become due again: it is passed by until the reading ends.
     due_again: Vec<i64>,
-    /// Upper bound on deliveries that are known, of all endpoints together, as far as each may have a few.
+    /// About the number of deliveries that are known of all endpoints together, of which each has its share.
     known_of_all: usize,
     /// Number of fresh deliveries, leased or not.
     fresh_len: usize,

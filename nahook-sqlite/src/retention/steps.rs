@@ -201,7 +201,8 @@ pub(super) fn unused_audiences(connection: &Connection) -> rusqlite::Result<Vec<
         .collect()
 }
 
-/// Removes the first of the audiences with their members, as many as fit into a step; those that are in use again stay. Answers how
+/// Removes the first of the audiences with their members, as many as fit into a step, but the first however wide it is; those that are in
+/// use again stay. Answers how
 /// many need not be looked at again.
 pub(super) fn remove_audiences(session: &mut Session, rows: &[i64]) -> rusqlite::Result<usize> {
     // What is written after this looks for them.

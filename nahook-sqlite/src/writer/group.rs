@@ -124,12 +124,16 @@ impl Group {
         outcomes: Outcomes<'_>,
     ) {
         // Before jobs are taken: while this waits for another process, whoever gives up has been promised nothing.
-        let begun = session.begin(outcomes.queue.fresh_len());
+        let mut begun = session.begin(outcomes.queue.fresh_len());
         if begun.is_ok()
+            && session.serves()
             && outcomes.queue.state().is_doubtful()
             && let Err(error) = outcomes.queue.count_fresh(session.connection())
         {
             tracing::warn!(error = %Causes(&error), "what waits cannot be counted; the next commit tries again");
+            // SQLite may have ended the transaction with the statement that failed.
+            session.roll_back();
+            begun = session.begin(outcomes.queue.fresh_len());
         }
         if begun.is_ok() && session.notice_others() {
             self.add_adoption(outcomes.counters);
@@ -276,6 +280,8 @@ impl Member {
                     && error.effect() == WriteEffect::Unclear
                 {
                     state.set_doubtful();
+                    // Counted with the next look at the file, if nothing is written before.
+                    counters.must_look.store(true, Ordering::Release);
                 }
                 // Before the job is called: should it panic, it is not called again.
                 self.stage = Stage::Concluded(outcome);

@@ -106,9 +106,14 @@ impl Session {
             .exists([])
     }
 
+    /// Returns true if this process serves the file.
+    pub(super) fn serves(&self) -> bool {
+        self.role == Role::Server
+    }
+
     /// Returns true if another connection has committed since this was last asked.
     pub(super) fn notice_others(&mut self) -> bool {
-        if self.role != Role::Server || self.file.is_none() {
+        if !self.serves() || self.file.is_none() {
             return false;
         }
         // What cannot be read now is read again with the next look.

@@ -215,7 +215,17 @@ fn death_in_the_commit_is_unclear_unless_the_transaction_is_open() {
         };
         bench.group.recover(&mut bench.session, outcomes);
         assert_eq!(effect(&mut answer), Err(expected));
-        // What is unclear is counted anew.
+        // What is unclear is counted anew, soon, be anything written or not …
+        assert_eq!(bench.queue.state().is_doubtful(), !is_open);
+        assert_eq!(bench.counters.must_look.load(Ordering::Relaxed), !is_open);
+        // … and where it cannot be, everything else goes on.
+        let (job, mut answer) = insert(Some("b"), || {});
+        bench.send(job);
+        bench.commit();
+        assert_eq!(
+            (effect(&mut answer), bench.words()),
+            (Ok(()), vec!["b".to_owned()])
+        );
         assert_eq!(bench.queue.state().is_doubtful(), !is_open);
     }
 }
