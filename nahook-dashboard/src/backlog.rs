@@ -1,4 +1,4 @@
-//! What waits in workspaces, as it was counted last.
+//! Backlogs of workspaces, as they were counted last.
 //!
 //! Counting takes a few steps in an index for each endpoint. So pages of a workspace share a count, do not wait for one that takes long, and
 //! begin another only after a pause that is many times as long as the last one took: the cost is bounded whatever the number of endpoints.

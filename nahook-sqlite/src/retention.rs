@@ -105,7 +105,7 @@ struct Forgetting {
     secrets: SecretBox,
     stop: Receiver<()>,
     looked_for_audiences_at: Timestamp,
-    /// What that has found.
+    /// Those that this has found.
     unused_audiences: HashSet<i64>,
 }
 

@@ -42,7 +42,7 @@ fn bounded(count: u64) -> Markup {
     html! { (count) @if count >= COUNTED_MAX { " or more" } }
 }
 
-/// What waits, as far as it is known yet.
+/// The backlog, as far as it is known yet.
 fn waiting(backlog: Option<Backlog>, now: Timestamp) -> Markup {
     let Some(Backlog { stats, .. }) = backlog else {
         return html! { @for name in ["Waiting", "Oldest due", "Retries waiting"] { div { dt { (name) } dd { "…" } } } };

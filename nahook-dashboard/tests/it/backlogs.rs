@@ -1,4 +1,4 @@
-//! What waits, on the overview.
+//! The backlog, on the overview.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

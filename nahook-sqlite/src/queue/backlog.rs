@@ -12,7 +12,7 @@ pub(crate) struct EndpointBacklog {
     pub(crate) endpoint: i64,
     /// Number of fresh ones that nobody has leased.
     pub(crate) fresh: u64,
-    /// Where the first of these is.
+    /// Place of the first of these.
     pub(crate) first_fresh: FirstFresh,
     /// The file may have pending rows.
     pub(crate) may_have_pending: bool,

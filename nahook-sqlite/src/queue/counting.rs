@@ -1,4 +1,4 @@
-//! How many fresh deliveries each endpoint has, by the file: when it is opened, and when memory may be wrong.
+//! Counts of fresh deliveries by endpoint, by the file: when it is opened, and when memory may be wrong.
 
 use foldhash::HashMap;
 use rusqlite::Connection;

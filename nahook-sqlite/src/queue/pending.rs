@@ -52,7 +52,7 @@ impl Default for PendingDeliveries {
     }
 }
 
-/// What was known when the file was asked.
+/// State of the knowledge when the file was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Mark {
     pub(super) until: i64,
@@ -140,7 +140,7 @@ impl PendingDeliveries {
         self.until != NO_END || !self.known.is_empty()
     }
 
-    /// Where the first that is fresh is.
+    /// Place of the first that is fresh.
     pub(super) fn first_fresh(&self) -> FirstFresh {
         match self.known.iter().find(|due| due.is_fresh) {
             Some(first) => FirstFresh::At(first.key),
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    /// What the queue does with one that waits.
+    /// Does with one that waits as the queue does.
     fn add(pending: &mut PendingDeliveries, keys: impl IntoIterator<Item = i64>) {
         for key in keys {
             if pending.must_know(key) {
