@@ -188,7 +188,7 @@ impl Job for PublishJob {
         }
         let event_type = session.event_type(&self.event, workspace)?;
         let deliveries: Vec<_> = self.deliveries().collect();
-        let audience = record::endpoints_of(deliveries.into_iter())
+        let audience = record::endpoints_of(&deliveries)
             .map(|endpoints| session.audience(endpoints))
             .transpose()?;
         let connection = session.connection();
@@ -201,8 +201,8 @@ impl Job for PublishJob {
             audience,
         )?;
         self.queued.seq = seq;
-        let rows = self.deliveries();
-        let new: Vec<_> = rows
+        let new: Vec<_> = deliveries
+            .into_iter()
             .filter_map(|(endpoint, ordinal)| Some((endpoint, delivery_key(seq, ordinal)?)))
             .collect();
         if let Some(audience) = audience.filter(|_| is_new) {

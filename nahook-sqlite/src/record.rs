@@ -54,18 +54,16 @@ const NEWEST_OF: &str = fresh_of!("DESC");
 pub(crate) type Endpoints = Vec<Option<i64>>;
 
 /// The endpoints of these deliveries of one event, given with their ordinals, ascending. `None` if a record would be mostly holes.
-pub(crate) fn endpoints_of(
-    deliveries: impl ExactSizeIterator<Item = (i64, u32)>,
-) -> Option<Endpoints> {
+pub(crate) fn endpoints_of(deliveries: &[(i64, u32)]) -> Option<Endpoints> {
     let count = deliveries.len();
     let mut endpoints = Vec::with_capacity(count);
     for (endpoint, ordinal) in deliveries {
-        let ordinal = ordinal as usize;
+        let ordinal = *ordinal as usize;
         if ordinal < endpoints.len() || ordinal >= 2 * count {
             return None;
         }
         endpoints.resize(ordinal, None);
-        endpoints.push(Some(endpoint));
+        endpoints.push(Some(*endpoint));
     }
     Some(endpoints)
 }
@@ -264,15 +262,12 @@ mod tests {
         connection
     }
 
-    fn deliveries(ordinals: &[u32]) -> impl ExactSizeIterator<Item = (i64, u32)> {
-        ordinals
-            .iter()
-            .map(|ordinal| (10 + i64::from(*ordinal), *ordinal))
-    }
-
     #[test]
     fn endpoints_stand_at_their_ordinals() {
-        let of = |ordinals: &[u32]| endpoints_of(deliveries(ordinals));
+        let of = |ordinals: &[u32]| {
+            let delivery = |ordinal: &u32| (10 + i64::from(*ordinal), *ordinal);
+            endpoints_of(&ordinals.iter().map(delivery).collect::<Vec<_>>())
+        };
         assert_eq!(of(&[0, 1]), Some(vec![Some(10), Some(11)]));
         assert_eq!(of(&[1, 3]), Some(vec![None, Some(11), None, Some(13)]));
         // Mostly holes, out of order, twice.

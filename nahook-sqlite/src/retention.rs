@@ -2,6 +2,7 @@
 //! writes.
 
 mod steps;
+mod unused;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use foldhash::HashSet;
 use metrics::counter;
 use nahook_control::SecretBox;
 use nahook_core::{Causes, Clock, Timestamp};
@@ -20,6 +20,7 @@ use self::steps::{
     Aged, Cursor, forget_some, has_aged, old_events, remove_aged, remove_audiences,
     unused_audiences,
 };
+use self::unused::UnusedAudiences;
 use crate::connection::open_reader;
 use crate::error::Closed;
 use crate::row::nanos;
@@ -39,9 +40,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Time for which the counts of minutes are kept.
 const MINUTES_KEPT: Duration = Duration::from_hours(24);
-
-/// Interval between looks for audiences that are in nobody's use, each of which is removed with the next one.
-const AUDIENCES_KEPT: Duration = Duration::from_hours(1);
 
 /// The thread, ended when dropped.
 #[derive(Debug)]
@@ -70,8 +68,7 @@ impl Retention {
             audit_retention: settings.audit_retention,
             secrets: secrets.clone(),
             stop,
-            looked_for_audiences_at: Timestamp::default(),
-            unused_audiences: HashSet::default(),
+            unused: UnusedAudiences::default(),
         };
         let interval = settings.retention_interval;
         let (supervisor, which) = (&settings.supervisor, Loop::SqliteRetention);
@@ -104,9 +101,7 @@ struct Forgetting {
     audit_retention: Duration,
     secrets: SecretBox,
     stop: Receiver<()>,
-    looked_for_audiences_at: Timestamp,
-    /// Those that this has found.
-    unused_audiences: HashSet<i64>,
+    unused: UnusedAudiences,
 }
 
 /// Why looking ended early.
@@ -206,21 +201,17 @@ impl Forgetting {
         Ok(())
     }
 
-    /// Removes those that were in nobody's use an hour ago, and are in nobody's now: most of the others are only waiting for their next event.
     fn forget_audiences(&mut self, now: Timestamp) -> Result<(), Ended> {
-        if now.saturating_since(self.looked_for_audiences_at) < AUDIENCES_KEPT {
+        if !self.unused.is_due(now) {
             return Ok(());
         }
-        let unused = unused_audiences(&self.connection)?;
-        let mut rest = unused.clone();
-        rest.retain(|row| self.unused_audiences.contains(row));
+        let found = unused_audiences(&self.connection)?;
+        let mut rest = self.unused.take(found, now);
         while !rest.is_empty() {
             let rows = rest.clone();
             let done = self.step(move |session| remove_audiences(session, &rows))?;
             rest.drain(..done);
         }
-        self.unused_audiences = unused.into_iter().collect();
-        self.looked_for_audiences_at = now;
         Ok(())
     }
 
